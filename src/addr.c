@@ -1,0 +1,164 @@
+#include "addr.h"
+
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "check.h"
+#include "units.h"
+
+/* Reads "port" to the end; ports are 0 to 65535, and 0 asks the kernel to choose. */
+static const char *parse_port(const char *text, in_port_t *port_be)
+{
+	uint64_t port;
+
+	if (!*text)
+		return "has no port after the ':'; give a number from 0 to 65535";
+	if (units_parse_count(text, &port))
+		return "has a port that is not a number; service names are not looked up";
+	if (port > 65535)
+		return "has a port above 65535";
+	*port_be = htons((uint16_t)port);
+	return NULL;
+}
+
+static const char *parse_scope(const char *name, uint32_t *scope_id)
+{
+	uint64_t number;
+
+	*scope_id = if_nametoindex(name);
+	if (*scope_id)
+		return NULL;
+	if (units_parse_count(name, &number) || !number || number > UINT32_MAX)
+		return "names an interface after the '%' that this host does not have; see 'ip link'";
+	*scope_id = (uint32_t)number;
+	return NULL;
+}
+
+static const char *parse_v6(const char *text, struct addr *address)
+{
+	const char *close = strchr(text, ']');
+	char host[ADDR_TEXT_BYTES];
+	const char *problem;
+	char *percent;
+	size_t length;
+
+	if (!close)
+		return "has no closing ']'; write [address]:port";
+	if (close[1] != ':')
+		return "has no port; write [address]:port";
+	length = (size_t)(close - text - 1);
+	if (length >= sizeof(host))
+		return "is too long for an IPv6 address";
+	memcpy(host, text + 1, length);
+	host[length] = '\0';
+
+	address->v6.sin6_family = AF_INET6;
+	address->length_bytes = sizeof(address->v6);
+	percent = strchr(host, '%');
+	if (percent) {
+		*percent = '\0';
+		problem = parse_scope(percent + 1, &address->v6.sin6_scope_id);
+		if (problem)
+			return problem;
+	}
+	if (inet_pton(AF_INET6, host, &address->v6.sin6_addr) != 1)
+		return "is not an IPv6 address between the brackets";
+	return parse_port(close + 2, &address->v6.sin6_port);
+}
+
+static const char *parse_v4(const char *text, struct addr *address)
+{
+	const char *colon = strrchr(text, ':');
+	char host[INET_ADDRSTRLEN];
+	size_t length;
+
+	if (!colon)
+		return "has no port; write address:port";
+	if (strchr(text, ':') != colon)
+		return "looks like IPv6 without brackets; write [address]:port";
+	length = (size_t)(colon - text);
+	if (!length)
+		return "has no address before the ':'; write [::]:port for every IPv6 address";
+	if (length >= sizeof(host))
+		return "is not an IPv4 address; host names are not looked up";
+	memcpy(host, text, length);
+	host[length] = '\0';
+
+	address->v4.sin_family = AF_INET;
+	address->length_bytes = sizeof(address->v4);
+	if (inet_pton(AF_INET, host, &address->v4.sin_addr) != 1)
+		return "is not an IPv4 address; host names are not looked up";
+	return parse_port(colon + 1, &address->v4.sin_port);
+}
+
+const char *addr_parse(const char *text, struct addr *address)
+{
+	memset(address, 0, sizeof(*address));
+	if (!*text)
+		return "is empty; write [address]:port";
+	return *text == '[' ? parse_v6(text, address) : parse_v4(text, address);
+}
+
+static void print_v6(const struct sockaddr_in6 *v6, char text[ADDR_TEXT_BYTES])
+{
+	char host[INET6_ADDRSTRLEN];
+	char scope[IF_NAMESIZE + 1] = "";
+
+	CHECK(inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof(host)));
+	if (v6->sin6_scope_id)
+		snprintf(scope, sizeof(scope), "%%%u", v6->sin6_scope_id);
+	snprintf(text, ADDR_TEXT_BYTES, "[%s%s]:%u", host, scope, ntohs(v6->sin6_port));
+}
+
+const char *addr_print(const struct addr *address, char text[ADDR_TEXT_BYTES])
+{
+	char host[INET_ADDRSTRLEN];
+
+	if (!address->length_bytes) {
+		snprintf(text, ADDR_TEXT_BYTES, "-");
+	} else if (address->any.sa_family == AF_INET6) {
+		print_v6(&address->v6, text);
+	} else {
+		CHECK(inet_ntop(AF_INET, &address->v4.sin_addr, host, sizeof(host)));
+		snprintf(text, ADDR_TEXT_BYTES, "%s:%u", host, ntohs(address->v4.sin_port));
+	}
+	return text;
+}
+
+void addr_from_sockaddr(struct addr *address, const struct sockaddr_storage *from)
+{
+	memset(address, 0, sizeof(*address));
+	if (from->ss_family == AF_INET6)
+		address->length_bytes = sizeof(address->v6);
+	else if (from->ss_family == AF_INET)
+		address->length_bytes = sizeof(address->v4);
+	memcpy(&address->any, from, address->length_bytes);
+}
+
+unsigned addr_port(const struct addr *address)
+{
+	return ntohs(address->any.sa_family == AF_INET6 ? address->v6.sin6_port
+							: address->v4.sin_port);
+}
+
+void addr_set_port(struct addr *address, unsigned port)
+{
+	CHECK(port <= 65535);
+	if (address->any.sa_family == AF_INET6)
+		address->v6.sin6_port = htons((uint16_t)port);
+	else
+		address->v4.sin_port = htons((uint16_t)port);
+}
+
+bool addr_equal(const struct addr *a, const struct addr *b)
+{
+	if (a->length_bytes != b->length_bytes || a->any.sa_family != b->any.sa_family)
+		return false;
+	if (a->any.sa_family == AF_INET6)
+		return a->v6.sin6_port == b->v6.sin6_port &&
+		       a->v6.sin6_scope_id == b->v6.sin6_scope_id &&
+		       !memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, sizeof(a->v6.sin6_addr));
+	return a->v4.sin_port == b->v4.sin_port && a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
+}

@@ -1,0 +1,101 @@
+#include "config_parse.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "check.h"
+
+static int fail_unknown(const char *argument, size_t name_length, char error[CONFIG_ERROR_BYTES])
+{
+	const struct option_spec *near = config_suggest_option(argument + 2, name_length);
+	int shown = (int)MIN(name_length + 2, 200);
+
+	if (near)
+		snprintf(error, CONFIG_ERROR_BYTES, "%.*s: no such option; did you mean --%s?",
+			 shown, argument, near->name);
+	else
+		snprintf(error, CONFIG_ERROR_BYTES,
+			 "%.*s: no such option; sixpipe --help lists all", shown, argument);
+	return -EINVAL;
+}
+
+/* Reads the option at argv[*at], and its value, and moves *at to the last word used. */
+static int parse_option(struct command_line *line, int argc, char **argv, int *at,
+			char error[CONFIG_ERROR_BYTES])
+{
+	const char *argument = argv[*at];
+	size_t name_length = strcspn(argument + 2, "=");
+	const struct option_spec *option = config_find_option(argument + 2, name_length);
+	const char *value = argument[2 + name_length] ? argument + 2 + name_length + 1 : NULL;
+
+	if (!option)
+		return fail_unknown(argument, name_length, error);
+	if (option->type == OPTION_FLAG && value) {
+		snprintf(error, CONFIG_ERROR_BYTES, "--%s '%s': takes no value; write --%s alone",
+			 option->name, value, option->name);
+		return -EINVAL;
+	}
+	if (option->type != OPTION_FLAG && !value) {
+		if (*at + 1 >= argc) {
+			snprintf(error, CONFIG_ERROR_BYTES, "--%s: has no value; give %s",
+				 option->name, option->argument);
+			return -EINVAL;
+		}
+		value = argv[++*at];
+	}
+	return config_set(line->config, option, value, error);
+}
+
+/* The first plain word is the listener, the others are its backends. */
+static int parse_word(struct config *config, const char *word, bool first,
+		      char error[CONFIG_ERROR_BYTES])
+{
+	const char *name = first ? "listen" : "backend";
+	char detail[CONFIG_ERROR_BYTES] = "";
+
+	if (first && config->forward_count) {
+		snprintf(error, CONFIG_ERROR_BYTES,
+			 "'%.80s': a plain argument beside --listen; put --backend before it",
+			 word);
+		return -EINVAL;
+	}
+	if (!config_set(config, config_find_option(name, strlen(name)), word, detail))
+		return 0;
+	/* people who wrote no option should not be told of one: LISTEN '...', not --listen '...' */
+	snprintf(error, CONFIG_ERROR_BYTES, "%s%s", first ? "LISTEN" : "BACKEND",
+		 detail + 2 + strlen(name));
+	return -EINVAL;
+}
+
+int config_parse(struct command_line *line, int argc, char **argv, char error[CONFIG_ERROR_BYTES])
+{
+	struct config *config = line->config;
+	bool options_over = false;
+	unsigned words = 0;
+	int result = 0;
+
+	line->help_topic = NULL;
+	for (int i = 1; i < argc && !result; i++) {
+		if (!options_over && !strcmp(argv[i], "--"))
+			options_over = true;
+		else if (!options_over && !strcmp(argv[i], "-h"))
+			config->help = true;
+		else if (!options_over && !strncmp(argv[i], "--", 2))
+			result = parse_option(line, argc, argv, &i, error);
+		else if (!options_over && argv[i][0] == '-') {
+			snprintf(error, CONFIG_ERROR_BYTES,
+				 "%.80s: no such option; options are words behind two dashes, see "
+				 "--help",
+				 argv[i]);
+			result = -EINVAL;
+		} else {
+			result = parse_word(config, argv[i], words++ == 0, error);
+		}
+		if (config->help || config->version) {
+			line->help_topic = i + 1 < argc ? argv[i + 1] : NULL;
+			return result;
+		}
+	}
+	return result ? result : config_check(config, error);
+}

@@ -1,0 +1,108 @@
+#include "engine.h"
+
+#include <poll.h>
+
+#include "check.h"
+#include "engine_ops.h"
+
+uint64_t engine_token(enum engine_op op, unsigned lane, unsigned slot, unsigned generation)
+{
+	CHECK(lane < 256 && slot < ENGINE_SLOT_LIMIT && generation < ENGINE_GENERATION_LIMIT);
+	return (uint64_t)op << 56 | (uint64_t)lane << 48 | (uint64_t)slot << 24 | generation;
+}
+
+enum engine_op engine_token_op(uint64_t token)
+{
+	return (enum engine_op)(token >> 56);
+}
+
+unsigned engine_token_lane(uint64_t token)
+{
+	return token >> 48 & 0xff;
+}
+
+unsigned engine_token_slot(uint64_t token)
+{
+	return token >> 24 & (ENGINE_SLOT_LIMIT - 1);
+}
+
+unsigned engine_token_generation(uint64_t token)
+{
+	return token & (ENGINE_GENERATION_LIMIT - 1);
+}
+
+int engine_create(enum engine_kind kind, struct engine **engine)
+{
+	/* with one engine built in, "auto" and its name mean the same */
+	CHECK(kind == ENGINE_AUTO || kind == ENGINE_IO_URING);
+	return engine_uring_create(engine);
+}
+
+void engine_destroy(struct engine *engine)
+{
+	engine->ops->destroy(engine);
+}
+
+int engine_enable(struct engine *engine)
+{
+	return engine->ops->enable(engine);
+}
+
+const char *engine_name(const struct engine *engine)
+{
+	return engine->ops->name;
+}
+
+const char *engine_features(const struct engine *engine)
+{
+	return engine->ops->features(engine);
+}
+
+void engine_accept(struct engine *engine, int fd, bool many, uint64_t token)
+{
+	engine->ops->accept(engine, fd, many, token);
+}
+
+void engine_connect(struct engine *engine, int fd, const struct sockaddr *address,
+		    socklen_t length_bytes, uint64_t token)
+{
+	engine->ops->connect(engine, fd, address, length_bytes, token);
+}
+
+void engine_wait_readable(struct engine *engine, int fd, uint64_t token)
+{
+	engine->ops->wait_for(engine, fd, POLLIN, token);
+}
+
+void engine_wait_writable(struct engine *engine, int fd, uint64_t token)
+{
+	engine->ops->wait_for(engine, fd, POLLOUT, token);
+}
+
+void engine_wait_failed(struct engine *engine, int fd, uint64_t token)
+{
+	/* poll(2) reports POLLERR and POLLHUP unasked */
+	engine->ops->wait_for(engine, fd, 0, token);
+}
+
+void engine_cancel(struct engine *engine, uint64_t token)
+{
+	engine->ops->cancel(engine, token);
+}
+
+void engine_hand_over(struct engine *engine, struct engine *target, int fd, uint64_t target_token,
+		      uint64_t token)
+{
+	engine->ops->hand_over(engine, target, fd, target_token, token);
+}
+
+void engine_wake(struct engine *engine)
+{
+	engine->ops->wake(engine);
+}
+
+int engine_wait(struct engine *engine, int64_t timeout_ms, struct engine_event *events,
+		unsigned limit)
+{
+	return engine->ops->wait(engine, timeout_ms, events, limit);
+}

@@ -1,0 +1,112 @@
+/*
+ * The event engine: what a worker waits with. One engine per worker, used by that worker's thread
+ *alone unless a function says otherwise.
+ *
+ * Every request carries a 64-bit token and is answered by events that carry it back. Requests are
+ *queued and reach the kernel with the next engine_wait(), so that a tick costs one system call. An
+ *engine knows nothing of sessions: it neither accepts a limit nor closes a descriptor.
+ *
+ *	token:  op 8 | lane 8 | slot 24 | generation 24
+ *
+ * The slot names a session (or a listener), the generation tells its present user from a former
+ *one; no token is a pointer, so a late event can be recognised and dropped.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+enum engine_kind { ENGINE_AUTO, ENGINE_IO_URING };
+
+enum engine_op {
+	ENGINE_OP_NONE,		  /* the engine's own; never delivered */
+	ENGINE_OP_ACCEPT,	  /* slot: listener */
+	ENGINE_OP_HANDED_OVER,	  /* slot: listener; the result is a socket from another worker */
+	ENGINE_OP_HAND_OVER_SENT, /* slot: listener, generation: the socket that was sent */
+	ENGINE_OP_CONNECT,	  /* slot: session */
+	ENGINE_OP_READY,	  /* slot: session, lane: what it waits for */
+	ENGINE_OP_WAKE,
+};
+
+#define ENGINE_SLOT_LIMIT	(1U << 24)
+#define ENGINE_GENERATION_LIMIT (1U << 24)
+
+struct engine_event {
+	uint64_t token;
+	int32_t result; /* >= 0, or -errno; what it means is the request's */
+	bool more;	/* the request stays armed and will answer again */
+};
+
+struct engine;
+
+uint64_t engine_token(enum engine_op op, unsigned lane, unsigned slot, unsigned generation);
+enum engine_op engine_token_op(uint64_t token);
+unsigned engine_token_lane(uint64_t token);
+unsigned engine_token_slot(uint64_t token);
+unsigned engine_token_generation(uint64_t token);
+
+/*
+ * Creates an engine that cannot be used before engine_enable(). Needs the privileges of the start
+ * (io_uring_setup(2) may be restricted), and so belongs before the privilege drop.
+ * Returns 0 and the engine, which the caller must destroy, or -errno; EPERM, ENOSYS, EOPNOTSUPP,
+ * EINVAL and ENOMEM mean "not available on this host".
+ */
+int engine_create(enum engine_kind kind, struct engine **engine);
+void engine_destroy(struct engine *engine);
+
+/* Makes the calling thread the engine's only user. Returns 0 or -errno. */
+int engine_enable(struct engine *engine);
+
+/* "io_uring", and in words what the kernel granted; static strings. */
+const char *engine_name(const struct engine *engine);
+const char *engine_features(const struct engine *engine);
+
+/*
+ * Accepts from listening socket `fd` (accept4(2), the new sockets are non-blocking and
+ * close-on-exec). With `many`, until cancelled or failed; otherwise once. Events: the socket, now
+ * the receiver's, or -errno. EMFILE and the like end it: the last event has `more` false.
+ */
+void engine_accept(struct engine *engine, int fd, bool many, uint64_t token);
+
+/*
+ * Connects non-blocking `fd` (connect(2)). `address` must stay valid until the one event, whose
+ * result is 0 or -errno.
+ */
+void engine_connect(struct engine *engine, int fd, const struct sockaddr *address,
+		    socklen_t length_bytes, uint64_t token);
+
+/*
+ * Tells once when reading from or writing to `fd` would not block, or has failed (poll(2): POLLIN
+ * or POLLOUT, with POLLERR and POLLHUP). If that is so already, the event comes with the next wait.
+ * Result: the poll(2) events, or -errno.
+ */
+void engine_wait_readable(struct engine *engine, int fd, uint64_t token);
+void engine_wait_writable(struct engine *engine, int fd, uint64_t token);
+
+/* Tells once when `fd` has failed, or both directions have ended (POLLERR, POLLHUP). */
+void engine_wait_failed(struct engine *engine, int fd, uint64_t token);
+
+/* Cancels the request with `token`; its last event still comes, with -ECANCELED if it was in time.
+ */
+void engine_cancel(struct engine *engine, uint64_t token);
+
+/*
+ * Gives `fd` to `target`'s worker, whose event carries `target_token` with the descriptor as
+ * result. The sender's event carries `token`; with a negative result nothing was given, and fd is
+ * still its own.
+ */
+void engine_hand_over(struct engine *engine, struct engine *target, int fd, uint64_t target_token,
+		      uint64_t token);
+
+/* Makes the engine's owner return from its wait with ENGINE_OP_WAKE. Any thread; async-signal-safe.
+ */
+void engine_wake(struct engine *engine);
+
+/*
+ * Submits what is queued, waits until there is an event or `timeout_ms` has passed (negative: for
+ * ever, 0: not at all) and stores at most `limit` events. Returns their number (0 on a timeout or a
+ * signal) or -errno.
+ */
+int engine_wait(struct engine *engine, int64_t timeout_ms, struct engine_event *events,
+		unsigned limit);

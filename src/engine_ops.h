@@ -1,0 +1,28 @@
+/* What an engine implements; engine.h says what each does. Included by engine*.c alone. */
+#pragma once
+
+#include "engine.h"
+
+struct engine_ops {
+	const char *name;
+	int (*enable)(struct engine *engine);
+	void (*destroy)(struct engine *engine);
+	const char *(*features)(const struct engine *engine);
+	void (*accept)(struct engine *engine, int fd, bool many, uint64_t token);
+	void (*connect)(struct engine *engine, int fd, const struct sockaddr *address,
+			socklen_t length_bytes, uint64_t token);
+	void (*wait_for)(struct engine *engine, int fd, unsigned poll_events, uint64_t token);
+	void (*cancel)(struct engine *engine, uint64_t token);
+	void (*hand_over)(struct engine *engine, struct engine *target, int fd,
+			  uint64_t target_token, uint64_t token);
+	void (*wake)(struct engine *engine);
+	int (*wait)(struct engine *engine, int64_t timeout_ms, struct engine_event *events,
+		    unsigned limit);
+};
+
+struct engine {
+	const struct engine_ops *ops;
+};
+
+/* As engine_create(). */
+int engine_uring_create(struct engine **engine);

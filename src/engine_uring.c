@@ -1,0 +1,314 @@
+/*
+ * The io_uring engine: the one file that knows liburing.
+ *
+ * Theory of operation. Readiness comes from oneshot polls, for a poll is level-triggered at the
+ * moment it is armed: whoever waits after having drained, or half drained, misses nothing
+ * (tests/kernel/probe_ring_poll_oneshot_is_level). Splicing through the ring is out:
+ * IORING_OP_SPLICE always runs on a kernel worker thread and does not poll.
+ *
+ * The ring is made by the main thread, disabled, and restricted to the operations below; the worker
+ * enables it and so becomes its only issuer (probe_ring_enable_by_worker). With DEFER_TASKRUN
+ * completions run only inside a wait, so engine_wait() always enters the kernel (probe_ring_flags).
+ *
+ * user_data is the caller's token. 0 is ENGINE_OP_NONE: answers to cancels, which nobody reads.
+ */
+#include <errno.h>
+#include <liburing.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "engine_ops.h"
+
+/*
+ * A tick queues a few requests per ready session; a full queue is submitted in between, at one more
+ * system call. The completion queue overflows into kernel memory without loss, so its size is about
+ * cost as well.
+ */
+#define SUBMISSION_ENTRIES 1024
+#define COMPLETION_ENTRIES 4096
+
+/* Submitting fails for as long as the kernel has no memory for requests; beyond this it never ends.
+ */
+#define SUBMIT_ATTEMPTS 100000
+
+struct uring_engine {
+	struct engine engine;
+	struct io_uring ring;
+	const char *features;
+	int wake_fd;
+};
+
+struct ring_flavour {
+	unsigned flags;
+	const char *features;
+};
+
+/* From the best, which needs Linux 6.1, to any. */
+static const struct ring_flavour flavours[] = {
+	{IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL,
+	 "single_issuer,defer_taskrun,submit_all"},
+	{IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SUBMIT_ALL, "coop_taskrun,submit_all"},
+	{0, "none"},
+};
+
+static const unsigned allowed_ops[] = {
+	IORING_OP_ACCEPT,	IORING_OP_CONNECT,  IORING_OP_POLL_ADD,
+	IORING_OP_ASYNC_CANCEL, IORING_OP_MSG_RING,
+};
+
+static struct uring_engine *uring(struct engine *engine)
+{
+	return CONTAINER_OF(engine, struct uring_engine, engine);
+}
+
+static struct io_uring_sqe *take_sqe(struct uring_engine *self)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&self->ring);
+
+	for (unsigned i = 0; !sqe && i < SUBMIT_ATTEMPTS; i++) {
+		if (io_uring_submit(&self->ring) < 0)
+			sched_yield();
+		sqe = io_uring_get_sqe(&self->ring);
+	}
+	CHECK(sqe);
+	return sqe;
+}
+
+static void uring_accept(struct engine *engine, int fd, bool many, uint64_t token)
+{
+	struct io_uring_sqe *sqe = take_sqe(uring(engine));
+	int flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
+
+	if (many)
+		io_uring_prep_multishot_accept(sqe, fd, NULL, NULL, flags);
+	else
+		io_uring_prep_accept(sqe, fd, NULL, NULL, flags);
+	io_uring_sqe_set_data64(sqe, token);
+}
+
+static void uring_connect(struct engine *engine, int fd, const struct sockaddr *address,
+			  socklen_t length_bytes, uint64_t token)
+{
+	struct io_uring_sqe *sqe = take_sqe(uring(engine));
+
+	io_uring_prep_connect(sqe, fd, address, length_bytes);
+	io_uring_sqe_set_data64(sqe, token);
+}
+
+static void uring_wait_for(struct engine *engine, int fd, unsigned poll_events, uint64_t token)
+{
+	struct io_uring_sqe *sqe = take_sqe(uring(engine));
+
+	io_uring_prep_poll_add(sqe, fd, poll_events);
+	io_uring_sqe_set_data64(sqe, token);
+}
+
+static void uring_cancel(struct engine *engine, uint64_t token)
+{
+	struct io_uring_sqe *sqe = take_sqe(uring(engine));
+
+	io_uring_prep_cancel64(sqe, token, 0);
+	io_uring_sqe_set_data64(sqe, 0);
+}
+
+static void uring_hand_over(struct engine *engine, struct engine *target, int fd,
+			    uint64_t target_token, uint64_t token)
+{
+	struct io_uring_sqe *sqe = take_sqe(uring(engine));
+
+	io_uring_prep_msg_ring(sqe, uring(target)->ring.ring_fd, (unsigned)fd, target_token, 0);
+	io_uring_sqe_set_data64(sqe, token);
+}
+
+static void arm_wake(struct uring_engine *self)
+{
+	struct io_uring_sqe *sqe = take_sqe(self);
+
+	io_uring_prep_poll_multishot(sqe, self->wake_fd, POLLIN);
+	io_uring_sqe_set_data64(sqe, engine_token(ENGINE_OP_WAKE, 0, 0, 0));
+}
+
+static void uring_wake(struct engine *engine)
+{
+	uint64_t one = 1;
+	ssize_t written = write(uring(engine)->wake_fd, &one, sizeof(one));
+
+	(void)written; /* EAGAIN: the counter is full, so a wake-up is on its way */
+}
+
+static void on_wake(struct uring_engine *self, const struct io_uring_cqe *cqe)
+{
+	uint64_t wakes;
+	ssize_t got = read(self->wake_fd, &wakes, sizeof(wakes));
+
+	(void)got; /* EAGAIN: another completion's read took it */
+	if (!(cqe->flags & IORING_CQE_F_MORE))
+		arm_wake(self);
+}
+
+static int uring_enter(struct uring_engine *self, int64_t timeout_ms)
+{
+	struct __kernel_timespec limit = {
+		.tv_sec = timeout_ms / 1000,
+		.tv_nsec = timeout_ms % 1000 * 1000000,
+	};
+	struct io_uring_cqe *cqe;
+
+	if (timeout_ms < 0)
+		return io_uring_submit_and_wait(&self->ring, 1);
+	if (timeout_ms == 0)
+		return io_uring_submit_and_get_events(&self->ring);
+	return io_uring_submit_and_wait_timeout(&self->ring, &cqe, 1, &limit, NULL);
+}
+
+static int uring_wait(struct engine *engine, int64_t timeout_ms, struct engine_event *events,
+		      unsigned limit)
+{
+	struct uring_engine *self = uring(engine);
+	struct io_uring_cqe *cqe;
+	unsigned seen = 0;
+	unsigned head;
+	int count = 0;
+	int error = uring_enter(self, timeout_ms);
+
+	/* EBUSY and EAGAIN ask to reap before submitting more; what is queued goes with the next
+	 * wait */
+	if (error < 0 && error != -ETIME && error != -EINTR && error != -EBUSY && error != -EAGAIN)
+		return error;
+	io_uring_for_each_cqe(&self->ring, head, cqe)
+	{
+		if (seen == limit)
+			break;
+		seen++;
+		if (engine_token_op(cqe->user_data) == ENGINE_OP_NONE)
+			continue;
+		if (engine_token_op(cqe->user_data) == ENGINE_OP_WAKE)
+			on_wake(self, cqe);
+		events[count].token = cqe->user_data;
+		events[count].result = cqe->res;
+		events[count].more = cqe->flags & IORING_CQE_F_MORE;
+		count++;
+	}
+	io_uring_cq_advance(&self->ring, seen);
+	return count;
+}
+
+/* liburing 2.3 as Debian 12 ships it declares the functions for these two and does not export them.
+ */
+static int register_ring(struct uring_engine *self, unsigned op, void *argument, unsigned count)
+{
+	if (syscall(__NR_io_uring_register, self->ring.ring_fd, op, argument, count) < 0)
+		return -errno;
+	return 0;
+}
+
+static int restrict_ring(struct uring_engine *self)
+{
+	struct io_uring_restriction rules[ARRAY_COUNT(allowed_ops) + 1];
+
+	memset(rules, 0, sizeof(rules));
+	for (unsigned i = 0; i < ARRAY_COUNT(allowed_ops); i++) {
+		rules[i].opcode = IORING_RESTRICTION_SQE_OP;
+		rules[i].sqe_op = (uint8_t)allowed_ops[i];
+	}
+	rules[ARRAY_COUNT(allowed_ops)].opcode = IORING_RESTRICTION_REGISTER_OP;
+	rules[ARRAY_COUNT(allowed_ops)].register_op = IORING_REGISTER_RING_FDS;
+	return register_ring(self, IORING_REGISTER_RESTRICTIONS, rules, ARRAY_COUNT(rules));
+}
+
+static int uring_enable(struct engine *engine)
+{
+	struct uring_engine *self = uring(engine);
+	int error = register_ring(self, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+
+	if (error)
+		return error;
+	/* saves the descriptor look-up per enter; every kernel before 5.18 lacks it, and lives
+	 * without */
+	(void)io_uring_register_ring_fd(&self->ring);
+	arm_wake(self);
+	return 0;
+}
+
+static void uring_destroy(struct engine *engine)
+{
+	struct uring_engine *self = uring(engine);
+
+	io_uring_queue_exit(&self->ring);
+	close(self->wake_fd);
+	free(self);
+}
+
+static const char *uring_features(const struct engine *engine)
+{
+	return CONTAINER_OF(engine, const struct uring_engine, engine)->features;
+}
+
+static const struct engine_ops uring_ops = {
+	.name = "io_uring",
+	.enable = uring_enable,
+	.destroy = uring_destroy,
+	.features = uring_features,
+	.accept = uring_accept,
+	.connect = uring_connect,
+	.wait_for = uring_wait_for,
+	.cancel = uring_cancel,
+	.hand_over = uring_hand_over,
+	.wake = uring_wake,
+	.wait = uring_wait,
+};
+
+static int init_ring(struct uring_engine *self)
+{
+	int error = -EINVAL;
+
+	for (unsigned i = 0; i < ARRAY_COUNT(flavours) && error == -EINVAL; i++) {
+		struct io_uring_params params;
+
+		memset(&params, 0, sizeof(params));
+		params.flags = flavours[i].flags | IORING_SETUP_CQSIZE | IORING_SETUP_R_DISABLED;
+		params.cq_entries = COMPLETION_ENTRIES;
+		error = io_uring_queue_init_params(SUBMISSION_ENTRIES, &self->ring, &params);
+		self->features = flavours[i].features;
+	}
+	if (error)
+		return error;
+	/* a timeout that travels with the wait, instead of a request of its own: Linux 5.11 */
+	if (!(self->ring.features & IORING_FEAT_EXT_ARG))
+		error = -EOPNOTSUPP;
+	if (!error)
+		error = restrict_ring(self);
+	if (error)
+		io_uring_queue_exit(&self->ring);
+	return error;
+}
+
+int engine_uring_create(struct engine **engine)
+{
+	struct uring_engine *self = calloc(1, sizeof(*self));
+	int error;
+
+	if (!self)
+		return -ENOMEM;
+	self->engine.ops = &uring_ops;
+	self->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (self->wake_fd < 0) {
+		error = -errno;
+		free(self);
+		return error;
+	}
+	error = init_ring(self);
+	if (error) {
+		close(self->wake_fd);
+		free(self);
+		return error;
+	}
+	*engine = &self->engine;
+	return 0;
+}

@@ -1,0 +1,151 @@
+#include "lane.h"
+
+#include <string.h>
+
+#include "check.h"
+
+void lane_init(struct lane *lane, bool source_ready)
+{
+	memset(lane, 0, sizeof(*lane));
+	lane->state = LANE_OPEN;
+	lane->source_ready = source_ready;
+	lane->target_ready = true;
+}
+
+static enum lane_step next_open(const struct lane *lane)
+{
+	/* nothing is taken from the source that the target could not take on */
+	if (!lane->target_ready)
+		return LANE_WAIT_WRITABLE;
+	if (lane->held_bytes)
+		return LANE_FLUSH;
+	if (!lane->source_ready)
+		return LANE_WAIT_READABLE;
+	if (!lane->room_bytes || lane->room_bytes < lane->room_low_bytes)
+		return LANE_MEASURE;
+	return LANE_FILL;
+}
+
+enum lane_step lane_next(const struct lane *lane)
+{
+	switch (lane->state) {
+	case LANE_OPEN:
+		return next_open(lane);
+	case LANE_FLUSHED:
+		return lane->source_error ? LANE_RESET_TARGET : LANE_SHUT_TARGET;
+	default:
+		return LANE_REST;
+	}
+}
+
+void lane_on_ready(struct lane *lane)
+{
+	switch (lane_next(lane)) {
+	case LANE_WAIT_READABLE:
+		lane->source_ready = true;
+		lane->source_woken = true;
+		break;
+	case LANE_WAIT_WRITABLE:
+		lane->target_ready = true;
+		lane->target_woken = true;
+		lane->room_bytes = 0;
+		break;
+	default:
+		/* the source failed meanwhile, as the other lane found: there is something to do
+		 * already */
+		break;
+	}
+}
+
+void lane_on_room(struct lane *lane, uint32_t bytes)
+{
+	CHECK(lane_next(lane) == LANE_MEASURE);
+	if (bytes < LANE_ROOM_WORTH_BYTES && !lane->target_woken) {
+		lane->target_ready = false;
+		return;
+	}
+	lane->target_woken = false;
+	lane->room_bytes = MAX(bytes - bytes / 8, LANE_ROOM_FLOOR_BYTES);
+	lane->room_low_bytes = lane->room_bytes / 2;
+}
+
+void lane_on_filled(struct lane *lane, uint32_t bytes, bool drained)
+{
+	CHECK(lane_next(lane) == LANE_FILL && bytes > 0 && bytes <= lane->room_bytes);
+	lane->held_bytes = bytes;
+	lane->source_woken = false;
+	/* a failed source is read to its very end */
+	lane->source_ready = !drained || lane->source_error;
+}
+
+void lane_on_source_empty(struct lane *lane)
+{
+	CHECK(lane_next(lane) == LANE_FILL);
+	/* a dead socket has no more to come: from it, "nothing now" is the end */
+	if (lane->source_error) {
+		lane_on_source_eof(lane);
+		return;
+	}
+	lane->source_woken = false;
+	lane->source_ready = false;
+}
+
+void lane_on_source_eof(struct lane *lane)
+{
+	CHECK(lane_next(lane) == LANE_FILL);
+	lane->source_ready = false;
+	lane->source_woken = false;
+	lane->state = LANE_FLUSHED;
+}
+
+void lane_on_source_failed(struct lane *lane, int error)
+{
+	CHECK(error > 0);
+	if (!lane->source_error)
+		lane->source_error = error;
+	if (lane->state == LANE_OPEN)
+		lane->source_ready = true;
+}
+
+static void take_room(struct lane *lane, uint32_t bytes)
+{
+	lane->moved_bytes += bytes;
+	lane->room_bytes -= MIN(lane->room_bytes, bytes);
+}
+
+void lane_on_flushed(struct lane *lane, uint32_t bytes)
+{
+	CHECK(lane_next(lane) == LANE_FLUSH && bytes > 0 && bytes <= lane->held_bytes);
+	lane->held_bytes -= bytes;
+	take_room(lane, bytes);
+	if (lane->held_bytes)
+		lane->target_ready = false;
+}
+
+void lane_on_copied(struct lane *lane, uint32_t bytes, bool drained)
+{
+	CHECK(lane_next(lane) == LANE_FILL && bytes > 0);
+	take_room(lane, bytes);
+	lane->source_woken = false;
+	lane->source_ready = !drained || lane->source_error;
+}
+
+void lane_on_target_full(struct lane *lane)
+{
+	CHECK(lane->state == LANE_OPEN);
+	lane->target_ready = false;
+}
+
+void lane_on_target_failed(struct lane *lane, int error)
+{
+	CHECK(error > 0 && lane->state != LANE_SHUT);
+	lane->target_error = error;
+	lane->held_bytes = 0;
+	lane->state = LANE_SHUT;
+}
+
+void lane_on_shut(struct lane *lane)
+{
+	CHECK(lane_next(lane) == LANE_SHUT_TARGET);
+	lane->state = LANE_SHUT;
+}

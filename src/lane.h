@@ -1,0 +1,105 @@
+/*
+ * One direction of a session, as a pure state machine: no system calls, no descriptors, no clock.
+ *The pump asks lane_next() what to do, does it, and reports what happened; the machine alone
+ *decides.
+ *
+ *	OPEN     the source may send more
+ *	FLUSHED  the source ended and the target has accepted every byte; the end is still to be
+ *passed on SHUT     over: the end was passed on, or the target is gone
+ *
+ * (What is held is always flushed before more is read, so no state is needed for an end that is
+ *seen while bytes are held.)
+ *
+ * A source ends by FIN, or by failing (a RST, usually): what was received before is still
+ *delivered, and then the target is reset instead of shut. The error is remembered here, for a
+ *socket tells it once and afterwards looks like a clean end
+ *(tests/kernel/probe_splice_data_before_reset).
+ *
+ * A lane reads no more than its target has room for, so that hardly a byte is ever stuck in a pipe:
+ *the peer that does not read fills its own socket, and no pipe. Room is a credit: measured when
+ *half of it is used up, which small exchanges do every few hundred messages and bulk at every fill.
+ *It is an estimate (tests/kernel/probe_sock_meminfo_room): small fragments and small windows leave
+ *a rest in the pipe.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Less room than this is not worth a fill: the lane waits until the kernel calls the target
+ * writable. */
+#define LANE_ROOM_WORTH_BYTES 16384
+
+/* What is taken when the kernel says "writable" and the measured room is less (a tiny send buffer).
+ */
+#define LANE_ROOM_FLOOR_BYTES 4096
+
+enum lane_state { LANE_OPEN, LANE_FLUSHED, LANE_SHUT };
+
+enum lane_step {
+	LANE_MEASURE, /* learn the target's room: lane_on_room() */
+	LANE_FILL,    /* move up to room_bytes from the source: lane_on_filled() and its siblings */
+	LANE_FLUSH,   /* move held_bytes to the target: lane_on_flushed() and its siblings */
+	LANE_WAIT_READABLE, /* until the source is readable: lane_on_ready() */
+	LANE_WAIT_WRITABLE, /* until the target is writable: lane_on_ready() */
+	LANE_SHUT_TARGET,   /* pass the FIN on: lane_on_shut() */
+	LANE_RESET_TARGET,  /* pass the failure on, which ends the session */
+	LANE_REST,	    /* nothing, ever again */
+};
+
+struct lane {
+	uint8_t state;	   /* enum lane_state */
+	bool source_ready; /* the source may have bytes: fill before waiting */
+	bool source_woken; /* ... because the kernel said so, and no fill has been tried since */
+	bool target_ready; /* the target may take bytes */
+	bool target_woken; /* ... because the kernel said so, and its room was not measured since */
+	int source_error;  /* errno, 0 for none: how the source failed */
+	int target_error;  /* errno, 0 for none: how the target failed */
+	uint32_t held_bytes;	 /* received and not yet accepted by the target */
+	uint32_t room_bytes;	 /* what the target takes, as far as known */
+	uint32_t room_low_bytes; /* below this it is measured again */
+	uint64_t moved_bytes;	 /* accepted by the target */
+};
+
+/* An open lane that tries its source at once if `source_ready`. */
+void lane_init(struct lane *lane, bool source_ready);
+
+/* What to do now. Depends on nothing but the lane. */
+enum lane_step lane_next(const struct lane *lane);
+
+/* What the lane waited for (LANE_WAIT_*) is there, or its socket has failed. */
+void lane_on_ready(struct lane *lane);
+
+/* The target has `bytes` of room. An eighth is left free, for the kernel's overhead per packet. */
+void lane_on_room(struct lane *lane, uint32_t bytes);
+
+/* `bytes` > 0 came from the source and are held; `drained`: nothing more is there for now. */
+void lane_on_filled(struct lane *lane, uint32_t bytes, bool drained);
+
+/* The source has nothing now. */
+void lane_on_source_empty(struct lane *lane);
+
+/* The source ended its stream; after lane_on_source_failed() that means the failure is all that is
+ * left. */
+void lane_on_source_eof(struct lane *lane);
+
+/*
+ * The source's socket failed with `error` (an errno, > 0): its end will be passed on as a reset.
+ * What it received before may still be read, until lane_on_source_eof().
+ */
+void lane_on_source_failed(struct lane *lane, int error);
+
+/* The target accepted `bytes` > 0 of those held. Fewer than held: it is full. */
+void lane_on_flushed(struct lane *lane, uint32_t bytes);
+
+/* `bytes` > 0 went from source to target without being held; `drained` as for lane_on_filled(). */
+void lane_on_copied(struct lane *lane, uint32_t bytes, bool drained);
+
+/* The target takes nothing now. */
+void lane_on_target_full(struct lane *lane);
+
+/* The target failed with `error` (> 0): what is held is lost, and the lane is over. */
+void lane_on_target_failed(struct lane *lane, int error);
+
+/* The end was passed on. */
+void lane_on_shut(struct lane *lane);

@@ -1,0 +1,371 @@
+/*
+ * Theory of operation. Each worker has a socket of its own for every listener (SO_REUSEPORT): the
+ * kernel spreads connections by hash, and a worker that has got two more sessions than the least
+ * loaded one hands the connection over.
+ *
+ * A multishot accept takes everything that waits in the backlog at once, so it is used only while
+ * there is room for a whole backlog of every worker; near the limit connections are accepted one by
+ * one. What is accepted and cannot be admitted, because another worker took the last place, waits
+ * in `waiting_fd`.
+ */
+#include "listener.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "log.h"
+#include "sock.h"
+
+static uint64_t accept_token(unsigned index)
+{
+	return engine_token(ENGINE_OP_ACCEPT, 0, index, 0);
+}
+
+static void describe_bind_error(const struct addr *address, int error, char *text)
+{
+	char where[ADDR_TEXT_BYTES];
+	char remedy[160];
+
+	switch (-error) {
+	case EADDRINUSE:
+		snprintf(
+			remedy, sizeof(remedy),
+			"stop the program that has it (ss -ltnp 'sport = :%u' shows it), or choose another "
+			"port",
+			addr_port(address));
+		break;
+	case EACCES:
+		snprintf(
+			remedy, sizeof(remedy),
+			"ports below 1024 need CAP_NET_BIND_SERVICE: start as root with --user NAME, or choose "
+			"a higher port");
+		break;
+	case EADDRNOTAVAIL:
+		snprintf(
+			remedy, sizeof(remedy),
+			"no interface has this address; 'ip address' lists them, [::] is all of them");
+		break;
+	case EMFILE:
+		snprintf(remedy, sizeof(remedy), "raise the descriptor limit (ulimit -n)");
+		break;
+	default:
+		snprintf(remedy, sizeof(remedy), "choose another address");
+		break;
+	}
+	snprintf(text, CONFIG_ERROR_BYTES, "cannot listen on %s: %s; %s",
+		 addr_print(address, where), strerror(-error), remedy);
+}
+
+int listeners_open(struct config *config, unsigned worker_count, int *fds,
+		   char error[CONFIG_ERROR_BYTES])
+{
+	const struct sock_tuning tuning = {
+		.keepalive_ms = config->keepalive_ms,
+		.user_timeout_ms = config->user_timeout_ms,
+	};
+	int *of_forward = calloc(worker_count, sizeof(int));
+	int result = of_forward ? 0 : -ENOMEM;
+
+	for (unsigned i = 0; i < config->forward_count && !result; i++) {
+		struct addr *address = &config->forwards[i].listen;
+
+		result = sock_open_listeners(address, &tuning, (unsigned)config->backlog,
+					     of_forward, worker_count);
+		if (result)
+			describe_bind_error(address, result, error);
+		for (unsigned j = 0; j < worker_count && !result; j++)
+			fds[j * config->forward_count + i] = of_forward[j];
+	}
+	free(of_forward);
+	return result;
+}
+
+int listeners_init(struct listeners *self, const int *fds, struct sessions *sessions,
+		   struct engine **engines, unsigned worker_count)
+{
+	const struct config *config = sessions->config;
+	uint64_t many_room = worker_count * (config->backlog + 1);
+
+	memset(self, 0, sizeof(*self));
+	self->listeners = calloc(config->forward_count, sizeof(*self->listeners));
+	if (!self->listeners)
+		return -ENOMEM;
+	self->count = config->forward_count;
+	self->sessions = sessions;
+	self->engines = engines;
+	self->worker_count = worker_count;
+	self->many_room = (uint32_t)MIN(many_room, (uint64_t)UINT32_MAX);
+	for (unsigned i = 0; i < self->count; i++) {
+		self->listeners[i].fd = fds[i];
+		self->listeners[i].waiting_fd = -1;
+		self->listeners[i].timer.kind = LISTENER_TIMER;
+	}
+	return 0;
+}
+
+void listeners_finish(struct listeners *self)
+{
+	for (unsigned i = 0; i < self->count; i++)
+		if (self->listeners[i].fd >= 0)
+			close(self->listeners[i].fd);
+	free(self->listeners);
+	memset(self, 0, sizeof(*self));
+}
+
+static void log_pause(struct listeners *self, enum log_event event, const char *reason,
+		      unsigned index)
+{
+	struct log_line line;
+
+	if (!log_begin(&line, event))
+		return;
+	log_text(&line, "reason", reason);
+	log_addr(&line, "listen", &self->sessions->config->forwards[index].listen);
+	log_number(&line, "sessions",
+		   self->sessions->load->limit - load_room(self->sessions->load));
+	log_end(&line);
+}
+
+static void refuse(struct listeners *self, int fd)
+{
+	sock_reset_on_close(fd);
+	close(fd);
+	metrics_add(self->sessions->metrics, METRIC_connections_shed, 1);
+}
+
+/* Gives an accepted connection to a worker, or returns false: maxconn is reached. */
+static bool place(struct listeners *self, unsigned index, int fd)
+{
+	struct sessions *sessions = self->sessions;
+	int worker = load_admit(sessions->load, sessions->worker);
+
+	if (worker < 0)
+		return false;
+	if ((unsigned)worker == sessions->worker) {
+		session_open(sessions, index, fd);
+		return true;
+	}
+	engine_hand_over(
+		sessions->engine, self->engines[worker], fd,
+		engine_token(ENGINE_OP_HANDED_OVER, 0, index, 0),
+		engine_token(ENGINE_OP_HAND_OVER_SENT, (unsigned)worker, index, (unsigned)fd));
+	self->sending_count++;
+	metrics_add(sessions->metrics, METRIC_handed_over, 1);
+	return true;
+}
+
+/*
+ * Waits for room, or returns true when there is some after all: a session that ended between the
+ * look and the wait has seen nobody waiting.
+ */
+static bool pause_full(struct listeners *self, unsigned index)
+{
+	load_wait(self->sessions->load, self->sessions->worker);
+	if (load_room(self->sessions->load))
+		return true;
+	if (!self->full) {
+		self->full = true;
+		metrics_add(self->sessions->metrics, METRIC_accept_pauses_maxconn, 1);
+		log_pause(self, LOG_EVENT_accept_paused, "maxconn", index);
+	}
+	return false;
+}
+
+static void place_waiting(struct listeners *self, unsigned index)
+{
+	struct listener *listener = &self->listeners[index];
+
+	while (listener->waiting_fd >= 0) {
+		if (place(self, index, listener->waiting_fd))
+			listener->waiting_fd = -1;
+		else if (!pause_full(self, index))
+			return;
+	}
+}
+
+static void pause_starved(struct listeners *self, unsigned index)
+{
+	struct listener *listener = &self->listeners[index];
+
+	timer_arm(self->sessions->wheel, &listener->timer, LISTENER_RETRY_MS);
+	if (listener->starved)
+		return;
+	listener->starved = true;
+	metrics_add(self->sessions->metrics, METRIC_accept_pauses_descriptors, 1);
+	log_pause(self, LOG_EVENT_accept_paused, "descriptors", index);
+}
+
+/* The end of a listener: what waits in its backlog is still served. */
+static void drain_backlog(struct listeners *self, unsigned index)
+{
+	struct listener *listener = &self->listeners[index];
+	int fd;
+
+	if (listener->waiting_fd >= 0 && !place(self, index, listener->waiting_fd))
+		refuse(self, listener->waiting_fd);
+	listener->waiting_fd = -1;
+	while ((fd = sock_accept(listener->fd)) >= 0 || fd == -ECONNABORTED)
+		if (fd >= 0 && !place(self, index, fd))
+			refuse(self, fd);
+	close(listener->fd);
+	listener->fd = -1;
+}
+
+/* Arms an accept where nothing stands against it. */
+static void arm(struct listeners *self, unsigned index)
+{
+	struct listener *listener = &self->listeners[index];
+	uint32_t room;
+
+	if (listener->armed || listener->waiting_fd >= 0 || timer_is_armed(&listener->timer))
+		return;
+	if (!load_room(self->sessions->load) && !pause_full(self, index))
+		return;
+	room = load_room(self->sessions->load);
+	listener->many = !self->no_multishot && room > self->many_room;
+	engine_accept(self->sessions->engine, listener->fd, listener->many, accept_token(index));
+	listener->armed = true;
+}
+
+void listeners_resume(struct listeners *self)
+{
+	if (self->closing)
+		return;
+	for (unsigned i = 0; i < self->count; i++) {
+		place_waiting(self, i);
+		arm(self, i);
+	}
+	if (self->full && load_room(self->sessions->load)) {
+		self->full = false;
+		log_pause(self, LOG_EVENT_accept_resumed, "maxconn", 0);
+	}
+}
+
+static void on_accepted(struct listeners *self, unsigned index, int fd)
+{
+	struct listener *listener = &self->listeners[index];
+
+	if (listener->starved) {
+		listener->starved = false;
+		log_pause(self, LOG_EVENT_accept_resumed, "descriptors", index);
+	}
+	if (listener->waiting_fd >= 0) {
+		refuse(self, fd);
+		return;
+	}
+	listener->waiting_fd = fd;
+	place_waiting(self, index);
+}
+
+static void on_accept_failed(struct listeners *self, unsigned index, int error)
+{
+	struct listener *listener = &self->listeners[index];
+	struct log_line line;
+
+	if (error == -ECANCELED)
+		return;
+	if (error == -EINVAL && listener->many) {
+		self->no_multishot = true;
+		return;
+	}
+	if (sock_classify(error) == SOCK_DESCRIPTORS) {
+		pause_starved(self, index);
+		return;
+	}
+	metrics_add(self->sessions->metrics, METRIC_accept_failures, 1);
+	/* the connection was gone, or a firewall refused it: the next may do better */
+	if (error != -ECONNABORTED && error != -EPROTO && error != -EPERM)
+		timer_arm(self->sessions->wheel, &listener->timer, LISTENER_RETRY_MS);
+	if (!log_begin(&line, LOG_EVENT_accept_failed))
+		return;
+	log_addr(&line, "listen", &self->sessions->config->forwards[index].listen);
+	log_error(&line, "error", error);
+	log_end(&line);
+}
+
+static void on_accept(struct listeners *self, const struct engine_event *event)
+{
+	unsigned index = engine_token_slot(event->token);
+	struct listener *listener = &self->listeners[index];
+
+	CHECK(index < self->count && listener->armed);
+	if (event->result >= 0)
+		on_accepted(self, index, event->result);
+	else
+		on_accept_failed(self, index, event->result);
+	if (event->more) {
+		if (listener->many && !listener->cancelled &&
+		    load_room(self->sessions->load) <= self->many_room) {
+			engine_cancel(self->sessions->engine, accept_token(index));
+			listener->cancelled = true;
+		}
+		return;
+	}
+	listener->armed = false;
+	listener->cancelled = false;
+	if (self->closing)
+		drain_backlog(self, index);
+	else
+		arm(self, index);
+}
+
+/* The connection comes back to us: its worker could not be reached. */
+static void on_hand_over_failed(struct listeners *self, const struct engine_event *event)
+{
+	struct sessions *sessions = self->sessions;
+
+	load_move(sessions->load, engine_token_lane(event->token), sessions->worker);
+	session_open(sessions, engine_token_slot(event->token),
+		     (int)engine_token_generation(event->token));
+}
+
+void listeners_on_event(struct listeners *self, const struct engine_event *event)
+{
+	switch (engine_token_op(event->token)) {
+	case ENGINE_OP_ACCEPT:
+		on_accept(self, event);
+		break;
+	case ENGINE_OP_HANDED_OVER:
+		session_open(self->sessions, engine_token_slot(event->token), event->result);
+		break;
+	default:
+		CHECK(self->sending_count > 0);
+		self->sending_count--;
+		if (event->result < 0)
+			on_hand_over_failed(self, event);
+		break;
+	}
+}
+
+void listeners_on_timer(struct listeners *self, struct timer *timer)
+{
+	struct listener *listener = CONTAINER_OF(timer, struct listener, timer);
+
+	arm(self, (unsigned)(listener - self->listeners));
+}
+
+void listeners_close(struct listeners *self)
+{
+	self->closing = true;
+	for (unsigned i = 0; i < self->count; i++) {
+		struct listener *listener = &self->listeners[i];
+
+		timer_cancel(self->sessions->wheel, &listener->timer);
+		if (listener->armed)
+			engine_cancel(self->sessions->engine, accept_token(i));
+		else if (listener->fd >= 0)
+			drain_backlog(self, i);
+	}
+}
+
+bool listeners_are_closed(const struct listeners *self)
+{
+	for (unsigned i = 0; i < self->count; i++)
+		if (self->listeners[i].fd >= 0)
+			return false;
+	return !self->sending_count;
+}

@@ -1,0 +1,256 @@
+/* sixpipe: IPv6 in, splice through pipes, IPv4 out. The visible steps: parse, check, bind, drop,
+ * run. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "config_parse.h"
+#include "control.h"
+#include "host.h"
+#include "log.h"
+#include "privs.h"
+#include "session_table.h"
+#include "usage.h"
+#include "worker.h"
+
+#define EXIT_USAGE 2
+
+/* What --maxconn defaults to where the descriptor limit would allow more. */
+#define MAXCONN_DEFAULT_MOST 100000
+
+/* How long the last lines may take to reach a reader of stderr who is in no hurry. */
+#define LOG_FLUSH_LIMIT_MS 2000
+
+/* What the options and the host together come to. */
+struct limits {
+	unsigned workers;
+	unsigned pipes_per_worker;
+	uint32_t maxconn;
+	uint64_t descriptors;
+	uint64_t descriptors_needed;
+	uint32_t sessions_possible;
+};
+
+static int fail(int code, const char *error)
+{
+	fprintf(stderr, "sixpipe: %s\n", error);
+	return code;
+}
+
+static void find_limits(const struct config *config, struct limits *limits)
+{
+	uint64_t fixed;
+
+	limits->workers = config->workers ? (unsigned)config->workers : host_cpu_count();
+	limits->pipes_per_worker = (unsigned)MAX(config->maxpipes / limits->workers, 1);
+	limits->descriptors = host_raise_descriptor_limit();
+	fixed = host_fixed_descriptors(limits->workers, config->forward_count,
+				       limits->workers * limits->pipes_per_worker);
+	limits->sessions_possible = host_sessions_for(limits->descriptors, fixed);
+	limits->maxconn = config->maxconn ? (uint32_t)config->maxconn
+					  : MIN(limits->sessions_possible, MAXCONN_DEFAULT_MOST);
+	limits->descriptors_needed = fixed + 2ULL * limits->maxconn;
+}
+
+/* Says what the descriptor limit is too low for, and what to do: at the start, not when it has run
+ * out. */
+static void warn_of_descriptors(const struct limits *limits)
+{
+	struct log_line line;
+
+	if (limits->maxconn <= limits->sessions_possible ||
+	    !log_begin(&line, LOG_EVENT_descriptors_short))
+		return;
+	log_number(&line, "maxconn", limits->maxconn);
+	log_number(&line, "descriptors", limits->descriptors);
+	log_number(&line, "needed", limits->descriptors_needed);
+	log_number(&line, "sessions_possible", limits->sessions_possible);
+	log_text(&line, "remedy",
+		 "raise the hard limit (ulimit -Hn, LimitNOFILE=) or lower --maxconn");
+	log_end(&line);
+}
+
+static void log_limits(const struct config *config, const struct limits *limits,
+		       const struct workers *workers)
+{
+	unsigned pipes = workers_pipe_count(workers);
+	uint32_t pipe_bytes = workers_pipe_bytes(workers);
+	struct log_line line;
+
+	if (log_begin(&line, LOG_EVENT_limits)) {
+		log_number(&line, "maxconn", limits->maxconn);
+		log_number(&line, "descriptors", limits->descriptors);
+		log_number(&line, "workers", limits->workers);
+		log_number(&line, "pipes", pipes);
+		log_number(&line, "pipe_bytes", pipe_bytes);
+		log_number(&line, "backlog", config->backlog);
+		log_number(&line, "session_bytes", sizeof(struct session));
+		log_end(&line);
+	}
+	if ((pipes < limits->workers * limits->pipes_per_worker ||
+	     pipe_bytes < config->pipe_bytes) &&
+	    log_begin(&line, LOG_EVENT_pipes_short)) {
+		log_number(&line, "pipes", pipes);
+		log_number(&line, "pipe_bytes", pipe_bytes);
+		log_number(&line, "wanted_pipes", limits->workers * limits->pipes_per_worker);
+		log_number(&line, "wanted_pipe_bytes", config->pipe_bytes);
+		log_text(&line, "remedy",
+			 "lower --maxpipes or --pipe-size, or raise fs.pipe-max-size and "
+			 "fs.pipe-user-pages-soft");
+		log_end(&line);
+	}
+}
+
+static void log_privileges(const struct config *config)
+{
+	struct log_line line;
+
+	if (getuid() == 0 && !config->user && log_begin(&line, LOG_EVENT_started_as_root)) {
+		log_text(&line, "effect", "uid 0 stays, all capabilities are dropped");
+		log_text(&line, "remedy", "give --user NAME");
+		log_end(&line);
+	}
+	if (!log_begin(&line, LOG_EVENT_privileges))
+		return;
+	log_number(&line, "uid", getuid());
+	log_number(&line, "gid", getgid());
+	log_text(&line, "capabilities", "none");
+	log_text(&line, "no_new_privs", "yes");
+	log_end(&line);
+}
+
+static void log_ready(const struct config *config, const struct limits *limits,
+		      const struct workers *workers)
+{
+	char text[ADDR_TEXT_BYTES];
+	struct log_line line;
+
+	if (log_begin(&line, LOG_EVENT_engine)) {
+		log_text(&line, "engine", workers_engine_name(workers));
+		log_text(&line, "features", workers_engine_features(workers));
+		log_end(&line);
+	}
+	if (!log_begin(&line, LOG_EVENT_ready))
+		return;
+	log_text(&line, "engine", workers_engine_name(workers));
+	log_number(&line, "workers", limits->workers);
+	log_number(&line, "pid", (uint64_t)getpid());
+	log_text(&line, "version", SIXPIPE_VERSION);
+	log_list_begin(&line, "listen");
+	for (unsigned i = 0; i < config->forward_count; i++)
+		log_list_item(&line, "listen", addr_print(&config->forwards[i].listen, text));
+	log_list_end(&line);
+	log_end(&line);
+}
+
+static void log_stopped(const struct workers *workers)
+{
+	struct log_line line;
+
+	if (!log_begin(&line, LOG_EVENT_stopped))
+		return;
+	for (unsigned i = 0; i < METRIC_COUNT; i++)
+		log_number(&line, metrics_word((enum metric)i),
+			   workers_metric(workers, (enum metric)i));
+	for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++) {
+		uint64_t count = workers_closed_count(workers, (enum close_reason)i);
+		char key[64];
+
+		snprintf(key, sizeof(key), "closed_%s",
+			 close_reason_rule((enum close_reason)i)->word);
+		if (count)
+			log_number(&line, key, count);
+	}
+	log_number(&line, "pipes_total", workers_pipe_count(workers));
+	log_number(&line, "pipes_free", workers_free_pipe_count(workers));
+	log_end(&line);
+}
+
+/* From bound sockets to the end. The privileges go before the first thread starts. */
+static int serve(const struct config *config, const struct limits *limits,
+		 const struct privs_target *target, struct workers *workers, int signal_fd)
+{
+	char error[CONFIG_ERROR_BYTES];
+	int result;
+
+	log_limits(config, limits, workers);
+	if (privs_drop(target, error))
+		return fail(EXIT_FAILURE, error);
+	log_privileges(config);
+	result = log_start(limits->workers);
+	if (!result)
+		result = workers_start(workers);
+	if (result) {
+		workers_enter(workers, WORKER_STOP);
+		workers_join(workers);
+		log_stop(LOG_FLUSH_LIMIT_MS);
+		snprintf(error, sizeof(error), "cannot start the workers: %s; lower --workers",
+			 strerror(-result));
+		return fail(EXIT_FAILURE, error);
+	}
+	log_ready(config, limits, workers);
+	result = control_run(workers, signal_fd, config->drain_timeout_ms);
+	workers_join(workers);
+	log_stop(LOG_FLUSH_LIMIT_MS);
+	log_stopped(workers);
+	return result ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int run(struct config *config)
+{
+	char error[CONFIG_ERROR_BYTES];
+	struct privs_target target;
+	struct workers *workers;
+	struct limits limits;
+	int signal_fd, result;
+
+	log_init((enum log_level)config->log_level, (enum log_format)config->log_format);
+	if (privs_resolve(config->user, &target, error))
+		return fail(EXIT_FAILURE, error);
+	find_limits(config, &limits);
+	if (!limits.maxconn)
+		return fail(EXIT_FAILURE,
+			    "the descriptor limit leaves no room for a single session; "
+			    "raise it (ulimit -n), or lower --workers or --maxpipes");
+	warn_of_descriptors(&limits);
+	if (config->check) {
+		puts("configuration OK");
+		return EXIT_SUCCESS;
+	}
+	signal_fd = control_take_signals();
+	if (signal_fd < 0)
+		return fail(EXIT_FAILURE, "cannot make a signalfd; raise the descriptor limit");
+	if (workers_create(&workers, config, limits.workers, limits.maxconn,
+			   limits.pipes_per_worker, error))
+		return fail(EXIT_FAILURE, error);
+	result = serve(config, &limits, &target, workers, signal_fd);
+	workers_destroy(workers);
+	close(signal_fd);
+	return result;
+}
+
+int main(int argc, char **argv)
+{
+	char error[CONFIG_ERROR_BYTES];
+	struct config config;
+	struct command_line line = {.config = &config};
+	int result;
+
+	config_init(&config);
+	if (config_parse(&line, argc, argv, error)) {
+		result = fail(EXIT_USAGE, error);
+	} else if (config.version) {
+		usage_print_version(stdout);
+		result = EXIT_SUCCESS;
+	} else if (config.help) {
+		result = usage_print(stdout, line.help_topic, error) ? fail(EXIT_USAGE, error)
+								     : EXIT_SUCCESS;
+	} else {
+		result = run(&config);
+	}
+	config_finish(&config);
+	return result;
+}

@@ -1,0 +1,188 @@
+/*
+ * Theory of operation. The traps that shape this file, each with its probe in tests/kernel/:
+ *
+ * - A splice to a socket gets the exact number of bytes in the pipe. More, and the kernel takes it
+ * for a promise of more to come and holds the tail back for 200 ms (probe_splice_exact_length).
+ * SPLICE_F_MORE would do the same, and is not used.
+ * - EAGAIN from a splice out of a socket means "socket empty" or "pipe full". Fills go into empty
+ * pipes only, so here it always means "socket empty" (probe_splice_eagain_means_empty_or_full).
+ * - At urgent data a splice gives EAGAIN for ever while poll(2) says readable; recv steps past it
+ *   (probe_splice_urgent_byte). So a fill that follows a wake-up and finds nothing tries a copy.
+ */
+#include "pump.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include "check.h"
+#include "sock.h"
+
+/*
+ * A system call has its price however few bytes it moves: what it takes from the budget at least,
+ * so that one-byte segments cannot keep a turn going for long.
+ */
+#define CALL_COST_BYTES 4096
+
+static void charge(uint32_t *budget_bytes, uint32_t bytes)
+{
+	uint32_t cost = MAX(bytes, CALL_COST_BYTES);
+
+	*budget_bytes -= MIN(*budget_bytes, cost);
+}
+
+static bool would_block(int error)
+{
+	return error == EAGAIN || error == EWOULDBLOCK;
+}
+
+static void on_source_error(struct lane *lane, int error)
+{
+	/* lane_on_source_failed() makes the lane ready to fill, lane_on_source_eof() ends it */
+	lane_on_source_failed(lane, error);
+	lane_on_source_eof(lane);
+}
+
+/* Takes `bytes` that were peeked at out of the socket. They are there: false means the socket lies.
+ */
+static bool discard_peeked(struct pump *pump, int source_fd, size_t bytes)
+{
+	while (bytes) {
+		ssize_t got = recv(source_fd, pump->scratch, bytes, MSG_TRUNC | MSG_DONTWAIT);
+
+		if (got <= 0)
+			return false;
+		bytes -= (size_t)got;
+	}
+	return true;
+}
+
+static void copy_peeked(struct pump *pump, struct lane *lane, int source_fd, int target_fd,
+			size_t asked, size_t peeked)
+{
+	ssize_t sent = send(target_fd, pump->scratch, peeked, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (sent < 0) {
+		if (would_block(errno))
+			lane_on_target_full(lane);
+		else if (errno != EINTR)
+			lane_on_target_failed(lane, errno);
+		return;
+	}
+	CHECK(sent > 0 && (size_t)sent <= peeked);
+	if (!discard_peeked(pump, source_fd, (size_t)sent)) {
+		on_source_error(lane, EIO);
+		return;
+	}
+	metrics_add(pump->metrics, METRIC_bytes_copied, (uint64_t)sent);
+	lane_on_copied(lane, (uint32_t)sent, (size_t)sent == peeked && peeked < asked);
+	if ((size_t)sent < peeked)
+		lane_on_target_full(lane);
+}
+
+static void copy(struct pump *pump, struct lane *lane, int source_fd, int target_fd,
+		 uint32_t limit_bytes)
+{
+	size_t asked = MIN(limit_bytes, PUMP_SCRATCH_BYTES);
+	ssize_t peeked = recv(source_fd, pump->scratch, asked, MSG_PEEK | MSG_DONTWAIT);
+
+	if (peeked > 0)
+		copy_peeked(pump, lane, source_fd, target_fd, asked, (size_t)peeked);
+	else if (peeked == 0)
+		lane_on_source_eof(lane);
+	else if (would_block(errno))
+		lane_on_source_empty(lane);
+	else if (errno != EINTR)
+		on_source_error(lane, errno);
+}
+
+static void fill(struct pump *pump, struct lane *lane, struct pipe **pipe, int source_fd,
+		 int target_fd, uint32_t limit_bytes)
+{
+	uint32_t asked;
+	ssize_t moved;
+
+	CHECK(!*pipe && limit_bytes);
+	*pipe = pipe_pool_take(pump->pipes);
+	if (!*pipe) {
+		copy(pump, lane, source_fd, target_fd, limit_bytes);
+		return;
+	}
+	asked = MIN(limit_bytes, (*pipe)->size_bytes);
+	moved = splice(source_fd, NULL, (*pipe)->write_fd, NULL, asked,
+		       SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	if (moved > 0) {
+		/* short of what was asked for: empty, or out of slots, which the next wait tells
+		 * apart */
+		lane_on_filled(lane, (uint32_t)moved, (size_t)moved < asked);
+		return;
+	}
+	pipe_pool_give(pump->pipes, *pipe);
+	*pipe = NULL;
+	if (moved == 0)
+		lane_on_source_eof(lane);
+	else if (would_block(errno) && lane->source_woken)
+		copy(pump, lane, source_fd, target_fd, limit_bytes);
+	else if (would_block(errno))
+		lane_on_source_empty(lane);
+	else if (errno != EINTR)
+		on_source_error(lane, errno);
+}
+
+static void flush(struct pump *pump, struct lane *lane, struct pipe **pipe, int target_fd)
+{
+	ssize_t moved = splice((*pipe)->read_fd, NULL, target_fd, NULL, lane->held_bytes,
+			       SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+
+	if (moved > 0) {
+		lane_on_flushed(lane, (uint32_t)moved);
+		if (!lane->held_bytes) {
+			pipe_pool_give(pump->pipes, *pipe);
+			*pipe = NULL;
+		}
+	} else if (moved < 0 && would_block(errno)) {
+		lane_on_target_full(lane);
+	} else if (moved == 0 || errno != EINTR) {
+		lane_on_target_failed(lane, moved == 0 ? EIO : errno);
+	}
+}
+
+bool pump_run(struct pump *pump, struct lane *lane, struct pipe **pipe, int source_fd,
+	      int target_fd, uint32_t *budget_bytes)
+{
+	uint64_t moved_before = lane->moved_bytes;
+	uint32_t limit_bytes;
+
+	for (;;) {
+		switch (lane_next(lane)) {
+		case LANE_MEASURE:
+			lane_on_room(lane, sock_room_bytes(target_fd));
+			break;
+		case LANE_FILL:
+			limit_bytes = MIN(lane->room_bytes, *budget_bytes);
+			if (!limit_bytes)
+				return lane->moved_bytes != moved_before;
+			fill(pump, lane, pipe, source_fd, target_fd, limit_bytes);
+			charge(budget_bytes, lane->held_bytes);
+			break;
+		case LANE_FLUSH:
+			flush(pump, lane, pipe, target_fd);
+			break;
+		default:
+			return lane->moved_bytes != moved_before;
+		}
+	}
+}
+
+int pump_release(struct pump *pump, struct lane *lane, struct pipe **pipe)
+{
+	struct pipe *held = *pipe;
+
+	lane->held_bytes = 0;
+	*pipe = NULL;
+	if (!held)
+		return 0;
+	/* it holds bytes of this session, or it would have been given back */
+	metrics_add(pump->metrics, METRIC_pipes_discarded, 1);
+	return pipe_pool_discard(pump->pipes, held);
+}

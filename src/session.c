@@ -1,0 +1,410 @@
+/*
+ * Theory of operation. Each lane waits for one thing at a time (its source or its target), so a
+ * session has at most two waits in flight, or a connect. An event makes the session ready; a tick
+ * runs every ready session once, both lanes, within TURN_BUDGET_BYTES each; a lane that stops is
+ * armed for what it waits for.
+ */
+#include "session.h"
+
+#include <errno.h>
+
+#include "check.h"
+#include "log.h"
+#include "session_close.h"
+#include "sock.h"
+
+/*
+ * What one lane may move in one turn before the others get theirs: about 100 us of work.
+ * Scenario: mixed (bench/).
+ */
+#define TURN_BUDGET_BYTES 524288
+
+/*
+ * The side that has ended its stream is not read from any more, so its RST would go unnoticed until
+ * something is written to it. Sessions that stay half-closed longer than this watch it; the others,
+ * which are most, do not pay for it. Scenario: crc-64 (bench/).
+ */
+#define WATCH_DELAY_MS 100
+
+void sessions_init(struct sessions *sessions)
+{
+	sessions->ready_first = NULL;
+	sessions->ready_last = &sessions->ready_first;
+}
+
+static void make_ready(struct sessions *sessions, struct session *session)
+{
+	if (session->queued)
+		return;
+	session->queued = true;
+	session->next = NULL;
+	*sessions->ready_last = session;
+	sessions->ready_last = &session->next;
+}
+
+/* Time limits ---------------------------------------------------------------------------------- */
+
+/* The limit on silence that holds now, 0 for none, and the reason if it passes. */
+static uint64_t silence_limit_ms(const struct sessions *sessions, const struct session *session,
+				 enum close_reason *reason)
+{
+	const struct config *config = sessions->config;
+
+	if (session->lane[SESSION_CLIENT].state == LANE_SHUT) {
+		*reason = CLOSE_client_fin_timeout;
+		return config->timeout_client_fin_ms;
+	}
+	if (session->lane[SESSION_BACKEND].state == LANE_SHUT) {
+		*reason = CLOSE_server_fin_timeout;
+		return config->timeout_server_fin_ms;
+	}
+	*reason = CLOSE_idle_timeout;
+	return config->timeout_idle_ms;
+}
+
+static void arm_timer(struct sessions *sessions, struct session *session, uint64_t delay_ms)
+{
+	session->timer.kind = SESSION_TIMER;
+	timer_arm(sessions->wheel, &session->timer, delay_ms);
+}
+
+static bool is_half_closed(const struct session *session)
+{
+	return (session->lane[SESSION_CLIENT].state == LANE_SHUT) !=
+	       (session->lane[SESSION_BACKEND].state == LANE_SHUT);
+}
+
+/* Arms the timer for what is left of the limit; false when that has passed, with the reason. */
+static bool arm_silence_timer(struct sessions *sessions, struct session *session,
+			      enum close_reason *reason)
+{
+	uint64_t limit_ms = silence_limit_ms(sessions, session, reason);
+	uint64_t silent_ms = sessions->now_ms - session->active_ms;
+
+	if (limit_ms && silent_ms >= limit_ms)
+		return false;
+	if (limit_ms)
+		arm_timer(sessions, session, limit_ms - silent_ms);
+	return true;
+}
+
+/* Relaying ------------------------------------------------------------------------------------- */
+
+static enum close_reason reason_of_lane(const struct session *session, unsigned source)
+{
+	return close_reason_of_error(source, session->lane[source].source_error);
+}
+
+static void shut_target(struct session *session, unsigned lane)
+{
+	int error = sock_shut_write(session->fd[!lane]);
+
+	if (error)
+		lane_on_target_failed(&session->lane[lane], -error);
+	else
+		lane_on_shut(&session->lane[lane]);
+}
+
+/* Runs one lane until it waits, and arms what it waits for. Returns whether it wants another turn.
+ */
+static bool run_lane(struct sessions *sessions, struct session *session, unsigned i)
+{
+	struct lane *lane = &session->lane[i];
+	uint32_t budget_bytes = TURN_BUDGET_BYTES;
+
+	if (session->armed[i])
+		return false;
+	if (pump_run(&sessions->pump, lane, &session->pipe[i], session->fd[i], session->fd[!i],
+		     &budget_bytes))
+		session->active_ms = sessions->now_ms;
+	switch (lane_next(lane)) {
+	case LANE_WAIT_READABLE:
+		engine_wait_readable(sessions->engine, session->fd[i],
+				     session_ready_token(session, i));
+		break;
+	case LANE_WAIT_WRITABLE:
+		engine_wait_writable(sessions->engine, session->fd[!i],
+				     session_ready_token(session, i));
+		break;
+	case LANE_SHUT_TARGET:
+		shut_target(session, i);
+		return false;
+	case LANE_RESET_TARGET:
+	case LANE_REST:
+		return false;
+	default:
+		metrics_add(sessions->metrics, METRIC_turns_cut, 1);
+		return true;
+	}
+	session->armed[i] = true;
+	session->in_flight++;
+	return false;
+}
+
+/*
+ * What lane i found out about its target is news about lane !i's source. Returns whether that lane
+ * has something to do about it now.
+ */
+static bool tell_other_lane(struct session *session, unsigned i)
+{
+	struct lane *lane = &session->lane[i];
+	struct lane *other = &session->lane[!i];
+
+	if (!lane->target_error || other->source_error)
+		return false;
+	lane_on_source_failed(other, lane->target_error);
+	return !session->armed[!i];
+}
+
+static void session_relay(struct sessions *sessions, struct session *session)
+{
+	bool was_half_closed = is_half_closed(session);
+	bool again = false;
+
+	for (unsigned i = 0; i < 2; i++)
+		again |= run_lane(sessions, session, i);
+	for (unsigned i = 0; i < 2; i++)
+		again |= tell_other_lane(session, i);
+
+	for (unsigned i = 0; i < 2; i++) {
+		const struct lane *lane = &session->lane[i];
+		bool over = lane->state == LANE_SHUT && lane->source_error;
+
+		/* a source that failed after its end was passed on has nothing left to deliver */
+		if (over || lane_next(lane) == LANE_RESET_TARGET) {
+			session_close(sessions, session, reason_of_lane(session, i));
+			return;
+		}
+	}
+	if (session->lane[SESSION_CLIENT].state == LANE_SHUT &&
+	    session->lane[SESSION_BACKEND].state == LANE_SHUT) {
+		session_close(sessions, session, CLOSE_done);
+		return;
+	}
+	if (again)
+		make_ready(sessions, session);
+	if (is_half_closed(session) && !was_half_closed)
+		arm_timer(sessions, session, WATCH_DELAY_MS);
+}
+
+static void watch_ended_side(struct sessions *sessions, struct session *session)
+{
+	unsigned side = session->watched_side = session->lane[SESSION_BACKEND].state == LANE_SHUT;
+
+	engine_wait_failed(sessions->engine, session->fd[side], session_watch_token(session, side));
+	session->watching = true;
+	session->in_flight++;
+}
+
+static void begin_relay(struct sessions *sessions, struct session *session)
+{
+	enum close_reason reason;
+
+	session->state = SESSION_RELAYING;
+	session->active_ms = sessions->now_ms;
+	/* a client has often sent its request by now; a backend that was just connected to, hardly
+	 */
+	lane_init(&session->lane[SESSION_CLIENT], true);
+	lane_init(&session->lane[SESSION_BACKEND], false);
+	if (sessions->config->access_log)
+		sock_get_local(session->fd[SESSION_BACKEND], &session->source);
+	CHECK(arm_silence_timer(sessions, session, &reason));
+	make_ready(sessions, session);
+}
+
+/* Connecting ----------------------------------------------------------------------------------- */
+
+static void log_backend_failed(struct sessions *sessions, const struct addr *backend, int error)
+{
+	struct log_line line;
+
+	metrics_add(sessions->metrics, METRIC_connects_failed, 1);
+	if (!log_begin(&line, LOG_EVENT_backend_failed))
+		return;
+	log_addr(&line, "backend", backend);
+	log_error(&line, "error", error);
+	log_end(&line);
+}
+
+/* Begins to connect to the session's next backend, or closes when there is none. */
+static void connect_next(struct sessions *sessions, struct session *session)
+{
+	const struct addr *backend;
+
+	while ((backend = upstream_backend(sessions->upstream, session->forward,
+					   session->first_backend, session->attempts))) {
+		int fd = upstream_connect(sessions->upstream, sessions->engine, backend,
+					  session_connect_token(session));
+
+		session->attempts++;
+		if (fd >= 0) {
+			metrics_add(sessions->metrics, METRIC_connects, 1);
+			session->fd[SESSION_BACKEND] = fd;
+			session->connecting = true;
+			session->connect_expired = false;
+			session->in_flight++;
+			if (sessions->config->timeout_connect_ms)
+				arm_timer(sessions, session, sessions->config->timeout_connect_ms);
+			return;
+		}
+		log_backend_failed(sessions, backend, fd);
+		if (sock_classify(fd) == SOCK_DESCRIPTORS) {
+			session_close(sessions, session, CLOSE_no_descriptors);
+			return;
+		}
+	}
+	session_close(sessions, session, CLOSE_connect_failed);
+}
+
+static void session_on_connect(struct sessions *sessions, struct session *session, int result)
+{
+	session->connecting = false;
+	timer_cancel(sessions->wheel, &session->timer);
+	if (!result) {
+		begin_relay(sessions, session);
+		return;
+	}
+	if (session->connect_expired && result == -ECANCELED)
+		result = -ETIMEDOUT;
+	log_backend_failed(sessions,
+			   upstream_backend(sessions->upstream, session->forward,
+					    session->first_backend, session->attempts - 1U),
+			   result);
+	session_close_backend(session);
+	connect_next(sessions, session);
+}
+
+void session_open(struct sessions *sessions, unsigned forward, int client_fd)
+{
+	struct session *session = session_table_take(sessions->table);
+
+	CHECK(session);
+	session->state = SESSION_CONNECTING;
+	session->forward = (uint16_t)forward;
+	session->fd[SESSION_CLIENT] = client_fd;
+	session->opened_ms = sessions->now_ms;
+	session->active_ms = sessions->now_ms;
+	session->first_backend = (uint16_t)upstream_choose(sessions->upstream, forward);
+	if (sessions->config->access_log)
+		sock_get_peer(client_fd, &session->client);
+	metrics_add(sessions->metrics, METRIC_sessions_opened, 1);
+	metrics_add(sessions->metrics, METRIC_sessions_open, 1);
+	connect_next(sessions, session);
+}
+
+/* Events --------------------------------------------------------------------------------------- */
+
+/* The side that ended its stream first has failed since, or both sides have ended now. */
+static void session_on_watch(struct sessions *sessions, struct session *session, unsigned side)
+{
+	int error;
+
+	CHECK(side < 2 && session->watching);
+	session->watching = false;
+	if (session->state != SESSION_RELAYING)
+		return;
+	error = sock_take_error(session->fd[side]);
+	if (error)
+		lane_on_source_failed(&session->lane[side], error);
+	make_ready(sessions, session);
+}
+
+static void session_on_ready(struct sessions *sessions, struct session *session, unsigned lane)
+{
+	if (lane >= 2) {
+		session_on_watch(sessions, session, lane - 2);
+		return;
+	}
+	CHECK(session->armed[lane]);
+	session->armed[lane] = false;
+	if (session->state != SESSION_RELAYING)
+		return;
+	lane_on_ready(&session->lane[lane]);
+	make_ready(sessions, session);
+}
+
+void sessions_on_event(struct sessions *sessions, const struct engine_event *event)
+{
+	struct session *session =
+		session_table_find(sessions->table, engine_token_slot(event->token),
+				   engine_token_generation(event->token));
+
+	if (!session) {
+		metrics_add(sessions->metrics, METRIC_stale_events, 1);
+		return;
+	}
+	CHECK(session->in_flight > 0 && !event->more);
+	session->in_flight--;
+	if (engine_token_op(event->token) == ENGINE_OP_READY) {
+		session_on_ready(sessions, session, engine_token_lane(event->token));
+	} else if (session->state == SESSION_CONNECTING) {
+		session_on_connect(sessions, session, event->result);
+		return;
+	} else {
+		session->connecting = false;
+	}
+	if (session->state == SESSION_CLOSING && !session->queued)
+		session_continue_close(sessions, session);
+}
+
+void sessions_on_timer(struct sessions *sessions, struct timer *timer)
+{
+	struct session *session = CONTAINER_OF(timer, struct session, timer);
+	enum close_reason reason;
+
+	switch (session->state) {
+	case SESSION_CONNECTING:
+		session->connect_expired = true;
+		engine_cancel(sessions->engine, session_connect_token(session));
+		break;
+	case SESSION_RELAYING:
+		if (is_half_closed(session) && !session->watching)
+			watch_ended_side(sessions, session);
+		/* the timer does not move with every byte: it asks, when it fires, how long the
+		 * silence is */
+		if (!arm_silence_timer(sessions, session, &reason))
+			session_close(sessions, session, reason);
+		break;
+	default:
+		session_continue_close(sessions, session);
+		break;
+	}
+}
+
+bool sessions_run_ready(struct sessions *sessions)
+{
+	struct session *session = sessions->ready_first;
+
+	/* what becomes ready from here on is for the next tick */
+	sessions_init(sessions);
+	while (session) {
+		struct session *next = session->next;
+
+		session->queued = false;
+		if (session->state == SESSION_RELAYING)
+			session_relay(sessions, session);
+		else
+			session_continue_close(sessions, session);
+		session = next;
+	}
+	return sessions->ready_first;
+}
+
+void sessions_close_all(struct sessions *sessions, enum close_reason reason)
+{
+	struct session *session = session_table_next(sessions->table, 0);
+
+	while (session) {
+		uint32_t slot = session->slot;
+
+		if (session->state == SESSION_CLOSING) {
+			/* what its peer has not received by now is given up */
+			session->reason = (uint8_t)reason;
+			if (!session->queued)
+				session_continue_close(sessions, session);
+		} else {
+			session_close(sessions, session, reason);
+		}
+		session = session_table_next(sessions->table, slot + 1);
+	}
+}

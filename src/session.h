@@ -1,0 +1,63 @@
+/*
+ * Sessions: a client, its backend and the two lanes between them, from accept to close. This is the
+ *only file that opens, closes or owns a session's descriptors and pipes.
+ *
+ *	session_open -> connect -> relay -> session_close
+ *
+ * A session ends in one place, with one reason (close_reasons.def).
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "close_reason.h"
+#include "config.h"
+#include "engine.h"
+#include "load.h"
+#include "metrics.h"
+#include "pump.h"
+#include "session_table.h"
+#include "timer.h"
+#include "upstream.h"
+
+/* The sessions of one worker and what they work with; every pointer is the worker's. */
+struct sessions {
+	const struct config *config;
+	struct engine *engine;
+	struct session_table *table;
+	struct timer_wheel *wheel;
+	struct upstream *upstream;
+	struct load *load;
+	struct metrics *metrics;
+	struct pump pump;
+	unsigned worker;
+	uint64_t now_ms;	     /* CLOCK_MONOTONIC of this tick */
+	struct session *ready_first; /* each is run once per tick */
+	struct session **ready_last;
+	bool released; /* a session ended since the worker last looked: there is room */
+};
+
+/* timer.kind of a session's timer. */
+#define SESSION_TIMER 1
+
+/* Sets the ready list; the other members are the caller's to fill in. */
+void sessions_init(struct sessions *sessions);
+
+/*
+ * Opens a session for `client_fd`, which becomes the session's; it must have been admitted to this
+ * worker by load_admit(), which the session's end gives back. There is a slot: the table is sized
+ * for the load.
+ */
+void session_open(struct sessions *sessions, unsigned forward, int client_fd);
+
+/* Takes an event whose token names a session (ENGINE_OP_CONNECT, ENGINE_OP_READY). */
+void sessions_on_event(struct sessions *sessions, const struct engine_event *event);
+
+/* Takes a timer of kind SESSION_TIMER that is due. */
+void sessions_on_timer(struct sessions *sessions, struct timer *timer);
+
+/* Runs each ready session once, within the byte budget; returns whether any is ready again. */
+bool sessions_run_ready(struct sessions *sessions);
+
+/* Ends every session at once with `reason`, those included that only wait for bytes to arrive. */
+void sessions_close_all(struct sessions *sessions, enum close_reason reason);

@@ -1,0 +1,130 @@
+#include "session_table.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "check.h"
+#include "engine.h"
+
+/* The promise of the README: an idle session costs no more of sixpipe's own memory. */
+_Static_assert(sizeof(struct session) <= 512, "an idle session must fit in 512 bytes");
+
+uint64_t session_ready_token(const struct session *session, unsigned lane)
+{
+	return engine_token(ENGINE_OP_READY, lane, session->slot, session->generation);
+}
+
+/* Lane numbers from 2 on mean the watch on a side. */
+uint64_t session_watch_token(const struct session *session, unsigned side)
+{
+	return engine_token(ENGINE_OP_READY, 2 + side, session->slot, session->generation);
+}
+
+uint64_t session_connect_token(const struct session *session)
+{
+	return engine_token(ENGINE_OP_CONNECT, 0, session->slot, session->generation);
+}
+
+struct session_table {
+	struct session *sessions;
+	struct session *free;
+	uint32_t slot_count;
+	uint32_t touched_count; /* slots below this have been used at least once */
+	uint32_t used_count;
+};
+
+static size_t table_bytes(const struct session_table *table)
+{
+	return (size_t)table->slot_count * sizeof(struct session);
+}
+
+int session_table_create(struct session_table **table, uint32_t slot_count)
+{
+	struct session_table *made = calloc(1, sizeof(*made));
+	void *memory;
+
+	CHECK(slot_count > 0 && slot_count <= ENGINE_SLOT_LIMIT);
+	if (!made)
+		return -ENOMEM;
+	made->slot_count = slot_count;
+	memory = mmap(NULL, table_bytes(made), PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (memory == MAP_FAILED) {
+		int error = -errno;
+
+		free(made);
+		return error;
+	}
+	made->sessions = memory;
+	*table = made;
+	return 0;
+}
+
+void session_table_destroy(struct session_table *table)
+{
+	CHECK(!table->used_count);
+	munmap(table->sessions, table_bytes(table));
+	free(table);
+}
+
+struct session *session_table_take(struct session_table *table)
+{
+	struct session *session = table->free;
+	uint32_t generation = 0;
+	uint32_t slot;
+
+	if (session) {
+		table->free = session->next;
+		slot = session->slot;
+		generation = session->generation;
+	} else if (table->touched_count < table->slot_count) {
+		slot = table->touched_count++;
+		session = &table->sessions[slot];
+	} else {
+		return NULL;
+	}
+	memset(session, 0, sizeof(*session));
+	session->slot = slot;
+	session->generation = generation;
+	session->fd[0] = -1;
+	session->fd[1] = -1;
+	table->used_count++;
+	return session;
+}
+
+void session_table_give(struct session_table *table, struct session *session)
+{
+	CHECK(session->state != SESSION_FREE && !session->in_flight && !session->queued);
+	session->state = SESSION_FREE;
+	session->generation = (session->generation + 1) % ENGINE_GENERATION_LIMIT;
+	session->next = table->free;
+	table->free = session;
+	table->used_count--;
+}
+
+struct session *session_table_find(struct session_table *table, uint32_t slot, uint32_t generation)
+{
+	struct session *session;
+
+	if (slot >= table->touched_count)
+		return NULL;
+	session = &table->sessions[slot];
+	if (session->state == SESSION_FREE || session->generation != generation)
+		return NULL;
+	return session;
+}
+
+struct session *session_table_next(struct session_table *table, uint32_t slot)
+{
+	for (; slot < table->touched_count; slot++)
+		if (table->sessions[slot].state != SESSION_FREE)
+			return &table->sessions[slot];
+	return NULL;
+}
+
+uint32_t session_table_used_count(const struct session_table *table)
+{
+	return table->used_count;
+}

@@ -1,0 +1,87 @@
+/*
+ * The fixed table of one worker's sessions. A slot has a generation, which changes when the slot is
+ * freed, so that an event for the former session is told from one for the present. The table's
+ * memory is reserved at the start and becomes resident as slots are first used, the lowest numbers
+ * first.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "addr.h"
+#include "lane.h"
+#include "pipe_pool.h"
+#include "timer.h"
+
+enum session_state {
+	SESSION_FREE,	    /* the slot is nobody's; nothing is in flight */
+	SESSION_CONNECTING, /* fd[0] is the client; fd[1] is being connected to one backend after
+			       another */
+	SESSION_RELAYING,   /* both sockets are up; each lane runs or waits for one thing */
+	SESSION_CLOSING, /* the reason is set; waits for requests in flight, or for bytes to arrive
+			  */
+};
+
+/*
+ * Index 0 is the client, 1 the backend; lane i moves fd[i] to fd[!i]. session.c is the only owner
+ * of what is in here.
+ */
+struct session {
+	int fd[2]; /* -1: not open */
+	struct lane lane[2];
+	struct pipe *pipe[2]; /* borrowed by the lane, NULL when it holds nothing */
+	struct timer timer;
+	struct session *next; /* in the free list or the ready list */
+	uint64_t opened_ms;
+	uint64_t active_ms; /* when a byte last moved */
+	uint32_t slot;
+	uint32_t generation;
+	uint16_t forward;	/* index in the configuration */
+	uint16_t first_backend; /* index in the forward */
+	uint16_t attempts;	/* backends tried, the present one included */
+	uint8_t state;		/* enum session_state */
+	uint8_t reason;		/* enum close_reason, once closing */
+	uint8_t in_flight;	/* requests that the engine has not answered for the last time */
+	bool armed[2];		/* the lane's wait is one of them */
+	bool connecting;	/* the connect is one of them */
+	bool watching;		/* the watch for a failure of `watched_side` is one of them */
+	uint8_t watched_side;
+	bool connect_expired;
+	bool queued;		   /* in the ready list */
+	uint32_t delivery_wait_ms; /* while closing: the pause before bytes on their way are counted
+				      again */
+	struct addr client;	   /* these two are filled in for the access log alone */
+	struct addr source;
+};
+
+enum {
+	SESSION_CLIENT,
+	SESSION_BACKEND
+}; /* the index of each side, and of the lane that comes from it */
+
+/* The engine tokens of a session's requests: a lane's wait, the watch on a side, the connect. */
+uint64_t session_ready_token(const struct session *session, unsigned lane);
+uint64_t session_watch_token(const struct session *session, unsigned side);
+uint64_t session_connect_token(const struct session *session);
+
+struct session_table;
+
+/* Creates a table of `slot_count` slots, at most ENGINE_SLOT_LIMIT. Returns 0 or -errno. */
+int session_table_create(struct session_table **table, uint32_t slot_count);
+void session_table_destroy(struct session_table *table);
+
+/* Gives a zeroed session with slot, generation and closed descriptors set; NULL when all are in
+ * use. */
+struct session *session_table_take(struct session_table *table);
+
+/* Frees the slot: nothing may be in flight for it. */
+void session_table_give(struct session_table *table, struct session *session);
+
+/* The session that a token speaks of, or NULL when that session is over. */
+struct session *session_table_find(struct session_table *table, uint32_t slot, uint32_t generation);
+
+/* Walks those in use: the first slot in use from `slot` on, or NULL. */
+struct session *session_table_next(struct session_table *table, uint32_t slot);
+
+uint32_t session_table_used_count(const struct session_table *table);

@@ -1,0 +1,226 @@
+#include "sock.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/sock_diag.h>
+#include <linux/sockios.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "check.h"
+
+/* After the idle time, this many probes at this distance; an unanswered peer is lost after 45 s
+ * more. */
+#define KEEPALIVE_PROBES     3
+#define KEEPALIVE_INTERVAL_S 15
+
+enum sock_failure sock_classify(int error)
+{
+	switch (error < 0 ? -error : error) {
+	case ECONNRESET:
+	case EPIPE: /* a RST that came after the peer's FIN: tests/kernel/probe_reset_in_close_wait
+		     */
+	case ENOTCONN:
+		return SOCK_RESET;
+	case ETIMEDOUT:
+	case EHOSTUNREACH:
+	case ENETUNREACH:
+	case EHOSTDOWN:
+	case ENETDOWN:
+		return SOCK_LOST;
+	case EMFILE:
+	case ENFILE:
+	case ENOBUFS:
+	case ENOMEM:
+		return SOCK_DESCRIPTORS;
+	default:
+		return SOCK_OTHER;
+	}
+}
+
+static int set_option(int fd, int level, int option, int value)
+{
+	return setsockopt(fd, level, option, &value, sizeof(value)) ? -errno : 0;
+}
+
+/* tcp(7) limits TCP_KEEPIDLE to 32767 s. */
+static int to_keepidle_s(uint64_t milliseconds)
+{
+	return (int)MIN(MAX(milliseconds / 1000, 1), 32767);
+}
+
+static int tune(int fd, const struct sock_tuning *tuning)
+{
+	int error = set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+
+	/* RFC 6093: urgent data stays in the stream, so that no byte is lost and none stalls it */
+	if (!error)
+		error = set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
+	if (!error && tuning->keepalive_ms) {
+		error = set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+		if (!error)
+			error = set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE,
+					   to_keepidle_s(tuning->keepalive_ms));
+		if (!error)
+			error = set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
+		if (!error)
+			error = set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);
+	}
+	if (!error && tuning->user_timeout_ms)
+		error = set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
+				   (int)MIN(tuning->user_timeout_ms, (uint64_t)INT_MAX));
+	return error;
+}
+
+static int open_tcp(int family, const struct sock_tuning *tuning)
+{
+	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+	int error;
+
+	if (fd < 0)
+		return -errno;
+	error = tune(fd, tuning);
+	if (error) {
+		close(fd);
+		return error;
+	}
+	return fd;
+}
+
+static int bind_and_learn_port(int fd, struct addr *address)
+{
+	if (bind(fd, &address->any, address->length_bytes))
+		return -errno;
+	if (!addr_port(address))
+		sock_get_local(fd, address);
+	return 0;
+}
+
+static int open_bound(struct addr *address, const struct sock_tuning *tuning, bool first)
+{
+	int fd = open_tcp(address->any.sa_family, tuning);
+	int error;
+
+	if (fd < 0)
+		return fd;
+	error = set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	if (!error && address->any.sa_family == AF_INET6)
+		error = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+	if (!error && !first)
+		error = set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	if (!error)
+		error = bind_and_learn_port(fd, address);
+	if (!error && first)
+		error = set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	if (error) {
+		close(fd);
+		return error;
+	}
+	return fd;
+}
+
+int sock_open_listeners(struct addr *address, const struct sock_tuning *tuning, unsigned backlog,
+			int *fds, unsigned count)
+{
+	unsigned opened;
+	int error = 0;
+
+	for (opened = 0; opened < count && !error; opened++) {
+		fds[opened] = open_bound(address, tuning, opened == 0);
+		if (fds[opened] < 0)
+			error = fds[opened];
+	}
+	if (error)
+		opened--;
+	/* listening begins when all are bound: the group is complete before the first connection */
+	for (unsigned i = 0; i < count && !error; i++)
+		if (listen(fds[i], (int)backlog))
+			error = -errno;
+	if (error)
+		while (opened)
+			close(fds[--opened]);
+	return error;
+}
+
+int sock_open_backend(int family, const struct sock_tuning *tuning)
+{
+	return open_tcp(family, tuning);
+}
+
+int sock_accept(int listener_fd)
+{
+	int fd = accept4(listener_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int sock_shut_write(int fd)
+{
+	return shutdown(fd, SHUT_WR) ? -errno : 0;
+}
+
+void sock_reset_on_close(int fd)
+{
+	struct linger linger = {.l_onoff = 1, .l_linger = 0};
+
+	/* fails on a descriptor that is no socket alone */
+	CHECK(!setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)));
+}
+
+int sock_take_error(int fd)
+{
+	int error = 0;
+	socklen_t length = sizeof(error);
+
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) ? 0 : error;
+}
+
+uint64_t sock_undelivered_bytes(int fd)
+{
+	struct tcp_info info = {0};
+	socklen_t length = sizeof(info);
+	int bytes = 0;
+
+	if (ioctl(fd, SIOCOUTQ, &bytes) || bytes <= 0)
+		return 0;
+	/* a socket that was reset keeps its last count for ever */
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) || info.tcpi_state == TCP_CLOSE)
+		return 0;
+	return (uint64_t)bytes;
+}
+
+uint32_t sock_room_bytes(int fd)
+{
+	uint32_t info[SK_MEMINFO_VARS] = {0};
+	socklen_t length = sizeof(info);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &length))
+		return 0;
+	if (info[SK_MEMINFO_WMEM_QUEUED] >= info[SK_MEMINFO_SNDBUF])
+		return 0;
+	return info[SK_MEMINFO_SNDBUF] - info[SK_MEMINFO_WMEM_QUEUED];
+}
+
+typedef int name_function(int fd, struct sockaddr *address, socklen_t *length_bytes);
+
+static void get_name(name_function *get, int fd, struct addr *address)
+{
+	struct sockaddr_storage storage = {0};
+	socklen_t length = sizeof(storage);
+
+	if (get(fd, (struct sockaddr *)&storage, &length))
+		storage.ss_family = AF_UNSPEC;
+	addr_from_sockaddr(address, &storage);
+}
+
+void sock_get_peer(int fd, struct addr *address)
+{
+	get_name(getpeername, fd, address);
+}
+
+void sock_get_local(int fd, struct addr *address)
+{
+	get_name(getsockname, fd, address);
+}

@@ -1,0 +1,70 @@
+/*
+ * TCP sockets: how listeners and backend sockets are set up, what a socket can tell, and what an
+ * errno means for a session. Every descriptor returned is non-blocking, close-on-exec and the
+ * caller's.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "addr.h"
+
+struct sock_tuning {
+	uint64_t keepalive_ms; /* idle time before the first probe, 0 for none: SO_KEEPALIVE, tcp(7)
+				*/
+	uint64_t user_timeout_ms; /* unacknowledged for that long is lost: TCP_USER_TIMEOUT, tcp(7)
+				   */
+};
+
+/* What an error on one side of a session means. */
+enum sock_failure {
+	SOCK_RESET,	  /* the peer, or its host, sent a RST */
+	SOCK_LOST,	  /* keepalive, user timeout or the route gave the peer up */
+	SOCK_DESCRIPTORS, /* no descriptor or no memory here, for now */
+	SOCK_OTHER,
+};
+
+/* `error` is an errno, of either sign. */
+enum sock_failure sock_classify(int error);
+
+/*
+ * Opens `count` listening sockets on one address, each with its own queue, into `fds`
+ * (SO_REUSEPORT, socket(7)). The first is bound without SO_REUSEPORT, so that an address which
+ * anybody else holds fails with EADDRINUSE (tests/kernel/probe_reuseport_bind_probe). Port 0 is
+ * replaced in `address` by the one that the kernel chose. What is set here is inherited by the
+ * accepted sockets. An IPv6 listener is v6-only. Returns 0 or -errno, with nothing left open.
+ */
+int sock_open_listeners(struct addr *address, const struct sock_tuning *tuning, unsigned backlog,
+			int *fds, unsigned count);
+
+/* Opens a socket for connecting to a backend of `family`. Returns it or -errno. */
+int sock_open_backend(int family, const struct sock_tuning *tuning);
+
+/* Accepts one connection without blocking: accept4(2). Returns the socket or -errno. */
+int sock_accept(int listener_fd);
+
+/* Sends FIN after what is queued: shutdown(2). Returns 0 or -errno (ENOTCONN: already reset). */
+int sock_shut_write(int fd);
+
+/* Makes close(2) send a RST and drop what is still queued: SO_LINGER 0, socket(7). */
+void sock_reset_on_close(int fd);
+
+/* The error that waits on the socket, which is then forgotten: SO_ERROR, socket(7). 0 when there is
+ * none. */
+int sock_take_error(int fd);
+
+/* Bytes sent to the peer that it has not acknowledged: SIOCOUTQ, tcp(7). 0 when the socket is dead.
+ */
+uint64_t sock_undelivered_bytes(int fd);
+
+/*
+ * Bytes the send buffer takes before it is full: SO_MEMINFO, Linux 4.12. An estimate from the
+ * kernel's own accounting (tests/kernel/probe_sock_meminfo_room).
+ */
+uint32_t sock_room_bytes(int fd);
+
+/* The other end and this end: getpeername(2), getsockname(2); "none" where the kernel no longer
+ * knows. */
+void sock_get_peer(int fd, struct addr *address);
+void sock_get_local(int fd, struct addr *address);

@@ -1,0 +1,62 @@
+#include "upstream.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "check.h"
+#include "sock.h"
+
+struct upstream {
+	const struct config *config;
+	struct sock_tuning tuning;
+	_Atomic uint32_t turns[]; /* per forward; only ever counted up */
+};
+
+int upstream_create(struct upstream **upstream, const struct config *config)
+{
+	size_t turns_bytes = config->forward_count * sizeof(_Atomic uint32_t);
+	struct upstream *made = calloc(1, sizeof(*made) + turns_bytes);
+
+	if (!made)
+		return -ENOMEM;
+	made->config = config;
+	made->tuning.keepalive_ms = config->keepalive_ms;
+	made->tuning.user_timeout_ms = config->user_timeout_ms;
+	*upstream = made;
+	return 0;
+}
+
+void upstream_destroy(struct upstream *upstream)
+{
+	free(upstream);
+}
+
+unsigned upstream_choose(struct upstream *upstream, unsigned forward)
+{
+	uint32_t turn;
+
+	CHECK(forward < upstream->config->forward_count);
+	turn = atomic_fetch_add_explicit(&upstream->turns[forward], 1, memory_order_relaxed);
+	return turn % upstream->config->forwards[forward].backend_count;
+}
+
+const struct addr *upstream_backend(const struct upstream *upstream, unsigned forward,
+				    unsigned first, unsigned attempt)
+{
+	const struct forward *chosen = &upstream->config->forwards[forward];
+
+	if (attempt >= chosen->backend_count)
+		return NULL;
+	return &chosen->backends[(first + attempt) % chosen->backend_count];
+}
+
+int upstream_connect(const struct upstream *upstream, struct engine *engine,
+		     const struct addr *backend, uint64_t token)
+{
+	int fd = sock_open_backend(backend->any.sa_family, &upstream->tuning);
+
+	if (fd >= 0)
+		engine_connect(engine, fd, &backend->any, backend->length_bytes, token);
+	return fd;
+}

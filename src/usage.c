@@ -1,0 +1,122 @@
+#include "usage.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "check.h"
+
+#define SCREEN_COLUMNS 80
+#define HELP_INDENT    8
+
+static const char *const group_titles[OPTION_GROUP_COUNT] = {
+	[OPTION_GROUP_FORWARDING] = "what is forwarded where",
+	[OPTION_GROUP_PROCESS] = "user, threads and engine",
+	[OPTION_GROUP_LIMITS] = "sessions, backlog and pipes",
+	[OPTION_GROUP_TIMEOUTS] = "timeouts and dead peers; 0 is never",
+	[OPTION_GROUP_LOGGING] = "the log on stderr",
+	[OPTION_GROUP_GENERAL] = "checks and help",
+};
+
+/* Prints text wrapped at the screen's edge, each line indented. */
+static void print_wrapped(FILE *out, const char *text)
+{
+	int column = 0;
+
+	while (*text) {
+		int length = (int)strcspn(text, " ");
+
+		if (column && column + 1 + length > SCREEN_COLUMNS) {
+			fputc('\n', out);
+			column = 0;
+		}
+		column += column ? fprintf(out, " %.*s", length, text)
+				 : fprintf(out, "%*s%.*s", HELP_INDENT, "", length, text);
+		text += length;
+		text += strspn(text, " ");
+	}
+	fputc('\n', out);
+}
+
+static void print_option(FILE *out, const struct option_spec *option)
+{
+	fprintf(out, "  --%s%s%s", option->name, *option->argument ? " " : "", option->argument);
+	if (*option->default_text)
+		fprintf(out, "  (default: %s)", option->default_text);
+	fputc('\n', out);
+	print_wrapped(out, option->help);
+}
+
+static void print_group(FILE *out, enum option_group group)
+{
+	size_t count;
+	const struct option_spec *options = config_options(&count);
+
+	fprintf(out, "Options, %s: %s\n", config_group_name(group), group_titles[group]);
+	for (size_t i = 0; i < count; i++)
+		if (options[i].group == group)
+			print_option(out, &options[i]);
+}
+
+static void print_overview(FILE *out)
+{
+	size_t count;
+	const struct option_spec *options = config_options(&count);
+
+	fputs("Usage: sixpipe [OPTIONS] LISTEN BACKEND [BACKEND ...]\n"
+	      "       sixpipe [OPTIONS] --listen LISTEN --backend BACKEND ... [--listen ...]\n"
+	      "\n"
+	      "Accepts TCP connections on IPv6 and forwards them to IPv4 backends.\n"
+	      "\n"
+	      "  sixpipe --user nobody '[::]:2000' 192.0.2.1:80\n"
+	      "\n"
+	      "Options by group; sixpipe --help GROUP tells more, --help all everything:\n",
+	      out);
+	for (unsigned group = 0; group < OPTION_GROUP_COUNT; group++) {
+		int column = fprintf(out, "  %-10s ", config_group_name((enum option_group)group));
+		int indent = column;
+
+		for (size_t i = 0; i < count; i++) {
+			if (options[i].group != group)
+				continue;
+			if (column + (int)strlen(options[i].name) + 3 > SCREEN_COLUMNS)
+				column = fprintf(out, "\n%*s", indent, "") - 1;
+			column += fprintf(out, " --%s", options[i].name);
+		}
+		fputc('\n', out);
+	}
+	fputs("\n"
+	      "Signals: TERM and INT drain until --drain-timeout, the second one stops at once.\n"
+	      "Exit codes: 0 success, 1 failure at run time, 2 bad usage.\n"
+	      "The manual: man 8 sixpipe\n",
+	      out);
+}
+
+int usage_print(FILE *out, const char *topic, char error[CONFIG_ERROR_BYTES])
+{
+	bool all = topic && !strcmp(topic, "all");
+	bool known = !topic || all;
+
+	if (!topic)
+		print_overview(out);
+	for (unsigned group = 0; group < OPTION_GROUP_COUNT && topic; group++) {
+		if (!all && strcmp(topic, config_group_name((enum option_group)group)))
+			continue;
+		if (all && group)
+			fputc('\n', out);
+		print_group(out, (enum option_group)group);
+		known = true;
+	}
+	if (known)
+		return 0;
+	snprintf(
+		error, CONFIG_ERROR_BYTES,
+		"--help '%.80s': no such group; give forwarding, process, limits, timeouts, logging, "
+		"general or all",
+		topic);
+	return -EINVAL;
+}
+
+void usage_print_version(FILE *out)
+{
+	fputs("sixpipe " SIXPIPE_VERSION "\n", out);
+}

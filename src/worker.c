@@ -1,0 +1,447 @@
+/*
+ * Theory of operation. A tick: wait for events, take each one in (which marks sessions ready), let
+ * due timers fire, run every ready session once. Handlers never wait and never call each other
+ * around the tick. With nothing to do the wait has no end and the thread makes no system call.
+ */
+#include "worker.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "listener.h"
+#include "log.h"
+#include "session.h"
+#include "sock.h"
+
+/* Events taken in before their sessions run: bounds how long the first of them waits. */
+#define TICK_EVENT_LIMIT 256
+
+struct worker {
+	struct workers *workers;
+	pthread_t thread;
+	struct sessions sessions;
+	struct listeners listeners;
+	struct timer_wheel wheel;
+	struct metrics metrics;
+	enum worker_phase phase;
+	bool resume;	  /* accepting may go on */
+	atomic_int error; /* -errno that ended it */
+};
+
+struct workers {
+	struct worker *list;
+	struct engine **engines;
+	unsigned count;
+	unsigned made_count; /* of `list`, those that hold something */
+	unsigned started_count;
+	struct upstream *upstream;
+	struct load load;
+	atomic_int phase;
+	atomic_uint up_count;
+	atomic_uint ended_count;
+	int event_fd; /* counts workers that came up or ended */
+};
+
+static void tell_main(struct workers *workers)
+{
+	uint64_t one = 1;
+	ssize_t written = write(workers->event_fd, &one, sizeof(one));
+
+	(void)written; /* cannot fail short of 2^64 workers */
+}
+
+static void wake_waiting_workers(struct workers *workers, unsigned own)
+{
+	int waiting;
+
+	while ((waiting = load_take_waiting(&workers->load)) >= 0)
+		if ((unsigned)waiting != own)
+			engine_wake(workers->engines[waiting]);
+}
+
+static void enter_phase(struct worker *worker)
+{
+	enum worker_phase phase = (enum worker_phase)atomic_load(&worker->workers->phase);
+
+	if (phase == worker->phase)
+		return;
+	if (worker->phase == WORKER_SERVE)
+		listeners_close(&worker->listeners);
+	worker->phase = phase;
+}
+
+/* From WORKER_EXPIRE on nothing new is let live, not even what was on its way from another worker.
+ */
+static void close_what_came(struct worker *worker)
+{
+	if (worker->phase >= WORKER_EXPIRE && session_table_used_count(worker->sessions.table))
+		sessions_close_all(&worker->sessions, worker->phase == WORKER_EXPIRE
+							      ? CLOSE_drain_timeout
+							      : CLOSE_stopped);
+}
+
+static bool is_over(struct worker *worker)
+{
+	return worker->phase != WORKER_SERVE && listeners_are_closed(&worker->listeners) &&
+	       load_retire(&worker->workers->load, worker->sessions.worker);
+}
+
+static void dispatch(struct worker *worker, const struct engine_event *event)
+{
+	switch (engine_token_op(event->token)) {
+	case ENGINE_OP_CONNECT:
+	case ENGINE_OP_READY:
+		sessions_on_event(&worker->sessions, event);
+		break;
+	case ENGINE_OP_WAKE:
+		/* the phase changed, or there is room for a connection that waits */
+		worker->resume = true;
+		break;
+	default:
+		listeners_on_event(&worker->listeners, event);
+		break;
+	}
+}
+
+static void fire_timers(struct worker *worker)
+{
+	struct timer *timer;
+
+	while ((timer = timer_wheel_pop(&worker->wheel, worker->sessions.now_ms))) {
+		if (timer->kind == SESSION_TIMER)
+			sessions_on_timer(&worker->sessions, timer);
+		else
+			listeners_on_timer(&worker->listeners, timer);
+	}
+}
+
+static int run_tick(struct worker *worker, bool ready)
+{
+	struct engine_event events[TICK_EVENT_LIMIT];
+	struct sessions *sessions = &worker->sessions;
+	int64_t timeout_ms = ready ? 0 : timer_wheel_delay_ms(&worker->wheel);
+	int count = engine_wait(sessions->engine, timeout_ms, events, TICK_EVENT_LIMIT);
+
+	if (count < 0)
+		return count;
+	sessions->now_ms = timer_now_ms();
+	/* the wheel first: what the events arm is counted from now */
+	fire_timers(worker);
+	for (int i = 0; i < count; i++)
+		dispatch(worker, &events[i]);
+	enter_phase(worker);
+	close_what_came(worker);
+	return 0;
+}
+
+static int serve(struct worker *worker)
+{
+	struct sessions *sessions = &worker->sessions;
+	bool ready = false;
+
+	while (!is_over(worker)) {
+		int error = run_tick(worker, ready);
+
+		if (error)
+			return error;
+		ready = sessions_run_ready(sessions);
+		if (sessions->released)
+			wake_waiting_workers(worker->workers, sessions->worker);
+		if (sessions->released || worker->resume)
+			listeners_resume(&worker->listeners);
+		sessions->released = false;
+		worker->resume = false;
+	}
+	return 0;
+}
+
+static void *run_worker(void *argument)
+{
+	struct worker *worker = argument;
+	char name[16];
+	int error;
+
+	snprintf(name, sizeof(name), "sixpipe/%u", worker->sessions.worker);
+	pthread_setname_np(pthread_self(), name);
+	log_attach(worker->sessions.worker);
+	error = engine_enable(worker->sessions.engine);
+	if (!error) {
+		worker->sessions.now_ms = timer_now_ms();
+		timer_wheel_init(&worker->wheel, worker->sessions.now_ms);
+		listeners_resume(&worker->listeners);
+		atomic_fetch_add(&worker->workers->up_count, 1);
+		tell_main(worker->workers);
+		error = serve(worker);
+	}
+	if (error) {
+		struct log_line line;
+
+		atomic_store(&worker->error, error);
+		if (log_begin(&line, LOG_EVENT_engine_failed)) {
+			log_error(&line, "error", error);
+			log_end(&line);
+		}
+	}
+	atomic_fetch_add(&worker->workers->ended_count, 1);
+	tell_main(worker->workers);
+	return NULL;
+}
+
+/* Making --------------------------------------------------------------------------------------- */
+
+static int make_worker(struct workers *workers, unsigned index, const struct config *config,
+		       uint32_t maxconn, unsigned pipe_count, char error[CONFIG_ERROR_BYTES])
+{
+	struct worker *worker = &workers->list[index];
+	struct sessions *sessions = &worker->sessions;
+	int result;
+
+	worker->workers = workers;
+	sessions->config = config;
+	sessions->wheel = &worker->wheel;
+	sessions->upstream = workers->upstream;
+	sessions->load = &workers->load;
+	sessions->metrics = &worker->metrics;
+	sessions->worker = index;
+	sessions->pump.metrics = &worker->metrics;
+	sessions_init(sessions);
+	timer_wheel_init(&worker->wheel, timer_now_ms());
+	workers->made_count = index + 1;
+
+	sessions->pump.scratch = malloc(PUMP_SCRATCH_BYTES);
+	result = sessions->pump.scratch ? 0 : -ENOMEM;
+	if (!result)
+		result = session_table_create(&sessions->table,
+					      load_slots_per_worker(maxconn, workers->count));
+	if (result) {
+		snprintf(error, CONFIG_ERROR_BYTES,
+			 "no memory for %u sessions: %s; lower --maxconn", maxconn,
+			 strerror(-result));
+		return result;
+	}
+	result = pipe_pool_create(&sessions->pump.pipes, pipe_count, (uint32_t)config->pipe_bytes);
+	if (result) {
+		snprintf(error, CONFIG_ERROR_BYTES,
+			 "cannot make a pipe: %s; raise the descriptor limit (ulimit -n)",
+			 strerror(-result));
+		return result;
+	}
+	result = engine_create((enum engine_kind)config->engine, &sessions->engine);
+	if (result) {
+		sessions->engine = NULL;
+		snprintf(
+			error, CONFIG_ERROR_BYTES,
+			"cannot make an io_uring: %s; needs Linux 5.19 or newer, "
+			"kernel.io_uring_disabled = 0, and a seccomp profile that allows it (containers "
+			"forbid it by default)",
+			strerror(-result));
+		return result;
+	}
+	workers->engines[index] = sessions->engine;
+	return 0;
+}
+
+static int bind_workers(struct workers *workers, struct config *config,
+			char error[CONFIG_ERROR_BYTES])
+{
+	unsigned fd_count = workers->count * config->forward_count;
+	int *fds = calloc(fd_count, sizeof(int));
+	int result;
+
+	if (!fds)
+		return -ENOMEM;
+	for (unsigned i = 0; i < fd_count; i++)
+		fds[i] = -1;
+	result = listeners_open(config, workers->count, fds, error);
+	for (unsigned i = 0; i < workers->count && !result; i++)
+		result = listeners_init(&workers->list[i].listeners,
+					fds + i * config->forward_count, &workers->list[i].sessions,
+					workers->engines, workers->count);
+	/* on failure the process ends, and with it what is still open */
+	free(fds);
+	return result;
+}
+
+int workers_create(struct workers **workers, struct config *config, unsigned count,
+		   uint32_t maxconn, unsigned pipes_per_worker, char error[CONFIG_ERROR_BYTES])
+{
+	struct workers *made = calloc(1, sizeof(*made));
+	void *list = NULL;
+	int result;
+
+	snprintf(error, CONFIG_ERROR_BYTES, "out of memory; lower --workers or --maxconn");
+	if (!made)
+		return -ENOMEM;
+	made->count = count;
+	made->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	result = made->event_fd < 0 ? -errno : 0;
+	/* each worker's counters have cache lines of their own */
+	if (!result)
+		result = -posix_memalign(&list, CACHE_LINE_BYTES, count * sizeof(*made->list));
+	if (!result) {
+		memset(list, 0, count * sizeof(*made->list));
+		made->list = list;
+		made->engines = calloc(count, sizeof(struct engine *));
+		result = made->engines ? load_init(&made->load, maxconn, count) : -ENOMEM;
+	}
+	if (!result)
+		result = upstream_create(&made->upstream, config);
+	for (unsigned i = 0; i < count && !result; i++)
+		result = make_worker(made, i, config, maxconn, pipes_per_worker, error);
+	if (!result)
+		result = bind_workers(made, config, error);
+	if (result) {
+		workers_destroy(made);
+		return result;
+	}
+	*workers = made;
+	return 0;
+}
+
+static void destroy_worker(struct worker *worker)
+{
+	struct sessions *sessions = &worker->sessions;
+
+	if (worker->listeners.listeners)
+		listeners_finish(&worker->listeners);
+	if (sessions->engine)
+		engine_destroy(sessions->engine);
+	if (sessions->pump.pipes)
+		pipe_pool_destroy(sessions->pump.pipes);
+	if (sessions->table)
+		session_table_destroy(sessions->table);
+	free(sessions->pump.scratch);
+}
+
+void workers_destroy(struct workers *workers)
+{
+	for (unsigned i = 0; i < workers->made_count; i++)
+		destroy_worker(&workers->list[i]);
+	if (workers->upstream)
+		upstream_destroy(workers->upstream);
+	load_finish(&workers->load);
+	if (workers->event_fd >= 0)
+		close(workers->event_fd);
+	free(workers->engines);
+	free(workers->list);
+	free(workers);
+}
+
+/* Running -------------------------------------------------------------------------------------- */
+
+static void await_workers(struct workers *workers)
+{
+	while (atomic_load(&workers->up_count) + atomic_load(&workers->ended_count) <
+	       workers->started_count)
+		usleep(200);
+}
+
+int workers_start(struct workers *workers)
+{
+	int error = 0;
+
+	for (unsigned i = 0; i < workers->count && !error; i++) {
+		error = pthread_create(&workers->list[i].thread, NULL, run_worker,
+				       &workers->list[i]);
+		workers->started_count += !error;
+	}
+	await_workers(workers);
+	return error ? -error : workers_error(workers);
+}
+
+void workers_enter(struct workers *workers, enum worker_phase phase)
+{
+	atomic_store(&workers->phase, phase);
+	for (unsigned i = 0; i < workers->count; i++)
+		engine_wake(workers->engines[i]);
+}
+
+int workers_end_fd(const struct workers *workers)
+{
+	return workers->event_fd;
+}
+
+unsigned workers_running_count(const struct workers *workers)
+{
+	return workers->started_count - atomic_load(&workers->ended_count);
+}
+
+int workers_error(const struct workers *workers)
+{
+	for (unsigned i = 0; i < workers->started_count; i++)
+		if (atomic_load(&workers->list[i].error))
+			return atomic_load(&workers->list[i].error);
+	return 0;
+}
+
+void workers_join(struct workers *workers)
+{
+	for (unsigned i = 0; i < workers->started_count; i++)
+		CHECK(!pthread_join(workers->list[i].thread, NULL));
+	workers->started_count = 0;
+}
+
+uint64_t workers_metric(const struct workers *workers, enum metric metric)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < workers->count; i++)
+		sum += metrics_get(&workers->list[i].metrics, metric);
+	return sum;
+}
+
+uint64_t workers_closed_count(const struct workers *workers, enum close_reason reason)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < workers->count; i++)
+		sum += metrics_get_closed(&workers->list[i].metrics, reason);
+	return sum;
+}
+
+unsigned workers_pipe_count(const struct workers *workers)
+{
+	unsigned sum = 0;
+
+	for (unsigned i = 0; i < workers->count; i++)
+		sum += pipe_pool_count(workers->list[i].sessions.pump.pipes);
+	return sum;
+}
+
+unsigned workers_free_pipe_count(const struct workers *workers)
+{
+	unsigned sum = 0;
+
+	for (unsigned i = 0; i < workers->count; i++)
+		sum += pipe_pool_free_count(workers->list[i].sessions.pump.pipes);
+	return sum;
+}
+
+uint32_t workers_pipe_bytes(const struct workers *workers)
+{
+	uint32_t smallest = UINT32_MAX;
+
+	for (unsigned i = 0; i < workers->count; i++) {
+		uint32_t bytes = pipe_pool_size_bytes(workers->list[i].sessions.pump.pipes);
+
+		smallest = MIN(smallest, bytes);
+	}
+	return smallest;
+}
+
+const char *workers_engine_name(const struct workers *workers)
+{
+	return engine_name(workers->engines[0]);
+}
+
+const char *workers_engine_features(const struct workers *workers)
+{
+	return engine_features(workers->engines[0]);
+}

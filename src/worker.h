@@ -1,0 +1,55 @@
+/*
+ * Workers: one thread each, with its own engine, pipes, sessions and listening sockets. Made by the
+ * main thread before the privilege drop, started after it.
+ */
+#pragma once
+
+#include "config.h"
+#include "metrics.h"
+
+enum worker_phase {
+	WORKER_SERVE,
+	WORKER_DRAIN,  /* no new connections; sessions finish */
+	WORKER_EXPIRE, /* the drain has lasted long enough: reset what is left */
+	WORKER_STOP,   /* reset everything now */
+};
+
+struct workers;
+
+/*
+ * Makes `count` workers for the forwards of `config`, and binds the listeners last; ports of 0 are
+ * replaced in `config`. `maxconn` and `pipes_per_worker` are what the host allows. Returns 0 and
+ * the workers, or -errno with `error` saying what could not be had, why, and what to do.
+ */
+int workers_create(struct workers **workers, struct config *config, unsigned count,
+		   uint32_t maxconn, unsigned pipes_per_worker, char error[CONFIG_ERROR_BYTES]);
+void workers_destroy(struct workers *workers);
+
+/* Starts the threads and returns when each accepts, or has failed. Returns 0 or -errno. */
+int workers_start(struct workers *workers);
+
+/* Moves all workers on to a later phase. */
+void workers_enter(struct workers *workers, enum worker_phase phase);
+
+/* Readable (poll(2)) when a worker has ended. */
+int workers_end_fd(const struct workers *workers);
+
+/* How many are still running; and the first error that ended one, 0 for none. */
+unsigned workers_running_count(const struct workers *workers);
+int workers_error(const struct workers *workers);
+
+/* Waits for all threads, which must have been told to end. */
+void workers_join(struct workers *workers);
+
+/* Sums over all workers; any time. */
+uint64_t workers_metric(const struct workers *workers, enum metric metric);
+uint64_t workers_closed_count(const struct workers *workers, enum close_reason reason);
+
+/* What the workers have: pipes in all, pipes free, the smallest pipe's bytes. Only while none runs.
+ */
+unsigned workers_pipe_count(const struct workers *workers);
+unsigned workers_free_pipe_count(const struct workers *workers);
+uint32_t workers_pipe_bytes(const struct workers *workers);
+
+const char *workers_engine_name(const struct workers *workers);
+const char *workers_engine_features(const struct workers *workers);

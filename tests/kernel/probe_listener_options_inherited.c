@@ -1,0 +1,65 @@
+/*
+ * Claim: an accepted socket inherits these options from its listener: SO_OOBINLINE, TCP_NODELAY,
+ * SO_KEEPALIVE, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT and TCP_USER_TIMEOUT.
+ * Since: always (inet_csk_clone_lock copies the listener's socket).
+ * Why: the forwarder sets them once for each listener and saves a setsockopt for each connection.
+ */
+#include "probe.h"
+
+static const struct row {
+	const char *name;
+	int level, option, value;
+} rows[] = {
+	{"SO_OOBINLINE", SOL_SOCKET, SO_OOBINLINE, 1},
+	{"TCP_NODELAY", IPPROTO_TCP, TCP_NODELAY, 1},
+	{"SO_KEEPALIVE", SOL_SOCKET, SO_KEEPALIVE, 1},
+	{"TCP_KEEPIDLE", IPPROTO_TCP, TCP_KEEPIDLE, 123},
+	{"TCP_KEEPINTVL", IPPROTO_TCP, TCP_KEEPINTVL, 12},
+	{"TCP_KEEPCNT", IPPROTO_TCP, TCP_KEEPCNT, 4},
+	{"TCP_USER_TIMEOUT", IPPROTO_TCP, TCP_USER_TIMEOUT, 45678},
+};
+enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
+
+static int option_get(int fd, const struct row *row)
+{
+	socklen_t length = sizeof(int);
+	int value = -1;
+
+	PROBE_NEED(getsockopt(fd, row->level, row->option, &value, &length) == 0);
+	return value;
+}
+
+static void check_family(const char *family, int listener, const struct sockaddr *address,
+			 socklen_t length)
+{
+	int client = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int accepted;
+
+	for (int i = 0; i < ROWS; i++)
+		probe_set(listener, rows[i].level, rows[i].option, rows[i].value);
+	PROBE_NEED(connect(client, address, length) == 0);
+	accepted = probe_accept(listener);
+	for (int i = 0; i < ROWS; i++)
+		PROBE_CHECK(option_get(accepted, &rows[i]) == rows[i].value,
+			    "%s: %s is %d on the accepted socket, not %d", family, rows[i].name,
+			    option_get(accepted, &rows[i]), rows[i].value);
+}
+
+int main(void)
+{
+	struct sockaddr_in address4;
+	struct sockaddr_in6 address6 = {.sin6_family = AF_INET6,
+					.sin6_addr = IN6ADDR_LOOPBACK_INIT};
+	socklen_t length = sizeof(address6);
+	int listener = probe_listen(&address4, 1);
+
+	check_family("IPv4", listener, (struct sockaddr *)&address4, sizeof(address4));
+
+	listener = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (listener < 0 || bind(listener, (struct sockaddr *)&address6, length) != 0)
+		probe_hold("%d options, over IPv4 only: no IPv6 loopback here", ROWS);
+	PROBE_NEED(listen(listener, 1) == 0);
+	PROBE_NEED(getsockname(listener, (struct sockaddr *)&address6, &length) == 0);
+	check_family("IPv6", listener, (struct sockaddr *)&address6, length);
+	probe_hold("%d options, over IPv4 and IPv6", ROWS);
+}

@@ -1,0 +1,70 @@
+/*
+ * Claim: EAGAIN from splice(socket -> pipe) means an empty socket if the pipe was empty at the
+ * call. With a full pipe it means only that, with bytes or a FIN still waiting; and a pipe is full
+ * by slots, one for each fragment, not by bytes.
+ * Since: 2.6.25 (a full pipe gives EAGAIN before the socket is looked at).
+ * Why: a lane concludes 'drained, wait for readability' from an empty pipe alone. Otherwise it
+ * flushes and asks again.
+ */
+#include "probe.h"
+
+enum { SEGMENTS = 100, PIPE_BYTES = 16 * 4096 };
+
+static char scratch[PIPE_BYTES];
+
+int main(void)
+{
+	int near, far, pipe_fd[2];
+	int held = 0, queued = 0;
+	ssize_t moved;
+
+	probe_pair(&near, &far);
+	probe_pipe(pipe_fd, 0);
+	PROBE_NEED(fcntl(pipe_fd[1], F_SETPIPE_SZ, PIPE_BYTES) == PIPE_BYTES);
+
+	moved = probe_splice(near, pipe_fd[1], PIPE_BYTES);
+	PROBE_CHECK(moved == -EAGAIN, "empty socket, empty pipe: splice gave %zd", moved);
+
+	/* Far fewer bytes than the pipe's size fill it, because each segment takes a slot. */
+	for (int i = 0; i < SEGMENTS; i++) {
+		probe_send(far, "x", 1);
+		probe_await_bytes(near, i + 1);
+	}
+	while ((moved = probe_splice(near, pipe_fd[1], PIPE_BYTES)) > 0)
+		held += (int)moved;
+	PROBE_NEED(ioctl(near, FIONREAD, &queued) == 0);
+	PROBE_CHECK(moved == -EAGAIN && held > 0 && queued == SEGMENTS - held,
+		    "%d one-byte segments: %d in the pipe, %d still queued, then splice gave %zd",
+		    SEGMENTS, held, queued, moved);
+	PROBE_CHECK(queued > 0, "a pipe of %d bytes took all of %d one-byte segments", PIPE_BYTES,
+		    SEGMENTS);
+
+	/*
+	 * Flush and ask again until an EAGAIN that met an empty pipe: now, and only now, the socket
+	 * is drained.
+	 */
+	int total = held;
+	do {
+		PROBE_NEED(read(pipe_fd[0], scratch, sizeof(scratch)) > 0);
+		moved = probe_splice(near, pipe_fd[1], PIPE_BYTES);
+		total += moved > 0 ? (int)moved : 0;
+	} while (moved > 0);
+	PROBE_NEED(ioctl(near, FIONREAD, &queued) == 0);
+	PROBE_CHECK(moved == -EAGAIN && total == SEGMENTS && queued == 0,
+		    "with the pipe emptied each time %d of %d bytes came, then %zd", total,
+		    SEGMENTS, moved);
+
+	/* A FIN behind a full pipe shows as EAGAIN, and as 0 once there is room. */
+	while (write(pipe_fd[1], scratch, sizeof(scratch)) > 0)
+		;
+	PROBE_NEED(shutdown(far, SHUT_WR) == 0);
+	PROBE_NEED(probe_poll(near, POLLIN | POLLRDHUP, PROBE_DEADLINE_MS) & POLLRDHUP);
+	moved = probe_splice(near, pipe_fd[1], PIPE_BYTES);
+	PROBE_CHECK(moved == -EAGAIN, "FIN and a full pipe: splice gave %zd", moved);
+	while (read(pipe_fd[0], scratch, sizeof(scratch)) > 0)
+		;
+	moved = probe_splice(near, pipe_fd[1], PIPE_BYTES);
+	PROBE_CHECK(moved == 0, "FIN and an empty pipe: splice gave %zd", moved);
+	probe_hold("a pipe of %d bytes was full at %d of %d one-byte segments", PIPE_BYTES, held,
+		   SEGMENTS);
+}
