@@ -1,0 +1,135 @@
+/*
+ * docgen man|markdown: copies a template from stdin to stdout, with every line that is one of
+ * @OPTIONS@,
+ * @CLOSE_REASONS@, @LOG_EVENTS@ and @METRICS@ replaced by that table, from the .def files in src/.
+ */
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "config.h"
+#include "util.h"
+
+struct row {
+	const char *word;
+	const char *note; /* NULL: none */
+	const char *meaning;
+};
+
+static const struct row close_reasons[] = {
+#define CLOSE_REASON(word, side, how, meaning) {#word, #how, meaning},
+#include "close_reasons.def"
+#undef CLOSE_REASON
+};
+
+static const struct row log_events[] = {
+#define LOG_EVENT(word, level, rate, meaning) {#word, #level, meaning},
+#include "log_events.def"
+#undef LOG_EVENT
+};
+
+static const struct row metrics[] = {
+#define METRIC(word, kind, meaning) {#word, #kind, meaning},
+#include "metrics.def"
+#undef METRIC
+};
+
+static bool man;
+
+/* Text for troff: '-' is a minus there, a backslash an escape. */
+static void print_text(const char *text)
+{
+	for (; *text; text++) {
+		if (man && *text == '-')
+			fputs("\\-", stdout);
+		else if (man && *text == '\\')
+			fputs("\\e", stdout);
+		else if (!man && *text == '|')
+			fputs("\\|", stdout);
+		else
+			putchar(*text);
+	}
+}
+
+static void print_option(const struct option_spec *option)
+{
+	if (man) {
+		printf(".TP\n.BI \\-\\-");
+		print_text(option->name);
+		if (*option->argument) {
+			fputs(" \" ", stdout);
+			print_text(option->argument);
+			putchar('"');
+		}
+		putchar('\n');
+		print_text(option->help);
+		if (*option->default_text)
+			printf(" Default: %s.", option->default_text);
+		putchar('\n');
+		return;
+	}
+	printf("| `--%s%s", option->name, *option->argument ? " " : "");
+	print_text(option->argument);
+	printf("` | %s | ", *option->default_text ? option->default_text : "");
+	print_text(option->help);
+	puts(" |");
+}
+
+static void print_options(void)
+{
+	size_t count;
+	const struct option_spec *options = config_options(&count);
+
+	for (unsigned group = 0; group < OPTION_GROUP_COUNT; group++) {
+		const char *name = config_group_name((enum option_group)group);
+
+		if (man)
+			printf(".SS %c%s\n", name[0] - 'a' + 'A', name + 1);
+		else
+			printf("\n### %c%s\n\n| option | default | meaning |\n| --- | --- | --- |\n",
+			       name[0] - 'a' + 'A', name + 1);
+		for (size_t i = 0; i < count; i++)
+			if (options[i].group == group)
+				print_option(&options[i]);
+	}
+}
+
+static void print_rows(const struct row *rows, size_t count, const char *heading)
+{
+	if (!man)
+		printf("%s\n| --- | --- | --- |\n", heading);
+	for (size_t i = 0; i < count; i++) {
+		if (man)
+			printf(".TP\n.B %s\n", rows[i].word);
+		else
+			printf("| `%s` | %s | ", rows[i].word, rows[i].note);
+		print_text(rows[i].meaning);
+		puts(man ? "" : " |");
+	}
+}
+
+int main(int argc, char **argv)
+{
+	char line[1024];
+
+	if (argc != 2 || (strcmp(argv[1], "man") && strcmp(argv[1], "markdown"))) {
+		fputs("usage: docgen man|markdown <TEMPLATE\n", stderr);
+		return 2;
+	}
+	man = !strcmp(argv[1], "man");
+	while (fgets(line, sizeof(line), stdin)) {
+		if (!strcmp(line, "@OPTIONS@\n"))
+			print_options();
+		else if (!strcmp(line, "@CLOSE_REASONS@\n"))
+			print_rows(close_reasons, ARRAY_COUNT(close_reasons),
+				   "| reason | how | meaning |");
+		else if (!strcmp(line, "@LOG_EVENTS@\n"))
+			print_rows(log_events, ARRAY_COUNT(log_events),
+				   "| event | level | meaning |");
+		else if (!strcmp(line, "@METRICS@\n"))
+			print_rows(metrics, ARRAY_COUNT(metrics), "| counter | kind | meaning |");
+		else
+			fputs(line, stdout);
+	}
+	return ferror(stdin) || fflush(stdout) ? 1 : 0;
+}
