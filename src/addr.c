@@ -16,9 +16,9 @@ static const char *parse_port(const char *text, in_port_t *port_be)
 	if (!*text)
 		return "has no port after the ':'; give a number from 0 to 65535";
 	if (units_parse_count(text, &port))
-		return "has a port that is not a number; service names are not looked up";
+		return "has a port that is not a number; give one from 0 to 65535, names are not looked up";
 	if (port > 65535)
-		return "has a port above 65535";
+		return "has a port above 65535; give a number from 0 to 65535";
 	*port_be = htons((uint16_t)port);
 	return NULL;
 }
@@ -50,7 +50,7 @@ static const char *parse_v6(const char *text, struct addr *address)
 		return "has no port; write [address]:port";
 	length = (size_t)(close - text - 1);
 	if (length >= sizeof(host))
-		return "is too long for an IPv6 address";
+		return "is too long for an IPv6 address; write it as in [2001:db8::1]:80";
 	memcpy(host, text + 1, length);
 	host[length] = '\0';
 
@@ -64,7 +64,7 @@ static const char *parse_v6(const char *text, struct addr *address)
 			return problem;
 	}
 	if (inet_pton(AF_INET6, host, &address->v6.sin6_addr) != 1)
-		return "is not an IPv6 address between the brackets";
+		return "has no IPv6 address between the brackets; write it as in [2001:db8::1]:80";
 	return parse_port(close + 2, &address->v6.sin6_port);
 }
 
@@ -82,14 +82,14 @@ static const char *parse_v4(const char *text, struct addr *address)
 	if (!length)
 		return "has no address before the ':'; write [::]:port for every IPv6 address";
 	if (length >= sizeof(host))
-		return "is not an IPv4 address; host names are not looked up";
+		return "is not an IPv4 address; write it as in 192.0.2.1:80, names are not looked up";
 	memcpy(host, text, length);
 	host[length] = '\0';
 
 	address->v4.sin_family = AF_INET;
 	address->length_bytes = sizeof(address->v4);
 	if (inet_pton(AF_INET, host, &address->v4.sin_addr) != 1)
-		return "is not an IPv4 address; host names are not looked up";
+		return "is not an IPv4 address; write it as in 192.0.2.1:80, names are not looked up";
 	return parse_port(colon + 1, &address->v4.sin_port);
 }
 

@@ -1,7 +1,5 @@
 #include "engine.h"
 
-#include <poll.h>
-
 #include "check.h"
 #include "engine_ops.h"
 
@@ -69,20 +67,10 @@ void engine_connect(struct engine *engine, int fd, const struct sockaddr *addres
 	engine->ops->connect(engine, fd, address, length_bytes, token);
 }
 
-void engine_wait_readable(struct engine *engine, int fd, uint64_t token)
+void engine_wait_for(struct engine *engine, int fd, enum engine_condition condition,
+		     bool peer_ended, uint64_t token)
 {
-	engine->ops->wait_for(engine, fd, POLLIN, token);
-}
-
-void engine_wait_writable(struct engine *engine, int fd, uint64_t token)
-{
-	engine->ops->wait_for(engine, fd, POLLOUT, token);
-}
-
-void engine_wait_failed(struct engine *engine, int fd, uint64_t token)
-{
-	/* poll(2) reports POLLERR and POLLHUP unasked */
-	engine->ops->wait_for(engine, fd, 0, token);
+	engine->ops->wait_for(engine, fd, condition, peer_ended, token);
 }
 
 void engine_cancel(struct engine *engine, uint64_t token)

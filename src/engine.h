@@ -76,16 +76,20 @@ void engine_accept(struct engine *engine, int fd, bool many, uint64_t token);
 void engine_connect(struct engine *engine, int fd, const struct sockaddr *address,
 		    socklen_t length_bytes, uint64_t token);
 
-/*
- * Tells once when reading from or writing to `fd` would not block, or has failed (poll(2): POLLIN
- * or POLLOUT, with POLLERR and POLLHUP). If that is so already, the event comes with the next wait.
- * Result: the poll(2) events, or -errno.
- */
-void engine_wait_readable(struct engine *engine, int fd, uint64_t token);
-void engine_wait_writable(struct engine *engine, int fd, uint64_t token);
+enum engine_condition {
+	ENGINE_READABLE, /* a read would not block, or fails: POLLIN, poll(2) */
+	ENGINE_WRITABLE, /* a write would not block, or fails: POLLOUT */
+	ENGINE_FAILED, /* the socket has failed, or both directions have ended: POLLERR, POLLHUP */
+};
 
-/* Tells once when `fd` has failed, or both directions have ended (POLLERR, POLLHUP). */
-void engine_wait_failed(struct engine *engine, int fd, uint64_t token);
+/*
+ * Tells once when the condition holds for `fd`; if it does already, with the next wait. Failures
+ * meet every condition. Result: > 0 or -errno when it is met; 0 when it is not, which happens when
+ * the peer has ended its stream (tests/kernel/probe_ring_poll_peer_end): then wait again with
+ * `peer_ended`, which costs a little more and is not disturbed by that.
+ */
+void engine_wait_for(struct engine *engine, int fd, enum engine_condition condition,
+		     bool peer_ended, uint64_t token);
 
 /* Cancels the request with `token`; its last event still comes, with -ECANCELED if it was in time.
  */

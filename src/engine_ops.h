@@ -11,7 +11,8 @@ struct engine_ops {
 	void (*accept)(struct engine *engine, int fd, bool many, uint64_t token);
 	void (*connect)(struct engine *engine, int fd, const struct sockaddr *address,
 			socklen_t length_bytes, uint64_t token);
-	void (*wait_for)(struct engine *engine, int fd, unsigned poll_events, uint64_t token);
+	void (*wait_for)(struct engine *engine, int fd, enum engine_condition condition,
+			 bool peer_ended, uint64_t token);
 	void (*cancel)(struct engine *engine, uint64_t token);
 	void (*hand_over)(struct engine *engine, struct engine *target, int fd,
 			  uint64_t target_token, uint64_t token);

@@ -10,6 +10,12 @@
  * enables it and so becomes its only issuer (probe_ring_enable_by_worker). With DEFER_TASKRUN
  * completions run only inside a wait, so engine_wait() always enters the kernel (probe_ring_flags).
  *
+ * A poll of the ring reports POLLRDHUP unasked. Once the peer has ended its stream, a poll for
+ * POLLOUT alone is therefore answered at once, for ever (probe_ring_poll_peer_end). Such waits are
+ * multishot polls, which speak only when something changes: what is not wanted is swallowed, and
+ * when the wanted comes, the poll is cancelled, and its last completion is the caller's event.
+ * SETTLING in its user_data marks it.
+ *
  * user_data is the caller's token. 0 is ENGINE_OP_NONE: answers to cancels, which nobody reads.
  */
 #include <errno.h>
@@ -36,6 +42,9 @@
 /* Submitting fails for as long as the kernel has no memory for requests; beyond this it never ends.
  */
 #define SUBMIT_ATTEMPTS 100000
+
+/* The upper half of a READY token's lane numbers is not the caller's. */
+#define SETTLING (1ULL << 55)
 
 struct uring_engine {
 	struct engine engine;
@@ -101,20 +110,37 @@ static void uring_connect(struct engine *engine, int fd, const struct sockaddr *
 	io_uring_sqe_set_data64(sqe, token);
 }
 
-static void uring_wait_for(struct engine *engine, int fd, unsigned poll_events, uint64_t token)
+static void uring_wait_for(struct engine *engine, int fd, enum engine_condition condition,
+			   bool peer_ended, uint64_t token)
 {
+	static const unsigned poll_events[] = {
+		[ENGINE_READABLE] = POLLIN,
+		[ENGINE_WRITABLE] = POLLOUT,
+		[ENGINE_FAILED] = 0, /* POLLERR and POLLHUP come unasked */
+	};
 	struct io_uring_sqe *sqe = take_sqe(uring(engine));
 
-	io_uring_prep_poll_add(sqe, fd, poll_events);
-	io_uring_sqe_set_data64(sqe, token);
+	CHECK(!(token & SETTLING));
+	if (peer_ended)
+		io_uring_prep_poll_multishot(sqe, fd, poll_events[condition]);
+	else
+		io_uring_prep_poll_add(sqe, fd, poll_events[condition]);
+	io_uring_sqe_set_data64(sqe, peer_ended ? token | SETTLING : token);
+}
+
+static void cancel(struct uring_engine *self, uint64_t user_data)
+{
+	struct io_uring_sqe *sqe = take_sqe(self);
+
+	io_uring_prep_cancel64(sqe, user_data, 0);
+	io_uring_sqe_set_data64(sqe, 0);
 }
 
 static void uring_cancel(struct engine *engine, uint64_t token)
 {
-	struct io_uring_sqe *sqe = take_sqe(uring(engine));
-
-	io_uring_prep_cancel64(sqe, token, 0);
-	io_uring_sqe_set_data64(sqe, 0);
+	cancel(uring(engine), token);
+	if (engine_token_op(token) == ENGINE_OP_READY)
+		cancel(uring(engine), token | SETTLING);
 }
 
 static void uring_hand_over(struct engine *engine, struct engine *target, int fd,
@@ -152,6 +178,30 @@ static void on_wake(struct uring_engine *self, const struct io_uring_cqe *cqe)
 		arm_wake(self);
 }
 
+/* Makes an event of a completion; returns whether it is one for the caller. */
+static bool translate(struct uring_engine *self, const struct io_uring_cqe *cqe,
+		      struct engine_event *event)
+{
+	enum engine_op op = engine_token_op(cqe->user_data);
+
+	event->token = cqe->user_data;
+	event->result = cqe->res;
+	event->more = cqe->flags & IORING_CQE_F_MORE;
+	if (op == ENGINE_OP_WAKE)
+		on_wake(self, cqe);
+	if (op != ENGINE_OP_READY)
+		return op != ENGINE_OP_NONE;
+	if (event->result > 0)
+		event->result &= ~POLLRDHUP;
+	if (event->token & SETTLING && event->more) {
+		if (event->result)
+			cancel(self, event->token);
+		return false;
+	}
+	event->token &= ~SETTLING;
+	return true;
+}
+
 static int uring_enter(struct uring_engine *self, int64_t timeout_ms)
 {
 	struct __kernel_timespec limit = {
@@ -186,14 +236,7 @@ static int uring_wait(struct engine *engine, int64_t timeout_ms, struct engine_e
 		if (seen == limit)
 			break;
 		seen++;
-		if (engine_token_op(cqe->user_data) == ENGINE_OP_NONE)
-			continue;
-		if (engine_token_op(cqe->user_data) == ENGINE_OP_WAKE)
-			on_wake(self, cqe);
-		events[count].token = cqe->user_data;
-		events[count].result = cqe->res;
-		events[count].more = cqe->flags & IORING_CQE_F_MORE;
-		count++;
+		count += translate(self, cqe, &events[count]);
 	}
 	io_uring_cq_advance(&self->ring, seen);
 	return count;

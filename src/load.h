@@ -10,8 +10,9 @@
 
 #include "util.h"
 
-#define LOAD_RETIRED (1U << 31) /* more sessions than any worker can have: never the least loaded  \
-				 */
+#define LOAD_RETIRED                                                                               \
+	(1U << 31) /* more sessions than any worker can have: never the least loaded               \
+		    */
 
 struct load_worker {
 	_Alignas(CACHE_LINE_BYTES) _Atomic uint32_t

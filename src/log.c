@@ -30,6 +30,7 @@ struct rate {
 };
 
 static enum log_level max_level = LOG_INFO;
+static bool given_up; /* nobody reads stderr */
 static enum log_format line_format = LOG_LOGFMT;
 static _Thread_local struct rate rates[LOG_EVENT_COUNT];
 static _Thread_local struct log_ring *own_ring;
@@ -60,7 +61,11 @@ static void report_dropped(uint64_t lines)
 
 int log_start(unsigned worker_count)
 {
-	return log_rings_start(worker_count, report_dropped);
+	int error = log_rings_start(worker_count + 1, report_dropped);
+
+	if (!error)
+		log_attach(worker_count);
+	return error;
 }
 
 void log_attach(unsigned worker)
@@ -70,7 +75,8 @@ void log_attach(unsigned worker)
 
 void log_stop(unsigned limit_ms)
 {
-	log_rings_stop(limit_ms);
+	own_ring = NULL;
+	given_up = !log_rings_stop(limit_ms);
 }
 
 /* Appends whole or not at all, so that a line is never cut within a value. */
@@ -196,7 +202,7 @@ bool log_begin(struct log_line *line, enum log_event event)
 	uint64_t suppressed;
 	struct timespec now;
 
-	if (kind->level > max_level)
+	if (kind->level > max_level || given_up)
 		return false;
 	clock_gettime(CLOCK_REALTIME, &now);
 	if (rate->second != now.tv_sec) {

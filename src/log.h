@@ -42,15 +42,19 @@ struct log_line {
 void log_init(enum log_level level, enum log_format format);
 
 /*
- * Creates the rings for `worker_count` threads and the writer thread (signals blocked in the caller
- * are blocked there too). Returns 0 or -errno; on failure nothing is left behind.
+ * Creates the rings for `worker_count` workers and the caller, and the writer thread (signals
+ * blocked in the caller are blocked there too). Returns 0 or -errno; on failure nothing is left
+ * behind.
  */
 int log_start(unsigned worker_count);
 
 /* Gives the calling thread ring `worker`; called once by each worker before it logs. */
 void log_attach(unsigned worker);
 
-/* Writes out what the rings hold, waiting at most `limit_ms`, and ends the writer thread. */
+/*
+ * Writes out what the rings hold, waiting at most `limit_ms`, and ends the writer thread; the
+ * caller writes at once again. If stderr's reader takes longer, the rest of the log is given up.
+ */
 void log_stop(unsigned limit_ms);
 
 /*

@@ -149,22 +149,22 @@ static void release_rings(void)
 	wake_fd = -1;
 }
 
-int log_rings_start(unsigned worker_count, void (*on_dropped)(uint64_t lines))
+int log_rings_start(unsigned count, void (*on_dropped)(uint64_t lines))
 {
 	void *memory;
 	int error;
 
-	CHECK(!rings && worker_count);
+	CHECK(!rings && count);
 	wake_fd = eventfd(0, EFD_CLOEXEC);
 	if (wake_fd < 0)
 		return -errno;
 	/* zeroed, page-aligned, and not resident before it is used */
-	memory = mmap(NULL, worker_count * sizeof(struct log_ring), PROT_READ | PROT_WRITE,
+	memory = mmap(NULL, count * sizeof(struct log_ring), PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	error = memory == MAP_FAILED ? errno : 0;
 	if (!error) {
 		rings = memory;
-		ring_count = worker_count;
+		ring_count = count;
 		report_dropped = on_dropped;
 		error = pthread_create(&writer, NULL, run_writer, NULL);
 	}
@@ -173,18 +173,18 @@ int log_rings_start(unsigned worker_count, void (*on_dropped)(uint64_t lines))
 	return -error;
 }
 
-struct log_ring *log_rings_get(unsigned worker)
+struct log_ring *log_rings_get(unsigned index)
 {
-	CHECK(worker < ring_count);
-	return &rings[worker];
+	CHECK(index < ring_count);
+	return &rings[index];
 }
 
-void log_rings_stop(unsigned limit_ms)
+bool log_rings_stop(unsigned limit_ms)
 {
 	struct timespec limit;
 
 	if (!rings)
-		return;
+		return true;
 	atomic_store(&stopping, true);
 	wake_writer();
 	clock_gettime(CLOCK_REALTIME, &limit);
@@ -197,8 +197,9 @@ void log_rings_stop(unsigned limit_ms)
 	/* a reader of stderr that never reads must not keep the process: leave the rings to exit(3)
 	 */
 	if (pthread_timedjoin_np(writer, NULL, &limit))
-		return;
+		return false;
 	release_rings();
+	return true;
 }
 
 uint64_t log_rings_dropped_count(void)

@@ -34,9 +34,20 @@ struct limits {
 	uint32_t sessions_possible;
 };
 
+/* One line, whatever the value at fault holds: control characters are shown, not sent to the
+ * terminal. */
 static int fail(int code, const char *error)
 {
-	fprintf(stderr, "sixpipe: %s\n", error);
+	fputs("sixpipe: ", stderr);
+	for (; *error; error++) {
+		unsigned char byte = (unsigned char)*error;
+
+		if (byte < ' ' || byte == 0x7f)
+			fprintf(stderr, "\\x%02x", byte);
+		else
+			fputc(byte, stderr);
+	}
+	fputc('\n', stderr);
 	return code;
 }
 

@@ -7,7 +7,9 @@
  * - EAGAIN from a splice out of a socket means "socket empty" or "pipe full". Fills go into empty
  * pipes only, so here it always means "socket empty" (probe_splice_eagain_means_empty_or_full).
  * - At urgent data a splice gives EAGAIN for ever while poll(2) says readable; recv steps past it
- *   (probe_splice_urgent_byte). So a fill that follows a wake-up and finds nothing tries a copy.
+ *   (probe_splice_urgent_byte), and once the FIN is there it gives 0, as if nothing were left to
+ * read. So a fill that finds nothing after a wake-up tries a copy, and so does one that finds the
+ * end.
  */
 #include "pump.h"
 
@@ -119,9 +121,7 @@ static void fill(struct pump *pump, struct lane *lane, struct pipe **pipe, int s
 	}
 	pipe_pool_give(pump->pipes, *pipe);
 	*pipe = NULL;
-	if (moved == 0)
-		lane_on_source_eof(lane);
-	else if (would_block(errno) && lane->source_woken)
+	if (moved == 0 || (would_block(errno) && lane->source_woken))
 		copy(pump, lane, source_fd, target_fd, limit_bytes);
 	else if (would_block(errno))
 		lane_on_source_empty(lane);

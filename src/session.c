@@ -105,6 +105,13 @@ static void shut_target(struct session *session, unsigned lane)
 		lane_on_shut(&session->lane[lane]);
 }
 
+static void wait_writable(struct sessions *sessions, struct session *session, unsigned lane,
+			  bool peer_ended)
+{
+	engine_wait_for(sessions->engine, session->fd[!lane], ENGINE_WRITABLE, peer_ended,
+			session_ready_token(session, lane));
+}
+
 /* Runs one lane until it waits, and arms what it waits for. Returns whether it wants another turn.
  */
 static bool run_lane(struct sessions *sessions, struct session *session, unsigned i)
@@ -119,12 +126,11 @@ static bool run_lane(struct sessions *sessions, struct session *session, unsigne
 		session->active_ms = sessions->now_ms;
 	switch (lane_next(lane)) {
 	case LANE_WAIT_READABLE:
-		engine_wait_readable(sessions->engine, session->fd[i],
-				     session_ready_token(session, i));
+		engine_wait_for(sessions->engine, session->fd[i], ENGINE_READABLE, false,
+				session_ready_token(session, i));
 		break;
 	case LANE_WAIT_WRITABLE:
-		engine_wait_writable(sessions->engine, session->fd[!i],
-				     session_ready_token(session, i));
+		wait_writable(sessions, session, i, session->lane[!i].state != LANE_OPEN);
 		break;
 	case LANE_SHUT_TARGET:
 		shut_target(session, i);
@@ -183,15 +189,18 @@ static void session_relay(struct sessions *sessions, struct session *session)
 	}
 	if (again)
 		make_ready(sessions, session);
-	if (is_half_closed(session) && !was_half_closed)
+	if (is_half_closed(session) && !was_half_closed) {
+		session->active_ms = sessions->now_ms;
 		arm_timer(sessions, session, WATCH_DELAY_MS);
+	}
 }
 
 static void watch_ended_side(struct sessions *sessions, struct session *session)
 {
 	unsigned side = session->watched_side = session->lane[SESSION_BACKEND].state == LANE_SHUT;
 
-	engine_wait_failed(sessions->engine, session->fd[side], session_watch_token(session, side));
+	engine_wait_for(sessions->engine, session->fd[side], ENGINE_FAILED, true,
+			session_watch_token(session, side));
 	session->watching = true;
 	session->in_flight++;
 }
@@ -258,7 +267,6 @@ static void connect_next(struct sessions *sessions, struct session *session)
 
 static void session_on_connect(struct sessions *sessions, struct session *session, int result)
 {
-	session->connecting = false;
 	timer_cancel(sessions->wheel, &session->timer);
 	if (!result) {
 		begin_relay(sessions, session);
@@ -309,13 +317,17 @@ static void session_on_watch(struct sessions *sessions, struct session *session,
 	make_ready(sessions, session);
 }
 
-static void session_on_ready(struct sessions *sessions, struct session *session, unsigned lane)
+static void session_on_ready(struct sessions *sessions, struct session *session, unsigned lane,
+			     bool met)
 {
-	if (lane >= 2) {
-		session_on_watch(sessions, session, lane - 2);
+	CHECK(session->armed[lane]);
+	if (!met && session->state == SESSION_RELAYING) {
+		/* the target's peer has ended its stream, which the other lane has yet to find out
+		 */
+		wait_writable(sessions, session, lane, true);
+		session->in_flight++;
 		return;
 	}
-	CHECK(session->armed[lane]);
 	session->armed[lane] = false;
 	if (session->state != SESSION_RELAYING)
 		return;
@@ -336,12 +348,18 @@ void sessions_on_event(struct sessions *sessions, const struct engine_event *eve
 	CHECK(session->in_flight > 0 && !event->more);
 	session->in_flight--;
 	if (engine_token_op(event->token) == ENGINE_OP_READY) {
-		session_on_ready(sessions, session, engine_token_lane(event->token));
-	} else if (session->state == SESSION_CONNECTING) {
-		session_on_connect(sessions, session, event->result);
-		return;
+		unsigned lane = engine_token_lane(event->token);
+
+		if (lane < 2)
+			session_on_ready(sessions, session, lane, event->result);
+		else
+			session_on_watch(sessions, session, lane - 2);
 	} else {
 		session->connecting = false;
+		if (session->state == SESSION_CONNECTING) {
+			session_on_connect(sessions, session, event->result);
+			return;
+		}
 	}
 	if (session->state == SESSION_CLOSING && !session->queued)
 		session_continue_close(sessions, session);
