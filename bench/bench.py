@@ -1,0 +1,312 @@
+#!/usr/bin/env python3
+"""Measures sixpipe and its peers, one after the other, and writes down what came out."""
+
+import argparse
+import contextlib
+import datetime
+import json
+import resource
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import namespaces
+import plots
+import report
+import results as outcome
+import scenarios
+from accounting import Accounting, Machine
+from peers import all_peers, cpu_count
+from runner import RunFailed, Runner
+
+ROOT = Path(__file__).resolve().parent.parent
+FULL_SECONDS, QUICK_SECONDS = 20 * 60, 3 * 60
+ROUNDS = 5
+DESCRIPTORS = 20000
+RUN_SECONDS_RANGE = (0.3, 2.0)
+# Kept back for the end: reports, plots, and a run that takes longer than foreseen.
+RESERVE = 0.06
+
+
+@dataclass
+class Step:
+    round: int
+    scenario: scenarios.Scenario
+    peer: object
+    workers: int
+    column: str  # the peer's name in the results; with the workers where these vary
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description="Measures sixpipe and its peers; writes bench/results/.")
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="default: all")
+    parser.add_argument("--list", action="store_true", help="list scenarios and peers, and end")
+    parser.add_argument("--quick", action="store_true", help="one short round, within 3 minutes")
+    parser.add_argument("--rounds", type=int, help=f"default {ROUNDS}")
+    parser.add_argument("--peers", help="comma-separated; default: all that are installed")
+    parser.add_argument("--seconds", type=float, help="of each run; default: what time allows")
+    parser.add_argument("--accounting", choices=("auto", "cgroup", "processes"), default="auto",
+                        help="how the kernel counts a forwarder's CPU")
+    parser.add_argument("--output", type=Path, default=ROOT / "bench" / "results",
+                        help="directory for the results")
+    parser.add_argument("--sixpipe", type=Path, default=ROOT / "build" / "src" / "sixpipe")
+    parser.add_argument("--load", type=Path, default=ROOT / "build" / "bench" / "load")
+    return parser.parse_args()
+
+
+def choose(names, known, what):
+    for name in names:
+        if name not in known:
+            raise SystemExit(f"bench: no {what} '{name}'; there are: {', '.join(known)}")
+
+
+def why_skipped(scenario):
+    if cpu_count() < scenario.least_cpus:
+        return f"needs {scenario.least_cpus} CPUs, this machine has {cpu_count()}"
+    if scenario.place == "chain":
+        return namespaces.missing()
+    return None
+
+
+def worker_counts():
+    counts, count = [], 1
+    while count < cpu_count():
+        counts.append(count)
+        count *= 2
+    return [*counts, cpu_count()]
+
+
+def plan(chosen, peers, rounds):
+    """All runs: peers in turn within each scenario, each round beginning with another one."""
+    steps = []
+    for number in range(rounds):
+        for scenario in chosen:
+            able = [peer for peer in peers if runs_in(scenario, peer)
+                    and scenario.name not in peer.left_out]
+            shift = number % max(1, len(able))
+            for peer in able[shift:] + able[:shift]:
+                if scenario.scaling:
+                    steps += [Step(number, scenario, peer, workers, f"{peer.name}, {workers}")
+                              for workers in worker_counts()]
+                else:
+                    steps.append(Step(number, scenario, peer, scenario.workers or cpu_count(),
+                                      peer.name))
+    return steps
+
+
+def runs_in(scenario, peer):
+    if scenario.idle and peer.name == outcome.NO_FORWARDER:
+        return False
+    if scenario.peers is not None and peer.name not in scenario.peers:
+        return False
+    return peer.runs_in(scenario.name)
+
+
+class Clock:
+    """How long the rest takes: what each kind of run took last, or is expected to."""
+
+    def __init__(self, steps, limit_seconds, run_seconds):
+        self._begin = time.monotonic()
+        self._limit = limit_seconds
+        usable = limit_seconds * (1 - RESERVE)
+        overhead = sum(step.scenario.overhead for step in steps)
+        fitting = (usable - overhead) / max(1, len(steps))
+        least, most = RUN_SECONDS_RANGE
+        self.run_seconds = run_seconds or max(least, min(most, fitting))
+        self._taken = {}
+
+    def elapsed(self):
+        return time.monotonic() - self._begin
+
+    def expected(self, step):
+        return self._taken.get((step.scenario.name, step.column),
+                               self.run_seconds + step.scenario.overhead)
+
+    def left(self, steps):
+        return sum(self.expected(step) for step in steps)
+
+    def took(self, step, seconds):
+        self._taken[step.scenario.name, step.column] = seconds
+
+    def has_time_for(self, step):
+        return self.elapsed() + self.expected(step) < self._limit
+
+
+def minutes(seconds):
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def place_of(scenario, private_possible):
+    if scenario.place == "chain":
+        return namespaces.Chain()
+    if scenario.place == "private" and private_possible:
+        return namespaces.PrivateLoopback()
+    return contextlib.nullcontext(namespaces.LOOPBACK)
+
+
+def measure(steps, runner, clock, collected):
+    """Runs all steps. Returns how many were left out because time was up."""
+    private_possible = namespaces.missing() is None
+    for index, step in enumerate(steps):
+        if not clock.has_time_for(step):
+            return len(steps) - index
+        head = (f"[{index + 1:3}/{len(steps)}  {minutes(clock.elapsed())}, "
+                f"{minutes(clock.left(steps[index:]))} left]  round {step.round + 1}  "
+                f"{step.scenario.name:12} {step.column:14}")
+        if sys.stdout.isatty():
+            print(head, end="\r", flush=True)
+        entry = collected[step.scenario.name]["peers"][step.column]
+        began = time.monotonic()
+        try:
+            with place_of(step.scenario, private_possible) as place:
+                figures = runner.run(step.scenario, step.peer, clock.run_seconds, step.workers,
+                                     place)
+            entry["rounds"].append({"round": step.round, **outcome.finish(figures)})
+            tail = outcome.describe(figures, step.scenario)
+        except RunFailed as failure:
+            entry["failures"].append(str(failure))
+            tail = f"FAILED: {failure}"
+        clock.took(step, time.monotonic() - began)
+        print(f"{head} {tail}", flush=True)
+    return 0
+
+
+def empty_results(chosen, skipped, peers, steps):
+    collected = {}
+    for scenario in chosen:
+        if scenario.name in skipped:
+            collected[scenario.name] = {"title": scenario.title, "skipped": skipped[scenario.name]}
+            continue
+        entries = {}
+        for step in steps:
+            if step.scenario is scenario and step.round == 0:
+                title = step.peer.title
+                if scenario.scaling:
+                    title += f", {step.workers} worker" + ("s" if step.workers > 1 else "")
+                entries[step.column] = {"title": title, "rounds": [], "failures": []}
+        for peer in peers:
+            if runs_in(scenario, peer) and scenario.name in peer.left_out:
+                entries[peer.name] = {"title": peer.title, "rounds": [], "failures": [],
+                                      "left_out": peer.left_out[scenario.name]}
+        collected[scenario.name] = {"title": scenario.title, "load": " ".join(scenario.load),
+                                    "peers": entries}
+    return collected
+
+
+def write_results(directory, results):
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "latest.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    (directory / "latest.md").write_text(report.markdown(results), encoding="utf-8")
+    if plots.draw_all(results, directory) is None:
+        print("bench: no plots, for lack of gnuplot")
+
+
+def print_lead(results):
+    titles = {name: peer["title"] for name, peer in results["peers"].items()}
+    header, rows = report.lead_table(results["lead"], titles)
+    if not rows:
+        return
+    rows = [[text.replace("*", "") for text in row] for row in rows]
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    print()
+    for row in [header, *rows]:
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip())
+
+
+def main():
+    arguments = parse_arguments()
+    peers = all_peers(arguments.sixpipe)
+    if arguments.list:
+        for scenario in scenarios.SCENARIOS:
+            print(f"{scenario.name:14} {scenario.title}")
+        print("\npeers: " + ", ".join(peer.name for peer in peers))
+        return 0
+    known = [scenario.name for scenario in scenarios.SCENARIOS]
+    choose(arguments.scenarios, known, "scenario")
+    if arguments.peers:
+        wanted = arguments.peers.split(",")
+        choose(wanted, [peer.name for peer in peers], "peer")
+        peers = [peer for peer in peers if peer.name in wanted]
+    if not arguments.load.exists():
+        raise SystemExit(f"bench: {arguments.load} is not built; use scripts/bench")
+    chosen = [scenario for scenario in scenarios.SCENARIOS
+              if not arguments.scenarios or scenario.name in arguments.scenarios]
+    return run(arguments, chosen, peers)
+
+
+def command_of(arguments):
+    """The command that measures the same again, elsewhere too."""
+    words = ["scripts/bench"]
+    words += ["--quick"] if arguments.quick else []
+    for name in ("rounds", "peers", "seconds"):
+        value = getattr(arguments, name)
+        words += [f"--{name}", str(value)] if value else []
+    return " ".join(words + arguments.scenarios)
+
+
+def run(arguments, chosen, peers):
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    limit = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    missing = {peer.name: reason for peer in peers if (reason := peer.find())}
+    for name, reason in missing.items():
+        print(f"bench: without {name}: {reason}")
+    present = [peer for peer in peers if peer.name not in missing]
+    skipped = {scenario.name: reason for scenario in chosen if (reason := why_skipped(scenario))}
+    for name, reason in skipped.items():
+        print(f"bench: without {name}: {reason}")
+    rounds = arguments.rounds or (1 if arguments.quick else ROUNDS)
+    steps = plan([scenario for scenario in chosen if scenario.name not in skipped], present, rounds)
+    accounting = Accounting(arguments.accounting)
+    clock = Clock(steps, QUICK_SECONDS if arguments.quick else FULL_SECONDS, arguments.seconds)
+    results = {
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "commit": outcome.commit_facts(),
+        "machine": outcome.machine_facts(),
+        "run": {"command": command_of(arguments), "rounds": rounds, "seconds": clock.run_seconds,
+                "cpu_accounting": accounting.describe(),
+                "memory_accounting": accounting.describe_memory()},
+        "peers": {peer.name: {"title": peer.title, "missing": missing[peer.name]}
+                  if peer.name in missing else
+                  {"title": peer.title, "version": peer.version(), **peer.describe()}
+                  for peer in peers},
+        "scenarios": empty_results(chosen, skipped, present, steps),
+    }
+    print(f"bench: {len(steps)} runs of {clock.run_seconds:.1f} s, about "
+          f"{minutes(clock.left(steps))} in all; CPU by {accounting.describe()}")
+    runner = Runner(accounting, Machine(), arguments.load, threads=max(1, cpu_count() // 4))
+    left_out = measure(steps, runner, clock, results["scenarios"])
+    for result in results["scenarios"].values():
+        for entry in result.get("peers", {}).values():
+            entry["summary"] = outcome.summarise(entry["rounds"])
+    results["run"]["left_out"] = left_out
+    results["run"]["took_seconds"] = round(clock.elapsed())
+    results["lead"] = outcome.lead(results)
+    write_results(arguments.output, results)
+    print_lead(results)
+    print(f"\nbench: {len(steps) - left_out} runs in {minutes(clock.elapsed())}; results in "
+          f"{arguments.output}")
+    return 0
+
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def stop(_signal, _frame):
+    """Ends the bench once: a second signal does not keep it from cleaning up."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    for ending in ENDING:
+        signal.signal(ending, stop)
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("\nbench: interrupted, nothing written", file=sys.stderr)
+        sys.exit(130)

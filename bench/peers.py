@@ -1,0 +1,276 @@
+"""The forwarders: sixpipe and its peers, each as one who knows it would run it.
+
+All run in the foreground as children of the bench, as its user, with their files in a directory
+of the run's own.
+"""
+
+import os
+import pwd
+import re
+import resource
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# Descriptors left for everything that is no connection.
+SPARE_DESCRIPTORS = 800
+
+
+@dataclass
+class Setup:
+    """Where a forwarder listens and forwards to, and what it has to do so with."""
+    listen_host: str
+    listen_port: int
+    backend_host: str
+    backend_port: int
+    directory: Path
+    workers: int
+
+    @property
+    def listen(self):
+        return f"[{self.listen_host}]:{self.listen_port}"
+
+    @property
+    def backend(self):
+        return f"{self.backend_host}:{self.backend_port}"
+
+    def write(self, name, text):
+        path = self.directory / name
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+
+@dataclass
+class Peer:
+    name: str
+    title: str
+    programs: tuple
+    version_command: tuple = ()
+    version_pattern: str = r"(\d[\w.+~-]*)"
+    idle_limit: int = 9000  # connections that its descriptors, or processes, allow for
+    takes_workers: bool = False
+    ramp: int = 64  # connections opened at a time before the measurement: what its backlog takes
+    notes: str = ""
+    only: tuple = ()  # beginnings of the scenarios' names; all when empty
+    left_out: dict = field(default_factory=dict)  # scenario: why it is not run
+    binaries: dict = field(default_factory=dict)
+
+    def find(self):
+        """Why the peer cannot run here, or None."""
+        for program in self.programs:
+            path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+            if path is None:
+                return f"{program} is not installed"
+            self.binaries[os.path.basename(program)] = path
+        return None
+
+    def version(self):
+        if not self.version_command:
+            return ""
+        command = [self.binaries.get(self.version_command[0], self.version_command[0]),
+                   *self.version_command[1:]]
+        run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+        match = re.search(self.version_pattern, run.stdout + run.stderr)
+        return match[1] if match else "unknown"
+
+    def runs_in(self, scenario_name):
+        return not self.only or scenario_name.startswith(self.only)
+
+    def command(self, setup):
+        raise NotImplementedError
+
+    def describe(self):
+        """The command line and configuration as text, for the results."""
+        setup = Record("::1", 2000, "127.0.0.1", 8080, Path("DIRECTORY"), cpu_count())
+        command = self.command(setup)
+        command[:1] = map(os.path.basename, command[:1])
+        return {"command": " ".join(map(quote, command)), "files": setup.files,
+                "notes": self.notes}
+
+
+class Record(Setup):
+    """A setup that keeps what it would write."""
+
+    @property
+    def files(self):
+        return self.__dict__.setdefault("_files", {})
+
+    def write(self, name, text):
+        self.files[name] = text
+        return str(self.directory / name)
+
+
+def quote(word):
+    return f"'{word}'" if re.search(r"[\s\[\]*?$;&|<>()]", word) else word
+
+
+def cpu_count():
+    return len(os.sched_getaffinity(0))
+
+
+def descriptor_limit():
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+class Direct(Peer):
+    """No forwarder: what the generator itself costs and can do."""
+
+    def command(self, setup):
+        return []
+
+
+class Sixpipe(Peer):
+    def command(self, setup):
+        binary = self.binaries.get("sixpipe", "sixpipe")
+        return [binary, "--log-level", "warn", "--workers", str(setup.workers),
+                setup.listen, setup.backend]
+
+
+class Socat(Peer):
+    def command(self, setup):
+        return ["socat", f"TCP6-LISTEN:{setup.listen_port},bind=[{setup.listen_host}],fork",
+                f"TCP4:{setup.backend}"]
+
+
+class SocatTuned(Peer):
+    def command(self, setup):
+        return ["socat", "-b", "1048576",
+                f"TCP6-LISTEN:{setup.listen_port},bind=[{setup.listen_host}],fork,nodelay,"
+                "backlog=4096,reuseaddr",
+                f"TCP4:{setup.backend},nodelay"]
+
+
+HAPROXY_CONFIG = """\
+global
+    nbthread {workers}
+    maxconn {maxconn}
+    maxpipes {maxpipes}
+{tuning}
+defaults
+    mode tcp
+    timeout connect 5s
+    timeout client 1h
+    timeout server 1h
+{splice}
+listen bench
+    bind {listen} v6only backlog 4096 shards by-thread
+    server backend {backend}
+"""
+
+
+class Haproxy(Peer):
+    tuning = "    tune.pipesize 1048576\n"
+    splice = "    option splice-request\n    option splice-response\n"
+
+    def command(self, setup):
+        maxpipes = 256
+        config = setup.write("haproxy.cfg", HAPROXY_CONFIG.format(
+            workers=setup.workers, listen=setup.listen, backend=setup.backend, maxpipes=maxpipes,
+            maxconn=(descriptor_limit() - SPARE_DESCRIPTORS - 2 * maxpipes) // 2,
+            tuning=self.tuning, splice=self.splice))
+        return ["haproxy", "-q", "-db", "-f", config]
+
+
+class HaproxySmallPipes(Haproxy):
+    tuning = ""
+
+
+class HaproxyCopy(Haproxy):
+    tuning, splice = "", ""
+
+
+NGINX_CONFIG = """\
+load_module {modules}/ngx_stream_module.so;
+daemon off;
+user {user};
+pid {directory}/nginx.pid;
+error_log stderr error;
+worker_processes {workers};
+worker_rlimit_nofile {limit};
+
+events {{
+    worker_connections {limit};
+}}
+
+stream {{
+    upstream backend {{
+        server {backend};
+    }}
+    server {{
+        listen {listen} reuseport backlog=4096;
+        proxy_pass backend;
+        proxy_connect_timeout 5s;
+        proxy_timeout 1h;
+        proxy_buffer_size {buffer};
+        tcp_nodelay on;
+    }}
+}}
+"""
+
+
+class Nginx(Peer):
+    modules = "/usr/lib/nginx/modules"
+
+    def find(self):
+        reason = super().find()
+        if reason is None and not os.path.exists(f"{self.modules}/ngx_stream_module.so"):
+            reason = "nginx has no stream module"
+        return reason
+
+    def command(self, setup):
+        config = setup.write("nginx.conf", NGINX_CONFIG.format(
+            modules=self.modules, user=pwd.getpwuid(os.geteuid()).pw_name,
+            directory=setup.directory, workers=setup.workers, limit=descriptor_limit(),
+            backend=setup.backend, listen=setup.listen, buffer="1m"))
+        return ["nginx", "-p", str(setup.directory), "-e", "stderr", "-c", config]
+
+
+class SocketProxyd(Peer):
+    def command(self, setup):
+        return ["systemd-socket-activate", "-l", setup.listen,
+                "/lib/systemd/systemd-socket-proxyd", f"--connections-max={descriptor_limit()}",
+                setup.backend]
+
+
+class SixTunnel(Peer):
+    def command(self, setup):
+        return ["6tunnel", "-d", "-6", "-4", "-l", setup.listen_host, str(setup.listen_port),
+                setup.backend_host, str(setup.backend_port)]
+
+
+SPLICES_BULK = ("bulk", "mtu")
+MANY_SMALL = ("small", "crc", "mixed")
+NO_BACKLOG = {"crc-64": "its backlog of 5 drops connections: they take seconds; see the tuned row"}
+
+
+def all_peers(sixpipe_path):
+    haproxy = {"programs": ("haproxy",), "version_command": ("haproxy", "-v"),
+               "takes_workers": True}
+    socat = {"programs": ("socat",), "version_command": ("socat", "-V"),
+             "version_pattern": r"version (\S+)", "idle_limit": 1000}
+    activate = "systemd-socket-activate"
+    return [
+        Sixpipe("sixpipe", "sixpipe", (str(sixpipe_path),), ("sixpipe", "--version"),
+                takes_workers=True, notes="as it comes"),
+        Haproxy("haproxy", "HAProxy", **haproxy,
+                notes="splice both ways with pipes of 1 MiB, its best; a listener per thread"),
+        HaproxySmallPipes("haproxy-64k", "HAProxy, 64 KiB pipes", **haproxy, only=SPLICES_BULK,
+                          notes="splice both ways with pipes of the default size"),
+        HaproxyCopy("haproxy-copy", "HAProxy, no splice", **haproxy, only=MANY_SMALL,
+                    notes="without splice, its best for small exchanges"),
+        Nginx("nginx", "nginx stream", ("nginx",), ("nginx", "-v"), r"nginx/(\S+)",
+              takes_workers=True, notes="a listener per worker; a buffer of 1 MiB, its best"),
+        SocketProxyd("socket-proxyd", "systemd-socket-proxyd",
+                     (activate, "/lib/systemd/systemd-socket-proxyd"), (activate, "--version"),
+                     r"systemd (\S+)", idle_limit=3000,
+                     notes="one thread; two sockets and two pipes a connection"),
+        Socat("socat", "socat", **socat, ramp=4, left_out=NO_BACKLOG,
+              notes="the classic line; a process per connection"),
+        SocatTuned("socat-tuned", "socat, tuned", **socat,
+                   notes="nodelay, a backlog, a buffer of 1 MiB, its best"),
+        SixTunnel("6tunnel", "6tunnel", ("6tunnel",),
+                  ("dpkg-query", "-W", "-f=${Version}", "6tunnel"), idle_limit=1000,
+                  notes="a process per connection"),
+        Direct("direct", "no forwarder", (), notes="what the generator itself can do"),
+    ]

@@ -1,0 +1,171 @@
+"""From rounds to medians, and from medians to the lead that sixpipe must show."""
+
+import os
+import platform
+import statistics
+import subprocess
+from dataclasses import dataclass
+
+import scenarios
+from accounting import read_text
+
+OURS = "sixpipe"
+NO_FORWARDER = "direct"
+BEST = "best peer"
+BULK = ("bulk-1-up", "bulk-1-both", "bulk-8-up", "bulk-8-both")
+SMALL = ("small-64", "small-512")
+
+
+@dataclass(frozen=True)
+class Target:
+    scenario: str
+    metric: str
+    against: str   # a peer's name, BEST, or "" for a limit of the figure itself
+    limit: float
+    at_least: bool = False
+
+
+TARGETS = (
+    *(Target(scenario, "cpu_ms_per_gb", peer, limit) for peer, limit in (
+        ("haproxy", 0.40), ("haproxy-64k", 0.40), ("socket-proxyd", 0.55), ("socat", 0.18),
+        ("socat-tuned", 0.18), ("nginx", 0.25)) for scenario in BULK),
+    *(Target(scenario, "gbit_per_s", BEST, 1.3, True) for scenario in BULK[:2]),
+    *(Target(scenario, "cpu_us_per_request", BEST, 0.85) for scenario in SMALL),
+    *(Target(scenario, "p99_us", BEST, 1.0) for scenario in SMALL),
+    Target("crc-64", "cpu_us_per_connection", BEST, 0.85),
+    Target("idle-9000", "own_bytes_per_connection", "", 512),
+    Target("idle-9000", "pipes", "", 0),
+    Target("idle-9000", "idle_cpu_percent", "", 0.05),
+    Target("mixed-paced", "p99_us", BEST, 1.0),
+    Target("mixed", "p99_us", BEST, 1.0),
+    # At most this many flows over an equal share.
+    Target("workers", "excess_flows", "", 1.0),
+)
+
+
+def summarise(rounds):
+    """Median, least and most of every figure that is a number in all rounds."""
+    summary = {}
+    for key in rounds[0] if rounds else ():
+        values = [figures.get(key) for figures in rounds]
+        if all(isinstance(value, (int, float)) for value in values):
+            summary[key] = {"median": statistics.median(values), "min": min(values),
+                            "max": max(values)}
+    return summary
+
+
+def summary_of(results, scenario, peer, metric):
+    """Median, least and most of one figure, or None where it was not measured."""
+    entry = results["scenarios"].get(scenario, {}).get("peers", {}).get(peer, {})
+    return entry.get("summary", {}).get(metric)
+
+
+def median(results, scenario, peer, metric):
+    values = summary_of(results, scenario, peer, metric)
+    return values["median"] if values else None
+
+
+def best_peer(results, scenario, metric, at_least):
+    found = {}
+    for peer in results["scenarios"].get(scenario, {}).get("peers", {}):
+        value = median(results, scenario, peer, metric)
+        if peer not in (OURS, NO_FORWARDER) and value is not None:
+            found[peer] = value
+    if not found:
+        return None
+    return (max if at_least else min)(found, key=found.get)
+
+
+def ratio_range(results, scenario, peer, metric):
+    """Least and most of the ratio within one round."""
+    peers = results["scenarios"][scenario]["peers"]
+    theirs = {figures["round"]: figures[metric] for figures in peers[peer]["rounds"]}
+    ratios = [figures[metric] / theirs[figures["round"]] for figures in peers[OURS]["rounds"]
+              if theirs.get(figures["round"])]
+    return (min(ratios), max(ratios)) if ratios else (None, None)
+
+
+def lead(results):
+    """One row per target whose scenario and peers have been measured."""
+    rows = []
+    for target in TARGETS:
+        ours = median(results, target.scenario, OURS, target.metric)
+        if ours is None:
+            continue
+        row = {"scenario": target.scenario, "metric": target.metric, "ours": ours,
+               "target": target.limit, "at_least": target.at_least, "against": target.against}
+        if not target.against:
+            # A limit holds in every round, not in the middle one.
+            most = summary_of(results, target.scenario, OURS, target.metric)["max"]
+            row.update(ours=most, value=most, met=most <= target.limit)
+            rows.append(row)
+            continue
+        peer = target.against
+        if peer == BEST:
+            peer = best_peer(results, target.scenario, target.metric, target.at_least)
+        theirs = median(results, target.scenario, peer, target.metric)
+        if not theirs:
+            continue
+        ratio = ours / theirs
+        least, most = ratio_range(results, target.scenario, peer, target.metric)
+        row.update(peer=peer, theirs=theirs, value=ratio, least=least, most=most,
+                   met=ratio >= target.limit if target.at_least else ratio <= target.limit)
+        rows.append(row)
+    return rows
+
+
+def finish(figures):
+    """A run's figures as they are kept: what follows from them added, six digits of each."""
+    if "busiest_flows" in figures:
+        figures["excess_flows"] = figures["busiest_flows"] - figures["share_flows"]
+    return {key: float(f"{value:.6g}") if isinstance(value, float) else value
+            for key, value in figures.items()}
+
+
+def command_output(*command):
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10,
+                             cwd=os.path.dirname(os.path.abspath(__file__)))
+    except OSError:
+        return ""
+    return run.stdout.strip() if run.returncode == 0 else ""
+
+
+def cpu_model():
+    for line in read_text("/proc/cpuinfo").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def machine_facts():
+    sysctls = ("net/ipv4/tcp_rmem", "net/ipv4/tcp_wmem", "net/ipv4/tcp_congestion_control",
+               "net/ipv4/ip_local_port_range", "net/core/somaxconn", "fs/pipe-max-size",
+               "fs/pipe-user-pages-soft")
+    return {
+        "kernel": platform.release(),
+        "cpus": len(os.sched_getaffinity(0)),
+        "cpu_model": cpu_model(),
+        "virtual": "hypervisor" in read_text("/proc/cpuinfo"),
+        "load_average_at_start": os.getloadavg()[0],
+        "sysctl": {name.replace("/", "."): read_text(f"/proc/sys/{name}").strip()
+                   for name in sysctls},
+    }
+
+
+def commit_facts():
+    return {
+        "commit": command_output("git", "rev-parse", "HEAD") or "none",
+        "changed": bool(command_output("git", "status", "--porcelain", "--", "..",
+                                       ":!results")),
+    }
+
+
+def describe(figures, scenario):
+    """The first figures of a run, for the progress line."""
+    parts = []
+    for key in scenario.metrics:
+        metric = scenarios.METRICS[key]
+        if key in figures and len(parts) < 3:
+            parts.append(f"{metric.title} {figures[key]:.{metric.digits}f} {metric.unit}".strip())
+    return ", ".join(parts)

@@ -1,0 +1,127 @@
+"""What is measured: one row per scenario."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    key: str
+    title: str
+    unit: str
+    digits: int = 0
+
+
+METRICS = {metric.key: metric for metric in (
+    Metric("cpu_ms_per_gb", "CPU per GB", "ms"),
+    Metric("gbit_per_s", "throughput", "Gbit/s", 2),
+    Metric("total_ms_per_gb", "CPU per GB with both ends", "ms"),
+    Metric("cpu_us_per_request", "CPU per request", "µs", 1),
+    Metric("total_us_per_request", "CPU per request with both ends", "µs", 1),
+    Metric("requests_per_s", "requests per second", ""),
+    Metric("cpu_us_per_connection", "CPU per connection", "µs"),
+    Metric("total_us_per_connection", "CPU per connection with both ends", "µs"),
+    Metric("connections_per_s", "connections per second", ""),
+    Metric("p50_us", "p50", "µs"),
+    Metric("p99_us", "p99", "µs"),
+    Metric("p99.9_us", "p99.9", "µs"),
+    Metric("max_us", "max", "µs"),
+    Metric("connections", "connections", ""),
+    Metric("own_bytes_per_connection", "own memory per connection", "bytes"),
+    Metric("kernel_bytes_per_connection", "kernel memory per connection", "bytes"),
+    Metric("own_kib", "own memory in all", "KiB"),
+    Metric("pipes", "pipes held", ""),
+    Metric("idle_cpu_percent", "CPU while idle", "%", 2),
+    Metric("cpu_percent", "CPU", "%"),
+    Metric("segment_bytes", "bytes per segment", "", 0),
+    Metric("busiest_flows", "flows of the busiest worker", "", 1),
+    Metric("share_flows", "flows per worker", ""),
+)}
+
+BULK = ("cpu_ms_per_gb", "gbit_per_s", "total_ms_per_gb")
+LATENCY = ("p50_us", "p99_us", "p99.9_us", "max_us")
+SMALL = ("cpu_us_per_request", "requests_per_s", *LATENCY, "total_us_per_request")
+MIXED = (*LATENCY, "gbit_per_s", "requests_per_s", "cpu_percent")
+ALL = None
+WORKER_PEERS = ("sixpipe", "haproxy", "nginx")
+
+# The small ones of the mixed scenarios: 64 connections, a request every 10 ms on each.
+BESIDE_BULK = ("--small", "64", "--interval-us", "10000", "--background-bulk")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    name: str
+    title: str
+    metrics: tuple
+    load: tuple                 # arguments of `load client`
+    peers: tuple | None = ALL
+    overhead: float = 0.5       # seconds of a run that are not the measurement
+    workers: int = 0            # 0: as many as there are CPUs
+    idle: int = 0               # idle connections, at most
+    scaling: bool = False       # one run per worker count
+    place: str = "loopback"     # or "private", "chain": see namespaces.py
+    least_cpus: int = 1
+    paced_bytes_per_s: int = 0  # the bulk that every forwarder is given
+    note: str = ""
+
+
+# Enough workers that an uneven spread shows, whatever the machine has.
+MANY_WORKERS = 8
+FLOWS_PER_WORKER = 4
+PACED_FLOW = 5_000_000
+MIXED_FLOW = 25_000_000
+
+SCENARIOS = (
+    Scenario("bulk-1-up", "Bulk, 1 flow, client to backend", BULK, ("--bulk", "1")),
+    Scenario("bulk-1-down", "Bulk, 1 flow, backend to client", BULK,
+             ("--bulk", "1", "--direction", "down")),
+    Scenario("bulk-1-both", "Bulk, 1 flow, both ways at once", BULK,
+             ("--bulk", "1", "--direction", "both")),
+    Scenario("bulk-8-up", "Bulk, 8 flows, client to backend", BULK, ("--bulk", "8")),
+    Scenario("bulk-8-both", "Bulk, 8 flows, both ways at once", BULK,
+             ("--bulk", "8", "--direction", "both")),
+    Scenario("small-64", "Request/response, 64 bytes, 64 connections", SMALL, ("--small", "64")),
+    Scenario("small-512", "Request/response, 64 bytes, 512 connections", SMALL,
+             ("--small", "512"), overhead=0.9),
+    Scenario("crc-64", "Connect-request-close, 64 at a time",
+             ("cpu_us_per_connection", "connections_per_s", *LATENCY,
+              "total_us_per_connection"), ("--connects", "64"), place="private",
+             note="In a network namespace of its own where one can be made, for its ports: on the "
+                  "host's, fast forwarders run out of fresh ones and connect(2) then searches."),
+    Scenario("idle-9000", "Idle connections, after one request each",
+             ("connections", "own_bytes_per_connection", "kernel_bytes_per_connection", "own_kib",
+              "pipes", "idle_cpu_percent"), (), overhead=3.5, idle=9000,
+             note="Figures per connection are growth from 8 connections to all. Where descriptors "
+                  "or processes do not reach for 9,000, fewer are opened."),
+    Scenario("mixed", "64 small connections beside 8 unlimited bulk flows", MIXED,
+             ("--bulk", "8", "--direction", "both", *BESIDE_BULK),
+             note="Latencies are those of 6,400 small requests a second, sent at fixed times. The "
+                  "generator's bulk threads yield to everything else, so that the small ones "
+                  "wait for the forwarder. A forwarder that carries less bulk has it easier: "
+                  "compare `mixed-paced`."),
+    Scenario("mixed-paced", "64 small connections beside 8 bulk flows of 25 MB/s each way", MIXED,
+             ("--bulk", "8", "--direction", "both", "--rate", str(MIXED_FLOW), *BESIDE_BULK),
+             overhead=0.8, paced_bytes_per_s=2 * 8 * MIXED_FLOW,
+             note="The same bulk for every forwarder, 3.2 Gbit/s in all; the same small requests "
+                  "as in `mixed`."),
+    Scenario("mtu", "Bulk, 8 flows up, MTU-sized segments", (*BULK, "segment_bytes"),
+             ("--bulk", "8"), overhead=1.0, place="chain",
+             note="Three network namespaces, veth, MTU 1500, segmentation and receive offloads "
+                  "off: loopback's 64 KiB segments flatter splice."),
+    Scenario("workers", f"How {MANY_WORKERS} workers share {MANY_WORKERS * FLOWS_PER_WORKER} "
+             "equal flows", ("share_flows", "busiest_flows", "cpu_ms_per_gb"),
+             ("--bulk", str(MANY_WORKERS * FLOWS_PER_WORKER), "--rate", str(PACED_FLOW)),
+             peers=WORKER_PEERS, overhead=0.9, workers=MANY_WORKERS,
+             paced_bytes_per_s=MANY_WORKERS * FLOWS_PER_WORKER * PACED_FLOW,
+             note="A worker's flows are counted from outside, as the sockets that its epoll or "
+                  "io_uring watches."),
+    Scenario("scaling", "Bulk, 8 flows up, by number of workers", BULK, ("--bulk", "8"),
+             peers=WORKER_PEERS, scaling=True, least_cpus=4),
+)
+
+
+def by_name(name):
+    for scenario in SCENARIOS:
+        if scenario.name == name:
+            return scenario
+    return None
