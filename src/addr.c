@@ -101,6 +101,21 @@ const char *addr_parse(const char *text, struct addr *address)
 	return *text == '[' ? parse_v6(text, address) : parse_v4(text, address);
 }
 
+const char *addr_why_not_listen(const struct addr *address)
+{
+	const struct in6_addr *v6 = &address->v6.sin6_addr;
+
+	if (address->any.sa_family != AF_INET6)
+		return NULL;
+	if (IN6_IS_ADDR_V4MAPPED(v6))
+		return "is an IPv4 address in IPv6 form; write it as in 192.0.2.1:80";
+	if (IN6_IS_ADDR_LINKLOCAL(v6) && !address->v6.sin6_scope_id)
+		return "is link-local and needs its interface; write it as in [fe80::1%eth0]:80";
+	if (IN6_IS_ADDR_MULTICAST(v6))
+		return "is a multicast address; TCP has none, give one of 'ip address'";
+	return NULL;
+}
+
 static void print_v6(const struct sockaddr_in6 *v6, char text[ADDR_TEXT_BYTES])
 {
 	char host[INET6_ADDRSTRLEN];

@@ -30,6 +30,9 @@ struct addr {
  */
 const char *addr_parse(const char *text, struct addr *address);
 
+/* As addr_parse(): why nobody can listen on this address, or NULL. */
+const char *addr_why_not_listen(const struct addr *address);
+
 /* Prints the endpoint, or "-" where there is none, into `text`; returns `text`. */
 const char *addr_print(const struct addr *address, char text[ADDR_TEXT_BYTES]);
 

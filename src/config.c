@@ -143,10 +143,10 @@ static int set_number(struct config *config, const struct option_spec *option, c
 	bool never = option->type == OPTION_DURATION && !parsed && !value;
 
 	if (parsed == -EINVAL)
-		return fail(error, "--%s '%s': %s", option->name, text, number_form(option));
+		return fail(error, "--%s '%.80s': %s", option->name, text, number_form(option));
 	if (parsed || (!never && (value < option->least || value > option->most)))
-		return fail(error, "--%s '%s': out of range; give %s to %s%s", option->name, text,
-			    print_number(option, option->least, least),
+		return fail(error, "--%s '%.80s': out of range; give %s to %s%s", option->name,
+			    text, print_number(option, option->least, least),
 			    print_number(option, option->most, most),
 			    option->type == OPTION_DURATION ? ", or 0 for never" : "");
 	*number_field(config, option) = value;
@@ -170,7 +170,7 @@ static int set_choice(struct config *config, const struct option_spec *option, c
 			break;
 		choice += choice_length + 1;
 	}
-	return fail(error, "--%s '%s': not one of %s; give one of these", option->name, text,
+	return fail(error, "--%s '%.80s': not one of %s; give one of these", option->name, text,
 		    option->argument);
 }
 
@@ -189,11 +189,14 @@ static int set_listen(struct config *config, const char *text, char error[CONFIG
 	const char *problem = addr_parse(text, &forward.listen);
 
 	if (problem)
-		return fail(error, "--listen '%s': %s", text, problem);
+		return fail(error, "--listen '%.80s': %s", text, problem);
+	problem = addr_why_not_listen(&forward.listen);
+	if (problem)
+		return fail(error, "--listen '%.80s': %s", text, problem);
 	if (config->forward_count == CONFIG_FORWARD_LIMIT)
 		return fail(
 			error,
-			"--listen '%s': one too many; %d listeners are the limit, start another "
+			"--listen '%.80s': one too many; %d listeners are the limit, start another "
 			"process for more",
 			text, CONFIG_FORWARD_LIMIT);
 	config->forwards = grow(config->forwards, config->forward_count, sizeof(forward));
@@ -208,23 +211,24 @@ static int set_backend(struct config *config, const char *text, char error[CONFI
 	const char *problem = addr_parse(text, &backend);
 
 	if (problem)
-		return fail(error, "--backend '%s': %s", text, problem);
+		return fail(error, "--backend '%.80s': %s", text, problem);
 	if (!addr_port(&backend))
-		return fail(error, "--backend '%s': port 0 cannot be connected to; give 1 to 65535",
+		return fail(error,
+			    "--backend '%.80s': port 0 cannot be connected to; give 1 to 65535",
 			    text);
 	if (!config->forward_count)
 		return fail(error,
-			    "--backend '%s': comes before any --listen; name the listener first",
+			    "--backend '%.80s': comes before any --listen; name the listener first",
 			    text);
 	forward = &config->forwards[config->forward_count - 1];
 	if (forward->backend_count == CONFIG_BACKEND_LIMIT)
 		return fail(error,
-			    "--backend '%s': one too many; %d per listener are the limit, leave "
+			    "--backend '%.80s': one too many; %d per listener are the limit, leave "
 			    "some out",
 			    text, CONFIG_BACKEND_LIMIT);
 	if (addr_equal(&backend, &forward->listen))
 		return fail(error,
-			    "--backend '%s': is the listener's own address and would forward to "
+			    "--backend '%.80s': is the listener's own address and would forward to "
 			    "itself; give the service's",
 			    text);
 	forward->backends = grow(forward->backends, forward->backend_count, sizeof(backend));
@@ -268,13 +272,14 @@ int config_check(const struct config *config, char error[CONFIG_ERROR_BYTES])
 
 		addr_print(&forward->listen, text);
 		if (!forward->backend_count)
-			return fail(error,
-				    "--listen '%s': has no backend; add --backend ADDRESS after it",
-				    text);
+			return fail(
+				error,
+				"--listen '%.80s': has no backend; add --backend ADDRESS after it",
+				text);
 		for (unsigned j = 0; j < i && addr_port(&forward->listen); j++)
 			if (addr_equal(&forward->listen, &config->forwards[j].listen))
 				return fail(error,
-					    "--listen '%s': given twice; put all its backends "
+					    "--listen '%.80s': given twice; put all its backends "
 					    "behind one --listen",
 					    text);
 	}

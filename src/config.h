@@ -12,6 +12,7 @@
 
 #define CONFIG_FORWARD_LIMIT 256 /* listeners; each costs a socket per worker */
 #define CONFIG_BACKEND_LIMIT 256 /* per listener */
+#define CONFIG_WORKER_LIMIT  256 /* a token has eight bits for a worker */
 #define CONFIG_ERROR_BYTES   512
 
 struct forward {

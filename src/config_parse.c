@@ -31,9 +31,15 @@ static int parse_option(struct command_line *line, int argc, char **argv, int *a
 
 	if (!option)
 		return fail_unknown(argument, name_length, error);
+	if (option->type == OPTION_FLAG && value && !strcmp(option->name, "help")) {
+		line->help_topic = value;
+		line->config->help = true;
+		return 0;
+	}
 	if (option->type == OPTION_FLAG && value) {
-		snprintf(error, CONFIG_ERROR_BYTES, "--%s '%s': takes no value; write --%s alone",
-			 option->name, value, option->name);
+		snprintf(error, CONFIG_ERROR_BYTES,
+			 "--%s '%.80s': takes no value; write --%s alone", option->name, value,
+			 option->name);
 		return -EINVAL;
 	}
 	if (option->type != OPTION_FLAG && !value) {
@@ -93,9 +99,17 @@ int config_parse(struct command_line *line, int argc, char **argv, char error[CO
 			result = parse_word(config, argv[i], words++ == 0, error);
 		}
 		if (config->help || config->version) {
-			line->help_topic = i + 1 < argc ? argv[i + 1] : NULL;
+			if (!line->help_topic && i + 1 < argc && argv[i + 1][0] != '-')
+				line->help_topic = argv[i + 1];
 			return result;
 		}
+	}
+	if (!result && words && config->forward_count > 1) {
+		snprintf(
+			error, CONFIG_ERROR_BYTES,
+			"--listen: given beside plain arguments; put --listen and --backend before all of "
+			"them");
+		result = -EINVAL;
 	}
 	return result ? result : config_check(config, error);
 }

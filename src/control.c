@@ -29,6 +29,7 @@ int control_take_signals(void)
 	sigaddset(&taken, SIGHUP);
 	CHECK(!pthread_sigmask(SIG_BLOCK, &taken, NULL));
 	CHECK(signal(SIGPIPE, SIG_IGN) != SIG_ERR);
+	CHECK(signal(SIGUSR2, SIG_IGN) != SIG_ERR);
 	fd = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
 	return fd < 0 ? -errno : fd;
 }
@@ -84,13 +85,17 @@ static int wait_ms(const struct control *control)
 
 int control_run(struct workers *workers, int signal_fd, uint64_t drain_timeout_ms)
 {
-	struct control control = {.workers = workers, .drain_timeout_ms = drain_timeout_ms};
+	struct control control = {
+		.workers = workers,
+		.drain_timeout_ms = drain_timeout_ms,
+		.phase = WORKER_SERVE,
+	};
 	struct pollfd fds[] = {
 		{.fd = signal_fd, .events = POLLIN},
 		{.fd = workers_end_fd(workers), .events = POLLIN},
 	};
 
-	while (workers_running_count(workers)) {
+	while (workers_running_count(workers) && !workers_error(workers)) {
 		int timeout_ms = wait_ms(&control);
 		uint64_t ended;
 
@@ -102,9 +107,6 @@ int control_run(struct workers *workers, int signal_fd, uint64_t drain_timeout_m
 			on_signals(&control, signal_fd);
 		if (fds[1].revents && read(fds[1].fd, &ended, sizeof(ended)) < 0)
 			CHECK(errno == EAGAIN);
-		/* one worker's end that nobody asked for ends all */
-		if (workers_error(workers) && control.phase != WORKER_STOP)
-			enter(&control, WORKER_STOP, LOG_EVENT_stopping);
 	}
 	return workers_error(workers);
 }

@@ -1,9 +1,9 @@
 /*
- * The main thread's work while the workers run: signals and the drain. It may block; a worker never
+ * The main thread's work while the workers run: signals and the drain. It may block; no worker
  *does.
  *
- *	TERM, INT	stop accepting, let sessions finish until --drain-timeout, then reset the
- *rest; once more: reset everything at once
+ *	TERM, INT	stop accepting, let sessions finish until --drain-timeout, then reset them;
+ *			once more: reset everything at once
  *	HUP		nothing to read again without a configuration file
  */
 #pragma once
@@ -12,9 +12,13 @@
 
 /*
  * Blocks the signals above in the calling thread, so that threads made afterwards do not get them,
- * and ignores SIGPIPE, which splice(2) cannot be told not to send. Returns a signalfd(2) or -errno.
+ * and ignores SIGUSR2 (kept for later) and SIGPIPE, which splice(2) cannot be told not to send.
+ * Returns a signalfd(2) or -errno.
  */
 int control_take_signals(void);
 
-/* Runs until every worker has ended. Returns 0, or the -errno that ended one of them. */
+/*
+ * Runs until every worker has ended and returns 0, or returns the -errno that one of them ended
+ * with as soon as it has; then the others still run, and the process can only exit.
+ */
 int control_run(struct workers *workers, int signal_fd, uint64_t drain_timeout_ms);

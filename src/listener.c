@@ -52,6 +52,10 @@ static void describe_bind_error(const struct addr *address, int error, char *tex
 	case EMFILE:
 		snprintf(remedy, sizeof(remedy), "raise the descriptor limit (ulimit -n)");
 		break;
+	case EINVAL:
+		snprintf(remedy, sizeof(remedy),
+			 "is it an address to listen on? 'ip address' lists those of this host");
+		break;
 	default:
 		snprintf(remedy, sizeof(remedy), "choose another address");
 		break;
@@ -116,15 +120,16 @@ void listeners_finish(struct listeners *self)
 	memset(self, 0, sizeof(*self));
 }
 
-static void log_pause(struct listeners *self, enum log_event event, const char *reason,
-		      unsigned index)
+/* `index` is that of the listener, or -1 for all. */
+static void log_pause(struct listeners *self, enum log_event event, const char *reason, int index)
 {
 	struct log_line line;
 
 	if (!log_begin(&line, event))
 		return;
 	log_text(&line, "reason", reason);
-	log_addr(&line, "listen", &self->sessions->config->forwards[index].listen);
+	if (index >= 0)
+		log_addr(&line, "listen", &self->sessions->config->forwards[index].listen);
 	log_number(&line, "sessions",
 		   self->sessions->load->limit - load_room(self->sessions->load));
 	log_end(&line);
@@ -170,7 +175,7 @@ static bool pause_full(struct listeners *self, unsigned index)
 	if (!self->full) {
 		self->full = true;
 		metrics_add(self->sessions->metrics, METRIC_accept_pauses_maxconn, 1);
-		log_pause(self, LOG_EVENT_accept_paused, "maxconn", index);
+		log_pause(self, LOG_EVENT_accept_paused, "maxconn", (int)index);
 	}
 	return false;
 }
@@ -196,7 +201,7 @@ static void pause_starved(struct listeners *self, unsigned index)
 		return;
 	listener->starved = true;
 	metrics_add(self->sessions->metrics, METRIC_accept_pauses_descriptors, 1);
-	log_pause(self, LOG_EVENT_accept_paused, "descriptors", index);
+	log_pause(self, LOG_EVENT_accept_paused, "descriptors", (int)index);
 }
 
 /* The end of a listener: what waits in its backlog is still served. */
@@ -208,9 +213,14 @@ static void drain_backlog(struct listeners *self, unsigned index)
 	if (listener->waiting_fd >= 0 && !place(self, index, listener->waiting_fd))
 		refuse(self, listener->waiting_fd);
 	listener->waiting_fd = -1;
-	while ((fd = sock_accept(listener->fd)) >= 0 || fd == -ECONNABORTED)
+	/* the backlog holds one more than its number; what comes meanwhile is not waited for */
+	for (uint64_t i = 0; i <= self->sessions->config->backlog; i++) {
+		fd = sock_accept(listener->fd);
+		if (fd < 0 && fd != -ECONNABORTED)
+			break;
 		if (fd >= 0 && !place(self, index, fd))
 			refuse(self, fd);
+	}
 	close(listener->fd);
 	listener->fd = -1;
 }
@@ -241,7 +251,7 @@ void listeners_resume(struct listeners *self)
 	}
 	if (self->full && load_room(self->sessions->load)) {
 		self->full = false;
-		log_pause(self, LOG_EVENT_accept_resumed, "maxconn", 0);
+		log_pause(self, LOG_EVENT_accept_resumed, "maxconn", -1);
 	}
 }
 
@@ -251,7 +261,7 @@ static void on_accepted(struct listeners *self, unsigned index, int fd)
 
 	if (listener->starved) {
 		listener->starved = false;
-		log_pause(self, LOG_EVENT_accept_resumed, "descriptors", index);
+		log_pause(self, LOG_EVENT_accept_resumed, "descriptors", (int)index);
 	}
 	if (listener->waiting_fd >= 0) {
 		refuse(self, fd);
@@ -266,7 +276,7 @@ static void on_accept_failed(struct listeners *self, unsigned index, int error)
 	struct listener *listener = &self->listeners[index];
 	struct log_line line;
 
-	if (error == -ECANCELED)
+	if (error == -ECANCELED || self->closing)
 		return;
 	if (error == -EINVAL && listener->many) {
 		self->no_multishot = true;
@@ -287,6 +297,16 @@ static void on_accept_failed(struct listeners *self, unsigned index, int error)
 	log_end(&line);
 }
 
+static void cancel_accept(struct listeners *self, unsigned index)
+{
+	struct listener *listener = &self->listeners[index];
+
+	if (!listener->armed || listener->cancelled)
+		return;
+	engine_cancel(self->sessions->engine, accept_token(index));
+	listener->cancelled = true;
+}
+
 static void on_accept(struct listeners *self, const struct engine_event *event)
 {
 	unsigned index = engine_token_slot(event->token);
@@ -298,11 +318,8 @@ static void on_accept(struct listeners *self, const struct engine_event *event)
 	else
 		on_accept_failed(self, index, event->result);
 	if (event->more) {
-		if (listener->many && !listener->cancelled &&
-		    load_room(self->sessions->load) <= self->many_room) {
-			engine_cancel(self->sessions->engine, accept_token(index));
-			listener->cancelled = true;
-		}
+		if (listener->many && load_room(self->sessions->load) <= self->many_room)
+			cancel_accept(self, index);
 		return;
 	}
 	listener->armed = false;
@@ -341,6 +358,14 @@ void listeners_on_event(struct listeners *self, const struct engine_event *event
 	}
 }
 
+void listeners_pause(struct listeners *self)
+{
+	for (unsigned i = 0; i < self->count && !self->closing; i++) {
+		pause_starved(self, i);
+		cancel_accept(self, i);
+	}
+}
+
 void listeners_on_timer(struct listeners *self, struct timer *timer)
 {
 	struct listener *listener = CONTAINER_OF(timer, struct listener, timer);
@@ -356,7 +381,7 @@ void listeners_close(struct listeners *self)
 
 		timer_cancel(self->sessions->wheel, &listener->timer);
 		if (listener->armed)
-			engine_cancel(self->sessions->engine, accept_token(i));
+			cancel_accept(self, i);
 		else if (listener->fd >= 0)
 			drain_backlog(self, i);
 	}

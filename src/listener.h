@@ -63,6 +63,9 @@ void listeners_finish(struct listeners *listeners);
 /* Begins to accept, or goes on with it where a pause may be over. Call when sessions have ended. */
 void listeners_resume(struct listeners *listeners);
 
+/* Pauses accepting for LISTENER_RETRY_MS: a session could not get the descriptors that it needs. */
+void listeners_pause(struct listeners *listeners);
+
 /* Takes ENGINE_OP_ACCEPT, ENGINE_OP_HANDED_OVER and ENGINE_OP_HAND_OVER_SENT. */
 void listeners_on_event(struct listeners *listeners, const struct engine_event *event);
 

@@ -26,14 +26,10 @@ void load_finish(struct load *load)
 	free(load->workers);
 }
 
-uint32_t load_slots_per_worker(uint32_t limit, unsigned worker_count)
-{
-	return limit / worker_count + 2 + worker_count;
-}
-
 uint32_t load_room(const struct load *load)
 {
-	uint32_t sessions = atomic_load_explicit(&load->sessions, memory_order_relaxed);
+	/* sequentially consistent with load_wait() and load_release() */
+	uint32_t sessions = atomic_load(&load->sessions);
 
 	return sessions < load->limit ? load->limit - sessions : 0;
 }

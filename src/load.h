@@ -31,13 +31,6 @@ struct load {
 int load_init(struct load *load, uint32_t limit, unsigned worker_count);
 void load_finish(struct load *load);
 
-/*
- * Slots that each worker's table needs: its even share of the limit, plus what load_admit() may put
- * on top: one by choosing, one by the odd remainder, and one per worker that chose at the same
- * time.
- */
-uint32_t load_slots_per_worker(uint32_t limit, unsigned worker_count);
-
 /* Sessions that may still be admitted. */
 uint32_t load_room(const struct load *load);
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -30,7 +31,7 @@ struct rate {
 };
 
 static enum log_level max_level = LOG_INFO;
-static bool given_up; /* nobody reads stderr */
+static atomic_bool given_up; /* nobody reads stderr */
 static enum log_format line_format = LOG_LOGFMT;
 static _Thread_local struct rate rates[LOG_EVENT_COUNT];
 static _Thread_local struct log_ring *own_ring;
@@ -253,10 +254,10 @@ void log_addr(struct log_line *line, const char *key, const struct addr *address
 
 void log_error(struct log_line *line, const char *key, int error)
 {
-	char text[128];
+	/* strerror(3) and its kin translate, under a lock; this is a look into a table */
+	const char *text = strerrordesc_np(error < 0 ? -error : error);
 
-	/* the GNU strerror_r(3): returns a static string, or one in `text` */
-	append_field(line, key, strerror_r(error < 0 ? -error : error, text, sizeof(text)), false);
+	append_field(line, key, text ? text : "unknown error", false);
 }
 
 void log_list_begin(struct log_line *line, const char *key)

@@ -55,7 +55,8 @@ static void find_limits(const struct config *config, struct limits *limits)
 {
 	uint64_t fixed;
 
-	limits->workers = config->workers ? (unsigned)config->workers : host_cpu_count();
+	limits->workers = config->workers ? (unsigned)config->workers
+					  : MIN(host_cpu_count(), CONFIG_WORKER_LIMIT);
 	limits->pipes_per_worker = (unsigned)MAX(config->maxpipes / limits->workers, 1);
 	limits->descriptors = host_raise_descriptor_limit();
 	fixed = host_fixed_descriptors(limits->workers, config->forward_count,
@@ -203,11 +204,15 @@ static int serve(const struct config *config, const struct limits *limits,
 		return fail(EXIT_FAILURE, error);
 	}
 	log_ready(config, limits, workers);
-	result = control_run(workers, signal_fd, config->drain_timeout_ms);
+	if (control_run(workers, signal_fd, config->drain_timeout_ms)) {
+		/* a worker is gone and its sessions with it: nothing can be wound up in order */
+		log_stop(LOG_FLUSH_LIMIT_MS);
+		_exit(EXIT_FAILURE);
+	}
 	workers_join(workers);
 	log_stop(LOG_FLUSH_LIMIT_MS);
 	log_stopped(workers);
-	return result ? EXIT_FAILURE : EXIT_SUCCESS;
+	return EXIT_SUCCESS;
 }
 
 static int run(struct config *config)

@@ -99,11 +99,17 @@ int privs_resolve(const char *user, struct privs_target *target, char error[CONF
 	group = strchr(name, ':');
 	if (group)
 		*group++ = '\0';
+	if (!*name || (group && !*group)) {
+		snprintf(error, CONFIG_ERROR_BYTES,
+			 "--user '%s': a name is missing; give NAME or NAME:GROUP", user);
+		return -ENOENT;
+	}
 	snprintf(target->name, sizeof(target->name), "%s", name);
 	result = resolve_user(name, target, error);
 	if (!result && group)
 		result = resolve_group(group, target, error);
-	target->change = target->uid != geteuid() || target->gid != getegid();
+	/* root sets the groups even where the user stays the same */
+	target->change = geteuid() == 0 || target->uid != geteuid() || target->gid != getegid();
 	if (!result && target->change && geteuid() != 0) {
 		snprintf(
 			error, CONFIG_ERROR_BYTES,
@@ -117,10 +123,11 @@ int privs_resolve(const char *user, struct privs_target *target, char error[CONF
 
 /* Needs CAP_SETPCAP. Without it, no_new_privs makes the bounding set meaningless: nothing can be
  * gained. */
-static int clear_bounding(char error[CONFIG_ERROR_BYTES])
+static int clear_bounding(bool *cleared, char error[CONFIG_ERROR_BYTES])
 {
 	capng_get_caps_process();
-	if (!capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP))
+	*cleared = capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP);
+	if (!*cleared)
 		return 0;
 	capng_clear(CAPNG_SELECT_BOUNDS);
 	if (capng_apply(CAPNG_SELECT_BOUNDS))
@@ -164,12 +171,29 @@ static int clear_capabilities(char error[CONFIG_ERROR_BYTES])
 	return 0;
 }
 
+static bool has_any_capability(bool bounding_cleared)
+{
+	for (unsigned cap = 0; cap <= CAP_LAST_CAP; cap++) {
+		if (capng_have_capability(CAPNG_EFFECTIVE, cap) ||
+		    capng_have_capability(CAPNG_PERMITTED, cap) ||
+		    capng_have_capability(CAPNG_INHERITABLE, cap))
+			return true;
+		/* -1 and EINVAL: a capability that this kernel does not know */
+		if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, cap, 0, 0) > 0)
+			return true;
+		if (bounding_cleared && prctl(PR_CAPBSET_READ, cap, 0, 0, 0) > 0)
+			return true;
+	}
+	return false;
+}
+
 /* Trusts nothing that was said above: reads it all back. */
-static bool is_dropped(const struct privs_target *target)
+static bool is_dropped(const struct privs_target *target, bool bounding_cleared)
 {
 	uid_t real, effective, saved;
+	gid_t real_group, effective_group, saved_group;
 
-	if (capng_get_caps_process() || capng_have_capabilities(CAPNG_SELECT_CAPS) != CAPNG_NONE)
+	if (capng_get_caps_process() || has_any_capability(bounding_cleared))
 		return false;
 	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
 		return false;
@@ -178,18 +202,24 @@ static bool is_dropped(const struct privs_target *target)
 	if (getresuid(&real, &effective, &saved) || real != target->uid ||
 	    effective != target->uid || saved != target->uid)
 		return false;
+	if (getresgid(&real_group, &effective_group, &saved_group) || real_group != target->gid ||
+	    effective_group != target->gid || saved_group != target->gid)
+		return false;
+	if (!target->own_groups && getgroups(0, NULL) != 0)
+		return false;
 	return target->uid == 0 || setuid(0) != 0;
 }
 
 int privs_drop(const struct privs_target *target, char error[CONFIG_ERROR_BYTES])
 {
-	int result = clear_bounding(error);
+	bool bounding_cleared;
+	int result = clear_bounding(&bounding_cleared, error);
 
 	if (!result)
 		result = become(target, error);
 	if (!result)
 		result = clear_capabilities(error);
-	if (!result && !is_dropped(target))
+	if (!result && !is_dropped(target, bounding_cleared))
 		result = fail(error, EPERM, "privileges are still there after they were dropped",
 			      "report this host's kernel");
 	return result;

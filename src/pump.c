@@ -40,9 +40,12 @@ static bool would_block(int error)
 
 static void on_source_error(struct lane *lane, int error)
 {
-	/* lane_on_source_failed() makes the lane ready to fill, lane_on_source_eof() ends it */
-	lane_on_source_failed(lane, error);
-	lane_on_source_eof(lane);
+	/* the first error may hide bytes behind urgent data: they are looked for before the end is
+	 * believed */
+	if (lane->source_error)
+		lane_on_source_eof(lane);
+	else
+		lane_on_source_failed(lane, error);
 }
 
 /* Takes `bytes` that were peeked at out of the socket. They are there: false means the socket lies.
@@ -121,7 +124,7 @@ static void fill(struct pump *pump, struct lane *lane, struct pipe **pipe, int s
 	}
 	pipe_pool_give(pump->pipes, *pipe);
 	*pipe = NULL;
-	if (moved == 0 || (would_block(errno) && lane->source_woken))
+	if (moved == 0 || (would_block(errno) && (lane->source_woken || lane->source_error)))
 		copy(pump, lane, source_fd, target_fd, limit_bytes);
 	else if (would_block(errno))
 		lane_on_source_empty(lane);
@@ -151,6 +154,7 @@ bool pump_run(struct pump *pump, struct lane *lane, struct pipe **pipe, int sour
 	      int target_fd, uint32_t *budget_bytes)
 {
 	uint64_t moved_before = lane->moved_bytes;
+	uint64_t copied_bytes;
 	uint32_t limit_bytes;
 
 	for (;;) {
@@ -162,8 +166,10 @@ bool pump_run(struct pump *pump, struct lane *lane, struct pipe **pipe, int sour
 			limit_bytes = MIN(lane->room_bytes, *budget_bytes);
 			if (!limit_bytes)
 				return lane->moved_bytes != moved_before;
+			copied_bytes = lane->moved_bytes;
 			fill(pump, lane, pipe, source_fd, target_fd, limit_bytes);
-			charge(budget_bytes, lane->held_bytes);
+			copied_bytes = lane->moved_bytes - copied_bytes;
+			charge(budget_bytes, lane->held_bytes + (uint32_t)copied_bytes);
 			break;
 		case LANE_FLUSH:
 			flush(pump, lane, pipe, target_fd);

@@ -99,10 +99,13 @@ static void shut_target(struct session *session, unsigned lane)
 {
 	int error = sock_shut_write(session->fd[!lane]);
 
-	if (error)
-		lane_on_target_failed(&session->lane[lane], -error);
-	else
+	if (!error) {
 		lane_on_shut(&session->lane[lane]);
+		return;
+	}
+	/* ENOTCONN says that the socket is dead; what it died of may still wait on it */
+	error = sock_take_error(session->fd[!lane]);
+	lane_on_target_failed(&session->lane[lane], error ? error : ENOTCONN);
 }
 
 static void wait_writable(struct sessions *sessions, struct session *session, unsigned lane,
@@ -167,10 +170,12 @@ static void session_relay(struct sessions *sessions, struct session *session)
 	bool was_half_closed = is_half_closed(session);
 	bool again = false;
 
-	for (unsigned i = 0; i < 2; i++)
+	/* told at once: what the first lane found failed must not look like a clean end to the
+	 * second */
+	for (unsigned i = 0; i < 2; i++) {
 		again |= run_lane(sessions, session, i);
-	for (unsigned i = 0; i < 2; i++)
 		again |= tell_other_lane(session, i);
+	}
 
 	for (unsigned i = 0; i < 2; i++) {
 		const struct lane *lane = &session->lane[i];
@@ -258,6 +263,7 @@ static void connect_next(struct sessions *sessions, struct session *session)
 		}
 		log_backend_failed(sessions, backend, fd);
 		if (sock_classify(fd) == SOCK_DESCRIPTORS) {
+			sessions->starved = true;
 			session_close(sessions, session, CLOSE_no_descriptors);
 			return;
 		}

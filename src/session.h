@@ -1,6 +1,6 @@
 /*
  * Sessions: a client, its backend and the two lanes between them, from accept to close. This is the
- *only file that opens, closes or owns a session's descriptors and pipes.
+ *only file, with session_close.c, that opens, closes or owns a session's descriptors and pipes.
  *
  *	session_open -> connect -> relay -> session_close
  *
@@ -35,6 +35,8 @@ struct sessions {
 	struct session *ready_first; /* each is run once per tick */
 	struct session **ready_last;
 	bool released; /* a session ended since the worker last looked: there is room */
+	bool starved;  /* a backend's socket could not be had for want of descriptors: accepting
+			  should pause */
 };
 
 /* timer.kind of a session's timer. */

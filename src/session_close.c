@@ -75,13 +75,18 @@ static void finish_close(struct sessions *sessions, struct session *session)
 }
 
 /* Whether bytes passed to the side that is still there have yet to reach it. */
-static bool is_delivering(const struct session *session)
+static bool is_delivering(struct sessions *sessions, struct session *session)
 {
 	const struct close_rule *rule = close_reason_rule((enum close_reason)session->reason);
+	uint64_t bytes;
 
 	if (rule->how != CLOSE_HOW_RELAY)
 		return false;
-	return sock_undelivered_bytes(session->fd[!rule->failed_side]) > 0;
+	bytes = sock_undelivered_bytes(session->fd[!rule->failed_side]);
+	if (bytes < session->undelivered_bytes)
+		session->active_ms = sessions->now_ms;
+	session->undelivered_bytes = bytes;
+	return bytes > 0;
 }
 
 /* A peer that takes nothing more is waited for no longer than any other half-closed one. */
@@ -99,7 +104,7 @@ void session_continue_close(struct sessions *sessions, struct session *session)
 {
 	if (session->in_flight)
 		return;
-	if (!is_delivering(session) || delivery_has_expired(sessions, session)) {
+	if (!is_delivering(sessions, session) || delivery_has_expired(sessions, session)) {
 		finish_close(sessions, session);
 		return;
 	}

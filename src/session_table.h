@@ -48,10 +48,10 @@ struct session {
 	bool watching;		/* the watch for a failure of `watched_side` is one of them */
 	uint8_t watched_side;
 	bool connect_expired;
-	bool queued;		   /* in the ready list */
-	uint32_t delivery_wait_ms; /* while closing: the pause before bytes on their way are counted
-				      again */
-	struct addr client;	   /* these two are filled in for the access log alone */
+	bool queued;		    /* in the ready list */
+	uint32_t delivery_wait_ms;  /* while closing: the pause before the next count of */
+	uint64_t undelivered_bytes; /* ... bytes on their way, as counted last */
+	struct addr client;	    /* these two are filled in for the access log alone */
 	struct addr source;
 };
 

@@ -125,15 +125,20 @@ static void fire_present(struct timer_wheel *wheel)
 	}
 }
 
+void timer_wheel_advance(struct timer_wheel *wheel, uint64_t now_ms)
+{
+	CHECK(now_ms >= wheel->now_ms);
+	while (wheel->now_ms < now_ms) {
+		wheel->now_ms = MIN(next_firing_ms(wheel), now_ms);
+		fire_present(wheel);
+	}
+}
+
 struct timer *timer_wheel_pop(struct timer_wheel *wheel, uint64_t now_ms)
 {
 	struct timer *timer;
 
-	CHECK(now_ms >= wheel->now_ms);
-	while (!wheel->due && wheel->now_ms < now_ms) {
-		wheel->now_ms = MIN(next_firing_ms(wheel), now_ms);
-		fire_present(wheel);
-	}
+	timer_wheel_advance(wheel, now_ms);
 	timer = wheel->due;
 	if (timer)
 		timer_cancel(wheel, timer);

@@ -39,9 +39,13 @@ void timer_arm(struct timer_wheel *wheel, struct timer *timer, uint64_t delay_ms
 void timer_cancel(struct timer_wheel *wheel, struct timer *timer);
 bool timer_is_armed(const struct timer *timer);
 
+/* Moves the wheel's present to `now_ms`. What is due by then can still be cancelled until it is
+ * popped. */
+void timer_wheel_advance(struct timer_wheel *wheel, uint64_t now_ms);
+
 /*
- * Moves the wheel's present to `now_ms` and takes out one timer that is due, or returns NULL when
- * none is left. Call until NULL; timers may be armed and cancelled in between.
+ * Advances, and takes out one timer that is due, or returns NULL when none is left. Call until
+ * NULL; timers may be armed and cancelled in between.
  */
 struct timer *timer_wheel_pop(struct timer_wheel *wheel, uint64_t now_ms);
 

@@ -72,7 +72,9 @@ static void enter_phase(struct worker *worker)
 
 	if (phase == worker->phase)
 		return;
-	if (worker->phase == WORKER_SERVE)
+	if (phase == WORKER_SERVE)
+		worker->resume = true;
+	else if (worker->phase <= WORKER_SERVE)
 		listeners_close(&worker->listeners);
 	worker->phase = phase;
 }
@@ -89,7 +91,7 @@ static void close_what_came(struct worker *worker)
 
 static bool is_over(struct worker *worker)
 {
-	return worker->phase != WORKER_SERVE && listeners_are_closed(&worker->listeners) &&
+	return worker->phase > WORKER_SERVE && listeners_are_closed(&worker->listeners) &&
 	       load_retire(&worker->workers->load, worker->sessions.worker);
 }
 
@@ -102,7 +104,7 @@ static void dispatch(struct worker *worker, const struct engine_event *event)
 		break;
 	case ENGINE_OP_WAKE:
 		/* the phase changed, or there is room for a connection that waits */
-		worker->resume = true;
+		worker->resume = worker->phase == WORKER_SERVE;
 		break;
 	default:
 		listeners_on_event(&worker->listeners, event);
@@ -122,42 +124,55 @@ static void fire_timers(struct worker *worker)
 	}
 }
 
-static int run_tick(struct worker *worker, bool ready)
+/* *ready: whether sessions are ready already, and whether they are again. */
+static int run_tick(struct worker *worker, bool *ready)
 {
 	struct engine_event events[TICK_EVENT_LIMIT];
 	struct sessions *sessions = &worker->sessions;
-	int64_t timeout_ms = ready ? 0 : timer_wheel_delay_ms(&worker->wheel);
+	int64_t timeout_ms = *ready ? 0 : timer_wheel_delay_ms(&worker->wheel);
 	int count = engine_wait(sessions->engine, timeout_ms, events, TICK_EVENT_LIMIT);
 
 	if (count < 0)
 		return count;
 	sessions->now_ms = timer_now_ms();
-	/* the wheel first: what the events arm is counted from now */
-	fire_timers(worker);
+	/* what the events arm is counted from now, and what they cancel does not fire any more */
+	timer_wheel_advance(&worker->wheel, sessions->now_ms);
 	for (int i = 0; i < count; i++)
 		dispatch(worker, &events[i]);
 	enter_phase(worker);
 	close_what_came(worker);
+	*ready = sessions_run_ready(sessions);
+	fire_timers(worker);
 	return 0;
+}
+
+/* Tells the listeners, ours and those of other workers, what this tick means for accepting. */
+static void settle_accepting(struct worker *worker)
+{
+	struct sessions *sessions = &worker->sessions;
+
+	if (sessions->starved)
+		listeners_pause(&worker->listeners);
+	if (sessions->released)
+		wake_waiting_workers(worker->workers, sessions->worker);
+	if (sessions->released || worker->resume)
+		listeners_resume(&worker->listeners);
+	sessions->starved = false;
+	sessions->released = false;
+	worker->resume = false;
 }
 
 static int serve(struct worker *worker)
 {
-	struct sessions *sessions = &worker->sessions;
 	bool ready = false;
 
 	while (!is_over(worker)) {
-		int error = run_tick(worker, ready);
+		int error = run_tick(worker, &ready);
 
 		if (error)
 			return error;
-		ready = sessions_run_ready(sessions);
-		if (sessions->released)
-			wake_waiting_workers(worker->workers, sessions->worker);
-		if (sessions->released || worker->resume)
-			listeners_resume(&worker->listeners);
-		sessions->released = false;
-		worker->resume = false;
+		settle_accepting(worker);
+		ready |= worker->sessions.ready_first != NULL;
 	}
 	return 0;
 }
@@ -175,7 +190,6 @@ static void *run_worker(void *argument)
 	if (!error) {
 		worker->sessions.now_ms = timer_now_ms();
 		timer_wheel_init(&worker->wheel, worker->sessions.now_ms);
-		listeners_resume(&worker->listeners);
 		atomic_fetch_add(&worker->workers->up_count, 1);
 		tell_main(worker->workers);
 		error = serve(worker);
@@ -218,8 +232,9 @@ static int make_worker(struct workers *workers, unsigned index, const struct con
 	sessions->pump.scratch = malloc(PUMP_SCRATCH_BYTES);
 	result = sessions->pump.scratch ? 0 : -ENOMEM;
 	if (!result)
-		result = session_table_create(&sessions->table,
-					      load_slots_per_worker(maxconn, workers->count));
+		/* any worker may get all sessions, when it is the last one to serve; unused slots
+		 * cost nothing */
+		result = session_table_create(&sessions->table, maxconn);
 	if (result) {
 		snprintf(error, CONFIG_ERROR_BYTES,
 			 "no memory for %u sessions: %s; lower --maxconn", maxconn,
@@ -353,7 +368,10 @@ int workers_start(struct workers *workers)
 		workers->started_count += !error;
 	}
 	await_workers(workers);
-	return error ? -error : workers_error(workers);
+	error = error ? -error : workers_error(workers);
+	if (!error)
+		workers_enter(workers, WORKER_SERVE);
+	return error;
 }
 
 void workers_enter(struct workers *workers, enum worker_phase phase)

@@ -8,6 +8,7 @@
 #include "metrics.h"
 
 enum worker_phase {
+	WORKER_START, /* until every worker is up: none could be handed a connection yet */
 	WORKER_SERVE,
 	WORKER_DRAIN,  /* no new connections; sessions finish */
 	WORKER_EXPIRE, /* the drain has lasted long enough: reset what is left */
@@ -25,7 +26,7 @@ int workers_create(struct workers **workers, struct config *config, unsigned cou
 		   uint32_t maxconn, unsigned pipes_per_worker, char error[CONFIG_ERROR_BYTES]);
 void workers_destroy(struct workers *workers);
 
-/* Starts the threads and returns when each accepts, or has failed. Returns 0 or -errno. */
+/* Starts the threads and returns when all serve, or one has failed. Returns 0 or -errno. */
 int workers_start(struct workers *workers);
 
 /* Moves all workers on to a later phase. */
