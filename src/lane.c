@@ -10,6 +10,7 @@ void lane_init(struct lane *lane, bool source_ready)
 	lane->state = LANE_OPEN;
 	lane->source_ready = source_ready;
 	lane->target_ready = true;
+	lane->cost = LANE_COST_FIRST;
 }
 
 static enum lane_step next_open(const struct lane *lane)
@@ -57,15 +58,34 @@ void lane_on_ready(struct lane *lane)
 	}
 }
 
+/* Quick to believe that bytes are dear, slower that they are cheap. */
+static void learn_cost(struct lane *lane, uint32_t room_bytes)
+{
+	uint64_t used = lane->measured_bytes > room_bytes ? lane->measured_bytes - room_bytes : 0;
+	uint64_t cost;
+
+	if (!lane->sent_bytes)
+		return;
+	cost = MAX(used * 16 / lane->sent_bytes, LANE_COST_LEAST);
+	cost = MIN(cost, UINT16_MAX);
+	lane->cost = cost > lane->cost ? (uint32_t)cost : (lane->cost + (uint32_t)cost) / 2;
+}
+
 void lane_on_room(struct lane *lane, uint32_t bytes)
 {
+	uint64_t credit;
+
 	CHECK(lane_next(lane) == LANE_MEASURE);
+	learn_cost(lane, bytes);
+	lane->measured_bytes = bytes;
+	lane->sent_bytes = 0;
 	if (bytes < LANE_ROOM_WORTH_BYTES && !lane->target_woken) {
 		lane->target_ready = false;
 		return;
 	}
 	lane->target_woken = false;
-	lane->room_bytes = MAX(bytes - bytes / 8, LANE_ROOM_FLOOR_BYTES);
+	credit = (uint64_t)bytes * 16 / lane->cost;
+	lane->room_bytes = (uint32_t)MAX(credit, LANE_ROOM_FLOOR_BYTES);
 	lane->room_low_bytes = lane->room_bytes / 2;
 }
 
@@ -109,8 +129,11 @@ void lane_on_source_failed(struct lane *lane, int error)
 
 static void take_room(struct lane *lane, uint32_t bytes)
 {
+	uint32_t cost_bytes = MAX(bytes, LANE_MESSAGE_COST_BYTES);
+
 	lane->moved_bytes += bytes;
-	lane->room_bytes -= MIN(lane->room_bytes, bytes);
+	lane->sent_bytes += bytes;
+	lane->room_bytes -= MIN(lane->room_bytes, cost_bytes);
 }
 
 void lane_on_flushed(struct lane *lane, uint32_t bytes)

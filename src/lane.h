@@ -16,10 +16,11 @@
  *(tests/kernel/probe_splice_data_before_reset).
  *
  * A lane reads no more than its target has room for, so that hardly a byte is ever stuck in a pipe:
- *the peer that does not read fills its own socket, and no pipe. Room is a credit: measured when
- *half of it is used up, which small exchanges do every few hundred messages and bulk at every fill.
- *It is an estimate (tests/kernel/probe_sock_meminfo_room): small fragments and small windows leave
- *a rest in the pipe.
+ *the peer that does not read fills its own socket, and no pipe. Room is a credit, measured again
+ *when half of it is used up: small exchanges do that now and then, bulk at every fill. What a byte
+ *costs of it is learned, for the kernel counts its overhead too, which small windows and small
+ *fragments multiply (tests/kernel/probe_sock_meminfo_room). It is an estimate: a rest may still
+ *stay in the pipe.
  */
 #pragma once
 
@@ -33,6 +34,17 @@
 /* What is taken when the kernel says "writable" and the measured room is less (a tiny send buffer).
  */
 #define LANE_ROOM_FLOOR_BYTES 4096
+
+/* A message, however small, is taken to use up so much: what the kernel counts for the smallest
+ * packet. */
+#define LANE_MESSAGE_COST_BYTES 1280
+
+/*
+ * Sixteenths of a byte of room that a byte costs: nine eighths at least; four at first, when
+ * nothing is known of the target.
+ */
+#define LANE_COST_LEAST 18
+#define LANE_COST_FIRST 64
 
 enum lane_state { LANE_OPEN, LANE_FLUSHED, LANE_SHUT };
 
@@ -58,6 +70,9 @@ struct lane {
 	uint32_t held_bytes;	 /* received and not yet accepted by the target */
 	uint32_t room_bytes;	 /* what the target takes, as far as known */
 	uint32_t room_low_bytes; /* below this it is measured again */
+	uint32_t measured_bytes; /* the last measurement */
+	uint32_t sent_bytes;	 /* since then */
+	uint32_t cost;		 /* LANE_COST_*: what a byte was seen to cost */
 	uint64_t moved_bytes;	 /* accepted by the target */
 };
 
@@ -70,7 +85,7 @@ enum lane_step lane_next(const struct lane *lane);
 /* What the lane waited for (LANE_WAIT_*) is there, or its socket has failed. */
 void lane_on_ready(struct lane *lane);
 
-/* The target has `bytes` of room. An eighth is left free, for the kernel's overhead per packet. */
+/* The target has `bytes` of room. */
 void lane_on_room(struct lane *lane, uint32_t bytes);
 
 /* `bytes` > 0 came from the source and are held; `drained`: nothing more is there for now. */

@@ -1,0 +1,396 @@
+"""Runs the real sixpipe for a test, reads its log and checks what it leaves behind.
+
+A test derives from Case, opens peers (peers.py) through it and runs sixpipe as a context manager:
+
+    with self.sixpipe('[::1]:0', backend.address) as proxy:
+        client, server = self.pair(proxy, backend)
+
+Leaving the block closes the test's sockets, waits until sixpipe's descriptors are back at what they were when it was
+ready, sends TERM, and checks the exit code, the counters of the event=stopped line, one close line per session, and
+that every line on stderr was a log line (a sanitizer's report is none).
+
+Environment: SIXPIPE (the binary), SIXPIPE_ENGINES (comma separated), SIXPIPE_SANITIZE=1 (a sanitizer build: limits on
+memory, latency and CPU do not apply).
+"""
+
+import collections
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import threading
+import time
+import unittest
+
+import peers
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SIXPIPE = os.path.abspath(os.environ.get('SIXPIPE') or ROOT / 'build' / 'src' / 'sixpipe')
+ENGINES = [name for name in os.environ.get('SIXPIPE_ENGINES', '').split(',') if name] or ['io_uring']
+SANITIZE = os.environ.get('SIXPIPE_SANITIZE', '') not in ('', '0')
+PATIENCE_S = peers.PATIENCE_S
+
+LOGFMT_PAIR = re.compile(r'([a-z][a-z0-9_]*)=(?:"((?:[^"\\]|\\.)*)"|([^\s"=]*))(?: |$)')
+LOGFMT_ESCAPE = re.compile(r'\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|(.))')
+LOGFMT_LETTER = {'n': '\n', 't': '\t', 'r': '\r', '"': '"', '\\': '\\'}
+USER_HZ = os.sysconf('SC_CLK_TCK')
+
+
+class Event:
+    """One log line: its keys in order, a key possibly more than once (listen=)."""
+
+    def __init__(self, line, pairs):
+        self.line = line
+        self.pairs = pairs
+
+    def __getitem__(self, key):
+        for name, value in self.pairs:
+            if name == key:
+                return value
+        raise KeyError(f'{key} is not in: {self.line}')
+
+    def __contains__(self, key):
+        return any(name == key for name, _ in self.pairs)
+
+    def __repr__(self):
+        return self.line
+
+    def get(self, key, default=None):
+        return self[key] if key in self else default
+
+    def all(self, key):
+        return [value for name, value in self.pairs if name == key]
+
+    def int(self, key):
+        return int(self[key])
+
+
+def parse_logfmt(line):
+    """The pairs of a logfmt line. ValueError when any part of the line is not logfmt."""
+    pairs, at = [], 0
+    while at < len(line):
+        match = LOGFMT_PAIR.match(line, at)
+        if not match:
+            raise ValueError(f'not logfmt at column {at}: {line!r}')
+        key, quoted, bare = match.groups()
+        if quoted is not None:
+            bare = LOGFMT_ESCAPE.sub(unescape, quoted)
+        pairs.append((key, bare))
+        at = match.end()
+    return pairs
+
+
+def unescape(match):
+    two, four, letter = match.groups()
+    return chr(int(two or four, 16)) if two or four else LOGFMT_LETTER[letter]
+
+
+def parse_json(line):
+    pairs = []
+    for key, value in json.loads(line).items():
+        for item in value if isinstance(value, list) else [value]:
+            pairs.append((key, item))
+    return pairs
+
+
+def parse_line(line):
+    pairs = parse_json(line) if line.startswith('{') else parse_logfmt(line)
+    if not any(key == 'event' for key, _ in pairs):
+        raise ValueError(f'a log line without event=: {line!r}')
+    return Event(line, pairs)
+
+
+def describe_fd(target):
+    """The kind of a descriptor from its /proc link: 'socket:[123]' is a socket, '/dev/null' a file."""
+    if target.startswith('/'):
+        return 'file'
+    return target.rstrip('0123456789[]:') if not target.startswith('anon_inode:') else target[len('anon_inode:'):]
+
+
+def wait_until(condition, timeout_s=PATIENCE_S, what='the condition'):
+    """Polls where there is no event to wait for, such as another process's descriptors."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f'{what} did not come true within {timeout_s} s')
+        time.sleep(0.01)
+
+
+class Sixpipe:
+    """One running sixpipe. Use Case.sixpipe(); the keyword arguments are described there."""
+
+    def __init__(self, case, *args, engine, access_log=True, netns=None, wait_ready=True, popen=None):
+        self.case = case
+        self.argv = [SIXPIPE, '--engine', engine]
+        self.argv += ['--access-log'] if access_log else []
+        self.argv += [str(arg) for arg in args]
+        self.access_log = access_log
+        self.netns = netns
+        self.wait_ready = wait_ready
+        self.popen = popen or {}
+        self.lines = []
+        self.log = []
+        self.strange_lines = []
+        self.changed = threading.Condition()
+        self.may_read = threading.Event()
+        self.may_read.set()
+        self.finished = False
+
+    def __enter__(self):
+        run = self.netns.run if self.netns else lambda function, *args, **kwargs: function(*args, **kwargs)
+        self.process = run(subprocess.Popen, self.argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                           stderr=subprocess.PIPE, **self.popen)
+        self.pid = self.process.pid
+        self.reader = threading.Thread(target=self.read_log, daemon=True)
+        self.reader.start()
+        try:
+            if self.wait_ready:
+                self.ready = self.wait_event('ready')
+                self.endpoints = [peers.parse_endpoint(text) for text in self.ready.all('listen')]
+                self.baseline = self.fds()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(self, kind, value, traceback):
+        try:
+            if kind is None and not self.finished:
+                self.finish()
+        finally:
+            self.kill()
+            if kind is not None:
+                self.case.show_log(self)
+
+    def read_log(self):
+        for raw in self.process.stderr:
+            self.may_read.wait()
+            line = raw.decode('utf-8', 'backslashreplace').rstrip('\n')
+            with self.changed:
+                self.lines.append(line)
+                try:
+                    self.log.append(parse_line(line))
+                except (ValueError, KeyError):
+                    self.strange_lines.append(line)
+                self.changed.notify_all()
+        with self.changed:
+            self.changed.notify_all()
+
+    # --- the log ---
+
+    def events(self, name, **fields):
+        with self.changed:
+            return [event for event in self.log if event.get('event') == name
+                    and all(event.get(key) == value for key, value in fields.items())]
+
+    def wait_events(self, name, count, timeout_s=PATIENCE_S, **fields):
+        """The events of that name and with these fields, once there are `count` of them."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            with self.changed:
+                found = self.events(name, **fields)
+                if len(found) >= count:
+                    return found
+                left_s = deadline - time.monotonic()
+                over = not self.reader.is_alive()
+                if left_s <= 0 or over:
+                    why = 'sixpipe ended' if over else f'{timeout_s} s passed'
+                    raise AssertionError(f'{len(found)} of {count} event={name} {fields or ""} lines when {why};'
+                                         f' arguments: {self.argv[1:]}; stderr:\n' + '\n'.join(self.lines[-30:]))
+                self.changed.wait(min(left_s, 0.5))
+
+    def wait_event(self, name, timeout_s=PATIENCE_S, **fields):
+        return self.wait_events(name, 1, timeout_s, **fields)[0]
+
+    def close_of(self, client, timeout_s=PATIENCE_S):
+        """The close line of the session that this client socket opened (its name outlives the socket)."""
+        return self.wait_event('close', timeout_s, client=client.name)
+
+    @contextlib.contextmanager
+    def unread_log(self):
+        """Nobody reads sixpipe's stderr meanwhile: its pipe fills up."""
+        fcntl.fcntl(self.process.stderr, fcntl.F_SETPIPE_SZ, 4096)
+        self.may_read.clear()
+        try:
+            yield
+        finally:
+            self.may_read.set()
+
+    # --- the process ---
+
+    @property
+    def endpoint(self):
+        return self.endpoints[0]
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    @contextlib.contextmanager
+    def stopped(self):
+        """Holds sixpipe still, so that what the test does meanwhile meets it all at once."""
+        self.signal(signal.SIGSTOP)
+        wait_until(lambda: all(state in 'Tt' for state in self.task_states()), what='stopping sixpipe')
+        try:
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
+
+    def task_states(self):
+        states = []
+        for task in os.listdir(f'/proc/{self.pid}/task'):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                stat = pathlib.Path(f'/proc/{self.pid}/task/{task}/stat').read_text()
+                states.append(stat.rpartition(')')[2].split()[0])
+        return states
+
+    def fds(self):
+        """How many descriptors sixpipe holds, by kind. The spare one that lets it shed load counts as a file."""
+        kinds = collections.Counter()
+        for name in os.listdir(f'/proc/{self.pid}/fd'):
+            with contextlib.suppress(FileNotFoundError):
+                kinds[describe_fd(os.readlink(f'/proc/{self.pid}/fd/{name}'))] += 1
+        return kinds
+
+    def cpu_s(self):
+        """User and system time so far of all threads, those of io_uring's kernel workers included."""
+        fields = pathlib.Path(f'/proc/{self.pid}/stat').read_text().rpartition(')')[2].split()
+        return (int(fields[11]) + int(fields[12])) / USER_HZ
+
+    def cpu_share(self, over_s=1.0):
+        """The CPU used during the next over_s seconds, as a share of one CPU. A wait that is the measurement."""
+        before_s, start_s = self.cpu_s(), time.monotonic()
+        time.sleep(over_s)
+        return (self.cpu_s() - before_s) / (time.monotonic() - start_s)
+
+    def status(self, task=None):
+        path = f'/proc/{self.pid}/task/{task}/status' if task else f'/proc/{self.pid}/status'
+        rows = (line.partition(':') for line in pathlib.Path(path).read_text().splitlines())
+        return {key: value.strip() for key, _, value in rows}
+
+    def statuses(self):
+        return [self.status(task) for task in os.listdir(f'/proc/{self.pid}/task')]
+
+    def own_memory_bytes(self):
+        status = self.status()
+        return (int(status['RssAnon'].split()[0]) + int(status['RssShmem'].split()[0])) * 1024
+
+    # --- the end ---
+
+    def wait_baseline(self, timeout_s=PATIENCE_S):
+        """Waits until no session is left by the count of descriptors. Fewer pipes are no leak: one that met an error
+        is closed rather than pooled."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            extra = self.fds()
+            extra.subtract(self.baseline)
+            leaked = {kind: count for kind, count in extra.items() if count > 0 or (count < 0 and kind != 'pipe')}
+            if not leaked:
+                return
+            if time.monotonic() > deadline:
+                raise AssertionError(f'descriptors against the start after {timeout_s} s: {leaked};'
+                                     f' tail of the log:\n' + '\n'.join(self.lines[-10:]))
+            time.sleep(0.01)
+
+    def wait_process(self, timeout_s=PATIENCE_S):
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f'sixpipe still runs after {timeout_s} s; tail of the log:\n'
+                                 + '\n'.join(self.lines[-10:])) from None
+
+    def wait_exit(self, timeout_s=PATIENCE_S):
+        """Waits for the process and for the last line of its log: the exit code."""
+        code = self.wait_process(timeout_s)
+        self.reader.join(PATIENCE_S)
+        return code
+
+    def finish(self, term=True):
+        """Closes the test's sockets, stops sixpipe and checks what it left. term=False: it is stopping already."""
+        self.finished = True
+        self.case.close_peers()
+        self.may_read.set()
+        if term:
+            self.wait_baseline()
+            self.signal(signal.SIGTERM)
+        code = self.wait_exit()
+        if self.strange_lines:
+            raise AssertionError('lines on stderr that are no log lines:\n' + '\n'.join(self.strange_lines[:60]))
+        if code != 0:
+            raise AssertionError(f'exit code {code}; tail of the log:\n' + '\n'.join(self.lines[-20:]))
+        self.check_counters()
+
+    def check_counters(self):
+        stopped = self.wait_event('stopped')
+        counters = {key: stopped.int(key) for key in ('sessions_opened', 'sessions_closed', 'sessions_open',
+                                                      'pipes_total', 'pipes_free', 'stale_events')}
+        problems = []
+        if counters['sessions_opened'] != counters['sessions_closed'] or counters['sessions_open']:
+            problems.append('sessions remain')
+        if counters['pipes_total'] != counters['pipes_free']:
+            problems.append('pipes are lent')
+        closes = len(self.events('close'))
+        dropped = sum(event.int('lines') for event in self.events('log_dropped'))
+        if self.access_log and not closes <= counters['sessions_opened'] <= closes + dropped:
+            problems.append(f'{closes} close lines')
+        if counters['stale_events']:
+            problems.append('stale events')
+        if problems:
+            raise AssertionError(f'{", ".join(problems)}: {stopped}')
+
+    def kill(self):
+        self.may_read.set()
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.reader.join(PATIENCE_S)
+        self.process.stderr.close()
+
+
+class Case(peers.PeersMixin, unittest.TestCase):
+    """A test against a running sixpipe, run once per engine (see run.py), or once when per_engine is False."""
+
+    engine = ENGINES[0]
+    per_engine = True
+    maxDiff = 2000
+
+    def setUp(self):
+        if not os.access(SIXPIPE, os.X_OK):
+            self.fail(f'{SIXPIPE} is not there: build it, or name it in SIXPIPE')
+        self.addCleanup(self.close_peers)
+
+    def sixpipe(self, *args, engine=None, **options):
+        """A Sixpipe to enter with `with`. Options: access_log=True; netns: run it in this netns.Netns;
+        wait_ready=False: do not wait for event=ready; popen: more arguments of subprocess.Popen."""
+        return Sixpipe(self, *args, engine=engine or self.engine, **options)
+
+    def pair(self, proxy, backend, **options):
+        """A session: the client's socket and the backend's, each knowing who it is by now."""
+        client = self.connect(proxy.endpoint, **options)
+        return client, backend.accept()
+
+    def run_sixpipe(self, *args, timeout_s=PATIENCE_S, **popen):
+        """Runs sixpipe to its end, for what it refuses: a CompletedProcess with stdout and stderr as text."""
+        return subprocess.run([SIXPIPE, *map(str, args)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=timeout_s, check=False, **popen)
+
+    def show_log(self, proxy):
+        """A failed test's output ends with what sixpipe said (run.py prints it as a diagnostic)."""
+        self.last_log = proxy.lines[-20:]
+
+    def assert_idle_cpu(self, proxy, over_s=1.0, limit=0.05):
+        """No spin: nearly no CPU over a second. A sanitizer's own threads are allowed more."""
+        share = proxy.cpu_share(over_s)
+        self.assertLess(share, 0.3 if SANITIZE else limit, 'share of one CPU while nothing can move')
+
+    def assert_reason(self, proxy, client, *reasons):
+        """The session of this client ended for (one of) these reasons."""
+        close = proxy.close_of(client)
+        self.assertIn(close['reason'], reasons, close)
+        return close

@@ -1,0 +1,240 @@
+"""The ends of a connection: clients, backends, and how each of them sees it end."""
+
+import fcntl
+import select
+import socket
+import struct
+import os
+import threading
+import time
+
+# How long a test waits for what must come. Sanitizer builds on a busy machine need the longer one.
+PATIENCE_S = 40 if os.environ.get('SIXPIPE_SANITIZE', '') not in ('', '0') else 20
+
+SIOCINQ = 0x541B
+SIOCOUTQ = 0x5411
+
+EOF = 'eof'
+RESET = 'reset'
+
+
+def parse_endpoint(text):
+    """'[::1]:2000' or '127.0.0.1:2000' as the tuple that socket.connect takes."""
+    host, _, port = text.rpartition(':')
+    return host.strip('[]'), int(port)
+
+
+def endpoint_name(endpoint):
+    host, port = endpoint[:2]
+    return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
+
+
+class Peer(socket.socket):
+    """A connected TCP socket with a time limit on every call. name and remote outlive the connection."""
+
+    def settle(self, remote):
+        self.settimeout(PATIENCE_S)
+        self.name = endpoint_name(self.getsockname())
+        self.remote = endpoint_name(remote)
+        return self
+
+    def no_delay(self):
+        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def reset(self):
+        """Ends the connection with a RST, dropping what is not sent yet."""
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+        self.close()
+
+    def finish_sending(self):
+        self.shutdown(socket.SHUT_WR)
+
+    def unacked(self):
+        """Bytes sent that the other kernel has not acknowledged, hence not got."""
+        return struct.unpack('i', fcntl.ioctl(self, SIOCOUTQ, bytes(4)))[0]
+
+    def unread(self):
+        return struct.unpack('i', fcntl.ioctl(self, SIOCINQ, bytes(4)))[0]
+
+    def wait_acked(self, timeout_s=PATIENCE_S):
+        deadline = time.monotonic() + timeout_s
+        while self.unacked():
+            if time.monotonic() > deadline:
+                raise AssertionError(f'{self.unacked()} bytes not acknowledged after {timeout_s} s')
+            time.sleep(0.001)
+
+    def recv_exact(self, count):
+        """Exactly count bytes. EOFError when the stream ends before."""
+        data = bytearray(count)
+        view, got = memoryview(data), 0
+        while got < count:
+            part = self.recv_into(view[got:])
+            if part == 0:
+                raise EOFError(f'end of stream after {got} of {count} bytes')
+            got += part
+        return bytes(data)
+
+    def recv_to_end(self, piece=1 << 16, pause_s=0.0):
+        """(bytes, EOF or RESET): all there is, and how it ended. pause_s between pieces makes a slow reader."""
+        data = bytearray()
+        while True:
+            try:
+                part = self.recv(piece)
+            except ConnectionResetError:
+                return bytes(data), RESET
+            if not part:
+                return bytes(data), EOF
+            data += part
+            if pause_s:
+                time.sleep(pause_s)
+
+    def wait_error(self, timeout_s=PATIENCE_S):
+        """The socket's error once it has one. A RST that follows a FIN shows so only: recv keeps returning the EOF."""
+        poller = select.poll()
+        poller.register(self, 0)
+        if not poller.poll(timeout_s * 1000):
+            raise AssertionError(f'no error on the socket within {timeout_s} s')
+        return self.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+    def is_silent(self, for_s=0.2):
+        """True when nothing arrives for so long: neither data, nor an end. A bounded wait for a negative."""
+        return not select.select([self], [], [], for_s)[0]
+
+    def send_until_full(self, stream, quiet_s=0.5):
+        """Sends from stream until nothing more has been taken for quiet_s: the bytes sent."""
+        view, sent, last_s = memoryview(stream), 0, time.monotonic()
+        self.setblocking(False)
+        while sent < len(view) and time.monotonic() - last_s < quiet_s:
+            try:
+                sent += self.send(view[sent:sent + (1 << 18)])
+                last_s = time.monotonic()
+            except BlockingIOError:
+                select.select([], [self], [], 0.05)
+        self.settimeout(PATIENCE_S)
+        return sent
+
+
+class Backend:
+    """A listening socket that the test accepts from by hand."""
+
+    def __init__(self, case, host='127.0.0.1', port=0, backlog=512, rcvbuf=None):
+        self.case = case
+        family = socket.AF_INET6 if ':' in host else socket.AF_INET
+        self.socket = socket.socket(family, socket.SOCK_STREAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if rcvbuf:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+        self.socket.bind((host, port))
+        self.socket.listen(backlog)
+        self.socket.settimeout(PATIENCE_S)
+        self.endpoint = self.socket.getsockname()[:2]
+        self.address = endpoint_name(self.endpoint)
+
+    def accept(self):
+        taken, remote = self.socket.accept()
+        return self.case.adopt(Peer(fileno=taken.detach()).settle(remote))
+
+    def has_waiting(self, for_s):
+        return bool(select.select([self.socket], [], [], for_s)[0])
+
+    def close(self):
+        self.socket.close()
+
+
+class EchoServer:
+    """Sends back what it gets, a thread per connection. Counts them; greeting is sent first when there is one."""
+
+    def __init__(self, host='127.0.0.1', greeting=b''):
+        self.socket = socket.create_server((host, 0), backlog=1024)
+        self.address = endpoint_name(self.socket.getsockname())
+        self.greeting = greeting
+        self.lock = threading.Lock()
+        self.open = self.most_open = self.total = 0
+        self.connections = set()
+        self.thread = threading.Thread(target=self.accept_all, daemon=True)
+        self.thread.start()
+
+    def accept_all(self):
+        while True:
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            with self.lock:
+                self.open += 1
+                self.total += 1
+                self.most_open = max(self.most_open, self.open)
+                self.connections.add(connection)
+            threading.Thread(target=self.echo, args=(connection,), daemon=True).start()
+
+    def echo(self, connection):
+        try:
+            connection.sendall(self.greeting)
+            while part := connection.recv(1 << 16):
+                connection.sendall(part)
+        except OSError:
+            pass
+        # Counted down before the close is visible to sixpipe, so that most_open never overstates.
+        with self.lock:
+            self.open -= 1
+            self.connections.discard(connection)
+        connection.close()
+
+    def close(self):
+        with self.lock:
+            remaining = list(self.connections)
+        for end in [self.socket, *remaining]:
+            try:
+                end.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits in accept or recv
+            except OSError:
+                pass
+        self.socket.close()
+        self.thread.join(PATIENCE_S)
+
+
+class PeersMixin:
+    """Opens peers for a test and closes them all at its end."""
+
+    def peers(self):
+        return self.__dict__.setdefault('opened_peers', [])
+
+    def adopt(self, peer):
+        self.peers().append(peer)
+        return peer
+
+    def connect(self, endpoint, rcvbuf=None, netns=None, bind=None):
+        run = netns.run if netns else lambda function, *args: function(*args)
+        peer = run(self.open_client, endpoint, rcvbuf, bind)
+        return self.adopt(peer)
+
+    @staticmethod
+    def open_client(endpoint, rcvbuf, bind):
+        peer = Peer(socket.AF_INET6 if ':' in endpoint[0] else socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            peer.settimeout(PATIENCE_S)
+            if rcvbuf:
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+            if bind:
+                peer.bind(bind)
+            peer.connect(endpoint)
+            return peer.settle(endpoint)
+        except BaseException:
+            peer.close()
+            raise
+
+    def backend(self, netns=None, **options):
+        run = netns.run if netns else lambda function, *args, **kwargs: function(*args, **kwargs)
+        return self.adopt(run(Backend, self, **options))
+
+    def echo_server(self, **options):
+        return self.adopt(EchoServer(**options))
+
+    def refused_address(self):
+        """An IPv4 address and port that refuses: bound, so that nobody else gets it, but not listening."""
+        holder = self.adopt(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+        holder.bind(('127.0.0.1', 0))
+        return endpoint_name(holder.getsockname())
+
+    def close_peers(self):
+        while self.peers():
+            self.peers().pop().close()

@@ -1,0 +1,238 @@
+"""Which backend a session gets, and what happens when it cannot be reached."""
+
+import select
+import time
+import unittest
+
+from harness import Case
+from netns import Netns
+from peers import EOF, PATIENCE_S, RESET
+
+
+class RoundRobin(Case):
+
+    def serve_one(self, proxy, backends):
+        """One session: the backend that got it, and its close line."""
+        client = self.connect(proxy.endpoint)
+        waiting, _, _ = select.select([backend.socket for backend in backends], [], [], PATIENCE_S)
+        self.assertEqual(len(waiting), 1, 'backends connected to')
+        backend = next(backend for backend in backends if backend.socket is waiting[0])
+        server = backend.accept()
+        client.close()
+        server.close()
+        close = self.assert_reason(proxy, client, 'done')
+        self.assertEqual((close['backend'], close['source']), (backend.address, server.remote))
+        return backend
+
+    def test_exact_order(self):
+        """The order is the forward's own, whichever worker a connection meets."""
+        for workers in (1, 3):
+            with self.subTest(workers=workers):
+                backends = [self.backend() for _ in range(3)]
+                addresses = [backend.address for backend in backends]
+                with self.sixpipe('[::1]:0', *addresses, '--workers', workers) as proxy:
+                    order = [backends.index(self.serve_one(proxy, backends)) for _ in range(9)]
+                self.assertEqual(order, [(order[0] + turn) % 3 for turn in range(9)])
+
+
+class Failover(Case):
+
+    def check_served(self, proxy, backend, netns=None):
+        client, server = self.pair(proxy, backend, netns=netns)
+        client.sendall(b'ping')
+        self.assertEqual(server.recv_exact(4), b'ping')
+        server.sendall(b'pong')
+        self.assertEqual(client.recv_exact(4), b'pong')
+        client.close()
+        server.close()
+        close = self.assert_reason(proxy, client, 'done')
+        self.assertEqual(close['backend'], backend.address)
+        return close
+
+    def test_refused(self):
+        refused, backend = self.refused_address(), self.backend()
+        with self.sixpipe('[::1]:0', refused, backend.address) as proxy:
+            for _ in range(4):
+                self.check_served(proxy, backend)
+            failed = proxy.wait_event('backend_failed')
+            self.assertEqual(failed['backend'], refused)
+            self.assertIn('refused', failed['error'].lower())
+
+    def test_refused_several_times(self):
+        backend = self.backend()
+        refused = [self.refused_address() for _ in range(6)]
+        with self.sixpipe('[::1]:0', *refused[:3], backend.address, *refused[3:]) as proxy:
+            for _ in range(7):
+                self.check_served(proxy, backend)
+
+    def test_bytes_sent_during_failover_arrive(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', self.refused_address(), self.refused_address(), backend.address) as proxy:
+            with proxy.stopped():
+                client = self.connect(proxy.endpoint)
+                client.sendall(b'early' * 2000)
+                client.finish_sending()
+            self.assertEqual(backend.accept().recv_to_end(), (b'early' * 2000, EOF))
+
+    def test_unreachable(self):
+        with Netns() as netns:
+            for kind, network in (('unreachable', '192.0.2'), ('prohibit', '198.51.100'), ('blackhole', '203.0.113')):
+                netns.ip(f'route add {kind} {network}.0/24')
+                with self.subTest(route=kind):
+                    backend = self.backend(netns=netns)
+                    with self.sixpipe('[::1]:0', f'{network}.1:9', backend.address, netns=netns) as proxy:
+                        for _ in range(2):
+                            self.check_served(proxy, backend, netns)
+                        self.assertEqual(proxy.wait_event('backend_failed')['backend'], f'{network}.1:9')
+
+    def test_black_holed(self):
+        with Netns() as netns:
+            hole = netns.add_black_hole()
+            backend = self.backend(netns=netns)
+            with self.sixpipe('[::1]:0', f'{hole}:9', backend.address, '--timeout-connect', '300ms',
+                              netns=netns) as proxy:
+                slow = [self.check_served(proxy, backend, netns).int('duration_ms') for _ in range(2)]
+                self.assertGreaterEqual(max(slow), 290)
+                self.assertLess(max(slow), 5000)
+                self.assertEqual(proxy.wait_event('backend_failed')['backend'], f'{hole}:9')
+
+    def test_black_holed_sessions_do_not_hold_up_others(self):
+        with Netns() as netns:
+            hole = netns.add_black_hole()
+            backend = self.backend(netns=netns)
+            with self.sixpipe('--listen', '[::1]:0', '--backend', f'{hole}:9',
+                              '--listen', '[::1]:0', '--backend', backend.address,
+                              '--timeout-connect', '2s', '--workers', '1', netns=netns) as proxy:
+                lost = [self.connect(proxy.endpoints[0], netns=netns) for _ in range(20)]
+                client = self.connect(proxy.endpoints[1], netns=netns)
+                server = backend.accept()
+                client.sendall(b'ping')
+                self.assertEqual(server.recv_exact(4), b'ping')
+                self.assert_idle_cpu(proxy, 0.5)
+                self.assertTrue(all(peer.is_silent(0) for peer in lost))
+                for peer in lost:
+                    self.assertEqual(peer.recv_to_end(), (b'', RESET))
+
+
+class AllFail(Case):
+
+    def assert_turned_away(self, proxy, netns=None):
+        """A client that no backend answers: a RST. (Held still, or the RST may overtake the test's own connect.)"""
+        with proxy.stopped():
+            client = self.connect(proxy.endpoint, netns=netns)
+            client.sendall(b'anyone there?')
+        self.assertEqual(client.recv_to_end(), (b'', RESET))
+        close = self.assert_reason(proxy, client, 'connect_failed')
+        self.assertEqual((close.int('bytes_up'), close.int('bytes_down')), (0, 0))
+
+    def check_all_fail(self, proxy, names, netns=None):
+        self.assert_turned_away(proxy, netns)
+        self.assertEqual(sorted(event['backend'] for event in proxy.events('backend_failed')), sorted(names))
+
+    def test_one_refused(self):
+        names = [self.refused_address()]
+        with self.sixpipe('[::1]:0', *names) as proxy:
+            self.check_all_fail(proxy, names)
+
+    def test_each_is_tried_once(self):
+        names = [self.refused_address() for _ in range(4)]
+        with self.sixpipe('[::1]:0', *names) as proxy:
+            self.check_all_fail(proxy, names)
+
+    def test_in_every_way(self):
+        with Netns() as netns:
+            netns.ip('route add unreachable 198.51.100.0/24')
+            hole = netns.add_black_hole()
+            names = [netns.run(self.refused_address), '198.51.100.1:9', f'{hole}:9']
+            with self.sixpipe('[::1]:0', *names, '--timeout-connect', '300ms', netns=netns) as proxy:
+                self.check_all_fail(proxy, names, netns)
+
+    def test_recovers_when_the_backend_comes_back(self):
+        away = self.refused_address()
+        with self.sixpipe('[::1]:0', away) as proxy:
+            self.assert_turned_away(proxy)
+            self.peers().pop(0).close()  # the socket that kept the port
+            backend = self.backend(port=int(away.rpartition(':')[2]))
+            client, server = self.pair(proxy, backend)
+            client.sendall(b'ping')
+            self.assertEqual(server.recv_exact(4), b'ping')
+
+
+class SlowConnect(Case):
+    """A backend whose accept queue is full drops the SYN; sent again, it is taken once there is room (about 1 s)."""
+
+    def full_backend(self):
+        backend = self.backend(backlog=0)
+        self.filler = self.connect(backend.endpoint)
+        return backend
+
+    def make_room(self, backend):
+        self.assertEqual(backend.accept().remote, self.filler.name)
+
+    def test_connects_in_the_end(self):
+        backend = self.full_backend()
+        with self.sixpipe('[::1]:0', backend.address) as proxy:
+            client = self.connect(proxy.endpoint)
+            client.sendall(b'x' * 100_000)
+            client.finish_sending()
+            self.assertTrue(client.is_silent(0.2))
+            self.make_room(backend)
+            server = backend.accept()
+            self.assertEqual(server.recv_to_end(), (b'x' * 100_000, EOF))
+            server.sendall(b'answer')
+            server.close()
+            self.assertEqual(client.recv_to_end(), (b'answer', EOF))
+            self.assert_reason(proxy, client, 'done')
+
+    def test_moves_on_after_the_timeout(self):
+        full, backend = self.full_backend(), self.backend()
+        with self.sixpipe('[::1]:0', full.address, backend.address, '--timeout-connect', '300ms') as proxy:
+            start_s = time.monotonic()
+            client = self.connect(proxy.endpoint)
+            self.assertEqual(backend.accept().remote.rpartition(':')[0], '127.0.0.1')
+            self.assertGreaterEqual(time.monotonic() - start_s, 0.28)
+            failed = proxy.wait_event('backend_failed')
+            self.assertEqual(failed['backend'], full.address)
+            client.close()
+
+    def test_client_resets_meanwhile(self):
+        """It is found at the latest when the backend answers, which then sees a prefix and a RST."""
+        backend = self.full_backend()
+        with self.sixpipe('[::1]:0', backend.address) as proxy:
+            client = self.connect(proxy.endpoint)
+            client.sendall(b'never mind')
+            self.assertTrue(client.is_silent(0.1))
+            client.reset()
+            self.assert_idle_cpu(proxy, 0.2)
+            self.make_room(backend)
+            if not proxy.events('close'):
+                got, end = backend.accept().recv_to_end()
+                self.assertEqual(end, RESET)
+                self.assertIn(got, (b'', b'never mind'))
+            self.assert_reason(proxy, client, 'client_reset')
+
+    def test_client_resets_and_the_backend_never_answers(self):
+        backend = self.full_backend()
+        with self.sixpipe('[::1]:0', backend.address, '--timeout-connect', '500ms') as proxy:
+            client = self.connect(proxy.endpoint)
+            self.assertTrue(client.is_silent(0.1))
+            client.reset()
+            self.assert_reason(proxy, client, 'client_reset', 'connect_failed')
+            proxy.wait_baseline()
+
+    def test_client_finishes_sending_meanwhile(self):
+        backend = self.full_backend()
+        with self.sixpipe('[::1]:0', backend.address) as proxy:
+            client = self.connect(proxy.endpoint)
+            client.finish_sending()
+            self.assertTrue(client.is_silent(0.2), 'a FIN is not the end of the session')
+            self.assert_idle_cpu(proxy, 0.3)
+            self.make_room(backend)
+            server = backend.accept()
+            self.assertEqual(server.recv_to_end(), (b'', EOF))
+            server.sendall(b'hello')
+            self.assertEqual(client.recv_exact(5), b'hello')
+
+
+if __name__ == '__main__':
+    unittest.main()

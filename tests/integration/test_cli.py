@@ -1,0 +1,211 @@
+"""The command line: what is wrong is named in one line with its remedy; --check, --help and --version."""
+
+import re
+import socket
+import unittest
+
+from harness import ROOT, Case
+
+GOOD = ('[::1]:0', '127.0.0.1:9')
+
+# (arguments, words that the message must hold). Where an option is wrong: its name and its value.
+BAD_USAGE = (
+    ((), ('LISTEN',)),
+    (('[::1]:0',), ("'[::1]:0'", 'backend')),
+    (('--listen', '[::1]:0'), ('--backend',)),
+    (('--backend', '127.0.0.1:9'), ('--listen',)),
+    (('--backend', '127.0.0.1:9', '--listen', '[::1]:0'), ('--backend',)),
+    (('2000', '127.0.0.1:9'), ("'2000'",)),
+    (('[::1]', '127.0.0.1:9'), ("'[::1]'", 'port')),
+    (('::1:2000', '127.0.0.1:9'), ("'::1:2000'", '[')),
+    (('[::1]:', '127.0.0.1:9'), ("'[::1]:'", 'port')),
+    (('[::1]:65536', '127.0.0.1:9'), ("'[::1]:65536'", 'port')),
+    (('[::1]:http', '127.0.0.1:9'), ("'[::1]:http'",)),
+    (('[::1]:-1', '127.0.0.1:9'), ("'[::1]:-1'",)),
+    (('[::1]:20x', '127.0.0.1:9'), ("'[::1]:20x'",)),
+    (('[::g]:2000', '127.0.0.1:9'), ("'[::g]:2000'",)),
+    (('[::1:2000', '127.0.0.1:9'), ("'[::1:2000'",)),
+    (('[127.0.0.1]:2000', '127.0.0.1:9'), ("'[127.0.0.1]:2000'",)),
+    (('', '127.0.0.1:9'), ("''",)),
+    (('[::1]:0', '127.0.0.1'), ("'127.0.0.1'", 'port')),
+    (('[::1]:0', '127.0.0.1:0'), ("'127.0.0.1:0'", 'port')),
+    (('[::1]:0', '127.0.0.1:99999'), ("'127.0.0.1:99999'", 'port')),
+    (('[::1]:0', '127.0.0.256:9'), ("'127.0.0.256:9'",)),
+    (('[::1]:0', '127.1:9'), ("'127.1:9'",)),
+    (('[::1]:0', '127.0.0.1:9', '127.0.0.1'), ("'127.0.0.1'",)),
+    (('--listen', '[::1]', '--backend', '127.0.0.1:9'), ('--listen', "'[::1]'")),
+    (('--listen', '[::1]:0', '--backend', 'nonsense'), ('--backend', "'nonsense'")),
+    (('--maxconn', 'abc', *GOOD), ('--maxconn', "'abc'")),
+    (('--maxconn', '0', *GOOD), ('--maxconn', "'0'")),
+    (('--maxconn', '-5', *GOOD), ('--maxconn', "'-5'")),
+    (('--maxconn', '1.5', *GOOD), ('--maxconn', "'1.5'")),
+    (('--maxconn', '', *GOOD), ('--maxconn', "''")),
+    (('--maxconn=', *GOOD), ('--maxconn', "''")),
+    (('--maxconn', '99999999999999999999', *GOOD), ('--maxconn', "'99999999999999999999'")),
+    (('--workers', '0', *GOOD), ('--workers', "'0'")),
+    (('--workers', 'many', *GOOD), ('--workers', "'many'")),
+    (('--workers', '1000000', *GOOD), ('--workers', "'1000000'")),
+    (('--backlog', '-1', *GOOD), ('--backlog', "'-1'")),
+    (('--maxpipes', 'x', *GOOD), ('--maxpipes', "'x'")),
+    (('--pipe-size', 'big', *GOOD), ('--pipe-size', "'big'")),
+    (('--pipe-size', '1XiB', *GOOD), ('--pipe-size', "'1XiB'")),
+    (('--pipe-size', '99999999TiB', *GOOD), ('--pipe-size', "'99999999TiB'")),
+    (('--timeout-connect', '5', *GOOD), ('--timeout-connect', "'5'")),
+    (('--timeout-idle', '5x', *GOOD), ('--timeout-idle', "'5x'")),
+    (('--timeout-client-fin', '-1s', *GOOD), ('--timeout-client-fin', "'-1s'")),
+    (('--timeout-server-fin', 's', *GOOD), ('--timeout-server-fin', "'s'")),
+    (('--drain-timeout', '1s1', *GOOD), ('--drain-timeout', "'1s1'")),
+    (('--keepalive', 'on', *GOOD), ('--keepalive', "'on'")),
+    (('--user-timeout', '99999999999999999h', *GOOD), ('--user-timeout', "'99999999999999999h'")),
+    (('--engine', 'kqueue', *GOOD), ('--engine', "'kqueue'", 'io_uring')),
+    (('--log-level', 'loud', *GOOD), ('--log-level', "'loud'", 'warn')),
+    (('--log-format', 'xml', *GOOD), ('--log-format', "'xml'", 'json')),
+    (('--user', '', *GOOD), ('--user', "''")),
+    (('--access-log=yes', *GOOD), ('--access-log',)),
+    ((*GOOD, '--maxconn'), ('--maxconn',)),
+    (('--help', 'no-such-group'), ("'no-such-group'",)),
+)
+
+UNKNOWN = (
+    ('--maxcon', '--maxconn'),
+    ('--max-conn', '--maxconn'),
+    ('--timeout-client-fn', '--timeout-client-fin'),
+    ('--usr', '--user'),
+    ('--lsten', '--listen'),
+    ('--acces-log', '--access-log'),
+)
+
+
+class Usage(Case):
+    per_engine = False
+
+    def assert_refused(self, done, words, code=2):
+        self.assertEqual(done.returncode, code, done)
+        self.assertEqual(done.stdout, '')
+        lines = done.stderr.splitlines()
+        self.assertEqual(len(lines), 1, f'one line is wanted: {done.stderr!r}')
+        self.assertTrue(lines[0].startswith('sixpipe: '), lines[0])
+        for word in words:
+            self.assertIn(word, lines[0])
+        reason, _, remedy = lines[0].partition('; ')
+        self.assertGreater(len(remedy), 5, f'no remedy: {lines[0]}')
+        self.assertGreater(len(reason), 15, f'no reason: {lines[0]}')
+
+    def test_bad_usage(self):
+        for arguments, words in BAD_USAGE:
+            with self.subTest(arguments=arguments):
+                self.assert_refused(self.run_sixpipe(*arguments), words)
+
+    def test_the_same_with_check(self):
+        for arguments, words in BAD_USAGE:
+            if '--help' in arguments:
+                continue
+            with self.subTest(arguments=arguments):
+                self.assert_refused(self.run_sixpipe('--check', *arguments), words)
+
+    def test_unknown_option_with_a_suggestion(self):
+        for wrong, right in UNKNOWN:
+            with self.subTest(option=wrong):
+                self.assert_refused(self.run_sixpipe(wrong, '1', *GOOD), (wrong, right))
+
+    def test_unknown_option_without_a_likeness(self):
+        for wrong in ('--zzzzzzzzzz', '-x', '-', '--'):
+            with self.subTest(option=wrong):
+                done = self.run_sixpipe(wrong, '[::1]:0')
+                self.assertEqual(done.returncode, 2, done)
+                self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+
+    def test_values_are_shown_on_one_line(self):
+        for value in ('a\nb', 'a\x1b[31mb', 'a' * 5000, "it's"):
+            with self.subTest(value=value[:20]):
+                done = self.run_sixpipe('--maxconn', value, *GOOD)
+                self.assertEqual(done.returncode, 2, done)
+                self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+                self.assertNotIn('\x1b', done.stderr)
+
+    def test_listener_in_use(self):
+        holder = self.backend(host='::1')
+        port = holder.endpoint[1]
+        self.assert_refused(self.run_sixpipe(f'[::1]:{port}', '127.0.0.1:9'), (f'[::1]:{port}', 'in use'), code=1)
+
+    def test_listener_in_use_by_another_sixpipe(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, engine='auto') as proxy:
+            port = proxy.endpoint[1]
+            self.assert_refused(self.run_sixpipe(f'[::1]:{port}', '127.0.0.1:9'), (f'[::1]:{port}', 'in use'), code=1)
+
+    def test_second_listener_in_use(self):
+        holder = self.backend(host='::1')
+        done = self.run_sixpipe('--listen', '[::1]:0', '--backend', '127.0.0.1:9',
+                                '--listen', holder.address, '--backend', '127.0.0.1:9')
+        self.assert_refused(done, (holder.address, 'in use'), code=1)
+
+    def test_address_that_is_not_of_this_host(self):
+        done = self.run_sixpipe('[2001:db8::dead]:2000', '127.0.0.1:9')
+        self.assert_refused(done, ('[2001:db8::dead]:2000',), code=1)
+
+
+class Check(Case):
+    per_engine = False
+
+    def test_good(self):
+        for arguments in (GOOD, (*GOOD, '127.0.0.1:10'), ('--listen', '[::1]:0', '--backend', '127.0.0.1:9'),
+                          ('--maxconn', '10', '--timeout-idle', '0', '--pipe-size=65536', *GOOD),
+                          ('--timeout-connect', '500ms', '--timeout-idle', '1m', '--drain-timeout', '1h', *GOOD),
+                          ('--pipe-size', '64KiB', '--keepalive', '0', '--user-timeout', '0', *GOOD)):
+            with self.subTest(arguments=arguments):
+                done = self.run_sixpipe('--check', *arguments)
+                self.assertEqual(done.returncode, 0, done)
+
+    def test_does_not_bind(self):
+        with socket.create_server(('::1', 0), family=socket.AF_INET6) as holder:
+            done = self.run_sixpipe('--check', f'[::1]:{holder.getsockname()[1]}', '127.0.0.1:9')
+            self.assertEqual(done.returncode, 0, done)
+
+    def test_unknown_user(self):
+        done = self.run_sixpipe('--check', '--user', 'no-such-user-here', *GOOD)
+        self.assertEqual(done.returncode, 1, done)
+        self.assertIn('no-such-user-here', done.stderr)
+
+
+class Help(Case):
+    per_engine = False
+
+    def assert_screen(self, text):
+        lines = text.splitlines()
+        self.assertLessEqual(len(lines), 24, 'lines of a screen')
+        self.assertLessEqual(max(map(len, lines)), 80, 'columns of a screen')
+
+    def test_help(self):
+        done = self.run_sixpipe('--help')
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        for word in ('LISTEN', 'BACKEND', '--help'):
+            self.assertIn(word, done.stdout)
+        self.assert_screen(done.stdout)
+
+    def test_every_group_fits_a_screen_and_every_option_shows_its_default(self):
+        groups = re.findall(r'^  ([a-z]+) {2,}--', self.run_sixpipe('--help').stdout, re.MULTILINE)
+        self.assertGreater(len(groups), 3)
+        entries = {}
+        for group in groups:
+            with self.subTest(group=group):
+                done = self.run_sixpipe('--help', group)
+                self.assertEqual((done.returncode, done.stderr), (0, ''))
+                self.assert_screen(done.stdout)
+                for entry in re.split(r'^ +(?=--)', done.stdout, flags=re.MULTILINE)[1:]:
+                    entries[re.match(r'--[a-z-]+', entry).group()] = entry
+        table = re.findall(r'^OPTION\(([a-z-]+), [A-Z]+, \w+, "([^"]*)"', (ROOT / 'src' / 'options.def').read_text(),
+                           re.MULTILINE)
+        self.assertGreater(len(table), 15)
+        for name, default in table:
+            with self.subTest(option=name):
+                self.assertIn(default, entries[f'--{name}'])
+
+    def test_version(self):
+        done = self.run_sixpipe('--version')
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        self.assertRegex(done.stdout, r'^sixpipe \d+\.\d+')
+
+
+if __name__ == '__main__':
+    unittest.main()

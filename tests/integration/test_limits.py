@@ -1,0 +1,223 @@
+"""Limits: --maxconn, descriptors that run out, and thousands of idle sessions."""
+
+import contextlib
+import os
+import resource
+import time
+import unittest
+
+from harness import SANITIZE, Case, wait_until
+from peers import RESET
+
+IDLE_SESSIONS = 1000 if SANITIZE else 5000
+SESSION_BYTES = 512
+
+
+class Maxconn(Case):
+
+    def check_maxconn(self, limit, workers):
+        """Three times as many clients as are admitted: exactly `limit` are served at any time, and in the end all."""
+        backend = self.echo_server()
+        with self.sixpipe('[::1]:0', backend.address, '--maxconn', limit, '--workers', workers) as proxy:
+            waiting = [self.connect(proxy.endpoint) for _ in range(3 * limit)]
+            for client in waiting:
+                client.sendall(b'ping')
+            proxy.wait_event('accept_paused', reason='maxconn')
+            wait_until(lambda: backend.open == limit, what='as many sessions as admitted')
+            self.assert_idle_cpu(proxy, 0.5)
+            while waiting:
+                wait_until(lambda: backend.open == min(limit, len(waiting)), what='the next one admitted')
+                served = wait_until(lambda: [peer for peer in waiting if not peer.is_silent(0)], what='an answer')
+                self.assertLessEqual(len(served), limit)
+                client = served[0]
+                self.assertEqual(client.recv_exact(4), b'ping')
+                client.close()
+                waiting.remove(client)
+                proxy.close_of(client)
+            self.assertEqual((backend.most_open, backend.total), (limit, 3 * limit))
+            proxy.wait_event('accept_resumed')
+            self.assertLess(len(proxy.events('accept_paused')), 3 * limit + 1)
+
+    def test_one_worker(self):
+        self.check_maxconn(5, 1)
+
+    def test_several_workers(self):
+        self.check_maxconn(6, 3)
+
+    def test_one_session_only(self):
+        self.check_maxconn(1, 2)
+
+    def test_burst_is_served_in_the_end(self):
+        backend = self.echo_server()
+        with self.sixpipe('[::1]:0', backend.address, '--maxconn', '8', '--workers', '2') as proxy:
+            with proxy.stopped():
+                clients = [self.connect(proxy.endpoint) for _ in range(200)]
+                for number, client in enumerate(clients):
+                    client.sendall(b'%04d' % number)
+                    client.finish_sending()
+            for number, client in enumerate(clients):
+                self.assertEqual(client.recv_to_end()[0], b'%04d' % number)
+                client.close()
+            self.assertLessEqual(backend.most_open, 8)
+
+
+class Descriptors(Case):
+
+    ARGUMENTS = ('--maxconn', '1000', '--maxpipes', '4', '--workers', '2')
+
+    @contextlib.contextmanager
+    def only_few_descriptors(self, spare):
+        """A sixpipe that can open `spare` descriptors once it is ready, and its echo server. A session needs two.
+
+        The limit holds from the start: io_uring's accept goes by the limit of the moment when it was armed.
+        """
+        with self.sixpipe('[::1]:0', '127.0.0.1:9', *self.ARGUMENTS) as proxy:
+            used = sum(proxy.baseline.values())
+        backend = self.echo_server()
+        with self.sixpipe('[::1]:0', backend.address, *self.ARGUMENTS,
+                          popen=self.limited(used + spare, used + spare)) as proxy:
+            self.assertEqual(sum(proxy.baseline.values()), used)
+            yield proxy
+
+    def limited(self, soft, hard):
+        return {'preexec_fn': lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))}
+
+    def open_served(self, proxy, count):
+        clients = [self.connect(proxy.endpoint) for _ in range(count)]
+        for client in clients:
+            self.exchange(client)
+        return clients
+
+    def exchange(self, client):
+        client.sendall(b'ping')
+        self.assertEqual(client.recv_exact(4), b'ping')
+
+    def test_none_left_pauses_and_recovers(self):
+        with self.only_few_descriptors(spare=6) as proxy:
+            served = self.open_served(proxy, 3)
+            waiting = [self.connect(proxy.endpoint) for _ in range(30)]
+            for client in waiting:
+                client.sendall(b'ping')
+            proxy.wait_event('accept_paused', reason='descriptors')
+            lines = len(proxy.lines)
+            self.assert_idle_cpu(proxy, 1.0)
+            self.assertLess(len(proxy.lines) - lines, 12, 'log lines in a second without descriptors')
+            for client in served:
+                self.exchange(client)
+            self.assertTrue(all(client.is_silent(0) for client in waiting))
+            # Nobody raises the limit: sessions that end make room. Those that wait are served, or told by a RST.
+            for client in served:
+                client.close()
+            while waiting:
+                client = wait_until(lambda: self.one_answered(waiting), what='an answer or a RST')
+                waiting.remove(client)
+                self.assertIn(self.end_of_waiting(client), (b'ping', RESET))
+            proxy.wait_event('accept_resumed')
+            proxy.wait_baseline()
+            self.open_served(proxy, 3)
+
+    @staticmethod
+    def one_answered(waiting):
+        return next((client for client in waiting if not client.is_silent(0)), None)
+
+    @staticmethod
+    def end_of_waiting(client):
+        try:
+            return client.recv_exact(4)
+        except ConnectionResetError:
+            return RESET
+        finally:
+            client.close()
+
+    def test_none_left_for_the_backend(self):
+        """The client can be accepted, but the backend's socket is one too many: a RST, not a silent wait."""
+        with self.only_few_descriptors(spare=5) as proxy:
+            served = self.open_served(proxy, 2)
+            with proxy.stopped():
+                clients = [self.connect(proxy.endpoint) for _ in range(10)]
+            for client in clients:
+                self.assertEqual(client.recv_to_end(), (b'', RESET))
+            proxy.wait_events('close', len(clients), reason='no_descriptors')
+            self.assert_idle_cpu(proxy, 0.5)
+            served[0].close()
+            proxy.close_of(served[0])
+            self.open_served(proxy, 1)
+
+    def test_warns_when_the_limit_is_too_low_for_maxconn(self):
+        backend = self.echo_server()
+        with self.sixpipe('[::1]:0', backend.address, '--maxconn', '10000', '--maxpipes', '8',
+                          popen=self.limited(400, 400)) as proxy:
+            warning = proxy.wait_event('descriptors_short', level='warn')
+            self.assertIn('10000', warning.line)
+            self.assertIn('400', warning.line)
+            self.exchange(self.connect(proxy.endpoint))
+
+    def test_no_warning_when_it_is_enough(self):
+        backend = self.echo_server()
+        with self.sixpipe('[::1]:0', backend.address, '--maxconn', '100', '--maxpipes', '8') as proxy:
+            self.exchange(self.connect(proxy.endpoint))
+            self.assertEqual(proxy.events('descriptors_short'), [])
+
+    def test_raises_the_soft_limit_to_the_hard_one(self):
+        backend = self.echo_server()
+        with self.sixpipe('[::1]:0', backend.address, popen=self.limited(300, 3000)) as proxy:
+            self.assertEqual(resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE), (3000, 3000))
+
+
+class ManyIdle(Case):
+
+    def setUp(self):
+        super().setUp()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard < 2 * IDLE_SESSIONS + 500:
+            self.skipTest(f'the hard descriptor limit is {hard}')
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+
+    def open_idle(self, proxy, backend):
+        pairs = []
+        for _ in range(IDLE_SESSIONS):
+            client, server = self.pair(proxy, backend)
+            client.sendall(b'?')
+            self.assertEqual(server.recv_exact(1), b'?')
+            server.sendall(b'!')
+            self.assertEqual(client.recv_exact(1), b'!')
+            pairs.append((client, server))
+        return pairs
+
+    def test_5000_idle_sessions(self):
+        backend = self.backend(backlog=4096)
+        with self.sixpipe('[::1]:0', backend.address, '--maxconn', IDLE_SESSIONS + 10) as proxy:
+            for _ in range(8):  # one session or more on each worker, so that what is made once is there
+                self.pair(proxy, backend)[0].sendall(b'warm')
+            self.close_idle_of(proxy, 8)
+            before = proxy.own_memory_bytes()
+            pairs = self.open_idle(proxy, backend)
+            fds = proxy.fds()
+            self.assertEqual(fds['socket'], proxy.baseline['socket'] + 2 * IDLE_SESSIONS)
+            self.assertEqual(fds['pipe'], proxy.baseline['pipe'], 'an idle session holds no pipe')
+            self.assert_idle_cpu(proxy, limit=0.015)
+            if not SANITIZE:
+                each = (proxy.own_memory_bytes() - before) / IDLE_SESSIONS
+                self.assertLessEqual(each, SESSION_BYTES, 'bytes of own memory for an idle session')
+            for client, server in pairs[::500]:
+                client.sendall(b'awake')
+                self.assertEqual(server.recv_exact(5), b'awake')
+            start_s = time.monotonic()
+            for client, server in pairs:
+                client.close()
+                server.close()
+            proxy.wait_events('close', IDLE_SESSIONS, reason='done')
+            self.assertLess(time.monotonic() - start_s, 30)
+        # Pipes are all made at the start; were any kept by idle sessions, the others would have had to copy.
+        self.assertEqual(proxy.wait_event('stopped').int('bytes_copied'), 0)
+
+    def close_idle_of(self, proxy, count):
+        for peer in self.peers()[1:]:
+            peer.close()
+        proxy.wait_events('close', count)
+        proxy.wait_baseline()
+
+
+if __name__ == '__main__':
+    unittest.main()

@@ -1,0 +1,148 @@
+"""What the running program may still do: /proc/PID/task/*/status of every thread."""
+
+import grp
+import os
+import pwd
+import socket
+import unittest
+
+from harness import SIXPIPE, Case
+
+CAPABILITY_SETS = ('CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb')
+NOBODY = pwd.getpwnam('nobody')
+
+
+def low_port():
+    """A free port below 1024."""
+    for port in range(1023, 600, -1):
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            try:
+                probe.bind(('::1', port))
+                return port
+            except OSError:
+                continue
+    raise unittest.SkipTest('no free port below 1024')
+
+
+class PrivilegesCase(Case):
+
+    def need_root(self):
+        if os.geteuid() != 0:
+            self.skipTest('needs root')
+
+    def assert_serves(self, proxy, backend):
+        client, server = self.pair(proxy, backend)
+        client.sendall(b'ping')
+        self.assertEqual(server.recv_exact(4), b'ping')
+
+    def assert_thread_is(self, status, user, group, sets=CAPABILITY_SETS):
+        self.assertEqual(status['Uid'].split(), [str(user)] * 4, status['Name'])
+        self.assertEqual(status['Gid'].split(), [str(group)] * 4, status['Name'])
+        for name in sets:
+            self.assertEqual(int(status[name], 16), 0, f'{name} of {status["Name"]}')
+        self.assertEqual(status['NoNewPrivs'], '1', status['Name'])
+
+    def as_nobody(self):
+        """Popen arguments for an ordinary user, where that user can reach the binary."""
+        self.need_root()
+        path = os.path.dirname(SIXPIPE)
+        while path != '/':
+            if not os.stat(path).st_mode & 0o001:
+                self.skipTest(f'{path} is closed to other users')
+            path = os.path.dirname(path)
+        return {'user': NOBODY.pw_uid, 'group': NOBODY.pw_gid, 'extra_groups': [], 'cwd': '/'}
+
+
+class AsRoot(PrivilegesCase):
+
+    def setUp(self):
+        super().setUp()
+        self.need_root()
+
+    def check_user(self, name, group_id, workers='3'):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, '--user', name, '--workers', workers) as proxy:
+            self.assert_serves(proxy, backend)
+            statuses = proxy.statuses()
+            self.assertGreaterEqual(len(statuses), int(workers))
+            for status in statuses:
+                self.assert_thread_is(status, NOBODY.pw_uid, group_id)
+                self.assertLessEqual(set(status['Groups'].split()), {str(group_id)})
+            self.assertEqual(proxy.events('started_as_root'), [])
+
+    def test_user(self):
+        self.check_user('nobody', NOBODY.pw_gid)
+
+    def test_user_and_group(self):
+        group = next(group for group in grp.getgrall() if group.gr_gid not in (0, NOBODY.pw_gid))
+        self.check_user(f'nobody:{group.gr_name}', group.gr_gid)
+
+    def test_without_user_says_so_and_drops_all_capabilities(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address) as proxy:
+            self.assert_serves(proxy, backend)
+            for status in proxy.statuses():
+                self.assert_thread_is(status, 0, os.getgid())
+            self.assertIn('user', proxy.wait_event('started_as_root', level='warn').line)
+
+    def test_port_below_1024_and_user(self):
+        backend = self.backend()
+        port = low_port()
+        with self.sixpipe(f'[::1]:{port}', backend.address, '--user', 'nobody') as proxy:
+            self.assertEqual(proxy.endpoint, ('::1', port))
+            self.assert_serves(proxy, backend)
+            for status in proxy.statuses():
+                self.assert_thread_is(status, NOBODY.pw_uid, NOBODY.pw_gid)
+
+    def test_sessions_after_the_drop_find_pipes(self):
+        """The pool is made before the drop, when the user's pipe budget does not bind yet: all of it is there."""
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, '--user', 'nobody', '--maxpipes', '16') as proxy:
+            before = proxy.fds()['pipe']
+            self.assertGreaterEqual(before, 32)
+            for _ in range(30):
+                client, server = self.pair(proxy, backend)
+                client.sendall(b'x' * 100_000)
+                self.assertEqual(server.recv_exact(100_000), b'x' * 100_000)
+            self.assertEqual(proxy.fds()['pipe'], before)
+
+    def test_unknown_user(self):
+        for value in ('no-such-user-here', 'nobody:no-such-group-here'):
+            with self.subTest(user=value):
+                done = self.run_sixpipe('--user', value, '[::1]:0', '127.0.0.1:9')
+                self.assertEqual(done.returncode, 1, done.stderr)
+                self.assertIn(value.rpartition(':')[2], done.stderr)
+
+
+class AsOrdinaryUser(PrivilegesCase):
+
+    def test_runs_without_any_privilege(self):
+        options = self.as_nobody()
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, popen=options) as proxy:
+            self.assert_serves(proxy, backend)
+            for status in proxy.statuses():
+                # The bounding set needs CAP_SETPCAP to shrink; without new privileges it gives nothing.
+                self.assert_thread_is(status, NOBODY.pw_uid, NOBODY.pw_gid, ('CapInh', 'CapPrm', 'CapEff', 'CapAmb'))
+            self.assertEqual(proxy.events('started_as_root'), [])
+
+    def test_port_below_1024_fails_with_a_remedy(self):
+        options = self.as_nobody()
+        with open('/proc/sys/net/ipv4/ip_unprivileged_port_start', encoding='ascii') as setting:
+            if int(setting.read()) < 1024:
+                self.skipTest('ports below 1024 are open to all here')
+        port = low_port()
+        done = self.run_sixpipe(f'[::1]:{port}', '127.0.0.1:9', **options)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn(f'[::1]:{port}', done.stderr)
+        self.assertRegex(done.stderr, r'root|CAP_NET_BIND_SERVICE|capabilit')
+
+    def test_user_cannot_be_changed(self):
+        options = self.as_nobody()
+        done = self.run_sixpipe('--user', 'root', '[::1]:0', '127.0.0.1:9', **options)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn('root', done.stderr)
+
+
+if __name__ == '__main__':
+    unittest.main()

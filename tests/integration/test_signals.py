@@ -1,0 +1,245 @@
+"""TERM and INT drain, a second one stops, HUP harms nobody; no connection is silently lost on the way."""
+
+import signal
+import threading
+import time
+import unittest
+
+from bulk import Stream
+from harness import Case, wait_until
+from peers import EOF, RESET
+
+PROMPT_S = 10  # far below --drain-timeout's default of 30 s, generous for a sanitizer build's exit
+
+
+class Idle(Case):
+
+    def check_stops(self, number):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address) as proxy:
+            proxy.signal(number)
+            self.assertEqual(proxy.wait_exit(PROMPT_S), 0)
+            proxy.wait_event('draining')
+            proxy.finish(term=False)
+
+    def test_term_when_idle(self):
+        self.check_stops(signal.SIGTERM)
+
+    def test_int_when_idle(self):
+        self.check_stops(signal.SIGINT)
+
+    def test_harmless_signals(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address) as proxy:
+            client, server = self.pair(proxy, backend)
+            for number in (signal.SIGHUP, signal.SIGPIPE, signal.SIGHUP):
+                proxy.signal(number)
+            with proxy.stopped():
+                pass
+            client.sendall(b'still there')
+            self.assertEqual(server.recv_exact(11), b'still there')
+            self.pair(proxy, backend)
+            self.assertIsNone(proxy.process.poll())
+
+
+class Drain(Case):
+
+    def refuses(self, endpoint):
+        """True when a new connect is refused. One that is still taken must not be lost: closed by a RST, or served."""
+        try:
+            client = self.connect(endpoint)
+        except ConnectionRefusedError:
+            return True
+        client.reset()
+        return False
+
+    def test_term_under_load_loses_nothing(self):
+        backend = self.backend()
+        data = [Stream(number).bytes(1 << 20) for number in range(20)]
+        with self.sixpipe('[::1]:0', backend.address) as proxy:
+            pairs = [self.pair(proxy, backend) for _ in data]
+            ended = {}
+
+            def receive(number, client):
+                ended[number] = client.recv_to_end()
+            receivers = [threading.Thread(target=receive, args=(number, pair[0])) for number, pair in enumerate(pairs)]
+            for receiver in receivers:
+                receiver.start()
+            for (_, server), payload in zip(pairs, data):
+                server.sendall(payload[:300_000])
+            proxy.signal(signal.SIGTERM)
+            proxy.wait_event('draining')
+            for (client, server), payload in zip(pairs, data):
+                server.sendall(payload[300_000:])
+                client.sendall(b'thanks')
+                self.assertEqual(server.recv_exact(6), b'thanks')
+                server.finish_sending()
+            for receiver in receivers:
+                receiver.join()
+            for number, payload in enumerate(data):
+                self.assertTrue(ended[number] == (payload, EOF), f'session {number}: cut off or altered')
+            self.assertIsNone(proxy.process.poll(), 'the clients have not finished yet')
+            proxy.finish(term=False)
+            self.assertEqual({event['reason'] for event in proxy.events('close')}, {'done'})
+
+    def test_new_connects_are_refused_and_sessions_go_on(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address) as proxy:
+            client, server = self.pair(proxy, backend)
+            proxy.signal(signal.SIGTERM)
+            wait_until(lambda: self.refuses(proxy.endpoint), what='refusing')
+            for _ in range(20):
+                self.assertTrue(self.refuses(proxy.endpoint))
+            self.assert_idle_cpu(proxy, 0.5)
+            client.sendall(b'go on')
+            self.assertEqual(server.recv_exact(5), b'go on')
+            client.finish_sending()
+            self.assertEqual(server.recv_to_end(), (b'', EOF))
+            server.close()
+            self.assertEqual(client.recv_to_end(), (b'', EOF))
+            self.assertEqual(proxy.wait_exit(PROMPT_S), 0)
+            proxy.finish(term=False)
+
+    def term_with_backlog(self, count, *args):
+        """How `count` clients end that are connected, as far as they know, but not accepted when TERM comes."""
+        backend = self.echo_server()
+        with self.sixpipe('[::1]:0', backend.address, *args) as proxy:
+            with proxy.stopped():
+                clients = [self.connect(proxy.endpoint) for _ in range(count)]
+                for client in clients:
+                    client.sendall(b'hello')
+                    client.finish_sending()
+                proxy.signal(signal.SIGTERM)
+            ends = [client.recv_to_end() for client in clients]
+            self.assertEqual(proxy.wait_exit(PROMPT_S), 0)
+            self.assertEqual(len(proxy.events('close', reason='done')), ends.count((b'hello', EOF)))
+            proxy.finish(term=False)
+        return ends
+
+    def test_connections_in_the_backlog_are_served(self):
+        for args in (('--workers', '1'), ('--workers', '3'), ('--workers', '2', '--maxconn', '60')):
+            with self.subTest(args=args):
+                self.assertEqual(self.term_with_backlog(40, *args), [(b'hello', EOF)] * 40)
+
+    def test_connections_in_the_backlog_beyond_maxconn(self):
+        """Served or refused by a RST; never a clean end without an answer."""
+        ends = self.term_with_backlog(40, '--maxconn', '5', '--workers', '2')
+        self.assertLessEqual(set(ends), {(b'hello', EOF), (b'', RESET)})
+        self.assertGreaterEqual(ends.count((b'hello', EOF)), 5)
+
+    def test_connects_all_the_while(self):
+        """Clients that keep coming during TERM: each is served, reset or refused."""
+        backend = self.echo_server()
+        strange = []
+
+        def keep_coming(endpoint):
+            while not stop.is_set():
+                try:
+                    with self.open_client(endpoint, None, None) as client:
+                        client.sendall(b'ping')
+                        client.finish_sending()
+                        end = client.recv_to_end()
+                        if end not in ((b'ping', EOF), (b'', RESET)):
+                            strange.append(end)
+                except (ConnectionRefusedError, ConnectionResetError, BrokenPipeError):
+                    pass
+                except OSError as error:
+                    strange.append(error)
+        stop = threading.Event()
+        with self.sixpipe('[::1]:0', backend.address) as proxy:
+            threads = [threading.Thread(target=keep_coming, args=(proxy.endpoint,)) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            try:
+                proxy.wait_events('close', 50)
+                proxy.signal(signal.SIGTERM)
+                self.assertEqual(proxy.wait_exit(PROMPT_S), 0)
+            finally:
+                stop.set()
+                for thread in threads:
+                    thread.join()
+            self.assertEqual(strange, [])
+            proxy.finish(term=False)
+
+    def test_session_still_connecting_is_served(self):
+        backend = self.backend(backlog=0)
+        filler = self.connect(backend.endpoint)
+        with self.sixpipe('[::1]:0', backend.address) as proxy:
+            client = self.connect(proxy.endpoint)
+            client.sendall(b'patience')
+            client.finish_sending()
+            self.assertTrue(client.is_silent(0.2))
+            proxy.signal(signal.SIGTERM)
+            proxy.wait_event('draining')
+            self.assertEqual(backend.accept().remote, filler.name)
+            server = backend.accept()
+            self.assertEqual(server.recv_to_end(), (b'patience', EOF))
+            server.close()
+            self.assertEqual(client.recv_to_end(), (b'', EOF))
+            self.assertEqual(proxy.wait_exit(PROMPT_S), 0)
+            proxy.finish(term=False)
+
+
+class Stop(Case):
+
+    def check_reset(self, proxy, client, server, reason):
+        self.assertEqual(client.recv_to_end(), (b'', RESET))
+        self.assertEqual(server.recv_to_end(), (b'', RESET))
+        self.assertEqual(proxy.wait_exit(PROMPT_S), 0)
+        self.assert_reason(proxy, client, reason)
+        proxy.finish(term=False)
+
+    def test_drain_timeout(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, '--drain-timeout', '400ms') as proxy:
+            client, server = self.pair(proxy, backend)
+            start_s = time.monotonic()
+            proxy.signal(signal.SIGTERM)
+            self.check_reset(proxy, client, server, 'drain_timeout')
+            self.assertGreaterEqual(time.monotonic() - start_s, 0.38)
+
+    def test_second_term_stops(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address) as proxy:
+            client, server = self.pair(proxy, backend)
+            proxy.signal(signal.SIGTERM)
+            proxy.wait_event('draining')
+            self.assertTrue(client.is_silent(0.3))
+            proxy.signal(signal.SIGTERM)
+            self.check_reset(proxy, client, server, 'stopped')
+
+    def test_int_then_int(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address) as proxy:
+            client, server = self.pair(proxy, backend)
+            proxy.signal(signal.SIGINT)
+            proxy.wait_event('draining')
+            proxy.signal(signal.SIGINT)
+            self.check_reset(proxy, client, server, 'stopped')
+
+    def test_stop_with_everything_under_way(self):
+        """Stalled, half-closed, connecting and silent sessions: all are ended, none leaks."""
+        backend = self.backend(rcvbuf=8192)
+        full = self.backend(backlog=0)
+        self.connect(full.endpoint)
+        with self.sixpipe('--listen', '[::1]:0', '--backend', backend.address,
+                          '--listen', '[::1]:0', '--backend', full.address) as proxy:
+            stalled = self.pair(proxy, backend, rcvbuf=8192)
+            stalled[0].send_until_full(bytes(16 << 20), quiet_s=0.2)
+            half_closed = self.pair(proxy, backend)
+            half_closed[0].finish_sending()
+            self.assertEqual(half_closed[1].recv_to_end(), (b'', EOF))
+            self.pair(proxy, backend)
+            connecting = self.connect(proxy.endpoints[1])
+            self.assertTrue(connecting.is_silent(0.1))
+            proxy.signal(signal.SIGTERM)
+            proxy.wait_event('draining')
+            proxy.signal(signal.SIGTERM)
+            self.assertEqual(proxy.wait_exit(PROMPT_S), 0)
+            self.assertEqual(connecting.recv_to_end(), (b'', RESET))
+            self.assertEqual([event['reason'] for event in proxy.events('close')], ['stopped'] * 4)
+            proxy.finish(term=False)
+
+
+if __name__ == '__main__':
+    unittest.main()

@@ -1,0 +1,180 @@
+"""Timeouts: each ends a session with its own reason and a RST to both sides; 0 is never; traffic refreshes them.
+
+The time to connect is in test_backends.py, where the network does not answer.
+"""
+
+import time
+import unittest
+
+from harness import SANITIZE, Case
+from netns import Netns
+from peers import EOF, RESET
+
+TIMEOUT_MS = 800 if SANITIZE else 400
+SHORT = f'{TIMEOUT_MS}ms'
+LATEST_MS = TIMEOUT_MS + 3000
+
+
+class TimeoutCase(Case):
+
+    def assert_timed_out(self, proxy, client, reason):
+        close = self.assert_reason(proxy, client, reason)
+        self.assertGreaterEqual(close.int('duration_ms'), TIMEOUT_MS - 20)
+        self.assertLess(close.int('duration_ms'), LATEST_MS)
+        return close
+
+
+class Idle(TimeoutCase):
+
+    def test_silent_session_is_reset(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, '--timeout-idle', SHORT) as proxy:
+            client, server = self.pair(proxy, backend)
+            self.assertEqual(client.recv_to_end(), (b'', RESET))
+            self.assertEqual(server.recv_to_end(), (b'', RESET))
+            self.assert_timed_out(proxy, client, 'idle_timeout')
+
+    def test_traffic_either_way_refreshes_it(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, '--timeout-idle', SHORT) as proxy:
+            for name in ('up', 'down'):
+                with self.subTest(direction=name):
+                    client, server = self.pair(proxy, backend)
+                    source, target = (client, server) if name == 'up' else (server, client)
+                    end_s = time.monotonic() + 3 * TIMEOUT_MS / 1000
+                    while time.monotonic() < end_s:
+                        source.sendall(b'.')
+                        self.assertEqual(target.recv_exact(1), b'.')
+                        time.sleep(TIMEOUT_MS / 8000)
+                    self.assertEqual(source.recv_to_end(), (b'', RESET))
+                    close = self.assert_reason(proxy, client, 'idle_timeout')
+                    self.assertGreaterEqual(close.int('duration_ms'), 3.8 * TIMEOUT_MS)
+
+    def test_counts_a_reader_that_stalls_as_silence(self):
+        """Nothing moves although bytes wait: that is idle as well, and must not hold resources for ever."""
+        backend = self.backend(rcvbuf=4096)
+        with self.sixpipe('[::1]:0', backend.address, '--timeout-idle', SHORT) as proxy:
+            client, server = self.pair(proxy, backend)
+            client.send_until_full(bytes(16 << 20), quiet_s=0.2)
+            self.assert_reason(proxy, client, 'idle_timeout')
+            self.assertEqual(server.recv_to_end()[1], RESET)
+
+    def test_many_at_once(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, '--timeout-idle', SHORT) as proxy:
+            clients = [self.pair(proxy, backend)[0] for _ in range(200)]
+            for client in clients:
+                self.assertEqual(client.recv_to_end(), (b'', RESET))
+            proxy.wait_events('close', len(clients), reason='idle_timeout')
+
+
+class HalfClosed(TimeoutCase):
+
+    def check_fin_timeout(self, option, by_client, others=()):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, option, SHORT, *others) as proxy:
+            client, server = self.pair(proxy, backend)
+            first, second = (client, server) if by_client else (server, client)
+            self.assertTrue(client.is_silent(1.3 * TIMEOUT_MS / 1000), 'the timeout is for after the FIN')
+            first.finish_sending()
+            self.assertEqual(second.recv_to_end(), (b'', EOF))
+            self.assertEqual(first.recv_to_end(), (b'', RESET))
+            self.assertNotEqual(second.wait_error(), 0)
+            close = self.assert_reason(proxy, client, 'client_fin_timeout' if by_client else 'server_fin_timeout')
+            self.assertGreaterEqual(close.int('duration_ms'), 2.3 * TIMEOUT_MS - 40)
+
+    def test_after_the_fin_of_the_client(self):
+        self.check_fin_timeout('--timeout-client-fin', True)
+
+    def test_after_the_fin_of_the_backend(self):
+        self.check_fin_timeout('--timeout-server-fin', False)
+
+    def test_the_other_fin_timeout_does_not_matter(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, '--timeout-server-fin', '50ms') as proxy:
+            client, server = self.pair(proxy, backend)
+            client.finish_sending()
+            self.assertEqual(server.recv_to_end(), (b'', EOF))
+            self.assertTrue(client.is_silent(0.4))
+            server.sendall(b'late')
+            server.close()
+            self.assertEqual(client.recv_to_end(), (b'late', EOF))
+            self.assert_reason(proxy, client, 'done')
+
+    def test_after_a_fin_its_timeout_replaces_the_idle_one(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, '--timeout-idle', SHORT) as proxy:
+            client, server = self.pair(proxy, backend)
+            client.finish_sending()
+            self.assertEqual(server.recv_to_end(), (b'', EOF))
+            self.assertTrue(client.is_silent(2.5 * TIMEOUT_MS / 1000))
+            server.sendall(b'took its time')
+            server.close()
+            self.assertEqual(client.recv_to_end(), (b'took its time', EOF))
+            self.assert_reason(proxy, client, 'done')
+
+    def test_traffic_refreshes_it(self):
+        """A long answer after the client's FIN is no silence."""
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, '--timeout-client-fin', SHORT) as proxy:
+            client, server = self.pair(proxy, backend)
+            client.finish_sending()
+            end_s = time.monotonic() + 3 * TIMEOUT_MS / 1000
+            while time.monotonic() < end_s:
+                server.sendall(b'.')
+                self.assertEqual(client.recv_exact(1), b'.')
+                time.sleep(TIMEOUT_MS / 8000)
+            server.close()
+            self.assertEqual(client.recv_to_end(), (b'', EOF))
+            self.assert_reason(proxy, client, 'done')
+
+
+class Never(TimeoutCase):
+
+    def test_zero_is_never(self):
+        backend = self.backend()
+        zeros = [f'--timeout-{name}=0' for name in ('connect', 'idle', 'client-fin', 'server-fin')]
+        with self.sixpipe('[::1]:0', backend.address, *zeros) as proxy:
+            client, server = self.pair(proxy, backend)
+            self.assertTrue(client.is_silent(1))
+            client.finish_sending()
+            self.assertEqual(server.recv_to_end(), (b'', EOF))
+            self.assertTrue(client.is_silent(1))
+            server.sendall(b'after all')
+            server.close()
+            self.assertEqual(client.recv_to_end(), (b'after all', EOF))
+            self.assert_reason(proxy, client, 'done')
+
+
+class LostPeer(TimeoutCase):
+    """A peer that vanishes without a word. (Keepalive, which finds one that owes nothing, takes 45 s at least.)"""
+
+    def test_backend_that_acknowledges_no_more(self):
+        with Netns() as here, Netns() as there:
+            here.link_to(there)
+            backend = self.backend(netns=there, host='192.0.2.2')
+            with self.sixpipe('[::1]:0', backend.address, '--user-timeout', SHORT, netns=here) as proxy:
+                client, server = self.pair(proxy, backend, netns=here)
+                client.sendall(b'heard')
+                self.assertEqual(server.recv_exact(5), b'heard')
+                here.lose_link()
+                client.sendall(b'not heard')
+                self.assertEqual(client.recv_to_end(), (b'', RESET))
+                self.assert_reason(proxy, client, 'backend_lost')
+
+    def test_client_that_acknowledges_no_more(self):
+        with Netns() as here, Netns() as there:
+            here.link_to(there)
+            backend = self.backend(netns=here)
+            with self.sixpipe('[2001:db8::1]:0', backend.address, '--user-timeout', SHORT, netns=here) as proxy:
+                client, server = self.pair(proxy, backend, netns=there)
+                server.sendall(b'heard')
+                self.assertEqual(client.recv_exact(5), b'heard')
+                here.lose_link()
+                server.sendall(b'not heard')
+                self.assertEqual(server.recv_to_end(), (b'', RESET))
+                self.assert_reason(proxy, client, 'client_lost')
+
+
+if __name__ == '__main__':
+    unittest.main()
