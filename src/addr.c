@@ -167,6 +167,13 @@ void addr_set_port(struct addr *address, unsigned port)
 		address->v4.sin_port = htons((uint16_t)port);
 }
 
+bool addr_is_loopback(const struct addr *address)
+{
+	if (address->any.sa_family == AF_INET6)
+		return IN6_IS_ADDR_LOOPBACK(&address->v6.sin6_addr);
+	return ntohl(address->v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+}
+
 bool addr_equal(const struct addr *a, const struct addr *b)
 {
 	if (a->length_bytes != b->length_bytes || a->any.sa_family != b->any.sa_family)

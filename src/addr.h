@@ -45,5 +45,8 @@ unsigned addr_port(const struct addr *address);
 /* The same with another port, in host byte order. */
 void addr_set_port(struct addr *address, unsigned port);
 
+/* 127.0.0.0/8 or ::1: what is sent there stays on this host. */
+bool addr_is_loopback(const struct addr *address);
+
 /* Same family, address, scope and port. */
 bool addr_equal(const struct addr *a, const struct addr *b);

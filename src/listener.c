@@ -70,6 +70,7 @@ int listeners_open(struct config *config, unsigned worker_count, int *fds,
 	const struct sock_tuning tuning = {
 		.keepalive_ms = config->keepalive_ms,
 		.user_timeout_ms = config->user_timeout_ms,
+		.loopback_congestion = sock_choose_loopback_congestion(),
 	};
 	int *of_forward = calloc(worker_count, sizeof(int));
 	int result = of_forward ? 0 : -ENOMEM;

@@ -13,6 +13,7 @@
 #include "log.h"
 #include "privs.h"
 #include "session_table.h"
+#include "sock.h"
 #include "usage.h"
 #include "worker.h"
 
@@ -100,6 +101,8 @@ static void log_limits(const struct config *config, const struct limits *limits,
 		log_number(&line, "pipe_bytes", pipe_bytes);
 		log_number(&line, "backlog", config->backlog);
 		log_number(&line, "session_bytes", sizeof(struct session));
+		if (sock_choose_loopback_congestion())
+			log_text(&line, "loopback_congestion", sock_choose_loopback_congestion());
 		log_end(&line);
 	}
 	if ((pipes < limits->workers * limits->pipes_per_worker ||

@@ -74,14 +74,39 @@ static int tune(int fd, const struct sock_tuning *tuning)
 	return error;
 }
 
-static int open_tcp(int family, const struct sock_tuning *tuning)
+const char *sock_choose_loopback_congestion(void)
 {
-	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+	static const char *const unpaced[] = {"cubic", "reno"};
+	const char *chosen = NULL;
+	char name[16] = ""; /* TCP_CA_NAME_MAX */
+	socklen_t length = sizeof(name) - 1;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+
+	if (fd < 0)
+		return NULL;
+	if (!getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &length) && !strncmp(name, "bbr", 3))
+		for (unsigned i = 0; i < ARRAY_COUNT(unpaced) && !chosen; i++)
+			if (!setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, unpaced[i],
+					(socklen_t)strlen(unpaced[i])))
+				chosen = unpaced[i];
+	close(fd);
+	return chosen;
+}
+
+static int open_tcp(const struct addr *address, const struct sock_tuning *tuning)
+{
+	int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+			IPPROTO_TCP);
 	int error;
 
 	if (fd < 0)
 		return -errno;
 	error = tune(fd, tuning);
+	/* a refusal costs CPU, nothing else: the choice was made with the privileges of the start
+	 */
+	if (!error && tuning->loopback_congestion && addr_is_loopback(address))
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, tuning->loopback_congestion,
+				 (socklen_t)strlen(tuning->loopback_congestion));
 	if (error) {
 		close(fd);
 		return error;
@@ -100,7 +125,7 @@ static int bind_and_learn_port(int fd, struct addr *address)
 
 static int open_bound(struct addr *address, const struct sock_tuning *tuning, bool first)
 {
-	int fd = open_tcp(address->any.sa_family, tuning);
+	int fd = open_tcp(address, tuning);
 	int error;
 
 	if (fd < 0)
@@ -144,9 +169,9 @@ int sock_open_listeners(struct addr *address, const struct sock_tuning *tuning, 
 	return error;
 }
 
-int sock_open_backend(int family, const struct sock_tuning *tuning)
+int sock_open_backend(const struct addr *backend, const struct sock_tuning *tuning)
 {
-	return open_tcp(family, tuning);
+	return open_tcp(backend, tuning);
 }
 
 int sock_accept(int listener_fd)

@@ -13,6 +13,7 @@
 struct sock_tuning {
 	uint64_t keepalive_ms; /* idle time before the first probe, 0 for none: SO_KEEPALIVE, tcp(7)
 				*/
+	const char *loopback_congestion; /* sock_choose_loopback_congestion(); NULL: leave it */
 	uint64_t user_timeout_ms; /* unacknowledged for that long is lost: TCP_USER_TIMEOUT, tcp(7)
 				   */
 };
@@ -24,6 +25,14 @@ enum sock_failure {
 	SOCK_DESCRIPTORS, /* no descriptor or no memory here, for now */
 	SOCK_OTHER,
 };
+
+/*
+ * The congestion control for connections that stay on this host (TCP_CONGESTION, tcp(7)). Where the
+ * system's default is one that paces (bbr), its timers cost more CPU than all the rest of a
+ * forwarder, and on loopback there is nothing to pace for. NULL when the default will do, or no
+ * other is allowed here. Static strings.
+ */
+const char *sock_choose_loopback_congestion(void);
 
 /* `error` is an errno, of either sign. */
 enum sock_failure sock_classify(int error);
@@ -38,8 +47,8 @@ enum sock_failure sock_classify(int error);
 int sock_open_listeners(struct addr *address, const struct sock_tuning *tuning, unsigned backlog,
 			int *fds, unsigned count);
 
-/* Opens a socket for connecting to a backend of `family`. Returns it or -errno. */
-int sock_open_backend(int family, const struct sock_tuning *tuning);
+/* Opens a socket for connecting to `backend`. Returns it or -errno. */
+int sock_open_backend(const struct addr *backend, const struct sock_tuning *tuning);
 
 /* Accepts one connection without blocking: accept4(2). Returns the socket or -errno. */
 int sock_accept(int listener_fd);

@@ -23,6 +23,7 @@ int upstream_create(struct upstream **upstream, const struct config *config)
 	made->config = config;
 	made->tuning.keepalive_ms = config->keepalive_ms;
 	made->tuning.user_timeout_ms = config->user_timeout_ms;
+	made->tuning.loopback_congestion = sock_choose_loopback_congestion();
 	*upstream = made;
 	return 0;
 }
@@ -54,7 +55,7 @@ const struct addr *upstream_backend(const struct upstream *upstream, unsigned fo
 int upstream_connect(const struct upstream *upstream, struct engine *engine,
 		     const struct addr *backend, uint64_t token)
 {
-	int fd = sock_open_backend(backend->any.sa_family, &upstream->tuning);
+	int fd = sock_open_backend(backend, &upstream->tuning);
 
 	if (fd >= 0)
 		engine_connect(engine, fd, &backend->any, backend->length_bytes, token);
