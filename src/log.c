@@ -221,7 +221,7 @@ bool log_begin(struct log_line *line, enum log_event event)
 	line->length_bytes = 0;
 	line->json = line_format == LOG_JSON;
 	line->truncated = false;
-	line->in_list = false;
+	line->list_open = false;
 	if (line->json)
 		append(line, "{");
 	append_time(line, &now);
@@ -262,11 +262,16 @@ void log_error(struct log_line *line, const char *key, int error)
 
 void log_list_begin(struct log_line *line, const char *key)
 {
-	if (!line->json)
+	size_t before = line->length_bytes;
+
+	if (!line->json || line->truncated)
 		return;
 	append_key(line, key);
 	append(line, "[");
-	line->in_list = false;
+	line->list_open = !line->truncated;
+	line->list_has_items = false;
+	if (!line->list_open)
+		line->length_bytes = before;
 }
 
 void log_list_item(struct log_line *line, const char *key, const char *value)
@@ -279,12 +284,12 @@ void log_list_item(struct log_line *line, const char *key, const char *value)
 	}
 	if (line->truncated)
 		return;
-	if (line->in_list)
+	if (line->list_has_items)
 		append(line, ",");
 	append_value(line, value);
 	if (line->truncated)
 		line->length_bytes = before;
-	line->in_list = true;
+	line->list_has_items = true;
 }
 
 /* Writes behind the mark that append_bytes() keeps free: the end of a line always fits. */
@@ -299,8 +304,9 @@ static void append_end(struct log_line *line, const char *text)
 
 void log_list_end(struct log_line *line)
 {
-	if (line->json)
+	if (line->list_open)
 		append_end(line, "]");
+	line->list_open = false;
 }
 
 void log_end(struct log_line *line)

@@ -35,7 +35,8 @@ struct log_line {
 	size_t length_bytes;
 	bool json;
 	bool truncated;
-	bool in_list;
+	bool list_open;
+	bool list_has_items;
 };
 
 /* Sets what is logged and how; call before any thread starts. Without it: info, logfmt. */

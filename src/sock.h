@@ -13,9 +13,9 @@
 struct sock_tuning {
 	uint64_t keepalive_ms; /* idle time before the first probe, 0 for none: SO_KEEPALIVE, tcp(7)
 				*/
-	const char *loopback_congestion; /* sock_choose_loopback_congestion(); NULL: leave it */
 	uint64_t user_timeout_ms; /* unacknowledged for that long is lost: TCP_USER_TIMEOUT, tcp(7)
 				   */
+	const char *loopback_congestion; /* sock_choose_loopback_congestion(); NULL: leave it */
 };
 
 /* What an error on one side of a session means. */

@@ -2,8 +2,8 @@
  * A timer wheel for one worker: arming and cancelling cost the same however many timers there are.
  *
  * Times are milliseconds of CLOCK_MONOTONIC. A timer never fires early; it fires late by less than
- * an eighth of its delay, for distant timers share coarser slots (8 ms for delays over 63 ms, 64 ms
- * over half a second, and so on). Delays beyond TIMER_DELAY_LIMIT_MS are cut to it.
+ * 8/63 of its delay, for distant timers share coarser slots (8 ms for delays from 63 ms on, 64 ms
+ * from half a second on, and so on). Delays beyond TIMER_DELAY_LIMIT_MS are cut to it.
  */
 #pragma once
 

@@ -1,0 +1,88 @@
+/*
+ * config_parse.h: any command line is either accepted, and then within its bounds, or refused with
+ * a reason. The input's lines, or what NULs separate, are the words.
+ */
+#include "config_parse.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "fuzz.h"
+
+#define WORD_LIMIT 64
+
+static int split(char *text, size_t count, char *argv[WORD_LIMIT + 2])
+{
+	char *const end = text + count;
+	int argc = 0;
+
+	argv[argc++] = (char *)"sixpipe";
+	while (text < end && argc <= WORD_LIMIT) {
+		argv[argc++] = text;
+		while (text < end && *text && *text != '\n')
+			text++;
+		*text++ = '\0'; /* at the end there is one byte more */
+	}
+	argv[argc] = NULL;
+	return argc;
+}
+
+static void check_bounds(const struct config *config)
+{
+	size_t count;
+	const struct option_spec *options = config_options(&count);
+
+	for (size_t i = 0; i < count; i++) {
+		const struct option_spec *option = &options[i];
+		uint64_t value;
+
+		if (option->type != OPTION_COUNT && option->type != OPTION_SIZE &&
+		    option->type != OPTION_DURATION)
+			continue;
+		memcpy(&value, (const char *)config + option->offset, sizeof(value));
+		/* 0: not given, or never */
+		CHECK(!value || (value >= option->least && value <= option->most));
+	}
+}
+
+static void check_forwards(const struct config *config)
+{
+	CHECK(config->forward_count > 0 && config->forward_count <= CONFIG_FORWARD_LIMIT);
+	for (unsigned i = 0; i < config->forward_count; i++) {
+		const struct forward *forward = &config->forwards[i];
+
+		CHECK(forward->backend_count > 0 && forward->backend_count <= CONFIG_BACKEND_LIMIT);
+		for (unsigned j = 0; j < forward->backend_count; j++)
+			CHECK(addr_port(&forward->backends[j]) > 0);
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
+{
+	char *text = malloc(count + 1);
+	char *argv[WORD_LIMIT + 2];
+	char error[CONFIG_ERROR_BYTES];
+	struct config config;
+	struct command_line line = {.config = &config};
+	int argc, result;
+
+	CHECK(text);
+	if (count)
+		memcpy(text, bytes, count);
+	text[count] = '\0';
+	argc = split(text, count, argv);
+	config_init(&config);
+	memset(error, 0xff, sizeof(error)); /* what is not written is not terminated */
+	result = config_parse(&line, argc, argv, error);
+	if (result) {
+		CHECK(strnlen(error, sizeof(error)) < sizeof(error) && *error);
+	} else {
+		check_bounds(&config);
+		if (!config.help && !config.version)
+			check_forwards(&config);
+	}
+	config_finish(&config);
+	free(text);
+	return 0;
+}

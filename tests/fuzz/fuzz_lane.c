@@ -1,0 +1,65 @@
+/*
+ * lane.h against the model that conserves bytes (tests/unit/lane_model.h). Of each five bytes of
+ * the input, the first chooses an event from those allowed now, the others its size or error.
+ */
+#include <string.h>
+
+#include "check.h"
+#include "fuzz.h"
+#include "lane_model.h"
+
+static uint32_t scale(uint32_t random, uint32_t limit)
+{
+	/* half of the time all of it: that is where things happen */
+	return random & 1 ? limit : 1 + random / 2 % (limit ? limit : 1);
+}
+
+/* Fills in an event's arguments with something that its function allows in some state. */
+static void complete(struct lane_input *input, const struct lane *lane, uint32_t random)
+{
+	input->drained = random >> 31;
+	switch (input->event) {
+	case EVENT_ROOM: /* of every magnitude */
+		input->bytes = random >> random % 32;
+		break;
+	case EVENT_FILLED:
+		input->bytes = scale(random, lane->room_bytes);
+		break;
+	case EVENT_COPIED: /* may be more than the credit */
+		input->bytes = scale(random, lane->room_bytes) + (random % 64 == 2);
+		break;
+	case EVENT_FLUSHED:
+		input->bytes = scale(random, lane->held_bytes);
+		break;
+	default:
+		input->error = 1 + (int)(random % 133);
+		break;
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
+{
+	struct lane_model model;
+	struct lane lane;
+
+	lane_init(&lane, count % 2);
+	lane_model_init(&model, count % 2);
+	CHECK(!lane_model_problem(&model, &lane));
+	for (; count >= 5; bytes += 5, count -= 5) {
+		struct lane_input input = {.event = bytes[0] % EVENT_COUNT};
+		uint32_t random;
+
+		memcpy(&random, bytes + 1, sizeof(random));
+		complete(&input, &lane, random);
+		/* failures end a lane: mostly, something else may happen first */
+		if ((input.event == EVENT_TARGET_FAILED || input.event == EVENT_SOURCE_FAILED) &&
+		    bytes[0] / EVENT_COUNT)
+			continue;
+		if (!lane_model_permits(&model, &lane, &input))
+			continue;
+		lane_model_call(&lane, &input);
+		lane_model_apply(&model, &input);
+		CHECK(!lane_model_problem(&model, &lane));
+	}
+	return 0;
+}

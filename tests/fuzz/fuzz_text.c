@@ -1,0 +1,13 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "fuzz.h"
+
+char *fuzz_text(const uint8_t *bytes, size_t count)
+{
+	char *text = strndup((const char *)bytes, count);
+
+	CHECK(text);
+	return text;
+}

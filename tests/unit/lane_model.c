@@ -1,0 +1,255 @@
+#include "lane_model.h"
+
+#include <string.h>
+
+#include "check.h"
+
+static uint64_t held_bytes(const struct lane_model *model)
+{
+	return model->filled_bytes - model->moved_bytes - model->lost_bytes;
+}
+
+void lane_model_init(struct lane_model *model, bool source_ready)
+{
+	memset(model, 0, sizeof(*model));
+	model->source = source_ready ? SOURCE_MAY_HAVE : SOURCE_QUIET;
+	model->target = TARGET_TAKES;
+}
+
+enum lane_step lane_model_next(const struct lane_model *model)
+{
+	if (model->target == TARGET_OVER)
+		return LANE_REST;
+	if (model->source == SOURCE_ENDED)
+		return model->source_error ? LANE_RESET_TARGET : LANE_SHUT_TARGET;
+	if (model->target == TARGET_FULL)
+		return LANE_WAIT_WRITABLE;
+	if (held_bytes(model))
+		return LANE_FLUSH;
+	return model->source == SOURCE_QUIET ? LANE_WAIT_READABLE : LANE_FILL;
+}
+
+bool lane_model_permits(const struct lane_model *model, const struct lane *lane,
+			const struct lane_input *input)
+{
+	/* the model agrees with this: lane_model_problem() */
+	enum lane_step step = lane_next(lane);
+	bool over = model->target == TARGET_OVER;
+
+	switch (input->event) {
+	case EVENT_READY: /* may be stale: the other lane has told meanwhile */
+		return true;
+	case EVENT_ROOM:
+		return step == LANE_MEASURE;
+	case EVENT_FILLED:
+		return step == LANE_FILL && input->bytes && input->bytes <= lane->room_bytes;
+	case EVENT_COPIED:
+		return step == LANE_FILL && input->bytes;
+	case EVENT_SOURCE_EMPTY:
+	case EVENT_SOURCE_EOF:
+		return step == LANE_FILL;
+	case EVENT_SOURCE_FAILED: /* the other lane may find out at any time */
+		return input->error > 0;
+	case EVENT_FLUSHED:
+		return step == LANE_FLUSH && input->bytes && input->bytes <= held_bytes(model);
+	case EVENT_TARGET_FULL:
+		return !over && model->source != SOURCE_ENDED;
+	case EVENT_TARGET_FAILED:
+		return !over && input->error > 0;
+	case EVENT_SHUT:
+		return step == LANE_SHUT_TARGET;
+	default:
+		return false;
+	}
+}
+
+/* What "nothing more for now" means: from a source that failed, that was all. */
+static void after_taking(struct lane_model *model, bool drained)
+{
+	model->source = drained && !model->source_error ? SOURCE_QUIET : SOURCE_MAY_HAVE;
+}
+
+static void pay(struct lane_model *model, uint32_t bytes)
+{
+	model->moved_bytes += bytes;
+	model->room_limit_bytes -= MIN(model->room_limit_bytes, bytes);
+}
+
+static void on_ready(struct lane_model *model)
+{
+	enum lane_step step = lane_model_next(model);
+
+	if (step == LANE_WAIT_READABLE)
+		model->source = SOURCE_MAY_HAVE;
+	if (step != LANE_WAIT_WRITABLE)
+		return;
+	model->target = TARGET_WRITABLE;
+	model->room_limit_bytes = 0;
+}
+
+static void on_room(struct lane_model *model, uint32_t bytes)
+{
+	/* too little is waited for, unless the kernel has just called the target writable */
+	if (model->target == TARGET_TAKES && bytes < LANE_ROOM_WORTH_BYTES) {
+		model->target = TARGET_FULL;
+		return;
+	}
+	model->target = TARGET_TAKES;
+	model->room_limit_bytes = MAX(bytes, LANE_ROOM_FLOOR_BYTES);
+}
+
+void lane_model_apply(struct lane_model *model, const struct lane_input *input)
+{
+	switch (input->event) {
+	case EVENT_READY:
+		on_ready(model);
+		break;
+	case EVENT_ROOM:
+		on_room(model, input->bytes);
+		break;
+	case EVENT_FILLED:
+		model->filled_bytes += input->bytes;
+		after_taking(model, input->drained);
+		break;
+	case EVENT_COPIED:
+		model->filled_bytes += input->bytes;
+		pay(model, input->bytes);
+		after_taking(model, input->drained);
+		break;
+	case EVENT_SOURCE_EMPTY:
+		model->source = model->source_error ? SOURCE_ENDED : SOURCE_QUIET;
+		break;
+	case EVENT_SOURCE_EOF:
+		model->source = SOURCE_ENDED;
+		break;
+	case EVENT_SOURCE_FAILED:
+		if (!model->source_error)
+			model->source_error = input->error;
+		if (model->source == SOURCE_QUIET && model->target != TARGET_OVER)
+			model->source = SOURCE_MAY_HAVE;
+		break;
+	case EVENT_FLUSHED:
+		pay(model, input->bytes);
+		if (held_bytes(model))
+			model->target = TARGET_FULL;
+		break;
+	case EVENT_TARGET_FULL:
+		model->target = TARGET_FULL;
+		break;
+	case EVENT_TARGET_FAILED:
+		model->lost_bytes += held_bytes(model);
+		model->target_error = input->error;
+		model->target = TARGET_OVER;
+		break;
+	case EVENT_SHUT:
+		model->target = TARGET_OVER;
+		break;
+	default:
+		CHECK(!"no such event");
+	}
+}
+
+void lane_model_call(struct lane *lane, const struct lane_input *input)
+{
+	switch (input->event) {
+	case EVENT_READY:
+		lane_on_ready(lane);
+		break;
+	case EVENT_ROOM:
+		lane_on_room(lane, input->bytes);
+		break;
+	case EVENT_FILLED:
+		lane_on_filled(lane, input->bytes, input->drained);
+		break;
+	case EVENT_COPIED:
+		lane_on_copied(lane, input->bytes, input->drained);
+		break;
+	case EVENT_SOURCE_EMPTY:
+		lane_on_source_empty(lane);
+		break;
+	case EVENT_SOURCE_EOF:
+		lane_on_source_eof(lane);
+		break;
+	case EVENT_SOURCE_FAILED:
+		lane_on_source_failed(lane, input->error);
+		break;
+	case EVENT_FLUSHED:
+		lane_on_flushed(lane, input->bytes);
+		break;
+	case EVENT_TARGET_FULL:
+		lane_on_target_full(lane);
+		break;
+	case EVENT_TARGET_FAILED:
+		lane_on_target_failed(lane, input->error);
+		break;
+	case EVENT_SHUT:
+		lane_on_shut(lane);
+		break;
+	default:
+		CHECK(!"no such event");
+	}
+}
+
+static const char *step_problem(const struct lane_model *model, const struct lane *lane,
+				enum lane_step step)
+{
+	bool ended = model->source == SOURCE_ENDED && !lane->held_bytes;
+
+	if (lane->held_bytes && step != LANE_FLUSH && step != LANE_WAIT_WRITABLE)
+		return "bytes are held and neither flushed nor waited for";
+	if (step == LANE_FILL && !lane->room_bytes)
+		return "fills without room";
+	if (step == LANE_FLUSH && !lane->held_bytes)
+		return "flushes nothing";
+	if (step == LANE_SHUT_TARGET && (!ended || lane->source_error))
+		return "passes on a clean end that there was not";
+	if (step == LANE_SHUT_TARGET && model->moved_bytes != model->filled_bytes)
+		return "passes the end on before the last byte";
+	if (step == LANE_RESET_TARGET && (!ended || !lane->source_error))
+		return "resets a target whose source did not fail";
+	if (step == LANE_RESET_TARGET && model->moved_bytes != model->filled_bytes)
+		return "resets before what was received is delivered";
+	return NULL;
+}
+
+const char *lane_model_problem(const struct lane_model *model, const struct lane *lane)
+{
+	struct lane before = *lane;
+	enum lane_step step = lane_next(lane);
+	enum lane_step wanted = lane_model_next(model);
+
+	if (memcmp(&before, lane, sizeof(before)))
+		return "lane_next() changed the lane";
+	if (step != wanted && !(step == LANE_MEASURE && wanted == LANE_FILL))
+		return "the step is another than the model's";
+	if (step == LANE_FILL && lane->room_bytes > model->room_limit_bytes)
+		return "would take more than was measured";
+	if (lane->held_bytes != held_bytes(model))
+		return "held is not filled - moved - lost";
+	if (lane->moved_bytes != model->moved_bytes)
+		return "moved differs";
+	if (lane->source_error != model->source_error || lane->target_error != model->target_error)
+		return "an error differs";
+	return step_problem(model, lane, step);
+}
+
+const char *lane_model_step_name(enum lane_step step)
+{
+	static const char *const names[] = {"MEASURE",	     "FILL",	      "FLUSH",
+					    "WAIT_READABLE", "WAIT_WRITABLE", "SHUT_TARGET",
+					    "RESET_TARGET",  "REST"};
+
+	CHECK((unsigned)step < ARRAY_COUNT(names));
+	return names[step];
+}
+
+const char *lane_model_event_name(enum lane_event event)
+{
+	static const char *const names[EVENT_COUNT] = {
+		"ready",	"room",		 "filled",	  "copied",
+		"source_empty", "source_eof",	 "source_failed", "flushed",
+		"target_full",	"target_failed", "shut"};
+
+	CHECK((unsigned)event < EVENT_COUNT);
+	return names[event];
+}

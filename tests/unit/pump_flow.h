@@ -1,0 +1,43 @@
+/* One lane over real sockets: what test_pump.c and test_pump_failures.c start from. */
+#pragma once
+
+#include "pump.h"
+#include "support.h"
+
+#define FLOW_PLENTY (1U << 30) /* a budget that is not used up */
+
+struct flow_setting {
+	const char *name;
+	unsigned pipes; /* 0: the pool is empty, so the pump copies */
+	uint32_t pipe_bytes;
+	int target_sndbuf_bytes; /* 0: the kernel's default */
+	int reader_rcvbuf_bytes;
+	size_t chunk_bytes; /* what the writer sends at a time */
+	uint64_t total_bytes;
+};
+
+/* Bytes go from in.peer through in.ours and out.ours to out.peer. */
+struct flow {
+	struct support_tcp in;
+	struct support_tcp out;
+	struct lane lane;
+	struct pipe *pipe;
+	struct pump pump;
+	struct metrics metrics;
+	struct pipe *lent; /* what keeps the pool empty */
+	unsigned pipe_count;
+};
+
+void flow_open(struct flow *flow, const struct flow_setting *setting);
+
+/* Checks that every pipe came back. */
+void flow_close(struct flow *flow);
+
+/* One turn of the pump, and what must hold after any. Returns what pump_run() did. */
+bool flow_run(struct flow *flow, uint32_t *budget_bytes);
+
+/* Runs the lane as a session does, until it waits for `idle` or is over; returns its step. */
+enum lane_step flow_relay(struct flow *flow, enum lane_step idle);
+
+/* Runs it until `moved_bytes` have arrived in all, waking it at most `wake_limit` times. */
+void flow_deliver(struct flow *flow, uint64_t moved_bytes, unsigned wake_limit);

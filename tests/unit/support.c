@@ -1,0 +1,257 @@
+#include "support.h"
+
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sock.h"
+#include "timer.h"
+#include "util.h"
+
+static int saved_stderr = -1;
+static int capture_fd = -1;
+
+#ifdef __SANITIZE_THREAD__
+/*
+ * Criterion (libboxfort, to be exact) maps its arena at an address that it draws with rand_r(3),
+ * nearly always one that ThreadSanitizer does not allow (Snaipe/Criterion issue 274). This draws
+ * addresses in 0x5500_0000_0000 to 0x5550_0000_0000, which both take.
+ */
+int rand_r(unsigned *seed)
+{
+	return (int)(0x350000U + (*seed)++ % 0x5000U);
+}
+#endif
+
+static void set_buffer(int fd, int option, int bytes)
+{
+	if (bytes)
+		cr_assert(!setsockopt(fd, SOL_SOCKET, option, &bytes, sizeof(bytes)));
+}
+
+int support_listen(struct addr *address, int backlog)
+{
+	const struct sock_tuning tuning = {0};
+	int fd;
+
+	cr_assert_null(addr_parse("127.0.0.1:0", address));
+	cr_assert_eq(sock_open_listeners(address, &tuning, (unsigned)backlog, &fd, 1), 0);
+	return fd;
+}
+
+static int connect_to(const struct addr *address, int rcvbuf_bytes)
+{
+	int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	cr_assert_geq(fd, 0);
+	set_buffer(fd, SO_RCVBUF, rcvbuf_bytes);
+	cr_assert_eq(connect(fd, &address->any, address->length_bytes), 0, "connect: %s",
+		     strerror(errno));
+	return fd;
+}
+
+int support_connect(const struct addr *address)
+{
+	return connect_to(address, 0);
+}
+
+void support_tcp_open(struct support_tcp *tcp, int our_sndbuf_bytes, int peer_rcvbuf_bytes)
+{
+	struct addr address;
+	int listener = support_listen(&address, 1);
+
+	tcp->peer = connect_to(&address, peer_rcvbuf_bytes);
+	support_poll(listener, POLLIN);
+	tcp->ours = sock_accept(listener);
+	cr_assert_geq(tcp->ours, 0);
+	set_buffer(tcp->ours, SO_SNDBUF, our_sndbuf_bytes);
+	close(listener);
+}
+
+void support_tcp_close(struct support_tcp *tcp)
+{
+	if (tcp->ours >= 0)
+		close(tcp->ours);
+	if (tcp->peer >= 0)
+		close(tcp->peer);
+	tcp->ours = tcp->peer = -1;
+}
+
+void support_reset(int fd)
+{
+	sock_reset_on_close(fd);
+	close(fd);
+}
+
+void support_send(int fd, const void *bytes, size_t count)
+{
+	const char *at = bytes;
+
+	while (count) {
+		ssize_t sent = send(fd, at, count, MSG_NOSIGNAL);
+
+		cr_assert_gt(sent, 0, "send: %s", strerror(errno));
+		at += sent;
+		count -= (size_t)sent;
+	}
+}
+
+void support_receive(int fd, void *bytes, size_t count)
+{
+	/* recv(2) of nothing waits for something */
+	ssize_t got = count ? recv(fd, bytes, count, MSG_WAITALL) : 0;
+
+	cr_assert_eq(got, (ssize_t)count, "recv: %zd of %zu bytes", got, count);
+}
+
+/* Whether the peer's kernel owes no acknowledgement for what it has received. */
+static bool is_settled(const struct support_tcp *tcp, uint64_t sent_bytes)
+{
+	int unacknowledged = 0, received = 0;
+
+	cr_assert(!ioctl(tcp->ours, SIOCOUTQ, &unacknowledged));
+	cr_assert(!ioctl(tcp->peer, FIONREAD, &received));
+	return sent_bytes == (uint64_t)unacknowledged + (uint64_t)received;
+}
+
+uint64_t support_stuff(const struct support_tcp *tcp)
+{
+	static const char bytes[65536];
+	uint64_t deadline_ms = timer_now_ms() + SUPPORT_PATIENCE_MS;
+	int received = 0, unacknowledged = 0;
+	uint64_t before, sum;
+
+	cr_assert(!ioctl(tcp->peer, FIONREAD, &received));
+	cr_assert(!ioctl(tcp->ours, SIOCOUTQ, &unacknowledged));
+	before = sum = (uint64_t)received + (uint64_t)unacknowledged;
+	for (;;) {
+		bool settled = is_settled(tcp, sum);
+		ssize_t sent = send(tcp->ours, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		cr_assert_lt(timer_now_ms(), deadline_ms);
+		cr_assert(sent > 0 || errno == EAGAIN, "%s", strerror(errno));
+		if (sent > 0)
+			sum += (uint64_t)sent;
+		else if (settled)
+			return sum - before;
+		else
+			sched_yield();
+	}
+}
+
+short support_poll(int fd, short events)
+{
+	struct pollfd wanted = {.fd = fd, .events = events};
+
+	cr_assert_eq(poll(&wanted, 1, SUPPORT_PATIENCE_MS), 1, "nothing happened on fd %d", fd);
+	return wanted.revents;
+}
+
+void support_wait_for_bytes(int fd, size_t count)
+{
+	int low_water = (int)count;
+	int one = 1;
+
+	cr_assert(!setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &low_water, sizeof(low_water)));
+	support_poll(fd, POLLIN);
+	cr_assert(!setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one)));
+}
+
+static unsigned char pattern_at(uint64_t at)
+{
+	return (unsigned char)((at * 0x9e3779b97f4a7c15ULL) >> 56);
+}
+
+void support_fill_pattern(void *bytes, size_t count, uint64_t at)
+{
+	unsigned char *to = bytes;
+
+	for (size_t i = 0; i < count; i++)
+		to[i] = pattern_at(at + i);
+}
+
+size_t support_check_pattern(const void *bytes, size_t count, uint64_t at)
+{
+	const unsigned char *from = bytes;
+
+	for (size_t i = 0; i < count; i++)
+		if (from[i] != pattern_at(at + i))
+			return i;
+	return count;
+}
+
+unsigned support_count_descriptors(void)
+{
+	DIR *directory = opendir("/proc/self/fd");
+	const struct dirent *entry;
+	unsigned count = 0;
+
+	cr_assert_not_null(directory);
+	while ((entry = readdir(directory)))
+		count += entry->d_name[0] != '.';
+	closedir(directory);
+	return count - 1; /* the directory's own */
+}
+
+void support_capture_begin(void)
+{
+	saved_stderr = dup(STDERR_FILENO);
+	capture_fd = memfd_create("stderr", MFD_CLOEXEC);
+	cr_assert(saved_stderr >= 0 && capture_fd >= 0);
+	cr_assert_geq(dup2(capture_fd, STDERR_FILENO), 0);
+}
+
+char *support_capture_end(void)
+{
+	off_t bytes = lseek(capture_fd, 0, SEEK_END);
+	char *text = calloc(1, (size_t)bytes + 1);
+
+	dup2(saved_stderr, STDERR_FILENO);
+	close(saved_stderr);
+	cr_assert_not_null(text);
+	cr_assert_eq(pread(capture_fd, text, (size_t)bytes, 0), bytes);
+	close(capture_fd);
+	return text;
+}
+
+bool support_aborts(void (*function)(void *argument), void *argument)
+{
+	int status;
+	pid_t child = fork();
+
+	cr_assert_geq(child, 0);
+	if (!child) {
+		const struct rlimit no_core = {0, 0};
+		int null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+		setrlimit(RLIMIT_CORE, &no_core);
+		dup2(null_fd, STDERR_FILENO);
+		signal(SIGABRT, SIG_DFL);
+		function(argument);
+		_exit(0);
+	}
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+}
+
+uint64_t support_random(uint64_t *state)
+{
+	uint64_t mixed = *state += 0x9e3779b97f4a7c15ULL; /* splitmix64 */
+
+	mixed = (mixed ^ mixed >> 30) * 0xbf58476d1ce4e5b9ULL;
+	mixed = (mixed ^ mixed >> 27) * 0x94d049bb133111ebULL;
+	return mixed ^ mixed >> 31;
+}

@@ -1,0 +1,73 @@
+/*
+ * What several unit tests need: TCP connections over loopback, captured stderr, counted
+ * descriptors, and a look at whether a call aborts. A failure in here fails the test that called.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "addr.h"
+
+/* How long anything that must happen may take before the test fails; nothing waits for it to pass.
+ */
+#define SUPPORT_PATIENCE_MS 10000
+
+/*
+ * A connection over 127.0.0.1. `ours` is non-blocking and takes urgent data in line, as sixpipe's
+ * own sockets do; `peer` blocks. A buffer size of 0 is the kernel's default.
+ */
+struct support_tcp {
+	int ours;
+	int peer;
+};
+
+void support_tcp_open(struct support_tcp *tcp, int our_sndbuf_bytes, int peer_rcvbuf_bytes);
+void support_tcp_close(struct support_tcp *tcp);
+
+/* A listening socket on 127.0.0.1, port 0, and its address. */
+int support_listen(struct addr *address, int backlog);
+
+/* connect(2) with a blocking socket. */
+int support_connect(const struct addr *address);
+
+/* close(2) that sends a RST. */
+void support_reset(int fd);
+
+void support_send(int fd, const void *bytes, size_t count);
+void support_receive(int fd, void *bytes, size_t count);
+
+/* Waits until `count` bytes, or the end, can be read from socket `fd`; see SO_RCVLOWAT, socket(7).
+ */
+void support_wait_for_bytes(int fd, size_t count);
+
+/*
+ * Sends until nothing more goes in, and nothing more would if the peer's kernel acknowledged all it
+ * has: from here on `ours` is full until somebody reads. Returns how many bytes that took.
+ */
+uint64_t support_stuff(const struct support_tcp *tcp);
+
+/* Waits for poll(2) events on `fd`; returns those that came. */
+short support_poll(int fd, short events);
+
+/* Fills a stretch of a stream that differs at every offset; `at` is the offset. */
+void support_fill_pattern(void *bytes, size_t count, uint64_t at);
+
+/* The first index that differs from the pattern, or `count`. */
+size_t support_check_pattern(const void *bytes, size_t count, uint64_t at);
+
+/* Open descriptors of this process. */
+unsigned support_count_descriptors(void);
+
+/* From here to support_capture_end(), stderr goes into a file. */
+void support_capture_begin(void);
+
+/* Gives what was written, NUL-terminated; the caller frees it. */
+char *support_capture_end(void);
+
+/* Whether `function(argument)` ends in SIGABRT; it runs in a child process. */
+bool support_aborts(void (*function)(void *argument), void *argument);
+
+/* A repeatable generator of pseudo-random numbers: the next one of `state`. */
+uint64_t support_random(uint64_t *state);

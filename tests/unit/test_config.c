@@ -1,0 +1,288 @@
+#include "config.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine.h"
+#include "log.h"
+#include "units.h"
+#include "util.h"
+
+static int set(struct config *config, const char *name, const char *text,
+	       char error[CONFIG_ERROR_BYTES])
+{
+	const struct option_spec *option = config_find_option(name, strlen(name));
+
+	cr_assert_not_null(option, "%s", name);
+	memset(error, '!', CONFIG_ERROR_BYTES); /* what is not written is not terminated */
+	return config_set(config, option, text, error);
+}
+
+Test(config, defaults)
+{
+	struct config config;
+
+	config_init(&config);
+	cr_expect_eq(config.forward_count, 0);
+	cr_expect_null(config.user);
+	cr_expect_eq(config.workers, 0);
+	cr_expect_eq(config.engine, ENGINE_AUTO);
+	cr_expect_eq(config.maxconn, 0);
+	cr_expect_eq(config.pipe_bytes, 1 << 20);
+	cr_expect_eq(config.maxpipes, 64);
+	cr_expect_eq(config.timeout_connect_ms, 5000);
+	cr_expect_eq(config.timeout_idle_ms, 3600000);
+	cr_expect_eq(config.log_level, LOG_INFO);
+	cr_expect_eq(config.log_format, LOG_LOGFMT);
+	cr_expect(!config.access_log && !config.check && !config.help && !config.version);
+	config_finish(&config);
+}
+
+static uint64_t number_of(const struct config *config, const struct option_spec *option)
+{
+	uint64_t value;
+
+	memcpy(&value, (const char *)config + option->offset, sizeof(value));
+	return value;
+}
+
+static const char *print(const struct option_spec *option, uint64_t value,
+			 char text[UNITS_TEXT_BYTES])
+{
+	if (option->type == OPTION_SIZE)
+		return units_print_size(value, text);
+	if (option->type == OPTION_DURATION)
+		return units_print_duration(value, text);
+	snprintf(text, UNITS_TEXT_BYTES, "%" PRIu64, value);
+	return text;
+}
+
+static void expect_bound(const struct option_spec *option, uint64_t value, bool accepted)
+{
+	char error[CONFIG_ERROR_BYTES], text[UNITS_TEXT_BYTES], named[64];
+	struct config config;
+	uint64_t before;
+	int result;
+
+	config_init(&config);
+	before = number_of(&config, option);
+	result = set(&config, option->name, print(option, value, text), error);
+	cr_expect_eq(result, accepted ? 0 : -EINVAL, "--%s %s", option->name, text);
+	cr_expect_eq(number_of(&config, option), accepted ? value : before, "--%s %s", option->name,
+		     text);
+	if (!accepted) {
+		snprintf(named, sizeof(named), "--%s '%s': out of range; give ", option->name,
+			 text);
+		cr_expect_eq(strncmp(error, named, strlen(named)), 0, "%s", error);
+	}
+	config_finish(&config);
+}
+
+/* From the table: every number is accepted at its bounds and refused beyond them. */
+Test(config, numbers_keep_their_bounds)
+{
+	size_t count;
+	const struct option_spec *options = config_options(&count);
+
+	for (size_t i = 0; i < count; i++) {
+		const struct option_spec *option = &options[i];
+		bool duration = option->type == OPTION_DURATION;
+
+		if (option->type != OPTION_COUNT && option->type != OPTION_SIZE && !duration)
+			continue;
+		expect_bound(option, option->least, true);
+		expect_bound(option, option->most, true);
+		expect_bound(option, option->most + 1, false);
+		expect_bound(option, UINT64_MAX, false);
+		/* for a time, 0 is "never" and allowed besides */
+		if (option->least > 0)
+			expect_bound(option, 0, duration);
+		if (option->least > 1)
+			expect_bound(option, option->least - 1, false);
+	}
+}
+
+Test(config, choices_are_their_index)
+{
+	size_t count;
+	const struct option_spec *options = config_options(&count);
+
+	for (size_t i = 0; i < count; i++) {
+		const struct option_spec *option = &options[i];
+		char *choices = strdup(option->argument);
+		uint64_t index = 0;
+		char *rest = NULL;
+
+		cr_assert_not_null(choices);
+		if (option->type == OPTION_CHOICE)
+			for (const char *choice = strtok_r(choices, "|", &rest); choice;
+			     choice = strtok_r(NULL, "|", &rest)) {
+				char error[CONFIG_ERROR_BYTES];
+				struct config config;
+
+				config_init(&config);
+				cr_expect_eq(set(&config, option->name, choice, error), 0, "%s",
+					     choice);
+				cr_expect_eq(number_of(&config, option), index, "%s", choice);
+				index++;
+				config_finish(&config);
+			}
+		free(choices);
+	}
+}
+
+struct choice_row {
+	const char *name, *text;
+	uint64_t value;
+};
+
+/* The order of the words is the order of the enum. */
+Test(config, choices_mean_their_enum)
+{
+	static const struct choice_row rows[] = {
+		{"engine", "auto", ENGINE_AUTO},      {"engine", "io_uring", ENGINE_IO_URING},
+		{"log-level", "error", LOG_ERROR},    {"log-level", "warn", LOG_WARN},
+		{"log-level", "info", LOG_INFO},      {"log-level", "debug", LOG_DEBUG},
+		{"log-format", "logfmt", LOG_LOGFMT}, {"log-format", "json", LOG_JSON},
+	};
+	char error[CONFIG_ERROR_BYTES];
+	struct config config;
+
+	config_init(&config);
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		const struct option_spec *option =
+			config_find_option(rows[i].name, strlen(rows[i].name));
+
+		cr_expect_eq(set(&config, rows[i].name, rows[i].text, error), 0, "%s", error);
+		cr_expect_eq(number_of(&config, option), rows[i].value, "%s", rows[i].text);
+	}
+	config_finish(&config);
+}
+
+/* A value out of reach of every option's field would be written over something else. */
+Test(config, the_table_is_sound)
+{
+	size_t count;
+	const struct option_spec *options = config_options(&count);
+
+	cr_assert_gt(count, 0);
+	for (size_t i = 0; i < count; i++) {
+		const struct option_spec *option = &options[i];
+
+		cr_expect_eq(config_find_option(option->name, strlen(option->name)), option,
+			     "--%s is there twice", option->name);
+		cr_expect_null(config_find_option(option->name, strlen(option->name) - 1));
+		cr_expect_leq(option->least, option->most, "--%s", option->name);
+		cr_expect_lt(option->offset, sizeof(struct config), "--%s", option->name);
+		cr_expect_gt(strlen(option->help), 10, "--%s", option->name);
+		cr_expect_eq(option->type == OPTION_FLAG, !*option->argument, "--%s", option->name);
+		for (size_t j = 0; j < i; j++)
+			cr_expect(options[j].offset != option->offset ||
+					  option->offset == offsetof(struct config, none),
+				  "--%s and --%s share a field", option->name, options[j].name);
+	}
+}
+
+struct suggest_row {
+	const char *name;
+	const char *suggestion; /* NULL: none */
+};
+
+Test(config, suggestions)
+{
+	static const struct suggest_row rows[] = {
+		{"worker", "workers"},
+		{"Workers", "workers"},
+		{"max-conn", "maxconn"},
+		{"timeout-idel", "timeout-idle"},
+		{"timeout_connect", "timeout-connect"},
+		{"pipesize", "pipe-size"},
+		{"acces-log", "access-log"},
+		{"hlep", "help"},
+		{"", NULL},
+		{"x", NULL},
+		{"zzz", NULL},
+		{"frobnicate", NULL},
+		{"a-name-that-is-far-longer-than-any-option-that-there-is-or-will-be", NULL},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		const struct option_spec *option =
+			config_suggest_option(rows[i].name, strlen(rows[i].name));
+		const char *got = option ? option->name : "(none)";
+
+		cr_expect_str_eq(got, rows[i].suggestion ? rows[i].suggestion : "(none)",
+				 "'%s': %s", rows[i].name, got);
+	}
+}
+
+Test(config, group_names)
+{
+	for (unsigned i = 0; i < OPTION_GROUP_COUNT; i++)
+		for (unsigned j = 0; j < i; j++)
+			cr_expect_str_neq(config_group_name(i), config_group_name(j));
+}
+
+Test(config, more_listeners_than_the_limit)
+{
+	char error[CONFIG_ERROR_BYTES], text[ADDR_TEXT_BYTES];
+	struct config config;
+
+	config_init(&config);
+	for (unsigned i = 0; i < CONFIG_FORWARD_LIMIT; i++) {
+		snprintf(text, sizeof(text), "[::1]:%u", 2000 + i);
+		cr_assert_eq(set(&config, "listen", text, error), 0, "%s", text);
+		cr_assert_eq(set(&config, "backend", "127.0.0.1:80", error), 0);
+	}
+	cr_expect_eq(config_check(&config, error), 0);
+	cr_expect_eq(set(&config, "listen", "[::1]:9999", error), -EINVAL);
+	cr_expect_not_null(strstr(error, "one too many"), "%s", error);
+	cr_expect_eq(config.forward_count, CONFIG_FORWARD_LIMIT);
+	config_finish(&config);
+	cr_expect_null(config.forwards);
+}
+
+Test(config, more_backends_than_the_limit)
+{
+	char error[CONFIG_ERROR_BYTES], text[ADDR_TEXT_BYTES];
+	struct config config;
+
+	config_init(&config);
+	cr_assert_eq(set(&config, "listen", "[::1]:2000", error), 0);
+	for (unsigned i = 0; i < CONFIG_BACKEND_LIMIT; i++) {
+		snprintf(text, sizeof(text), "127.0.0.1:%u", 1 + i);
+		cr_assert_eq(set(&config, "backend", text, error), 0, "%s", text);
+	}
+	cr_expect_eq(set(&config, "backend", "127.0.0.1:9999", error), -EINVAL);
+	cr_expect_not_null(strstr(error, "one too many"), "%s", error);
+	cr_expect_eq(config.forwards[0].backend_count, CONFIG_BACKEND_LIMIT);
+	config_finish(&config);
+}
+
+/* However long the value is, what is wrong with it and what to do are told: config.h. */
+Test(config, a_long_value_does_not_push_out_the_reason)
+{
+	static const char *const names[] = {"listen",	    "workers", "pipe-size",
+					    "timeout-idle", "engine",  "log-level"};
+	char *text = calloc(1, 4096);
+
+	cr_assert_not_null(text);
+	memset(text, 'x', 4095);
+	for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+		char error[CONFIG_ERROR_BYTES];
+		struct config config;
+
+		config_init(&config);
+		cr_expect_eq(config_set(&config, config_find_option(names[i], strlen(names[i])),
+					text, error),
+			     -EINVAL);
+		cr_expect_not_null(strstr(error, "; "), "--%s: ...%s", names[i],
+				   error + strlen(error) - 20);
+		config_finish(&config);
+	}
+	free(text);
+}

@@ -1,0 +1,236 @@
+#include "config_parse.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util.h"
+
+#define ARGUMENT_LIMIT 16
+
+static int parse(struct command_line *line, struct config *config, const char *const *arguments,
+		 char error[CONFIG_ERROR_BYTES])
+{
+	char *argv[ARGUMENT_LIMIT + 2] = {(char *)"sixpipe"};
+	int argc = 1;
+
+	while (arguments[argc - 1]) {
+		argv[argc] = (char *)arguments[argc - 1];
+		argc++;
+	}
+	config_init(config);
+	line->config = config;
+	memset(error, '!', CONFIG_ERROR_BYTES); /* what is not written is not terminated */
+	return config_parse(line, argc, argv, error);
+}
+
+static void join(const char *const *arguments, char text[256])
+{
+	text[0] = '\0';
+	for (; *arguments; arguments++)
+		snprintf(text + strlen(text), 256 - strlen(text), "<%s> ", *arguments);
+}
+
+struct valid_row {
+	const char *arguments[ARGUMENT_LIMIT + 1];
+	const char *forwards; /* as describe() writes them */
+};
+
+static void describe(const struct config *config, char text[512])
+{
+	char address[ADDR_TEXT_BYTES];
+
+	text[0] = '\0';
+	for (unsigned i = 0; i < config->forward_count; i++) {
+		const struct forward *forward = &config->forwards[i];
+
+		addr_print(&forward->listen, address);
+		snprintf(text + strlen(text), 512 - strlen(text), "%s%s>", i ? " " : "", address);
+		for (unsigned j = 0; j < forward->backend_count; j++) {
+			addr_print(&forward->backends[j], address);
+			snprintf(text + strlen(text), 512 - strlen(text), "%s%s", j ? "," : "",
+				 address);
+		}
+	}
+}
+
+#define L "[::1]:2000"
+#define B "127.0.0.1:80"
+
+Test(config_parse, forwards)
+{
+	static const struct valid_row rows[] = {
+		{{L, B}, L ">" B},
+		{{L, B, "127.0.0.1:81", "[::1]:82"}, L ">" B ",127.0.0.1:81,[::1]:82"},
+		{{"--listen", L, "--backend", B}, L ">" B},
+		{{"--listen=" L, "--backend=" B}, L ">" B},
+		{{"--listen", L, "--backend", B, "--listen", "[::1]:2001", "--backend", B,
+		  "--backend", "127.0.0.1:81"},
+		 L ">" B " [::1]:2001>" B ",127.0.0.1:81"},
+		{{"--workers", "2", L, "--maxconn", "5", B, "--check"}, L ">" B},
+		{{"--", L, B}, L ">" B},
+		{{L, "--", B}, L ">" B},
+		/* port 0 asks for any port: two of those are no conflict */
+		{{"--listen", "[::1]:0", "--backend", B, "--listen", "[::1]:0", "--backend", B},
+		 "[::1]:0>" B " [::1]:0>" B},
+		{{"--listen", "127.0.0.1:2000", "--backend", B, "--listen", "127.0.0.2:2000",
+		  "--backend", B},
+		 "127.0.0.1:2000>" B " 127.0.0.2:2000>" B},
+		{{L, B, B}, L ">" B "," B}, /* twice the turns */
+	};
+	char error[CONFIG_ERROR_BYTES], forwards[512], words[256];
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct command_line line;
+		struct config config;
+		int result = parse(&line, &config, rows[i].arguments, error);
+
+		join(rows[i].arguments, words);
+		describe(&config, forwards);
+		cr_expect_eq(result, 0, "%s: %s", words, error);
+		cr_expect_str_eq(forwards, rows[i].forwards, "%s: %s", words, forwards);
+		config_finish(&config);
+	}
+}
+
+struct help_row {
+	const char *arguments[ARGUMENT_LIMIT + 1];
+	bool help, version;
+	const char *topic;
+};
+
+/* Nothing else needs to be right, or even there, for --help and --version. */
+Test(config_parse, help_and_version)
+{
+	static const struct help_row rows[] = {
+		{{"--help"}, true, false, NULL},
+		{{"-h"}, true, false, NULL},
+		{{"--help", "limits"}, true, false, "limits"},
+		{{"-h", "all", "more"}, true, false, "all"},
+		{{"--version"}, false, true, NULL},
+		{{"--help=logging"}, true, false, "logging"},
+		{{L, "--help", "--no-such-option"}, true, false, NULL},
+		{{"--workers", "3", "--help"}, true, false, NULL},
+	};
+	char error[CONFIG_ERROR_BYTES], words[256];
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct command_line line;
+		struct config config;
+
+		join(rows[i].arguments, words);
+		cr_expect_eq(parse(&line, &config, rows[i].arguments, error), 0, "%s", words);
+		cr_expect_eq(config.help, rows[i].help, "%s", words);
+		cr_expect_eq(config.version, rows[i].version, "%s", words);
+		if (rows[i].topic)
+			cr_expect_str_eq(line.help_topic, rows[i].topic, "%s", words);
+		else
+			cr_expect_null(line.help_topic, "%s", words);
+		config_finish(&config);
+	}
+}
+
+struct invalid_row {
+	const char *arguments[ARGUMENT_LIMIT + 1];
+	const char *error;  /* its beginning */
+	const char *remedy; /* a part of the rest */
+};
+
+static const struct invalid_row invalid_rows[] = {
+	{{NULL}, "LISTEN and BACKEND are missing", "--help"},
+	{{"--check"}, "LISTEN and BACKEND are missing", "--help"},
+	{{L}, "--listen '" L "': has no backend", "--backend"},
+	{{"--listen", L}, "--listen '" L "': has no backend", "--backend"},
+	{{"--listen", L, B}, "'" B "': a plain argument beside --listen", "put --backend"},
+	{{"--backend", B}, "--backend '" B "': comes before any --listen", "first"},
+	{{"--backend", B, "--listen", L}, "--backend '" B "': comes before any", "first"},
+	{{"--listen", L, "--backend", B, "--listen", L, "--backend", B},
+	 "--listen '" L "': given twice",
+	 "behind one --listen"},
+	{{L, L}, "BACKEND '" L "': is the listener's own", "give the service's"},
+	{{L, "127.0.0.1:0"}, "BACKEND '127.0.0.1:0': port 0", "1 to 65535"},
+	{{"::1:80", B}, "LISTEN '::1:80': looks like IPv6 without brackets", "[address]:port"},
+	{{"", B}, "LISTEN '': is empty", "[address]:port"},
+	{{L, ""}, "BACKEND '': is empty", "[address]:port"},
+	{{L, "localhost:80"}, "BACKEND 'localhost:80': is not an IPv4", "not looked up"},
+	{{"--listen", "x", "--backend", B}, "--listen 'x': has no port", "address:port"},
+	{{L, B, "--workers"}, "--workers: has no value", "give N"},
+	{{L, B, "--workers", "x"}, "--workers 'x': not a number", "such as 1000"},
+	{{L, B, "--workers="}, "--workers '': not a number", "such as 1000"},
+	{{L, B, "--workers", "--check"}, "--workers '--check': not a number", "such as"},
+	{{L, B, "--workers", "0"}, "--workers '0': out of range", "give 1 to 256"},
+	{{L, B, "--workers", "99999999999999999999"}, "--workers '9999", "give 1 to 256"},
+	{{L, B, "--pipe-size", "1Mb"}, "--pipe-size '1Mb': not a size", "64KiB"},
+	{{L, B, "--pipe-size", "1K"}, "--pipe-size '1K': out of range", "give 4KiB to 1GiB"},
+	{{L, B, "--timeout-idle", "30"}, "--timeout-idle '30': not a time", "500ms"},
+	{{L, B, "--timeout-idle", "11d"}, "--timeout-idle '11d': out of", "or 0 for never"},
+	{{L, B, "--keepalive", "999ms"}, "--keepalive '999ms': out of range", "give 1s to"},
+	{{L, B, "--engine", "kqueue"}, "--engine 'kqueue': not one of", "give one of"},
+	{{L, B, "--engine", "auto|io_uring"}, "--engine 'auto|io_uring': not one", "give one"},
+	{{L, B, "--engine", ""}, "--engine '': not one of", "give one of"},
+	{{L, B, "--log-level", "INFO"}, "--log-level 'INFO': not one of", "give one of"},
+	{{L, B, "--user", ""}, "--user '': empty", "give NAME"},
+	{{L, B, "--access-log=yes"}, "--access-log 'yes': takes no value", "--access-log alone"},
+	{{L, B, "--version=1"}, "--version '1': takes no value", "--version alone"},
+	{{L, B, "--listen", "[::1]:2001", "--backend", B}, "--listen: given beside", "before all"},
+	{{L, B, "--backend", "127.0.0.1:0"}, "--backend '127.0.0.1:0': port 0", "1 to 65535"},
+	{{"[::ffff:127.0.0.1]:80", B}, "LISTEN '[::ffff:127.0.0.1]:80': is an IPv4", "as in"},
+	{{"[fe80::1]:80", B}, "LISTEN '[fe80::1]:80': is link-local", "%eth0"},
+	{{"[ff02::1%1]:80", B}, "LISTEN '[ff02::1%1]:80': is a multicast", "ip address"},
+	{{L, B, "--timeout-idel", "5s"}, "--timeout-idel: no such", "mean --timeout-idle?"},
+	{{L, B, "--worker=3"}, "--worker: no such option", "did you mean --workers?"},
+	{{L, B, "--Workers=3"}, "--Workers: no such option", "did you mean --workers?"},
+	{{L, B, "--frobnicate"}, "--frobnicate: no such option", "--help"},
+	{{L, B, "--=x"}, "--: no such option", "--help"},
+	{{L, B, "-u", "nobody"}, "-u: no such option", "two dashes"},
+	{{L, B, "-"}, "-: no such option", "two dashes"},
+	{{L, B, "--", "--check"}, "BACKEND '--check': has no port", "address:port"},
+};
+
+Test(config_parse, invalid)
+{
+	char error[CONFIG_ERROR_BYTES], words[256];
+
+	for (size_t i = 0; i < ARRAY_COUNT(invalid_rows); i++) {
+		const struct invalid_row *row = &invalid_rows[i];
+		struct command_line line;
+		struct config config;
+
+		join(row->arguments, words);
+		cr_expect_eq(parse(&line, &config, row->arguments, error), -EINVAL, "%s", words);
+		cr_expect_lt(strnlen(error, sizeof(error)), sizeof(error), "%s", words);
+		cr_expect_eq(strncmp(error, row->error, strlen(row->error)), 0, "%s: %s", words,
+			     error);
+		cr_expect_not_null(strstr(error, row->remedy), "%s: %s", words, error);
+		config_finish(&config);
+	}
+}
+
+Test(config_parse, names_and_arguments_of_any_length_fit_the_error)
+{
+	char *text = calloc(1, 4096);
+
+	cr_assert_not_null(text);
+	for (unsigned length = 3; length < 4096; length = length * 5 / 4 + 1) {
+		const char *const rows[][3] = {{text}, {L, text}, {"--listen", L, text}};
+
+		for (unsigned dashes = 0; dashes < 3; dashes++) {
+			memset(text, 'x', length);
+			memset(text, '-', dashes);
+			for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+				const char *const arguments[] = {rows[i][0], rows[i][1], rows[i][2],
+								 NULL};
+				char error[CONFIG_ERROR_BYTES];
+				struct command_line line;
+				struct config config;
+
+				cr_expect_eq(parse(&line, &config, arguments, error), -EINVAL);
+				cr_expect_lt(strnlen(error, sizeof(error)), sizeof(error));
+				config_finish(&config);
+			}
+		}
+	}
+	free(text);
+}

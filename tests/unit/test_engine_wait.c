@@ -1,0 +1,412 @@
+/* engine.h: readiness, cancelling, hand-over and wake-ups. test_engine.c has the rest. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "engine.h"
+#include "support.h"
+#include "timer.h"
+#include "util.h"
+
+#define TOKEN	   engine_token(ENGINE_OP_READY, 1, 77, 4711)
+#define GIVEN	   engine_token(ENGINE_OP_HANDED_OVER, 0, 5, 0)
+#define GIVEN_AWAY engine_token(ENGINE_OP_HAND_OVER_SENT, 1, 5, 9)
+#define WAKES	   1000
+
+static struct engine *create(void)
+{
+	struct engine *engine;
+	int error = engine_create(ENGINE_IO_URING, &engine);
+
+	if (error)
+		cr_skip_test("io_uring is not available here: %s", strerror(-error));
+	return engine;
+}
+
+static struct engine *open_engine(void)
+{
+	struct engine *engine = create();
+
+	cr_assert_eq(engine_enable(engine), 0);
+	return engine;
+}
+
+static struct engine_event next(struct engine *engine)
+{
+	uint64_t deadline_ms = timer_now_ms() + SUPPORT_PATIENCE_MS;
+	struct engine_event event = {0};
+	int count = 0;
+
+	while (!count && timer_now_ms() < deadline_ms)
+		count = engine_wait(engine, SUPPORT_PATIENCE_MS, &event, 1);
+	cr_assert_eq(count, 1, "no event");
+	return event;
+}
+
+/* A look without waiting: twice, for an engine may need a second one to settle. */
+static bool is_quiet(struct engine *engine)
+{
+	struct engine_event event;
+
+	return !engine_wait(engine, 0, &event, 1) && !engine_wait(engine, 0, &event, 1);
+}
+
+/* One event for TOKEN that says the condition is met, and no other. */
+static void expect_met(struct engine *engine, const char *name)
+{
+	struct engine_event event = next(engine);
+
+	cr_expect_eq(event.token, TOKEN, "%s", name);
+	cr_expect_neq(event.result, 0, "%s", name);
+	cr_expect(!event.more, "%s", name);
+	cr_expect(is_quiet(engine), "%s: told twice", name);
+}
+
+/* Readiness -------------------------------------------------------------------------------------
+ */
+
+/* What happens to a socket, or has happened. */
+static void do_nothing(struct support_tcp *tcp)
+{
+	(void)tcp;
+}
+
+static void send_a_byte(struct support_tcp *tcp)
+{
+	support_send(tcp->peer, "x", 1);
+}
+
+static void end_peer(struct support_tcp *tcp)
+{
+	cr_assert(!shutdown(tcp->peer, SHUT_WR));
+}
+
+static void end_both(struct support_tcp *tcp)
+{
+	cr_assert(!shutdown(tcp->peer, SHUT_WR));
+	cr_assert(!shutdown(tcp->ours, SHUT_WR));
+}
+
+static void reset_peer(struct support_tcp *tcp)
+{
+	support_reset(tcp->peer);
+	tcp->peer = -1;
+}
+
+static void stuff(struct support_tcp *tcp)
+{
+	support_stuff(tcp);
+}
+
+/* The peer's FIN carries an acknowledgement: room comes with it, so stuff afterwards. */
+static void stuff_and_end_peer(struct support_tcp *tcp)
+{
+	end_peer(tcp);
+	support_poll(tcp->ours, POLLIN);
+	support_stuff(tcp);
+}
+
+/* Takes everything that was stuffed: the end of it is where nothing more comes. */
+static void read_at_peer(struct support_tcp *tcp)
+{
+	static char bytes[65536];
+
+	while (!(poll(&(struct pollfd){.fd = tcp->ours, .events = POLLOUT}, 1, 0) == 1))
+		cr_assert_gt(recv(tcp->peer, bytes, sizeof(bytes), 0), 0);
+}
+
+typedef void action(struct support_tcp *tcp);
+
+struct ready_row {
+	const char *name;
+	action *before; /* NULL: what `after` does is done before the wait begins */
+	action *after;
+	enum engine_condition condition;
+	bool peer_ended;
+};
+
+static const struct ready_row ready_rows[] = {
+	{"bytes are there", NULL, send_a_byte, ENGINE_READABLE, false},
+	{"bytes come", do_nothing, send_a_byte, ENGINE_READABLE, false},
+	{"bytes come, multishot", do_nothing, send_a_byte, ENGINE_READABLE, true},
+	{"the end is there", NULL, end_peer, ENGINE_READABLE, false},
+	{"the end comes", do_nothing, end_peer, ENGINE_READABLE, false},
+	{"a reset is there", NULL, reset_peer, ENGINE_READABLE, false},
+	{"a reset comes", do_nothing, reset_peer, ENGINE_READABLE, false},
+	{"writable", NULL, do_nothing, ENGINE_WRITABLE, false},
+	{"writable, multishot", NULL, do_nothing, ENGINE_WRITABLE, true},
+	{"writable after the peer's end", NULL, end_peer, ENGINE_WRITABLE, false},
+	{"writable after the peer's end, multishot", NULL, end_peer, ENGINE_WRITABLE, true},
+	{"becomes writable", stuff, read_at_peer, ENGINE_WRITABLE, false},
+	{"becomes writable, multishot", stuff, read_at_peer, ENGINE_WRITABLE, true},
+	{"becomes writable after the peer's end", stuff_and_end_peer, read_at_peer, ENGINE_WRITABLE,
+	 true},
+	{"full, and reset", stuff, reset_peer, ENGINE_WRITABLE, false},
+	{"full, and reset, multishot", stuff, reset_peer, ENGINE_WRITABLE, true},
+	{"full, and reset after the peer's end", stuff_and_end_peer, reset_peer, ENGINE_WRITABLE,
+	 true},
+	{"failed already", NULL, reset_peer, ENGINE_FAILED, true},
+	{"fails", do_nothing, reset_peer, ENGINE_FAILED, true},
+	{"fails after the peer's end", end_peer, reset_peer, ENGINE_FAILED, true},
+	{"both directions have ended", NULL, end_both, ENGINE_FAILED, true},
+	{"both directions end", do_nothing, end_both, ENGINE_FAILED, true},
+};
+
+Test(engine_wait, readiness)
+{
+	struct engine *engine = open_engine();
+
+	for (size_t i = 0; i < ARRAY_COUNT(ready_rows); i++) {
+		const struct ready_row *row = &ready_rows[i];
+		struct support_tcp tcp;
+
+		support_tcp_open(&tcp, 65536, 65536);
+		if (row->before)
+			row->before(&tcp);
+		else
+			row->after(&tcp);
+		engine_wait_for(engine, tcp.ours, row->condition, row->peer_ended, TOKEN);
+		if (row->before) {
+			cr_expect(is_quiet(engine), "%s: told too early", row->name);
+			row->after(&tcp);
+		}
+		expect_met(engine, row->name);
+		support_tcp_close(&tcp);
+	}
+	engine_destroy(engine);
+}
+
+/*
+ * A full socket whose peer has ended its stream: the plain wait may answer that the condition is
+ * not met, and then only the other kind waits.
+ */
+Test(engine_wait, the_peers_end_is_no_room)
+{
+	struct engine *engine = open_engine();
+	struct engine_event event;
+	struct support_tcp tcp;
+
+	support_tcp_open(&tcp, 65536, 65536);
+	stuff_and_end_peer(&tcp);
+	engine_wait_for(engine, tcp.ours, ENGINE_WRITABLE, false, TOKEN);
+	if (engine_wait(engine, 0, &event, 1) == 1) {
+		cr_expect_eq(event.token, TOKEN);
+		cr_expect_eq(event.result, 0, "%d", event.result);
+		cr_expect(!event.more);
+		engine_wait_for(engine, tcp.ours, ENGINE_WRITABLE, true, TOKEN);
+	}
+	cr_expect(is_quiet(engine));
+	read_at_peer(&tcp);
+	expect_met(engine, "read");
+	support_tcp_close(&tcp);
+	engine_destroy(engine);
+}
+
+/* The same token again and again, as a session uses it: no answer of one wait reaches another. */
+Test(engine_wait, tokens_can_be_used_again)
+{
+	struct engine *engine = open_engine();
+	struct support_tcp tcp;
+
+	support_tcp_open(&tcp, 65536, 65536);
+	for (unsigned i = 0; i < 50; i++) {
+		stuff(&tcp);
+		engine_wait_for(engine, tcp.ours, ENGINE_WRITABLE, true, TOKEN);
+		cr_assert(is_quiet(engine), "round %u", i);
+		read_at_peer(&tcp);
+		expect_met(engine, "writable");
+		engine_wait_for(engine, tcp.ours, ENGINE_READABLE, i % 2, TOKEN);
+		cr_assert(is_quiet(engine), "round %u", i);
+		send_a_byte(&tcp);
+		expect_met(engine, "readable");
+		support_wait_for_bytes(tcp.ours, 1);
+		cr_assert_eq(recv(tcp.ours, &(char){0}, 1, 0), 1);
+	}
+	support_tcp_close(&tcp);
+	engine_destroy(engine);
+}
+
+struct cancel_row {
+	enum engine_condition condition;
+	bool peer_ended;
+};
+
+Test(engine_wait, cancel)
+{
+	static const struct cancel_row rows[] = {
+		{ENGINE_READABLE, false}, {ENGINE_READABLE, true}, {ENGINE_WRITABLE, false},
+		{ENGINE_WRITABLE, true},  {ENGINE_FAILED, false},  {ENGINE_FAILED, true},
+	};
+	struct engine *engine = open_engine();
+	struct support_tcp tcp;
+
+	support_tcp_open(&tcp, 65536, 65536);
+	stuff(&tcp);
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++)
+		for (unsigned submitted = 0; submitted < 2; submitted++) {
+			struct engine_event event;
+
+			engine_wait_for(engine, tcp.ours, rows[i].condition, rows[i].peer_ended,
+					TOKEN);
+			if (submitted)
+				cr_expect(is_quiet(engine), "row %zu", i);
+			engine_cancel(engine, TOKEN);
+			event = next(engine);
+			cr_expect_eq(event.token, TOKEN, "row %zu", i);
+			cr_expect_eq(event.result, -ECANCELED, "row %zu: %d", i, event.result);
+			cr_expect(!event.more, "row %zu", i);
+			cr_expect(is_quiet(engine), "row %zu", i);
+		}
+	/* what is not there cannot be cancelled, and nobody is told */
+	engine_cancel(engine, TOKEN);
+	cr_expect(is_quiet(engine));
+	support_tcp_close(&tcp);
+	engine_destroy(engine);
+}
+
+Test(engine_wait, events_beyond_the_limit_come_with_the_next_wait)
+{
+	struct engine *engine = open_engine();
+	struct engine_event events[5];
+	struct support_tcp tcp;
+	int total = 0;
+
+	support_tcp_open(&tcp, 0, 0);
+	for (unsigned i = 0; i < 5; i++)
+		engine_wait_for(engine, tcp.ours, ENGINE_WRITABLE, false,
+				engine_token(ENGINE_OP_READY, 0, i, 0));
+	while (total < 5) {
+		int count = engine_wait(engine, -1, events, 2);
+
+		cr_assert(count > 0 && count <= 2, "%d", count);
+		total += count;
+	}
+	cr_expect(is_quiet(engine));
+	support_tcp_close(&tcp);
+	engine_destroy(engine);
+}
+
+/* Two threads -----------------------------------------------------------------------------------
+ */
+
+struct helper {
+	pthread_t thread;
+	pthread_barrier_t enabled;
+	struct engine *engine;
+	unsigned given; /* sockets that came */
+};
+
+/* Answers every socket that it is given with a byte; ends at the first wake-up. */
+static void *run_helper(void *argument)
+{
+	struct helper *self = argument;
+	struct engine_event event;
+
+	cr_assert_eq(engine_enable(self->engine), 0);
+	pthread_barrier_wait(&self->enabled);
+	for (;;) {
+		if (engine_wait(self->engine, -1, &event, 1) != 1)
+			continue;
+		if (engine_token_op(event.token) == ENGINE_OP_WAKE)
+			return NULL;
+		cr_expect_eq(event.token, GIVEN);
+		cr_expect(!event.more);
+		cr_assert_geq(event.result, 0);
+		cr_assert_eq(send(event.result, "!", 1, 0), 1);
+		close(event.result);
+		self->given++;
+	}
+}
+
+static void start(struct helper *helper)
+{
+	memset(helper, 0, sizeof(*helper));
+	helper->engine = create();
+	pthread_barrier_init(&helper->enabled, NULL, 2);
+	cr_assert(!pthread_create(&helper->thread, NULL, run_helper, helper));
+	pthread_barrier_wait(&helper->enabled);
+}
+
+static void stop(struct helper *helper)
+{
+	engine_wake(helper->engine);
+	pthread_join(helper->thread, NULL);
+	pthread_barrier_destroy(&helper->enabled);
+	engine_destroy(helper->engine);
+}
+
+Test(engine_wait, hands_a_socket_over_to_another_thread)
+{
+	struct engine *engine = open_engine();
+	struct helper helper;
+
+	start(&helper);
+	for (unsigned i = 0; i < 100; i++) {
+		struct engine_event event;
+		struct support_tcp tcp;
+		char answer = 0;
+
+		support_tcp_open(&tcp, 0, 0);
+		engine_hand_over(engine, helper.engine, tcp.ours, GIVEN, GIVEN_AWAY);
+		event = next(engine);
+		cr_expect_eq(event.token, GIVEN_AWAY);
+		cr_assert_geq(event.result, 0, "%d", event.result);
+		cr_expect(!event.more);
+		tcp.ours = -1; /* the helper's now */
+		support_receive(tcp.peer, &answer, 1);
+		cr_expect_eq(answer, '!');
+		support_tcp_close(&tcp);
+	}
+	stop(&helper);
+	cr_expect_eq(helper.given, 100);
+	engine_destroy(engine);
+}
+
+Test(engine_wait, a_hand_over_that_fails_leaves_the_socket_ours)
+{
+	struct engine *engine = open_engine(), *disabled = create();
+	struct engine_event event;
+	struct support_tcp tcp;
+
+	support_tcp_open(&tcp, 0, 0);
+	engine_hand_over(engine, disabled, tcp.ours, GIVEN, GIVEN_AWAY);
+	event = next(engine);
+	cr_expect_eq(event.token, GIVEN_AWAY);
+	cr_expect_lt(event.result, 0);
+	support_send(tcp.ours, "x", 1);
+	support_wait_for_bytes(tcp.peer, 1);
+	support_tcp_close(&tcp);
+	engine_destroy(disabled);
+	engine_destroy(engine);
+}
+
+Test(engine_wait, a_wake_before_the_wait_is_not_lost)
+{
+	struct engine *engine = open_engine();
+	struct engine_event event;
+
+	for (unsigned i = 0; i < WAKES; i++) {
+		for (unsigned times = 0; times <= i % 3; times++)
+			engine_wake(engine);
+		event = next(engine);
+		cr_assert_eq(engine_token_op(event.token), ENGINE_OP_WAKE);
+		/* several wake-ups may be one event; none stays behind */
+		while (engine_wait(engine, 0, &event, 1) == 1)
+			cr_assert_eq(engine_token_op(event.token), ENGINE_OP_WAKE);
+	}
+	engine_destroy(engine);
+}
+
+Test(engine_wait, wakes_a_thread_that_waits)
+{
+	for (unsigned i = 0; i < 20; i++) {
+		struct helper helper;
+
+		start(&helper);
+		stop(&helper);
+	}
+}

@@ -1,0 +1,85 @@
+#include "host.h"
+
+#include <criterion/criterion.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <sys/resource.h>
+
+#include "util.h"
+
+Test(host, cpus_that_the_process_may_use)
+{
+	unsigned all = host_cpu_count();
+	cpu_set_t set;
+
+	cr_expect_geq(all, 1);
+	CPU_ZERO(&set);
+	CPU_SET(sched_getcpu(), &set);
+	cr_assert(!sched_setaffinity(0, sizeof(set), &set));
+	cr_expect_eq(host_cpu_count(), 1);
+}
+
+Test(host, raises_the_descriptor_limit_to_the_hard_one)
+{
+	struct rlimit limit;
+
+	cr_assert(!getrlimit(RLIMIT_NOFILE, &limit));
+	limit.rlim_cur = 64;
+	cr_assert(!setrlimit(RLIMIT_NOFILE, &limit));
+	cr_expect_eq(host_raise_descriptor_limit(), limit.rlim_max);
+	cr_assert(!getrlimit(RLIMIT_NOFILE, &limit));
+	cr_expect_eq(limit.rlim_cur, limit.rlim_max);
+	cr_expect_eq(host_raise_descriptor_limit(), limit.rlim_max, "twice is the same");
+}
+
+struct fixed_row {
+	unsigned workers, forwards, pipes;
+	uint64_t least; /* listeners, rings, wake-ups and pipes need these */
+};
+
+Test(host, fixed_descriptors_hold_what_is_opened)
+{
+	static const struct fixed_row rows[] = {
+		{1, 1, 1, 1 + 2 + 2},
+		{4, 1, 64, 4 + 8 + 128},
+		{256, 256, 65536, 256 * 256 + 512 + 131072},
+	};
+	uint64_t before = 0;
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		uint64_t fixed =
+			host_fixed_descriptors(rows[i].workers, rows[i].forwards, rows[i].pipes);
+
+		cr_expect_gt(fixed, rows[i].least, "row %zu: %" PRIu64, i, fixed);
+		cr_expect_lt(fixed, 3 * rows[i].least + 64, "row %zu: %" PRIu64, i, fixed);
+		cr_expect_gt(fixed, before);
+		before = fixed;
+	}
+}
+
+struct sessions_row {
+	uint64_t limit, fixed;
+	uint32_t sessions;
+};
+
+Test(host, sessions_take_two_descriptors_each)
+{
+	static const struct sessions_row rows[] = {
+		{0, 0, 0},
+		{1, 0, 0},
+		{2, 0, 1},
+		{1024, 24, 500},
+		{1024, 25, 499},
+		{1024, 1022, 1},
+		{1024, 1023, 0},
+		{1024, 1024, 0},
+		{1024, 1025, 0},
+		{10, UINT64_MAX, 0},
+		{1ULL << 33, 0, UINT32_MAX},
+		{UINT64_MAX, 100, UINT32_MAX}, /* RLIM_INFINITY */
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++)
+		cr_expect_eq(host_sessions_for(rows[i].limit, rows[i].fixed), rows[i].sessions,
+			     "row %zu: %u", i, host_sessions_for(rows[i].limit, rows[i].fixed));
+}

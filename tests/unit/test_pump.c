@@ -1,0 +1,228 @@
+#include "pump.h"
+
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "pump_flow.h"
+#include "sock.h"
+#include "support.h"
+#include "util.h"
+
+static const struct flow_setting splicing = {"splicing", 2, 65536, 0, 0, 65536, 0};
+static const struct flow_setting copying = {"copying", 0, 0, 0, 0, 65536, 0};
+
+/* Whole streams ---------------------------------------------------------------------------------
+ */
+
+struct stream_end {
+	pthread_t thread;
+	int fd;
+	const struct flow_setting *setting;
+	uint64_t good_bytes; /* of the reader: those before the first that differs, or all */
+};
+
+static void *write_stream(void *argument)
+{
+	const struct stream_end *self = argument;
+	char *bytes = malloc(self->setting->chunk_bytes);
+	uint64_t at = 0;
+
+	while (at < self->setting->total_bytes) {
+		size_t count = MIN(self->setting->chunk_bytes, self->setting->total_bytes - at);
+
+		support_fill_pattern(bytes, count, at);
+		support_send(self->fd, bytes, count);
+		at += count;
+	}
+	free(bytes);
+	shutdown(self->fd, SHUT_WR);
+	return NULL;
+}
+
+static void *read_stream(void *argument)
+{
+	struct stream_end *self = argument;
+	static char bytes[65536];
+	ssize_t got;
+
+	while ((got = recv(self->fd, bytes, sizeof(bytes), 0)) > 0) {
+		size_t good = support_check_pattern(bytes, (size_t)got, self->good_bytes);
+
+		self->good_bytes += good;
+		if (good < (size_t)got)
+			break;
+	}
+	return NULL;
+}
+
+static void start(struct stream_end *end, const struct flow_setting *setting, int fd,
+		  void *run(void *))
+{
+	*end = (struct stream_end){.fd = fd, .setting = setting};
+	cr_assert(!pthread_create(&end->thread, NULL, run, end));
+}
+
+/* Relays to the end, passes it on, and checks what came out. */
+static void finish(struct flow *flow, struct stream_end *writer, struct stream_end *reader)
+{
+	const struct flow_setting *setting = writer->setting;
+	uint64_t copied;
+
+	cr_expect_eq(flow_relay(flow, LANE_REST), LANE_SHUT_TARGET, "%s", setting->name);
+	cr_expect_eq(sock_shut_write(flow->out.ours), 0, "%s", setting->name);
+	lane_on_shut(&flow->lane);
+	pthread_join(writer->thread, NULL);
+	pthread_join(reader->thread, NULL);
+	cr_expect_eq(reader->good_bytes, setting->total_bytes, "%s: wrong at %lu", setting->name,
+		     (unsigned long)reader->good_bytes);
+	cr_expect_eq(flow->lane.moved_bytes, setting->total_bytes, "%s", setting->name);
+	cr_expect_eq(flow->lane.source_error, 0, "%s", setting->name);
+	copied = metrics_get(&flow->metrics, METRIC_bytes_copied);
+	if (setting->pipes) /* what comes between a splice and the recv after it may be copied */
+		cr_expect_leq(copied, setting->total_bytes / 4, "%s: %lu copied", setting->name,
+			      (unsigned long)copied);
+	else
+		cr_expect_eq(copied, setting->total_bytes, "%s", setting->name);
+}
+
+Test(pump, streams_arrive_byte_for_byte)
+{
+	static const struct flow_setting settings[] = {
+		{"64 KiB pipes", 2, 65536, 0, 0, 65536, 16 << 20},
+		{"1 MiB pipes", 2, 1 << 20, 0, 0, 1 << 20, 16 << 20},
+		{"one-page pipes", 2, 4096, 0, 0, 65536, 2 << 20},
+		{"no pipe", 0, 0, 0, 0, 65536, 16 << 20},
+		{"small buffers", 2, 65536, 8192, 8192, 65536, 2 << 20},
+		{"small buffers, no pipe", 0, 0, 8192, 8192, 65536, 2 << 20},
+		{"small fragments", 2, 65536, 16384, 4096, 100, 256 << 10},
+		{"odd fragments", 2, 65536, 0, 0, 1447, 2 << 20},
+		{"single bytes", 2, 65536, 4608, 2304, 1, 16 << 10},
+		{"single bytes, no pipe", 0, 0, 4608, 2304, 1, 16 << 10},
+		{"nothing", 2, 65536, 0, 0, 1, 0},
+		{"nothing, no pipe", 0, 0, 0, 0, 1, 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(settings); i++) {
+		struct stream_end writer, reader;
+		struct flow flow;
+
+		flow_open(&flow, &settings[i]);
+		start(&writer, &settings[i], flow.in.peer, write_stream);
+		start(&reader, &settings[i], flow.out.peer, read_stream);
+		finish(&flow, &writer, &reader);
+		flow_close(&flow);
+	}
+}
+
+Test(pump, a_stalled_target_is_waited_for_and_loses_nothing)
+{
+	static const struct flow_setting settings[] = {
+		{"splicing", 2, 65536, 65536, 65536, 65536, 4 << 20},
+		{"fragments", 2, 65536, 65536, 65536, 100, 1 << 20},
+		{"no pipe", 0, 0, 65536, 65536, 65536, 4 << 20},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(settings); i++) {
+		struct stream_end writer, reader;
+		uint32_t budget_bytes = FLOW_PLENTY;
+		struct flow flow;
+
+		flow_open(&flow, &settings[i]);
+		start(&writer, &settings[i], flow.in.peer, write_stream);
+		cr_expect_eq(flow_relay(&flow, LANE_WAIT_WRITABLE), LANE_WAIT_WRITABLE);
+		cr_expect_lt(flow.lane.moved_bytes, settings[i].total_bytes, "%s",
+			     settings[i].name);
+		/* as long as nobody says that it is writable, it is left alone */
+		cr_expect(!flow_run(&flow, &budget_bytes), "%s", settings[i].name);
+		cr_expect_eq(budget_bytes, FLOW_PLENTY, "%s", settings[i].name);
+
+		start(&reader, &settings[i], flow.out.peer, read_stream);
+		finish(&flow, &writer, &reader);
+		flow_close(&flow);
+	}
+}
+
+/* The pool runs empty and fills again while the stream goes on: both ways mix. */
+Test(pump, pipes_come_and_go)
+{
+	char sent[997], got[997];
+	struct flow flow;
+
+	flow_open(&flow, &splicing);
+	for (unsigned i = 0; i < 100; i++) {
+		struct pipe *others[2] = {NULL};
+
+		for (unsigned j = 0; j < 2 && i % 2; j++)
+			others[j] = pipe_pool_take(flow.pump.pipes);
+		support_fill_pattern(sent, sizeof(sent), i);
+		support_send(flow.in.peer, sent, sizeof(sent));
+		support_wait_for_bytes(flow.in.ours, sizeof(sent));
+		flow_deliver(&flow, (i + 1) * sizeof(sent), 2);
+		support_receive(flow.out.peer, got, sizeof(got));
+		cr_assert_eq(support_check_pattern(got, sizeof(got), i), sizeof(got));
+		cr_assert_eq(metrics_get(&flow.metrics, METRIC_bytes_copied),
+			     (i + 1) / 2 * sizeof(sent), "round %u", i);
+		for (unsigned j = 0; j < 2 && i % 2; j++)
+			pipe_pool_give(flow.pump.pipes, others[j]);
+	}
+	flow_close(&flow);
+}
+
+/* Urgent data -----------------------------------------------------------------------------------
+ */
+
+struct urgent_row {
+	const char *pieces[6]; /* one that begins with '!' is sent as urgent, without the mark */
+	bool end;
+};
+
+static void check_urgent(const struct urgent_row *row, const struct flow_setting *setting)
+{
+	char expected[64] = "", got[64] = "";
+	struct flow flow;
+
+	flow_open(&flow, setting);
+	for (unsigned i = 0; row->pieces[i]; i++) {
+		bool urgent = row->pieces[i][0] == '!';
+		const char *piece = row->pieces[i] + urgent;
+		ssize_t length = (ssize_t)strlen(piece);
+
+		cr_assert_eq(send(flow.in.peer, piece, strlen(piece), urgent ? MSG_OOB : 0),
+			     length);
+		strcat(expected, piece);
+	}
+	if (row->end)
+		cr_assert(!shutdown(flow.in.peer, SHUT_WR));
+	flow_deliver(&flow, strlen(expected), 20);
+	if (row->end)
+		cr_expect_eq(flow_relay(&flow, LANE_REST), LANE_SHUT_TARGET, "%s", expected);
+	support_receive(flow.out.peer, got, strlen(expected));
+	cr_expect_str_eq(got, expected, "%s, not %s", got, expected);
+	flow_close(&flow);
+}
+
+/* RFC 6093: it is delivered in line, and splice(2) must not stop at it for ever. */
+Test(pump, urgent_data_stays_in_the_stream)
+{
+	static const struct urgent_row rows[] = {
+		{{"abc", "!d", "efg"}, false},
+		{{"!a", "bcd"}, false},
+		{{"abc", "!d"}, false},
+		{{"!a"}, false},
+		{{"ab", "!cd", "ef"}, false},
+		{{"a", "!b", "!c", "d"}, false},
+		{{"abc", "!d", "efg"}, true},
+		{{"!a", "bcd"}, true},
+		{{"abc", "!d"}, true},
+		{{"!a"}, true},
+		{{"a", "!b", "c", "!d", "e"}, true},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		check_urgent(&rows[i], &splicing);
+		check_urgent(&rows[i], &copying);
+	}
+}

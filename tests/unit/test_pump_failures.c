@@ -1,0 +1,305 @@
+/* pump.h: sockets that fail, pipes that are left with bytes, and turns that are cut. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "pump.h"
+#include "pump_flow.h"
+#include "support.h"
+#include "util.h"
+
+static const struct flow_setting settings[] = {
+	{"splicing", 2, 65536, 0, 0, 65536, 0},
+	{"copying", 0, 0, 0, 0, 65536, 0},
+};
+
+static void send_pattern(struct flow *flow, size_t count)
+{
+	char bytes[4096];
+
+	support_fill_pattern(bytes, count, 0);
+	support_send(flow->in.peer, bytes, count);
+	support_wait_for_bytes(flow->in.ours, count);
+}
+
+static void expect_received(struct flow *flow, size_t count)
+{
+	char bytes[4096];
+
+	support_receive(flow->out.peer, bytes, count);
+	cr_expect_eq(support_check_pattern(bytes, count, 0), count);
+}
+
+static void reset(struct support_tcp *tcp)
+{
+	support_reset(tcp->peer);
+	tcp->peer = -1;
+	support_poll(tcp->ours, POLLERR);
+}
+
+/* Failures --------------------------------------------------------------------------------------
+ */
+
+Test(pump_failures, what_came_before_a_reset_is_delivered)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(settings); i++)
+		for (size_t count = 0; count <= 3000; count += 1500) {
+			struct flow flow;
+
+			flow_open(&flow, &settings[i]);
+			if (count)
+				send_pattern(&flow, count);
+			reset(&flow.in);
+			cr_expect_eq(flow_relay(&flow, LANE_REST), LANE_RESET_TARGET, "%s, %zu",
+				     settings[i].name, count);
+			cr_expect_eq(flow.lane.source_error, ECONNRESET, "%s, %zu: %d",
+				     settings[i].name, count, flow.lane.source_error);
+			cr_expect_eq(flow.lane.target_error, 0);
+			cr_expect_eq(flow.lane.moved_bytes, count);
+			expect_received(&flow, count);
+			flow_close(&flow);
+		}
+}
+
+/* Splicing stops at urgent data for ever: what lies behind it must be looked for. */
+Test(pump_failures, urgent_data_before_a_reset_is_delivered)
+{
+	static const char *const rows[][3] = {
+		{"abc", "d", "efg"}, {"", "d", "efg"}, {"abc", "d", ""}};
+
+	for (size_t i = 0; i < ARRAY_COUNT(settings); i++)
+		for (size_t j = 0; j < ARRAY_COUNT(rows); j++) {
+			char expected[16] = "", got[16] = "";
+			struct flow flow;
+
+			flow_open(&flow, &settings[i]);
+			for (unsigned k = 0; k < 3; k++) {
+				size_t count = strlen(rows[j][k]);
+
+				cr_assert_eq(
+					send(flow.in.peer, rows[j][k], count, k == 1 ? MSG_OOB : 0),
+					(ssize_t)count);
+				strcat(expected, rows[j][k]);
+			}
+			support_wait_for_bytes(flow.in.ours, strlen(expected));
+			reset(&flow.in);
+			cr_expect_eq(flow_relay(&flow, LANE_REST), LANE_RESET_TARGET, "%s, %s",
+				     settings[i].name, expected);
+			cr_expect_eq(flow.lane.source_error, ECONNRESET);
+			cr_expect_eq(flow.lane.moved_bytes, strlen(expected), "%s, %s: %lu",
+				     settings[i].name, expected,
+				     (unsigned long)flow.lane.moved_bytes);
+			support_receive(flow.out.peer, got, flow.lane.moved_bytes);
+			cr_expect_str_eq(got, expected, "%s: %s, not %s", settings[i].name, got,
+					 expected);
+			flow_close(&flow);
+		}
+}
+
+/* The other lane has met the error first, and taken it from the socket, which looks ended now. */
+Test(pump_failures, an_error_that_somebody_else_took_is_still_a_reset)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(settings); i++) {
+		struct flow flow;
+		int error = 0;
+		socklen_t length = sizeof(error);
+
+		flow_open(&flow, &settings[i]);
+		send_pattern(&flow, 1000);
+		reset(&flow.in);
+		cr_assert(!getsockopt(flow.in.ours, SOL_SOCKET, SO_ERROR, &error, &length));
+		lane_on_source_failed(&flow.lane, error);
+		cr_expect_eq(flow_relay(&flow, LANE_REST), LANE_RESET_TARGET, "%s",
+			     settings[i].name);
+		cr_expect_eq(flow.lane.source_error, ECONNRESET, "%s", settings[i].name);
+		cr_expect_eq(flow.lane.moved_bytes, 1000, "%s", settings[i].name);
+		flow_close(&flow);
+	}
+}
+
+Test(pump_failures, a_target_that_was_reset_ends_the_lane)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(settings); i++) {
+		struct flow flow;
+		uint32_t budget_bytes = FLOW_PLENTY;
+
+		flow_open(&flow, &settings[i]);
+		send_pattern(&flow, 1000);
+		reset(&flow.out);
+		cr_expect(!flow_run(&flow, &budget_bytes), "%s", settings[i].name);
+		cr_expect_eq(lane_next(&flow.lane), LANE_REST, "%s", settings[i].name);
+		cr_expect(flow.lane.target_error == ECONNRESET || flow.lane.target_error == EPIPE,
+			  "%s: %d", settings[i].name, flow.lane.target_error);
+		cr_expect_eq(flow.lane.source_error, 0, "%s", settings[i].name);
+		cr_expect_eq(flow.lane.held_bytes, 0, "%s", settings[i].name);
+		cr_expect_eq(flow.lane.moved_bytes, 0, "%s", settings[i].name);
+		flow_close(&flow);
+	}
+}
+
+/* Pipes that hold bytes -------------------------------------------------------------------------
+ */
+
+/* Bytes in a pipe that the target takes no more: as small windows and fragments leave them. */
+static void hold_bytes(struct flow *flow, const char *text)
+{
+	uint32_t count = (uint32_t)strlen(text);
+
+	flow->pipe = pipe_pool_take(flow->pump.pipes);
+	cr_assert_not_null(flow->pipe);
+	cr_assert_eq(write(flow->pipe->write_fd, text, count), (ssize_t)count);
+	lane_on_room(&flow->lane, 65536);
+	lane_on_filled(&flow->lane, count, false);
+}
+
+Test(pump_failures, a_pipe_that_holds_bytes_is_not_used_again)
+{
+	struct flow flow;
+	int left = -1;
+
+	flow_open(&flow, &settings[0]);
+	hold_bytes(&flow, "somebody's secret");
+	cr_expect_eq(pump_release(&flow.pump, &flow.lane, &flow.pipe), 0);
+	cr_expect_null(flow.pipe);
+	cr_expect_eq(flow.lane.held_bytes, 0);
+	cr_expect_eq(metrics_get(&flow.metrics, METRIC_pipes_discarded), 1);
+	cr_expect_eq(pipe_pool_count(flow.pump.pipes), 2);
+	cr_expect_eq(pipe_pool_free_count(flow.pump.pipes), 2);
+	for (unsigned i = 0; i < 2; i++) {
+		struct pipe *pipe = pipe_pool_take(flow.pump.pipes);
+
+		cr_assert(!ioctl(pipe->read_fd, FIONREAD, &left));
+		cr_expect_eq(left, 0, "%d bytes are left", left);
+	}
+	cr_expect_null(pipe_pool_take(flow.pump.pipes));
+}
+
+Test(pump_failures, the_pipe_of_a_lane_whose_target_failed_is_discarded)
+{
+	struct flow flow;
+
+	flow_open(&flow, &settings[0]);
+	hold_bytes(&flow, "lost");
+	reset(&flow.out);
+	cr_expect_eq(flow_relay(&flow, LANE_REST), LANE_REST);
+	cr_expect_not_null(flow.pipe, "its content is unknown: not to be given back");
+	cr_expect_eq(pump_release(&flow.pump, &flow.lane, &flow.pipe), 0);
+	cr_expect_eq(metrics_get(&flow.metrics, METRIC_pipes_discarded), 1);
+	flow_close(&flow);
+}
+
+Test(pump_failures, releasing_a_lane_that_holds_nothing_costs_nothing)
+{
+	struct flow flow;
+
+	flow_open(&flow, &settings[0]);
+	send_pattern(&flow, 100);
+	flow_deliver(&flow, 100, 2);
+	cr_expect_eq(pump_release(&flow.pump, &flow.lane, &flow.pipe), 0);
+	cr_expect_eq(pump_release(&flow.pump, &flow.lane, &flow.pipe), 0);
+	cr_expect_eq(metrics_get(&flow.metrics, METRIC_pipes_discarded), 0);
+	flow_close(&flow);
+}
+
+Test(pump_failures, a_pipe_that_cannot_be_replaced_is_told)
+{
+	struct rlimit limit, low;
+	struct flow flow;
+
+	flow_open(&flow, &settings[0]);
+	hold_bytes(&flow, "x");
+	cr_assert(!getrlimit(RLIMIT_NOFILE, &limit));
+	low = limit;
+	low.rlim_cur = 3;
+	cr_assert(!setrlimit(RLIMIT_NOFILE, &low));
+	cr_expect_eq(pump_release(&flow.pump, &flow.lane, &flow.pipe), -EMFILE);
+	cr_assert(!setrlimit(RLIMIT_NOFILE, &limit));
+	cr_expect_null(flow.pipe);
+	cr_expect_eq(pipe_pool_count(flow.pump.pipes), 1);
+
+	/* the next one makes up for it */
+	flow.pipe = pipe_pool_take(flow.pump.pipes);
+	cr_expect_eq(pump_release(&flow.pump, &flow.lane, &flow.pipe), 0);
+	cr_expect_eq(pipe_pool_count(flow.pump.pipes), 2);
+	flow_close(&flow);
+}
+
+/* The budget ------------------------------------------------------------------------------------
+ */
+
+#define QUEUED_BYTES 400000
+
+/* A source that has more than any budget below. */
+static void queue_bytes(struct flow *flow)
+{
+	static char bytes[QUEUED_BYTES];
+	int low_water = QUEUED_BYTES; /* makes the receive buffer large enough: socket(7) */
+	int send_buffer = 2 * QUEUED_BYTES;
+
+	cr_assert(
+		!setsockopt(flow->in.ours, SOL_SOCKET, SO_RCVLOWAT, &low_water, sizeof(low_water)));
+	cr_assert(!setsockopt(flow->in.peer, SOL_SOCKET, SO_SNDBUF, &send_buffer,
+			      sizeof(send_buffer)));
+	support_fill_pattern(bytes, sizeof(bytes), 0);
+	support_send(flow->in.peer, bytes, sizeof(bytes));
+	support_wait_for_bytes(flow->in.ours, QUEUED_BYTES);
+}
+
+static void check_budget(const struct flow_setting *setting, uint32_t budget)
+{
+	uint32_t budget_bytes = budget;
+	struct flow flow;
+
+	flow_open(&flow, setting);
+	queue_bytes(&flow);
+	cr_expect_eq(flow_run(&flow, &budget_bytes), budget > 0, "%s, %u", setting->name, budget);
+	cr_expect_leq(flow.lane.moved_bytes + flow.lane.held_bytes, budget,
+		      "%s: %lu bytes for a budget of %u", setting->name,
+		      (unsigned long)flow.lane.moved_bytes, budget);
+	cr_expect_eq(budget_bytes, 0, "%s, %u: %u are left", setting->name, budget, budget_bytes);
+	/* it wants another turn, and has not been told to wait for anything */
+	cr_expect(lane_next(&flow.lane) == LANE_FILL || lane_next(&flow.lane) == LANE_MEASURE,
+		  "%s, %u", setting->name, budget);
+	flow_close(&flow);
+}
+
+Test(pump_failures, a_turn_ends_with_its_budget_when_splicing)
+{
+	static const uint32_t rows[] = {0, 1, 100, 4096, 4097, 65536, 200000};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++)
+		check_budget(&settings[0], rows[i]);
+}
+
+/* Copying costs more CPU than splicing: even less may its turns be longer. */
+Test(pump_failures, a_turn_ends_with_its_budget_when_copying)
+{
+	static const uint32_t rows[] = {0, 1, 100, 4096, 4097, 65536, 200000};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++)
+		check_budget(&settings[1], rows[i]);
+}
+
+Test(pump_failures, a_budget_that_is_not_used_up_is_left)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(settings); i++) {
+		uint32_t budget_bytes = FLOW_PLENTY;
+		struct flow flow;
+
+		flow_open(&flow, &settings[i]);
+		cr_expect(!flow_run(&flow, &budget_bytes), "%s: nothing is there",
+			  settings[i].name);
+		cr_expect_gt(budget_bytes, FLOW_PLENTY - 65536, "%s", settings[i].name);
+		send_pattern(&flow, 100);
+		lane_on_ready(&flow.lane);
+		cr_expect(flow_run(&flow, &budget_bytes), "%s", settings[i].name);
+		cr_expect_gt(budget_bytes, FLOW_PLENTY - 2 * 65536, "%s", settings[i].name);
+		expect_received(&flow, 100);
+		flow_close(&flow);
+	}
+}

@@ -1,0 +1,484 @@
+#include "sock.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "support.h"
+#include "timer.h"
+#include "util.h"
+
+#define GROUP 3
+
+static const struct sock_tuning untuned;
+
+struct classify_row {
+	int error;
+	enum sock_failure failure;
+};
+
+Test(sock, classify)
+{
+	static const struct classify_row rows[] = {
+		{ECONNRESET, SOCK_RESET},    {EPIPE, SOCK_RESET},
+		{ENOTCONN, SOCK_RESET},	     {ETIMEDOUT, SOCK_LOST},
+		{EHOSTUNREACH, SOCK_LOST},   {ENETUNREACH, SOCK_LOST},
+		{EHOSTDOWN, SOCK_LOST},	     {ENETDOWN, SOCK_LOST},
+		{EMFILE, SOCK_DESCRIPTORS},  {ENFILE, SOCK_DESCRIPTORS},
+		{ENOBUFS, SOCK_DESCRIPTORS}, {ENOMEM, SOCK_DESCRIPTORS},
+		{ECONNREFUSED, SOCK_OTHER},  {EIO, SOCK_OTHER},
+		{EINVAL, SOCK_OTHER},	     {0, SOCK_OTHER},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		cr_expect_eq(sock_classify(rows[i].error), rows[i].failure, "%d", rows[i].error);
+		cr_expect_eq(sock_classify(-rows[i].error), rows[i].failure, "%d", -rows[i].error);
+	}
+}
+
+/* Listeners -------------------------------------------------------------------------------------
+ */
+
+static void parse(const char *text, struct addr *address)
+{
+	cr_assert_null(addr_parse(text, address), "%s", text);
+}
+
+static bool has_ipv6(void)
+{
+	struct addr address;
+	int fd;
+
+	parse("[::1]:0", &address);
+	if (sock_open_listeners(&address, &untuned, 1, &fd, 1))
+		return false;
+	close(fd);
+	return true;
+}
+
+static int option_of(int fd, int level, int option)
+{
+	int value = -1;
+	socklen_t length = sizeof(value);
+
+	cr_assert(!getsockopt(fd, level, option, &value, &length));
+	return value;
+}
+
+static void close_all(const int *fds, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		close(fds[i]);
+}
+
+Test(sock, port_0_becomes_one_that_the_whole_group_shares)
+{
+	static const char *const rows[] = {"127.0.0.1:0", "[::1]:0"};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct addr address, local;
+		int fds[GROUP];
+
+		parse(rows[i], &address);
+		if (address.any.sa_family == AF_INET6 && !has_ipv6())
+			continue;
+		cr_assert_eq(sock_open_listeners(&address, &untuned, 8, fds, GROUP), 0);
+		cr_expect_gt(addr_port(&address), 0, "%s", rows[i]);
+		for (unsigned j = 0; j < GROUP; j++) {
+			sock_get_local(fds[j], &local);
+			cr_expect(addr_equal(&local, &address), "%s: %u", rows[i], j);
+			cr_expect_eq(option_of(fds[j], SOL_SOCKET, SO_ACCEPTCONN), 1);
+			cr_expect(fcntl(fds[j], F_GETFL) & O_NONBLOCK);
+			cr_expect(fcntl(fds[j], F_GETFD) & FD_CLOEXEC);
+			for (unsigned k = 0; k < j; k++)
+				cr_expect_neq(fds[j], fds[k]);
+		}
+		close_all(fds, GROUP);
+	}
+}
+
+/* Opens what somebody else might: one socket, by himself. */
+static int open_other(const struct addr *address, bool reuse_port, bool listening)
+{
+	int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int one = 1;
+
+	cr_assert_geq(fd, 0);
+	cr_assert(!setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)));
+	if (reuse_port)
+		cr_assert(!setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)));
+	cr_assert(!bind(fd, &address->any, address->length_bytes));
+	if (listening)
+		cr_assert(!listen(fd, 1));
+	return fd;
+}
+
+struct in_use_row {
+	const char *name;
+	bool reuse_port;
+};
+
+/* Another program's SO_REUSEPORT group would let us in, and share its connections with us. */
+Test(sock, a_port_in_use_is_found_out)
+{
+	static const struct in_use_row rows[] = {{"alone", false}, {"a group", true}};
+	unsigned before = support_count_descriptors();
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct addr address, wanted;
+		int fds[GROUP], other;
+
+		parse("127.0.0.1:0", &address);
+		other = open_other(&address, rows[i].reuse_port, true);
+		sock_get_local(other, &wanted);
+		cr_expect_eq(sock_open_listeners(&wanted, &untuned, 8, fds, GROUP), -EADDRINUSE,
+			     "%s", rows[i].name);
+		cr_expect_eq(support_count_descriptors(), before + 1, "%s: left open",
+			     rows[i].name);
+		close(other);
+		/* and free again at once */
+		cr_expect_eq(sock_open_listeners(&wanted, &untuned, 8, fds, GROUP), 0, "%s",
+			     rows[i].name);
+		close_all(fds, GROUP);
+	}
+	cr_expect_eq(support_count_descriptors(), before);
+}
+
+Test(sock, two_groups_of_our_own_exclude_each_other)
+{
+	struct addr address, same;
+	int fds[GROUP], more[GROUP];
+
+	parse("127.0.0.1:0", &address);
+	cr_assert_eq(sock_open_listeners(&address, &untuned, 8, fds, GROUP), 0);
+	same = address;
+	cr_expect_eq(sock_open_listeners(&same, &untuned, 8, more, GROUP), -EADDRINUSE);
+	close_all(fds, GROUP);
+}
+
+/* A connection that is over and waits (TIME_WAIT) does not keep the port. */
+Test(sock, a_port_can_be_had_again_after_connections)
+{
+	struct addr address;
+	int listener = support_listen(&address, 1);
+	int client = support_connect(&address), accepted, again;
+	char byte;
+
+	support_poll(listener, POLLIN);
+	accepted = sock_accept(listener);
+	cr_assert_geq(accepted, 0);
+	close(accepted); /* first: TIME_WAIT is the listener's */
+	cr_expect_eq(recv(client, &byte, 1, 0), 0);
+	close(client);
+	close(listener);
+	cr_expect_eq(sock_open_listeners(&address, &untuned, 8, &again, 1), 0);
+	close(again);
+}
+
+Test(sock, ipv6_listeners_leave_the_ipv4_side_alone)
+{
+	struct addr v6, v4;
+	int fds[GROUP], other;
+
+	if (!has_ipv6())
+		cr_skip_test("this host has no IPv6");
+	parse("[::]:0", &v6);
+	cr_assert_eq(sock_open_listeners(&v6, &untuned, 8, fds, GROUP), 0);
+	parse("127.0.0.1:0", &v4);
+	addr_set_port(&v4, addr_port(&v6));
+	cr_expect_eq(sock_open_listeners(&v4, &untuned, 8, &other, 1), 0, "the port is shared");
+	close(other);
+	close_all(fds, GROUP);
+}
+
+struct refused_row {
+	const char *address;
+	int result;
+};
+
+Test(sock, addresses_that_cannot_be_had)
+{
+	/* documentation's, so nobody's */
+	static const struct refused_row rows[] = {
+		{"192.0.2.1:0", -EADDRNOTAVAIL},
+		{"[2001:db8::1]:0", -EADDRNOTAVAIL},
+	};
+	unsigned before = support_count_descriptors();
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct addr address;
+		int fds[GROUP];
+
+		parse(rows[i].address, &address);
+		if (address.any.sa_family == AF_INET6 && !has_ipv6())
+			continue;
+		cr_expect_eq(sock_open_listeners(&address, &untuned, 8, fds, GROUP), rows[i].result,
+			     "%s", rows[i].address);
+		cr_expect_eq(support_count_descriptors(), before, "%s", rows[i].address);
+	}
+}
+
+Test(sock, a_group_that_cannot_be_complete_leaves_nothing_open)
+{
+	unsigned before = support_count_descriptors();
+	struct rlimit limit;
+	struct addr address;
+	int fds[GROUP + 4];
+	rlim_t first_free = 0;
+
+	while (fcntl((int)first_free, F_GETFD) >= 0)
+		first_free++;
+	parse("127.0.0.1:0", &address);
+	cr_assert(!getrlimit(RLIMIT_NOFILE, &limit));
+	for (unsigned room = 0; room < 4; room++) {
+		struct rlimit low = {.rlim_cur = first_free + room, .rlim_max = limit.rlim_max};
+
+		cr_assert(!setrlimit(RLIMIT_NOFILE, &low));
+		cr_expect_eq(sock_open_listeners(&address, &untuned, 8, fds, GROUP + 4), -EMFILE);
+		cr_assert(!setrlimit(RLIMIT_NOFILE, &limit));
+		cr_expect_eq(support_count_descriptors(), before, "room for %u", room);
+	}
+}
+
+struct tuning_row {
+	uint64_t keepalive_ms, user_timeout_ms;
+	int keepalive, idle_s, user_timeout;
+};
+
+static void check_tuning(const struct tuning_row *row, int fd)
+{
+	cr_assert_geq(fd, 0);
+	cr_expect(fcntl(fd, F_GETFL) & O_NONBLOCK);
+	cr_expect(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+	cr_expect_eq(option_of(fd, IPPROTO_TCP, TCP_NODELAY), 1);
+	cr_expect_eq(option_of(fd, SOL_SOCKET, SO_OOBINLINE), 1);
+	cr_expect_eq(option_of(fd, SOL_SOCKET, SO_KEEPALIVE), row->keepalive);
+	if (row->keepalive)
+		cr_expect_eq(option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE), row->idle_s, "%d",
+			     row->idle_s);
+	cr_expect_eq(option_of(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), row->user_timeout, "%d",
+		     row->user_timeout);
+}
+
+/* Set on the listener, found on what it accepts; and on backend sockets. */
+Test(sock, tuning)
+{
+	static const struct tuning_row rows[] = {
+		{0, 0, 0, -1, 0},
+		{120000, 120000, 1, 120, 120000},
+		{1, 1, 1, 1, 1},
+		{1999, 0, 1, 1, 0},
+		{86400000, 864000000, 1, 32767, 864000000},
+		{UINT64_MAX, 1ULL << 40, 1, 32767, INT32_MAX},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		const struct sock_tuning tuning = {.keepalive_ms = rows[i].keepalive_ms,
+						   .user_timeout_ms = rows[i].user_timeout_ms};
+		int listener, client, accepted, backend;
+		struct addr address;
+
+		parse("127.0.0.1:0", &address);
+		cr_assert_eq(sock_open_listeners(&address, &tuning, 8, &listener, 1), 0);
+		client = support_connect(&address);
+		support_poll(listener, POLLIN);
+		accepted = sock_accept(listener);
+		backend = sock_open_backend(&address, &tuning);
+		check_tuning(&rows[i], accepted);
+		check_tuning(&rows[i], backend);
+		close(accepted);
+		close(backend);
+		close(client);
+		close(listener);
+	}
+}
+
+static void get_congestion(int fd, char name[17])
+{
+	socklen_t length = 16;
+
+	memset(name, 0, 17);
+	cr_assert(!getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &length));
+}
+
+struct congestion_row {
+	const char *address, *asked;
+	bool taken;
+};
+
+/* Only what stays on this host gets another congestion control, and a refusal does no harm. */
+Test(sock, loopback_congestion)
+{
+	static const struct congestion_row rows[] = {
+		{"127.0.0.1:80", "reno", true},	 {"127.1.2.3:80", "reno", true},
+		{"192.0.2.1:80", "reno", false}, {"127.0.0.1:80", NULL, false},
+		{"127.0.0.1:80", "none", false},
+	};
+	char usual[17], name[17];
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	get_congestion(fd, usual);
+	close(fd);
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		const struct sock_tuning tuning = {.loopback_congestion = rows[i].asked};
+		struct addr address;
+
+		parse(rows[i].address, &address);
+		fd = sock_open_backend(&address, &tuning);
+		cr_assert_geq(fd, 0, "row %zu", i);
+		get_congestion(fd, name);
+		cr_expect_str_eq(name, rows[i].taken ? rows[i].asked : usual, "row %zu: %s", i,
+				 name);
+		close(fd);
+	}
+}
+
+Test(sock, a_congestion_control_that_paces_is_replaced)
+{
+	const char *chosen = sock_choose_loopback_congestion();
+	char usual[17];
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	get_congestion(fd, usual);
+	close(fd);
+	if (strncmp(usual, "bbr", 3))
+		cr_expect_null(chosen, "%s is replaced by %s", usual, chosen);
+	else
+		cr_expect(!chosen || strncmp(chosen, "bbr", 3), "%s", chosen);
+}
+
+/* Connections -----------------------------------------------------------------------------------
+ */
+
+Test(sock, accept_does_not_block)
+{
+	struct addr address;
+	int listener = support_listen(&address, 1);
+
+	cr_expect_eq(sock_accept(listener), -EAGAIN);
+	cr_expect_eq(sock_accept(-1), -EBADF);
+	close(listener);
+}
+
+Test(sock, names_of_both_ends)
+{
+	struct support_tcp tcp;
+	struct addr ours, peer, theirs;
+
+	support_tcp_open(&tcp, 0, 0);
+	sock_get_local(tcp.ours, &ours);
+	sock_get_peer(tcp.ours, &peer);
+	sock_get_local(tcp.peer, &theirs);
+	cr_expect(addr_equal(&peer, &theirs));
+	sock_get_peer(tcp.peer, &theirs);
+	cr_expect(addr_equal(&ours, &theirs));
+	support_reset(tcp.peer);
+	tcp.peer = -1;
+	support_poll(tcp.ours, POLLIN);
+	sock_get_peer(tcp.ours, &peer);
+	cr_expect_eq(peer.length_bytes, 0, "a reset socket has no peer");
+	sock_get_local(-1, &ours);
+	cr_expect_eq(ours.length_bytes, 0, "nor has what is no socket a name");
+	support_tcp_close(&tcp);
+}
+
+Test(sock, shut_write_is_a_fin)
+{
+	struct support_tcp tcp;
+	char text[6] = "";
+
+	support_tcp_open(&tcp, 0, 0);
+	support_send(tcp.ours, "hello", 5);
+	cr_expect_eq(sock_shut_write(tcp.ours), 0);
+	support_receive(tcp.peer, text, 5);
+	cr_expect_str_eq(text, "hello");
+	cr_expect_eq(recv(tcp.peer, text, 1, 0), 0);
+	support_send(tcp.peer, "back", 4); /* the other direction lives */
+	support_wait_for_bytes(tcp.ours, 4);
+	support_reset(tcp.peer);
+	tcp.peer = -1;
+	support_poll(tcp.ours, POLLERR);
+	cr_expect_eq(sock_shut_write(tcp.ours), -ENOTCONN);
+	support_tcp_close(&tcp);
+}
+
+Test(sock, reset_on_close_is_a_rst_and_told_once)
+{
+	struct support_tcp tcp;
+
+	support_tcp_open(&tcp, 0, 0);
+	cr_expect_eq(sock_take_error(tcp.ours), 0);
+	sock_reset_on_close(tcp.peer);
+	close(tcp.peer);
+	tcp.peer = -1;
+	support_poll(tcp.ours, POLLERR);
+	cr_expect_eq(sock_take_error(tcp.ours), ECONNRESET);
+	cr_expect_eq(sock_take_error(tcp.ours), 0, "taken");
+	support_tcp_close(&tcp);
+}
+
+Test(sock, room_and_undelivered_bytes)
+{
+	struct support_tcp tcp;
+	uint32_t whole;
+	uint64_t sent, undelivered, deadline_ms;
+	char *bytes;
+
+	support_tcp_open(&tcp, 65536, 65536);
+	whole = sock_room_bytes(tcp.ours);
+	cr_expect_geq(whole, 65536);
+	cr_expect_eq(sock_undelivered_bytes(tcp.ours), 0);
+
+	sent = support_stuff(&tcp);
+	cr_expect_lt(sock_room_bytes(tcp.ours), whole / 2, "%u of %u", sock_room_bytes(tcp.ours),
+		     whole);
+	undelivered = sock_undelivered_bytes(tcp.ours);
+	cr_expect(undelivered > 0 && undelivered <= sent);
+
+	bytes = malloc(sent);
+	cr_assert_not_null(bytes);
+	support_receive(tcp.peer, bytes, sent);
+	free(bytes);
+	/* the peer's kernel has acknowledged by now, or is about to, which no event tells */
+	deadline_ms = timer_now_ms() + SUPPORT_PATIENCE_MS;
+	while (sock_undelivered_bytes(tcp.ours) && timer_now_ms() < deadline_ms)
+		sched_yield();
+	cr_expect_eq(sock_undelivered_bytes(tcp.ours), 0);
+	cr_expect_eq(sock_room_bytes(tcp.ours), whole);
+	support_tcp_close(&tcp);
+}
+
+Test(sock, a_dead_socket_delivers_nothing_more)
+{
+	struct support_tcp tcp;
+
+	support_tcp_open(&tcp, 0, 0);
+	support_stuff(&tcp);
+	cr_expect_gt(sock_undelivered_bytes(tcp.ours), 0);
+	support_reset(tcp.peer);
+	tcp.peer = -1;
+	support_poll(tcp.ours, POLLERR);
+	cr_expect_eq(sock_undelivered_bytes(tcp.ours), 0);
+	support_tcp_close(&tcp);
+	cr_expect_eq(sock_undelivered_bytes(-1), 0);
+	cr_expect_eq(sock_room_bytes(-1), 0);
+}
+
+static void reset_no_socket(void *fd)
+{
+	sock_reset_on_close(*(int *)fd);
+}
+
+Test(sock, resetting_what_is_no_socket_is_a_programming_error)
+{
+	int fd = STDERR_FILENO;
+
+	cr_expect(support_aborts(reset_no_socket, &fd));
+}
