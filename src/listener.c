@@ -20,6 +20,12 @@
 #include "log.h"
 #include "sock.h"
 
+/*
+ * After a want of descriptors: a multishot accept would take those that the accepted sessions need
+ * for their backends.
+ */
+#define CAREFUL_ACCEPTS 64
+
 static uint64_t accept_token(unsigned index)
 {
 	return engine_token(ENGINE_OP_ACCEPT, 0, index, 0);
@@ -198,6 +204,7 @@ static void pause_starved(struct listeners *self, unsigned index)
 	struct listener *listener = &self->listeners[index];
 
 	timer_arm(self->sessions->wheel, &listener->timer, LISTENER_RETRY_MS);
+	listener->careful_count = CAREFUL_ACCEPTS;
 	if (listener->starved)
 		return;
 	listener->starved = true;
@@ -237,7 +244,7 @@ static void arm(struct listeners *self, unsigned index)
 	if (!load_room(self->sessions->load) && !pause_full(self, index))
 		return;
 	room = load_room(self->sessions->load);
-	listener->many = !self->no_multishot && room > self->many_room;
+	listener->many = !self->no_multishot && !listener->careful_count && room > self->many_room;
 	engine_accept(self->sessions->engine, listener->fd, listener->many, accept_token(index));
 	listener->armed = true;
 }
@@ -260,6 +267,7 @@ static void on_accepted(struct listeners *self, unsigned index, int fd)
 {
 	struct listener *listener = &self->listeners[index];
 
+	listener->careful_count -= MIN(listener->careful_count, 1);
 	if (listener->starved) {
 		listener->starved = false;
 		log_pause(self, LOG_EVENT_accept_resumed, "descriptors", (int)index);

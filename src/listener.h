@@ -22,12 +22,13 @@
 #define LISTENER_TIMER 2
 
 struct listener {
-	int fd;		/* -1: closed for good */
-	bool armed;	/* an accept is in flight */
-	bool many;	/* it is a multishot one */
-	bool cancelled; /* its last event is awaited */
-	bool starved;	/* pausing for want of descriptors */
-	int waiting_fd; /* accepted and not admitted yet; -1: none */
+	int fd;			/* -1: closed for good */
+	bool armed;		/* an accept is in flight */
+	bool many;		/* it is a multishot one */
+	bool cancelled;		/* its last event is awaited */
+	bool starved;		/* pausing for want of descriptors */
+	unsigned careful_count; /* connections to accept one by one, since it was */
+	int waiting_fd;		/* accepted and not admitted yet; -1: none */
 	struct timer timer;
 };
 

@@ -17,6 +17,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
+
 #include "sock.h"
 #include "timer.h"
 #include "util.h"
@@ -245,6 +249,14 @@ bool support_aborts(void (*function)(void *argument), void *argument)
 	}
 	cr_assert_eq(waitpid(child, &status, 0), child);
 	return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+}
+
+void support_check_leaks(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+	if (__lsan_do_recoverable_leak_check())
+		kill(getppid(), SIGTERM);
+#endif
 }
 
 uint64_t support_random(uint64_t *state)

@@ -69,5 +69,12 @@ char *support_capture_end(void);
 /* Whether `function(argument)` ends in SIGABRT; it runs in a child process. */
 bool support_aborts(void (*function)(void *argument), void *argument);
 
+/*
+ * For each suite's TestSuite(..., .fini): ends the whole test program when the test has leaked
+ * memory. Criterion passes over the exit status of a test's process, which is how LeakSanitizer
+ * tells.
+ */
+void support_check_leaks(void);
+
 /* A repeatable generator of pseudo-random numbers: the next one of `state`. */
 uint64_t support_random(uint64_t *state);

@@ -10,6 +10,8 @@
 #include "support.h"
 #include "util.h"
 
+TestSuite(addr, .fini = support_check_leaks);
+
 struct valid_row {
 	const char *text;
 	const char *printed; /* NULL: the same */

@@ -6,6 +6,8 @@
 #include "support.h"
 #include "util.h"
 
+TestSuite(close_reason, .fini = support_check_leaks);
+
 struct rule_row {
 	enum close_reason reason;
 	const char *word;

@@ -9,8 +9,11 @@
 
 #include "engine.h"
 #include "log.h"
+#include "support.h"
 #include "units.h"
 #include "util.h"
+
+TestSuite(config, .fini = support_check_leaks);
 
 static int set(struct config *config, const char *name, const char *text,
 	       char error[CONFIG_ERROR_BYTES])

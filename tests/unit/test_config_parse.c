@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support.h"
 #include "util.h"
+
+TestSuite(config_parse, .fini = support_check_leaks);
 
 #define ARGUMENT_LIMIT 16
 

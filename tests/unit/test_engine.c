@@ -15,6 +15,8 @@
 #include "timer.h"
 #include "util.h"
 
+TestSuite(engine, .fini = support_check_leaks);
+
 #define TOKEN engine_token(ENGINE_OP_READY, 1, 77, 4711)
 #define OTHER engine_token(ENGINE_OP_READY, 0, 78, 4712)
 

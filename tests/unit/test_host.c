@@ -5,7 +5,10 @@
 #include <sched.h>
 #include <sys/resource.h>
 
+#include "support.h"
 #include "util.h"
+
+TestSuite(host, .fini = support_check_leaks);
 
 Test(host, cpus_that_the_process_may_use)
 {

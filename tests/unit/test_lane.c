@@ -8,6 +8,8 @@
 #include "support.h"
 #include "util.h"
 
+TestSuite(lane, .fini = support_check_leaks);
+
 /*
  * A walk through the reachable states, breadth first. Byte counts make them endless, so states that
  * differ in nothing else are a kind (what is held, and the room, count as none, some, or below the

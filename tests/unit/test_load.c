@@ -7,6 +7,8 @@
 
 #include "support.h"
 
+TestSuite(load, .fini = support_check_leaks);
+
 #define WORKER_LIMIT 8
 
 static uint32_t sessions_of(const struct load *load, unsigned worker)

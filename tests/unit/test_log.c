@@ -11,6 +11,8 @@
 #include "support.h"
 #include "util.h"
 
+TestSuite(log, .fini = support_check_leaks);
+
 /*
  * The log's clock, so that seconds pass when a test says so: the linker leads log.c here
  * (--wrap=clock_gettime, meson.build).

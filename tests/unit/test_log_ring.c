@@ -17,6 +17,8 @@
 #include "support.h"
 #include "util.h"
 
+TestSuite(log_ring, .fini = support_check_leaks);
+
 /* The log's clock: the real one, or a second that stands still (--wrap=clock_gettime, meson.build).
  */
 static _Atomic int64_t frozen_s;

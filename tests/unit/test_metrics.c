@@ -5,6 +5,8 @@
 
 #include "support.h"
 
+TestSuite(metrics, .fini = support_check_leaks);
+
 #define ADDITIONS 200000
 
 Test(metrics, every_counter_is_its_own)

@@ -11,6 +11,8 @@
 #include "support.h"
 #include "util.h"
 
+TestSuite(pipe_pool, .fini = support_check_leaks);
+
 #define LENT_LIMIT 8
 
 /* No descriptor from `lowest` on can be had; what is open stays so. Returns the limit before. */

@@ -7,7 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "support.h"
 #include "util.h"
+
+TestSuite(privs, .fini = support_check_leaks);
 
 #define NOBODY 65534
 

@@ -11,6 +11,8 @@
 #include "support.h"
 #include "util.h"
 
+TestSuite(pump, .fini = support_check_leaks);
+
 static const struct flow_setting splicing = {"splicing", 2, 65536, 0, 0, 65536, 0};
 static const struct flow_setting copying = {"copying", 0, 0, 0, 0, 65536, 0};
 

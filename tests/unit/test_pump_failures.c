@@ -13,6 +13,8 @@
 #include "support.h"
 #include "util.h"
 
+TestSuite(pump_failures, .fini = support_check_leaks);
+
 static const struct flow_setting settings[] = {
 	{"splicing", 2, 65536, 0, 0, 65536, 0},
 	{"copying", 0, 0, 0, 0, 65536, 0},
@@ -159,6 +161,7 @@ static void hold_bytes(struct flow *flow, const char *text)
 
 Test(pump_failures, a_pipe_that_holds_bytes_is_not_used_again)
 {
+	struct pipe *pipes[2];
 	struct flow flow;
 	int left = -1;
 
@@ -171,12 +174,14 @@ Test(pump_failures, a_pipe_that_holds_bytes_is_not_used_again)
 	cr_expect_eq(pipe_pool_count(flow.pump.pipes), 2);
 	cr_expect_eq(pipe_pool_free_count(flow.pump.pipes), 2);
 	for (unsigned i = 0; i < 2; i++) {
-		struct pipe *pipe = pipe_pool_take(flow.pump.pipes);
-
-		cr_assert(!ioctl(pipe->read_fd, FIONREAD, &left));
+		pipes[i] = pipe_pool_take(flow.pump.pipes);
+		cr_assert(!ioctl(pipes[i]->read_fd, FIONREAD, &left));
 		cr_expect_eq(left, 0, "%d bytes are left", left);
 	}
 	cr_expect_null(pipe_pool_take(flow.pump.pipes));
+	for (unsigned i = 0; i < 2; i++)
+		pipe_pool_give(flow.pump.pipes, pipes[i]);
+	flow_close(&flow);
 }
 
 Test(pump_failures, the_pipe_of_a_lane_whose_target_failed_is_discarded)

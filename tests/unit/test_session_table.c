@@ -7,6 +7,8 @@
 #include "support.h"
 #include "util.h"
 
+TestSuite(session_table, .fini = support_check_leaks);
+
 static struct session *take(struct session_table *table)
 {
 	struct session *session = session_table_take(table);

@@ -15,6 +15,8 @@
 #include "timer.h"
 #include "util.h"
 
+TestSuite(sock, .fini = support_check_leaks);
+
 #define GROUP 3
 
 static const struct sock_tuning untuned;

@@ -8,6 +8,8 @@
 #include "support.h"
 #include "util.h"
 
+TestSuite(timer, .fini = support_check_leaks);
+
 /* Where the wheel's present starts: level and slot boundaries, and their neighbours. */
 static const uint64_t starts[] = {0,   1,    7,	    8,	   62,	   63,	    64,	       505,
 				  511, 4095, 32767, 32768, 999999, 1 << 24, 123456789, 1ULL << 40};

@@ -8,6 +8,8 @@
 #include "support.h"
 #include "util.h"
 
+TestSuite(units, .fini = support_check_leaks);
+
 #define UNTOUCHED 0xdeadbeefULL
 
 typedef int parser(const char *text, uint64_t *value);

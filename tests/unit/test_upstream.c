@@ -9,6 +9,8 @@
 #include "support.h"
 #include "util.h"
 
+TestSuite(upstream, .fini = support_check_leaks);
+
 #define BACKENDS 3
 #define THREADS	 4
 #define CHOICES	 3000

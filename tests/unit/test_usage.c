@@ -5,7 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support.h"
 #include "util.h"
+
+TestSuite(usage, .fini = support_check_leaks);
 
 #define SCREEN_LINES   40
 #define SCREEN_COLUMNS 80
