@@ -66,7 +66,7 @@ void support_capture_begin(void);
 /* Gives what was written, NUL-terminated; the caller frees it. */
 char *support_capture_end(void);
 
-/* Whether `function(argument)` ends in SIGABRT; it runs in a child process. */
+/* Whether `function(argument)` fails a CHECK; it runs in a child process. */
 bool support_aborts(void (*function)(void *argument), void *argument);
 
 /*
