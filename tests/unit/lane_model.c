@@ -67,6 +67,7 @@ bool lane_model_permits(const struct lane_model *model, const struct lane *lane,
 static void after_taking(struct lane_model *model, bool drained)
 {
 	model->source = drained && !model->source_error ? SOURCE_QUIET : SOURCE_MAY_HAVE;
+	model->source_woken = false;
 }
 
 static void pay(struct lane_model *model, uint32_t bytes)
@@ -79,8 +80,10 @@ static void on_ready(struct lane_model *model)
 {
 	enum lane_step step = lane_model_next(model);
 
-	if (step == LANE_WAIT_READABLE)
+	if (step == LANE_WAIT_READABLE) {
 		model->source = SOURCE_MAY_HAVE;
+		model->source_woken = true;
+	}
 	if (step != LANE_WAIT_WRITABLE)
 		return;
 	model->target = TARGET_WRITABLE;
@@ -118,9 +121,11 @@ void lane_model_apply(struct lane_model *model, const struct lane_input *input)
 		break;
 	case EVENT_SOURCE_EMPTY:
 		model->source = model->source_error ? SOURCE_ENDED : SOURCE_QUIET;
+		model->source_woken = false;
 		break;
 	case EVENT_SOURCE_EOF:
 		model->source = SOURCE_ENDED;
+		model->source_woken = false;
 		break;
 	case EVENT_SOURCE_FAILED:
 		if (!model->source_error)
@@ -230,6 +235,8 @@ const char *lane_model_problem(const struct lane_model *model, const struct lane
 		return "moved differs";
 	if (lane->source_error != model->source_error || lane->target_error != model->target_error)
 		return "an error differs";
+	if (lane->source_woken != model->source_woken)
+		return "whether the source was called readable differs";
 	return step_problem(model, lane, step);
 }
 

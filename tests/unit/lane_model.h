@@ -44,6 +44,7 @@ struct lane_model {
 	uint64_t lost_bytes;   /* held when the target failed */
 	enum lane_model_source source;
 	enum lane_model_target target; /* WRITABLE: the kernel said so; its room is not known yet */
+	bool source_woken; /* the kernel called it readable, and no fill has been tried since */
 	int source_error;
 	int target_error;
 	uint64_t room_limit_bytes; /* what the lane may take at most without measuring again */

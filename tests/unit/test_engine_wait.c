@@ -51,12 +51,15 @@ static struct engine_event next(struct engine *engine)
 	return event;
 }
 
-/* A look without waiting: twice, for an engine may need a second one to settle. */
+/* Looks without waiting: more than once, for an engine may need a few steps to settle. */
 static bool is_quiet(struct engine *engine)
 {
 	struct engine_event event;
 
-	return !engine_wait(engine, 0, &event, 1) && !engine_wait(engine, 0, &event, 1);
+	for (unsigned looks = 0; looks < 5; looks++)
+		if (engine_wait(engine, 0, &event, 1))
+			return false;
+	return true;
 }
 
 /* One event for TOKEN that says the condition is met, and no other. */

@@ -387,6 +387,15 @@ Test(lane, room_is_measured_again_when_half_is_used)
 	}
 }
 
+/* The kernel counts a packet, however little is in it. */
+Test(lane, small_messages_use_up_more_than_their_bytes)
+{
+	struct lane lane;
+
+	lane_init(&lane, true);
+	cr_expect_leq(spend(&lane, 1 << 20, 1), (1 << 20) / LANE_MESSAGE_COST_BYTES);
+}
+
 /* Sends into a target of which every byte takes `cost` bytes of room, until it is full, once. */
 static void fill_target(struct lane *lane, uint32_t whole, uint32_t cost, bool settled)
 {

@@ -247,6 +247,54 @@ Test(load, threads_never_choose_a_worker_that_has_retired)
 		hammer_load(200, workers, true);
 }
 
+struct retiring {
+	struct load load;
+	atomic_bool over;
+};
+
+/* Worker 1 retires whenever it has nothing, and comes back, which no worker does. */
+static void *run_retiring(void *argument)
+{
+	struct retiring *self = argument;
+
+	while (!self->over)
+		if (load_retire(&self->load, 1)) {
+			/* long enough for the other thread to come in between */
+			for (unsigned i = 0; i < 50; i++)
+				cr_assert_leq(sessions_of(&self->load, 1), 1);
+			atomic_fetch_and(&self->load.workers[1].sessions, ~LOAD_RETIRED);
+		}
+	return NULL;
+}
+
+/* What is admitted in the moment in which its worker retires goes to another. */
+Test(load, an_admission_keeps_its_worker_from_retiring)
+{
+	struct retiring *retiring = aligned_alloc(CACHE_LINE_BYTES, sizeof(*retiring));
+	pthread_t thread;
+
+	cr_assert_not_null(retiring);
+	*retiring = (struct retiring){0};
+	cr_assert_eq(load_init(&retiring->load, 10, 2), 0);
+	/* so that worker 1 is the least loaded one */
+	retiring->load.sessions = 3;
+	retiring->load.workers[0].sessions = 3;
+	cr_assert(!pthread_create(&thread, NULL, run_retiring, retiring));
+	for (unsigned i = 0; i < 10 * ROUNDS; i++) {
+		int worker = load_admit(&retiring->load, 0);
+
+		cr_assert(worker == 0 || worker == 1);
+		cr_assert(!(retiring->load.workers[worker].sessions & LOAD_RETIRED));
+		load_release(&retiring->load, (unsigned)worker);
+	}
+	retiring->over = true;
+	pthread_join(thread, NULL);
+	cr_expect_eq(sessions_of(&retiring->load, 0), 3);
+	cr_expect_eq(sessions_of(&retiring->load, 1), 0);
+	load_finish(&retiring->load);
+	free(retiring);
+}
+
 struct handshake {
 	struct load load;
 	_Atomic uint32_t admitted;

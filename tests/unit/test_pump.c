@@ -1,6 +1,8 @@
 #include "pump.h"
 
 #include <criterion/criterion.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -171,6 +173,31 @@ Test(pump, pipes_come_and_go)
 			pipe_pool_give(flow.pump.pipes, others[j]);
 	}
 	flow_close(&flow);
+}
+
+/* A splice that asks for more than there is would keep the tail back: kernel 6.5 and later. */
+Test(pump, no_tail_is_held_back)
+{
+	static const unsigned rows[] = {1, 15, 16, 17, 32, 48, 64};
+	char fragment[100] = "";
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct tcp_info info = {0};
+		socklen_t length = sizeof(info);
+		struct flow flow;
+		int one = 1;
+
+		flow_open(&flow, &splicing);
+		cr_assert(!setsockopt(flow.in.peer, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)));
+		for (unsigned j = 0; j < rows[i]; j++)
+			support_send(flow.in.peer, fragment, sizeof(fragment));
+		support_wait_for_bytes(flow.in.ours, rows[i] * sizeof(fragment));
+		flow_deliver(&flow, rows[i] * sizeof(fragment), 10);
+		cr_assert(!getsockopt(flow.out.ours, IPPROTO_TCP, TCP_INFO, &info, &length));
+		cr_expect_eq(info.tcpi_notsent_bytes, 0, "%u: %u bytes are held back", rows[i],
+			     info.tcpi_notsent_bytes);
+		flow_close(&flow);
+	}
 }
 
 /* Urgent data -----------------------------------------------------------------------------------
