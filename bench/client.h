@@ -122,8 +122,7 @@ struct client {
 	_Atomic uint64_t drained_ns; /* when the last connection was drained */
 };
 
-/* Runs all phases and prints one JSON object. Returns the exit status: 1 when anything was wrong.
- */
+/* Runs all phases and prints one JSON object. Returns the exit status: 1 when anything was wrong. */
 int client_run(const struct client_options *options);
 
 /* conn.c: what one connection does. */

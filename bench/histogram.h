@@ -19,6 +19,5 @@ void histogram_record(struct histogram *histogram, uint64_t value_ns);
 
 void histogram_add(struct histogram *sum, const struct histogram *part);
 
-/* The smallest recorded value that at least `fraction` of all values do not exceed; 0 when empty.
- */
+/* The smallest recorded value that at least `fraction` of all values do not exceed; 0 when empty. */
 uint64_t histogram_percentile_ns(const struct histogram *histogram, double fraction);

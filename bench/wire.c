@@ -12,8 +12,7 @@
 #define PHASE_STEP_BYTES 64u
 #define PATTERN_BYTES	 (256u * 1024u + PHASE_COUNT * PHASE_STEP_BYTES)
 
-/* One word in this many bytes is compared: every page is seen, and the cost stays out of the way.
- */
+/* One word in this many bytes is compared: every page is seen, and the cost stays out of the way. */
 #define CHECK_STEP_BYTES 4096u
 
 static uint64_t pattern_words[PATTERN_BYTES / sizeof(uint64_t)];

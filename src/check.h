@@ -8,8 +8,7 @@
 
 #include "util.h"
 
-/* Writes one line naming the place and the condition to stderr, then abort(3). Async-signal-safe.
- */
+/* Writes one line naming the place and the condition to stderr, then abort(3). Async-signal-safe. */
 _Noreturn void check_failed(const char *file, int line, const char *condition);
 
 #define CHECK(condition)                                                                           \

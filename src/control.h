@@ -1,6 +1,5 @@
 /*
- * The main thread's work while the workers run: signals and the drain. It may block; no worker
- *does.
+ * The main thread's work while the workers run: signals and the drain. It may block; no worker does.
  *
  *	TERM, INT	stop accepting, let sessions finish until --drain-timeout, then reset them;
  *			once more: reset everything at once

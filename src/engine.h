@@ -1,15 +1,15 @@
 /*
  * The event engine: what a worker waits with. One engine per worker, used by that worker's thread
- *alone unless a function says otherwise.
+ * alone unless a function says otherwise.
  *
  * Every request carries a 64-bit token and is answered by events that carry it back. Requests are
- *queued and reach the kernel with the next engine_wait(), so that a tick costs one system call. An
- *engine knows nothing of sessions: it neither accepts a limit nor closes a descriptor.
+ * queued and reach the kernel with the next engine_wait(), so that a tick costs one system call. An
+ * engine knows nothing of sessions: it neither accepts a limit nor closes a descriptor.
  *
  *	token:  op 8 | lane 8 | slot 24 | generation 24
  *
  * The slot names a session (or a listener), the generation tells its present user from a former
- *one; no token is a pointer, so a late event can be recognised and dropped.
+ * one; no token is a pointer, so a late event can be recognised and dropped.
  */
 #pragma once
 
@@ -91,8 +91,7 @@ enum engine_condition {
 void engine_wait_for(struct engine *engine, int fd, enum engine_condition condition,
 		     bool peer_ended, uint64_t token);
 
-/* Cancels the request with `token`; its last event still comes, with -ECANCELED if it was in time.
- */
+/* Cancels the request with `token`; its last event still comes, with -ECANCELED if it was in time. */
 void engine_cancel(struct engine *engine, uint64_t token);
 
 /*
@@ -103,8 +102,7 @@ void engine_cancel(struct engine *engine, uint64_t token);
 void engine_hand_over(struct engine *engine, struct engine *target, int fd, uint64_t target_token,
 		      uint64_t token);
 
-/* Makes the engine's owner return from its wait with ENGINE_OP_WAKE. Any thread; async-signal-safe.
- */
+/* Makes the engine's owner return from its wait with ENGINE_OP_WAKE. Any thread; async-signal-safe. */
 void engine_wake(struct engine *engine);
 
 /*

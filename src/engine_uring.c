@@ -39,8 +39,7 @@
 #define SUBMISSION_ENTRIES 1024
 #define COMPLETION_ENTRIES 4096
 
-/* Submitting fails for as long as the kernel has no memory for requests; beyond this it never ends.
- */
+/* Submitting fails for as long as the kernel has no memory for requests; beyond this it never ends. */
 #define SUBMIT_ATTEMPTS 100000
 
 /* The upper half of a READY token's lane numbers is not the caller's. */
@@ -242,8 +241,7 @@ static int uring_wait(struct engine *engine, int64_t timeout_ms, struct engine_e
 	return count;
 }
 
-/* liburing 2.3 as Debian 12 ships it declares the functions for these two and does not export them.
- */
+/* liburing 2.3 as Debian 12 ships it declares the functions for these two and does not export them. */
 static int register_ring(struct uring_engine *self, unsigned op, void *argument, unsigned count)
 {
 	if (syscall(__NR_io_uring_register, self->ring.ring_fd, op, argument, count) < 0)

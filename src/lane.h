@@ -1,26 +1,27 @@
 /*
  * One direction of a session, as a pure state machine: no system calls, no descriptors, no clock.
- *The pump asks lane_next() what to do, does it, and reports what happened; the machine alone
- *decides.
+ * The pump asks lane_next() what to do, does it, and reports what happened; the machine alone
+ * decides.
  *
  *	OPEN     the source may send more
  *	FLUSHED  the source ended and the target has accepted every byte; the end is still to be
- *passed on SHUT     over: the end was passed on, or the target is gone
+ *		 passed on
+ *	SHUT     over: the end was passed on, or the target is gone
  *
  * (What is held is always flushed before more is read, so no state is needed for an end that is
- *seen while bytes are held.)
+ * seen while bytes are held.)
  *
  * A source ends by FIN, or by failing (a RST, usually): what was received before is still
- *delivered, and then the target is reset instead of shut. The error is remembered here, for a
- *socket tells it once and afterwards looks like a clean end
- *(tests/kernel/probe_splice_data_before_reset).
+ * delivered, and then the target is reset instead of shut. The error is remembered here, for a
+ * socket tells it once and afterwards looks like a clean end
+ * (tests/kernel/probe_splice_data_before_reset).
  *
  * A lane reads no more than its target has room for, so that hardly a byte is ever stuck in a pipe:
- *the peer that does not read fills its own socket, and no pipe. Room is a credit, measured again
- *when half of it is used up: small exchanges do that now and then, bulk at every fill. What a byte
- *costs of it is learned, for the kernel counts its overhead too, which small windows and small
- *fragments multiply (tests/kernel/probe_sock_meminfo_room). It is an estimate: a rest may still
- *stay in the pipe.
+ * the peer that does not read fills its own socket, and no pipe. Room is a credit, measured again
+ * when half of it is used up: small exchanges do that now and then, bulk at every fill. What a byte
+ * costs of it is learned, for the kernel counts its overhead too, which small windows and small
+ * fragments multiply (tests/kernel/probe_sock_meminfo_room). It is an estimate: a rest may still
+ * stay in the pipe.
  */
 #pragma once
 
@@ -31,8 +32,7 @@
  * writable. */
 #define LANE_ROOM_WORTH_BYTES 16384
 
-/* What is taken when the kernel says "writable" and the measured room is less (a tiny send buffer).
- */
+/* What is taken when the kernel says "writable" and the measured room is less (a tiny send buffer). */
 #define LANE_ROOM_FLOOR_BYTES 4096
 
 /* A message, however small, is taken to use up so much: what the kernel counts for the smallest

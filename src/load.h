@@ -10,9 +10,7 @@
 
 #include "util.h"
 
-#define LOAD_RETIRED                                                                               \
-	(1U << 31) /* more sessions than any worker can have: never the least loaded               \
-		    */
+#define LOAD_RETIRED (1U << 31) /* more sessions than any worker can have: never the least loaded */
 
 struct load_worker {
 	_Alignas(CACHE_LINE_BYTES) _Atomic uint32_t
@@ -51,7 +49,6 @@ void load_move(struct load *load, unsigned from, unsigned to);
  */
 bool load_retire(struct load *load, unsigned worker);
 
-/* A worker says that it waits for room; load_take_waiting() tells one that waits, and forgets it.
- */
+/* A worker says that it waits for room; load_take_waiting() tells one that waits, and forgets it. */
 void load_wait(struct load *load, unsigned worker);
 int load_take_waiting(struct load *load);

@@ -79,8 +79,7 @@ void log_ring_put(struct log_ring *ring, const char *line, size_t length_bytes)
 		wake_writer();
 }
 
-/* Writes what a ring holds; the ring always holds whole lines. Returns whether there was anything.
- */
+/* Writes what a ring holds; the ring always holds whole lines. Returns whether there was anything. */
 static bool write_out(struct log_ring *ring)
 {
 	uint64_t tail = atomic_load_explicit(&ring->tail_bytes, memory_order_relaxed);
@@ -194,8 +193,7 @@ bool log_rings_stop(unsigned limit_ms)
 		limit.tv_sec++;
 		limit.tv_nsec -= 1000000000;
 	}
-	/* a reader of stderr that never reads must not keep the process: leave the rings to exit(3)
-	 */
+	/* a reader of stderr that never reads must not keep the process: leave the rings to exit(3) */
 	if (pthread_timedjoin_np(writer, NULL, &limit))
 		return false;
 	release_rings();

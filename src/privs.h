@@ -1,16 +1,19 @@
 /*
  * Who the process is and what it may do, given up in stages. main() runs the stages; each has its
- *place for a reason:
+ * place for a reason:
  *
- *	1 bind the listeners	ports below 1024 need CAP_NET_BIND_SERVICE
- *	2 make and size pipes	beyond the user's budget sizes need CAP_SYS_RESOURCE, and later the
- *budget is the new user's 3 make the rings	kernel.io_uring_disabled = 1 wants CAP_SYS_ADMIN or
- *a group that is left behind
+ *	1 make and size pipes	beyond the user's budget sizes need CAP_SYS_RESOURCE, and later the
+ *				budget is the new user's
+ *	2 make the rings	kernel.io_uring_disabled = 1 wants CAP_SYS_ADMIN, or a group that is
+ *				left behind
+ *	3 bind the listeners	ports below 1024 need CAP_NET_BIND_SERVICE; and nothing listens
+ *				before all else is there
  *	4 become --user		groups first, then gid, then uid: afterwards none of the others
- *could change 5 clear capabilities	effective, permitted, inheritable, ambient and bounding; the
- *bounding set goes before stage 4, while CAP_SETPCAP is there
+ *				could change
+ *	5 clear capabilities	effective, permitted, inheritable, ambient and bounding; the bounding
+ *				set goes before stage 4, while CAP_SETPCAP is there
  *	6 no_new_privs		no execve(2) can bring anything back
- *	7 start the workers	all of this is per thread and inherited by threads made afterwards
+ *	7 start the workers	all of this is per thread, and inherited by threads made afterwards
  */
 #pragma once
 

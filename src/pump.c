@@ -48,8 +48,7 @@ static void on_source_error(struct lane *lane, int error)
 		lane_on_source_failed(lane, error);
 }
 
-/* Takes `bytes` that were peeked at out of the socket. They are there: false means the socket lies.
- */
+/* Takes `bytes` that were peeked at out of the socket. They are there: false means the socket lies. */
 static bool discard_peeked(struct pump *pump, int source_fd, size_t bytes)
 {
 	while (bytes) {

@@ -115,8 +115,7 @@ static void wait_writable(struct sessions *sessions, struct session *session, un
 			session_ready_token(session, lane));
 }
 
-/* Runs one lane until it waits, and arms what it waits for. Returns whether it wants another turn.
- */
+/* Runs one lane until it waits, and arms what it waits for. Returns whether it wants another turn. */
 static bool run_lane(struct sessions *sessions, struct session *session, unsigned i)
 {
 	struct lane *lane = &session->lane[i];
@@ -216,8 +215,7 @@ static void begin_relay(struct sessions *sessions, struct session *session)
 
 	session->state = SESSION_RELAYING;
 	session->active_ms = sessions->now_ms;
-	/* a client has often sent its request by now; a backend that was just connected to, hardly
-	 */
+	/* a client has often sent its request by now; a backend that was just connected to, hardly */
 	lane_init(&session->lane[SESSION_CLIENT], true);
 	lane_init(&session->lane[SESSION_BACKEND], false);
 	if (sessions->config->access_log)
@@ -328,8 +326,7 @@ static void session_on_ready(struct sessions *sessions, struct session *session,
 {
 	CHECK(session->armed[lane]);
 	if (!met && session->state == SESSION_RELAYING) {
-		/* the target's peer has ended its stream, which the other lane has yet to find out
-		 */
+		/* the target's peer has ended its stream, which the other lane has yet to find out */
 		wait_writable(sessions, session, lane, true);
 		session->in_flight++;
 		return;

@@ -1,6 +1,6 @@
 /*
  * Sessions: a client, its backend and the two lanes between them, from accept to close. This is the
- *only file, with session_close.c, that opens, closes or owns a session's descriptors and pipes.
+ * only file, with session_close.c, that opens, closes or owns a session's descriptors and pipes.
  *
  *	session_open -> connect -> relay -> session_close
  *

@@ -19,8 +19,7 @@ enum session_state {
 	SESSION_CONNECTING, /* fd[0] is the client; fd[1] is being connected to one backend after
 			       another */
 	SESSION_RELAYING,   /* both sockets are up; each lane runs or waits for one thing */
-	SESSION_CLOSING, /* the reason is set; waits for requests in flight, or for bytes to arrive
-			  */
+	SESSION_CLOSING, /* the reason is set; waits for requests in flight, or for bytes to arrive */
 };
 
 /*

@@ -20,8 +20,7 @@ enum sock_failure sock_classify(int error)
 {
 	switch (error < 0 ? -error : error) {
 	case ECONNRESET:
-	case EPIPE: /* a RST that came after the peer's FIN: tests/kernel/probe_reset_in_close_wait
-		     */
+	case EPIPE: /* a RST that came after the peer's FIN: tests/kernel/probe_reset_in_close_wait */
 	case ENOTCONN:
 		return SOCK_RESET;
 	case ETIMEDOUT:
@@ -102,8 +101,7 @@ static int open_tcp(const struct addr *address, const struct sock_tuning *tuning
 	if (fd < 0)
 		return -errno;
 	error = tune(fd, tuning);
-	/* a refusal costs CPU, nothing else: the choice was made with the privileges of the start
-	 */
+	/* a refusal costs CPU, nothing else: the choice was made with the privileges of the start */
 	if (!error && tuning->loopback_congestion && addr_is_loopback(address))
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, tuning->loopback_congestion,
 				 (socklen_t)strlen(tuning->loopback_congestion));

@@ -11,10 +11,10 @@
 #include "addr.h"
 
 struct sock_tuning {
-	uint64_t keepalive_ms; /* idle time before the first probe, 0 for none: SO_KEEPALIVE, tcp(7)
-				*/
-	uint64_t user_timeout_ms; /* unacknowledged for that long is lost: TCP_USER_TIMEOUT, tcp(7)
-				   */
+	uint64_t
+		keepalive_ms; /* idle time before the first probe, 0 for none: SO_KEEPALIVE, tcp(7) */
+	uint64_t
+		user_timeout_ms; /* unacknowledged for that long is lost: TCP_USER_TIMEOUT, tcp(7) */
 	const char *loopback_congestion; /* sock_choose_loopback_congestion(); NULL: leave it */
 };
 
@@ -63,8 +63,7 @@ void sock_reset_on_close(int fd);
  * none. */
 int sock_take_error(int fd);
 
-/* Bytes sent to the peer that it has not acknowledged: SIOCOUTQ, tcp(7). 0 when the socket is dead.
- */
+/* Bytes sent to the peer that it has not acknowledged: SIOCOUTQ, tcp(7). 0 when the socket is dead. */
 uint64_t sock_undelivered_bytes(int fd);
 
 /*

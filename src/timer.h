@@ -49,8 +49,7 @@ void timer_wheel_advance(struct timer_wheel *wheel, uint64_t now_ms);
  */
 struct timer *timer_wheel_pop(struct timer_wheel *wheel, uint64_t now_ms);
 
-/* Milliseconds from the wheel's present until something may be due; negative when nothing is armed.
- */
+/* Milliseconds from the wheel's present until something may be due; negative when nothing is armed. */
 int64_t timer_wheel_delay_ms(const struct timer_wheel *wheel);
 
 /* CLOCK_MONOTONIC, clock_gettime(2), in milliseconds. */

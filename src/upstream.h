@@ -20,8 +20,7 @@ void upstream_destroy(struct upstream *upstream);
 /* Takes a turn in `forward`: the index of the session's first backend. Any thread. */
 unsigned upstream_choose(struct upstream *upstream, unsigned forward);
 
-/* The backend for attempt 0, 1, ... of a session that began with `first`; NULL when each was tried.
- */
+/* The backend for attempt 0, 1, ... of a session that began with `first`; NULL when each was tried. */
 const struct addr *upstream_backend(const struct upstream *upstream, unsigned forward,
 				    unsigned first, unsigned attempt);
 

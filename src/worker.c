@@ -79,8 +79,7 @@ static void enter_phase(struct worker *worker)
 	worker->phase = phase;
 }
 
-/* From WORKER_EXPIRE on nothing new is let live, not even what was on its way from another worker.
- */
+/* From WORKER_EXPIRE on nothing new is let live, not even what was on its way from another worker. */
 static void close_what_came(struct worker *worker)
 {
 	if (worker->phase >= WORKER_EXPIRE && session_table_used_count(worker->sessions.table))

@@ -46,8 +46,7 @@ void workers_join(struct workers *workers);
 uint64_t workers_metric(const struct workers *workers, enum metric metric);
 uint64_t workers_closed_count(const struct workers *workers, enum close_reason reason);
 
-/* What the workers have: pipes in all, pipes free, the smallest pipe's bytes. Only while none runs.
- */
+/* What the workers have: pipes in all, pipes free, the smallest pipe's bytes. Only while none runs. */
 unsigned workers_pipe_count(const struct workers *workers);
 unsigned workers_free_pipe_count(const struct workers *workers);
 uint32_t workers_pipe_bytes(const struct workers *workers);

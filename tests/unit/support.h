@@ -10,8 +10,7 @@
 
 #include "addr.h"
 
-/* How long anything that must happen may take before the test fails; nothing waits for it to pass.
- */
+/* How long anything that must happen may take before the test fails; nothing waits for it to pass. */
 #define SUPPORT_PATIENCE_MS 10000
 
 /*
@@ -38,8 +37,7 @@ void support_reset(int fd);
 void support_send(int fd, const void *bytes, size_t count);
 void support_receive(int fd, void *bytes, size_t count);
 
-/* Waits until `count` bytes, or the end, can be read from socket `fd`; see SO_RCVLOWAT, socket(7).
- */
+/* Waits until `count` bytes, or the end, can be read from socket `fd`; see SO_RCVLOWAT, socket(7). */
 void support_wait_for_bytes(int fd, size_t count);
 
 /*

@@ -65,8 +65,7 @@ static bool is_quiet(struct engine *engine)
 	return true;
 }
 
-/* Tokens ----------------------------------------------------------------------------------------
- */
+/* Tokens --------------------------------------------------------------------------------------- */
 
 struct token_row {
 	enum engine_op op;
@@ -114,8 +113,7 @@ Test(engine, values_too_large_for_a_token_are_programming_errors)
 		cr_expect(support_aborts(make_token, &rows[i]), "row %zu", i);
 }
 
-/* Life ------------------------------------------------------------------------------------------
- */
+/* Life ----------------------------------------------------------------------------------------- */
 
 Test(engine, leaves_nothing_open)
 {
@@ -180,8 +178,7 @@ static unsigned take_all(struct engine *engine, bool seen[REQUESTS])
 	return wakes;
 }
 
-/* The kernel keeps what its queue does not hold, and what was armed for good stays so, or is again.
- */
+/* The kernel keeps what its queue does not hold, and what was armed for good stays so, or is again. */
 Test(engine, more_requests_than_its_queues_hold)
 {
 	struct engine *engine = open_engine();
@@ -207,8 +204,7 @@ Test(engine, more_requests_than_its_queues_hold)
 	engine_destroy(engine);
 }
 
-/* Accept ----------------------------------------------------------------------------------------
- */
+/* Accept --------------------------------------------------------------------------------------- */
 
 static void expect_accepted(const struct engine_event *event, bool more)
 {
@@ -298,8 +294,7 @@ Test(engine, want_of_descriptors_ends_an_accept)
 	engine_destroy(engine);
 }
 
-/* Connect ---------------------------------------------------------------------------------------
- */
+/* Connect -------------------------------------------------------------------------------------- */
 
 static int open_backend(void)
 {

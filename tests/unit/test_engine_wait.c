@@ -73,8 +73,7 @@ static void expect_met(struct engine *engine, const char *name)
 	cr_expect(is_quiet(engine), "%s: told twice", name);
 }
 
-/* Readiness -------------------------------------------------------------------------------------
- */
+/* Readiness ------------------------------------------------------------------------------------ */
 
 /* What happens to a socket, or has happened. */
 static void do_nothing(struct support_tcp *tcp)
@@ -297,8 +296,7 @@ Test(engine_wait, events_beyond_the_limit_come_with_the_next_wait)
 	engine_destroy(engine);
 }
 
-/* Two threads -----------------------------------------------------------------------------------
- */
+/* Two threads ---------------------------------------------------------------------------------- */
 
 struct helper {
 	pthread_t thread;

@@ -215,8 +215,7 @@ Test(lane, every_reachable_state_with_every_event)
 	free(walk.slots);
 }
 
-/* What is forbidden -----------------------------------------------------------------------------
- */
+/* What is forbidden ---------------------------------------------------------------------------- */
 
 /* Brings a fresh lane to a step, by the shortest way. */
 static void bring_to(struct lane *lane, struct lane_model *model, enum lane_step step)
@@ -296,8 +295,7 @@ Test(lane, what_the_model_forbids_is_a_programming_error)
 		}
 }
 
-/* By hand: what the walk shows in general, told as stories ---------------------------------------
- */
+/* By hand: what the walk shows in general, told as stories ------------------------------------- */
 
 struct story_row {
 	struct lane_input input;
@@ -351,11 +349,9 @@ Test(lane, reset_is_delivered_after_the_data_before_it)
 	tell("reset", true, rows, ARRAY_COUNT(rows), 1005);
 }
 
-/* Credit ----------------------------------------------------------------------------------------
- */
+/* Credit --------------------------------------------------------------------------------------- */
 
-/* Measures `room_bytes` and sends all the credit that this gives, in messages of `message_bytes`.
- */
+/* Measures `room_bytes` and sends all the credit that this gives, in messages of `message_bytes`. */
 static uint32_t spend(struct lane *lane, uint32_t room_bytes, uint32_t message_bytes)
 {
 	uint32_t sent = 0;

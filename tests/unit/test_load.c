@@ -134,8 +134,7 @@ Test(load, releasing_what_was_not_admitted_is_a_programming_error)
 	load_finish(&load);
 }
 
-/* Threads ---------------------------------------------------------------------------------------
- */
+/* Threads -------------------------------------------------------------------------------------- */
 
 #define ROUNDS	   50000
 #define HELD_LIMIT 64

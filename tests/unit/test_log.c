@@ -127,8 +127,7 @@ Test(log, errors_of_either_sign)
 	}
 }
 
-/* Escaping --------------------------------------------------------------------------------------
- */
+/* Escaping ------------------------------------------------------------------------------------- */
 
 struct escape_row {
 	const char *value;
@@ -196,11 +195,9 @@ Test(log, any_bytes_come_back)
 	}
 }
 
-/* Truncation ------------------------------------------------------------------------------------
- */
+/* Truncation ----------------------------------------------------------------------------------- */
 
-/* A value that reaches from far below the line's end to beyond it: never cut, always well-formed.
- */
+/* A value that reaches from far below the line's end to beyond it: never cut, always well-formed. */
 static void check_full_line(enum log_format format, size_t value_bytes, bool list)
 {
 	static char value[LOG_LINE_BYTES + 1];
@@ -262,8 +259,7 @@ Test(log, a_list_that_is_too_long_is_marked)
 	}
 }
 
-/* Levels and rates ------------------------------------------------------------------------------
- */
+/* Levels and rates ----------------------------------------------------------------------------- */
 
 struct level_row {
 	enum log_event event;
@@ -345,8 +341,7 @@ Test(log, a_clock_that_was_set_back)
 	cr_expect_eq(log_many(LOG_EVENT_backend_failed, 10, text), 5);
 }
 
-/* Time ------------------------------------------------------------------------------------------
- */
+/* Time ----------------------------------------------------------------------------------------- */
 
 Test(log, time_agrees_with_the_c_library)
 {

@@ -19,8 +19,7 @@
 
 TestSuite(log_ring, .fini = support_check_leaks);
 
-/* The log's clock: the real one, or a second that stands still (--wrap=clock_gettime, meson.build).
- */
+/* The log's clock: the real one, or a second that stands still (--wrap=clock_gettime, meson.build). */
 static _Atomic int64_t frozen_s;
 static _Atomic unsigned clock_reads;
 
@@ -47,8 +46,7 @@ static void log_one(unsigned worker, uint64_t number)
 	log_end(&line);
 }
 
-/* Reading back ----------------------------------------------------------------------------------
- */
+/* Reading back --------------------------------------------------------------------------------- */
 
 #define WORKER_LIMIT 4
 
@@ -101,8 +99,7 @@ static void take_lines(struct tally *tally, char *text)
 	}
 }
 
-/* Many threads ----------------------------------------------------------------------------------
- */
+/* Many threads --------------------------------------------------------------------------------- */
 
 #define LINES_PER_THREAD 10000 /* twice around the ring and more */
 
@@ -151,8 +148,7 @@ Test(log_ring, a_thread_without_a_ring_writes_at_once)
 	free(text);
 }
 
-/* A stderr that stalls --------------------------------------------------------------------------
- */
+/* A stderr that stalls ------------------------------------------------------------------------- */
 
 struct stall {
 	int read_fd;

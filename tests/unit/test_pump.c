@@ -18,8 +18,7 @@ TestSuite(pump, .fini = support_check_leaks);
 static const struct flow_setting splicing = {"splicing", 2, 65536, 0, 0, 65536, 0};
 static const struct flow_setting copying = {"copying", 0, 0, 0, 0, 65536, 0};
 
-/* Whole streams ---------------------------------------------------------------------------------
- */
+/* Whole streams -------------------------------------------------------------------------------- */
 
 struct stream_end {
 	pthread_t thread;
@@ -200,8 +199,7 @@ Test(pump, no_tail_is_held_back)
 	}
 }
 
-/* Urgent data -----------------------------------------------------------------------------------
- */
+/* Urgent data ---------------------------------------------------------------------------------- */
 
 struct urgent_row {
 	const char *pieces[6]; /* one that begins with '!' is sent as urgent, without the mark */

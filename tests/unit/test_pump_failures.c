@@ -62,8 +62,7 @@ static void queue_bytes(struct flow *flow)
 	support_wait_for_bytes(flow->in.ours, QUEUED_BYTES);
 }
 
-/* Failures --------------------------------------------------------------------------------------
- */
+/* Failures ------------------------------------------------------------------------------------- */
 
 Test(pump_failures, what_came_before_a_reset_is_delivered)
 {
@@ -227,8 +226,7 @@ Test(pump_failures, a_target_that_was_reset_ends_the_lane)
 	}
 }
 
-/* Pipes that hold bytes -------------------------------------------------------------------------
- */
+/* Pipes that hold bytes ------------------------------------------------------------------------ */
 
 /* Bytes in a pipe that the target takes no more: as small windows and fragments leave them. */
 static void hold_bytes(struct flow *flow, const char *text)
@@ -317,8 +315,7 @@ Test(pump_failures, a_pipe_that_cannot_be_replaced_is_told)
 	flow_close(&flow);
 }
 
-/* The budget ------------------------------------------------------------------------------------
- */
+/* The budget ----------------------------------------------------------------------------------- */
 
 static void check_budget(const struct flow_setting *setting, uint32_t budget)
 {

@@ -45,8 +45,7 @@ Test(sock, classify)
 	}
 }
 
-/* Listeners -------------------------------------------------------------------------------------
- */
+/* Listeners ------------------------------------------------------------------------------------ */
 
 static void parse(const char *text, struct addr *address)
 {
@@ -356,8 +355,7 @@ Test(sock, a_congestion_control_that_paces_is_replaced)
 		cr_expect(!chosen || strncmp(chosen, "bbr", 3), "%s", chosen);
 }
 
-/* Connections -----------------------------------------------------------------------------------
- */
+/* Connections ---------------------------------------------------------------------------------- */
 
 Test(sock, accept_does_not_block)
 {

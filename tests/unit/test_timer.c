@@ -211,8 +211,7 @@ Test(timer, a_late_look_finds_everything)
 	cr_expect_eq(fired, ARRAY_COUNT(delays), "%u fired", fired);
 }
 
-/* Against a plain array of times ----------------------------------------------------------------
- */
+/* Against a plain array of times --------------------------------------------------------------- */
 
 #define MODEL_TIMERS 200
 
