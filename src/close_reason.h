@@ -20,6 +20,8 @@ struct close_rule {
 /* The row of `reason`; static. */
 const struct close_rule *close_reason_rule(enum close_reason reason);
 
-/* The reason for an error (an errno, of either sign) on the client's side 0 or the backend's
- * side 1. */
+/*
+ * The reason for an error (an errno, of either sign) on the client's side 0 or the backend's side
+ * 1.
+ */
 enum close_reason close_reason_of_error(unsigned side, int error);

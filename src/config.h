@@ -103,6 +103,8 @@ void config_finish(struct config *config);
 int config_set(struct config *config, const struct option_spec *option, const char *text,
 	       char error[CONFIG_ERROR_BYTES]);
 
-/* Checks what only the whole can tell: that there are forwards, each with backends, none in
- * conflict. */
+/*
+ * Checks what only the whole can tell: that there are forwards, each with backends, none in
+ * conflict.
+ */
 int config_check(const struct config *config, char error[CONFIG_ERROR_BYTES]);

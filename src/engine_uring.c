@@ -226,8 +226,10 @@ static int uring_wait(struct engine *engine, int64_t timeout_ms, struct engine_e
 	int count = 0;
 	int error = uring_enter(self, timeout_ms);
 
-	/* EBUSY and EAGAIN ask to reap before submitting more; what is queued goes with the next
-	 * wait */
+	/*
+	 * EBUSY and EAGAIN ask to reap before submitting more; what is queued goes with the next
+	 * wait
+	 */
 	if (error < 0 && error != -ETIME && error != -EINTR && error != -EBUSY && error != -EAGAIN)
 		return error;
 	io_uring_for_each_cqe(&self->ring, head, cqe)
@@ -270,8 +272,10 @@ static int uring_enable(struct engine *engine)
 
 	if (error)
 		return error;
-	/* saves the descriptor look-up per enter; every kernel before 5.18 lacks it, and lives
-	 * without */
+	/*
+	 * saves the descriptor look-up per enter; every kernel before 5.18 lacks it, and lives
+	 * without
+	 */
 	(void)io_uring_register_ring_fd(&self->ring);
 	arm_wake(self);
 	return 0;

@@ -52,8 +52,10 @@ void lane_on_ready(struct lane *lane)
 		lane->room_bytes = 0;
 		break;
 	default:
-		/* the source failed meanwhile, as the other lane found: there is something to do
-		 * already */
+		/*
+		 * the source failed meanwhile, as the other lane found: there is something to do
+		 * already
+		 */
 		break;
 	}
 }

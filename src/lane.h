@@ -28,15 +28,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Less room than this is not worth a fill: the lane waits until the kernel calls the target
- * writable. */
+/*
+ * Less room than this is not worth a fill: the lane waits until the kernel calls the target
+ * writable.
+ */
 #define LANE_ROOM_WORTH_BYTES 16384
 
 /* What is taken when the kernel says "writable" and the measured room is less (a tiny send buffer). */
 #define LANE_ROOM_FLOOR_BYTES 4096
 
-/* A message, however small, is taken to use up so much: what the kernel counts for the smallest
- * packet. */
+/*
+ * A message, however small, is taken to use up so much: what the kernel counts for the smallest
+ * packet.
+ */
 #define LANE_MESSAGE_COST_BYTES 1280
 
 /*
@@ -94,8 +98,10 @@ void lane_on_filled(struct lane *lane, uint32_t bytes, bool drained);
 /* The source has nothing now. */
 void lane_on_source_empty(struct lane *lane);
 
-/* The source ended its stream; after lane_on_source_failed() that means the failure is all that is
- * left. */
+/*
+ * The source ended its stream; after lane_on_source_failed() that means the failure is all that
+ * is left.
+ */
 void lane_on_source_eof(struct lane *lane);
 
 /*

@@ -73,8 +73,10 @@ void listeners_on_event(struct listeners *listeners, const struct engine_event *
 /* Takes a timer of kind LISTENER_TIMER that is due. */
 void listeners_on_timer(struct listeners *listeners, struct timer *timer);
 
-/* Stops accepting for good: connections that wait in the backlog are served, then the sockets
- * closed. */
+/*
+ * Stops accepting for good: connections that wait in the backlog are served, then the sockets
+ * closed.
+ */
 void listeners_close(struct listeners *listeners);
 
 /* Whether that is done, and nothing is on its way to another worker. */

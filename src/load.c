@@ -83,8 +83,10 @@ void load_release(struct load *load, unsigned worker)
 {
 	CHECK(sessions_of(load, worker) > 0);
 	atomic_fetch_sub_explicit(&load->workers[worker].sessions, 1, memory_order_relaxed);
-	/* sequentially consistent with load_wait(): a waiting worker sees the room, or is seen
-	 * waiting */
+	/*
+	 * sequentially consistent with load_wait(): a waiting worker sees the room, or is seen
+	 * waiting
+	 */
 	atomic_fetch_sub(&load->sessions, 1);
 }
 

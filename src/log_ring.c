@@ -72,8 +72,10 @@ void log_ring_put(struct log_ring *ring, const char *line, size_t length_bytes)
 	}
 	memcpy(ring->bytes + at, line, before_wrap);
 	memcpy(ring->bytes, line + before_wrap, length_bytes - before_wrap);
-	/* sequentially consistent, as is the writer's side: either it sees the line or we see it
-	 * asleep */
+	/*
+	 * sequentially consistent, as is the writer's side: either it sees the line or we see it
+	 * asleep
+	 */
 	atomic_store(&ring->head_bytes, head + length_bytes);
 	if (atomic_load(&writer_sleeps) && atomic_exchange(&writer_sleeps, false))
 		wake_writer();

@@ -23,6 +23,8 @@ uint64_t log_rings_dropped_count(void);
 /* Copies a whole line in, or counts it as dropped. Wakes the writer only when that sleeps. */
 void log_ring_put(struct log_ring *ring, const char *line, size_t length_bytes);
 
-/* Writes everything to stderr, blocking if it must; gives up on an error, for there is nobody to
- * tell. */
+/*
+ * Writes everything to stderr, blocking if it must; gives up on an error, for there is nobody to
+ * tell.
+ */
 void log_write_all(const char *text, size_t length_bytes);

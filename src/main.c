@@ -1,5 +1,7 @@
-/* sixpipe: IPv6 in, splice through pipes, IPv4 out. The visible steps: parse, check, bind, drop,
- * run. */
+/*
+ * sixpipe: IPv6 in, splice through pipes, IPv4 out. The visible steps: parse, check, bind, drop,
+ * run.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,8 +37,10 @@ struct limits {
 	uint32_t sessions_possible;
 };
 
-/* One line, whatever the value at fault holds: control characters are shown, not sent to the
- * terminal. */
+/*
+ * One line, whatever the value at fault holds: control characters are shown, not sent to the
+ * terminal.
+ */
 static int fail(int code, const char *error)
 {
 	fputs("sixpipe: ", stderr);
@@ -68,8 +72,10 @@ static void find_limits(const struct config *config, struct limits *limits)
 	limits->descriptors_needed = fixed + 2ULL * limits->maxconn;
 }
 
-/* Says what the descriptor limit is too low for, and what to do: at the start, not when it has run
- * out. */
+/*
+ * Says what the descriptor limit is too low for, and what to do: at the start, not when it has
+ * run out.
+ */
 static void warn_of_descriptors(const struct limits *limits)
 {
 	struct log_line line;

@@ -19,8 +19,10 @@ static int fail(char error[CONFIG_ERROR_BYTES], int code, const char *what, cons
 	return -code;
 }
 
-/* A number that getpwnam(3) and getgrnam(3) do not know as a name. -1 is "no change" to
- * setresuid(2). */
+/*
+ * A number that getpwnam(3) and getgrnam(3) do not know as a name. -1 is "no change" to
+ * setresuid(2).
+ */
 static bool parse_id(const char *text, uint32_t *id)
 {
 	uint64_t number;
@@ -121,8 +123,10 @@ int privs_resolve(const char *user, struct privs_target *target, char error[CONF
 	return result;
 }
 
-/* Needs CAP_SETPCAP. Without it, no_new_privs makes the bounding set meaningless: nothing can be
- * gained. */
+/*
+ * Needs CAP_SETPCAP. Without it, no_new_privs makes the bounding set meaningless: nothing can be
+ * gained.
+ */
 static int clear_bounding(bool *cleared, char error[CONFIG_ERROR_BYTES])
 {
 	capng_get_caps_process();
@@ -157,8 +161,10 @@ static int become(const struct privs_target *target, char error[CONFIG_ERROR_BYT
 
 static int clear_capabilities(char error[CONFIG_ERROR_BYTES])
 {
-	/* the ambient set first: it is a part of the permitted and inheritable ones
-	 * (capabilities(7)) */
+	/*
+	 * the ambient set first: it is a part of the permitted and inheritable ones
+	 * (capabilities(7))
+	 */
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
 		return fail(error, errno, "cannot clear the ambient capabilities",
 			    "report this host's kernel");

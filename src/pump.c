@@ -40,8 +40,10 @@ static bool would_block(int error)
 
 static void on_source_error(struct lane *lane, int error)
 {
-	/* the first error may hide bytes behind urgent data: they are looked for before the end is
-	 * believed */
+	/*
+	 * the first error may hide bytes behind urgent data: they are looked for before the end
+	 * is believed
+	 */
 	if (lane->source_error)
 		lane_on_source_eof(lane);
 	else
@@ -116,8 +118,10 @@ static void fill(struct pump *pump, struct lane *lane, struct pipe **pipe, int s
 	moved = splice(source_fd, NULL, (*pipe)->write_fd, NULL, asked,
 		       SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 	if (moved > 0) {
-		/* short of what was asked for: empty, or out of slots, which the next wait tells
-		 * apart */
+		/*
+		 * short of what was asked for: empty, or out of slots, which the next wait tells
+		 * apart
+		 */
 		lane_on_filled(lane, (uint32_t)moved, (size_t)moved < asked);
 		return;
 	}

@@ -169,8 +169,10 @@ static void session_relay(struct sessions *sessions, struct session *session)
 	bool was_half_closed = is_half_closed(session);
 	bool again = false;
 
-	/* told at once: what the first lane found failed must not look like a clean end to the
-	 * second */
+	/*
+	 * told at once: what the first lane found failed must not look like a clean end to the
+	 * second
+	 */
 	for (unsigned i = 0; i < 2; i++) {
 		again |= run_lane(sessions, session, i);
 		again |= tell_other_lane(session, i);
@@ -194,8 +196,12 @@ static void session_relay(struct sessions *sessions, struct session *session)
 	if (again)
 		make_ready(sessions, session);
 	if (is_half_closed(session) && !was_half_closed) {
+		enum close_reason reason;
+		uint64_t limit_ms = silence_limit_ms(sessions, session, &reason);
+
 		session->active_ms = sessions->now_ms;
-		arm_timer(sessions, session, WATCH_DELAY_MS);
+		arm_timer(sessions, session,
+			  limit_ms ? MIN(limit_ms, WATCH_DELAY_MS) : WATCH_DELAY_MS);
 	}
 }
 
@@ -381,8 +387,10 @@ void sessions_on_timer(struct sessions *sessions, struct timer *timer)
 	case SESSION_RELAYING:
 		if (is_half_closed(session) && !session->watching)
 			watch_ended_side(sessions, session);
-		/* the timer does not move with every byte: it asks, when it fires, how long the
-		 * silence is */
+		/*
+		 * the timer does not move with every byte: it asks, when it fires, how long the
+		 * silence is
+		 */
 		if (!arm_silence_timer(sessions, session, &reason))
 			session_close(sessions, session, reason);
 		break;

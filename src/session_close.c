@@ -14,8 +14,10 @@
 #include "log.h"
 #include "sock.h"
 
-/* How often undelivered bytes are counted while a session closes: soon at first, then ever less
- * often. */
+/*
+ * How often undelivered bytes are counted while a session closes: soon at first, then ever less
+ * often.
+ */
 #define DELIVERY_WAIT_FIRST_MS 1
 #define DELIVERY_WAIT_MOST_MS  1000
 

@@ -12,8 +12,10 @@
  */
 void session_close(struct sessions *sessions, struct session *session, enum close_reason reason);
 
-/* Takes a closing session further: its last request was answered, its timer fired, or its turn
- * came. */
+/*
+ * Takes a closing session further: its last request was answered, its timer fired, or its turn
+ * came.
+ */
 void session_continue_close(struct sessions *sessions, struct session *session);
 
 /* Closes the socket of a connect that failed, so that another backend can be tried. */

@@ -70,8 +70,10 @@ struct session_table;
 int session_table_create(struct session_table **table, uint32_t slot_count);
 void session_table_destroy(struct session_table *table);
 
-/* Gives a zeroed session with slot, generation and closed descriptors set; NULL when all are in
- * use. */
+/*
+ * Gives a zeroed session with slot, generation and closed descriptors set; NULL when all are in
+ * use.
+ */
 struct session *session_table_take(struct session_table *table);
 
 /* Frees the slot: nothing may be in flight for it. */

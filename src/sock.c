@@ -11,8 +11,10 @@
 
 #include "check.h"
 
-/* After the idle time, this many probes at this distance; an unanswered peer is lost after 45 s
- * more. */
+/*
+ * After the idle time, this many probes at this distance; an unanswered peer is lost after 45 s
+ * more.
+ */
 #define KEEPALIVE_PROBES     3
 #define KEEPALIVE_INTERVAL_S 15
 

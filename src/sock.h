@@ -59,8 +59,10 @@ int sock_shut_write(int fd);
 /* Makes close(2) send a RST and drop what is still queued: SO_LINGER 0, socket(7). */
 void sock_reset_on_close(int fd);
 
-/* The error that waits on the socket, which is then forgotten: SO_ERROR, socket(7). 0 when there is
- * none. */
+/*
+ * The error that waits on the socket, which is then forgotten: SO_ERROR, socket(7). 0 when there
+ * is none.
+ */
 int sock_take_error(int fd);
 
 /* Bytes sent to the peer that it has not acknowledged: SIOCOUTQ, tcp(7). 0 when the socket is dead. */
@@ -72,7 +74,9 @@ uint64_t sock_undelivered_bytes(int fd);
  */
 uint32_t sock_room_bytes(int fd);
 
-/* The other end and this end: getpeername(2), getsockname(2); "none" where the kernel no longer
- * knows. */
+/*
+ * The other end and this end: getpeername(2), getsockname(2); "none" where the kernel no longer
+ * knows.
+ */
 void sock_get_peer(int fd, struct addr *address);
 void sock_get_local(int fd, struct addr *address);

@@ -39,8 +39,10 @@ void timer_arm(struct timer_wheel *wheel, struct timer *timer, uint64_t delay_ms
 void timer_cancel(struct timer_wheel *wheel, struct timer *timer);
 bool timer_is_armed(const struct timer *timer);
 
-/* Moves the wheel's present to `now_ms`. What is due by then can still be cancelled until it is
- * popped. */
+/*
+ * Moves the wheel's present to `now_ms`. What is due by then can still be cancelled until it is
+ * popped.
+ */
 void timer_wheel_advance(struct timer_wheel *wheel, uint64_t now_ms);
 
 /*

@@ -231,8 +231,10 @@ static int make_worker(struct workers *workers, unsigned index, const struct con
 	sessions->pump.scratch = malloc(PUMP_SCRATCH_BYTES);
 	result = sessions->pump.scratch ? 0 : -ENOMEM;
 	if (!result)
-		/* any worker may get all sessions, when it is the last one to serve; unused slots
-		 * cost nothing */
+		/*
+		 * any worker may get all sessions, when it is the last one to serve; unused slots
+		 * cost nothing
+		 */
 		result = session_table_create(&sessions->table, maxconn);
 	if (result) {
 		snprintf(error, CONFIG_ERROR_BYTES,
