@@ -107,8 +107,8 @@ void engine_wake(struct engine *engine);
 
 /*
  * Submits what is queued, waits until there is an event or `timeout_ms` has passed (negative: for
- * ever, 0: not at all) and stores at most `limit` events. Returns their number (0 on a timeout or a
- * signal) or -errno.
+ * ever, 0: not at all) and stores at most `limit` events. Returns their number (0 on a timeout, a
+ * signal, or when nothing that came was for the caller) or -errno.
  */
 int engine_wait(struct engine *engine, int64_t timeout_ms, struct engine_event *events,
 		unsigned limit);

@@ -28,7 +28,7 @@ Test(addr, valid)
 		{"[2001:DB8::DEAD]:80", "[2001:db8::dead]:80", 80, AF_INET6},
 		{"[2001:db8:0:0:0:0:0:1]:80", "[2001:db8::1]:80", 80, AF_INET6},
 		{"[2001:0db8:0001::]:080", "[2001:db8:1::]:80", 80, AF_INET6},
-		/* RFC 5952: the longest run of zeros, the first of equals, and never a single one */
+		/* RFC 5952: the longest run of zeros, the first of equals, never a single one */
 		{"[2001:0:0:1:0:0:0:1]:1", "[2001:0:0:1::1]:1", 1, AF_INET6},
 		{"[2001:db8:0:0:1:0:0:1]:1", "[2001:db8::1:0:0:1]:1", 1, AF_INET6},
 		{"[2001:db8:0:1:1:1:1:1]:1", NULL, 1, AF_INET6},

@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "engine_fixture.h"
 #include "sock.h"
 #include "support.h"
 #include "timer.h"
@@ -19,51 +20,6 @@ TestSuite(engine, .fini = support_check_leaks);
 
 #define TOKEN engine_token(ENGINE_OP_READY, 1, 77, 4711)
 #define OTHER engine_token(ENGINE_OP_READY, 0, 78, 4712)
-
-/* An engine that the test's own thread uses; without io_uring the test is skipped. */
-static struct engine *create(void)
-{
-	struct engine *engine;
-	int error = engine_create(ENGINE_AUTO, &engine);
-
-	if (error == -EPERM || error == -ENOSYS || error == -EOPNOTSUPP || error == -EINVAL ||
-	    error == -ENOMEM)
-		cr_skip_test("io_uring is not available here: %s", strerror(-error));
-	cr_assert_eq(error, 0, "%s", strerror(-error));
-	return engine;
-}
-
-static struct engine *open_engine(void)
-{
-	struct engine *engine = create();
-
-	cr_assert_eq(engine_enable(engine), 0);
-	return engine;
-}
-
-/* The next event; the test fails when none comes. */
-static struct engine_event next(struct engine *engine)
-{
-	uint64_t deadline_ms = timer_now_ms() + SUPPORT_PATIENCE_MS;
-	struct engine_event event = {0};
-	int count = 0;
-
-	while (!count && timer_now_ms() < deadline_ms)
-		count = engine_wait(engine, SUPPORT_PATIENCE_MS, &event, 1);
-	cr_assert_eq(count, 1, "no event");
-	return event;
-}
-
-/* Looks without waiting: more than once, for an engine may need a few steps to settle. */
-static bool is_quiet(struct engine *engine)
-{
-	struct engine_event event;
-
-	for (unsigned looks = 0; looks < 5; looks++)
-		if (engine_wait(engine, 0, &event, 1))
-			return false;
-	return true;
-}
 
 /* Tokens --------------------------------------------------------------------------------------- */
 
@@ -118,7 +74,7 @@ Test(engine, values_too_large_for_a_token_are_programming_errors)
 Test(engine, leaves_nothing_open)
 {
 	unsigned before = support_count_descriptors();
-	struct engine *engine = create();
+	struct engine *engine = fixture_create();
 	struct support_tcp tcp;
 
 	cr_expect_str_eq(engine_name(engine), "io_uring");
@@ -126,7 +82,7 @@ Test(engine, leaves_nothing_open)
 	engine_destroy(engine); /* never enabled */
 	cr_expect_eq(support_count_descriptors(), before);
 
-	engine = open_engine();
+	engine = fixture_open();
 	support_tcp_open(&tcp, 0, 0);
 	engine_wait_for(engine, tcp.ours, ENGINE_READABLE, false, TOKEN); /* never submitted */
 	engine_destroy(engine);
@@ -137,7 +93,7 @@ Test(engine, leaves_nothing_open)
 Test(engine, a_wait_ends_with_its_time)
 {
 	static const int64_t rows[] = {0, 1, 20, 1100};
-	struct engine *engine = open_engine();
+	struct engine *engine = fixture_open();
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		uint64_t start_ms = timer_now_ms();
@@ -178,10 +134,10 @@ static unsigned take_all(struct engine *engine, bool seen[REQUESTS])
 	return wakes;
 }
 
-/* The kernel keeps what its queue does not hold, and what was armed for good stays so, or is again. */
+/* The kernel keeps what its queue does not hold; what was armed for good is armed again. */
 Test(engine, more_requests_than_its_queues_hold)
 {
-	struct engine *engine = open_engine();
+	struct engine *engine = fixture_open();
 	bool *seen = calloc(REQUESTS, sizeof(*seen));
 	int fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
 	struct engine_event event;
@@ -195,10 +151,10 @@ Test(engine, more_requests_than_its_queues_hold)
 	engine_wake(engine);
 	wakes = take_all(engine, seen);
 	if (!wakes)
-		cr_expect_eq(engine_token_op(next(engine).token), ENGINE_OP_WAKE);
-	cr_expect(is_quiet(engine));
+		cr_expect_eq(engine_token_op(fixture_next(engine).token), ENGINE_OP_WAKE);
+	cr_expect(fixture_is_quiet(engine));
 	engine_wake(engine);
-	cr_expect_eq(engine_token_op(next(engine).token), ENGINE_OP_WAKE);
+	cr_expect_eq(engine_token_op(fixture_next(engine).token), ENGINE_OP_WAKE);
 	free(seen);
 	close(fd);
 	engine_destroy(engine);
@@ -218,18 +174,18 @@ static void expect_accepted(const struct engine_event *event, bool more)
 
 Test(engine, accepts_once)
 {
-	struct engine *engine = open_engine();
+	struct engine *engine = fixture_open();
 	struct addr address;
 	int listener = support_listen(&address, 8), clients[2];
 	struct engine_event event;
 
 	engine_accept(engine, listener, false, TOKEN);
-	cr_expect(is_quiet(engine));
+	cr_expect(fixture_is_quiet(engine));
 	for (unsigned i = 0; i < 2; i++)
 		clients[i] = support_connect(&address);
-	event = next(engine);
+	event = fixture_next(engine);
 	expect_accepted(&event, false);
-	cr_expect(is_quiet(engine), "the second was not asked for");
+	cr_expect(fixture_is_quiet(engine), "the second was not asked for");
 	for (unsigned i = 0; i < 2; i++)
 		close(clients[i]);
 	close(listener);
@@ -238,7 +194,7 @@ Test(engine, accepts_once)
 
 Test(engine, accepts_many_until_cancelled)
 {
-	struct engine *engine = open_engine();
+	struct engine *engine = fixture_open();
 	struct addr address;
 	int listener = support_listen(&address, 8);
 	struct engine_event event;
@@ -247,25 +203,25 @@ Test(engine, accepts_many_until_cancelled)
 	for (unsigned i = 0; i < 5; i++) {
 		int client = support_connect(&address);
 
-		event = next(engine);
+		event = fixture_next(engine);
 		if (event.result == -EINVAL)
 			cr_skip_test("this kernel has no multishot accept (before 5.19)");
 		expect_accepted(&event, true);
 		close(client);
 	}
 	engine_cancel(engine, TOKEN);
-	event = next(engine);
+	event = fixture_next(engine);
 	cr_expect_eq(event.token, TOKEN);
 	cr_expect_eq(event.result, -ECANCELED);
 	cr_expect(!event.more);
-	cr_expect(is_quiet(engine));
+	cr_expect(fixture_is_quiet(engine));
 	close(listener);
 	engine_destroy(engine);
 }
 
 Test(engine, want_of_descriptors_ends_an_accept)
 {
-	struct engine *engine = open_engine();
+	struct engine *engine = fixture_open();
 	struct addr address;
 	int listener = support_listen(&address, 8), client;
 	struct rlimit limit, low;
@@ -279,14 +235,14 @@ Test(engine, want_of_descriptors_ends_an_accept)
 		/* the kernel looks at the limit when the accept is submitted */
 		cr_assert(!setrlimit(RLIMIT_NOFILE, &low));
 		engine_accept(engine, listener, many, TOKEN);
-		event = next(engine);
+		event = fixture_next(engine);
 		cr_assert(!setrlimit(RLIMIT_NOFILE, &limit));
 		cr_expect_eq(event.token, TOKEN);
 		cr_expect_eq(event.result, -EMFILE, "%d", event.result);
 		cr_expect(!event.more);
 		/* the client is still there for the next accept */
 		engine_accept(engine, listener, false, TOKEN);
-		event = next(engine);
+		event = fixture_next(engine);
 		expect_accepted(&event, false);
 		close(client);
 	}
@@ -309,7 +265,7 @@ static void expect_connect(struct engine *engine, int fd, const struct addr *add
 	struct engine_event event;
 
 	engine_connect(engine, fd, &address->any, address->length_bytes, OTHER);
-	event = next(engine);
+	event = fixture_next(engine);
 	cr_expect_eq(event.token, OTHER);
 	cr_expect_eq(event.result, result, "%d", event.result);
 	cr_expect(!event.more);
@@ -317,7 +273,7 @@ static void expect_connect(struct engine *engine, int fd, const struct addr *add
 
 Test(engine, connects_or_tells_why_not)
 {
-	struct engine *engine = open_engine();
+	struct engine *engine = fixture_open();
 	struct addr address;
 	int listener = support_listen(&address, 8), fd = open_backend();
 	struct addr peer;
@@ -336,7 +292,7 @@ Test(engine, connects_or_tells_why_not)
 
 Test(engine, a_connect_can_be_cancelled)
 {
-	struct engine *engine = open_engine();
+	struct engine *engine = fixture_open();
 	struct addr address;
 	int listener = support_listen(&address, 0), fd = open_backend();
 	/* the backlog has room for one: what comes after that is not answered */
@@ -345,12 +301,12 @@ Test(engine, a_connect_can_be_cancelled)
 
 	support_poll(listener, POLLIN);
 	engine_connect(engine, fd, &address.any, address.length_bytes, OTHER);
-	cr_expect(is_quiet(engine));
+	cr_expect(fixture_is_quiet(engine));
 	engine_cancel(engine, OTHER);
-	event = next(engine);
+	event = fixture_next(engine);
 	cr_expect_eq(event.token, OTHER);
 	cr_expect_eq(event.result, -ECANCELED, "%d", event.result);
-	cr_expect(is_quiet(engine));
+	cr_expect(fixture_is_quiet(engine));
 	close(first);
 	close(fd);
 	close(listener);

@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "engine.h"
+#include "engine_fixture.h"
 #include "support.h"
-#include "timer.h"
 #include "util.h"
 
 TestSuite(engine_wait, .fini = support_check_leaks);
@@ -21,56 +21,15 @@ TestSuite(engine_wait, .fini = support_check_leaks);
 #define GIVEN_AWAY engine_token(ENGINE_OP_HAND_OVER_SENT, 1, 5, 9)
 #define WAKES	   1000
 
-static struct engine *create(void)
-{
-	struct engine *engine;
-	int error = engine_create(ENGINE_IO_URING, &engine);
-
-	if (error)
-		cr_skip_test("io_uring is not available here: %s", strerror(-error));
-	return engine;
-}
-
-static struct engine *open_engine(void)
-{
-	struct engine *engine = create();
-
-	cr_assert_eq(engine_enable(engine), 0);
-	return engine;
-}
-
-static struct engine_event next(struct engine *engine)
-{
-	uint64_t deadline_ms = timer_now_ms() + SUPPORT_PATIENCE_MS;
-	struct engine_event event = {0};
-	int count = 0;
-
-	while (!count && timer_now_ms() < deadline_ms)
-		count = engine_wait(engine, SUPPORT_PATIENCE_MS, &event, 1);
-	cr_assert_eq(count, 1, "no event");
-	return event;
-}
-
-/* Looks without waiting: more than once, for an engine may need a few steps to settle. */
-static bool is_quiet(struct engine *engine)
-{
-	struct engine_event event;
-
-	for (unsigned looks = 0; looks < 5; looks++)
-		if (engine_wait(engine, 0, &event, 1))
-			return false;
-	return true;
-}
-
 /* One event for TOKEN that says the condition is met, and no other. */
 static void expect_met(struct engine *engine, const char *name)
 {
-	struct engine_event event = next(engine);
+	struct engine_event event = fixture_next(engine);
 
 	cr_expect_eq(event.token, TOKEN, "%s", name);
 	cr_expect_neq(event.result, 0, "%s", name);
 	cr_expect(!event.more, "%s", name);
-	cr_expect(is_quiet(engine), "%s: told twice", name);
+	cr_expect(fixture_is_quiet(engine), "%s: told twice", name);
 }
 
 /* Readiness ------------------------------------------------------------------------------------ */
@@ -164,7 +123,7 @@ static const struct ready_row ready_rows[] = {
 
 Test(engine_wait, readiness)
 {
-	struct engine *engine = open_engine();
+	struct engine *engine = fixture_open();
 
 	for (size_t i = 0; i < ARRAY_COUNT(ready_rows); i++) {
 		const struct ready_row *row = &ready_rows[i];
@@ -177,7 +136,7 @@ Test(engine_wait, readiness)
 			row->after(&tcp);
 		engine_wait_for(engine, tcp.ours, row->condition, row->peer_ended, TOKEN);
 		if (row->before) {
-			cr_expect(is_quiet(engine), "%s: told too early", row->name);
+			cr_expect(fixture_is_quiet(engine), "%s: told too early", row->name);
 			row->after(&tcp);
 		}
 		expect_met(engine, row->name);
@@ -192,7 +151,7 @@ Test(engine_wait, readiness)
  */
 Test(engine_wait, the_peers_end_is_no_room)
 {
-	struct engine *engine = open_engine();
+	struct engine *engine = fixture_open();
 	struct engine_event event;
 	struct support_tcp tcp;
 
@@ -205,7 +164,7 @@ Test(engine_wait, the_peers_end_is_no_room)
 		cr_expect(!event.more);
 		engine_wait_for(engine, tcp.ours, ENGINE_WRITABLE, true, TOKEN);
 	}
-	cr_expect(is_quiet(engine));
+	cr_expect(fixture_is_quiet(engine));
 	read_at_peer(&tcp);
 	expect_met(engine, "read");
 	support_tcp_close(&tcp);
@@ -215,18 +174,18 @@ Test(engine_wait, the_peers_end_is_no_room)
 /* The same token again and again, as a session uses it: no answer of one wait reaches another. */
 Test(engine_wait, tokens_can_be_used_again)
 {
-	struct engine *engine = open_engine();
+	struct engine *engine = fixture_open();
 	struct support_tcp tcp;
 
 	support_tcp_open(&tcp, 65536, 65536);
 	for (unsigned i = 0; i < 50; i++) {
 		stuff(&tcp);
 		engine_wait_for(engine, tcp.ours, ENGINE_WRITABLE, true, TOKEN);
-		cr_assert(is_quiet(engine), "round %u", i);
+		cr_assert(fixture_is_quiet(engine), "round %u", i);
 		read_at_peer(&tcp);
 		expect_met(engine, "writable");
 		engine_wait_for(engine, tcp.ours, ENGINE_READABLE, i % 2, TOKEN);
-		cr_assert(is_quiet(engine), "round %u", i);
+		cr_assert(fixture_is_quiet(engine), "round %u", i);
 		send_a_byte(&tcp);
 		expect_met(engine, "readable");
 		support_wait_for_bytes(tcp.ours, 1);
@@ -247,7 +206,7 @@ Test(engine_wait, cancel)
 		{ENGINE_READABLE, false}, {ENGINE_READABLE, true}, {ENGINE_WRITABLE, false},
 		{ENGINE_WRITABLE, true},  {ENGINE_FAILED, false},  {ENGINE_FAILED, true},
 	};
-	struct engine *engine = open_engine();
+	struct engine *engine = fixture_open();
 	struct support_tcp tcp;
 
 	support_tcp_open(&tcp, 65536, 65536);
@@ -259,24 +218,24 @@ Test(engine_wait, cancel)
 			engine_wait_for(engine, tcp.ours, rows[i].condition, rows[i].peer_ended,
 					TOKEN);
 			if (submitted)
-				cr_expect(is_quiet(engine), "row %zu", i);
+				cr_expect(fixture_is_quiet(engine), "row %zu", i);
 			engine_cancel(engine, TOKEN);
-			event = next(engine);
+			event = fixture_next(engine);
 			cr_expect_eq(event.token, TOKEN, "row %zu", i);
 			cr_expect_eq(event.result, -ECANCELED, "row %zu: %d", i, event.result);
 			cr_expect(!event.more, "row %zu", i);
-			cr_expect(is_quiet(engine), "row %zu", i);
+			cr_expect(fixture_is_quiet(engine), "row %zu", i);
 		}
 	/* what is not there cannot be cancelled, and nobody is told */
 	engine_cancel(engine, TOKEN);
-	cr_expect(is_quiet(engine));
+	cr_expect(fixture_is_quiet(engine));
 	support_tcp_close(&tcp);
 	engine_destroy(engine);
 }
 
 Test(engine_wait, events_beyond_the_limit_come_with_the_next_wait)
 {
-	struct engine *engine = open_engine();
+	struct engine *engine = fixture_open();
 	struct engine_event events[5];
 	struct support_tcp tcp;
 	int total = 0;
@@ -291,7 +250,7 @@ Test(engine_wait, events_beyond_the_limit_come_with_the_next_wait)
 		cr_assert(count > 0 && count <= 2, "%d", count);
 		total += count;
 	}
-	cr_expect(is_quiet(engine));
+	cr_expect(fixture_is_quiet(engine));
 	support_tcp_close(&tcp);
 	engine_destroy(engine);
 }
@@ -332,7 +291,7 @@ static void *run_helper(void *argument)
 static void start(struct helper *helper)
 {
 	memset(helper, 0, sizeof(*helper));
-	helper->engine = create();
+	helper->engine = fixture_create();
 	pthread_barrier_init(&helper->enabled, NULL, 2);
 	cr_assert(!pthread_create(&helper->thread, NULL, run_helper, helper));
 	pthread_barrier_wait(&helper->enabled);
@@ -348,7 +307,7 @@ static void stop(struct helper *helper)
 
 Test(engine_wait, hands_a_socket_over_to_another_thread)
 {
-	struct engine *engine = open_engine();
+	struct engine *engine = fixture_open();
 	struct helper helper;
 
 	start(&helper);
@@ -360,7 +319,7 @@ Test(engine_wait, hands_a_socket_over_to_another_thread)
 		support_tcp_open(&tcp, 0, 0);
 		helper.sent_fd = tcp.ours;
 		engine_hand_over(engine, helper.engine, tcp.ours, GIVEN, GIVEN_AWAY);
-		event = next(engine);
+		event = fixture_next(engine);
 		cr_expect_eq(event.token, GIVEN_AWAY);
 		cr_assert_geq(event.result, 0, "%d", event.result);
 		cr_expect(!event.more);
@@ -378,13 +337,13 @@ Test(engine_wait, hands_a_socket_over_to_another_thread)
 
 Test(engine_wait, a_hand_over_that_fails_leaves_the_socket_ours)
 {
-	struct engine *engine = open_engine(), *disabled = create();
+	struct engine *engine = fixture_open(), *disabled = fixture_create();
 	struct engine_event event;
 	struct support_tcp tcp;
 
 	support_tcp_open(&tcp, 0, 0);
 	engine_hand_over(engine, disabled, tcp.ours, GIVEN, GIVEN_AWAY);
-	event = next(engine);
+	event = fixture_next(engine);
 	cr_expect_eq(event.token, GIVEN_AWAY);
 	cr_expect_lt(event.result, 0);
 	support_send(tcp.ours, "x", 1);
@@ -396,13 +355,13 @@ Test(engine_wait, a_hand_over_that_fails_leaves_the_socket_ours)
 
 Test(engine_wait, a_wake_before_the_wait_is_not_lost)
 {
-	struct engine *engine = open_engine();
+	struct engine *engine = fixture_open();
 	struct engine_event event;
 
 	for (unsigned i = 0; i < WAKES; i++) {
 		for (unsigned times = 0; times <= i % 3; times++)
 			engine_wake(engine);
-		event = next(engine);
+		event = fixture_next(engine);
 		cr_assert_eq(engine_token_op(event.token), ENGINE_OP_WAKE);
 		/* several wake-ups may be one event; none stays behind */
 		while (engine_wait(engine, 0, &event, 1) == 1)

@@ -351,7 +351,7 @@ Test(lane, reset_is_delivered_after_the_data_before_it)
 
 /* Credit --------------------------------------------------------------------------------------- */
 
-/* Measures `room_bytes` and sends all the credit that this gives, in messages of `message_bytes`. */
+/* Measures `room_bytes` and sends all the credit that gives, in messages of `message_bytes`. */
 static uint32_t spend(struct lane *lane, uint32_t room_bytes, uint32_t message_bytes)
 {
 	uint32_t sent = 0;

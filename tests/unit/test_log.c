@@ -197,7 +197,7 @@ Test(log, any_bytes_come_back)
 
 /* Truncation ----------------------------------------------------------------------------------- */
 
-/* A value that reaches from far below the line's end to beyond it: never cut, always well-formed. */
+/* A value that reaches from far below the line's end to beyond it: never cut, still well-formed. */
 static void check_full_line(enum log_format format, size_t value_bytes, bool list)
 {
 	static char value[LOG_LINE_BYTES + 1];

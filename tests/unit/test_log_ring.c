@@ -19,7 +19,7 @@
 
 TestSuite(log_ring, .fini = support_check_leaks);
 
-/* The log's clock: the real one, or a second that stands still (--wrap=clock_gettime, meson.build). */
+/* The log's clock: the real one, or a second that stands still (--wrap, meson.build). */
 static _Atomic int64_t frozen_s;
 static _Atomic unsigned clock_reads;
 

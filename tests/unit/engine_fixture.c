@@ -1,0 +1,50 @@
+#include "engine_fixture.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+
+#include "support.h"
+#include "timer.h"
+
+struct engine *fixture_create(void)
+{
+	struct engine *engine;
+	int error = engine_create(ENGINE_AUTO, &engine);
+
+	if (error == -EPERM || error == -ENOSYS || error == -EOPNOTSUPP || error == -EINVAL ||
+	    error == -ENOMEM)
+		cr_skip_test("io_uring is not available here: %s", strerror(-error));
+	cr_assert_eq(error, 0, "%s", strerror(-error));
+	return engine;
+}
+
+struct engine *fixture_open(void)
+{
+	struct engine *engine = fixture_create();
+
+	cr_assert_eq(engine_enable(engine), 0);
+	return engine;
+}
+
+struct engine_event fixture_next(struct engine *engine)
+{
+	uint64_t deadline_ms = timer_now_ms() + SUPPORT_PATIENCE_MS;
+	struct engine_event event = {0};
+	int count = 0;
+
+	while (!count && timer_now_ms() < deadline_ms)
+		count = engine_wait(engine, SUPPORT_PATIENCE_MS, &event, 1);
+	cr_assert_eq(count, 1, "no event");
+	return event;
+}
+
+bool fixture_is_quiet(struct engine *engine)
+{
+	struct engine_event event;
+
+	for (unsigned looks = 0; looks < 5; looks++)
+		if (engine_wait(engine, 0, &event, 1))
+			return false;
+	return true;
+}

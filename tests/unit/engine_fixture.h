@@ -1,0 +1,16 @@
+/* What test_engine.c and test_engine_wait.c start from: an engine that the test's own thread uses. */
+#pragma once
+
+#include "engine.h"
+
+/* Without io_uring on this host the test is skipped. */
+struct engine *fixture_create(void);
+
+/* The same, enabled for the calling thread. */
+struct engine *fixture_open(void);
+
+/* The next event; the test fails when none comes. */
+struct engine_event fixture_next(struct engine *engine);
+
+/* Whether there is no event. Looks without waiting, a few times: an engine may need steps to settle. */
+bool fixture_is_quiet(struct engine *engine);
