@@ -84,7 +84,7 @@ const char *config_group_name(enum option_group group)
 	return names[group];
 }
 
-PRINTF_LIKE(2, 3) static int fail(char error[CONFIG_ERROR_BYTES], const char *format, ...)
+int config_fail(char error[CONFIG_ERROR_BYTES], const char *format, ...)
 {
 	__builtin_va_list arguments;
 
@@ -143,12 +143,13 @@ static int set_number(struct config *config, const struct option_spec *option, c
 	bool never = option->type == OPTION_DURATION && !parsed && !value;
 
 	if (parsed == -EINVAL)
-		return fail(error, "--%s '%.80s': %s", option->name, text, number_form(option));
+		return config_fail(error, "--%s '%.80s': %s", option->name, text,
+				   number_form(option));
 	if (parsed || (!never && (value < option->least || value > option->most)))
-		return fail(error, "--%s '%.80s': out of range; give %s to %s%s", option->name,
-			    text, print_number(option, option->least, least),
-			    print_number(option, option->most, most),
-			    option->type == OPTION_DURATION ? ", or 0 for never" : "");
+		return config_fail(error, "--%s '%.80s': out of range; give %s to %s%s",
+				   option->name, text, print_number(option, option->least, least),
+				   print_number(option, option->most, most),
+				   option->type == OPTION_DURATION ? ", or 0 for never" : "");
 	*number_field(config, option) = value;
 	return 0;
 }
@@ -170,8 +171,8 @@ static int set_choice(struct config *config, const struct option_spec *option, c
 			break;
 		choice += choice_length + 1;
 	}
-	return fail(error, "--%s '%.80s': not one of %s; give one of these", option->name, text,
-		    option->argument);
+	return config_fail(error, "--%s '%.80s': not one of %s; give one of these", option->name,
+			   text, option->argument);
 }
 
 /* Grows an array by one; memory that cannot be had at the start ends the program. */
@@ -189,12 +190,12 @@ static int set_listen(struct config *config, const char *text, char error[CONFIG
 	const char *problem = addr_parse(text, &forward.listen);
 
 	if (problem)
-		return fail(error, "--listen '%.80s': %s", text, problem);
+		return config_fail(error, "--listen '%.80s': %s", text, problem);
 	problem = addr_why_not_listen(&forward.listen);
 	if (problem)
-		return fail(error, "--listen '%.80s': %s", text, problem);
+		return config_fail(error, "--listen '%.80s': %s", text, problem);
 	if (config->forward_count == CONFIG_FORWARD_LIMIT)
-		return fail(
+		return config_fail(
 			error,
 			"--listen '%.80s': one too many; %d listeners are the limit, start another "
 			"process for more",
@@ -211,26 +212,29 @@ static int set_backend(struct config *config, const char *text, char error[CONFI
 	const char *problem = addr_parse(text, &backend);
 
 	if (problem)
-		return fail(error, "--backend '%.80s': %s", text, problem);
+		return config_fail(error, "--backend '%.80s': %s", text, problem);
 	if (!addr_port(&backend))
-		return fail(error,
-			    "--backend '%.80s': port 0 cannot be connected to; give 1 to 65535",
-			    text);
+		return config_fail(
+			error, "--backend '%.80s': port 0 cannot be connected to; give 1 to 65535",
+			text);
 	if (!config->forward_count)
-		return fail(error,
-			    "--backend '%.80s': comes before any --listen; name the listener first",
-			    text);
+		return config_fail(
+			error,
+			"--backend '%.80s': comes before any --listen; name the listener first",
+			text);
 	forward = &config->forwards[config->forward_count - 1];
 	if (forward->backend_count == CONFIG_BACKEND_LIMIT)
-		return fail(error,
-			    "--backend '%.80s': one too many; %d per listener are the limit, leave "
-			    "some out",
-			    text, CONFIG_BACKEND_LIMIT);
+		return config_fail(
+			error,
+			"--backend '%.80s': one too many; %d per listener are the limit, leave "
+			"some out",
+			text, CONFIG_BACKEND_LIMIT);
 	if (addr_equal(&backend, &forward->listen))
-		return fail(error,
-			    "--backend '%.80s': is the listener's own address and would forward to "
-			    "itself; give the service's",
-			    text);
+		return config_fail(
+			error,
+			"--backend '%.80s': is the listener's own address and would forward to "
+			"itself; give the service's",
+			text);
 	forward->backends = grow(forward->backends, forward->backend_count, sizeof(backend));
 	forward->backends[forward->backend_count++] = backend;
 	return 0;
@@ -251,8 +255,8 @@ int config_set(struct config *config, const struct option_spec *option, const ch
 		return set_choice(config, option, text, error);
 	case OPTION_TEXT:
 		if (!*text)
-			return fail(error, "--%s '': empty; give %s", option->name,
-				    option->argument);
+			return config_fail(error, "--%s '': empty; give %s", option->name,
+					   option->argument);
 		memcpy((char *)config + option->offset, &text, sizeof(text));
 		return 0;
 	default:
@@ -265,23 +269,25 @@ int config_check(const struct config *config, char error[CONFIG_ERROR_BYTES])
 	char text[ADDR_TEXT_BYTES];
 
 	if (!config->forward_count)
-		return fail(error, "LISTEN and BACKEND are missing; give both, as in: sixpipe "
+		return config_fail(error,
+				   "LISTEN and BACKEND are missing; give both, as in: sixpipe "
 				   "'[::]:2000' 192.0.2.1:80 (see --help)");
 	for (unsigned i = 0; i < config->forward_count; i++) {
 		const struct forward *forward = &config->forwards[i];
 
 		addr_print(&forward->listen, text);
 		if (!forward->backend_count)
-			return fail(
+			return config_fail(
 				error,
 				"--listen '%.80s': has no backend; add --backend ADDRESS after it",
 				text);
 		for (unsigned j = 0; j < i && addr_port(&forward->listen); j++)
 			if (addr_equal(&forward->listen, &config->forwards[j].listen))
-				return fail(error,
-					    "--listen '%.80s': given twice; put all its backends "
-					    "behind one --listen",
-					    text);
+				return config_fail(
+					error,
+					"--listen '%.80s': given twice; put all its backends "
+					"behind one --listen",
+					text);
 	}
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "addr.h"
+#include "util.h"
 
 #define CONFIG_FORWARD_LIMIT 256 /* listeners; each costs a socket per worker */
 #define CONFIG_BACKEND_LIMIT 256 /* per listener */
@@ -80,6 +81,9 @@ struct option_spec {
 	const char *argument; /* how the value is called; the choices of an OPTION_CHOICE */
 	const char *help;
 };
+
+/* Writes `error`, printf(3) style, and returns -EINVAL. */
+PRINTF_LIKE(2, 3) int config_fail(char error[CONFIG_ERROR_BYTES], const char *format, ...);
 
 /* The table, in the order of options.def. Static. */
 const struct option_spec *config_options(size_t *count);

@@ -1,7 +1,5 @@
 #include "config_parse.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "check.h"
@@ -12,12 +10,10 @@ static int fail_unknown(const char *argument, size_t name_length, char error[CON
 	int shown = (int)MIN(name_length + 2, 200);
 
 	if (near)
-		snprintf(error, CONFIG_ERROR_BYTES, "%.*s: no such option; did you mean --%s?",
-			 shown, argument, near->name);
-	else
-		snprintf(error, CONFIG_ERROR_BYTES,
-			 "%.*s: no such option; sixpipe --help lists all", shown, argument);
-	return -EINVAL;
+		return config_fail(error, "%.*s: no such option; did you mean --%s?", shown,
+				   argument, near->name);
+	return config_fail(error, "%.*s: no such option; sixpipe --help lists all", shown,
+			   argument);
 }
 
 /* Reads the option at argv[*at], and its value, and moves *at to the last word used. */
@@ -36,18 +32,13 @@ static int parse_option(struct command_line *line, int argc, char **argv, int *a
 		line->config->help = true;
 		return 0;
 	}
-	if (option->type == OPTION_FLAG && value) {
-		snprintf(error, CONFIG_ERROR_BYTES,
-			 "--%s '%.80s': takes no value; write --%s alone", option->name, value,
-			 option->name);
-		return -EINVAL;
-	}
+	if (option->type == OPTION_FLAG && value)
+		return config_fail(error, "--%s '%.80s': takes no value; write --%s alone",
+				   option->name, value, option->name);
 	if (option->type != OPTION_FLAG && !value) {
-		if (*at + 1 >= argc) {
-			snprintf(error, CONFIG_ERROR_BYTES, "--%s: has no value; give %s",
-				 option->name, option->argument);
-			return -EINVAL;
-		}
+		if (*at + 1 >= argc)
+			return config_fail(error, "--%s: has no value; give %s", option->name,
+					   option->argument);
 		value = argv[++*at];
 	}
 	return config_set(line->config, option, value, error);
@@ -60,18 +51,14 @@ static int parse_word(struct config *config, const char *word, bool first,
 	const char *name = first ? "listen" : "backend";
 	char detail[CONFIG_ERROR_BYTES] = "";
 
-	if (first && config->forward_count) {
-		snprintf(error, CONFIG_ERROR_BYTES,
-			 "'%.80s': a plain argument beside --listen; put --backend before it",
-			 word);
-		return -EINVAL;
-	}
+	if (first && config->forward_count)
+		return config_fail(
+			error, "'%.80s': a plain argument beside --listen; put --backend before it",
+			word);
 	if (!config_set(config, config_find_option(name, strlen(name)), word, detail))
 		return 0;
 	/* people who wrote no option should not be told of one: LISTEN '...', not --listen '...' */
-	snprintf(error, CONFIG_ERROR_BYTES, "%s%s", first ? "LISTEN" : "BACKEND",
-		 detail + 2 + strlen(name));
-	return -EINVAL;
+	return config_fail(error, "%s%s", first ? "LISTEN" : "BACKEND", detail + 2 + strlen(name));
 }
 
 int config_parse(struct command_line *line, int argc, char **argv, char error[CONFIG_ERROR_BYTES])
@@ -89,27 +76,24 @@ int config_parse(struct command_line *line, int argc, char **argv, char error[CO
 			config->help = true;
 		else if (!options_over && !strncmp(argv[i], "--", 2))
 			result = parse_option(line, argc, argv, &i, error);
-		else if (!options_over && argv[i][0] == '-') {
-			snprintf(error, CONFIG_ERROR_BYTES,
-				 "%.80s: no such option; options are words behind two dashes, see "
-				 "--help",
-				 argv[i]);
-			result = -EINVAL;
-		} else {
+		else if (!options_over && argv[i][0] == '-')
+			result = config_fail(
+				error,
+				"%.80s: no such option; options are words behind two dashes, see "
+				"--help",
+				argv[i]);
+		else
 			result = parse_word(config, argv[i], words++ == 0, error);
-		}
 		if (config->help || config->version) {
 			if (!line->help_topic && i + 1 < argc && argv[i + 1][0] != '-')
 				line->help_topic = argv[i + 1];
 			return result;
 		}
 	}
-	if (!result && words && config->forward_count > 1) {
-		snprintf(
-			error, CONFIG_ERROR_BYTES,
+	if (!result && words && config->forward_count > 1)
+		result = config_fail(
+			error,
 			"--listen: given beside plain arguments; put --listen and --backend before all of "
 			"them");
-		result = -EINVAL;
-	}
 	return result ? result : config_check(config, error);
 }

@@ -73,14 +73,11 @@ static void describe_bind_error(const struct addr *address, int error, char *tex
 int listeners_open(struct config *config, unsigned worker_count, int *fds,
 		   char error[CONFIG_ERROR_BYTES])
 {
-	const struct sock_tuning tuning = {
-		.keepalive_ms = config->keepalive_ms,
-		.user_timeout_ms = config->user_timeout_ms,
-		.loopback_congestion = sock_choose_loopback_congestion(),
-	};
+	struct sock_tuning tuning;
 	int *of_forward = calloc(worker_count, sizeof(int));
 	int result = of_forward ? 0 : -ENOMEM;
 
+	sock_tuning_init(&tuning, config->keepalive_ms, config->user_timeout_ms);
 	for (unsigned i = 0; i < config->forward_count && !result; i++) {
 		struct addr *address = &config->forwards[i].listen;
 

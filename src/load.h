@@ -13,9 +13,10 @@
 #define LOAD_RETIRED (1U << 31) /* more sessions than any worker can have: never the least loaded */
 
 struct load_worker {
-	_Alignas(CACHE_LINE_BYTES) _Atomic uint32_t
-		sessions;  /* admitted for it, opened or on their way */
-	atomic_bool waits; /* it holds back a connection until a session ends anywhere */
+	/* admitted for it, opened or on their way */
+	_Alignas(CACHE_LINE_BYTES) _Atomic uint32_t sessions;
+	/* it holds back a connection until a session ends anywhere */
+	atomic_bool waits;
 };
 
 struct load {

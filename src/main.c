@@ -97,6 +97,7 @@ static void log_limits(const struct config *config, const struct limits *limits,
 {
 	unsigned pipes = workers_pipe_count(workers);
 	uint32_t pipe_bytes = workers_pipe_bytes(workers);
+	const char *congestion = sock_choose_loopback_congestion();
 	struct log_line line;
 
 	if (log_begin(&line, LOG_EVENT_limits)) {
@@ -107,8 +108,8 @@ static void log_limits(const struct config *config, const struct limits *limits,
 		log_number(&line, "pipe_bytes", pipe_bytes);
 		log_number(&line, "backlog", config->backlog);
 		log_number(&line, "session_bytes", sizeof(struct session));
-		if (sock_choose_loopback_congestion())
-			log_text(&line, "loopback_congestion", sock_choose_loopback_congestion());
+		if (congestion)
+			log_text(&line, "loopback_congestion", congestion);
 		log_end(&line);
 	}
 	if ((pipes < limits->workers * limits->pipes_per_worker ||

@@ -2,14 +2,14 @@
  * Theory of operation. The traps that shape this file, each with its probe in tests/kernel/:
  *
  * - A splice to a socket gets the exact number of bytes in the pipe. More, and the kernel takes it
- * for a promise of more to come and holds the tail back for 200 ms (probe_splice_exact_length).
- * SPLICE_F_MORE would do the same, and is not used.
+ *   for a promise of more to come and holds the tail back for 200 ms (probe_splice_exact_length).
+ *   SPLICE_F_MORE would do the same, and is not used.
  * - EAGAIN from a splice out of a socket means "socket empty" or "pipe full". Fills go into empty
- * pipes only, so here it always means "socket empty" (probe_splice_eagain_means_empty_or_full).
+ *   pipes only, so here it always means "socket empty" (probe_splice_eagain_means_empty_or_full).
  * - At urgent data a splice gives EAGAIN for ever while poll(2) says readable; recv steps past it
  *   (probe_splice_urgent_byte), and once the FIN is there it gives 0, as if nothing were left to
- * read. So a fill that finds nothing after a wake-up tries a copy, and so does one that finds the
- * end.
+ *   read. So a fill that finds nothing after a wake-up tries a copy, and so does one that finds
+ *   the end.
  */
 #include "pump.h"
 
@@ -157,7 +157,7 @@ bool pump_run(struct pump *pump, struct lane *lane, struct pipe **pipe, int sour
 	      int target_fd, uint32_t *budget_bytes)
 {
 	uint64_t moved_before = lane->moved_bytes;
-	uint64_t copied_bytes;
+	uint64_t moved_until_now;
 	uint32_t limit_bytes;
 
 	for (;;) {
@@ -169,10 +169,11 @@ bool pump_run(struct pump *pump, struct lane *lane, struct pipe **pipe, int sour
 			limit_bytes = MIN(lane->room_bytes, *budget_bytes);
 			if (!limit_bytes)
 				return lane->moved_bytes != moved_before;
-			copied_bytes = lane->moved_bytes;
+			moved_until_now = lane->moved_bytes;
 			fill(pump, lane, pipe, source_fd, target_fd, limit_bytes);
-			copied_bytes = lane->moved_bytes - copied_bytes;
-			charge(budget_bytes, lane->held_bytes + (uint32_t)copied_bytes);
+			/* what was filled is held now; what was copied has moved already */
+			charge(budget_bytes,
+			       lane->held_bytes + (uint32_t)(lane->moved_bytes - moved_until_now));
 			break;
 		case LANE_FLUSH:
 			flush(pump, lane, pipe, target_fd);

@@ -400,7 +400,7 @@ void sessions_on_timer(struct sessions *sessions, struct timer *timer)
 	}
 }
 
-bool sessions_run_ready(struct sessions *sessions)
+void sessions_run_ready(struct sessions *sessions)
 {
 	struct session *session = sessions->ready_first;
 
@@ -416,7 +416,6 @@ bool sessions_run_ready(struct sessions *sessions)
 			session_continue_close(sessions, session);
 		session = next;
 	}
-	return sessions->ready_first;
 }
 
 void sessions_close_all(struct sessions *sessions, enum close_reason reason)

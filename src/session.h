@@ -32,7 +32,7 @@ struct sessions {
 	struct pump pump;
 	unsigned worker;
 	uint64_t now_ms;	     /* CLOCK_MONOTONIC of this tick */
-	struct session *ready_first; /* each is run once per tick */
+	struct session *ready_first; /* each is run once per tick; NULL: none is ready */
 	struct session **ready_last;
 	bool released; /* a session ended since the worker last looked: there is room */
 	bool starved;  /* a backend's socket could not be had for want of descriptors: accepting
@@ -58,8 +58,8 @@ void sessions_on_event(struct sessions *sessions, const struct engine_event *eve
 /* Takes a timer of kind SESSION_TIMER that is due. */
 void sessions_on_timer(struct sessions *sessions, struct timer *timer);
 
-/* Runs each ready session once, within the byte budget; returns whether any is ready again. */
-bool sessions_run_ready(struct sessions *sessions);
+/* Runs each ready session once, within the byte budget. Some may be ready again afterwards. */
+void sessions_run_ready(struct sessions *sessions);
 
 /* Ends every session at once with `reason`, those included that only wait for bytes to arrive. */
 void sessions_close_all(struct sessions *sessions, enum close_reason reason);

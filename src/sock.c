@@ -94,6 +94,13 @@ const char *sock_choose_loopback_congestion(void)
 	return chosen;
 }
 
+void sock_tuning_init(struct sock_tuning *tuning, uint64_t keepalive_ms, uint64_t user_timeout_ms)
+{
+	tuning->keepalive_ms = keepalive_ms;
+	tuning->user_timeout_ms = user_timeout_ms;
+	tuning->loopback_congestion = sock_choose_loopback_congestion();
+}
+
 static int open_tcp(const struct addr *address, const struct sock_tuning *tuning)
 {
 	int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,

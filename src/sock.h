@@ -11,11 +11,12 @@
 #include "addr.h"
 
 struct sock_tuning {
-	uint64_t
-		keepalive_ms; /* idle time before the first probe, 0 for none: SO_KEEPALIVE, tcp(7) */
-	uint64_t
-		user_timeout_ms; /* unacknowledged for that long is lost: TCP_USER_TIMEOUT, tcp(7) */
-	const char *loopback_congestion; /* sock_choose_loopback_congestion(); NULL: leave it */
+	/* idle time before the first probe, 0 for none: SO_KEEPALIVE, tcp(7) */
+	uint64_t keepalive_ms;
+	/* a peer that leaves bytes unacknowledged for so long is lost: TCP_USER_TIMEOUT, tcp(7) */
+	uint64_t user_timeout_ms;
+	/* sock_choose_loopback_congestion(); NULL: leave it */
+	const char *loopback_congestion;
 };
 
 /* What an error on one side of a session means. */
@@ -33,6 +34,9 @@ enum sock_failure {
  * other is allowed here. Static strings.
  */
 const char *sock_choose_loopback_congestion(void);
+
+/* The tuning with these times, in milliseconds, and the congestion control chosen as above. */
+void sock_tuning_init(struct sock_tuning *tuning, uint64_t keepalive_ms, uint64_t user_timeout_ms);
 
 /* `error` is an errno, of either sign. */
 enum sock_failure sock_classify(int error);

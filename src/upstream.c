@@ -21,9 +21,7 @@ int upstream_create(struct upstream **upstream, const struct config *config)
 	if (!made)
 		return -ENOMEM;
 	made->config = config;
-	made->tuning.keepalive_ms = config->keepalive_ms;
-	made->tuning.user_timeout_ms = config->user_timeout_ms;
-	made->tuning.loopback_congestion = sock_choose_loopback_congestion();
+	sock_tuning_init(&made->tuning, config->keepalive_ms, config->user_timeout_ms);
 	*upstream = made;
 	return 0;
 }

@@ -1,6 +1,5 @@
 #include "usage.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include "check.h"
@@ -108,12 +107,11 @@ int usage_print(FILE *out, const char *topic, char error[CONFIG_ERROR_BYTES])
 	}
 	if (known)
 		return 0;
-	snprintf(
-		error, CONFIG_ERROR_BYTES,
+	return config_fail(
+		error,
 		"--help '%.80s': no such group; give forwarding, process, limits, timeouts, logging, "
 		"general or all",
 		topic);
-	return -EINVAL;
 }
 
 void usage_print_version(FILE *out)

@@ -123,12 +123,11 @@ static void fire_timers(struct worker *worker)
 	}
 }
 
-/* *ready: whether sessions are ready already, and whether they are again. */
-static int run_tick(struct worker *worker, bool *ready)
+static int run_tick(struct worker *worker)
 {
 	struct engine_event events[TICK_EVENT_LIMIT];
 	struct sessions *sessions = &worker->sessions;
-	int64_t timeout_ms = *ready ? 0 : timer_wheel_delay_ms(&worker->wheel);
+	int64_t timeout_ms = sessions->ready_first ? 0 : timer_wheel_delay_ms(&worker->wheel);
 	int count = engine_wait(sessions->engine, timeout_ms, events, TICK_EVENT_LIMIT);
 
 	if (count < 0)
@@ -140,7 +139,7 @@ static int run_tick(struct worker *worker, bool *ready)
 		dispatch(worker, &events[i]);
 	enter_phase(worker);
 	close_what_came(worker);
-	*ready = sessions_run_ready(sessions);
+	sessions_run_ready(sessions);
 	fire_timers(worker);
 	return 0;
 }
@@ -163,15 +162,12 @@ static void settle_accepting(struct worker *worker)
 
 static int serve(struct worker *worker)
 {
-	bool ready = false;
-
 	while (!is_over(worker)) {
-		int error = run_tick(worker, &ready);
+		int error = run_tick(worker);
 
 		if (error)
 			return error;
 		settle_accepting(worker);
-		ready |= worker->sessions.ready_first != NULL;
 	}
 	return 0;
 }
