@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import json
 import resource
+import shlex
 import signal
 import sys
 import time
@@ -18,7 +19,7 @@ import report
 import results as outcome
 import scenarios
 from accounting import Accounting, Machine
-from peers import all_peers, cpu_count
+from peers import all_peers, cpu_count, sixpipe_variant
 from runner import RunFailed, Runner
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,6 +48,8 @@ def parse_arguments():
     parser.add_argument("--quick", action="store_true", help="one short round, within 3 minutes")
     parser.add_argument("--rounds", type=int, help=f"default {ROUNDS}")
     parser.add_argument("--peers", help="comma-separated; default: all that are installed")
+    parser.add_argument("--variant", action="append", default=[], metavar="NAME=COMMAND",
+                        help="a row for another sixpipe: options, or a program and options")
     parser.add_argument("--seconds", type=float, help="of each run; default: what time allows")
     parser.add_argument("--accounting", choices=("auto", "cgroup", "processes"), default="auto",
                         help="how the kernel counts a forwarder's CPU")
@@ -218,6 +221,7 @@ def print_lead(results):
 
 def main():
     arguments = parse_arguments()
+    variants = [sixpipe_variant(text, arguments.sixpipe) for text in arguments.variant]
     peers = all_peers(arguments.sixpipe)
     if arguments.list:
         for scenario in scenarios.SCENARIOS:
@@ -230,6 +234,7 @@ def main():
         wanted = arguments.peers.split(",")
         choose(wanted, [peer.name for peer in peers], "peer")
         peers = [peer for peer in peers if peer.name in wanted]
+    peers = variants + peers
     if not arguments.load.exists():
         raise SystemExit(f"bench: {arguments.load} is not built; use scripts/bench")
     chosen = [scenario for scenario in scenarios.SCENARIOS
@@ -244,6 +249,7 @@ def command_of(arguments):
     for name in ("rounds", "peers", "seconds"):
         value = getattr(arguments, name)
         words += [f"--{name}", str(value)] if value else []
+    words += [f"--variant {shlex.quote(text)}" for text in arguments.variant]
     return " ".join(words + arguments.scenarios)
 
 

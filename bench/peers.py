@@ -8,6 +8,7 @@ import os
 import pwd
 import re
 import resource
+import shlex
 import shutil
 import subprocess
 from dataclasses import dataclass, field
@@ -120,11 +121,25 @@ class Direct(Peer):
         return []
 
 
+@dataclass
 class Sixpipe(Peer):
+    options: tuple = ()
+
     def command(self, setup):
-        binary = self.binaries.get("sixpipe", "sixpipe")
-        return [binary, "--log-level", "warn", "--workers", str(setup.workers),
+        binary = self.binaries.get(os.path.basename(self.programs[0]), "sixpipe")
+        return [binary, "--log-level", "warn", "--workers", str(setup.workers), *self.options,
                 setup.listen, setup.backend]
+
+
+def sixpipe_variant(text, sixpipe_path):
+    """A row for another sixpipe, from NAME=[PROGRAM] [OPTION...]: other options, another build."""
+    name, _, command = text.partition("=")
+    words = shlex.split(command)
+    if not re.fullmatch(r"[\w.+-]+", name) or not words:
+        raise SystemExit(f"bench: --variant '{text}': write NAME=OPTIONS or NAME=PROGRAM OPTIONS")
+    program = str(sixpipe_path) if words[0].startswith("-") else words.pop(0)
+    return Sixpipe(name, f"sixpipe, {name}", (program,), (os.path.basename(program), "--version"),
+                   takes_workers=True, options=tuple(words), notes="a variant")
 
 
 class Socat(Peer):
