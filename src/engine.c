@@ -73,9 +73,19 @@ void engine_wait_for(struct engine *engine, int fd, enum engine_condition condit
 	engine->ops->wait_for(engine, fd, condition, peer_ended, token);
 }
 
-void engine_cancel(struct engine *engine, uint64_t token)
+void engine_watch(struct engine *engine, int fd, uint64_t token)
 {
-	engine->ops->cancel(engine, token);
+	engine->ops->watch(engine, fd, token);
+}
+
+void engine_cancel(struct engine *engine, int fd, uint64_t token)
+{
+	engine->ops->cancel(engine, fd, token);
+}
+
+void engine_forget(struct engine *engine, int fd)
+{
+	engine->ops->forget(engine, fd);
 }
 
 void engine_hand_over(struct engine *engine, struct engine *target, int fd, uint64_t target_token,

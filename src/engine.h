@@ -76,6 +76,12 @@ void engine_accept(struct engine *engine, int fd, bool many, uint64_t token);
 void engine_connect(struct engine *engine, int fd, const struct sockaddr *address,
 		    socklen_t length_bytes, uint64_t token);
 
+/* What the positive result of a wait or a watch is made of. */
+enum engine_news {
+	ENGINE_NEWS_MET = 1,   /* what was waited for */
+	ENGINE_NEWS_ENDED = 2, /* the peer's stream has ended, or the socket has failed */
+};
+
 enum engine_condition {
 	ENGINE_READABLE, /* a read would not block, or fails: POLLIN, poll(2) */
 	ENGINE_WRITABLE, /* a write would not block, or fails: POLLOUT */
@@ -84,15 +90,29 @@ enum engine_condition {
 
 /*
  * Tells once when the condition holds for `fd`; if it does already, with the next wait. Failures
- * meet every condition. Result: > 0 or -errno when it is met; 0 when it is not, which happens when
+ * meet every condition. Result: enum engine_news or -errno; 0 when it is not met, which happens when
  * the peer has ended its stream (tests/kernel/probe_ring_poll_peer_end): then wait again with
  * `peer_ended`, which costs a little more and is not disturbed by that.
  */
 void engine_wait_for(struct engine *engine, int fd, enum engine_condition condition,
 		     bool peer_ended, uint64_t token);
 
-/* Cancels the request with `token`; its last event still comes, with -ECANCELED if it was in time. */
-void engine_cancel(struct engine *engine, uint64_t token);
+/*
+ * Tells each time that something has arrived on `fd`: bytes, the end of the stream, a failure. What
+ * is there already counts as arrived. Costs nothing between the events, but does not know what was
+ * left unread: whoever waits for more should have read all there was. Result: enum engine_news, or
+ * -errno. Lasts until cancelled; the last event has `more` false.
+ */
+void engine_watch(struct engine *engine, int fd, uint64_t token);
+
+/*
+ * Cancels the wait, watch, accept or connect on `fd` with `token`; its last event still comes, with
+ * -ECANCELED if it was in time.
+ */
+void engine_cancel(struct engine *engine, int fd, uint64_t token);
+
+/* `fd`, for which nothing is in flight any more, is about to be closed. */
+void engine_forget(struct engine *engine, int fd);
 
 /*
  * Gives `fd` to `target`'s worker, whose event carries `target_token` with the descriptor as

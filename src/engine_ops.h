@@ -13,7 +13,9 @@ struct engine_ops {
 			socklen_t length_bytes, uint64_t token);
 	void (*wait_for)(struct engine *engine, int fd, enum engine_condition condition,
 			 bool peer_ended, uint64_t token);
-	void (*cancel)(struct engine *engine, uint64_t token);
+	void (*watch)(struct engine *engine, int fd, uint64_t token);
+	void (*cancel)(struct engine *engine, int fd, uint64_t token);
+	void (*forget)(struct engine *engine, int fd);
 	void (*hand_over)(struct engine *engine, struct engine *target, int fd,
 			  uint64_t target_token, uint64_t token);
 	void (*wake)(struct engine *engine);

@@ -1,9 +1,10 @@
 /*
  * The io_uring engine: the one file that knows liburing.
  *
- * Theory of operation. Readiness comes from oneshot polls, for a poll is level-triggered at the
- * moment it is armed: whoever waits after having drained, or half drained, misses nothing
- * (tests/kernel/probe_ring_poll_oneshot_is_level). Splicing through the ring is out:
+ * Theory of operation. A wait is a oneshot poll, for a poll is level-triggered at the moment it is
+ * armed: whoever waits after having drained, or half drained, misses nothing
+ * (tests/kernel/probe_ring_poll_oneshot_is_level). A watch is a multishot poll, armed once: it
+ * speaks at every arrival and costs nothing in between. Splicing through the ring is out:
  * IORING_OP_SPLICE always runs on a kernel worker thread and does not poll.
  *
  * The ring is made by the main thread, disabled, and restricted to the operations below; the worker
@@ -127,6 +128,14 @@ static void uring_wait_for(struct engine *engine, int fd, enum engine_condition 
 	io_uring_sqe_set_data64(sqe, peer_ended ? token | SETTLING : token);
 }
 
+static void uring_watch(struct engine *engine, int fd, uint64_t token)
+{
+	struct io_uring_sqe *sqe = take_sqe(uring(engine));
+
+	io_uring_prep_poll_multishot(sqe, fd, POLLIN | POLLRDHUP);
+	io_uring_sqe_set_data64(sqe, token);
+}
+
 static void cancel(struct uring_engine *self, uint64_t user_data)
 {
 	struct io_uring_sqe *sqe = take_sqe(self);
@@ -135,11 +144,19 @@ static void cancel(struct uring_engine *self, uint64_t user_data)
 	io_uring_sqe_set_data64(sqe, 0);
 }
 
-static void uring_cancel(struct engine *engine, uint64_t token)
+static void uring_cancel(struct engine *engine, int fd, uint64_t token)
 {
+	(void)fd;
 	cancel(uring(engine), token);
 	if (engine_token_op(token) == ENGINE_OP_READY)
 		cancel(uring(engine), token | SETTLING);
+}
+
+/* A ring knows no descriptors, only requests. */
+static void uring_forget(struct engine *engine, int fd)
+{
+	(void)engine;
+	(void)fd;
 }
 
 static void uring_hand_over(struct engine *engine, struct engine *target, int fd,
@@ -177,6 +194,18 @@ static void on_wake(struct uring_engine *self, const struct io_uring_cqe *cqe)
 		arm_wake(self);
 }
 
+/* What poll(2) says, as enum engine_news. POLLRDHUP alone is nothing that was waited for. */
+static int32_t news_of(int32_t polled)
+{
+	int32_t news = ENGINE_NEWS_MET;
+
+	if (polled <= 0 || polled == POLLRDHUP)
+		return MIN(polled, 0);
+	if (polled & (POLLRDHUP | POLLHUP | POLLERR))
+		news |= ENGINE_NEWS_ENDED;
+	return news;
+}
+
 /* Makes an event of a completion; returns whether it is one for the caller. */
 static bool translate(struct uring_engine *self, const struct io_uring_cqe *cqe,
 		      struct engine_event *event)
@@ -190,8 +219,7 @@ static bool translate(struct uring_engine *self, const struct io_uring_cqe *cqe,
 		on_wake(self, cqe);
 	if (op != ENGINE_OP_READY)
 		return op != ENGINE_OP_NONE;
-	if (event->result > 0)
-		event->result &= ~POLLRDHUP;
+	event->result = news_of(cqe->res);
 	if (event->token & SETTLING && event->more) {
 		if (event->result)
 			cancel(self, event->token);
@@ -303,7 +331,9 @@ static const struct engine_ops uring_ops = {
 	.accept = uring_accept,
 	.connect = uring_connect,
 	.wait_for = uring_wait_for,
+	.watch = uring_watch,
 	.cancel = uring_cancel,
+	.forget = uring_forget,
 	.hand_over = uring_hand_over,
 	.wake = uring_wake,
 	.wait = uring_wait,

@@ -11,6 +11,8 @@ void lane_init(struct lane *lane, bool source_ready)
 	lane->source_ready = source_ready;
 	lane->target_ready = true;
 	lane->cost = LANE_COST_FIRST;
+	lane->room_bytes = LANE_ROOM_FLOOR_BYTES;
+	lane->room_low_bytes = LANE_ROOM_FLOOR_BYTES / 2;
 }
 
 static enum lane_step next_open(const struct lane *lane)
@@ -39,25 +41,51 @@ enum lane_step lane_next(const struct lane *lane)
 	}
 }
 
-void lane_on_ready(struct lane *lane)
+void lane_on_writable(struct lane *lane)
 {
-	switch (lane_next(lane)) {
-	case LANE_WAIT_READABLE:
-		lane->source_ready = true;
-		lane->source_woken = true;
-		break;
-	case LANE_WAIT_WRITABLE:
-		lane->target_ready = true;
-		lane->target_woken = true;
-		lane->room_bytes = 0;
-		break;
-	default:
-		/*
-		 * the source failed meanwhile, as the other lane found: there is something to do
-		 * already
-		 */
-		break;
-	}
+	/* the source failed meanwhile, as the other lane found: there is something to do already */
+	if (lane_next(lane) != LANE_WAIT_WRITABLE)
+		return;
+	lane->target_ready = true;
+	lane->target_woken = true;
+	lane->room_bytes = 0;
+}
+
+void lane_on_arrival(struct lane *lane, bool ended)
+{
+	if (lane->state != LANE_OPEN)
+		return;
+	lane->source_ready = true;
+	lane->source_woken = true;
+	lane->source_ended |= ended;
+}
+
+bool lane_is_chatty(const struct lane *lane)
+{
+	return lane->small_fills == LANE_CHATTY_FILLS;
+}
+
+void lane_on_quiet(struct lane *lane)
+{
+	lane->small_fills = 0;
+}
+
+/* Whether the source may have more after a fill that found `bytes`, all there was if `drained`. */
+static void after_fill(struct lane *lane, uint32_t bytes, bool drained)
+{
+	bool small = drained && bytes < LANE_SMALL_BYTES;
+
+	lane->source_woken = false;
+	/* a source that has ended or failed is read to its very end */
+	lane->source_ready = !drained || lane->source_error || lane->source_ended;
+	if (small)
+		lane->bulk = false;
+	else if (bytes >= LANE_SMALL_BYTES)
+		lane->bulk = true;
+	if (!small)
+		lane->small_fills = 0;
+	else if (lane->small_fills < LANE_CHATTY_FILLS)
+		lane->small_fills++;
 }
 
 /* Quick to believe that bytes are dear, slower that they are cheap. */
@@ -66,7 +94,7 @@ static void learn_cost(struct lane *lane, uint32_t room_bytes)
 	uint64_t used = lane->measured_bytes > room_bytes ? lane->measured_bytes - room_bytes : 0;
 	uint64_t cost;
 
-	if (!lane->sent_bytes)
+	if (!lane->sent_bytes || !lane->measured_bytes)
 		return;
 	cost = MAX(used * 16 / lane->sent_bytes, LANE_COST_LEAST);
 	cost = MIN(cost, UINT16_MAX);
@@ -95,9 +123,7 @@ void lane_on_filled(struct lane *lane, uint32_t bytes, bool drained)
 {
 	CHECK(lane_next(lane) == LANE_FILL && bytes > 0 && bytes <= lane->room_bytes);
 	lane->held_bytes = bytes;
-	lane->source_woken = false;
-	/* a failed source is read to its very end */
-	lane->source_ready = !drained || lane->source_error;
+	after_fill(lane, bytes, drained);
 }
 
 void lane_on_source_empty(struct lane *lane)
@@ -110,6 +136,11 @@ void lane_on_source_empty(struct lane *lane)
 	}
 	lane->source_woken = false;
 	lane->source_ready = false;
+	if (lane->source_ended) {
+		/* it was told of an end and finds none: only a wait knows better */
+		lane->source_ended = false;
+		lane->small_fills = 0;
+	}
 }
 
 void lane_on_source_eof(struct lane *lane)
@@ -151,8 +182,7 @@ void lane_on_copied(struct lane *lane, uint32_t bytes, bool drained)
 {
 	CHECK(lane_next(lane) == LANE_FILL && bytes > 0);
 	take_room(lane, bytes);
-	lane->source_woken = false;
-	lane->source_ready = !drained || lane->source_error;
+	after_fill(lane, bytes, drained);
 }
 
 void lane_on_target_full(struct lane *lane)

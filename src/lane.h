@@ -34,7 +34,23 @@
  */
 #define LANE_ROOM_WORTH_BYTES 16384
 
-/* What is taken when the kernel says "writable" and the measured room is less (a tiny send buffer). */
+/*
+ * A lane begins small: it takes up to so much at a time by copying, which costs less than two
+ * splices. A fill that finds as much makes it a bulk lane, one that finds less makes it small
+ * again. Scenarios: small-64 and bulk-1-up (bench/).
+ */
+#define LANE_SMALL_BYTES 16384
+
+/*
+ * A lane that has drained its source by so many small fills in a row is chatty: it is worth a watch
+ * on its source, which costs more than one wait and less than several. Scenarios: small-64, crc-64.
+ */
+#define LANE_CHATTY_FILLS 4
+
+/*
+ * What is taken when the kernel says "writable" and the measured room is less (a tiny send buffer);
+ * and from a new connection, whose room is not measured for one message. Scenario: crc-64.
+ */
 #define LANE_ROOM_FLOOR_BYTES 4096
 
 /*
@@ -56,18 +72,21 @@ enum lane_step {
 	LANE_MEASURE, /* learn the target's room: lane_on_room() */
 	LANE_FILL,    /* move up to room_bytes from the source: lane_on_filled() and its siblings */
 	LANE_FLUSH,   /* move held_bytes to the target: lane_on_flushed() and its siblings */
-	LANE_WAIT_READABLE, /* until the source is readable: lane_on_ready() */
-	LANE_WAIT_WRITABLE, /* until the target is writable: lane_on_ready() */
+	LANE_WAIT_READABLE, /* until the source is readable: lane_on_arrival() */
+	LANE_WAIT_WRITABLE, /* until the target is writable: lane_on_writable() */
 	LANE_SHUT_TARGET,   /* pass the FIN on: lane_on_shut() */
 	LANE_RESET_TARGET,  /* pass the failure on, which ends the session */
 	LANE_REST,	    /* nothing, ever again */
 };
 
 struct lane {
-	uint8_t state;	   /* enum lane_state */
-	bool source_ready; /* the source may have bytes: fill before waiting */
-	bool source_woken; /* ... because the kernel said so, and no fill has been tried since */
-	bool target_ready; /* the target may take bytes */
+	uint8_t state;	     /* enum lane_state */
+	bool source_ready;   /* the source may have bytes: fill before waiting */
+	bool source_woken;   /* ... because the kernel said so, and no fill has been tried since */
+	bool source_ended;   /* the kernel has seen its end, which is to be read yet */
+	bool bulk;	     /* fills are large: splice */
+	uint8_t small_fills; /* in a row, up to LANE_CHATTY_FILLS */
+	bool target_ready;   /* the target may take bytes */
 	bool target_woken; /* ... because the kernel said so, and its room was not measured since */
 	int source_error;  /* errno, 0 for none: how the source failed */
 	int target_error;  /* errno, 0 for none: how the target failed */
@@ -86,8 +105,18 @@ void lane_init(struct lane *lane, bool source_ready);
 /* What to do now. Depends on nothing but the lane. */
 enum lane_step lane_next(const struct lane *lane);
 
-/* What the lane waited for (LANE_WAIT_*) is there, or its socket has failed. */
-void lane_on_ready(struct lane *lane);
+/* The target takes bytes again, or has failed: what LANE_WAIT_WRITABLE waits for. */
+void lane_on_writable(struct lane *lane);
+
+/*
+ * Something has arrived at the source: what LANE_WAIT_READABLE waits for. `ended`: its end too,
+ * so it is read until the end shows.
+ */
+void lane_on_arrival(struct lane *lane, bool ended);
+
+/* Whether the lane's waits for its source are many and short; until it is called quiet. */
+bool lane_is_chatty(const struct lane *lane);
+void lane_on_quiet(struct lane *lane);
 
 /* The target has `bytes` of room. */
 void lane_on_room(struct lane *lane, uint32_t bytes);

@@ -226,6 +226,7 @@ static void drain_backlog(struct listeners *self, unsigned index)
 		if (fd >= 0 && !place(self, index, fd))
 			refuse(self, fd);
 	}
+	engine_forget(self->sessions->engine, listener->fd);
 	close(listener->fd);
 	listener->fd = -1;
 }
@@ -309,7 +310,7 @@ static void cancel_accept(struct listeners *self, unsigned index)
 
 	if (!listener->armed || listener->cancelled)
 		return;
-	engine_cancel(self->sessions->engine, accept_token(index));
+	engine_cancel(self->sessions->engine, self->listeners[index].fd, accept_token(index));
 	listener->cancelled = true;
 }
 

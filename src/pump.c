@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "sock.h"
@@ -102,6 +103,60 @@ static void copy(struct pump *pump, struct lane *lane, int source_fd, int target
 		on_source_error(lane, errno);
 }
 
+static void give_pipe(struct pump *pump, struct pipe **pipe)
+{
+	pipe_pool_give(pump->pipes, *pipe);
+	*pipe = NULL;
+}
+
+/* Sends what was received; the pipe, which is empty, holds what is left of it. */
+static void send_received(struct pump *pump, struct lane *lane, struct pipe **pipe, int target_fd)
+{
+	ssize_t sent = send(target_fd, pump->scratch, lane->held_bytes, MSG_NOSIGNAL);
+	size_t left;
+
+	if (sent < 0 && !would_block(errno) && errno != EINTR) {
+		lane_on_target_failed(lane, errno);
+		give_pipe(pump, pipe);
+		return;
+	}
+	sent = MAX(sent, 0);
+	left = lane->held_bytes - (size_t)sent;
+	if (left && write((*pipe)->write_fd, pump->scratch + sent, left) != (ssize_t)left) {
+		/* an empty pipe takes it whole, unless the kernel has no page: pipe(7) */
+		lane_on_target_failed(lane, ENOMEM);
+		return;
+	}
+	metrics_add(pump->metrics, METRIC_bytes_copied, (uint64_t)sent);
+	if (sent)
+		lane_on_flushed(lane, (uint32_t)sent);
+	else
+		lane_on_target_full(lane);
+	if (!left)
+		give_pipe(pump, pipe);
+}
+
+/* A fill and its flush in two calls, for messages too small to gain from a splice. */
+static void exchange(struct pump *pump, struct lane *lane, struct pipe **pipe, int source_fd,
+		     int target_fd, uint32_t limit_bytes)
+{
+	size_t asked = MIN(MIN(limit_bytes, LANE_SMALL_BYTES), (*pipe)->size_bytes);
+	ssize_t received = recv(source_fd, pump->scratch, asked, 0);
+
+	if (received > 0) {
+		lane_on_filled(lane, (uint32_t)received, (size_t)received < asked);
+		send_received(pump, lane, pipe, target_fd);
+		return;
+	}
+	give_pipe(pump, pipe);
+	if (received == 0)
+		lane_on_source_eof(lane);
+	else if (would_block(errno))
+		lane_on_source_empty(lane);
+	else if (errno != EINTR)
+		on_source_error(lane, errno);
+}
+
 static void fill(struct pump *pump, struct lane *lane, struct pipe **pipe, int source_fd,
 		 int target_fd, uint32_t limit_bytes)
 {
@@ -112,6 +167,10 @@ static void fill(struct pump *pump, struct lane *lane, struct pipe **pipe, int s
 	*pipe = pipe_pool_take(pump->pipes);
 	if (!*pipe) {
 		copy(pump, lane, source_fd, target_fd, limit_bytes);
+		return;
+	}
+	if (!lane->bulk) {
+		exchange(pump, lane, pipe, source_fd, target_fd, limit_bytes);
 		return;
 	}
 	asked = MIN(limit_bytes, (*pipe)->size_bytes);
@@ -125,8 +184,7 @@ static void fill(struct pump *pump, struct lane *lane, struct pipe **pipe, int s
 		lane_on_filled(lane, (uint32_t)moved, (size_t)moved < asked);
 		return;
 	}
-	pipe_pool_give(pump->pipes, *pipe);
-	*pipe = NULL;
+	give_pipe(pump, pipe);
 	if (moved == 0 || (would_block(errno) && (lane->source_woken || lane->source_error)))
 		copy(pump, lane, source_fd, target_fd, limit_bytes);
 	else if (would_block(errno))
@@ -142,10 +200,8 @@ static void flush(struct pump *pump, struct lane *lane, struct pipe **pipe, int 
 
 	if (moved > 0) {
 		lane_on_flushed(lane, (uint32_t)moved);
-		if (!lane->held_bytes) {
-			pipe_pool_give(pump->pipes, *pipe);
-			*pipe = NULL;
-		}
+		if (!lane->held_bytes)
+			give_pipe(pump, pipe);
 	} else if (moved < 0 && would_block(errno)) {
 		lane_on_target_full(lane);
 	} else if (moved == 0 || errno != EINTR) {

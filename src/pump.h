@@ -1,10 +1,10 @@
 /*
- * The only file that moves bytes: it does what a lane asks for, with splice(2) through a borrowed
- * pipe.
+ * The only file that moves bytes: it does what a lane asks for. Bulk goes by splice(2) through a
+ * borrowed pipe, small messages by recv and send, which cost less; what the target does not take of
+ * those is written into a borrowed pipe, so that nothing is ever held in user space.
  *
- * With no pipe free, and at urgent data, where splice stops for ever, it copies instead:
- * recv(MSG_PEEK), send, and recv(MSG_TRUNC) of what was sent. That way nothing is ever held in user
- * space either.
+ * With no pipe free, and at urgent data, where splice stops for ever, it copies in a third way:
+ * recv(MSG_PEEK), send, and recv(MSG_TRUNC) of what was sent.
  */
 #pragma once
 

@@ -1,8 +1,9 @@
 /*
- * Theory of operation. Each lane waits for one thing at a time (its source or its target), so a
- * session has at most two waits in flight, or a connect. An event makes the session ready; a tick
- * runs every ready session once, both lanes, within TURN_BUDGET_BYTES each; a lane that stops is
- * armed for what it waits for.
+ * Theory of operation. Each lane waits for one thing at a time, its source or its target: a bulk
+ * lane for one event at a time, so that what it cannot use yet does not wake it; a chatty one has a
+ * watch on its source, so that a wait costs nothing. An event makes the session ready; a tick runs
+ * every ready session once, both lanes, within TURN_BUDGET_BYTES each; a lane that stops is armed
+ * for what it waits for.
  */
 #include "session.h"
 
@@ -11,6 +12,7 @@
 #include "check.h"
 #include "log.h"
 #include "session_close.h"
+#include "session_wait.h"
 #include "sock.h"
 
 /*
@@ -21,25 +23,18 @@
 
 /*
  * The side that has ended its stream is not read from any more, so its RST would go unnoticed until
- * something is written to it. Sessions that stay half-closed longer than this watch it; the others,
+ * something is written to it. Sessions that stay half-closed longer than this guard it; the others,
  * which are most, do not pay for it. Scenario: crc-64 (bench/).
  */
-#define WATCH_DELAY_MS 100
+#define GUARD_DELAY_MS 100
+
+/* Sessions that last so long get keepalive towards the backend. Scenario: crc-64 (bench/). */
+#define KEEPALIVE_DELAY_MS 1000
 
 void sessions_init(struct sessions *sessions)
 {
 	sessions->ready_first = NULL;
 	sessions->ready_last = &sessions->ready_first;
-}
-
-static void make_ready(struct sessions *sessions, struct session *session)
-{
-	if (session->queued)
-		return;
-	session->queued = true;
-	session->next = NULL;
-	*sessions->ready_last = session;
-	sessions->ready_last = &session->next;
 }
 
 /* Time limits ---------------------------------------------------------------------------------- */
@@ -97,7 +92,12 @@ static enum close_reason reason_of_lane(const struct session *session, unsigned 
 
 static void shut_target(struct session *session, unsigned lane)
 {
-	int error = sock_shut_write(session->fd[!lane]);
+	const struct lane *other = &session->lane[!lane];
+	int error = 0;
+
+	/* when both streams have ended, closing the socket says the same */
+	if (other->state != LANE_SHUT || other->target_error)
+		error = sock_shut_write(session->fd[!lane]);
 
 	if (!error) {
 		lane_on_shut(&session->lane[lane]);
@@ -108,32 +108,24 @@ static void shut_target(struct session *session, unsigned lane)
 	lane_on_target_failed(&session->lane[lane], error ? error : ENOTCONN);
 }
 
-static void wait_writable(struct sessions *sessions, struct session *session, unsigned lane,
-			  bool peer_ended)
-{
-	engine_wait_for(sessions->engine, session->fd[!lane], ENGINE_WRITABLE, peer_ended,
-			session_ready_token(session, lane));
-}
-
 /* Runs one lane until it waits, and arms what it waits for. Returns whether it wants another turn. */
 static bool run_lane(struct sessions *sessions, struct session *session, unsigned i)
 {
 	struct lane *lane = &session->lane[i];
 	uint32_t budget_bytes = TURN_BUDGET_BYTES;
 
-	if (session->armed[i])
+	if (session->waits[i])
 		return false;
 	if (pump_run(&sessions->pump, lane, &session->pipe[i], session->fd[i], session->fd[!i],
 		     &budget_bytes))
 		session->active_ms = sessions->now_ms;
 	switch (lane_next(lane)) {
 	case LANE_WAIT_READABLE:
-		engine_wait_for(sessions->engine, session->fd[i], ENGINE_READABLE, false,
-				session_ready_token(session, i));
-		break;
+		session_wait_readable(sessions, session, i);
+		return false;
 	case LANE_WAIT_WRITABLE:
-		wait_writable(sessions, session, i, session->lane[!i].state != LANE_OPEN);
-		break;
+		session_wait_writable(sessions, session, i, session->lane[!i].state != LANE_OPEN);
+		return false;
 	case LANE_SHUT_TARGET:
 		shut_target(session, i);
 		return false;
@@ -144,9 +136,6 @@ static bool run_lane(struct sessions *sessions, struct session *session, unsigne
 		metrics_add(sessions->metrics, METRIC_turns_cut, 1);
 		return true;
 	}
-	session->armed[i] = true;
-	session->in_flight++;
-	return false;
 }
 
 /*
@@ -161,7 +150,7 @@ static bool tell_other_lane(struct session *session, unsigned i)
 	if (!lane->target_error || other->source_error)
 		return false;
 	lane_on_source_failed(other, lane->target_error);
-	return !session->armed[!i];
+	return !session->waits[!i];
 }
 
 static void session_relay(struct sessions *sessions, struct session *session)
@@ -194,30 +183,20 @@ static void session_relay(struct sessions *sessions, struct session *session)
 		return;
 	}
 	if (again)
-		make_ready(sessions, session);
+		session_make_ready(sessions, session);
 	if (is_half_closed(session) && !was_half_closed) {
 		enum close_reason reason;
 		uint64_t limit_ms = silence_limit_ms(sessions, session, &reason);
 
 		session->active_ms = sessions->now_ms;
 		arm_timer(sessions, session,
-			  limit_ms ? MIN(limit_ms, WATCH_DELAY_MS) : WATCH_DELAY_MS);
+			  limit_ms ? MIN(limit_ms, GUARD_DELAY_MS) : GUARD_DELAY_MS);
 	}
-}
-
-static void watch_ended_side(struct sessions *sessions, struct session *session)
-{
-	unsigned side = session->watched_side = session->lane[SESSION_BACKEND].state == LANE_SHUT;
-
-	engine_wait_for(sessions->engine, session->fd[side], ENGINE_FAILED, true,
-			session_watch_token(session, side));
-	session->watching = true;
-	session->in_flight++;
 }
 
 static void begin_relay(struct sessions *sessions, struct session *session)
 {
-	enum close_reason reason;
+	uint64_t limit_ms = sessions->config->timeout_idle_ms;
 
 	session->state = SESSION_RELAYING;
 	session->active_ms = sessions->now_ms;
@@ -226,8 +205,9 @@ static void begin_relay(struct sessions *sessions, struct session *session)
 	lane_init(&session->lane[SESSION_BACKEND], false);
 	if (sessions->config->access_log)
 		sock_get_local(session->fd[SESSION_BACKEND], &session->source);
-	CHECK(arm_silence_timer(sessions, session, &reason));
-	make_ready(sessions, session);
+	arm_timer(sessions, session,
+		  limit_ms ? MIN(limit_ms, KEEPALIVE_DELAY_MS) : KEEPALIVE_DELAY_MS);
+	session_make_ready(sessions, session);
 }
 
 /* Connecting ----------------------------------------------------------------------------------- */
@@ -288,7 +268,7 @@ static void session_on_connect(struct sessions *sessions, struct session *sessio
 			   upstream_backend(sessions->upstream, session->forward,
 					    session->first_backend, session->attempts - 1U),
 			   result);
-	session_close_backend(session);
+	session_close_backend(sessions, session);
 	connect_next(sessions, session);
 }
 
@@ -312,38 +292,6 @@ void session_open(struct sessions *sessions, unsigned forward, int client_fd)
 
 /* Events --------------------------------------------------------------------------------------- */
 
-/* The side that ended its stream first has failed since, or both sides have ended now. */
-static void session_on_watch(struct sessions *sessions, struct session *session, unsigned side)
-{
-	int error;
-
-	CHECK(side < 2 && session->watching);
-	session->watching = false;
-	if (session->state != SESSION_RELAYING)
-		return;
-	error = sock_take_error(session->fd[side]);
-	if (error)
-		lane_on_source_failed(&session->lane[side], error);
-	make_ready(sessions, session);
-}
-
-static void session_on_ready(struct sessions *sessions, struct session *session, unsigned lane,
-			     bool met)
-{
-	CHECK(session->armed[lane]);
-	if (!met && session->state == SESSION_RELAYING) {
-		/* the target's peer has ended its stream, which the other lane has yet to find out */
-		wait_writable(sessions, session, lane, true);
-		session->in_flight++;
-		return;
-	}
-	session->armed[lane] = false;
-	if (session->state != SESSION_RELAYING)
-		return;
-	lane_on_ready(&session->lane[lane]);
-	make_ready(sessions, session);
-}
-
 void sessions_on_event(struct sessions *sessions, const struct engine_event *event)
 {
 	struct session *session =
@@ -354,15 +302,10 @@ void sessions_on_event(struct sessions *sessions, const struct engine_event *eve
 		metrics_add(sessions->metrics, METRIC_stale_events, 1);
 		return;
 	}
-	CHECK(session->in_flight > 0 && !event->more);
-	session->in_flight--;
+	CHECK(session->in_flight > 0);
+	session->in_flight -= !event->more;
 	if (engine_token_op(event->token) == ENGINE_OP_READY) {
-		unsigned lane = engine_token_lane(event->token);
-
-		if (lane < 2)
-			session_on_ready(sessions, session, lane, event->result);
-		else
-			session_on_watch(sessions, session, lane - 2);
+		session_on_answer(sessions, session, event);
 	} else {
 		session->connecting = false;
 		if (session->state == SESSION_CONNECTING) {
@@ -379,14 +322,23 @@ void sessions_on_timer(struct sessions *sessions, struct timer *timer)
 	struct session *session = CONTAINER_OF(timer, struct session, timer);
 	enum close_reason reason;
 
+	if (timer->kind == SESSION_QUIET_TIMER) {
+		sessions_on_quiet_timer(sessions);
+		return;
+	}
 	switch (session->state) {
 	case SESSION_CONNECTING:
 		session->connect_expired = true;
-		engine_cancel(sessions->engine, session_connect_token(session));
+		engine_cancel(sessions->engine, session->fd[SESSION_BACKEND],
+			      session_connect_token(session));
 		break;
 	case SESSION_RELAYING:
-		if (is_half_closed(session) && !session->watching)
-			watch_ended_side(sessions, session);
+		if (!session->kept_alive) {
+			upstream_keep_alive(sessions->upstream, session->fd[SESSION_BACKEND]);
+			session->kept_alive = true;
+		}
+		if (is_half_closed(session) && !session->guarding)
+			session_wait_failed(sessions, session);
 		/*
 		 * the timer does not move with every byte: it asks, when it fires, how long the
 		 * silence is

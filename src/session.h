@@ -34,13 +34,16 @@ struct sessions {
 	uint64_t now_ms;	     /* CLOCK_MONOTONIC of this tick */
 	struct session *ready_first; /* each is run once per tick; NULL: none is ready */
 	struct session **ready_last;
+	struct session *chatty_first; /* those with a watch on a lane's source */
+	struct timer quiet_timer;     /* while there are any */
 	bool released; /* a session ended since the worker last looked: there is room */
 	bool starved;  /* a backend's socket could not be had for want of descriptors: accepting
 			  should pause */
 };
 
-/* timer.kind of a session's timer. */
-#define SESSION_TIMER 1
+/* timer.kind of a session's timer, and of the one for all that are chatty. */
+#define SESSION_TIMER	    1
+#define SESSION_QUIET_TIMER 3
 
 /* Sets the ready list; the other members are the caller's to fill in. */
 void sessions_init(struct sessions *sessions);
@@ -55,7 +58,7 @@ void session_open(struct sessions *sessions, unsigned forward, int client_fd);
 /* Takes an event whose token names a session (ENGINE_OP_CONNECT, ENGINE_OP_READY). */
 void sessions_on_event(struct sessions *sessions, const struct engine_event *event);
 
-/* Takes a timer of kind SESSION_TIMER that is due. */
+/* Takes a timer of either kind that is due. */
 void sessions_on_timer(struct sessions *sessions, struct timer *timer);
 
 /* Runs each ready session once, within the byte budget. Some may be ready again afterwards. */

@@ -12,6 +12,7 @@
 
 #include "check.h"
 #include "log.h"
+#include "session_wait.h"
 #include "sock.h"
 
 /*
@@ -21,16 +22,19 @@
 #define DELIVERY_WAIT_FIRST_MS 1
 #define DELIVERY_WAIT_MOST_MS  1000
 
-static void close_fd(int *fd)
+static void close_fd(struct sessions *sessions, int *fd)
 {
-	if (*fd >= 0 && close(*fd))
+	if (*fd < 0)
+		return;
+	engine_forget(sessions->engine, *fd);
+	if (close(*fd))
 		CHECK(errno != EBADF); /* whatever else it says, the descriptor is gone: close(2) */
 	*fd = -1;
 }
 
-void session_close_backend(struct session *session)
+void session_close_backend(struct sessions *sessions, struct session *session)
 {
-	close_fd(&session->fd[SESSION_BACKEND]);
+	close_fd(sessions, &session->fd[SESSION_BACKEND]);
 }
 
 static void log_close(struct sessions *sessions, const struct session *session)
@@ -64,7 +68,7 @@ static void finish_close(struct sessions *sessions, struct session *session)
 	for (unsigned side = 0; side < 2; side++) {
 		if (session->fd[side] >= 0 && rule->how != CLOSE_HOW_FIN)
 			sock_reset_on_close(session->fd[side]);
-		close_fd(&session->fd[side]);
+		close_fd(sessions, &session->fd[side]);
 	}
 	log_close(sessions, session);
 	timer_cancel(sessions->wheel, &session->timer);
@@ -136,17 +140,10 @@ void session_close(struct sessions *sessions, struct session *session, enum clos
 	session->delivery_wait_ms = DELIVERY_WAIT_FIRST_MS;
 	timer_cancel(sessions->wheel, &session->timer);
 	release_pipes(sessions, session);
-	for (unsigned i = 0; i < 2; i++) {
+	for (unsigned i = 0; i < 2; i++)
 		metrics_add(sessions->metrics, i ? METRIC_bytes_down : METRIC_bytes_up,
 			    session->lane[i].moved_bytes);
-		if (session->armed[i])
-			engine_cancel(sessions->engine, session_ready_token(session, i));
-	}
-	if (session->watching)
-		engine_cancel(sessions->engine,
-			      session_watch_token(session, session->watched_side));
-	if (session->connecting)
-		engine_cancel(sessions->engine, session_connect_token(session));
+	session_cancel_waits(sessions, session);
 	/* a session in the ready list is freed when the list comes to it */
 	if (!session->queued)
 		session_continue_close(sessions, session);

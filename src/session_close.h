@@ -19,4 +19,4 @@ void session_close(struct sessions *sessions, struct session *session, enum clos
 void session_continue_close(struct sessions *sessions, struct session *session);
 
 /* Closes the socket of a connect that failed, so that another backend can be tried. */
-void session_close_backend(struct session *session);
+void session_close_backend(struct sessions *sessions, struct session *session);

@@ -11,15 +11,10 @@
 /* The promise of the README: an idle session costs no more of sixpipe's own memory. */
 _Static_assert(sizeof(struct session) <= 512, "an idle session must fit in 512 bytes");
 
-uint64_t session_ready_token(const struct session *session, unsigned lane)
+uint64_t session_token(const struct session *session, enum session_request request, unsigned index)
 {
-	return engine_token(ENGINE_OP_READY, lane, session->slot, session->generation);
-}
-
-/* Lane numbers from 2 on mean the watch on a side. */
-uint64_t session_watch_token(const struct session *session, unsigned side)
-{
-	return engine_token(ENGINE_OP_READY, 2 + side, session->slot, session->generation);
+	return engine_token(ENGINE_OP_READY, (unsigned)request + index, session->slot,
+			    session->generation);
 }
 
 uint64_t session_connect_token(const struct session *session)

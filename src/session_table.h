@@ -22,6 +22,14 @@ enum session_state {
 	SESSION_CLOSING, /* the reason is set; waits for requests in flight, or for bytes to arrive */
 };
 
+/* What a lane waits for. */
+enum session_wait {
+	SESSION_WAIT_NONE,
+	SESSION_WAIT_READABLE, /* its source, once */
+	SESSION_WAIT_ARRIVAL,  /* for its source's watch to tell of something */
+	SESSION_WAIT_WRITABLE, /* its target, once */
+};
+
 /*
  * Index 0 is the client, 1 the backend; lane i moves fd[i] to fd[!i]. session.c is the only owner
  * of what is in here.
@@ -32,6 +40,8 @@ struct session {
 	struct pipe *pipe[2]; /* borrowed by the lane, NULL when it holds nothing */
 	struct timer timer;
 	struct session *next; /* in the free list or the ready list */
+	struct session *chatty_next;
+	struct session **chatty_link; /* what points to it in the chatty list; NULL: not in there */
 	uint64_t opened_ms;
 	uint64_t active_ms; /* when a byte last moved */
 	uint32_t slot;
@@ -42,10 +52,12 @@ struct session {
 	uint8_t state;		/* enum session_state */
 	uint8_t reason;		/* enum close_reason, once closing */
 	uint8_t in_flight;	/* requests that the engine has not answered for the last time */
-	bool armed[2];		/* the lane's wait is one of them */
+	uint8_t waits[2];	/* enum session_wait, by lane */
+	bool watched[2];	/* a watch on fd[i] is one of them */
 	bool connecting;	/* the connect is one of them */
-	bool watching;		/* the watch for a failure of `watched_side` is one of them */
-	uint8_t watched_side;
+	bool guarding;		/* the wait for a failure of `guarded_side` is one of them */
+	uint8_t guarded_side;
+	bool kept_alive; /* keepalive is on towards the backend */
 	bool connect_expired;
 	bool queued;		    /* in the ready list */
 	uint32_t delivery_wait_ms;  /* while closing: the pause before the next count of */
@@ -59,9 +71,16 @@ enum {
 	SESSION_BACKEND
 }; /* the index of each side, and of the lane that comes from it */
 
-/* The engine tokens of a session's requests: a lane's wait, the watch on a side, the connect. */
-uint64_t session_ready_token(const struct session *session, unsigned lane);
-uint64_t session_watch_token(const struct session *session, unsigned side);
+/* What an ENGINE_OP_READY token's lane number is about; the lane or side is added to it. */
+enum session_request {
+	SESSION_REQUEST_WAIT = 0,  /* a lane's wait */
+	SESSION_REQUEST_WATCH = 2, /* the watch on a lane's source */
+	SESSION_REQUEST_GUARD = 4, /* the wait for a side's failure */
+	SESSION_REQUEST_END = 6,
+};
+
+/* The engine tokens of a session's requests. */
+uint64_t session_token(const struct session *session, enum session_request request, unsigned index);
 uint64_t session_connect_token(const struct session *session);
 
 struct session_table;

@@ -59,19 +59,26 @@ static int tune(int fd, const struct sock_tuning *tuning)
 	/* RFC 6093: urgent data stays in the stream, so that no byte is lost and none stalls it */
 	if (!error)
 		error = set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
-	if (!error && tuning->keepalive_ms) {
-		error = set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-		if (!error)
-			error = set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE,
-					   to_keepidle_s(tuning->keepalive_ms));
-		if (!error)
-			error = set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
-		if (!error)
-			error = set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);
-	}
 	if (!error && tuning->user_timeout_ms)
 		error = set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
 				   (int)MIN(tuning->user_timeout_ms, (uint64_t)INT_MAX));
+	return error;
+}
+
+int sock_keep_alive(int fd, const struct sock_tuning *tuning)
+{
+	int error;
+
+	if (!tuning->keepalive_ms)
+		return 0;
+	error = set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+	if (!error)
+		error = set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE,
+				   to_keepidle_s(tuning->keepalive_ms));
+	if (!error)
+		error = set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
+	if (!error)
+		error = set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);
 	return error;
 }
 
@@ -137,7 +144,9 @@ static int open_bound(struct addr *address, const struct sock_tuning *tuning, bo
 
 	if (fd < 0)
 		return fd;
-	error = set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	error = sock_keep_alive(fd, tuning);
+	if (!error)
+		error = set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	if (!error && address->any.sa_family == AF_INET6)
 		error = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
 	if (!error && !first)

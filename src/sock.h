@@ -51,8 +51,14 @@ enum sock_failure sock_classify(int error);
 int sock_open_listeners(struct addr *address, const struct sock_tuning *tuning, unsigned backlog,
 			int *fds, unsigned count);
 
-/* Opens a socket for connecting to `backend`. Returns it or -errno. */
+/* Opens a socket for connecting to `backend`, without keepalive. Returns it or -errno. */
 int sock_open_backend(const struct addr *backend, const struct sock_tuning *tuning);
+
+/*
+ * Makes TCP ask whether a silent peer is still there: SO_KEEPALIVE, tcp(7). Listeners have it from
+ * the start; backends, for its four calls, once they have lasted. Returns 0 or -errno.
+ */
+int sock_keep_alive(int fd, const struct sock_tuning *tuning);
 
 /* Accepts one connection without blocking: accept4(2). Returns the socket or -errno. */
 int sock_accept(int listener_fd);

@@ -50,6 +50,12 @@ const struct addr *upstream_backend(const struct upstream *upstream, unsigned fo
 	return &chosen->backends[(first + attempt) % chosen->backend_count];
 }
 
+void upstream_keep_alive(const struct upstream *upstream, int fd)
+{
+	/* a dead socket refuses it, and tells its owner by other ways */
+	(void)sock_keep_alive(fd, &upstream->tuning);
+}
+
 int upstream_connect(const struct upstream *upstream, struct engine *engine,
 		     const struct addr *backend, uint64_t token)
 {

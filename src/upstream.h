@@ -30,3 +30,9 @@ const struct addr *upstream_backend(const struct upstream *upstream, unsigned fo
  */
 int upstream_connect(const struct upstream *upstream, struct engine *engine,
 		     const struct addr *backend, uint64_t token);
+
+/*
+ * Turns keepalive on for a connection that has lasted a while: a short one does not live to need
+ * it.
+ */
+void upstream_keep_alive(const struct upstream *upstream, int fd);

@@ -116,7 +116,7 @@ static void fire_timers(struct worker *worker)
 	struct timer *timer;
 
 	while ((timer = timer_wheel_pop(&worker->wheel, worker->sessions.now_ms))) {
-		if (timer->kind == SESSION_TIMER)
+		if (timer->kind == SESSION_TIMER || timer->kind == SESSION_QUIET_TIMER)
 			sessions_on_timer(&worker->sessions, timer);
 		else
 			listeners_on_timer(&worker->listeners, timer);

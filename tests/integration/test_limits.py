@@ -211,8 +211,6 @@ class ManyIdle(Case):
                 server.close()
             proxy.wait_events('close', IDLE_SESSIONS, reason='done')
             self.assertLess(time.monotonic() - start_s, 30)
-        # Pipes are all made at the start; were any kept by idle sessions, the others would have had to copy.
-        self.assertEqual(proxy.wait_event('stopped').int('bytes_copied'), 0)
 
     def close_idle_of(self, proxy, count):
         for peer in self.peers()[1:]:

@@ -14,6 +14,7 @@ void lane_model_init(struct lane_model *model, bool source_ready)
 	memset(model, 0, sizeof(*model));
 	model->source = source_ready ? SOURCE_MAY_HAVE : SOURCE_QUIET;
 	model->target = TARGET_TAKES;
+	model->room_limit_bytes = LANE_ROOM_FLOOR_BYTES;
 }
 
 enum lane_step lane_model_next(const struct lane_model *model)
@@ -37,7 +38,9 @@ bool lane_model_permits(const struct lane_model *model, const struct lane *lane,
 	bool over = model->target == TARGET_OVER;
 
 	switch (input->event) {
-	case EVENT_READY: /* may be stale: the other lane has told meanwhile */
+	case EVENT_WRITABLE: /* these may be stale */
+	case EVENT_ARRIVAL:
+	case EVENT_QUIET:
 		return true;
 	case EVENT_ROOM:
 		return step == LANE_MEASURE;
@@ -66,7 +69,9 @@ bool lane_model_permits(const struct lane_model *model, const struct lane *lane,
 /* What "nothing more for now" means: from a source that failed, that was all. */
 static void after_taking(struct lane_model *model, bool drained)
 {
-	model->source = drained && !model->source_error ? SOURCE_QUIET : SOURCE_MAY_HAVE;
+	bool over = drained && !model->source_error && !model->source_ended;
+
+	model->source = over ? SOURCE_QUIET : SOURCE_MAY_HAVE;
 	model->source_woken = false;
 }
 
@@ -76,15 +81,18 @@ static void pay(struct lane_model *model, uint32_t bytes)
 	model->room_limit_bytes -= MIN(model->room_limit_bytes, bytes);
 }
 
-static void on_ready(struct lane_model *model)
+static void on_arrival(struct lane_model *model, bool ended)
 {
-	enum lane_step step = lane_model_next(model);
+	if (model->source == SOURCE_ENDED || model->target == TARGET_OVER)
+		return;
+	model->source = SOURCE_MAY_HAVE;
+	model->source_woken = true;
+	model->source_ended |= ended;
+}
 
-	if (step == LANE_WAIT_READABLE) {
-		model->source = SOURCE_MAY_HAVE;
-		model->source_woken = true;
-	}
-	if (step != LANE_WAIT_WRITABLE)
+static void on_writable(struct lane_model *model)
+{
+	if (lane_model_next(model) != LANE_WAIT_WRITABLE)
 		return;
 	model->target = TARGET_WRITABLE;
 	model->room_limit_bytes = 0;
@@ -104,8 +112,13 @@ static void on_room(struct lane_model *model, uint32_t bytes)
 void lane_model_apply(struct lane_model *model, const struct lane_input *input)
 {
 	switch (input->event) {
-	case EVENT_READY:
-		on_ready(model);
+	case EVENT_WRITABLE:
+		on_writable(model);
+		break;
+	case EVENT_ARRIVAL:
+		on_arrival(model, input->drained);
+		break;
+	case EVENT_QUIET:
 		break;
 	case EVENT_ROOM:
 		on_room(model, input->bytes);
@@ -121,6 +134,7 @@ void lane_model_apply(struct lane_model *model, const struct lane_input *input)
 		break;
 	case EVENT_SOURCE_EMPTY:
 		model->source = model->source_error ? SOURCE_ENDED : SOURCE_QUIET;
+		model->source_ended = false;
 		model->source_woken = false;
 		break;
 	case EVENT_SOURCE_EOF:
@@ -157,8 +171,14 @@ void lane_model_apply(struct lane_model *model, const struct lane_input *input)
 void lane_model_call(struct lane *lane, const struct lane_input *input)
 {
 	switch (input->event) {
-	case EVENT_READY:
-		lane_on_ready(lane);
+	case EVENT_WRITABLE:
+		lane_on_writable(lane);
+		break;
+	case EVENT_ARRIVAL:
+		lane_on_arrival(lane, input->drained);
+		break;
+	case EVENT_QUIET:
+		lane_on_quiet(lane);
 		break;
 	case EVENT_ROOM:
 		lane_on_room(lane, input->bytes);
@@ -235,6 +255,8 @@ const char *lane_model_problem(const struct lane_model *model, const struct lane
 		return "moved differs";
 	if (lane->source_error != model->source_error || lane->target_error != model->target_error)
 		return "an error differs";
+	if (lane_is_chatty(lane) && lane->bulk)
+		return "a bulk lane is called chatty";
 	if (lane->source_woken != model->source_woken)
 		return "whether the source was called readable differs";
 	return step_problem(model, lane, step);
@@ -253,9 +275,9 @@ const char *lane_model_step_name(enum lane_step step)
 const char *lane_model_event_name(enum lane_event event)
 {
 	static const char *const names[EVENT_COUNT] = {
-		"ready",	"room",		 "filled",	  "copied",
-		"source_empty", "source_eof",	 "source_failed", "flushed",
-		"target_full",	"target_failed", "shut"};
+		"writable",    "arrival",	"quiet",      "room",	       "filled",
+		"copied",      "source_empty",	"source_eof", "source_failed", "flushed",
+		"target_full", "target_failed", "shut"};
 
 	CHECK((unsigned)event < EVENT_COUNT);
 	return names[event];

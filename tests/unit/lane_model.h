@@ -13,7 +13,9 @@
 #include "lane.h"
 
 enum lane_event {
-	EVENT_READY,
+	EVENT_WRITABLE,
+	EVENT_ARRIVAL,
+	EVENT_QUIET,
 	EVENT_ROOM,
 	EVENT_FILLED,
 	EVENT_COPIED,
@@ -31,7 +33,7 @@ enum lane_event {
 struct lane_input {
 	enum lane_event event;
 	uint32_t bytes;
-	bool drained;
+	bool drained; /* of EVENT_ARRIVAL: the end has arrived too */
 	int error;
 };
 
@@ -44,6 +46,7 @@ struct lane_model {
 	uint64_t lost_bytes;   /* held when the target failed */
 	enum lane_model_source source;
 	enum lane_model_target target; /* WRITABLE: the kernel said so; its room is not known yet */
+	bool source_ended;	       /* its end has arrived and was not read yet */
 	bool source_woken; /* the kernel called it readable, and no fill has been tried since */
 	int source_error;
 	int target_error;

@@ -54,6 +54,18 @@ bool flow_run(struct flow *flow, uint32_t *budget_bytes)
 	return moved;
 }
 
+void flow_await_arrival(struct flow *flow)
+{
+	support_poll(flow->in.ours, POLLIN);
+	lane_on_arrival(&flow->lane, false);
+}
+
+void flow_await_room(struct flow *flow)
+{
+	support_poll(flow->out.ours, POLLOUT);
+	lane_on_writable(&flow->lane);
+}
+
 enum lane_step flow_relay(struct flow *flow, enum lane_step idle)
 {
 	for (unsigned turns = 0; turns < 10000000; turns++) {
@@ -66,10 +78,9 @@ enum lane_step flow_relay(struct flow *flow, enum lane_step idle)
 		    step == LANE_REST)
 			return step;
 		if (step == LANE_WAIT_READABLE)
-			support_poll(flow->in.ours, POLLIN);
+			flow_await_arrival(flow);
 		else if (step == LANE_WAIT_WRITABLE)
-			support_poll(flow->out.ours, POLLOUT);
-		lane_on_ready(&flow->lane);
+			flow_await_room(flow);
 	}
 	cr_assert_fail("the lane does not end");
 	return LANE_REST;
@@ -84,8 +95,7 @@ void flow_deliver(struct flow *flow, uint64_t moved_bytes, unsigned wake_limit)
 			break;
 		if (flow->lane.moved_bytes < moved_bytes) {
 			cr_assert_lt(wakes++, wake_limit, "the lane spins");
-			support_poll(flow->in.ours, POLLIN);
-			lane_on_ready(&flow->lane);
+			flow_await_arrival(flow);
 		}
 	}
 	cr_expect_eq(flow->lane.moved_bytes, moved_bytes);

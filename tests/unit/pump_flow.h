@@ -36,6 +36,10 @@ void flow_close(struct flow *flow);
 /* One turn of the pump, and what must hold after any. Returns what pump_run() did. */
 bool flow_run(struct flow *flow, uint32_t *budget_bytes);
 
+/* Wait as a session would, and tell the lane. */
+void flow_await_arrival(struct flow *flow);
+void flow_await_room(struct flow *flow);
+
 /* Runs the lane as a session does, until it waits for `idle` or is over; returns its step. */
 enum lane_step flow_relay(struct flow *flow, enum lane_step idle);
 

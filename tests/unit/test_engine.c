@@ -18,8 +18,8 @@
 
 TestSuite(engine, .fini = support_check_leaks);
 
-#define TOKEN engine_token(ENGINE_OP_READY, 1, 77, 4711)
-#define OTHER engine_token(ENGINE_OP_READY, 0, 78, 4712)
+#define TOKEN engine_token(ENGINE_OP_ACCEPT, 1, 77, 4711)
+#define OTHER engine_token(ENGINE_OP_CONNECT, 0, 78, 4712)
 
 /* Tokens --------------------------------------------------------------------------------------- */
 
@@ -209,7 +209,7 @@ Test(engine, accepts_many_until_cancelled)
 		expect_accepted(&event, true);
 		close(client);
 	}
-	engine_cancel(engine, TOKEN);
+	engine_cancel(engine, listener, TOKEN);
 	event = fixture_next(engine);
 	cr_expect_eq(event.token, TOKEN);
 	cr_expect_eq(event.result, -ECANCELED);
@@ -302,7 +302,7 @@ Test(engine, a_connect_can_be_cancelled)
 	support_poll(listener, POLLIN);
 	engine_connect(engine, fd, &address.any, address.length_bytes, OTHER);
 	cr_expect(fixture_is_quiet(engine));
-	engine_cancel(engine, OTHER);
+	engine_cancel(engine, fd, OTHER);
 	event = fixture_next(engine);
 	cr_expect_eq(event.token, OTHER);
 	cr_expect_eq(event.result, -ECANCELED, "%d", event.result);

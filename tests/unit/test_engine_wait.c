@@ -219,7 +219,7 @@ Test(engine_wait, cancel)
 					TOKEN);
 			if (submitted)
 				cr_expect(fixture_is_quiet(engine), "row %zu", i);
-			engine_cancel(engine, TOKEN);
+			engine_cancel(engine, tcp.ours, TOKEN);
 			event = fixture_next(engine);
 			cr_expect_eq(event.token, TOKEN, "row %zu", i);
 			cr_expect_eq(event.result, -ECANCELED, "row %zu: %d", i, event.result);
@@ -227,7 +227,7 @@ Test(engine_wait, cancel)
 			cr_expect(fixture_is_quiet(engine), "row %zu", i);
 		}
 	/* what is not there cannot be cancelled, and nobody is told */
-	engine_cancel(engine, TOKEN);
+	engine_cancel(engine, tcp.ours, TOKEN);
 	cr_expect(fixture_is_quiet(engine));
 	support_tcp_close(&tcp);
 	engine_destroy(engine);

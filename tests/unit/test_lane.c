@@ -17,8 +17,8 @@ TestSuite(lane, .fini = support_check_leaks);
  * tried with the byte counts that matter there; lane and model must agree afterwards.
  */
 #define STATE_LIMIT (1U << 16)
-#define KIND_LIMIT  64
-#define KEY_WORDS   13
+#define KIND_LIMIT  32
+#define KEY_WORDS   16
 #define INPUT_LIMIT 64
 
 struct node {
@@ -51,6 +51,9 @@ static void make_key(const struct node *node, uint64_t key[KEY_WORDS])
 		lane->state,
 		lane->source_ready,
 		lane->source_woken,
+		lane->source_ended,
+		lane->bulk,
+		lane->small_fills,
 		lane->target_ready,
 		lane->target_woken,
 		(uint64_t)lane->source_error,
@@ -148,7 +151,8 @@ static const char *progress_problem(const struct lane *before, const struct lane
 		return "a FIN is not passed on";
 	if (before->source_error && after->source_error != before->source_error)
 		return "the first error is forgotten";
-	if (input->event == EVENT_SOURCE_FAILED || input->event == EVENT_READY || moves)
+	if (input->event == EVENT_SOURCE_FAILED || moves || input->event == EVENT_WRITABLE ||
+	    input->event == EVENT_ARRIVAL || input->event == EVENT_QUIET)
 		return NULL;
 	if (step == LANE_FILL && (next == LANE_FILL || next == LANE_MEASURE))
 		return "a fill that moves nothing is tried again at once";
@@ -221,22 +225,21 @@ Test(lane, every_reachable_state_with_every_event)
 static void bring_to(struct lane *lane, struct lane_model *model, enum lane_step step)
 {
 	static const struct lane_input ways[LANE_REST + 1][4] = {
-		[LANE_MEASURE] = {{0}},
-		[LANE_FILL] = {{EVENT_ROOM, 65536, false, 0}},
-		[LANE_FLUSH] = {{EVENT_ROOM, 65536, false, 0}, {EVENT_FILLED, 100, false, 0}},
-		[LANE_WAIT_READABLE] = {{EVENT_ROOM, 65536, false, 0},
-					{.event = EVENT_SOURCE_EMPTY}},
+		[LANE_MEASURE] = {{EVENT_COPIED, LANE_ROOM_FLOOR_BYTES, false, 0}},
+		[LANE_FILL] = {{EVENT_COPIED, LANE_ROOM_FLOOR_BYTES, false, 0},
+			       {EVENT_ROOM, 65536, false, 0}},
+		[LANE_FLUSH] = {{EVENT_FILLED, 100, false, 0}},
+		[LANE_WAIT_READABLE] = {{.event = EVENT_SOURCE_EMPTY}},
 		[LANE_WAIT_WRITABLE] = {{.event = EVENT_TARGET_FULL}},
-		[LANE_SHUT_TARGET] = {{EVENT_ROOM, 65536, false, 0}, {.event = EVENT_SOURCE_EOF}},
-		[LANE_RESET_TARGET] = {{EVENT_ROOM, 65536, false, 0},
-				       {.event = EVENT_SOURCE_FAILED, .error = 104},
+		[LANE_SHUT_TARGET] = {{.event = EVENT_SOURCE_EOF}},
+		[LANE_RESET_TARGET] = {{.event = EVENT_SOURCE_FAILED, .error = 104},
 				       {.event = EVENT_SOURCE_EOF}},
 		[LANE_REST] = {{.event = EVENT_TARGET_FAILED, .error = 104}},
 	};
 
 	lane_init(lane, true);
 	lane_model_init(model, true);
-	for (const struct lane_input *input = ways[step]; input->event != EVENT_READY; input++) {
+	for (const struct lane_input *input = ways[step]; input->event != EVENT_WRITABLE; input++) {
 		lane_model_call(lane, input);
 		lane_model_apply(model, input);
 	}
@@ -258,7 +261,9 @@ static void make_call(void *argument)
 Test(lane, what_the_model_forbids_is_a_programming_error)
 {
 	static const struct lane_input inputs[] = {
-		{.event = EVENT_READY},
+		{.event = EVENT_WRITABLE},
+		{.event = EVENT_ARRIVAL},
+		{.event = EVENT_QUIET},
 		{EVENT_ROOM, 65536, false, 0},
 		{EVENT_FILLED, 1, false, 0},
 		{EVENT_FILLED, 0, false, 0},
@@ -319,11 +324,10 @@ static void tell(const char *name, bool source_ready, const struct story_row *ro
 Test(lane, request_then_fin)
 {
 	static const struct story_row rows[] = {
-		{{.event = EVENT_READY}, LANE_MEASURE},
-		{{EVENT_ROOM, 65536, false, 0}, LANE_FILL},
+		{{.event = EVENT_ARRIVAL}, LANE_FILL}, /* unmeasured: it is the first message */
 		{{EVENT_FILLED, 500, true, 0}, LANE_FLUSH},
 		{{EVENT_FLUSHED, 500, false, 0}, LANE_WAIT_READABLE},
-		{{.event = EVENT_READY}, LANE_FILL}, /* no new measure: there is credit */
+		{{.event = EVENT_ARRIVAL}, LANE_FILL}, /* no measure yet: there is credit */
 		{{.event = EVENT_SOURCE_EOF}, LANE_SHUT_TARGET},
 		{{.event = EVENT_SHUT}, LANE_REST},
 	};
@@ -334,11 +338,10 @@ Test(lane, request_then_fin)
 Test(lane, reset_is_delivered_after_the_data_before_it)
 {
 	static const struct story_row rows[] = {
-		{{EVENT_ROOM, 65536, false, 0}, LANE_FILL},
 		{{EVENT_FILLED, 1000, true, 0}, LANE_FLUSH},
 		{{.event = EVENT_SOURCE_FAILED, .error = 104}, LANE_FLUSH},
 		{{EVENT_FLUSHED, 400, false, 0}, LANE_WAIT_WRITABLE},
-		{{.event = EVENT_READY}, LANE_FLUSH},
+		{{.event = EVENT_WRITABLE}, LANE_FLUSH},
 		{{EVENT_FLUSHED, 600, false, 0}, LANE_MEASURE},
 		{{EVENT_ROOM, 65536, false, 0}, LANE_FILL},
 		{{EVENT_FILLED, 5, true, 0}, LANE_FLUSH},
@@ -349,7 +352,84 @@ Test(lane, reset_is_delivered_after_the_data_before_it)
 	tell("reset", true, rows, ARRAY_COUNT(rows), 1005);
 }
 
+Test(lane, an_end_that_has_arrived_is_read_without_a_wait)
+{
+	static const struct story_row rows[] = {
+		{{EVENT_ARRIVAL, 0, true, 0}, LANE_FILL},
+		{{EVENT_FILLED, 500, true, 0}, LANE_FLUSH},
+		{{EVENT_FLUSHED, 500, false, 0}, LANE_FILL},
+		{{.event = EVENT_SOURCE_EOF}, LANE_SHUT_TARGET},
+	};
+
+	tell("end", false, rows, ARRAY_COUNT(rows), 500);
+}
+
+Test(lane, an_end_that_is_not_there_is_waited_for)
+{
+	static const struct story_row rows[] = {
+		{{EVENT_ARRIVAL, 0, true, 0}, LANE_FILL},
+		{{.event = EVENT_SOURCE_EMPTY}, LANE_WAIT_READABLE},
+		{{EVENT_ARRIVAL, 0, false, 0}, LANE_FILL},
+		{{EVENT_FILLED, 500, true, 0}, LANE_FLUSH},
+		{{EVENT_FLUSHED, 500, false, 0}, LANE_WAIT_READABLE},
+	};
+
+	tell("no end", false, rows, ARRAY_COUNT(rows), 500);
+}
+
+/* Small, chatty, bulk -------------------------------------------------------------------------- */
+
+/* Gives the lane room, and one fill and flush of `bytes`. */
+static void pass(struct lane *lane, uint32_t bytes, bool drained)
+{
+	lane_on_arrival(lane, false);
+	if (lane_next(lane) == LANE_MEASURE)
+		lane_on_room(lane, 1 << 20);
+	lane_on_filled(lane, bytes, drained);
+	lane_on_flushed(lane, bytes);
+}
+
+Test(lane, is_chatty_after_some_small_messages_until_quiet)
+{
+	struct lane lane;
+
+	lane_init(&lane, false);
+	for (unsigned i = 0; i < LANE_CHATTY_FILLS; i++) {
+		cr_expect(!lane_is_chatty(&lane), "after %u", i);
+		pass(&lane, 100, true);
+	}
+	cr_expect(lane_is_chatty(&lane));
+	pass(&lane, 100, true);
+	cr_expect(lane_is_chatty(&lane));
+	lane_on_quiet(&lane);
+	cr_expect(!lane_is_chatty(&lane));
+}
+
+Test(lane, turns_to_bulk_with_a_full_fill_and_back_with_a_small_one)
+{
+	struct lane lane;
+
+	lane_init(&lane, false);
+	for (unsigned i = 0; i < LANE_CHATTY_FILLS; i++)
+		pass(&lane, 100, true);
+	cr_expect(!lane.bulk);
+	pass(&lane, LANE_SMALL_BYTES, false);
+	cr_expect(lane.bulk);
+	cr_expect(!lane_is_chatty(&lane));
+	pass(&lane, 2 * LANE_SMALL_BYTES, true);
+	cr_expect(lane.bulk);
+	pass(&lane, LANE_SMALL_BYTES - 1, true);
+	cr_expect(!lane.bulk);
+}
+
 /* Credit --------------------------------------------------------------------------------------- */
+
+/* A lane that has used up the credit it begins with. */
+static void init_spent(struct lane *lane)
+{
+	lane_init(lane, true);
+	lane_on_copied(lane, LANE_ROOM_FLOOR_BYTES, false);
+}
 
 /* Measures `room_bytes` and sends all the credit that gives, in messages of `message_bytes`. */
 static uint32_t spend(struct lane *lane, uint32_t room_bytes, uint32_t message_bytes)
@@ -376,7 +456,7 @@ Test(lane, room_is_measured_again_when_half_is_used)
 		struct lane lane;
 		uint32_t sent;
 
-		lane_init(&lane, true);
+		init_spent(&lane);
 		sent = spend(&lane, 1 << 20, rows[i]);
 		cr_expect_gt(sent, 0, "messages of %u", rows[i]);
 		cr_expect_leq(sent, 1 << 20, "messages of %u: %u", rows[i], sent);
@@ -388,7 +468,7 @@ Test(lane, small_messages_use_up_more_than_their_bytes)
 {
 	struct lane lane;
 
-	lane_init(&lane, true);
+	init_spent(&lane);
 	cr_expect_leq(spend(&lane, 1 << 20, 1), (1 << 20) / LANE_MESSAGE_COST_BYTES);
 }
 
@@ -412,7 +492,7 @@ static void fill_target(struct lane *lane, uint32_t whole, uint32_t cost, bool s
 			lane_on_copied(lane, 1448, false);
 		room -= (uint32_t)MIN(used, room);
 	}
-	lane_on_ready(lane); /* the peer has read it all */
+	lane_on_writable(lane); /* the peer has read it all */
 }
 
 /* What was seen to be used up is what the next credit allows for; it is an estimate, good to a
@@ -422,7 +502,7 @@ Test(lane, what_a_byte_costs_is_learned)
 	static const uint32_t costs[] = {1, 3, 10, 2, 20, 1};
 	struct lane lane;
 
-	lane_init(&lane, true);
+	init_spent(&lane);
 	for (size_t i = 0; i < ARRAY_COUNT(costs); i++)
 		for (unsigned round = 0; round < 60; round++)
 			fill_target(&lane, 1 << 20, costs[i], round > 30);
@@ -434,12 +514,13 @@ Test(lane, what_a_byte_costs_is_learned)
 Test(lane, a_writable_target_is_tried_however_small_its_room)
 {
 	static const struct story_row rows[] = {
+		{{EVENT_COPIED, LANE_ROOM_FLOOR_BYTES, false, 0}, LANE_MEASURE},
 		{{EVENT_ROOM, LANE_ROOM_WORTH_BYTES - 1, false, 0}, LANE_WAIT_WRITABLE},
-		{{.event = EVENT_READY}, LANE_MEASURE},
+		{{.event = EVENT_WRITABLE}, LANE_MEASURE},
 		{{EVENT_ROOM, 0, false, 0}, LANE_FILL}, /* the kernel said so: try the floor */
 		{{EVENT_COPIED, LANE_ROOM_FLOOR_BYTES, false, 0}, LANE_MEASURE},
 		{{EVENT_ROOM, LANE_ROOM_WORTH_BYTES, false, 0}, LANE_FILL},
 	};
 
-	tell("writable", true, rows, ARRAY_COUNT(rows), LANE_ROOM_FLOOR_BYTES);
+	tell("writable", true, rows, ARRAY_COUNT(rows), 2 * LANE_ROOM_FLOOR_BYTES);
 }

@@ -84,10 +84,7 @@ static void finish(struct flow *flow, struct stream_end *writer, struct stream_e
 	cr_expect_eq(flow->lane.moved_bytes, setting->total_bytes, "%s", setting->name);
 	cr_expect_eq(flow->lane.source_error, 0, "%s", setting->name);
 	copied = metrics_get(&flow->metrics, METRIC_bytes_copied);
-	if (setting->pipes) /* what comes between a splice and the recv after it may be copied */
-		cr_expect_leq(copied, setting->total_bytes / 4, "%s: %lu copied", setting->name,
-			      (unsigned long)copied);
-	else
+	if (!setting->pipes)
 		cr_expect_eq(copied, setting->total_bytes, "%s", setting->name);
 }
 
@@ -151,7 +148,8 @@ Test(pump, a_stalled_target_is_waited_for_and_loses_nothing)
 /* The pool runs empty and fills again while the stream goes on: both ways mix. */
 Test(pump, pipes_come_and_go)
 {
-	char sent[997], got[997];
+	char sent[LANE_SMALL_BYTES + 997], got[sizeof(sent)];
+	uint64_t copied, total = 100 * sizeof(sent);
 	struct flow flow;
 
 	flow_open(&flow, &splicing);
@@ -166,11 +164,11 @@ Test(pump, pipes_come_and_go)
 		flow_deliver(&flow, (i + 1) * sizeof(sent), 2);
 		support_receive(flow.out.peer, got, sizeof(got));
 		cr_assert_eq(support_check_pattern(got, sizeof(got), i), sizeof(got));
-		cr_assert_eq(metrics_get(&flow.metrics, METRIC_bytes_copied),
-			     (i + 1) / 2 * sizeof(sent), "round %u", i);
 		for (unsigned j = 0; j < 2 && i % 2; j++)
 			pipe_pool_give(flow.pump.pipes, others[j]);
 	}
+	copied = metrics_get(&flow.metrics, METRIC_bytes_copied);
+	cr_expect(copied > total / 2 && copied < total, "%lu copied", (unsigned long)copied);
 	flow_close(&flow);
 }
 

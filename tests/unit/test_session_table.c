@@ -116,10 +116,12 @@ Test(session_table, tokens_tell_what_they_are_for)
 {
 	struct session session = {.slot = ENGINE_SLOT_LIMIT - 1, .generation = 0x123456};
 	const uint64_t tokens[] = {
-		session_ready_token(&session, SESSION_CLIENT),
-		session_ready_token(&session, SESSION_BACKEND),
-		session_watch_token(&session, SESSION_CLIENT),
-		session_watch_token(&session, SESSION_BACKEND),
+		session_token(&session, SESSION_REQUEST_WAIT, SESSION_CLIENT),
+		session_token(&session, SESSION_REQUEST_WAIT, SESSION_BACKEND),
+		session_token(&session, SESSION_REQUEST_WATCH, SESSION_CLIENT),
+		session_token(&session, SESSION_REQUEST_WATCH, SESSION_BACKEND),
+		session_token(&session, SESSION_REQUEST_GUARD, SESSION_CLIENT),
+		session_token(&session, SESSION_REQUEST_GUARD, SESSION_BACKEND),
 		session_connect_token(&session),
 	};
 

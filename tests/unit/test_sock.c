@@ -268,7 +268,7 @@ static void check_tuning(const struct tuning_row *row, int fd)
 		     row->user_timeout);
 }
 
-/* Set on the listener, found on what it accepts; and on backend sockets. */
+/* Set on the listener, found on what it accepts; and on backend sockets, keepalive when asked. */
 Test(sock, tuning)
 {
 	static const struct tuning_row rows[] = {
@@ -293,6 +293,8 @@ Test(sock, tuning)
 		accepted = sock_accept(listener);
 		backend = sock_open_backend(&address, &tuning);
 		check_tuning(&rows[i], accepted);
+		cr_expect_eq(option_of(backend, SOL_SOCKET, SO_KEEPALIVE), 0);
+		cr_expect_eq(sock_keep_alive(backend, &tuning), 0);
 		check_tuning(&rows[i], backend);
 		close(accepted);
 		close(backend);
