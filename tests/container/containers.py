@@ -31,6 +31,10 @@ SIXPIPE_IMAGE = 'localhost/sixpipe'
 BUSYBOX_IMAGE = 'localhost/busybox'
 IO_URING_PROFILE = ROOT / 'deploy' / 'container' / 'seccomp.json'
 
+CACHE = pathlib.Path('/var/lib/containers/cache')
+NETNS = pathlib.Path('/run/netns')
+CGROUPS = pathlib.Path('/sys/fs/cgroup')
+
 BUSYBOX_CONTAINERFILE = """
 FROM scratch
 COPY busybox /bin/busybox
@@ -52,6 +56,8 @@ runtime = "runc"
 events_logger = "none"
 lock_type = "file"
 tmp_dir = "{directory}/tmp"
+[network]
+network_config_dir = "{directory}/network"
 """
 STORAGE = """
 [storage]
@@ -69,6 +75,7 @@ class Podman:
     """Enter it to have podman() and the images; leaving it removes everything."""
 
     def __enter__(self):
+        self.traces_before = traces()
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix='sixpipe-containers-'))
         values = {'directory': self.directory, 'descriptors': least_of(resource.RLIMIT_NOFILE, 8192),
                   'processes': least_of(resource.RLIMIT_NPROC, 4096)}
@@ -87,6 +94,8 @@ class Podman:
             if (where := line.split()[1]).startswith(f'{self.directory}/'):
                 subprocess.run(['umount', '--lazy', where], check=False)
         shutil.rmtree(self.directory)
+        for trace in traces() - self.traces_before:
+            remove_trace(trace)
 
     def __call__(self, *args):
         """Runs `podman ARGS` to its end: its stdout. Refused when it fails."""
@@ -119,6 +128,32 @@ class Podman:
         except Refused as error:
             return f'podman does not run containers here: {error}'
         return None
+
+
+def traces():
+    """What podman makes outside its own directories, whatever its settings say."""
+    found = {*CGROUPS.glob('libpod_parent'), *CGROUPS.glob('*/libpod_parent')}
+    return found | {path for path in (CACHE, NETNS) if path.exists()}
+
+
+def remove_trace(path):
+    if path == CACHE:
+        shutil.rmtree(path)
+        return
+    if path == NETNS:
+        subprocess.run(['umount', path], check=False)
+    # a control group is empty when its last process, podman's monitor, has ended
+    with contextlib.suppress(AssertionError):
+        harness.wait_until(lambda: removed(path), timeout_s=2)
+
+
+def removed(path):
+    try:
+        for directory in (*path.glob('*/'), path):
+            directory.rmdir()
+    except OSError:
+        return not path.exists()
+    return True
 
 
 def least_of(which, wanted):
@@ -160,14 +195,16 @@ class Container:
     def wait_event(self, name):
         deadline = time.monotonic() + harness.PATIENCE_S
         while True:
+            # asked before the log is read, so that the log of one that has ended is whole
+            state = self.inspect()['State']
             lines = self.lines()
             for line in lines:
                 with contextlib.suppress(ValueError, KeyError):
                     if harness.parse_line(line)['event'] == name:
                         return harness.parse_line(line)
-            state = self.inspect()['State']
-            if not state['Running'] or time.monotonic() > deadline:
-                raise AssertionError(f'no event={name}; exit code {state["ExitCode"]}; the log:\n' + '\n'.join(lines))
+            if state['Status'] in ('stopped', 'exited') or time.monotonic() > deadline:
+                raise AssertionError(f'no event={name}; {state["Status"]}, exit code {state["ExitCode"]}; the log:\n'
+                                     + '\n'.join(lines))
             time.sleep(0.05)
 
     # --- the process, which is PID 1 in there ---

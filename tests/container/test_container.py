@@ -7,6 +7,8 @@ import subprocess
 import tarfile
 import unittest
 
+import yaml
+
 import containers
 import harness
 import peers
@@ -141,13 +143,31 @@ class Sidecar(containers.Case):
         """16384 pages are a user's on the whole host, whatever container it is in: two with the default do not fit."""
         options = (*seccomp(IO_URING_PROFILE), *HARDENED)
         for _ in range(8):
-            small = self.sixpipe('--maxpipes', '4', '--pipe-size', '256KiB', '[::1]:2000', '127.0.0.1:8080',
+            small = self.sixpipe('--maxpipes', '2', '--pipe-size', '256KiB', '[::1]:2000', '127.0.0.1:8080',
                                  options=options)
             small.wait_event('ready')
             self.assertEqual(small.events('pipes_short'), [])
         greedy = self.sixpipe('[::1]:2000', '127.0.0.1:8080', options=options)
         greedy.wait_event('ready')
         self.assertEqual(len(greedy.events('pipes_short')), 1)
+
+    def test_manifests(self):
+        """Each one's arguments and user, and its probe."""
+        for name, user in (('sidecar.yaml', 65532), ('daemonset.yaml', 65533)):
+            with self.subTest(name):
+                with open(KUBELET_PROFILE.parent / name, encoding='utf-8') as file:
+                    pod = yaml.safe_load(file)['spec']['template']['spec']
+                spec = (pod.get('initContainers') or pod['containers'])[0]
+                self.assertEqual(spec['securityContext']['runAsUser'], user)
+                box = self.sixpipe(*spec['args'], options=(*seccomp(KUBELET_PROFILE), *HARDENED, '--user', user))
+                box.wait_event('ready')
+                self.assertEqual(box.events('pipes_short'), [])
+                metrics = next(arg for arg in spec['args'] if arg.startswith('--metrics=')).partition('=')[2]
+                endpoint = peers.parse_endpoint(metrics.replace('[::]', '[::1]'))
+                for path, wanted in (('/ready', b'200'), ('/live', b'200')):
+                    client = self.connect(endpoint, netns=box)
+                    client.sendall(f'GET {path} HTTP/1.0\r\n\r\n'.encode())
+                    self.assertEqual(client.recv_to_end()[0].split()[1], wanted)
 
 
 class Pid1(containers.Case):
