@@ -120,8 +120,8 @@ class Podman:
         """Builds busybox and runs it: None, or the reason why containers do not run here."""
         if os.geteuid() != 0:
             return 'containers are run as root here'
-        if not shutil.which('podman'):
-            return 'podman is not installed'
+        if not shutil.which('podman') or not BUSYBOX.exists():
+            return 'podman or busybox-static is not installed'
         try:
             self.build_busybox()
             self('run', '--rm', '--network', 'none', BUSYBOX_IMAGE, 'true')
@@ -133,7 +133,7 @@ class Podman:
 def traces():
     """What podman makes outside its own directories, whatever its settings say."""
     found = {*CGROUPS.glob('libpod_parent'), *CGROUPS.glob('*/libpod_parent')}
-    return found | {path for path in (CACHE, NETNS) if path.exists()}
+    return found | {path for path in (CACHE, NETNS) if os.path.exists(path)}
 
 
 def remove_trace(path):
