@@ -86,8 +86,9 @@ class Podman:
         return self
 
     def __exit__(self, *_):
-        # what fails here has failed before, or was never made; the directory goes in any case
-        for command in ('rm --all --force --time 0', 'rmi --all --force'):
+        # what fails here has failed before, or was never made; the directory goes in any case. A container that
+        # another one depends on goes in the second round.
+        for command in ('rm --all --force --time 0', 'rm --all --force --time 0', 'rmi --all --force'):
             with contextlib.suppress(Refused, FileNotFoundError, subprocess.TimeoutExpired):
                 self(*command.split())
         for line in pathlib.Path('/proc/self/mounts').read_text().splitlines()[::-1]:
@@ -141,7 +142,7 @@ def remove_trace(path):
         shutil.rmtree(path)
         return
     if path == NETNS:
-        subprocess.run(['umount', path], check=False)
+        subprocess.run(['umount', '--lazy', path], check=False)
     # a control group is empty when its last process, podman's monitor, has ended
     with contextlib.suppress(AssertionError):
         harness.wait_until(lambda: removed(path), timeout_s=2)
