@@ -44,8 +44,8 @@ ENTRYPOINT ["/bin/busybox"]
 """
 PAGE = 'from an IPv4-only program\n'
 
-# A process in a container may not have more than the host's hard limits: without CAP_SYS_RESOURCE on the host, say in a
-# virtual machine of a builder's, podman's own default of a million descriptors is refused.
+# Without CAP_SYS_RESOURCE no container gets more than the hard limits here, and podman's own default of a million
+# descriptors is refused.
 SETTINGS = """
 [containers]
 default_ulimits = ["nofile={descriptors}:{descriptors}", "nproc={processes}:{processes}"]
@@ -76,6 +76,7 @@ class Podman:
 
     def __enter__(self):
         self.traces_before = traces()
+        self.used = False
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix='sixpipe-containers-'))
         values = {'directory': self.directory, 'descriptors': least_of(resource.RLIMIT_NOFILE, 8192),
                   'processes': least_of(resource.RLIMIT_NPROC, 4096)}
@@ -88,7 +89,8 @@ class Podman:
     def __exit__(self, *_):
         # what fails here has failed before, or was never made; the directory goes in any case. A container that
         # another one depends on goes in the second round.
-        for command in ('rm --all --force --time 0', 'rm --all --force --time 0', 'rmi --all --force'):
+        rounds = ('rm --all --force --time 0', 'rm --all --force --time 0', 'rmi --all --force')
+        for command in rounds if self.used else ():
             with contextlib.suppress(Refused, FileNotFoundError, subprocess.TimeoutExpired):
                 self(*command.split())
         for line in pathlib.Path('/proc/self/mounts').read_text().splitlines()[::-1]:
@@ -123,6 +125,7 @@ class Podman:
             return 'containers are run as root here'
         if not shutil.which('podman') or not BUSYBOX.exists():
             return 'podman or busybox-static is not installed'
+        self.used = True
         try:
             self.build_busybox()
             self('run', '--rm', '--network', 'none', BUSYBOX_IMAGE, 'true')

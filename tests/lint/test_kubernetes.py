@@ -225,9 +225,10 @@ class Agreement(unittest.TestCase):
                 for key in ('requests', 'limits'):
                     self.assertEqual(set(resources[key]), {'cpu', 'memory'})
                 self.assertEqual(resources['limits']['cpu'], options['workers'], 'a worker uses a CPU at most')
-                # 280 bytes of its own and 5.6 kB of the kernel's for each idle session, and the pipes
-                floor = int(options['maxconn']) * 5900
-                self.assertGreater(bytes_of(resources['requests']['memory']), floor)
+                # of its own and the kernel's: an idle session, and one whose buffers are kept at their least
+                for key, session_bytes in (('requests', 5900), ('limits', 32 << 10)):
+                    floor = (16 << 20) + int(options['maxconn']) * session_bytes
+                    self.assertGreater(bytes_of(resources[key]['memory']), floor, key)
 
     def test_service_links_are_off(self):
         for name, item in workloads():
