@@ -1,7 +1,7 @@
-"""The parts of Kubernetes' API that deploy/kubernetes/ uses, by hand from its reference: which keys an object may have.
+"""The parts of Kubernetes' API that deploy/kubernetes/ uses, by hand from its reference: which keys an object has.
 
-A dict is an object: its keys, those that end in '!' required. A list of one is a list of such items, Map an object whose
-keys are free, OneOf a choice of words; other schemas are functions that return True for a good value.
+A dict is an object: its keys, those that end in '!' required. A list of one is a list of such items, Map an object
+whose keys are free, OneOf a choice of words; other schemas are functions that return True for a good value.
 """
 
 import re
