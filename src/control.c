@@ -30,6 +30,8 @@ int control_take_signals(void)
 	CHECK(!pthread_sigmask(SIG_BLOCK, &taken, NULL));
 	CHECK(signal(SIGPIPE, SIG_IGN) != SIG_ERR);
 	CHECK(signal(SIGUSR2, SIG_IGN) != SIG_ERR);
+	/* as PID 1 of a container it inherits orphans: ignored, the kernel reaps them */
+	CHECK(signal(SIGCHLD, SIG_IGN) != SIG_ERR);
 	fd = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
 	return fd < 0 ? -errno : fd;
 }

@@ -11,8 +11,8 @@
 
 /*
  * Blocks the signals above in the calling thread, so that threads made afterwards do not get them,
- * and ignores SIGUSR2 (kept for later) and SIGPIPE, which splice(2) cannot be told not to send.
- * Returns a signalfd(2) or -errno.
+ * and ignores SIGUSR2 (kept for later), SIGPIPE, which splice(2) cannot be told not to send, and
+ * SIGCHLD, so that children are reaped by the kernel. Returns a signalfd(2) or -errno.
  */
 int control_take_signals(void);
 

@@ -1,5 +1,6 @@
 """TERM and INT drain, a second one stops, HUP harms nobody; no connection is silently lost on the way."""
 
+import os
 import signal
 import threading
 import time
@@ -40,6 +41,33 @@ class Idle(Case):
             self.assertEqual(server.recv_exact(11), b'still there')
             self.pair(proxy, backend)
             self.assertIsNone(proxy.process.poll())
+
+    def test_children_are_reaped(self):
+        """A child that sixpipe has not made, as PID 1 of a container gets them: no zombie is left of it."""
+        def leave_child():
+            child = os.fork()
+            if child:
+                os.write(report, b'%d' % child)
+                return
+            os.dup2(gate, 0)
+            os.closerange(1, 4096)  # Popen and the log's reader wait for the end of theirs
+            os.read(0, 1)
+            os._exit(0)
+        backend = self.backend()
+        gate, key = os.pipe()
+        reported, report = os.pipe()
+        try:
+            with self.sixpipe('[::1]:0', backend.address, popen={'preexec_fn': leave_child}) as proxy:
+                child = int(os.read(reported, 16))
+                stat = f'/proc/{child}/stat'
+                with open(stat, encoding='utf-8') as line:
+                    self.assertEqual(line.read().rpartition(')')[2].split()[1], str(proxy.pid))
+                os.write(key, b'x')
+                wait_until(lambda: not os.path.exists(stat), what='reaping')
+                self.pair(proxy, backend)
+        finally:
+            for fd in (gate, key, reported, report):
+                os.close(fd)
 
 
 class Drain(Case):
