@@ -103,7 +103,7 @@ def plan(chosen, peers, rounds):
 def runs_in(scenario, peer):
     if scenario.idle and peer.name == outcome.NO_FORWARDER:
         return False
-    if scenario.peers is not None and peer.name not in scenario.peers:
+    if scenario.peers is not None and peer.name not in scenario.peers and not peer.is_variant:
         return False
     return peer.runs_in(scenario.name)
 

@@ -55,6 +55,7 @@ class Peer:
     notes: str = ""
     only: tuple = ()  # beginnings of the scenarios' names; all when empty
     left_out: dict = field(default_factory=dict)  # scenario: why it is not run
+    is_variant: bool = False
     binaries: dict = field(default_factory=dict)
 
     def find(self):
@@ -139,7 +140,7 @@ def sixpipe_variant(text, sixpipe_path):
         raise SystemExit(f"bench: --variant '{text}': write NAME=OPTIONS or NAME=PROGRAM OPTIONS")
     program = str(sixpipe_path) if words[0].startswith("-") else words.pop(0)
     return Sixpipe(name, f"sixpipe, {name}", (program,), (os.path.basename(program), "--version"),
-                   takes_workers=True, options=tuple(words), notes="a variant")
+                   takes_workers=True, options=tuple(words), is_variant=True, notes="a variant")
 
 
 class Socat(Peer):
