@@ -43,6 +43,7 @@ struct config {
 	uint64_t log_level;  /* enum log_level */
 	uint64_t log_format; /* enum log_format */
 	bool access_log;
+	struct addr metrics; /* none: off */
 	bool check;
 	bool help;
 	bool version;
@@ -56,6 +57,7 @@ enum option_type {
 	OPTION_FLAG,
 	OPTION_CHOICE,
 	OPTION_TEXT,
+	OPTION_ADDRESS,
 	OPTION_LISTEN,
 	OPTION_BACKEND,
 };
@@ -66,6 +68,7 @@ enum option_group {
 	OPTION_GROUP_LIMITS,
 	OPTION_GROUP_TIMEOUTS,
 	OPTION_GROUP_LOGGING,
+	OPTION_GROUP_MONITORING,
 	OPTION_GROUP_GENERAL,
 	OPTION_GROUP_COUNT
 };
