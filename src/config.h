@@ -37,6 +37,7 @@ struct config {
 	uint64_t timeout_idle_ms;
 	uint64_t timeout_client_fin_ms;
 	uint64_t timeout_server_fin_ms;
+	uint64_t drain_delay_ms; /* 0: none */
 	uint64_t drain_timeout_ms;
 	uint64_t keepalive_ms;
 	uint64_t user_timeout_ms;

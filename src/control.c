@@ -14,8 +14,8 @@
 struct control {
 	const struct control_task *task;
 	enum worker_phase phase;
-	bool draining;	 /* since the first TERM */
-	uint64_t due_ms; /* when the drain is over; 0: never */
+	bool draining;	 /* since the first TERM, the delay included */
+	uint64_t due_ms; /* when the delay or the drain is over; 0: never */
 };
 
 int control_take_signals(void)
@@ -41,7 +41,10 @@ static void log_stage(const struct control *control, enum log_event event)
 	if (!log_begin(&line, event))
 		return;
 	log_number(&line, "sessions", workers_metric(control->task->workers, METRIC_sessions_open));
-	log_number(&line, "drain_timeout_ms", control->task->drain_timeout_ms);
+	if (event == LOG_EVENT_drain_delayed)
+		log_number(&line, "drain_delay_ms", control->task->drain_delay_ms);
+	else
+		log_number(&line, "drain_timeout_ms", control->task->drain_timeout_ms);
 	log_end(&line);
 }
 
@@ -68,7 +71,21 @@ static void on_terminate(struct control *control)
 		return;
 	}
 	control->draining = true;
-	begin_drain(control);
+	if (control->task->drain_delay_ms) {
+		control->due_ms = timer_now_ms() + control->task->drain_delay_ms;
+		log_stage(control, LOG_EVENT_drain_delayed);
+	} else {
+		begin_drain(control);
+	}
+}
+
+/* What the first TERM began has lasted long enough. */
+static void on_due(struct control *control)
+{
+	if (control->phase == WORKER_SERVE)
+		begin_drain(control);
+	else
+		enter(control, WORKER_EXPIRE, LOG_EVENT_stopping);
 }
 
 static void on_signals(struct control *control)
@@ -119,7 +136,7 @@ int control_run(const struct control_task *task)
 			CHECK(errno == EINTR);
 		on_signals(&control);
 		if (is_due(&control))
-			enter(&control, WORKER_EXPIRE, LOG_EVENT_stopping);
+			on_due(&control);
 		if (read(fds[1].fd, &ended, sizeof(ended)) < 0)
 			CHECK(errno == EAGAIN);
 		if (task->http)

@@ -2,8 +2,9 @@
  * The main thread's work while the workers run: signals, the drain and the HTTP listener. It may
  * block; no worker does.
  *
- *	TERM, INT	stop accepting, let sessions finish until --drain-timeout, then reset them;
- *			once more: reset everything at once
+ *	TERM, INT	tell load balancers (/ready) at once, go on accepting for --drain-delay,
+ *			then stop accepting and let sessions finish until --drain-timeout, then
+ *			reset them; once more, at any time: reset everything at once
  *	HUP		nothing to read again without a configuration file
  */
 #pragma once
@@ -13,8 +14,9 @@
 
 struct control_task {
 	struct workers *workers;
-	struct http *http;	   /* NULL: no --metrics */
-	int signal_fd;		   /* of control_take_signals() */
+	struct http *http; /* NULL: no --metrics */
+	int signal_fd;	   /* of control_take_signals() */
+	uint64_t drain_delay_ms;
 	uint64_t drain_timeout_ms; /* 0: never */
 };
 

@@ -22,7 +22,7 @@
 enum http_state {
 	HTTP_STARTING, /* not serving yet */
 	HTTP_READY,
-	HTTP_DRAINING, /* TERM came */
+	HTTP_DRAINING, /* TERM came; still accepting during --drain-delay */
 };
 
 #define HTTP_CONNECTION_LIMIT 32 /* at a time; those beyond wait in the backlog */

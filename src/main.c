@@ -233,6 +233,7 @@ static int run(struct config *config)
 {
 	char error[CONFIG_ERROR_BYTES];
 	struct control_task task = {
+		.drain_delay_ms = config->drain_delay_ms,
 		.drain_timeout_ms = config->drain_timeout_ms,
 	};
 	struct privs_target target;

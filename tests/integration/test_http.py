@@ -1,4 +1,4 @@
-"""--metrics: /live, /ready and /metrics beside the forwarding."""
+"""--metrics: /live, /ready and /metrics beside the forwarding; --drain-delay."""
 
 import contextlib
 import http.client
@@ -188,6 +188,67 @@ class Draining(HttpCase):
             client.finish_sending()
             server.finish_sending()
             proxy.finish(term=False)
+
+    def test_delay_accepts_and_says_draining(self):
+        """The delay is over for nobody here: what happens during it is seen by events, not by time."""
+        backend = self.echo_server()
+        with self.sixpipe('[::1]:0', backend.address, *METRICS, '--drain-delay', '1h') as proxy:
+            proxy.signal(signal.SIGTERM)
+            delayed = proxy.wait_event('drain_delayed')
+            self.assertEqual(delayed.int('drain_delay_ms'), 3_600_000)
+            self.assertEqual(self.readiness(proxy), (503, 'draining\n'))
+            for _ in range(20):
+                client = self.connect(proxy.endpoint)
+                client.sendall(b'still')
+                client.finish_sending()
+                self.assertEqual(client.recv_to_end(), (b'still', EOF))
+            last = self.connect(proxy.endpoint)
+            last.sendall(b'?')
+            last.recv_exact(1)
+            self.assertEqual(proxy.events('draining'), [])
+            proxy.signal(signal.SIGTERM)
+            self.assertEqual(last.recv_to_end(), (b'', RESET))
+            proxy.finish(term=False)
+            self.assertEqual(proxy.events('draining'), [])
+            self.assert_reason(proxy, last, 'stopped')
+
+    def test_drain_follows_the_delay(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, '--drain-delay', '200ms') as proxy:
+            client, server = self.pair(proxy, backend)
+            proxy.signal(signal.SIGINT)
+            proxy.wait_event('draining')
+            self.assertEqual(len(proxy.events('drain_delayed')), 1)
+            client.sendall(b'bye')
+            client.finish_sending()
+            self.assertEqual(server.recv_to_end(), (b'bye', EOF))
+            server.finish_sending()
+            self.assertEqual(client.recv_to_end(), (b'', EOF))
+            proxy.finish(term=False)
+
+    def test_drain_timeout_counts_from_the_drain(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, '--drain-delay', '300ms', '--drain-timeout', '10ms') as proxy:
+            client, _ = self.pair(proxy, backend)
+            proxy.signal(signal.SIGTERM)
+            proxy.wait_event('stopping')
+            self.assertEqual([event['event'] for event in proxy.log
+                              if event['event'] in ('drain_delayed', 'draining', 'stopping')],
+                             ['drain_delayed', 'draining', 'stopping'])
+            self.assertEqual(client.recv_to_end(), (b'', RESET))
+            proxy.finish(term=False)
+            self.assert_reason(proxy, client, 'drain_timeout')
+
+    def test_second_term_while_draining_after_a_delay(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, '--drain-delay', '1ms') as proxy:
+            client, _ = self.pair(proxy, backend)
+            proxy.signal(signal.SIGTERM)
+            proxy.wait_event('draining')
+            proxy.signal(signal.SIGTERM)
+            self.assertEqual(client.recv_to_end(), (b'', RESET))
+            proxy.finish(term=False)
+            self.assert_reason(proxy, client, 'stopped')
 
 
 if __name__ == '__main__':

@@ -172,6 +172,7 @@ static const struct invalid_row invalid_rows[] = {
 	{{L, B, "--timeout-idle", "30"}, "--timeout-idle '30': not a time", "500ms"},
 	{{L, B, "--timeout-idle", "11d"}, "--timeout-idle '11d': out of", "or 0 for never"},
 	{{L, B, "--keepalive", "999ms"}, "--keepalive '999ms': out of range", "give 1s to"},
+	{{L, B, "--drain-delay", "11d"}, "--drain-delay '11d': out of range", "or 0 for never"},
 	{{L, B, "--metrics", "9100"}, "--metrics '9100': has no port", "address:port"},
 	{{L, B, "--metrics", ""}, "--metrics '': is empty", "[address]:port"},
 	{{L, B, "--metrics", L}, "--metrics '" L "': is a listener's", "another port"},
