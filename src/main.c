@@ -11,6 +11,7 @@
 #include "check.h"
 #include "config_parse.h"
 #include "control.h"
+#include "healthcheck.h"
 #include "host.h"
 #include "log.h"
 #include "privs.h"
@@ -18,8 +19,6 @@
 #include "sock.h"
 #include "usage.h"
 #include "worker.h"
-
-#define EXIT_USAGE 2
 
 /* What --maxconn defaults to where the descriptor limit would allow more. */
 #define MAXCONN_DEFAULT_MOST 100000
@@ -278,6 +277,10 @@ int main(int argc, char **argv)
 	struct command_line line = {.config = &config};
 	int result;
 
+	if (argc > 1 && !strcmp(argv[1], "healthcheck")) {
+		result = healthcheck_main(argc - 1, argv + 1, error);
+		return result ? fail(result, error) : EXIT_SUCCESS;
+	}
 	config_init(&config);
 	if (config_parse(&line, argc, argv, error)) {
 		result = fail(EXIT_USAGE, error);

@@ -64,6 +64,7 @@ static void print_overview(FILE *out)
 
 	fputs("Usage: sixpipe [OPTIONS] LISTEN BACKEND [BACKEND ...]\n"
 	      "       sixpipe [OPTIONS] --listen LISTEN --backend BACKEND ... [--listen ...]\n"
+	      "       sixpipe healthcheck [--live] [--metrics ADDRESS]\n"
 	      "\n"
 	      "Accepts TCP connections on IPv6 and forwards them to IPv4 backends.\n"
 	      "\n"

@@ -1,15 +1,16 @@
-"""--metrics: /live, /ready and /metrics beside the forwarding; --drain-delay."""
+"""--metrics: /live, /ready and /metrics beside the forwarding; --drain-delay; sixpipe healthcheck."""
 
 import contextlib
 import http.client
 import re
 import signal
+import socket
 import threading
 import time
 import unittest
 
 from harness import ROOT, SANITIZE, Case, wait_until
-from peers import EOF, PATIENCE_S, RESET, parse_endpoint
+from peers import EOF, PATIENCE_S, RESET, endpoint_name, parse_endpoint
 
 METRICS = ('--metrics', '[::1]:0')
 PLACES = 32  # HTTP_CONNECTION_LIMIT in http.h
@@ -36,6 +37,14 @@ class HttpCase(Case):
     def readiness(self, proxy):
         status, _, body = self.ask(proxy, '/ready')
         return status, body
+
+    def healthcheck(self, *args, **environment):
+        """(exit code, the one line on stdout or stderr)."""
+        done = self.run_sixpipe('healthcheck', *args, env=environment)
+        lines = (done.stdout + done.stderr).splitlines()
+        self.assertEqual(len(lines), 1, done)
+        self.assertEqual(bool(done.stdout), done.returncode == 0, done)
+        return done.returncode, lines[0]
 
 
 class Endpoints(HttpCase):
@@ -185,6 +194,8 @@ class Draining(HttpCase):
             self.assertEqual(self.readiness(proxy), (503, 'draining\n'))
             self.assertEqual(self.ask(proxy, '/live')[::2], (200, 'live\n'))
             self.assertIn('\nsixpipe_sessions_open 1\n', self.ask(proxy, '/metrics')[2])
+            self.assertEqual(self.healthcheck('--metrics', self.address(proxy))[0], 1)
+            self.assertEqual(self.healthcheck('--live', '--metrics', self.address(proxy)), (0, 'live'))
             client.finish_sending()
             server.finish_sending()
             proxy.finish(term=False)
@@ -249,6 +260,73 @@ class Draining(HttpCase):
             self.assertEqual(client.recv_to_end(), (b'', RESET))
             proxy.finish(term=False)
             self.assert_reason(proxy, client, 'stopped')
+
+
+class Healthcheck(HttpCase):
+
+    def test_ready_and_live(self):
+        with self.sixpipe('[::1]:0', '127.0.0.1:9', *METRICS) as proxy:
+            where = self.address(proxy)
+            self.assertEqual(self.healthcheck('--metrics', where), (0, 'ready'))
+            self.assertEqual(self.healthcheck(f'--metrics={where}', '--live'), (0, 'live'))
+            self.assertEqual(self.healthcheck(SIXPIPE_METRICS=where), (0, 'ready'))
+            self.assertEqual(self.healthcheck('--metrics', where, SIXPIPE_METRICS='[::1]:1'), (0, 'ready'))
+
+    def test_wildcards_are_asked_on_loopback(self):
+        for host in ('[::]', '0.0.0.0'):
+            with self.subTest(host=host), self.sixpipe('[::1]:0', '127.0.0.1:9', '--metrics', f'{host}:0') as proxy:
+                self.assertEqual(self.healthcheck('--metrics', self.address(proxy)), (0, 'ready'))
+
+    def test_nobody_there(self):
+        with socket.socket(socket.AF_INET6) as unused:
+            unused.bind(('::1', 0))
+            where = endpoint_name(unused.getsockname())
+            code, line = self.healthcheck('--metrics', where)
+        self.assertEqual(code, 1)
+        self.assertIn(f'{where}/ready: Connection refused; ', line)
+
+    def test_no_answer(self):
+        """A stopped process: its kernel accepts, and nobody answers."""
+        with self.sixpipe('[::1]:0', '127.0.0.1:9', *METRICS) as proxy:
+            with proxy.stopped():
+                code, line = self.healthcheck('--metrics', self.address(proxy))
+            self.assertEqual(code, 1)
+            self.assertIn('; it was given 2 s', line)
+
+    def test_other_servers(self):
+        for answer, word in ((b'SSH-2.0-x\r\n', 'not HTTP'), (b'', 'not HTTP'),
+                             (b'HTTP/1.0 404 Not Found\r\n\r\nno\n', "404 'no'")):
+            with self.subTest(answer=answer):
+                server = self.backend()
+
+                def reply():
+                    peer = server.accept()
+                    peer.recv_exact(len(b'GET /live HTTP/1.0\r\n\r\n'))
+                    peer.sendall(answer)
+                    peer.close()
+                thread = threading.Thread(target=reply)
+                thread.start()
+                code, line = self.healthcheck('--live', '--metrics', server.address)
+                thread.join()
+                self.assertEqual(code, 1)
+                self.assertIn(word, line)
+                self.assertIn('; ', line)
+
+    def test_usage(self):
+        rows = (((), {}, 'SIXPIPE_METRICS'), (('--metrics',), {}, '--metrics'),
+                (('--metrics', '9100'), {}, "--metrics '9100'"), (('--metrics', '[::1]:0'), {}, 'port 0'),
+                ((), {'SIXPIPE_METRICS': 'x'}, "SIXPIPE_METRICS 'x'"), (('--ready',), {}, "'--ready'"))
+        for args, environment, word in rows:
+            with self.subTest(args=args):
+                code, line = self.healthcheck(*args, **environment)
+                self.assertEqual(code, 2)
+                self.assertIn(word, line)
+                self.assertGreater(len(line.partition('; ')[2]), 5, f'no remedy: {line}')
+
+    def test_help(self):
+        done = self.run_sixpipe('healthcheck', '--help')
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        self.assertIn('--live', done.stdout)
 
 
 if __name__ == '__main__':
