@@ -77,7 +77,7 @@ const struct option_spec *config_suggest_option(const char *name, size_t name_le
 const char *config_group_name(enum option_group group)
 {
 	static const char *const names[OPTION_GROUP_COUNT] = {
-		"forwarding", "process", "limits", "timeouts", "logging", "general",
+		"forwarding", "process", "limits", "timeouts", "logging", "monitoring", "general",
 	};
 
 	CHECK((unsigned)group < OPTION_GROUP_COUNT);
@@ -240,6 +240,21 @@ static int set_backend(struct config *config, const char *text, char error[CONFI
 	return 0;
 }
 
+/* One that sixpipe itself listens on. */
+static int set_address(struct config *config, const struct option_spec *option, const char *text,
+		       char error[CONFIG_ERROR_BYTES])
+{
+	struct addr address;
+	const char *problem = addr_parse(text, &address);
+
+	if (!problem)
+		problem = addr_why_not_listen(&address);
+	if (problem)
+		return config_fail(error, "--%s '%.80s': %s", option->name, text, problem);
+	memcpy((char *)config + option->offset, &address, sizeof(address));
+	return 0;
+}
+
 int config_set(struct config *config, const struct option_spec *option, const char *text,
 	       char error[CONFIG_ERROR_BYTES])
 {
@@ -248,6 +263,8 @@ int config_set(struct config *config, const struct option_spec *option, const ch
 		return set_listen(config, text, error);
 	case OPTION_BACKEND:
 		return set_backend(config, text, error);
+	case OPTION_ADDRESS:
+		return set_address(config, option, text, error);
 	case OPTION_FLAG:
 		*(bool *)((char *)config + option->offset) = true;
 		return 0;
@@ -276,6 +293,11 @@ int config_check(const struct config *config, char error[CONFIG_ERROR_BYTES])
 		const struct forward *forward = &config->forwards[i];
 
 		addr_print(&forward->listen, text);
+		if (addr_port(&forward->listen) && addr_equal(&forward->listen, &config->metrics))
+			return config_fail(
+				error,
+				"--metrics '%.80s': is a listener's address; give another port",
+				text);
 		if (!forward->backend_count)
 			return config_fail(
 				error,

@@ -37,12 +37,14 @@ struct config {
 	uint64_t timeout_idle_ms;
 	uint64_t timeout_client_fin_ms;
 	uint64_t timeout_server_fin_ms;
+	uint64_t drain_delay_ms; /* 0: none */
 	uint64_t drain_timeout_ms;
 	uint64_t keepalive_ms;
 	uint64_t user_timeout_ms;
 	uint64_t log_level;  /* enum log_level */
 	uint64_t log_format; /* enum log_format */
 	bool access_log;
+	struct addr metrics; /* none: off */
 	bool check;
 	bool help;
 	bool version;
@@ -56,6 +58,7 @@ enum option_type {
 	OPTION_FLAG,
 	OPTION_CHOICE,
 	OPTION_TEXT,
+	OPTION_ADDRESS,
 	OPTION_LISTEN,
 	OPTION_BACKEND,
 };
@@ -66,6 +69,7 @@ enum option_group {
 	OPTION_GROUP_LIMITS,
 	OPTION_GROUP_TIMEOUTS,
 	OPTION_GROUP_LOGGING,
+	OPTION_GROUP_MONITORING,
 	OPTION_GROUP_GENERAL,
 	OPTION_GROUP_COUNT
 };

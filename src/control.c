@@ -12,10 +12,10 @@
 #include "timer.h"
 
 struct control {
-	struct workers *workers;
-	uint64_t drain_timeout_ms;
+	const struct control_task *task;
 	enum worker_phase phase;
-	uint64_t drain_ends_ms; /* 0: it has no end */
+	bool draining;	 /* since the first TERM, the delay included */
+	uint64_t due_ms; /* when the delay or the drain is over; 0: never */
 };
 
 int control_take_signals(void)
@@ -36,36 +36,66 @@ int control_take_signals(void)
 	return fd < 0 ? -errno : fd;
 }
 
-static void enter(struct control *control, enum worker_phase phase, enum log_event event)
+static void log_stage(const struct control *control, enum log_event event)
 {
 	struct log_line line;
 
-	control->phase = phase;
-	workers_enter(control->workers, phase);
 	if (!log_begin(&line, event))
 		return;
-	log_number(&line, "sessions", workers_metric(control->workers, METRIC_sessions_open));
-	log_number(&line, "drain_timeout_ms", control->drain_timeout_ms);
+	log_number(&line, "sessions", workers_metric(control->task->workers, METRIC_sessions_open));
+	if (event == LOG_EVENT_drain_delayed)
+		log_number(&line, "drain_delay_ms", control->task->drain_delay_ms);
+	else
+		log_number(&line, "drain_timeout_ms", control->task->drain_timeout_ms);
 	log_end(&line);
+}
+
+static void enter(struct control *control, enum worker_phase phase, enum log_event event)
+{
+	control->phase = phase;
+	control->due_ms = 0;
+	workers_enter(control->task->workers, phase);
+	log_stage(control, event);
+}
+
+static void begin_drain(struct control *control)
+{
+	enter(control, WORKER_DRAIN, LOG_EVENT_draining);
+	if (control->task->drain_timeout_ms)
+		control->due_ms = timer_now_ms() + control->task->drain_timeout_ms;
 }
 
 static void on_terminate(struct control *control)
 {
-	if (control->phase == WORKER_SERVE) {
-		if (control->drain_timeout_ms)
-			control->drain_ends_ms = timer_now_ms() + control->drain_timeout_ms;
-		enter(control, WORKER_DRAIN, LOG_EVENT_draining);
-	} else if (control->phase != WORKER_STOP) {
-		enter(control, WORKER_STOP, LOG_EVENT_stopping);
+	if (control->draining) {
+		if (control->phase != WORKER_STOP)
+			enter(control, WORKER_STOP, LOG_EVENT_stopping);
+		return;
+	}
+	control->draining = true;
+	if (control->task->drain_delay_ms) {
+		control->due_ms = timer_now_ms() + control->task->drain_delay_ms;
+		log_stage(control, LOG_EVENT_drain_delayed);
+	} else {
+		begin_drain(control);
 	}
 }
 
-static void on_signals(struct control *control, int signal_fd)
+/* What the first TERM began has lasted long enough. */
+static void on_due(struct control *control)
+{
+	if (control->phase == WORKER_SERVE)
+		begin_drain(control);
+	else
+		enter(control, WORKER_EXPIRE, LOG_EVENT_stopping);
+}
+
+static void on_signals(struct control *control)
 {
 	struct signalfd_siginfo info;
 	struct log_line line;
 
-	while (read(signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+	while (read(control->task->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
 		if (info.ssi_signo != SIGHUP)
 			on_terminate(control);
 		else if (log_begin(&line, LOG_EVENT_reload_ignored))
@@ -73,42 +103,46 @@ static void on_signals(struct control *control, int signal_fd)
 	}
 }
 
-/* How long poll(2) may wait: to the end of the drain, where it has one. */
-static int wait_ms(const struct control *control)
+static bool is_due(const struct control *control)
 {
-	uint64_t now_ms = timer_now_ms();
-
-	if (control->phase != WORKER_DRAIN || !control->drain_ends_ms)
-		return -1;
-	if (now_ms >= control->drain_ends_ms)
-		return 0;
-	return (int)MIN(control->drain_ends_ms - now_ms, (uint64_t)INT_MAX);
+	return control->due_ms && timer_now_ms() >= control->due_ms;
 }
 
-int control_run(struct workers *workers, int signal_fd, uint64_t drain_timeout_ms)
+/* How long poll(2) may wait: until something is due here or, after `http_ms`, there; -1: no end. */
+static int wait_ms(const struct control *control, int http_ms)
 {
-	struct control control = {
-		.workers = workers,
-		.drain_timeout_ms = drain_timeout_ms,
-		.phase = WORKER_SERVE,
-	};
-	struct pollfd fds[] = {
-		{.fd = signal_fd, .events = POLLIN},
-		{.fd = workers_end_fd(workers), .events = POLLIN},
-	};
+	uint64_t now_ms = timer_now_ms();
+	uint64_t own_ms = 0;
 
-	while (workers_running_count(workers) && !workers_error(workers)) {
-		int timeout_ms = wait_ms(&control);
+	if (!control->due_ms)
+		return http_ms;
+	if (now_ms < control->due_ms)
+		own_ms = MIN(control->due_ms - now_ms, (uint64_t)INT_MAX);
+	return http_ms < 0 ? (int)own_ms : MIN((int)own_ms, http_ms);
+}
+
+int control_run(const struct control_task *task)
+{
+	struct control control = {.task = task, .phase = WORKER_SERVE};
+	struct pollfd fds[2 + HTTP_POLL_FDS] = {
+		{.fd = task->signal_fd, .events = POLLIN},
+		{.fd = workers_end_fd(task->workers), .events = POLLIN},
+	};
+	nfds_t fd_count = task->http ? ARRAY_COUNT(fds) : 2;
+
+	while (workers_running_count(task->workers) && !workers_error(task->workers)) {
+		int http_ms = task->http ? http_prepare_poll(task->http, fds + 2) : -1;
 		uint64_t ended;
 
-		if (timeout_ms == 0)
-			enter(&control, WORKER_EXPIRE, LOG_EVENT_stopping);
-		else if (poll(fds, ARRAY_COUNT(fds), timeout_ms) < 0)
+		if (poll(fds, fd_count, wait_ms(&control, http_ms)) < 0)
 			CHECK(errno == EINTR);
-		if (fds[0].revents)
-			on_signals(&control, signal_fd);
-		if (fds[1].revents && read(fds[1].fd, &ended, sizeof(ended)) < 0)
+		on_signals(&control);
+		if (is_due(&control))
+			on_due(&control);
+		if (read(fds[1].fd, &ended, sizeof(ended)) < 0)
 			CHECK(errno == EAGAIN);
+		if (task->http)
+			http_run(task->http, control.draining ? HTTP_DRAINING : HTTP_READY);
 	}
-	return workers_error(workers);
+	return workers_error(task->workers);
 }

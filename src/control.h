@@ -1,13 +1,24 @@
 /*
- * The main thread's work while the workers run: signals and the drain. It may block; no worker does.
+ * The main thread's work while the workers run: signals, the drain and the HTTP listener. It may
+ * block; no worker does.
  *
- *	TERM, INT	stop accepting, let sessions finish until --drain-timeout, then reset them;
- *			once more: reset everything at once
+ *	TERM, INT	tell load balancers (/ready) at once, go on accepting for --drain-delay,
+ *			then stop accepting and let sessions finish until --drain-timeout, then
+ *			reset them; once more, at any time: reset everything at once
  *	HUP		nothing to read again without a configuration file
  */
 #pragma once
 
+#include "http.h"
 #include "worker.h"
+
+struct control_task {
+	struct workers *workers;
+	struct http *http; /* NULL: no --metrics */
+	int signal_fd;	   /* of control_take_signals() */
+	uint64_t drain_delay_ms;
+	uint64_t drain_timeout_ms; /* 0: never */
+};
 
 /*
  * Blocks the signals above in the calling thread, so that threads made afterwards do not get them,
@@ -20,4 +31,4 @@ int control_take_signals(void);
  * Runs until every worker has ended and returns 0, or returns the -errno that one of them ended
  * with as soon as it has; then the others still run, and the process can only exit.
  */
-int control_run(struct workers *workers, int signal_fd, uint64_t drain_timeout_ms);
+int control_run(const struct control_task *task);

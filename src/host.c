@@ -37,11 +37,12 @@ uint64_t host_raise_descriptor_limit(void)
 	return limit.rlim_cur;
 }
 
-uint64_t host_fixed_descriptors(unsigned workers, unsigned forwards, unsigned pipes)
+uint64_t host_fixed_descriptors(unsigned workers, unsigned forwards, unsigned pipes,
+				unsigned others)
 {
 	/* every listener may hold one accepted connection back: worker x forward twice */
 	return SPARE_DESCRIPTORS + (uint64_t)workers * DESCRIPTORS_PER_WORKER +
-	       (uint64_t)workers * forwards * 2 + (uint64_t)pipes * DESCRIPTORS_PER_PIPE;
+	       (uint64_t)workers * forwards * 2 + (uint64_t)pipes * DESCRIPTORS_PER_PIPE + others;
 }
 
 uint32_t host_sessions_for(uint64_t descriptor_limit, uint64_t fixed_descriptors)

@@ -14,8 +14,10 @@ uint64_t host_raise_descriptor_limit(void);
 
 /*
  * Descriptors that everything but sessions needs, with some to spare for what the C library opens.
+ * `others` are those of the main thread's own services.
  */
-uint64_t host_fixed_descriptors(unsigned workers, unsigned forwards, unsigned pipes);
+uint64_t host_fixed_descriptors(unsigned workers, unsigned forwards, unsigned pipes,
+				unsigned others);
 
 /* Sessions for which `descriptor_limit` is enough, two descriptors each. */
 uint32_t host_sessions_for(uint64_t descriptor_limit, uint64_t fixed_descriptors);

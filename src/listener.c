@@ -31,7 +31,7 @@ static uint64_t accept_token(unsigned index)
 	return engine_token(ENGINE_OP_ACCEPT, 0, index, 0);
 }
 
-static void describe_bind_error(const struct addr *address, int error, char *text)
+void listener_describe_error(const struct addr *address, int error, char text[CONFIG_ERROR_BYTES])
 {
 	char where[ADDR_TEXT_BYTES];
 	char remedy[160];
@@ -84,7 +84,7 @@ int listeners_open(struct config *config, unsigned worker_count, int *fds,
 		result = sock_open_listeners(address, &tuning, (unsigned)config->backlog,
 					     of_forward, worker_count);
 		if (result)
-			describe_bind_error(address, result, error);
+			listener_describe_error(address, result, error);
 		for (unsigned j = 0; j < worker_count && !result; j++)
 			fds[j * config->forward_count + i] = of_forward[j];
 	}

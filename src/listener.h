@@ -54,6 +54,12 @@ int listeners_open(struct config *config, unsigned worker_count, int *fds,
 		   char error[CONFIG_ERROR_BYTES]);
 
 /*
+ * Says in words why listening on `address` failed: the address, the reason (`error`, -errno) and
+ * the remedy.
+ */
+void listener_describe_error(const struct addr *address, int error, char text[CONFIG_ERROR_BYTES]);
+
+/*
  * Takes over the listening sockets `fds`, one per forward of the configuration. `sessions` and
  * `engines` must outlive it. Returns 0 or -ENOMEM.
  */

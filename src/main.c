@@ -11,6 +11,7 @@
 #include "check.h"
 #include "config_parse.h"
 #include "control.h"
+#include "healthcheck.h"
 #include "host.h"
 #include "log.h"
 #include "privs.h"
@@ -18,8 +19,6 @@
 #include "sock.h"
 #include "usage.h"
 #include "worker.h"
-
-#define EXIT_USAGE 2
 
 /* What --maxconn defaults to where the descriptor limit would allow more. */
 #define MAXCONN_DEFAULT_MOST 100000
@@ -65,7 +64,8 @@ static void find_limits(const struct config *config, struct limits *limits)
 	limits->pipes_per_worker = (unsigned)MAX(config->maxpipes / limits->workers, 1);
 	limits->descriptors = host_raise_descriptor_limit();
 	fixed = host_fixed_descriptors(limits->workers, config->forward_count,
-				       limits->workers * limits->pipes_per_worker);
+				       limits->workers * limits->pipes_per_worker,
+				       config->metrics.length_bytes ? HTTP_DESCRIPTORS : 0);
 	limits->sessions_possible = host_sessions_for(limits->descriptors, fixed);
 	limits->maxconn = config->maxconn ? (uint32_t)config->maxconn
 					  : MIN(limits->sessions_possible, MAXCONN_DEFAULT_MOST);
@@ -165,6 +165,8 @@ static void log_ready(const struct config *config, const struct limits *limits,
 	for (unsigned i = 0; i < config->forward_count; i++)
 		log_list_item(&line, "listen", addr_print(&config->forwards[i].listen, text));
 	log_list_end(&line);
+	if (config->metrics.length_bytes)
+		log_addr(&line, "metrics", &config->metrics);
 	log_end(&line);
 }
 
@@ -193,8 +195,9 @@ static void log_stopped(const struct workers *workers)
 
 /* From bound sockets to the end. The privileges go before the first thread starts. */
 static int serve(const struct config *config, const struct limits *limits,
-		 const struct privs_target *target, struct workers *workers, int signal_fd)
+		 const struct privs_target *target, const struct control_task *task)
 {
+	struct workers *workers = task->workers;
 	char error[CONFIG_ERROR_BYTES];
 	int result;
 
@@ -214,7 +217,7 @@ static int serve(const struct config *config, const struct limits *limits,
 		return fail(EXIT_FAILURE, error);
 	}
 	log_ready(config, limits, workers);
-	if (control_run(workers, signal_fd, config->drain_timeout_ms)) {
+	if (control_run(task)) {
 		/* a worker is gone and its sessions with it: nothing can be wound up in order */
 		log_stop(LOG_FLUSH_LIMIT_MS);
 		_exit(EXIT_FAILURE);
@@ -228,10 +231,13 @@ static int serve(const struct config *config, const struct limits *limits,
 static int run(struct config *config)
 {
 	char error[CONFIG_ERROR_BYTES];
+	struct control_task task = {
+		.drain_delay_ms = config->drain_delay_ms,
+		.drain_timeout_ms = config->drain_timeout_ms,
+	};
 	struct privs_target target;
-	struct workers *workers;
 	struct limits limits;
-	int signal_fd, result;
+	int result;
 
 	log_init((enum log_level)config->log_level, (enum log_format)config->log_format);
 	if (privs_resolve(config->user, &target, error))
@@ -246,15 +252,21 @@ static int run(struct config *config)
 		puts("configuration OK");
 		return EXIT_SUCCESS;
 	}
-	signal_fd = control_take_signals();
-	if (signal_fd < 0)
+	task.signal_fd = control_take_signals();
+	if (task.signal_fd < 0)
 		return fail(EXIT_FAILURE, "cannot make a signalfd; raise the descriptor limit");
-	if (workers_create(&workers, config, limits.workers, limits.maxconn,
+	if (workers_create(&task.workers, config, limits.workers, limits.maxconn,
 			   limits.pipes_per_worker, error))
 		return fail(EXIT_FAILURE, error);
-	result = serve(config, &limits, &target, workers, signal_fd);
-	workers_destroy(workers);
-	close(signal_fd);
+	if (config->metrics.length_bytes &&
+	    http_create(&task.http, &config->metrics, task.workers, error))
+		result = fail(EXIT_FAILURE, error);
+	else
+		result = serve(config, &limits, &target, &task);
+	if (task.http)
+		http_destroy(task.http);
+	workers_destroy(task.workers);
+	close(task.signal_fd);
 	return result;
 }
 
@@ -265,6 +277,10 @@ int main(int argc, char **argv)
 	struct command_line line = {.config = &config};
 	int result;
 
+	if (argc > 1 && !strcmp(argv[1], "healthcheck")) {
+		result = healthcheck_main(argc - 1, argv + 1, error);
+		return result ? fail(result, error) : EXIT_SUCCESS;
+	}
 	config_init(&config);
 	if (config_parse(&line, argc, argv, error)) {
 		result = fail(EXIT_USAGE, error);

@@ -6,7 +6,7 @@
  *				budget is the new user's
  *	2 make the rings	kernel.io_uring_disabled = 1 wants CAP_SYS_ADMIN, or a group that is
  *				left behind
- *	3 bind the listeners	ports below 1024 need CAP_NET_BIND_SERVICE; and nothing listens
+ *	3 bind the listeners	that of --metrics too: ports below 1024 need CAP_NET_BIND_SERVICE; and nothing listens
  *				before all else is there
  *	4 become --user		groups first, then gid, then uid: afterwards none of the others
  *				could change

@@ -13,6 +13,7 @@ static const char *const group_titles[OPTION_GROUP_COUNT] = {
 	[OPTION_GROUP_LIMITS] = "sessions, backlog and pipes",
 	[OPTION_GROUP_TIMEOUTS] = "timeouts and dead peers; 0 is never",
 	[OPTION_GROUP_LOGGING] = "the log on stderr",
+	[OPTION_GROUP_MONITORING] = "health and metrics over HTTP",
 	[OPTION_GROUP_GENERAL] = "checks and help",
 };
 
@@ -63,6 +64,7 @@ static void print_overview(FILE *out)
 
 	fputs("Usage: sixpipe [OPTIONS] LISTEN BACKEND [BACKEND ...]\n"
 	      "       sixpipe [OPTIONS] --listen LISTEN --backend BACKEND ... [--listen ...]\n"
+	      "       sixpipe healthcheck [--live] [--metrics ADDRESS]\n"
 	      "\n"
 	      "Accepts TCP connections on IPv6 and forwards them to IPv4 backends.\n"
 	      "\n"
@@ -110,7 +112,7 @@ int usage_print(FILE *out, const char *topic, char error[CONFIG_ERROR_BYTES])
 	return config_fail(
 		error,
 		"--help '%.80s': no such group; give forwarding, process, limits, timeouts, logging, "
-		"general or all",
+		"monitoring, general or all",
 		topic);
 }
 

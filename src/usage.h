@@ -5,6 +5,8 @@
 
 #include "config.h"
 
+#define EXIT_USAGE 2 /* the exit code for a command line that is wrong */
+
 /*
  * Prints help to `out`: `topic` is NULL for the overview, a group's name for its options, "all" for
  * every group. Returns 0, or -EINVAL with `error` naming the topic and the remedy.

@@ -94,6 +94,15 @@ class AsRoot(PrivilegesCase):
             for status in proxy.statuses():
                 self.assert_thread_is(status, NOBODY.pw_uid, NOBODY.pw_gid)
 
+    def test_metrics_below_1024_and_user(self):
+        port = low_port()
+        with self.sixpipe('[::1]:0', '127.0.0.1:9', '--metrics', f'[::1]:{port}', '--user', 'nobody') as proxy:
+            self.assertEqual(proxy.ready['metrics'], f'[::1]:{port}')
+            done = self.run_sixpipe('healthcheck', '--metrics', f'[::1]:{port}')
+            self.assertEqual((done.returncode, done.stdout), (0, 'ready\n'), done.stderr)
+            for status in proxy.statuses():
+                self.assert_thread_is(status, NOBODY.pw_uid, NOBODY.pw_gid)
+
     def test_sessions_after_the_drop_find_pipes(self):
         """The pool is made before the drop, when the user's pipe budget does not bind yet: all of it is there."""
         backend = self.backend()

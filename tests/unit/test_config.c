@@ -39,6 +39,8 @@ Test(config, defaults)
 	cr_expect_eq(config.maxpipes, 64);
 	cr_expect_eq(config.timeout_connect_ms, 5000);
 	cr_expect_eq(config.timeout_idle_ms, 3600000);
+	cr_expect_eq(config.drain_delay_ms, 0);
+	cr_expect_eq(config.metrics.length_bytes, 0);
 	cr_expect_eq(config.log_level, LOG_INFO);
 	cr_expect_eq(config.log_format, LOG_LOGFMT);
 	cr_expect(!config.access_log && !config.check && !config.help && !config.version);

@@ -82,6 +82,8 @@ Test(config_parse, forwards)
 		  "--backend", B},
 		 "127.0.0.1:2000>" B " 127.0.0.2:2000>" B},
 		{{L, B, B}, L ">" B "," B}, /* twice the turns */
+		{{L, B, "--metrics", "[::1]:0"}, L ">" B},
+		{{"[::1]:0", B, "--metrics", "[::1]:0"}, "[::1]:0>" B},
 	};
 	char error[CONFIG_ERROR_BYTES], forwards[512], words[256];
 
@@ -170,6 +172,10 @@ static const struct invalid_row invalid_rows[] = {
 	{{L, B, "--timeout-idle", "30"}, "--timeout-idle '30': not a time", "500ms"},
 	{{L, B, "--timeout-idle", "11d"}, "--timeout-idle '11d': out of", "or 0 for never"},
 	{{L, B, "--keepalive", "999ms"}, "--keepalive '999ms': out of range", "give 1s to"},
+	{{L, B, "--drain-delay", "11d"}, "--drain-delay '11d': out of range", "or 0 for never"},
+	{{L, B, "--metrics", "9100"}, "--metrics '9100': has no port", "address:port"},
+	{{L, B, "--metrics", ""}, "--metrics '': is empty", "[address]:port"},
+	{{L, B, "--metrics", L}, "--metrics '" L "': is a listener's", "another port"},
 	{{L, B, "--engine", "kqueue"}, "--engine 'kqueue': not one of", "give one of"},
 	{{L, B, "--engine", "auto|io_uring"}, "--engine 'auto|io_uring': not one", "give one"},
 	{{L, B, "--engine", ""}, "--engine '': not one of", "give one of"},

@@ -51,13 +51,18 @@ Test(host, fixed_descriptors_hold_what_is_opened)
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		uint64_t fixed =
-			host_fixed_descriptors(rows[i].workers, rows[i].forwards, rows[i].pipes);
+			host_fixed_descriptors(rows[i].workers, rows[i].forwards, rows[i].pipes, 0);
 
 		cr_expect_gt(fixed, rows[i].least, "row %zu: %" PRIu64, i, fixed);
 		cr_expect_lt(fixed, 3 * rows[i].least + 64, "row %zu: %" PRIu64, i, fixed);
 		cr_expect_gt(fixed, before);
 		before = fixed;
 	}
+}
+
+Test(host, the_others_are_counted_too)
+{
+	cr_expect_eq(host_fixed_descriptors(2, 1, 8, 35), host_fixed_descriptors(2, 1, 8, 0) + 35);
 }
 
 struct sessions_row {

@@ -1,0 +1,229 @@
+#include "http.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <microhttpd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "listener.h"
+#include "metrics_text.h"
+#include "sock.h"
+#include "timer.h"
+
+/* For the request and the head of the answer; a longer request is refused. */
+#define CONNECTION_BYTES     4096
+#define CONNECTION_TIMEOUT_S 5 /* without a byte moving */
+
+/* After a want of descriptors; the connection that waits would wake us up all the while. */
+#define STARVED_PAUSE_MS 100
+
+#define LINE_TYPE	 "text/plain; charset=utf-8"
+
+struct http {
+	struct MHD_Daemon *daemon;
+	const struct workers *workers;
+	int listen_fd;
+	enum http_state state;
+	uint64_t accept_again_ms;
+};
+
+static const struct ready_answer {
+	unsigned status;
+	const char *line;
+} ready_answers[] = {
+	[HTTP_STARTING] = {MHD_HTTP_SERVICE_UNAVAILABLE, "starting\n"},
+	[HTTP_READY] = {MHD_HTTP_OK, "ready\n"},
+	[HTTP_DRAINING] = {MHD_HTTP_SERVICE_UNAVAILABLE, "draining\n"},
+};
+
+/* Answers -------------------------------------------------------------------------------------- */
+
+/* MHD_NO closes the connection: without memory there is nothing better. */
+static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status, const char *type,
+			      struct MHD_Response *response)
+{
+	enum MHD_Result result = MHD_NO;
+
+	if (!response)
+		return MHD_NO;
+	if (MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type) &&
+	    MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store") &&
+	    MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close") &&
+	    (status != MHD_HTTP_METHOD_NOT_ALLOWED ||
+	     MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD")))
+		result = MHD_queue_response(connection, status, response);
+	MHD_destroy_response(response);
+	return result;
+}
+
+static enum MHD_Result answer_line(struct MHD_Connection *connection, unsigned status,
+				   const char *line)
+{
+	return answer(connection, status, LINE_TYPE,
+		      MHD_create_response_from_buffer(strlen(line), (void *)(uintptr_t)line,
+						      MHD_RESPMEM_PERSISTENT));
+}
+
+static enum MHD_Result answer_metrics(struct MHD_Connection *connection,
+				      const struct workers *workers)
+{
+	struct metrics_totals totals;
+	struct MHD_Response *response = NULL;
+	char *text = NULL;
+	size_t bytes;
+	FILE *out = open_memstream(&text, &bytes);
+
+	if (!out)
+		return MHD_NO;
+	for (unsigned i = 0; i < METRIC_COUNT; i++)
+		totals.values[i] = workers_metric(workers, (enum metric)i);
+	for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++)
+		totals.closed_by_reason[i] = workers_closed_count(workers, (enum close_reason)i);
+	metrics_text_print(out, &totals);
+	if (!fclose(out))
+		response = MHD_create_response_from_buffer(bytes, text, MHD_RESPMEM_MUST_FREE);
+	if (!response)
+		free(text);
+	return answer(connection, MHD_HTTP_OK, METRICS_TEXT_TYPE, response);
+}
+
+/* MHD_AccessHandlerCallback. Answered at the head: the body of a request is never read. */
+static enum MHD_Result on_request(void *context, struct MHD_Connection *connection,
+				  const char *path, const char *method, const char *version,
+				  const char *upload, size_t *upload_bytes, void **request_context)
+{
+	const struct http *http = context;
+	const struct ready_answer *ready = &ready_answers[http->state];
+
+	(void)version;
+	(void)upload;
+	(void)upload_bytes;
+	(void)request_context;
+	if (strcmp(method, MHD_HTTP_METHOD_GET) && strcmp(method, MHD_HTTP_METHOD_HEAD))
+		return answer_line(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
+				   "only GET and HEAD are known here\n");
+	if (!strcmp(path, "/live"))
+		return answer_line(connection, MHD_HTTP_OK, "live\n");
+	if (!strcmp(path, "/ready"))
+		return answer_line(connection, ready->status, ready->line);
+	if (!strcmp(path, "/metrics"))
+		return answer_metrics(connection, http->workers);
+	return answer_line(connection, MHD_HTTP_NOT_FOUND,
+			   "there are /live, /ready and /metrics\n");
+}
+
+/* Making --------------------------------------------------------------------------------------- */
+
+static struct MHD_Daemon *start_daemon(struct http *http)
+{
+	/*
+	 * The listener stays ours: libmicrohttpd would try to accept all the while when it is out
+	 * of descriptors. Both, epoll and no thread, make one descriptor to wait for.
+	 */
+	return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, on_request,
+				http, MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_CONNECTION_LIMIT,
+				MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
+				MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CONNECTION_TIMEOUT_S,
+				MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+}
+
+int http_create(struct http **http, struct addr *address, const struct workers *workers,
+		char error[CONFIG_ERROR_BYTES])
+{
+	struct http *made = calloc(1, sizeof(*made));
+	struct sock_tuning tuning = {0};
+	int result;
+
+	snprintf(error, CONFIG_ERROR_BYTES,
+		 "cannot start the HTTP listener of --metrics: no memory or descriptor; raise the "
+		 "descriptor limit (ulimit -n)");
+	if (!made)
+		return -ENOMEM;
+	made->workers = workers;
+	result = sock_open_listeners(address, &tuning, HTTP_CONNECTION_LIMIT, &made->listen_fd, 1);
+	if (result) {
+		listener_describe_error(address, result, error);
+		free(made);
+		return result;
+	}
+	made->daemon = start_daemon(made);
+	if (!made->daemon) {
+		close(made->listen_fd);
+		free(made);
+		return -ENOMEM;
+	}
+	*http = made;
+	return 0;
+}
+
+void http_destroy(struct http *http)
+{
+	MHD_stop_daemon(http->daemon);
+	close(http->listen_fd);
+	free(http);
+}
+
+/* Running -------------------------------------------------------------------------------------- */
+
+static bool is_full(const struct http *http)
+{
+	const union MHD_DaemonInfo *info =
+		MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+
+	return info->num_connections >= HTTP_CONNECTION_LIMIT;
+}
+
+static int epoll_fd(const struct http *http)
+{
+	return MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+}
+
+int http_prepare_poll(struct http *http, struct pollfd fds[HTTP_POLL_FDS])
+{
+	MHD_UNSIGNED_LONG_LONG daemon_ms = 0;
+	uint64_t now_ms = timer_now_ms();
+	bool starved = now_ms < http->accept_again_ms;
+	uint64_t wait_ms = UINT64_MAX;
+
+	/* poll(2) passes over a negative descriptor */
+	fds[0] = (struct pollfd){.fd = starved || is_full(http) ? -1 : http->listen_fd,
+				 .events = POLLIN};
+	fds[1] = (struct pollfd){.fd = epoll_fd(http), .events = POLLIN};
+	if (MHD_get_timeout(http->daemon, &daemon_ms))
+		wait_ms = daemon_ms;
+	if (starved)
+		wait_ms = MIN(wait_ms, http->accept_again_ms - now_ms);
+	return wait_ms == UINT64_MAX ? -1 : (int)MIN(wait_ms, (uint64_t)INT_MAX);
+}
+
+static void accept_waiting(struct http *http)
+{
+	while (!is_full(http)) {
+		int fd = sock_accept(http->listen_fd);
+		struct addr peer;
+
+		if (fd < 0) {
+			if (sock_classify(fd) == SOCK_DESCRIPTORS)
+				http->accept_again_ms = timer_now_ms() + STARVED_PAUSE_MS;
+			return;
+		}
+		sock_get_peer(fd, &peer);
+		/* closes the socket where it fails; one that is gone already has no address */
+		if (peer.length_bytes)
+			MHD_add_connection(http->daemon, fd, &peer.any, peer.length_bytes);
+		else
+			close(fd);
+	}
+}
+
+void http_run(struct http *http, enum http_state state)
+{
+	http->state = state;
+	if (timer_now_ms() >= http->accept_again_ms)
+		accept_waiting(http);
+	MHD_run(http->daemon);
+}

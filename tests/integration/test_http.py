@@ -1,0 +1,333 @@
+"""--metrics: /live, /ready and /metrics beside the forwarding; --drain-delay; sixpipe healthcheck."""
+
+import contextlib
+import http.client
+import re
+import signal
+import socket
+import threading
+import time
+import unittest
+
+from harness import ROOT, SANITIZE, Case, wait_until
+from peers import EOF, PATIENCE_S, RESET, endpoint_name, parse_endpoint
+
+METRICS = ('--metrics', '[::1]:0')
+PLACES = 32  # HTTP_CONNECTION_LIMIT in http.h
+
+
+def table(name, pattern):
+    return re.findall(pattern, (ROOT / 'src' / name).read_text(), re.MULTILINE)
+
+
+class HttpCase(Case):
+
+    def address(self, proxy):
+        return proxy.ready['metrics']
+
+    def ask(self, proxy, path, method='GET', body=None, address=None):
+        """(status, headers, body) of one request."""
+        host, port = parse_endpoint(address or self.address(proxy))
+        connection = http.client.HTTPConnection(host, port, timeout=PATIENCE_S)
+        with contextlib.closing(connection):
+            connection.request(method, path, body)
+            answer = connection.getresponse()
+            return answer.status, answer.headers, answer.read().decode()
+
+    def readiness(self, proxy):
+        status, _, body = self.ask(proxy, '/ready')
+        return status, body
+
+    def healthcheck(self, *args, **environment):
+        """(exit code, the one line on stdout or stderr)."""
+        done = self.run_sixpipe('healthcheck', *args, env=environment)
+        lines = (done.stdout + done.stderr).splitlines()
+        self.assertEqual(len(lines), 1, done)
+        self.assertEqual(bool(done.stdout), done.returncode == 0, done)
+        return done.returncode, lines[0]
+
+
+class Endpoints(HttpCase):
+
+    def test_answers(self):
+        rows = (('GET', '/live', 200, 'live\n'), ('GET', '/ready', 200, 'ready\n'), ('HEAD', '/ready', 200, ''),
+                ('GET', '/ready?verbose', 200, 'ready\n'), ('HEAD', '/nothing', 404, ''),
+                ('POST', '/ready', 405, None), ('DELETE', '/metrics', 405, None), ('GET', '/', 404, None))
+        for listen in ('[::1]:0', '127.0.0.1:0'):
+            with self.sixpipe('[::1]:0', '127.0.0.1:9', '--metrics', listen) as proxy:
+                for method, path, status, body in rows:
+                    with self.subTest(listen=listen, method=method, path=path):
+                        got = self.ask(proxy, path, method, b'x' * 100 if method == 'POST' else None)
+                        self.assertEqual(got[0], status)
+                        self.assertEqual(got[1]['Cache-Control'], 'no-store')
+                        self.assertEqual(got[1].get_content_type(), 'text/plain')
+                        self.assertEqual(got[1]['Allow'], 'GET, HEAD' if status == 405 else None)
+                        if body is not None:
+                            self.assertEqual(got[2], body)
+
+    def test_off_by_default(self):
+        with self.sixpipe('[::1]:0', '127.0.0.1:9') as proxy:
+            self.assertNotIn('metrics', proxy.ready)
+            without = proxy.fds()
+        with self.sixpipe('[::1]:0', '127.0.0.1:9', *METRICS) as proxy:
+            self.assertEqual(proxy.fds() - without, {'socket': 1, '[eventpoll]': 1})
+
+    def test_metrics_are_the_tables(self):
+        backend = self.echo_server()
+        with self.sixpipe('[::1]:0', backend.address, *METRICS) as proxy:
+            for _ in range(3):
+                client = self.connect(proxy.endpoint)
+                client.sendall(b'x' * 1000)
+                client.finish_sending()
+                self.assertEqual(client.recv_to_end(), (b'x' * 1000, EOF))
+            # a session's slot is given back after its close line
+            wait_until(lambda: '\nsixpipe_sessions_open 0\n' in self.ask(proxy, '/metrics')[2], what='no session')
+            status, headers, text = self.ask(proxy, '/metrics')
+            self.assertEqual((status, headers['Content-Type']), (200, 'text/plain; version=0.0.4; charset=utf-8'))
+            samples = dict(line.rsplit(' ', 1) for line in text.splitlines() if not line.startswith('#'))
+            wanted = {f'sixpipe_{word}' + ('_total' if kind == 'COUNTER' else '')
+                      for word, kind in table('metrics.def', r'^METRIC\((\w+), (\w+)')}
+            wanted |= {f'sixpipe_sessions_closed_by_reason_total{{reason="{word}"}}'
+                       for word in table('close_reasons.def', r'^CLOSE_REASON\((\w+)')}
+            self.assertEqual(set(samples), wanted)
+            self.assertEqual(samples['sixpipe_sessions_opened_total'], '3')
+            self.assertEqual(samples['sixpipe_bytes_up_total'], '3000')
+            self.assertEqual(samples['sixpipe_sessions_closed_by_reason_total{reason="done"}'], '3')
+
+    def test_asked_by_many_at_once(self):
+        with self.sixpipe('[::1]:0', '127.0.0.1:9', *METRICS) as proxy:
+            wrong = []
+
+            def keep_asking():
+                for _ in range(20):
+                    if self.ask(proxy, '/metrics')[0] != 200:
+                        wrong.append(1)
+            threads = [threading.Thread(target=keep_asking) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            self.assertEqual(wrong, [])
+
+    def test_an_address_in_use(self):
+        holder = self.backend(host='::1')
+        done = self.run_sixpipe('--metrics', holder.address, '[::1]:0', '127.0.0.1:9')
+        self.assertEqual(done.returncode, 1, done)
+        self.assertIn(f'cannot listen on {holder.address}: Address already in use; stop', done.stderr)
+
+    def test_the_listener_s_own_address(self):
+        done = self.run_sixpipe('--metrics', '[::1]:2000', '[::1]:2000', '127.0.0.1:9')
+        self.assertEqual(done.returncode, 2, done)
+        self.assertIn("--metrics '[::1]:2000'", done.stderr)
+
+    def test_check_does_not_bind(self):
+        holder = self.backend(host='::1')
+        done = self.run_sixpipe('--check', '--metrics', holder.address, '[::1]:0', '127.0.0.1:9')
+        self.assertEqual(done.returncode, 0, done)
+
+
+class Slow(HttpCase):
+
+    def occupy(self, proxy, count):
+        endpoint = parse_endpoint(self.address(proxy))
+        clients = [self.connect(endpoint) for _ in range(count)]
+        for client in clients:
+            client.sendall(b'GET /ready HTTP/1.1\r\n')
+        return clients
+
+    def test_are_bounded_and_disturb_nobody(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, *METRICS) as proxy:
+            self.occupy(proxy, 3 * PLACES)
+            wait_until(lambda: proxy.fds()['socket'] >= proxy.baseline['socket'] + PLACES, what='all places taken')
+            self.assert_idle_cpu(proxy, 0.5)
+            self.assertEqual(proxy.fds()['socket'], proxy.baseline['socket'] + PLACES)
+            client, server = self.pair(proxy, backend)
+            client.sendall(b'hello')
+            self.assertEqual(server.recv_exact(5), b'hello')
+            proxy.signal(signal.SIGTERM)
+            proxy.wait_event('draining')
+            proxy.signal(signal.SIGTERM)
+            self.assertEqual(client.recv_to_end(), (b'', RESET))
+            proxy.finish(term=False)
+
+    def test_lose_their_places(self):
+        """Whoever sends nothing for 5 s is closed, and those who wait get their turn."""
+        with self.sixpipe('[::1]:0', '127.0.0.1:9', *METRICS) as proxy:
+            slow = self.occupy(proxy, PLACES)
+            self.assertEqual(self.readiness(proxy), (200, 'ready\n'))
+            for client in slow:
+                client.recv_to_end()
+
+    def test_endless_request(self):
+        with self.sixpipe('[::1]:0', '127.0.0.1:9', *METRICS) as proxy:
+            client = self.connect(parse_endpoint(self.address(proxy)))
+            with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                for _ in range(1000):
+                    client.sendall(b'X-Filler: ' + b'x' * 10_000 + b'\r\n')
+                self.fail('10 MB of a request were taken')
+            self.assertEqual(self.readiness(proxy), (200, 'ready\n'))
+
+    @unittest.skipIf(SANITIZE, "a sanitizer's own threads wake up")
+    def test_idle_makes_no_system_call(self):
+        with self.sixpipe('[::1]:0', '127.0.0.1:9', *METRICS) as proxy:
+            self.ask(proxy, '/metrics')
+            time.sleep(0.3)
+
+            def switches():
+                return [(status['voluntary_ctxt_switches'], status['nonvoluntary_ctxt_switches'])
+                        for status in proxy.statuses()]
+            before = switches()
+            time.sleep(1)
+            self.assertEqual(switches(), before)
+
+
+class Draining(HttpCase):
+
+    def test_answers_until_the_last_session_has_ended(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, *METRICS) as proxy:
+            client, server = self.pair(proxy, backend)
+            self.assertEqual(self.readiness(proxy), (200, 'ready\n'))
+            proxy.signal(signal.SIGTERM)
+            proxy.wait_event('draining')
+            self.assertEqual(self.readiness(proxy), (503, 'draining\n'))
+            self.assertEqual(self.ask(proxy, '/live')[::2], (200, 'live\n'))
+            self.assertIn('\nsixpipe_sessions_open 1\n', self.ask(proxy, '/metrics')[2])
+            self.assertEqual(self.healthcheck('--metrics', self.address(proxy))[0], 1)
+            self.assertEqual(self.healthcheck('--live', '--metrics', self.address(proxy)), (0, 'live'))
+            client.finish_sending()
+            server.finish_sending()
+            proxy.finish(term=False)
+
+    def test_delay_accepts_and_says_draining(self):
+        """The delay is over for nobody here: what happens during it is seen by events, not by time."""
+        backend = self.echo_server()
+        with self.sixpipe('[::1]:0', backend.address, *METRICS, '--drain-delay', '1h') as proxy:
+            proxy.signal(signal.SIGTERM)
+            delayed = proxy.wait_event('drain_delayed')
+            self.assertEqual(delayed.int('drain_delay_ms'), 3_600_000)
+            self.assertEqual(self.readiness(proxy), (503, 'draining\n'))
+            for _ in range(20):
+                client = self.connect(proxy.endpoint)
+                client.sendall(b'still')
+                client.finish_sending()
+                self.assertEqual(client.recv_to_end(), (b'still', EOF))
+            last = self.connect(proxy.endpoint)
+            last.sendall(b'?')
+            last.recv_exact(1)
+            self.assertEqual(proxy.events('draining'), [])
+            proxy.signal(signal.SIGTERM)
+            self.assertEqual(last.recv_to_end(), (b'', RESET))
+            proxy.finish(term=False)
+            self.assertEqual(proxy.events('draining'), [])
+            self.assert_reason(proxy, last, 'stopped')
+
+    def test_drain_follows_the_delay(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, '--drain-delay', '200ms') as proxy:
+            client, server = self.pair(proxy, backend)
+            proxy.signal(signal.SIGINT)
+            proxy.wait_event('draining')
+            self.assertEqual(len(proxy.events('drain_delayed')), 1)
+            client.sendall(b'bye')
+            client.finish_sending()
+            self.assertEqual(server.recv_to_end(), (b'bye', EOF))
+            server.finish_sending()
+            self.assertEqual(client.recv_to_end(), (b'', EOF))
+            proxy.finish(term=False)
+
+    def test_drain_timeout_counts_from_the_drain(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, '--drain-delay', '300ms', '--drain-timeout', '10ms') as proxy:
+            client, _ = self.pair(proxy, backend)
+            proxy.signal(signal.SIGTERM)
+            proxy.wait_event('stopping')
+            self.assertEqual([event['event'] for event in proxy.log
+                              if event['event'] in ('drain_delayed', 'draining', 'stopping')],
+                             ['drain_delayed', 'draining', 'stopping'])
+            self.assertEqual(client.recv_to_end(), (b'', RESET))
+            proxy.finish(term=False)
+            self.assert_reason(proxy, client, 'drain_timeout')
+
+    def test_second_term_while_draining_after_a_delay(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, '--drain-delay', '1ms') as proxy:
+            client, _ = self.pair(proxy, backend)
+            proxy.signal(signal.SIGTERM)
+            proxy.wait_event('draining')
+            proxy.signal(signal.SIGTERM)
+            self.assertEqual(client.recv_to_end(), (b'', RESET))
+            proxy.finish(term=False)
+            self.assert_reason(proxy, client, 'stopped')
+
+
+class Healthcheck(HttpCase):
+
+    def test_ready_and_live(self):
+        with self.sixpipe('[::1]:0', '127.0.0.1:9', *METRICS) as proxy:
+            where = self.address(proxy)
+            self.assertEqual(self.healthcheck('--metrics', where), (0, 'ready'))
+            self.assertEqual(self.healthcheck(f'--metrics={where}', '--live'), (0, 'live'))
+            self.assertEqual(self.healthcheck(SIXPIPE_METRICS=where), (0, 'ready'))
+            self.assertEqual(self.healthcheck('--metrics', where, SIXPIPE_METRICS='[::1]:1'), (0, 'ready'))
+
+    def test_wildcards_are_asked_on_loopback(self):
+        for host in ('[::]', '0.0.0.0'):
+            with self.subTest(host=host), self.sixpipe('[::1]:0', '127.0.0.1:9', '--metrics', f'{host}:0') as proxy:
+                self.assertEqual(self.healthcheck('--metrics', self.address(proxy)), (0, 'ready'))
+
+    def test_nobody_there(self):
+        with socket.socket(socket.AF_INET6) as unused:
+            unused.bind(('::1', 0))
+            where = endpoint_name(unused.getsockname())
+            code, line = self.healthcheck('--metrics', where)
+        self.assertEqual(code, 1)
+        self.assertIn(f'{where}/ready: Connection refused; ', line)
+
+    def test_no_answer(self):
+        """A stopped process: its kernel accepts, and nobody answers."""
+        with self.sixpipe('[::1]:0', '127.0.0.1:9', *METRICS) as proxy:
+            with proxy.stopped():
+                code, line = self.healthcheck('--metrics', self.address(proxy))
+            self.assertEqual(code, 1)
+            self.assertIn('; it was given 2 s', line)
+
+    def test_other_servers(self):
+        for answer, word in ((b'SSH-2.0-x\r\n', 'not HTTP'), (b'', 'not HTTP'),
+                             (b'HTTP/1.0 404 Not Found\r\n\r\nno\n', "404 'no'")):
+            with self.subTest(answer=answer):
+                server = self.backend()
+
+                def reply():
+                    peer = server.accept()
+                    peer.recv_exact(len(b'GET /live HTTP/1.0\r\n\r\n'))
+                    peer.sendall(answer)
+                    peer.close()
+                thread = threading.Thread(target=reply)
+                thread.start()
+                code, line = self.healthcheck('--live', '--metrics', server.address)
+                thread.join()
+                self.assertEqual(code, 1)
+                self.assertIn(word, line)
+                self.assertIn('; ', line)
+
+    def test_usage(self):
+        rows = (((), {}, 'SIXPIPE_METRICS'), (('--metrics',), {}, '--metrics'),
+                (('--metrics', '9100'), {}, "--metrics '9100'"), (('--metrics', '[::1]:0'), {}, 'port 0'),
+                ((), {'SIXPIPE_METRICS': 'x'}, "SIXPIPE_METRICS 'x'"), (('--ready',), {}, "'--ready'"))
+        for args, environment, word in rows:
+            with self.subTest(args=args):
+                code, line = self.healthcheck(*args, **environment)
+                self.assertEqual(code, 2)
+                self.assertIn(word, line)
+                self.assertGreater(len(line.partition('; ')[2]), 5, f'no remedy: {line}')
+
+    def test_help(self):
+        done = self.run_sixpipe('healthcheck', '--help')
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        self.assertIn('--live', done.stdout)
+
+
+if __name__ == '__main__':
+    unittest.main()

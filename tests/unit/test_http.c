@@ -1,0 +1,219 @@
+#include "http.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "support.h"
+#include "timer.h"
+#include "util.h"
+
+TestSuite(http, .fini = support_check_leaks);
+
+/* Without workers: /metrics is asked of the whole program, in tests/integration/test_http.py. */
+static struct http *create(struct addr *address)
+{
+	char error[CONFIG_ERROR_BYTES];
+	struct http *http = NULL;
+
+	cr_assert_null(addr_parse("127.0.0.1:0", address));
+	cr_assert_eq(http_create(&http, address, NULL, error), 0, "%s", error);
+	cr_assert_neq(addr_port(address), 0);
+	return http;
+}
+
+/* A turn of the control loop that waits at most `limit_ms`; false when it has waited for nothing. */
+static bool turn(struct http *http, enum http_state state, int limit_ms)
+{
+	struct pollfd fds[HTTP_POLL_FDS];
+	int wait_ms = http_prepare_poll(http, fds);
+	bool sooner = wait_ms >= 0 && wait_ms < limit_ms;
+	int count = poll(fds, ARRAY_COUNT(fds), sooner ? wait_ms : limit_ms);
+
+	cr_assert_geq(count, 0, "poll: %s", strerror(errno));
+	http_run(http, state);
+	return count || sooner;
+}
+
+/* Turns until there is nothing left to do. */
+static void settle(struct http *http)
+{
+	while (turn(http, HTTP_READY, 20))
+		;
+}
+
+/* Sends the request on `fd` and turns the loop until the connection is closed. */
+static void ask(struct http *http, enum http_state state, int fd, const char *request, char *answer,
+		size_t answer_bytes)
+{
+	uint64_t end_ms = timer_now_ms() + SUPPORT_PATIENCE_MS;
+	size_t length = 0;
+	ssize_t got = -1;
+
+	support_send(fd, request, strlen(request));
+	while (got) {
+		cr_assert_lt(timer_now_ms(), end_ms, "no end: '%.*s'", (int)length, answer);
+		turn(http, state, 10);
+		got = recv(fd, answer + length, answer_bytes - 1 - length, MSG_DONTWAIT);
+		if (got > 0)
+			length += (size_t)got;
+		else if (got < 0 && errno == ECONNRESET)
+			got = 0;
+		else
+			cr_assert(!got || errno == EAGAIN, "recv: %s", strerror(errno));
+	}
+	answer[length] = '\0';
+	close(fd);
+}
+
+struct ask_row {
+	enum http_state state;
+	const char *request;
+	const char *status;
+	const char *body;
+};
+
+Test(http, answers)
+{
+	static const struct ask_row rows[] = {
+		{HTTP_STARTING, "GET /ready HTTP/1.0", "503", "\nstarting\n"},
+		{HTTP_READY, "GET /ready HTTP/1.0", "200", "\nready\n"},
+		{HTTP_DRAINING, "GET /ready HTTP/1.0", "503", "\ndraining\n"},
+		{HTTP_READY, "GET /ready?full=1 HTTP/1.0", "200", "\nready\n"},
+		{HTTP_STARTING, "GET /live HTTP/1.0", "200", "\nlive\n"},
+		{HTTP_DRAINING, "GET /live HTTP/1.0", "200", "\nlive\n"},
+		{HTTP_READY, "HEAD /ready HTTP/1.0", "200", "\r\n\r\n"},
+		{HTTP_READY, "GET / HTTP/1.0", "404", "/live, /ready and /metrics\n"},
+		{HTTP_READY, "GET /ready/ HTTP/1.0", "404", "/live, /ready and /metrics\n"},
+		{HTTP_READY, "DELETE /ready HTTP/1.0", "405", "only GET and HEAD are known here\n"},
+		{HTTP_READY, "POST /x HTTP/1.0\r\nContent-Length: 9", "405", "GET and HEAD"},
+	};
+	struct addr address;
+	struct http *http = create(&address);
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		char request[128], answer[2048];
+
+		snprintf(request, sizeof(request), "%s\r\n\r\n", rows[i].request);
+		ask(http, rows[i].state, support_connect(&address), request, answer,
+		    sizeof(answer));
+		cr_expect_eq(strncmp(answer, "HTTP/1.", 7), 0, "row %zu: %s", i, answer);
+		cr_expect_eq(strncmp(answer + 9, rows[i].status, 3), 0, "row %zu: %s", i, answer);
+		cr_expect_not_null(strstr(answer, rows[i].body), "row %zu: %s", i, answer);
+		cr_expect_not_null(strstr(answer, "Cache-Control: no-store\r\n"), "row %zu", i);
+		cr_expect_not_null(strstr(answer, "Content-Type: text/plain"), "row %zu", i);
+	}
+	http_destroy(http);
+}
+
+/* What does not fit, or is no HTTP, gets an error or a closed connection, and others their answer. */
+Test(http, strange_requests)
+{
+	static char endless[64 << 10];
+	static const char *const rows[] = {"\r\n", "nonsense\r\n\r\n", "GET\r\n\r\n",
+					   "GET /ready HTTP/9.9\r\n\r\n", endless};
+	struct addr address;
+	struct http *http = create(&address);
+	char answer[4096];
+
+	memset(endless, 'x', sizeof(endless) - 1);
+	memcpy(endless, "GET /", 5);
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		int fd = support_connect(&address);
+
+		support_send(fd, rows[i], strlen(rows[i]));
+		shutdown(fd, SHUT_WR);
+		settle(http);
+		answer[0] = '\0';
+		if (recv(fd, answer, sizeof(answer), MSG_DONTWAIT) > 0)
+			cr_expect_neq(strncmp(answer + 9, "200", 3), 0, "row %zu: %s", i, answer);
+		close(fd);
+	}
+	ask(http, HTTP_READY, support_connect(&address), "GET /live HTTP/1.0\r\n\r\n", answer,
+	    sizeof(answer));
+	cr_expect_not_null(strstr(answer, "live\n"));
+	http_destroy(http);
+}
+
+/* With all places taken the loop sleeps; those who wait are served when places become free. */
+Test(http, connections_are_bounded)
+{
+	int fds[HTTP_CONNECTION_LIMIT];
+	struct addr address;
+	unsigned before = support_count_descriptors();
+	struct http *http = create(&address);
+	char answer[2048];
+	int late;
+
+	for (unsigned i = 0; i < ARRAY_COUNT(fds); i++)
+		fds[i] = support_connect(&address);
+	settle(http);
+	cr_expect_leq(support_count_descriptors(), before + ARRAY_COUNT(fds) + HTTP_DESCRIPTORS);
+	late = support_connect(&address);
+	support_send(late, "GET /live", 9);
+	cr_expect(!turn(http, HTTP_READY, 50), "one too many keeps the loop turning");
+	cr_expect_leq(support_count_descriptors(),
+		      before + ARRAY_COUNT(fds) + 1 + HTTP_DESCRIPTORS);
+	for (unsigned i = 0; i < ARRAY_COUNT(fds); i++)
+		close(fds[i]);
+	ask(http, HTTP_READY, late, " HTTP/1.0\r\n\r\n", answer, sizeof(answer));
+	cr_expect_not_null(strstr(answer, "live\n"), "%s", answer);
+	http_destroy(http);
+	cr_expect_eq(support_count_descriptors(), before);
+}
+
+/* Out of descriptors, the connection that waits does not keep the loop turning. */
+Test(http, without_descriptors_accepting_pauses)
+{
+	struct addr address;
+	struct http *http = create(&address);
+	int client = support_connect(&address);
+	struct pollfd fds[HTTP_POLL_FDS];
+	struct rlimit limit, none;
+	char answer[2048];
+	int wait_ms;
+
+	cr_assert(!getrlimit(RLIMIT_NOFILE, &limit));
+	none = limit;
+	none.rlim_cur = 3;
+	cr_assert(!setrlimit(RLIMIT_NOFILE, &none));
+	http_run(http, HTTP_READY);
+	wait_ms = http_prepare_poll(http, fds);
+	cr_assert(!setrlimit(RLIMIT_NOFILE, &limit));
+	cr_expect_eq(fds[0].fd, -1);
+	cr_expect(wait_ms > 0 && wait_ms <= 100, "%d ms", wait_ms);
+	ask(http, HTTP_READY, client, "GET /ready HTTP/1.0\r\n\r\n", answer, sizeof(answer));
+	cr_expect_not_null(strstr(answer, "ready\n"), "%s", answer);
+	http_destroy(http);
+}
+
+Test(http, nothing_to_wait_for_without_connections)
+{
+	struct addr address;
+	struct http *http = create(&address);
+	struct pollfd fds[HTTP_POLL_FDS];
+
+	http_run(http, HTTP_READY);
+	cr_expect_eq(http_prepare_poll(http, fds), -1);
+	cr_expect(fds[0].fd >= 0 && fds[1].fd >= 0);
+	http_destroy(http);
+}
+
+Test(http, an_address_in_use)
+{
+	char error[CONFIG_ERROR_BYTES], where[ADDR_TEXT_BYTES];
+	unsigned before = support_count_descriptors();
+	struct http *http = NULL;
+	struct addr address;
+	int holder = support_listen(&address, 1);
+
+	cr_expect_eq(http_create(&http, &address, NULL, error), -EADDRINUSE);
+	cr_expect_null(http);
+	cr_expect_not_null(strstr(error, addr_print(&address, where)), "%s", error);
+	cr_expect_not_null(strstr(error, "; stop the program"), "%s", error);
+	close(holder);
+	cr_expect_eq(support_count_descriptors(), before);
+}
