@@ -27,9 +27,9 @@ struct config {
 	unsigned forward_count;
 
 	const char *user; /* NULL: stay who we are */
-	uint64_t workers; /* 0: as many as CPUs */
+	uint64_t workers; /* 0: from the CPUs and their quota */
 	uint64_t engine;  /* enum engine_kind */
-	uint64_t maxconn; /* 0: from the descriptor limit */
+	uint64_t maxconn; /* 0: from descriptors and memory */
 	uint64_t backlog;
 	uint64_t pipe_bytes;
 	uint64_t maxpipes;
