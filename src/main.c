@@ -253,7 +253,7 @@ int main(int argc, char **argv)
 {
 	char error[CONFIG_ERROR_BYTES];
 	struct config config;
-	struct command_line line = {.config = &config};
+	struct command_line line = {.config = &config, .environment = environ};
 	int result;
 
 	config_init(&config);

@@ -84,6 +84,7 @@ static void print_overview(FILE *out)
 		fputc('\n', out);
 	}
 	fputs("\n"
+	      "Environment: SIXPIPE_MAXCONN for --maxconn, and so on; the command line wins.\n"
 	      "Signals: TERM and INT drain until --drain-timeout, the second one stops at once.\n"
 	      "Exit codes: 0 success, 1 failure at run time, 2 bad usage.\n"
 	      "The manual: man 8 sixpipe\n",

@@ -24,7 +24,7 @@ static int parse(struct command_line *line, struct config *config, const char *c
 		argc++;
 	}
 	config_init(config);
-	line->config = config;
+	*line = (struct command_line){.config = config};
 	memset(error, '!', CONFIG_ERROR_BYTES); /* what is not written is not terminated */
 	return config_parse(line, argc, argv, error);
 }
