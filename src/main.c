@@ -1,6 +1,6 @@
 /*
  * sixpipe: IPv6 in, splice through pipes, IPv4 out. The visible steps: parse, check, bind, drop,
- * run.
+ * run. Other commands are in commands.def.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -10,6 +10,7 @@
 
 #include "capacity.h"
 #include "check.h"
+#include "command.h"
 #include "config_parse.h"
 #include "control.h"
 #include "log.h"
@@ -19,29 +20,8 @@
 #include "usage.h"
 #include "worker.h"
 
-#define EXIT_USAGE 2
-
 /* How long the last lines may take to reach a reader of stderr who is in no hurry. */
 #define LOG_FLUSH_LIMIT_MS 2000
-
-/*
- * One line, whatever the value at fault holds: control characters are shown, not sent to the
- * terminal.
- */
-static int fail(int code, const char *error)
-{
-	fputs("sixpipe: ", stderr);
-	for (; *error; error++) {
-		unsigned char byte = (unsigned char)*error;
-
-		if (byte < ' ' || byte == 0x7f)
-			fprintf(stderr, "\\x%02x", byte);
-		else
-			fputc(byte, stderr);
-	}
-	fputc('\n', stderr);
-	return code;
-}
 
 /*
  * Says what the descriptor limit and the control group's memory are too small for, and what to do:
@@ -189,7 +169,7 @@ static int serve(const struct config *config, const struct capacity *limits,
 
 	log_limits(config, limits, workers);
 	if (privs_drop(target, error))
-		return fail(EXIT_FAILURE, error);
+		return usage_fail(EXIT_FAILURE, error);
 	log_privileges(config);
 	result = log_start(limits->workers);
 	if (!result)
@@ -200,7 +180,7 @@ static int serve(const struct config *config, const struct capacity *limits,
 		log_stop(LOG_FLUSH_LIMIT_MS);
 		snprintf(error, sizeof(error), "cannot start the workers: %s; lower --workers",
 			 strerror(-result));
-		return fail(EXIT_FAILURE, error);
+		return usage_fail(EXIT_FAILURE, error);
 	}
 	log_ready(config, limits, workers);
 	if (control_run(workers, signal_fd, config->drain_timeout_ms)) {
@@ -225,13 +205,13 @@ static int run(struct config *config)
 
 	log_init((enum log_level)config->log_level, (enum log_format)config->log_format);
 	if (privs_resolve(config->user, &target, error))
-		return fail(EXIT_FAILURE, error);
+		return usage_fail(EXIT_FAILURE, error);
 	capacity_read_host("", &host);
 	capacity_compute(config, &host, &limits);
 	if (!limits.maxconn)
-		return fail(EXIT_FAILURE,
-			    "the descriptor limit leaves no room for a single session; "
-			    "raise it (ulimit -n), or lower --workers or --maxpipes");
+		return usage_fail(EXIT_FAILURE,
+				  "the descriptor limit leaves no room for a single session; "
+				  "raise it (ulimit -n), or lower --workers or --maxpipes");
 	warn_of_limits(&limits);
 	if (config->check) {
 		puts("configuration OK");
@@ -239,10 +219,11 @@ static int run(struct config *config)
 	}
 	signal_fd = control_take_signals();
 	if (signal_fd < 0)
-		return fail(EXIT_FAILURE, "cannot make a signalfd; raise the descriptor limit");
+		return usage_fail(EXIT_FAILURE,
+				  "cannot make a signalfd; raise the descriptor limit");
 	if (workers_create(&workers, config, limits.workers, limits.maxconn,
 			   limits.pipes_per_worker, error))
-		return fail(EXIT_FAILURE, error);
+		return usage_fail(EXIT_FAILURE, error);
 	result = serve(config, &limits, &target, workers, signal_fd);
 	workers_destroy(workers);
 	close(signal_fd);
@@ -254,16 +235,19 @@ int main(int argc, char **argv)
 	char error[CONFIG_ERROR_BYTES];
 	struct config config;
 	struct command_line line = {.config = &config, .environment = environ};
+	const struct command *command = argc > 1 ? command_find(argv[1]) : NULL;
 	int result;
 
+	if (command)
+		return command->run(argc - 1, argv + 1);
 	config_init(&config);
 	if (config_parse(&line, argc, argv, error)) {
-		result = fail(EXIT_USAGE, error);
+		result = usage_fail(EXIT_USAGE, error);
 	} else if (config.version) {
 		usage_print_version(stdout);
 		result = EXIT_SUCCESS;
 	} else if (config.help) {
-		result = usage_print(stdout, line.help_topic, error) ? fail(EXIT_USAGE, error)
+		result = usage_print(stdout, line.help_topic, error) ? usage_fail(EXIT_USAGE, error)
 								     : EXIT_SUCCESS;
 	} else {
 		result = run(&config);
