@@ -20,7 +20,7 @@ TestSuite(config_env, .fini = support_check_leaks);
 struct row {
 	const char *environment[WORD_LIMIT];
 	const char *arguments[WORD_LIMIT];
-	const char *forwards; /* as describe() writes them; NULL: refused */
+	const char *forwards; /* as support_describe_forwards() writes them; NULL: refused */
 	const char *error;    /* its beginning */
 	const char *remedy;   /* a part of the rest */
 	bool access_log;
@@ -199,24 +199,6 @@ static const struct row rows[] = {
 	 .forwards_optional = true},
 };
 
-static void describe(const struct config *config, char text[512])
-{
-	char address[ADDR_TEXT_BYTES];
-
-	text[0] = '\0';
-	for (unsigned i = 0; i < config->forward_count; i++) {
-		const struct forward *forward = &config->forwards[i];
-
-		addr_print(&forward->listen, address);
-		snprintf(text + strlen(text), 512 - strlen(text), "%s%s>", i ? " " : "", address);
-		for (unsigned j = 0; j < forward->backend_count; j++) {
-			addr_print(&forward->backends[j], address);
-			snprintf(text + strlen(text), 512 - strlen(text), "%s%s", j ? "," : "",
-				 address);
-		}
-	}
-}
-
 /* Copies what is not NULL behind the `count` words that are there. */
 static int copy(const char *const words[WORD_LIMIT], char **to, int count)
 {
@@ -229,7 +211,7 @@ static int copy(const char *const words[WORD_LIMIT], char **to, int count)
 static void expect(const struct row *row, size_t number)
 {
 	char *environment[WORD_LIMIT + 1], *argv[WORD_LIMIT + 2] = {(char *)"sixpipe"};
-	char error[CONFIG_ERROR_BYTES] = "", forwards[512];
+	char error[CONFIG_ERROR_BYTES] = "", forwards[SUPPORT_FORWARDS_BYTES];
 	struct config config;
 	struct command_line line = {.config = &config,
 				    .environment = environment,
@@ -240,7 +222,7 @@ static void expect(const struct row *row, size_t number)
 	config_init(&config);
 	result = config_parse(&line, argc, argv, error);
 	if (row->forwards) {
-		describe(&config, forwards);
+		support_describe_forwards(&config, forwards);
 		cr_expect_eq(result, 0, "row %zu: %s", number, error);
 		cr_expect_str_eq(forwards, row->forwards, "row %zu: %s", number, forwards);
 		cr_expect_eq(config.access_log, row->access_log, "row %zu", number);

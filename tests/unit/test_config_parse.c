@@ -38,26 +38,8 @@ static void join(const char *const *arguments, char text[256])
 
 struct valid_row {
 	const char *arguments[ARGUMENT_LIMIT + 1];
-	const char *forwards; /* as describe() writes them */
+	const char *forwards; /* as support_describe_forwards() writes them */
 };
-
-static void describe(const struct config *config, char text[512])
-{
-	char address[ADDR_TEXT_BYTES];
-
-	text[0] = '\0';
-	for (unsigned i = 0; i < config->forward_count; i++) {
-		const struct forward *forward = &config->forwards[i];
-
-		addr_print(&forward->listen, address);
-		snprintf(text + strlen(text), 512 - strlen(text), "%s%s>", i ? " " : "", address);
-		for (unsigned j = 0; j < forward->backend_count; j++) {
-			addr_print(&forward->backends[j], address);
-			snprintf(text + strlen(text), 512 - strlen(text), "%s%s", j ? "," : "",
-				 address);
-		}
-	}
-}
 
 #define L "[::1]:2000"
 #define B "127.0.0.1:80"
@@ -83,7 +65,7 @@ Test(config_parse, forwards)
 		 "127.0.0.1:2000>" B " 127.0.0.2:2000>" B},
 		{{L, B, B}, L ">" B "," B}, /* twice the turns */
 	};
-	char error[CONFIG_ERROR_BYTES], forwards[512], words[256];
+	char error[CONFIG_ERROR_BYTES], forwards[SUPPORT_FORWARDS_BYTES], words[256];
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		struct command_line line;
@@ -91,7 +73,7 @@ Test(config_parse, forwards)
 		int result = parse(&line, &config, rows[i].arguments, error);
 
 		join(rows[i].arguments, words);
-		describe(&config, forwards);
+		support_describe_forwards(&config, forwards);
 		cr_expect_eq(result, 0, "%s: %s", words, error);
 		cr_expect_str_eq(forwards, rows[i].forwards, "%s: %s", words, forwards);
 		config_finish(&config);
