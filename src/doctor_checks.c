@@ -144,20 +144,20 @@ static bool judge_pipes(const struct doctor_facts *facts, struct doctor_finding 
 	if (facts->pipe_user_pages > 0)
 		room = (uint64_t)facts->pipe_user_pages / pages;
 	units_print_size(bytes, size);
-	if (too_large && !facts->may_exceed_pipes) {
+	if (too_large && !facts->may_exceed_pipe_size) {
 		finding->state = DOCTOR_WARN;
 		say(finding->value, "64KiB each, not %s: fs.pipe-max-size is %s", size,
 		    print_about((uint64_t)facts->pipe_max_bytes, most));
 		say(finding->remedy, "sysctl -w fs.pipe-max-size=%" PRIu64, pages * page);
-	} else if (room < count && !facts->may_exceed_pipes) {
+	} else if (room < count && !facts->may_exceed_pipe_pages) {
 		finding->state = DOCTOR_WARN;
 		say(finding->value,
 		    "%" PRIu64 " of %" PRIu64 " get %s: a user has %" PRId64 " pages", room, count,
 		    size, facts->pipe_user_pages);
 		say(finding->remedy, "sysctl -w fs.pipe-user-pages-soft=%" PRIu64, count * pages);
 	} else if (too_large || room < count) {
-		say(finding->value, "%" PRIu64 " of %s; without CAP_SYS_RESOURCE only %" PRIu64,
-		    count, size, too_large ? 0 : room);
+		say(finding->value, "%" PRIu64 " of %s; an unprivileged user gets %" PRIu64, count,
+		    size, too_large ? 0 : room);
 	} else {
 		say(finding->value, "%" PRIu64 " of %s, which an unprivileged user gets too", count,
 		    size);

@@ -36,7 +36,8 @@ struct doctor_facts {
 	uint64_t memlock_bytes;
 	bool may_lock_memory; /* CAP_IPC_LOCK */
 
-	bool may_exceed_pipes; /* CAP_SYS_RESOURCE */
+	bool may_exceed_pipe_size;  /* CAP_SYS_RESOURCE */
+	bool may_exceed_pipe_pages; /* the same, or CAP_SYS_ADMIN */
 	int64_t pipe_max_bytes;
 	int64_t pipe_user_pages; /* 0: no limit */
 	int64_t page_bytes;

@@ -77,7 +77,9 @@ static void gather_privileges(struct doctor_facts *facts)
 	facts->root = geteuid() == 0;
 	capng_get_caps_process();
 	facts->may_bind_low = capng_have_capability(CAPNG_EFFECTIVE, CAP_NET_BIND_SERVICE);
-	facts->may_exceed_pipes = capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_RESOURCE);
+	facts->may_exceed_pipe_size = capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_RESOURCE);
+	facts->may_exceed_pipe_pages = facts->may_exceed_pipe_size ||
+				       capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN);
 	facts->may_lock_memory = capng_have_capability(CAPNG_EFFECTIVE, CAP_IPC_LOCK);
 	CHECK(!getrlimit(RLIMIT_MEMLOCK, &memlock));
 	facts->memlock_bytes = memlock.rlim_cur;

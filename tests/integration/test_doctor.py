@@ -92,6 +92,21 @@ class Doctor(PrivilegesCase):
         self.assertEqual(pipes['state'], 'warn')
         self.assertIn('fs.pipe-user-pages-soft=256000', pipes['remedy'])
 
+    def check_pipes(self, *args, **popen):
+        """What doctor says of pipes comes true when sixpipe starts."""
+        pipes = self.doctor(*args, **popen)['pipes']
+        with self.sixpipe('[::1]:0', '127.0.0.1:9', *args, engine='auto', popen=popen) as proxy:
+            short = proxy.events('pipes_short')
+            self.assertEqual(pipes['state'], 'warn' if short else 'ok', (pipes, short))
+
+    def test_pipes_are_as_foretold(self):
+        # a user of its own: pipes are counted per user, and other tests run as nobody at the same time
+        someone = {**self.as_nobody(), 'user': 64321, 'group': 64321}
+        for args in ((), ('--maxpipes', '100'), ('--maxpipes', '4', '--pipe-size', '2MiB')):
+            with self.subTest(args=args):
+                self.check_pipes(*args)
+                self.check_pipes(*args, **someone)
+
     def test_descriptors(self):
         limit = {'preexec_fn': lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))}
         descriptors = self.doctor('--maxconn', '1000', **limit)['descriptors']

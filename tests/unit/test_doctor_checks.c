@@ -191,7 +191,7 @@ Test(doctor_checks, pipes)
 		{68, 1 << 20, 16384, 1 << 20, false, DOCTOR_WARN, "64 of 68 get 1MiB",
 		 "fs.pipe-user-pages-soft=17408"},
 		{68, 1 << 20, 16384, 1 << 20, true, DOCTOR_OK,
-		 "68 of 1MiB; without CAP_SYS_RESOURCE only 64", ""},
+		 "68 of 1MiB; an unprivileged user gets 64", ""},
 		{68, 1 << 20, 0, 1 << 20, false, DOCTOR_OK, "68 of 1MiB", ""},
 		{68, 1 << 20, -1, -1, false, DOCTOR_OK, "68 of 1MiB", ""},
 		/* three quarters of a MiB take a whole one */
@@ -199,7 +199,7 @@ Test(doctor_checks, pipes)
 		{4, 2 << 20, 16384, 1 << 20, false, DOCTOR_WARN, "64KiB each, not 2MiB",
 		 "sysctl -w fs.pipe-max-size=2097152"},
 		{4, 2 << 20, 16384, 1 << 20, true, DOCTOR_OK,
-		 "4 of 2MiB; without CAP_SYS_RESOURCE only 0", ""},
+		 "4 of 2MiB; an unprivileged user gets 0", ""},
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
@@ -212,7 +212,8 @@ Test(doctor_checks, pipes)
 		facts = good_facts(&config);
 		facts.pipe_user_pages = rows[i].pages;
 		facts.pipe_max_bytes = rows[i].max_bytes;
-		facts.may_exceed_pipes = rows[i].privileged;
+		facts.may_exceed_pipe_size = rows[i].privileged;
+		facts.may_exceed_pipe_pages = rows[i].privileged;
 		expect("pipes", &facts, rows[i].state, rows[i].value, rows[i].remedy);
 		config_finish(&config);
 	}
