@@ -8,7 +8,7 @@
  * What a session costs a control group's memory, whatever its peers do: 280 bytes of ours, about
  * 5,600 of the kernel's for two sockets and their files (bench: idle-9000), and the 4 KiB that each
  * of the four socket buffers keeps under memory pressure (the least of net.ipv4.tcp_rmem and
- * tcp_wmem), in all some 22 KiB; the rest is for what is on its way. (Idle sessions alone take 6 KiB.) Above that floor buffers grow
+ * tcp_wmem), in all some 22 KiB; the rest is for what is on its way. Above that floor buffers grow
  * while there is memory, and the kernel takes it back when there is none.
  */
 #define HOST_SESSION_MEMORY_BYTES (32 << 10)
