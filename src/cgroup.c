@@ -24,7 +24,7 @@ struct mount {
 	char *super_options;
 };
 
-/* A group as seen from here: the directories from `path` up to the first `root_length` bytes of it. */
+/* A group as seen from here: its directory, whose first `root_length` bytes are the mount point. */
 struct group {
 	char path[PATH_MAX];
 	size_t root_length;

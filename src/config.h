@@ -101,8 +101,8 @@ void config_finish(struct config *config);
 
 /*
  * Sets one option from text; `text` must outlive the configuration. LISTEN begins a forward,
- * BACKEND adds to the latest, FLAG may have NULL for yes. Returns 0, or -EINVAL with `error` naming the option, the value, the
- * reason and the remedy.
+ * BACKEND adds to the latest, FLAG may have NULL for yes. Returns 0, or -EINVAL with `error` naming
+ * the option, the value, the reason and the remedy.
  */
 int config_set(struct config *config, const struct option_spec *option, const char *text,
 	       char error[CONFIG_ERROR_BYTES]);

@@ -1,7 +1,7 @@
 /*
- * The environment as configuration: SIXPIPE_TIMEOUT_IDLE stands for --timeout-idle, and so on for every
- * option of the table but those that say what to do instead of forwarding (--help and the like). A
- * flag takes 1, yes, true, on or 0, no, false, off. An empty value is as good as none.
+ * The environment as configuration: SIXPIPE_TIMEOUT_IDLE stands for --timeout-idle, and so on for
+ * every option of the table but those that say what to do instead of forwarding (--help and the
+ * like). A flag takes 1, yes, true, on or 0, no, false, off. An empty value is as good as none.
  *
  * SIXPIPE_LISTEN and SIXPIPE_BACKEND, the latter with one address or several between blanks, are one
  * forward. What Kubernetes sets for a Service called sixpipe or sixpipe-ANYTHING is passed over:

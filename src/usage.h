@@ -15,7 +15,8 @@ int usage_fail(int code, const char *error);
 
 /*
  * Prints help to `out`: `topic` is NULL for the overview, a group's name for its options, "all" for
- * every group, "commands" for the commands. Returns 0, or -EINVAL with `error` naming the topic and the remedy.
+ * every group, "commands" for the commands. Returns 0, or -EINVAL with `error` naming the topic and
+ * the remedy.
  */
 int usage_print(FILE *out, const char *topic, char error[CONFIG_ERROR_BYTES]);
 

@@ -242,7 +242,7 @@ Test(config_env, rows)
 		expect(&rows[i], i);
 }
 
-/* From the table: every option but the last group's flags has a variable, and it reaches its field. */
+/* From the table: every option but the last group's flags has a variable. */
 Test(config_env, every_option_has_a_variable)
 {
 	size_t count;
