@@ -1,7 +1,7 @@
 /*
  * docgen man|markdown: copies a template from stdin to stdout, with every line that is one of
  * @OPTIONS@,
- * @CLOSE_REASONS@, @LOG_EVENTS@ and @METRICS@ replaced by that table, from the .def files in src/.
+ * @COMMANDS@, @CLOSE_REASONS@, @LOG_EVENTS@ and @METRICS@ replaced by that table, from the .def files in src/.
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -14,6 +14,12 @@ struct row {
 	const char *word;
 	const char *note; /* NULL: none */
 	const char *meaning;
+};
+
+static const struct row commands[] = {
+#define COMMAND(word, function, arguments, help) {#word, arguments, help},
+#include "commands.def"
+#undef COMMAND
 };
 
 static const struct row close_reasons[] = {
@@ -94,6 +100,20 @@ static void print_options(void)
 	}
 }
 
+/* In the manual a command is shown as it is typed. */
+static void print_commands(void)
+{
+	if (!man)
+		puts("| command | meaning |\n| --- | --- |");
+	for (size_t i = 0; i < ARRAY_COUNT(commands); i++) {
+		printf(man ? ".TP\n.BI \"sixpipe %s \" \"" : "| `sixpipe %s ", commands[i].word);
+		print_text(commands[i].note);
+		fputs(man ? "\"\n" : "` | ", stdout);
+		print_text(commands[i].meaning);
+		puts(man ? "" : " |");
+	}
+}
+
 static void print_rows(const struct row *rows, size_t count, const char *heading)
 {
 	if (!man)
@@ -120,6 +140,8 @@ int main(int argc, char **argv)
 	while (fgets(line, sizeof(line), stdin)) {
 		if (!strcmp(line, "@OPTIONS@\n"))
 			print_options();
+		else if (!strcmp(line, "@COMMANDS@\n"))
+			print_commands();
 		else if (!strcmp(line, "@CLOSE_REASONS@\n"))
 			print_rows(close_reasons, ARRAY_COUNT(close_reasons),
 				   "| reason | how | meaning |");

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "check.h"
 #include "units.h"
@@ -175,6 +176,28 @@ static int set_choice(struct config *config, const struct option_spec *option, c
 			   text, option->argument);
 }
 
+static int set_flag(struct config *config, const struct option_spec *option, const char *text,
+		    char error[CONFIG_ERROR_BYTES])
+{
+	static const char *const words[][2] = {
+		{"0", "1"}, {"no", "yes"}, {"false", "true"}, {"off", "on"}};
+	bool *field = (bool *)((char *)config + option->offset);
+
+	for (size_t i = 0; i < ARRAY_COUNT(words) && text; i++)
+		for (int value = 0; value < 2; value++)
+			if (!strcasecmp(text, words[i][value])) {
+				*field = value;
+				return 0;
+			}
+	if (text)
+		return config_fail(error,
+				   "--%s '%.80s': neither yes nor no; give 1, yes, true or on, or "
+				   "0, no, false or off",
+				   option->name, text);
+	*field = true;
+	return 0;
+}
+
 /* Grows an array by one; memory that cannot be had at the start ends the program. */
 static void *grow(void *array, unsigned count, size_t element_bytes)
 {
@@ -266,8 +289,7 @@ int config_set(struct config *config, const struct option_spec *option, const ch
 	case OPTION_ADDRESS:
 		return set_address(config, option, text, error);
 	case OPTION_FLAG:
-		*(bool *)((char *)config + option->offset) = true;
-		return 0;
+		return set_flag(config, option, text, error);
 	case OPTION_CHOICE:
 		return set_choice(config, option, text, error);
 	case OPTION_TEXT:

@@ -27,9 +27,9 @@ struct config {
 	unsigned forward_count;
 
 	const char *user; /* NULL: stay who we are */
-	uint64_t workers; /* 0: as many as CPUs */
+	uint64_t workers; /* 0: from the CPUs and their quota */
 	uint64_t engine;  /* enum engine_kind */
-	uint64_t maxconn; /* 0: from the descriptor limit */
+	uint64_t maxconn; /* 0: from descriptors and memory */
 	uint64_t backlog;
 	uint64_t pipe_bytes;
 	uint64_t maxpipes;
@@ -105,8 +105,8 @@ void config_finish(struct config *config);
 
 /*
  * Sets one option from text; `text` must outlive the configuration. LISTEN begins a forward,
- * BACKEND adds to the latest. Returns 0, or -EINVAL with `error` naming the option, the value, the
- * reason and the remedy.
+ * BACKEND adds to the latest, FLAG may have NULL for yes. Returns 0, or -EINVAL with `error` naming
+ * the option, the value, the reason and the remedy.
  */
 int config_set(struct config *config, const struct option_spec *option, const char *text,
 	       char error[CONFIG_ERROR_BYTES]);

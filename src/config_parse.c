@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "config_env.h"
 
 static int fail_unknown(const char *argument, size_t name_length, char error[CONFIG_ERROR_BYTES])
 {
@@ -61,14 +62,22 @@ static int parse_word(struct config *config, const char *word, bool first,
 	return config_fail(error, "%s%s", first ? "LISTEN" : "BACKEND", detail + 2 + strlen(name));
 }
 
+/* Whether a listener or its backends were left out, the last listener's at least. */
+static bool is_partial(const struct config *config)
+{
+	return !config->forward_count || !config->forwards[config->forward_count - 1].backend_count;
+}
+
 int config_parse(struct command_line *line, int argc, char **argv, char error[CONFIG_ERROR_BYTES])
 {
 	struct config *config = line->config;
+	char environment_error[CONFIG_ERROR_BYTES];
+	int environment_result, result = 0;
 	bool options_over = false;
 	unsigned words = 0;
-	int result = 0;
 
 	line->help_topic = NULL;
+	environment_result = config_env_set_options(config, line->environment, environment_error);
 	for (int i = 1; i < argc && !result; i++) {
 		if (!options_over && !strcmp(argv[i], "--"))
 			options_over = true;
@@ -95,5 +104,12 @@ int config_parse(struct command_line *line, int argc, char **argv, char error[CO
 			error,
 			"--listen: given beside plain arguments; put --listen and --backend before all of "
 			"them");
-	return result ? result : config_check(config, error);
+	if (!result && environment_result)
+		result = config_fail(error, "%s", environment_error);
+	if (!result && !config->forward_count)
+		result = config_env_add_forward(config, line->environment, line->forwards_optional,
+						error);
+	if (result || (line->forwards_optional && is_partial(config)))
+		return result;
+	return config_check(config, error);
 }

@@ -219,19 +219,20 @@ static int judge(const struct request *request, const char *text, char error[CON
 	return EXIT_FAILURE;
 }
 
-int healthcheck_main(int argc, char **argv, char error[CONFIG_ERROR_BYTES])
+int healthcheck_main(int argc, char **argv)
 {
 	struct request request;
-	char text[ANSWER_BYTES];
+	char error[CONFIG_ERROR_BYTES], text[ANSWER_BYTES];
 	int result = parse(argc, argv, &request, error);
 
 	if (result < 0)
-		return EXIT_USAGE;
+		return usage_fail(EXIT_USAGE, error);
 	if (result) {
 		print_usage();
 		return EXIT_SUCCESS;
 	}
 	request.deadline_ms = timer_now_ms() + HEALTHCHECK_LIMIT_MS;
 	result = ask(&request, text);
-	return result ? fail_unreached(&request, result, error) : judge(&request, text, error);
+	result = result ? fail_unreached(&request, result, error) : judge(&request, text, error);
+	return result ? usage_fail(result, error) : result;
 }

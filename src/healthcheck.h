@@ -23,8 +23,7 @@ struct healthcheck_answer {
 bool healthcheck_parse(const char *text, struct healthcheck_answer *answer);
 
 /*
- * Runs the command: argv[0] is its name. Prints one line on stdout and returns 0 when the answer is
- * 200 (or help was asked for). Otherwise returns the program's exit code, 1 or 2, with `error`
- * saying why and what to do.
+ * Runs the command (command.h): prints one line, on stdout when the answer is 200, otherwise on
+ * stderr with the reason and what to do. Returns the exit code.
  */
-int healthcheck_main(int argc, char **argv, char error[CONFIG_ERROR_BYTES]);
+int healthcheck_main(int argc, char **argv);

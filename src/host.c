@@ -1,6 +1,10 @@
 #include "host.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
+#include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -10,6 +14,27 @@
 #define DESCRIPTORS_PER_PIPE 2
 /* the ring and its wake-up */
 #define DESCRIPTORS_PER_WORKER 2
+
+int host_read_file(const char *directory, const char *path, char *text, size_t text_bytes)
+{
+	char name[PATH_MAX];
+	ssize_t length;
+	int fd, error = 0;
+
+	CHECK(text_bytes > 0);
+	text[0] = '\0';
+	if (snprintf(name, sizeof(name), "%s%s", directory, path) >= (int)sizeof(name))
+		return -ENAMETOOLONG;
+	fd = open(name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	length = read(fd, text, text_bytes - 1);
+	if (length < 0)
+		error = -errno;
+	text[MAX(length, 0)] = '\0';
+	close(fd);
+	return error;
+}
 
 unsigned host_cpu_count(void)
 {
@@ -21,6 +46,13 @@ unsigned host_cpu_count(void)
 	/* more CPUs than a cpu_set_t holds */
 	online = sysconf(_SC_NPROCESSORS_ONLN);
 	return (unsigned)MAX(online, 1);
+}
+
+unsigned host_workers_for(unsigned cpus, uint64_t cpu_millis)
+{
+	uint64_t quota = cpu_millis / 1000 + !!(cpu_millis % 1000);
+
+	return MAX(quota ? (unsigned)MIN(quota, (uint64_t)cpus) : cpus, 1);
 }
 
 uint64_t host_raise_descriptor_limit(void)
@@ -53,4 +85,21 @@ uint32_t host_sessions_for(uint64_t descriptor_limit, uint64_t fixed_descriptors
 		return 0;
 	sessions = (descriptor_limit - fixed_descriptors) / 2;
 	return (uint32_t)MIN(sessions, (uint64_t)UINT32_MAX);
+}
+
+uint32_t host_sessions_in_memory(uint64_t memory_bytes)
+{
+	uint64_t sessions;
+
+	if (!memory_bytes)
+		return UINT32_MAX;
+	/* where the fixed part alone is more, half is for sessions: it is what little they get */
+	sessions = (memory_bytes - MIN(memory_bytes / 2, (uint64_t)HOST_FIXED_MEMORY_BYTES)) /
+		   HOST_SESSION_MEMORY_BYTES;
+	return (uint32_t)MIN(MAX(sessions, 1), (uint64_t)UINT32_MAX);
+}
+
+uint64_t host_memory_for(uint32_t sessions)
+{
+	return HOST_FIXED_MEMORY_BYTES + (uint64_t)sessions * HOST_SESSION_MEMORY_BYTES;
 }

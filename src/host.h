@@ -1,10 +1,35 @@
-/* What this host gives the process: CPUs and descriptors. */
+/* What this host gives the process: CPUs, descriptors, memory. */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
+
+/*
+ * What a session costs a control group's memory, whatever its peers do: 280 bytes of ours, about
+ * 5,600 of the kernel's for two sockets and their files (bench: idle-9000), and the 4 KiB that each
+ * of the four socket buffers keeps under memory pressure (the least of net.ipv4.tcp_rmem and
+ * tcp_wmem), in all some 22 KiB; the rest is for what is on its way. Above that floor buffers grow
+ * while there is memory, and the kernel takes it back when there is none.
+ */
+#define HOST_SESSION_MEMORY_BYTES (32 << 10)
+
+/* What the process costs besides: program, rings, logs, and what sits in pipes. */
+#define HOST_FIXED_MEMORY_BYTES (16 << 20)
+
+/*
+ * Reads a small file, such as those in /proc/sys, named by `directory` and `path` one behind the
+ * other; what does not fit is left out. Returns 0 and the NUL-terminated text, or -errno and "".
+ */
+int host_read_file(const char *directory, const char *path, char *text, size_t text_bytes);
 
 /* CPUs that the process may run on: sched_getaffinity(2). At least 1. */
 unsigned host_cpu_count(void);
+
+/*
+ * Workers for `cpus`, of which a quota of `cpu_millis` thousandths of a CPU (0: none) may be used:
+ * the quota rounded up, at most one per CPU, at least 1.
+ */
+unsigned host_workers_for(unsigned cpus, uint64_t cpu_millis);
 
 /*
  * Raises the soft limit on descriptors to the hard one: RLIMIT_NOFILE, getrlimit(2). Returns the
@@ -21,3 +46,9 @@ uint64_t host_fixed_descriptors(unsigned workers, unsigned forwards, unsigned pi
 
 /* Sessions for which `descriptor_limit` is enough, two descriptors each. */
 uint32_t host_sessions_for(uint64_t descriptor_limit, uint64_t fixed_descriptors);
+
+/* Sessions that a control group's memory limit holds, at least 1; 0 bytes is "no limit". */
+uint32_t host_sessions_in_memory(uint64_t memory_bytes);
+
+/* The limit that `sessions` need. */
+uint64_t host_memory_for(uint32_t sessions);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "capacity.h"
 #include "check.h"
 #include "listener.h"
 #include "metrics_text.h"
@@ -125,7 +126,8 @@ static struct MHD_Daemon *start_daemon(struct http *http)
 	 * of descriptors. Both, epoll and no thread, make one descriptor to wait for.
 	 */
 	return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, on_request,
-				http, MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_CONNECTION_LIMIT,
+				http, MHD_OPTION_CONNECTION_LIMIT,
+				(unsigned)CAPACITY_HTTP_CONNECTIONS,
 				MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
 				MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CONNECTION_TIMEOUT_S,
 				MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
@@ -144,7 +146,8 @@ int http_create(struct http **http, struct addr *address, const struct workers *
 	if (!made)
 		return -ENOMEM;
 	made->workers = workers;
-	result = sock_open_listeners(address, &tuning, HTTP_CONNECTION_LIMIT, &made->listen_fd, 1);
+	result = sock_open_listeners(address, &tuning, CAPACITY_HTTP_CONNECTIONS, &made->listen_fd,
+				     1);
 	if (result) {
 		listener_describe_error(address, result, error);
 		free(made);
@@ -174,7 +177,7 @@ static bool is_full(const struct http *http)
 	const union MHD_DaemonInfo *info =
 		MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
 
-	return info->num_connections >= HTTP_CONNECTION_LIMIT;
+	return info->num_connections >= CAPACITY_HTTP_CONNECTIONS;
 }
 
 static int epoll_fd(const struct http *http)

@@ -25,12 +25,7 @@ enum http_state {
 	HTTP_DRAINING, /* TERM came; still accepting during --drain-delay */
 };
 
-#define HTTP_CONNECTION_LIMIT 32 /* at a time; those beyond wait in the backlog */
-
-/* What it opens at most: its connections, the listener and libmicrohttpd's epoll(7). */
-#define HTTP_DESCRIPTORS (HTTP_CONNECTION_LIMIT + 2)
-
-#define HTTP_POLL_FDS	 2
+#define HTTP_POLL_FDS 2
 
 struct http;
 

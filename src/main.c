@@ -1,6 +1,6 @@
 /*
  * sixpipe: IPv6 in, splice through pipes, IPv4 out. The visible steps: parse, check, bind, drop,
- * run.
+ * run. Other commands are in commands.def.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -8,11 +8,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "capacity.h"
 #include "check.h"
+#include "command.h"
 #include "config_parse.h"
 #include "control.h"
-#include "healthcheck.h"
-#include "host.h"
 #include "log.h"
 #include "privs.h"
 #include "session_table.h"
@@ -20,90 +20,59 @@
 #include "usage.h"
 #include "worker.h"
 
-/* What --maxconn defaults to where the descriptor limit would allow more. */
-#define MAXCONN_DEFAULT_MOST 100000
-
 /* How long the last lines may take to reach a reader of stderr who is in no hurry. */
 #define LOG_FLUSH_LIMIT_MS 2000
 
-/* What the options and the host together come to. */
-struct limits {
-	unsigned workers;
-	unsigned pipes_per_worker;
-	uint32_t maxconn;
-	uint64_t descriptors;
-	uint64_t descriptors_needed;
-	uint32_t sessions_possible;
-};
-
 /*
- * One line, whatever the value at fault holds: control characters are shown, not sent to the
- * terminal.
+ * Says what the descriptor limit and the control group's memory are too small for, and what to do:
+ * at the start, not when they have run out.
  */
-static int fail(int code, const char *error)
-{
-	fputs("sixpipe: ", stderr);
-	for (; *error; error++) {
-		unsigned char byte = (unsigned char)*error;
-
-		if (byte < ' ' || byte == 0x7f)
-			fprintf(stderr, "\\x%02x", byte);
-		else
-			fputc(byte, stderr);
-	}
-	fputc('\n', stderr);
-	return code;
-}
-
-static void find_limits(const struct config *config, struct limits *limits)
-{
-	uint64_t fixed;
-
-	limits->workers = config->workers ? (unsigned)config->workers
-					  : MIN(host_cpu_count(), CONFIG_WORKER_LIMIT);
-	limits->pipes_per_worker = (unsigned)MAX(config->maxpipes / limits->workers, 1);
-	limits->descriptors = host_raise_descriptor_limit();
-	fixed = host_fixed_descriptors(limits->workers, config->forward_count,
-				       limits->workers * limits->pipes_per_worker,
-				       config->metrics.length_bytes ? HTTP_DESCRIPTORS : 0);
-	limits->sessions_possible = host_sessions_for(limits->descriptors, fixed);
-	limits->maxconn = config->maxconn ? (uint32_t)config->maxconn
-					  : MIN(limits->sessions_possible, MAXCONN_DEFAULT_MOST);
-	limits->descriptors_needed = fixed + 2ULL * limits->maxconn;
-}
-
-/*
- * Says what the descriptor limit is too low for, and what to do: at the start, not when it has
- * run out.
- */
-static void warn_of_descriptors(const struct limits *limits)
+static void warn_of_limits(const struct capacity *limits)
 {
 	struct log_line line;
 
-	if (limits->maxconn <= limits->sessions_possible ||
-	    !log_begin(&line, LOG_EVENT_descriptors_short))
-		return;
-	log_number(&line, "maxconn", limits->maxconn);
-	log_number(&line, "descriptors", limits->descriptors);
-	log_number(&line, "needed", limits->descriptors_needed);
-	log_number(&line, "sessions_possible", limits->sessions_possible);
-	log_text(&line, "remedy",
-		 "raise the hard limit (ulimit -Hn, LimitNOFILE=) or lower --maxconn");
-	log_end(&line);
+	if (limits->maxconn > limits->descriptor_sessions &&
+	    log_begin(&line, LOG_EVENT_descriptors_short)) {
+		log_number(&line, "maxconn", limits->maxconn);
+		log_number(&line, "descriptors", limits->host.descriptors);
+		log_number(&line, "needed", limits->descriptors_needed);
+		log_number(&line, "sessions_possible", limits->descriptor_sessions);
+		log_text(&line, "remedy",
+			 "raise the hard limit (ulimit -Hn, LimitNOFILE=) or lower --maxconn");
+		log_end(&line);
+	}
+	if (limits->maxconn > limits->memory_sessions && log_begin(&line, LOG_EVENT_memory_short)) {
+		log_number(&line, "maxconn", limits->maxconn);
+		log_number(&line, "memory_limit_bytes", limits->host.cgroup.memory_bytes);
+		log_number(&line, "needed_bytes", limits->memory_needed_bytes);
+		log_number(&line, "sessions_possible", limits->memory_sessions);
+		log_text(&line, "remedy",
+			 "raise the control group's limit (MemoryMax=, docker run --memory) or "
+			 "lower --maxconn");
+		log_end(&line);
+	}
 }
 
-static void log_limits(const struct config *config, const struct limits *limits,
+static void log_limits(const struct config *config, const struct capacity *limits,
 		       const struct workers *workers)
 {
 	unsigned pipes = workers_pipe_count(workers);
 	uint32_t pipe_bytes = workers_pipe_bytes(workers);
 	const char *congestion = sock_choose_loopback_congestion();
+	const struct cgroup_limits *cgroup = &limits->host.cgroup;
 	struct log_line line;
+	char quota[32];
 
 	if (log_begin(&line, LOG_EVENT_limits)) {
 		log_number(&line, "maxconn", limits->maxconn);
-		log_number(&line, "descriptors", limits->descriptors);
+		log_number(&line, "descriptors", limits->host.descriptors);
+		if (cgroup->memory_bytes)
+			log_number(&line, "memory_limit_bytes", cgroup->memory_bytes);
 		log_number(&line, "workers", limits->workers);
+		log_number(&line, "cpus", limits->host.cpus);
+		if (cgroup->cpu_millis)
+			log_text(&line, "cpu_quota",
+				 capacity_print_cpus(cgroup->cpu_millis, quota));
 		log_number(&line, "pipes", pipes);
 		log_number(&line, "pipe_bytes", pipe_bytes);
 		log_number(&line, "backlog", config->backlog);
@@ -144,7 +113,7 @@ static void log_privileges(const struct config *config)
 	log_end(&line);
 }
 
-static void log_ready(const struct config *config, const struct limits *limits,
+static void log_ready(const struct config *config, const struct capacity *limits,
 		      const struct workers *workers)
 {
 	char text[ADDR_TEXT_BYTES];
@@ -194,7 +163,7 @@ static void log_stopped(const struct workers *workers)
 }
 
 /* From bound sockets to the end. The privileges go before the first thread starts. */
-static int serve(const struct config *config, const struct limits *limits,
+static int serve(const struct config *config, const struct capacity *limits,
 		 const struct privs_target *target, const struct control_task *task)
 {
 	struct workers *workers = task->workers;
@@ -203,7 +172,7 @@ static int serve(const struct config *config, const struct limits *limits,
 
 	log_limits(config, limits, workers);
 	if (privs_drop(target, error))
-		return fail(EXIT_FAILURE, error);
+		return usage_fail(EXIT_FAILURE, error);
 	log_privileges(config);
 	result = log_start(limits->workers);
 	if (!result)
@@ -214,7 +183,7 @@ static int serve(const struct config *config, const struct limits *limits,
 		log_stop(LOG_FLUSH_LIMIT_MS);
 		snprintf(error, sizeof(error), "cannot start the workers: %s; lower --workers",
 			 strerror(-result));
-		return fail(EXIT_FAILURE, error);
+		return usage_fail(EXIT_FAILURE, error);
 	}
 	log_ready(config, limits, workers);
 	if (control_run(task)) {
@@ -236,31 +205,34 @@ static int run(struct config *config)
 		.drain_timeout_ms = config->drain_timeout_ms,
 	};
 	struct privs_target target;
-	struct limits limits;
+	struct capacity_host host;
+	struct capacity limits;
 	int result;
 
 	log_init((enum log_level)config->log_level, (enum log_format)config->log_format);
 	if (privs_resolve(config->user, &target, error))
-		return fail(EXIT_FAILURE, error);
-	find_limits(config, &limits);
+		return usage_fail(EXIT_FAILURE, error);
+	capacity_read_host("", &host);
+	capacity_compute(config, &host, &limits);
 	if (!limits.maxconn)
-		return fail(EXIT_FAILURE,
-			    "the descriptor limit leaves no room for a single session; "
-			    "raise it (ulimit -n), or lower --workers or --maxpipes");
-	warn_of_descriptors(&limits);
+		return usage_fail(EXIT_FAILURE,
+				  "the descriptor limit leaves no room for a single session; "
+				  "raise it (ulimit -n), or lower --workers or --maxpipes");
+	warn_of_limits(&limits);
 	if (config->check) {
 		puts("configuration OK");
 		return EXIT_SUCCESS;
 	}
 	task.signal_fd = control_take_signals();
 	if (task.signal_fd < 0)
-		return fail(EXIT_FAILURE, "cannot make a signalfd; raise the descriptor limit");
+		return usage_fail(EXIT_FAILURE,
+				  "cannot make a signalfd; raise the descriptor limit");
 	if (workers_create(&task.workers, config, limits.workers, limits.maxconn,
 			   limits.pipes_per_worker, error))
-		return fail(EXIT_FAILURE, error);
+		return usage_fail(EXIT_FAILURE, error);
 	if (config->metrics.length_bytes &&
 	    http_create(&task.http, &config->metrics, task.workers, error))
-		result = fail(EXIT_FAILURE, error);
+		result = usage_fail(EXIT_FAILURE, error);
 	else
 		result = serve(config, &limits, &target, &task);
 	if (task.http)
@@ -274,21 +246,20 @@ int main(int argc, char **argv)
 {
 	char error[CONFIG_ERROR_BYTES];
 	struct config config;
-	struct command_line line = {.config = &config};
+	struct command_line line = {.config = &config, .environment = environ};
+	const struct command *command = argc > 1 ? command_find(argv[1]) : NULL;
 	int result;
 
-	if (argc > 1 && !strcmp(argv[1], "healthcheck")) {
-		result = healthcheck_main(argc - 1, argv + 1, error);
-		return result ? fail(result, error) : EXIT_SUCCESS;
-	}
+	if (command)
+		return command->run(argc - 1, argv + 1);
 	config_init(&config);
 	if (config_parse(&line, argc, argv, error)) {
-		result = fail(EXIT_USAGE, error);
+		result = usage_fail(EXIT_USAGE, error);
 	} else if (config.version) {
 		usage_print_version(stdout);
 		result = EXIT_SUCCESS;
 	} else if (config.help) {
-		result = usage_print(stdout, line.help_topic, error) ? fail(EXIT_USAGE, error)
+		result = usage_print(stdout, line.help_topic, error) ? usage_fail(EXIT_USAGE, error)
 								     : EXIT_SUCCESS;
 	} else {
 		result = run(&config);

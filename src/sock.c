@@ -185,6 +185,18 @@ int sock_open_listeners(struct addr *address, const struct sock_tuning *tuning, 
 	return error;
 }
 
+int sock_try_bind(const struct addr *address)
+{
+	struct sock_tuning tuning = {0};
+	struct addr copy = *address;
+	int fd = open_bound(&copy, &tuning, true);
+
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
+
 int sock_open_backend(const struct addr *backend, const struct sock_tuning *tuning)
 {
 	return open_tcp(backend, tuning);

@@ -51,6 +51,9 @@ enum sock_failure sock_classify(int error);
 int sock_open_listeners(struct addr *address, const struct sock_tuning *tuning, unsigned backlog,
 			int *fds, unsigned count);
 
+/* Whether sock_open_listeners() could bind there, without listening. Returns 0 or -errno: bind(2). */
+int sock_try_bind(const struct addr *address);
+
 /* Opens a socket for connecting to `backend`, without keepalive. Returns it or -errno. */
 int sock_open_backend(const struct addr *backend, const struct sock_tuning *tuning);
 

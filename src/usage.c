@@ -7,6 +7,18 @@
 #define SCREEN_COLUMNS 80
 #define HELP_INDENT    8
 
+struct command_help {
+	const char *word;
+	const char *arguments;
+	const char *help;
+};
+
+static const struct command_help commands[] = {
+#define COMMAND(word, function, arguments, help) {#word, arguments, help},
+#include "commands.def"
+#undef COMMAND
+};
+
 static const char *const group_titles[OPTION_GROUP_COUNT] = {
 	[OPTION_GROUP_FORWARDING] = "what is forwarded where",
 	[OPTION_GROUP_PROCESS] = "user, threads and engine",
@@ -57,6 +69,15 @@ static void print_group(FILE *out, enum option_group group)
 			print_option(out, &options[i]);
 }
 
+static void print_commands(FILE *out)
+{
+	fputs("Commands besides forwarding: sixpipe COMMAND ...\n", out);
+	for (size_t i = 0; i < ARRAY_COUNT(commands); i++) {
+		fprintf(out, "  %s %s\n", commands[i].word, commands[i].arguments);
+		print_wrapped(out, commands[i].help);
+	}
+}
+
 static void print_overview(FILE *out)
 {
 	size_t count;
@@ -64,13 +85,13 @@ static void print_overview(FILE *out)
 
 	fputs("Usage: sixpipe [OPTIONS] LISTEN BACKEND [BACKEND ...]\n"
 	      "       sixpipe [OPTIONS] --listen LISTEN --backend BACKEND ... [--listen ...]\n"
-	      "       sixpipe healthcheck [--live] [--metrics ADDRESS]\n"
+	      "       sixpipe COMMAND ...\n"
 	      "\n"
 	      "Accepts TCP connections on IPv6 and forwards them to IPv4 backends.\n"
 	      "\n"
 	      "  sixpipe --user nobody '[::]:2000' 192.0.2.1:80\n"
 	      "\n"
-	      "Options by group; sixpipe --help GROUP tells more, --help all everything:\n",
+	      "Options by group, and commands; --help GROUP tells more, --help all everything:\n",
 	      out);
 	for (unsigned group = 0; group < OPTION_GROUP_COUNT; group++) {
 		int column = fprintf(out, "  %-10s ", config_group_name((enum option_group)group));
@@ -85,7 +106,11 @@ static void print_overview(FILE *out)
 		}
 		fputc('\n', out);
 	}
-	fputs("\n"
+	fprintf(out, "  %-10s ", "commands");
+	for (size_t i = 0; i < ARRAY_COUNT(commands); i++)
+		fprintf(out, " %s", commands[i].word);
+	fputs("\n\n"
+	      "Environment: SIXPIPE_MAXCONN for --maxconn, and so on; the command line wins.\n"
 	      "Signals: TERM and INT drain until --drain-timeout, the second one stops at once.\n"
 	      "Exit codes: 0 success, 1 failure at run time, 2 bad usage.\n"
 	      "The manual: man 8 sixpipe\n",
@@ -95,10 +120,13 @@ static void print_overview(FILE *out)
 int usage_print(FILE *out, const char *topic, char error[CONFIG_ERROR_BYTES])
 {
 	bool all = topic && !strcmp(topic, "all");
-	bool known = !topic || all;
+	bool of_commands = topic && !strcmp(topic, "commands");
+	bool known = !topic || all || of_commands;
 
 	if (!topic)
 		print_overview(out);
+	if (of_commands)
+		print_commands(out);
 	for (unsigned group = 0; group < OPTION_GROUP_COUNT && topic; group++) {
 		if (!all && strcmp(topic, config_group_name((enum option_group)group)))
 			continue;
@@ -107,13 +135,42 @@ int usage_print(FILE *out, const char *topic, char error[CONFIG_ERROR_BYTES])
 		print_group(out, (enum option_group)group);
 		known = true;
 	}
+	if (all) {
+		fputc('\n', out);
+		print_commands(out);
+	}
 	if (known)
 		return 0;
 	return config_fail(
 		error,
 		"--help '%.80s': no such group; give forwarding, process, limits, timeouts, logging, "
-		"monitoring, general or all",
+		"monitoring, general, commands or all",
 		topic);
+}
+
+void usage_print_command(FILE *out, const char *word)
+{
+	size_t i = 0;
+
+	while (strcmp(commands[i].word, word))
+		CHECK(++i < ARRAY_COUNT(commands));
+	fprintf(out, "Usage: sixpipe %s %s\n", word, commands[i].arguments);
+	print_wrapped(out, commands[i].help);
+}
+
+int usage_fail(int code, const char *error)
+{
+	fputs("sixpipe: ", stderr);
+	for (; *error; error++) {
+		unsigned char byte = (unsigned char)*error;
+
+		if (byte < ' ' || byte == 0x7f)
+			fprintf(stderr, "\\x%02x", byte);
+		else
+			fputc(byte, stderr);
+	}
+	fputc('\n', stderr);
+	return code;
 }
 
 void usage_print_version(FILE *out)

@@ -1,16 +1,26 @@
-/* --help and --version, from the option table. */
+/* --help and --version, from the tables of options and commands; and how errors are told. */
 #pragma once
 
 #include <stdio.h>
 
 #include "config.h"
 
-#define EXIT_USAGE 2 /* the exit code for a command line that is wrong */
+#define EXIT_USAGE 2 /* beside EXIT_SUCCESS and EXIT_FAILURE */
+
+/*
+ * Writes "sixpipe: ERROR" to stderr as one line, whatever the value at fault holds: control
+ * characters are shown, not sent to the terminal. Returns `code`, the exit code.
+ */
+int usage_fail(int code, const char *error);
 
 /*
  * Prints help to `out`: `topic` is NULL for the overview, a group's name for its options, "all" for
- * every group. Returns 0, or -EINVAL with `error` naming the topic and the remedy.
+ * every group, "commands" for the commands. Returns 0, or -EINVAL with `error` naming the topic and
+ * the remedy.
  */
 int usage_print(FILE *out, const char *topic, char error[CONFIG_ERROR_BYTES]);
+
+/* Prints what `sixpipe WORD --help` says of a command, which must be in commands.def. */
+void usage_print_command(FILE *out, const char *word);
 
 void usage_print_version(FILE *out);

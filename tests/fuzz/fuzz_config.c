@@ -1,6 +1,7 @@
 /*
- * config_parse.h: any command line is either accepted, and then within its bounds, or refused with
- * a reason. The input's lines, or what NULs separate, are the words.
+ * config_parse.h: any command line and environment is either accepted, and then within its bounds,
+ * or refused with a reason. The input's lines, or what NULs separate, are the words; those that
+ * begin with SIXPIPE_ are the environment.
  */
 #include "config_parse.h"
 
@@ -26,6 +27,22 @@ static int split(char *text, size_t count, char *argv[WORD_LIMIT + 2])
 	}
 	argv[argc] = NULL;
 	return argc;
+}
+
+/* Moves the variables from the words to `environment`; returns how many words are left. */
+static int take_environment(int argc, char *argv[WORD_LIMIT + 2], char *environment[WORD_LIMIT + 2])
+{
+	int kept = 0, taken = 0;
+
+	for (int i = 0; i < argc; i++) {
+		if (!strncmp(argv[i], "SIXPIPE_", strlen("SIXPIPE_")))
+			environment[taken++] = argv[i];
+		else
+			argv[kept++] = argv[i];
+	}
+	argv[kept] = NULL;
+	environment[taken] = NULL;
+	return kept;
 }
 
 static void check_bounds(const struct config *config)
@@ -61,17 +78,17 @@ static void check_forwards(const struct config *config)
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 {
 	char *text = malloc(count + 1);
-	char *argv[WORD_LIMIT + 2];
+	char *argv[WORD_LIMIT + 2], *environment[WORD_LIMIT + 2];
 	char error[CONFIG_ERROR_BYTES];
 	struct config config;
-	struct command_line line = {.config = &config};
+	struct command_line line = {.config = &config, .environment = environment};
 	int argc, result;
 
 	CHECK(text);
 	if (count)
 		memcpy(text, bytes, count);
 	text[count] = '\0';
-	argc = split(text, count, argv);
+	argc = take_environment(split(text, count, argv), argv, environment);
 	config_init(&config);
 	memset(error, 0xff, sizeof(error)); /* what is not written is not terminated */
 	result = config_parse(&line, argc, argv, error);

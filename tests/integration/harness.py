@@ -40,6 +40,12 @@ LOGFMT_LETTER = {'n': '\n', 't': '\t', 'r': '\r', '"': '"', '\\': '\\'}
 USER_HZ = os.sysconf('SC_CLK_TCK')
 
 
+def environment(**more):
+    """What sixpipe gets: not the variables that are for the tests, which it would refuse."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith('SIXPIPE_')}
+    return {**own, **more}
+
+
 class Event:
     """One log line: its keys in order, a key possibly more than once (listen=)."""
 
@@ -134,7 +140,7 @@ class Sixpipe:
         self.access_log = access_log
         self.netns = netns
         self.wait_ready = wait_ready
-        self.popen = popen or {}
+        self.popen = {'env': environment(), **(popen or {})}
         self.lines = []
         self.log = []
         self.strange_lines = []
@@ -378,7 +384,7 @@ class Case(peers.PeersMixin, unittest.TestCase):
     def run_sixpipe(self, *args, timeout_s=PATIENCE_S, **popen):
         """Runs sixpipe to its end, for what it refuses: a CompletedProcess with stdout and stderr as text."""
         return subprocess.run([SIXPIPE, *map(str, args)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              timeout=timeout_s, check=False, **popen)
+                              timeout=timeout_s, check=False, **{'env': environment(), **popen})
 
     def show_log(self, proxy):
         """A failed test's output ends with what sixpipe said (run.py prints it as a diagnostic)."""

@@ -13,7 +13,7 @@ from harness import ROOT, SANITIZE, Case, wait_until
 from peers import EOF, PATIENCE_S, RESET, endpoint_name, parse_endpoint
 
 METRICS = ('--metrics', '[::1]:0')
-PLACES = 32  # HTTP_CONNECTION_LIMIT in http.h
+PLACES = 32  # CAPACITY_HTTP_CONNECTIONS in capacity.h
 
 
 def table(name, pattern):

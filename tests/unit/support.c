@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -195,6 +196,25 @@ size_t support_check_pattern(const void *bytes, size_t count, uint64_t at)
 		if (from[i] != pattern_at(at + i))
 			return i;
 	return count;
+}
+
+void support_describe_forwards(const struct config *config, char text[SUPPORT_FORWARDS_BYTES])
+{
+	char address[ADDR_TEXT_BYTES];
+
+	text[0] = '\0';
+	for (unsigned i = 0; i < config->forward_count; i++) {
+		const struct forward *forward = &config->forwards[i];
+
+		addr_print(&forward->listen, address);
+		snprintf(text + strlen(text), SUPPORT_FORWARDS_BYTES - strlen(text), "%s%s>",
+			 i ? " " : "", address);
+		for (unsigned j = 0; j < forward->backend_count; j++) {
+			addr_print(&forward->backends[j], address);
+			snprintf(text + strlen(text), SUPPORT_FORWARDS_BYTES - strlen(text), "%s%s",
+				 j ? "," : "", address);
+		}
+	}
 }
 
 unsigned support_count_descriptors(void)

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "addr.h"
+#include "config.h"
 
 /* How long anything that must happen may take before the test fails; nothing waits for it to pass. */
 #define SUPPORT_PATIENCE_MS 10000
@@ -54,6 +55,11 @@ void support_fill_pattern(void *bytes, size_t count, uint64_t at);
 
 /* The first index that differs from the pattern, or `count`. */
 size_t support_check_pattern(const void *bytes, size_t count, uint64_t at);
+
+#define SUPPORT_FORWARDS_BYTES 512
+
+/* Prints a configuration's forwards as "LISTEN>BACKEND,BACKEND LISTEN>BACKEND". */
+void support_describe_forwards(const struct config *config, char text[SUPPORT_FORWARDS_BYTES]);
 
 /* Open descriptors of this process. */
 unsigned support_count_descriptors(void);

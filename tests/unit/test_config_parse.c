@@ -24,7 +24,7 @@ static int parse(struct command_line *line, struct config *config, const char *c
 		argc++;
 	}
 	config_init(config);
-	line->config = config;
+	*line = (struct command_line){.config = config};
 	memset(error, '!', CONFIG_ERROR_BYTES); /* what is not written is not terminated */
 	return config_parse(line, argc, argv, error);
 }
@@ -38,26 +38,8 @@ static void join(const char *const *arguments, char text[256])
 
 struct valid_row {
 	const char *arguments[ARGUMENT_LIMIT + 1];
-	const char *forwards; /* as describe() writes them */
+	const char *forwards; /* as support_describe_forwards() writes them */
 };
-
-static void describe(const struct config *config, char text[512])
-{
-	char address[ADDR_TEXT_BYTES];
-
-	text[0] = '\0';
-	for (unsigned i = 0; i < config->forward_count; i++) {
-		const struct forward *forward = &config->forwards[i];
-
-		addr_print(&forward->listen, address);
-		snprintf(text + strlen(text), 512 - strlen(text), "%s%s>", i ? " " : "", address);
-		for (unsigned j = 0; j < forward->backend_count; j++) {
-			addr_print(&forward->backends[j], address);
-			snprintf(text + strlen(text), 512 - strlen(text), "%s%s", j ? "," : "",
-				 address);
-		}
-	}
-}
 
 #define L "[::1]:2000"
 #define B "127.0.0.1:80"
@@ -85,7 +67,7 @@ Test(config_parse, forwards)
 		{{L, B, "--metrics", "[::1]:0"}, L ">" B},
 		{{"[::1]:0", B, "--metrics", "[::1]:0"}, "[::1]:0>" B},
 	};
-	char error[CONFIG_ERROR_BYTES], forwards[512], words[256];
+	char error[CONFIG_ERROR_BYTES], forwards[SUPPORT_FORWARDS_BYTES], words[256];
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		struct command_line line;
@@ -93,7 +75,7 @@ Test(config_parse, forwards)
 		int result = parse(&line, &config, rows[i].arguments, error);
 
 		join(rows[i].arguments, words);
-		describe(&config, forwards);
+		support_describe_forwards(&config, forwards);
 		cr_expect_eq(result, 0, "%s: %s", words, error);
 		cr_expect_str_eq(forwards, rows[i].forwards, "%s: %s", words, forwards);
 		config_finish(&config);

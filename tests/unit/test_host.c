@@ -1,6 +1,7 @@
 #include "host.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <sched.h>
 #include <sys/resource.h>
@@ -20,6 +21,36 @@ Test(host, cpus_that_the_process_may_use)
 	CPU_SET(sched_getcpu(), &set);
 	cr_assert(!sched_setaffinity(0, sizeof(set), &set));
 	cr_expect_eq(host_cpu_count(), 1);
+}
+
+struct workers_row {
+	unsigned cpus;
+	uint64_t cpu_millis;
+	unsigned workers;
+};
+
+Test(host, workers_follow_the_quota_rounded_up)
+{
+	static const struct workers_row rows[] = {
+		{4, 0, 4},    {4, 1, 1},    {4, 500, 1},  {4, 1000, 1}, {4, 1001, 2},
+		{4, 1500, 2}, {4, 4000, 4}, {4, 4001, 4}, {1, 2000, 1}, {4, UINT64_MAX, 4},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++)
+		cr_expect_eq(host_workers_for(rows[i].cpus, rows[i].cpu_millis), rows[i].workers,
+			     "row %zu: %u", i, host_workers_for(rows[i].cpus, rows[i].cpu_millis));
+}
+
+Test(host, reads_small_files)
+{
+	char text[8];
+
+	cr_expect_eq(host_read_file("/proc", "/self/comm", text, sizeof(text)), 0);
+	cr_expect_str_eq(text, "test_ho", "what does not fit is left out: '%s'", text);
+	cr_expect_eq(host_read_file("", "/proc/no/such/file", text, sizeof(text)), -ENOENT);
+	cr_expect_str_eq(text, "");
+	cr_expect_eq(host_read_file("", "/proc", text, sizeof(text)), -EISDIR);
+	cr_expect_str_eq(text, "");
 }
 
 Test(host, raises_the_descriptor_limit_to_the_hard_one)

@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "capacity.h"
 #include "support.h"
 #include "timer.h"
 #include "util.h"
@@ -141,7 +142,7 @@ Test(http, strange_requests)
 /* With all places taken the loop sleeps; those who wait are served when places become free. */
 Test(http, connections_are_bounded)
 {
-	int fds[HTTP_CONNECTION_LIMIT];
+	int fds[CAPACITY_HTTP_CONNECTIONS];
 	struct addr address;
 	unsigned before = support_count_descriptors();
 	struct http *http = create(&address);
@@ -151,12 +152,13 @@ Test(http, connections_are_bounded)
 	for (unsigned i = 0; i < ARRAY_COUNT(fds); i++)
 		fds[i] = support_connect(&address);
 	settle(http);
-	cr_expect_leq(support_count_descriptors(), before + ARRAY_COUNT(fds) + HTTP_DESCRIPTORS);
+	cr_expect_leq(support_count_descriptors(),
+		      before + ARRAY_COUNT(fds) + CAPACITY_HTTP_DESCRIPTORS);
 	late = support_connect(&address);
 	support_send(late, "GET /live", 9);
 	cr_expect(!turn(http, HTTP_READY, 50), "one too many keeps the loop turning");
 	cr_expect_leq(support_count_descriptors(),
-		      before + ARRAY_COUNT(fds) + 1 + HTTP_DESCRIPTORS);
+		      before + ARRAY_COUNT(fds) + 1 + CAPACITY_HTTP_DESCRIPTORS);
 	for (unsigned i = 0; i < ARRAY_COUNT(fds); i++)
 		close(fds[i]);
 	ask(http, HTTP_READY, late, " HTTP/1.0\r\n\r\n", answer, sizeof(answer));

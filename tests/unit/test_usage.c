@@ -147,6 +147,7 @@ Test(usage, unknown_topics)
 		fclose(out);
 		cr_expect_eq(bytes, 0, "'%s' prints something", rows[i]);
 		cr_expect_not_null(strstr(error, rows[i]), "%s", error);
+		cr_expect_not_null(strstr(error, "commands"), "%s", error);
 		for (unsigned group = 0; group < OPTION_GROUP_COUNT; group++)
 			cr_expect_not_null(strstr(error, config_group_name(group)),
 					   "the remedy leaves out %s", config_group_name(group));

@@ -1,0 +1,51 @@
+#include "capacity.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "host.h"
+
+void capacity_read_host(const char *root, struct capacity_host *host)
+{
+	host->cpus = host_cpu_count();
+	host->descriptors = host_raise_descriptor_limit();
+	cgroup_read_limits(root, &host->cgroup);
+}
+
+void capacity_compute(const struct config *config, const struct capacity_host *host,
+		      struct capacity *limits)
+{
+	uint64_t fixed;
+
+	limits->host = *host;
+	limits->workers = config->workers
+				  ? (unsigned)config->workers
+				  : MIN(host_workers_for(host->cpus, host->cgroup.cpu_millis),
+					CONFIG_WORKER_LIMIT);
+	limits->pipes_per_worker = (unsigned)MAX(config->maxpipes / limits->workers, 1);
+	fixed = host_fixed_descriptors(
+		limits->workers, config->forward_count, limits->workers * limits->pipes_per_worker,
+		config->metrics.length_bytes ? CAPACITY_HTTP_DESCRIPTORS : 0);
+	limits->descriptor_sessions = host_sessions_for(host->descriptors, fixed);
+	limits->memory_sessions = host_sessions_in_memory(host->cgroup.memory_bytes);
+	limits->maxconn = config->maxconn
+				  ? (uint32_t)config->maxconn
+				  : MIN(MIN(limits->descriptor_sessions, limits->memory_sessions),
+					CAPACITY_MAXCONN_DEFAULT_MOST);
+	limits->descriptors_needed = fixed + 2ULL * limits->maxconn;
+	limits->memory_needed_bytes = host_memory_for(limits->maxconn);
+}
+
+const char *capacity_print_cpus(uint64_t cpu_millis, char text[32])
+{
+	size_t length;
+
+	snprintf(text, 32, "%" PRIu64 ".%03u", cpu_millis / 1000, (unsigned)(cpu_millis % 1000));
+	length = strlen(text);
+	while (text[length - 1] == '0')
+		text[--length] = '\0';
+	if (text[length - 1] == '.')
+		text[length - 1] = '\0';
+	return text;
+}

@@ -1,0 +1,166 @@
+"""sixpipe doctor: what it says of this host, and of one that was made worse."""
+
+import ctypes
+import json
+import platform
+import resource
+import struct
+import unittest
+
+from cgroups import Cgroup
+from harness import Case, environment
+from test_privileges import PrivilegesCase, low_port
+
+STATES = {'ok', 'warn', 'fail'}
+NAMES = {'io_uring', 'kernel', 'cpus', 'memory', 'descriptors', 'pipes', 'tcp_memory', 'backlog', 'congestion',
+         'ports', 'user'}
+
+PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
+SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO = 0x7fff0000, 0x00050000
+NR_IO_URING_SETUP = 425
+BPF_LOAD_WORD, BPF_JUMP_EQUAL, BPF_RETURN = 0x20, 0x15, 0x06
+
+
+def forbid_io_uring(error):
+    """Makes io_uring_setup(2) answer with this errno from now on, as a container's seccomp profile does."""
+    code = b''.join(struct.pack('HBBI', *instruction) for instruction in (
+        (BPF_LOAD_WORD, 0, 0, 0),
+        (BPF_JUMP_EQUAL, 0, 1, NR_IO_URING_SETUP),
+        (BPF_RETURN, 0, 0, SECCOMP_RET_ERRNO | error),
+        (BPF_RETURN, 0, 0, SECCOMP_RET_ALLOW)))
+    text = ctypes.create_string_buffer(code, len(code))
+    program = struct.pack('HxxxxxxP', len(code) // 8, ctypes.addressof(text))
+    libc = ctypes.CDLL(None, use_errno=True)
+    for arguments in ((PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), (PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0)):
+        if libc.prctl(*arguments):
+            raise OSError(ctypes.get_errno(), 'prctl')
+
+
+class Doctor(PrivilegesCase):
+    per_engine = False
+
+    def doctor(self, *args, code=0, **popen):
+        """The checks by name, from --json; and that the text for people says the same."""
+        done = self.run_sixpipe('doctor', '--json', *args, **popen)
+        self.assertEqual((done.returncode, done.stderr), (code, ''), done)
+        told = json.loads(done.stdout)
+        self.assertEqual(told['ok'], code == 0)
+        checks = {check['name']: check for check in told['checks']}
+        self.assertEqual(len(checks), len(told['checks']))
+        for check in checks.values():
+            self.assertEqual(set(check), {'name', 'state', 'value', 'remedy'})
+            self.assertIn(check['state'], STATES)
+            self.assertEqual(check['remedy'] == '', check['state'] == 'ok', check)
+        self.assertEqual('fail' in [check['state'] for check in checks.values()], code == 1)
+        self.check_text(self.run_sixpipe('doctor', *args, **popen), code, checks)
+        return checks
+
+    def check_text(self, done, code, checks):
+        self.assertEqual((done.returncode, done.stderr), (code, ''), done)
+        lines = done.stdout.splitlines()
+        self.assertLessEqual(len(lines), 24)
+        self.assertLessEqual(max(map(len, lines)), 80)
+        states = {line.split()[0]: line.split()[1].lower() for line in lines[:-1] if line[0] != ' '}
+        self.assertEqual(states, {name: check['state'] for name, check in checks.items()})
+        self.assertEqual(lines[-1].startswith('Can serve'), code == 0, lines[-1])
+
+    def test_this_host(self):
+        checks = self.doctor('[::1]:0', '127.0.0.1:9')
+        self.assertLessEqual(NAMES, set(checks))
+        self.assertEqual(checks['ports']['state'], 'ok')
+
+    def test_without_a_listener(self):
+        self.assertLessEqual(NAMES, set(self.doctor()))
+
+    def test_listener_alone_in_use(self):
+        holder = self.backend(host='::1')
+        ports = self.doctor(holder.address)['ports']
+        self.assertEqual(ports['state'], 'warn')
+        self.assertIn(str(holder.endpoint[1]), ports['remedy'])
+
+    def test_address_that_is_not_of_this_host(self):
+        ports = self.doctor('[2001:db8::dead]:2000', '127.0.0.1:9', code=1)['ports']
+        self.assertEqual(ports['remedy'], 'ip address add 2001:db8::dead dev INTERFACE')
+
+    def test_low_port_as_nobody(self):
+        ports = self.doctor(f'[::1]:{low_port()}', code=1, **self.as_nobody())['ports']
+        self.assertEqual(ports['state'], 'fail')
+        self.assertIn('ip_unprivileged_port_start', ports['remedy'])
+
+    def test_pipes_as_nobody(self):
+        pipes = self.doctor('--maxpipes', '1000', **self.as_nobody())['pipes']
+        self.assertEqual(pipes['state'], 'warn')
+        self.assertIn('fs.pipe-user-pages-soft=256000', pipes['remedy'])
+
+    def check_pipes(self, *args, **popen):
+        """What doctor says of pipes comes true when sixpipe starts."""
+        pipes = self.doctor(*args, **popen)['pipes']
+        with self.sixpipe('[::1]:0', '127.0.0.1:9', *args, engine='auto', popen=popen) as proxy:
+            short = proxy.events('pipes_short')
+            self.assertEqual(pipes['state'], 'warn' if short else 'ok', (pipes, short))
+
+    def test_pipes_are_as_foretold(self):
+        # a user of its own: pipes are counted per user, and other tests run as nobody at the same time
+        someone = {**self.as_nobody(), 'user': 64321, 'group': 64321}
+        for args in ((), ('--maxpipes', '100'), ('--maxpipes', '4', '--pipe-size', '2MiB')):
+            with self.subTest(args=args):
+                self.check_pipes(*args)
+                self.check_pipes(*args, **someone)
+
+    def test_descriptors(self):
+        limit = {'preexec_fn': lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))}
+        descriptors = self.doctor('--maxconn', '1000', **limit)['descriptors']
+        self.assertEqual(descriptors['state'], 'warn')
+        self.assertIn('ulimit -Hn', descriptors['remedy'])
+        limit = {'preexec_fn': lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))}
+        self.assertEqual(self.doctor(code=1, **limit)['descriptors']['state'], 'fail')
+
+    def test_the_environment_counts(self):
+        checks = self.doctor(env=environment(SIXPIPE_BACKLOG='65535', SIXPIPE_USER='no-such-user-here'), code=1)
+        self.assertIn('no-such-user-here', checks['user']['value'])
+        self.assertIn('65535', checks['backlog']['value'])
+
+    def test_quota_and_memory(self):
+        with Cgroup('cpu', '50000') as group:
+            cpus = self.doctor('--workers', '2', **group.popen)['cpus']
+            self.assertEqual(cpus['state'], 'warn')
+            self.assertIn('quota 0.5', cpus['value'])
+        with Cgroup('memory', str(64 << 20)) as group:
+            memory = self.doctor('--maxconn', '5000', **group.popen)['memory']
+            self.assertEqual(memory['state'], 'warn')
+            self.assertIn('--maxconn 1536', memory['remedy'])
+
+    @unittest.skipUnless(platform.machine() in ('x86_64', 'aarch64'), 'the filter is for 64-bit system calls')
+    def test_seccomp(self):
+        for error, name in ((1, 'EPERM'), (38, 'ENOSYS')):
+            forbidden = {'preexec_fn': lambda error=error: forbid_io_uring(error)}
+            ring = self.doctor(**forbidden)['io_uring']
+            self.assertEqual((ring['state'], ring['value']), ('warn', f'forbidden by a seccomp filter ({name})'))
+            self.assertIn('--security-opt', ring['remedy'])
+            ring = self.doctor('--engine', 'io_uring', code=1, **forbidden)['io_uring']
+            self.assertEqual(ring['state'], 'fail')
+
+    def test_bad_usage(self):
+        for arguments in (('--maxconn', 'x'), ('--jsn',), ('[::1]',), ('--json=1',)):
+            done = self.run_sixpipe('doctor', *arguments)
+            self.assertEqual((done.returncode, done.stdout, len(done.stderr.splitlines())), (2, '', 1), done)
+
+    def test_help(self):
+        done = self.run_sixpipe('doctor', '--help')
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        self.assertIn('sixpipe doctor [--json]', done.stdout)
+        for arguments in (('--help',), ('--help', 'commands')):
+            self.assertIn('doctor', self.run_sixpipe(*arguments).stdout)
+
+
+class Commands(Case):
+    per_engine = False
+
+    def test_only_the_first_word_is_a_command(self):
+        done = self.run_sixpipe('--check', 'doctor')
+        self.assertEqual(done.returncode, 2, done)
+        self.assertIn("LISTEN 'doctor'", done.stderr)
+
+
+if __name__ == '__main__':
+    unittest.main()

@@ -1,0 +1,98 @@
+"""Configuration by environment: the real program with SIXPIPE_ variables."""
+
+import subprocess
+import unittest
+
+from harness import SIXPIPE, Case, environment
+
+GOOD = ('[::1]:0', '127.0.0.1:9')
+FORWARD = {'SIXPIPE_LISTEN': '[::1]:0', 'SIXPIPE_BACKEND': '127.0.0.1:9'}
+KUBERNETES = {
+    'SIXPIPE_SERVICE_HOST': '10.96.0.7', 'SIXPIPE_SERVICE_PORT': '2000', 'SIXPIPE_SERVICE_PORT_RELAY': '2000',
+    'SIXPIPE_PORT': 'tcp://10.96.0.7:2000', 'SIXPIPE_PORT_2000_TCP': 'tcp://10.96.0.7:2000',
+    'SIXPIPE_PORT_2000_TCP_PROTO': 'tcp', 'SIXPIPE_PORT_2000_TCP_PORT': '2000',
+    'SIXPIPE_PORT_2000_TCP_ADDR': '10.96.0.7',
+}
+
+# (variable, value, words that the message must hold besides the variable)
+BAD = (
+    ('SIXPIPE_MAXCONN', 'x', ("'x'", 'not a number')),
+    ('SIXPIPE_TIMEOUT_IDLE', '5', ("'5'", 'not a time')),
+    ('SIXPIPE_ACCESS_LOG', 'maybe', ("'maybe'", 'yes')),
+    ('SIXPIPE_ENGINE', 'kqueue', ("'kqueue'", 'io_uring')),
+    ('SIXPIPE_MAXCON', '7', ('SIXPIPE_MAXCONN?',)),
+    ('SIXPIPE_BAKCEND', '127.0.0.1:9', ('SIXPIPE_BACKEND?',)),
+    ('SIXPIPE_HELP', '1', ('--help',)),
+    ('SIXPIPE_NONSENSE', '1', ('no such variable',)),
+)
+
+
+class Environment(Case):
+    per_engine = False
+
+    def check(self, *args, **variables):
+        return self.run_sixpipe('--check', *args, env=environment(**variables))
+
+    def test_serves_without_arguments(self):
+        backend = self.echo_server()
+        variables = {'SIXPIPE_LISTEN': '[::1]:0', 'SIXPIPE_BACKEND': backend.address, 'SIXPIPE_WORKERS': '1',
+                     'SIXPIPE_MAXCONN': '77', 'SIXPIPE_LOG_FORMAT': 'json', **KUBERNETES}
+        with self.sixpipe(access_log=False, engine='auto',
+                          popen={'env': environment(SIXPIPE_ACCESS_LOG='on', **variables)}) as proxy:
+            limits = proxy.wait_event('limits')
+            self.assertEqual((limits['maxconn'], limits['workers']), (77, 1))
+            client = self.connect(proxy.endpoint)
+            client.sendall(b'ping')
+            self.assertEqual(client.recv_exact(4), b'ping')
+            client.close()
+            proxy.close_of(client)
+
+    def test_several_backends_take_turns(self):
+        backends = [self.backend(), self.backend()]
+        addresses = ' '.join(backend.address for backend in backends)
+        variables = environment(SIXPIPE_LISTEN='[::1]:0', SIXPIPE_BACKEND=addresses)
+        with self.sixpipe(engine='auto', popen={'env': variables}) as proxy:
+            for backend in (*backends, *backends):
+                self.pair(proxy, backend)
+
+    def test_command_line_goes_before(self):
+        variables = {**FORWARD, 'SIXPIPE_LISTEN': '[2001:db8::dead]:1', 'SIXPIPE_MAXCONN': '7'}
+        with self.sixpipe(*GOOD, '--maxconn', '8', engine='auto', popen={'env': environment(**variables)}) as proxy:
+            self.assertEqual(proxy.ready.all('listen'), [f'[::1]:{proxy.endpoint[1]}'])
+            self.assertEqual(proxy.wait_event('limits').int('maxconn'), 8)
+
+    def test_bad_variables(self):
+        for variable, value, words in BAD:
+            with self.subTest(variable=variable):
+                done = self.check(**{**FORWARD, variable: value})
+                self.assertEqual((done.returncode, done.stdout, len(done.stderr.splitlines())), (2, '', 1), done)
+                self.assertTrue(done.stderr.startswith(f'sixpipe: {variable}'), done.stderr)
+                for word in ('; ', *words):
+                    self.assertIn(word, done.stderr)
+
+    def test_empty_is_unset(self):
+        done = self.check(*GOOD, **{variable: '' for variable, _, _ in BAD})
+        self.assertEqual(done.returncode, 0, done)
+
+    def test_kubernetes(self):
+        done = self.check(**FORWARD, **KUBERNETES)
+        self.assertEqual(done.returncode, 0, done)
+
+    def test_listener_or_backend_alone(self):
+        for variable, value in FORWARD.items():
+            done = self.check(**{variable: value})
+            self.assertEqual(done.returncode, 2, done)
+            self.assertIn(value, done.stderr)
+
+    def test_help_works_whatever_is_set(self):
+        done = self.run_sixpipe('--help', env=environment(SIXPIPE_NONSENSE='1'))
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        self.assertIn('SIXPIPE_MAXCONN', done.stdout)
+
+    def test_no_environment_at_all(self):
+        done = subprocess.run([SIXPIPE, '--check', *GOOD], env={}, capture_output=True, check=False)
+        self.assertEqual(done.returncode, 0, done)
+
+
+if __name__ == '__main__':
+    unittest.main()

@@ -1,0 +1,460 @@
+#include "doctor_checks.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "doctor.h"
+#include "engine.h"
+#include "support.h"
+#include "util.h"
+
+TestSuite(doctor_checks, .fini = support_check_leaks);
+
+/* A host that lacks nothing; each row changes what it is about. */
+static struct doctor_facts good_facts(struct config *config)
+{
+	struct capacity_host host = {.cpus = 4, .descriptors = 1000000};
+	struct doctor_facts facts = {
+		.config = config,
+		.kernel_major = 6,
+		.kernel_minor = 12,
+		.features = "single_issuer,defer_taskrun,submit_all",
+		.uring_disabled = 0,
+		.memlock_bytes = 8 << 20,
+		.pipe_max_bytes = 1 << 20,
+		.pipe_user_pages = 16384,
+		.page_bytes = 4096,
+		.port_start = 1024,
+		.tcp_pressure_pages = 1 << 30,
+		.tcp_wmem_most = 4 << 20,
+		.tcp_rmem_most = 6 << 20,
+		.somaxconn = 4096,
+		.congestion = "cubic",
+	};
+
+	capacity_compute(config, &host, &facts.capacity);
+	return facts;
+}
+
+static void judge(const char *name, const struct doctor_facts *facts,
+		  struct doctor_finding *finding)
+{
+	size_t count;
+	const struct doctor_check *checks = doctor_checks(&count);
+
+	for (size_t i = 0; i < count; i++)
+		if (!strcmp(checks[i].name, name)) {
+			cr_assert(doctor_judge(&checks[i], facts, finding), "%s", name);
+			return;
+		}
+	cr_assert_fail("no check called %s", name);
+}
+
+static void expect(const char *name, const struct doctor_facts *facts, enum doctor_state state,
+		   const char *value, const char *remedy)
+{
+	struct doctor_finding finding;
+
+	judge(name, facts, &finding);
+	cr_expect_eq(finding.state, state, "%s: %s: %s", name, doctor_state_name(finding.state),
+		     finding.value);
+	cr_expect_not_null(strstr(finding.value, value), "%s: %s", name, finding.value);
+	cr_expect_not_null(strstr(finding.remedy, remedy), "%s: %s", name, finding.remedy);
+	cr_expect_eq(!*finding.remedy, state == DOCTOR_OK, "%s: %s", name, finding.remedy);
+}
+
+Test(doctor_checks, a_good_host_lacks_nothing)
+{
+	size_t count;
+	const struct doctor_check *checks = doctor_checks(&count);
+	struct doctor_facts facts;
+	struct config config;
+
+	config_init(&config);
+	facts = good_facts(&config);
+	for (size_t i = 0; i < count; i++) {
+		struct doctor_finding finding;
+
+		if (!doctor_judge(&checks[i], &facts, &finding)) {
+			cr_expect_str_eq(checks[i].name, "memlock");
+			continue;
+		}
+		cr_expect_eq(finding.state, DOCTOR_OK, "%s: %s", checks[i].name, finding.value);
+		cr_expect_str_eq(finding.remedy, "", "%s", checks[i].name);
+		cr_expect(*finding.value, "%s", checks[i].name);
+	}
+	config_finish(&config);
+}
+
+struct ring_row {
+	int error, disabled, seccomp;
+	bool root;
+	unsigned major, minor;
+	const char *value, *remedy;
+};
+
+/* Who forbids it: the sysctl or a seccomp filter, which answer alike. */
+Test(doctor_checks, ring)
+{
+	static const struct ring_row rows[] = {
+		{-EPERM, 2, 0, false, 6, 6, "io_uring_disabled = 2",
+		 "sysctl -w kernel.io_uring_disabled=0"},
+		{-EPERM, 2, 2, true, 6, 6, "io_uring_disabled = 2", "sysctl -w"},
+		{-EPERM, 1, 0, false, 6, 6, "io_uring_disabled = 1", "sysctl -w"},
+		{-EPERM, 1, 2, true, 6, 6, "seccomp filter (EPERM)", "--security-opt seccomp="},
+		{-EPERM, 0, 2, false, 6, 6, "seccomp filter (EPERM)", "--security-opt seccomp="},
+		{-EPERM, -1, 2, false, 5, 19, "seccomp filter (EPERM)", "--security-opt seccomp="},
+		{-ENOSYS, 0, 2, false, 6, 6, "seccomp filter (ENOSYS)", "--security-opt seccomp="},
+		{-ENOSYS, -1, 0, true, 5, 0, "Linux 5.0 has none", "Linux 5.19"},
+		{-EPERM, 0, 0, false, 6, 6, "security module", "journalctl"},
+		{-EACCES, 0, 0, false, 6, 6, "(EACCES)", "journalctl"},
+		{-EINVAL, -1, 0, false, 5, 4, "Linux 5.4 is too old", "Linux 5.19"},
+		{-EOPNOTSUPP, -1, 0, false, 5, 10, "EOPNOTSUPP", "Linux 5.19"},
+		{-ENOMEM, -1, 0, false, 5, 10, "ENOMEM", "ulimit -l"},
+		{-ENOMEM, 0, 0, false, 6, 6, "ENOMEM", "memory limit"},
+		{-EMFILE, 0, 0, false, 6, 6, "descriptor", "ulimit -n"},
+	};
+	struct config config;
+
+	config_init(&config);
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct doctor_facts facts = good_facts(&config);
+
+		facts.ring_error = rows[i].error;
+		facts.uring_disabled = rows[i].disabled;
+		facts.seccomp_mode = rows[i].seccomp;
+		facts.root = rows[i].root;
+		facts.kernel_major = rows[i].major;
+		facts.kernel_minor = rows[i].minor;
+		config.engine = ENGINE_AUTO;
+		expect("io_uring", &facts, DOCTOR_WARN, rows[i].value, rows[i].remedy);
+		expect("kernel", &facts, DOCTOR_OK, "Linux", "");
+		config.engine = ENGINE_IO_URING;
+		expect("io_uring", &facts, DOCTOR_FAIL, rows[i].value, rows[i].remedy);
+	}
+	config_finish(&config);
+}
+
+Test(doctor_checks, kernel)
+{
+	struct doctor_facts facts;
+	struct config config;
+
+	config_init(&config);
+	facts = good_facts(&config);
+	expect("kernel", &facts, DOCTOR_OK, "Linux 6.12: single_issuer,defer_taskrun", "");
+	strcpy(facts.features, "coop_taskrun,submit_all");
+	facts.kernel_major = 5;
+	facts.kernel_minor = 19;
+	expect("kernel", &facts, DOCTOR_WARN, "Linux 5.19: coop_taskrun", "6.1");
+	facts.kernel_minor = 18;
+	expect("kernel", &facts, DOCTOR_WARN, "Linux 5.18", "5.19");
+	config.engine = ENGINE_IO_URING;
+	expect("kernel", &facts, DOCTOR_FAIL, "Linux 5.18", "5.19");
+	config_finish(&config);
+}
+
+Test(doctor_checks, memlock_matters_before_5_12)
+{
+	struct doctor_facts facts;
+	struct config config;
+
+	config_init(&config);
+	facts = good_facts(&config);
+	facts.kernel_major = 5;
+	facts.kernel_minor = 11;
+	facts.memlock_bytes = 64 << 10;
+	expect("memlock", &facts, DOCTOR_WARN, "64KiB", "ulimit -l unlimited");
+	facts.memlock_bytes = 8 << 20;
+	expect("memlock", &facts, DOCTOR_OK, "8MiB", "");
+	facts.memlock_bytes = 0;
+	facts.may_lock_memory = true;
+	expect("memlock", &facts, DOCTOR_OK, "CAP_IPC_LOCK", "");
+	config_finish(&config);
+}
+
+struct pipe_row {
+	uint64_t maxpipes, pipe_bytes;
+	int64_t pages, max_bytes;
+	bool privileged;
+	enum doctor_state state;
+	const char *value, *remedy;
+};
+
+Test(doctor_checks, pipes)
+{
+	static const struct pipe_row rows[] = {
+		{64, 1 << 20, 16384, 1 << 20, false, DOCTOR_OK, "64 of 1MiB", ""},
+		{65, 1 << 20, 16384, 1 << 20, false, DOCTOR_OK, "64 of 1MiB", ""}, /* 16 a worker */
+		{68, 1 << 20, 16384, 1 << 20, false, DOCTOR_WARN, "64 of 68 get 1MiB",
+		 "fs.pipe-user-pages-soft=17408"},
+		{68, 1 << 20, 16384, 1 << 20, true, DOCTOR_OK,
+		 "68 of 1MiB; an unprivileged user gets 64", ""},
+		{68, 1 << 20, 0, 1 << 20, false, DOCTOR_OK, "68 of 1MiB", ""},
+		{68, 1 << 20, -1, -1, false, DOCTOR_OK, "68 of 1MiB", ""},
+		/* three quarters of a MiB take a whole one */
+		{68, 3 << 18, 16384, 1 << 20, false, DOCTOR_WARN, "64 of 68 get 768KiB", "=17408"},
+		{4, 2 << 20, 16384, 1 << 20, false, DOCTOR_WARN, "64KiB each, not 2MiB",
+		 "sysctl -w fs.pipe-max-size=2097152"},
+		{4, 2 << 20, 16384, 1 << 20, true, DOCTOR_OK,
+		 "4 of 2MiB; an unprivileged user gets 0", ""},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct doctor_facts facts;
+		struct config config;
+
+		config_init(&config);
+		config.maxpipes = rows[i].maxpipes;
+		config.pipe_bytes = rows[i].pipe_bytes;
+		facts = good_facts(&config);
+		facts.pipe_user_pages = rows[i].pages;
+		facts.pipe_max_bytes = rows[i].max_bytes;
+		facts.may_exceed_pipe_size = rows[i].privileged;
+		facts.may_exceed_pipe_pages = rows[i].privileged;
+		expect("pipes", &facts, rows[i].state, rows[i].value, rows[i].remedy);
+		config_finish(&config);
+	}
+}
+
+struct capacity_row {
+	const char *check;
+	struct capacity_host host;
+	uint64_t workers, maxconn;
+	enum doctor_state state;
+	const char *value, *remedy;
+};
+
+#define MIB (1ULL << 20)
+
+Test(doctor_checks, capacity)
+{
+	static const struct capacity_row rows[] = {
+		{"cpus", {4, {0, 0}, 9999}, 0, 0, DOCTOR_OK, "4: 4 workers", ""},
+		{"cpus", {4, {1500, 0}, 9999}, 0, 0, DOCTOR_OK, "4, quota 1.5: 2 workers", ""},
+		{"cpus", {1, {0, 0}, 9999}, 0, 0, DOCTOR_OK, "1: 1 worker", ""},
+		{"cpus",
+		 {4, {500, 0}, 9999},
+		 2,
+		 0,
+		 DOCTOR_WARN,
+		 "quota 0.5: 2 workers",
+		 "--workers 1,"},
+		{"cpus", {2, {0, 0}, 9999}, 3, 0, DOCTOR_WARN, "2: 3 workers", "--workers 2,"},
+		{"cpus", {4, {0, 0}, 9999}, 2, 0, DOCTOR_OK, "4: 2 workers", ""},
+		{"memory", {4, {0, 0}, 9999}, 0, 0, DOCTOR_OK, "no limit", ""},
+		{"memory",
+		 {4, {0, 64 * MIB}, 99999},
+		 0,
+		 0,
+		 DOCTOR_OK,
+		 "64MiB, enough for 1536",
+		 ""},
+		{"memory",
+		 {4, {0, 64 * MIB}, 99999},
+		 0,
+		 9000,
+		 DOCTOR_WARN,
+		 "64MiB, enough for 1536",
+		 "--maxconn 1536, docker run --memory 298m"},
+		{"descriptors", {4, {0, 0}, 1024}, 0, 0, DOCTOR_OK, "1024, enough for 4", ""},
+		{"descriptors",
+		 {4, {0, 0}, 1024},
+		 0,
+		 5000,
+		 DOCTOR_WARN,
+		 "maxconn is 5000",
+		 "ulimit -Hn 10152"},
+		{"descriptors",
+		 {4, {0, 0}, 64},
+		 0,
+		 0,
+		 DOCTOR_FAIL,
+		 "enough for 0",
+		 "ulimit -Hn 2152"},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct doctor_facts facts;
+		struct config config;
+
+		config_init(&config);
+		config.workers = rows[i].workers;
+		config.maxconn = rows[i].maxconn;
+		facts = good_facts(&config);
+		capacity_compute(&config, &rows[i].host, &facts.capacity);
+		expect(rows[i].check, &facts, rows[i].state, rows[i].value, rows[i].remedy);
+		config_finish(&config);
+	}
+}
+
+Test(doctor_checks, tcp_memory)
+{
+	struct doctor_facts facts;
+	struct config config;
+
+	config_init(&config);
+	facts = good_facts(&config);
+	facts.tcp_pressure_pages = 256000; /* 1000 MiB, and 10 MiB for a session */
+	expect("tcp_memory", &facts, DOCTOR_WARN, "1000MiB before pressure: 100 of",
+	       "--user-timeout");
+	config.user_timeout_ms = 60000;
+	expect("tcp_memory", &facts, DOCTOR_OK, "100 of", "");
+	config.user_timeout_ms = 0;
+	facts.capacity.maxconn = 100;
+	expect("tcp_memory", &facts, DOCTOR_OK, "100 of 100", "");
+	facts.tcp_pressure_pages = DOCTOR_UNKNOWN;
+	expect("tcp_memory", &facts, DOCTOR_OK, "not shown", "");
+	config_finish(&config);
+}
+
+Test(doctor_checks, backlog_and_congestion)
+{
+	struct doctor_facts facts;
+	struct config config;
+
+	config_init(&config);
+	facts = good_facts(&config);
+	facts.somaxconn = 128;
+	expect("backlog", &facts, DOCTOR_WARN, "1024 is cut to 128", "net.core.somaxconn=1024");
+	facts.somaxconn = DOCTOR_UNKNOWN;
+	expect("backlog", &facts, DOCTOR_OK, "1024", "");
+	strcpy(facts.congestion, "bbr");
+	expect("congestion", &facts, DOCTOR_WARN, "bbr", "modprobe tcp_cubic");
+	facts.loopback_congestion = "cubic";
+	expect("congestion", &facts, DOCTOR_OK, "bbr; cubic on loopback", "");
+	config_finish(&config);
+}
+
+struct port_row {
+	const char *listen;
+	int error;
+	enum doctor_state state;
+	const char *value, *remedy;
+};
+
+Test(doctor_checks, ports)
+{
+	static const struct port_row rows[] = {
+		{"[::]:2000", 0, DOCTOR_OK, "[::]:2000 can be bound", ""},
+		{"[::]:80", -EACCES, DOCTOR_FAIL, "[::]:80: below 1024",
+		 "ip_unprivileged_port_start=80"},
+		{"[::]:80", -EADDRINUSE, DOCTOR_WARN, "[::]:80 is in use", "ss -ltnp sport = :80"},
+		{"[2001:db8::dead]:80", -EADDRNOTAVAIL, DOCTOR_FAIL, "not of this host",
+		 "ip address add 2001:db8::dead dev"},
+		{"192.0.2.1:80", -EADDRNOTAVAIL, DOCTOR_FAIL, "not of this host",
+		 "ip address add 192.0.2.1 dev"},
+		{"[::]:80", -EAFNOSUPPORT, DOCTOR_FAIL, "not supported", "another"},
+	};
+	char error[CONFIG_ERROR_BYTES];
+	struct doctor_facts facts;
+	struct config config;
+
+	config_init(&config);
+	facts = good_facts(&config);
+	expect("ports", &facts, DOCTOR_OK, "from 1024 on", "");
+	facts.may_bind_low = true;
+	expect("ports", &facts, DOCTOR_OK, "any", "");
+	cr_assert(!config_set(&config, config_find_option("listen", 6), "[::]:1", error));
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		cr_assert_null(addr_parse(rows[i].listen, &facts.listen));
+		facts.listen_error = rows[i].error;
+		expect("ports", &facts, rows[i].state, rows[i].value, rows[i].remedy);
+	}
+	config_finish(&config);
+}
+
+Test(doctor_checks, user)
+{
+	struct doctor_facts facts;
+	struct config config;
+
+	config_init(&config);
+	facts = good_facts(&config);
+	expect("user", &facts, DOCTOR_OK, "not root", "");
+	facts.root = true;
+	expect("user", &facts, DOCTOR_WARN, "stays root", "--user nobody");
+	config.user = "nobody";
+	expect("user", &facts, DOCTOR_OK, "becomes nobody", "");
+	strcpy(facts.user_error, "--user 'x': no such user; create it (useradd --system)");
+	expect("user", &facts, DOCTOR_FAIL, "--user 'x': no such user", "create it");
+	config_finish(&config);
+}
+
+/* Everything is lacking at once, on an old kernel, with large numbers. */
+static struct doctor_facts bad_facts(struct config *config)
+{
+	struct capacity_host host = {.cpus = 1, .cgroup = {1, 1 << 24}, .descriptors = 10};
+	struct doctor_facts facts;
+	char error[CONFIG_ERROR_BYTES];
+
+	config->maxconn = 8000000;
+	config->workers = 256;
+	config->maxpipes = 65536;
+	config->pipe_bytes = 1 << 30;
+	config->backlog = 65535;
+	cr_assert(!config_set(config, config_find_option("listen", 6), "[::]:80", error));
+	facts = good_facts(config);
+	capacity_compute(config, &host, &facts.capacity);
+	facts.kernel_major = 5;
+	facts.kernel_minor = 4;
+	facts.ring_error = -EPERM;
+	facts.seccomp_mode = 2;
+	facts.memlock_bytes = 0;
+	facts.pipe_user_pages = 1;
+	facts.tcp_pressure_pages = 1;
+	facts.somaxconn = 1;
+	strcpy(facts.congestion, "bbr");
+	facts.listen = config->forwards[0].listen;
+	facts.listen_error = -EACCES;
+	facts.root = true;
+	return facts;
+}
+
+Test(doctor_checks, fit_a_screen_whatever_is_lacking)
+{
+	struct doctor_facts facts;
+	struct config config;
+	char *text = NULL;
+	unsigned lines = 0;
+	size_t bytes;
+	FILE *out = open_memstream(&text, &bytes);
+
+	config_init(&config);
+	facts = bad_facts(&config);
+	cr_expect_not(doctor_print(out, &facts, false));
+	fclose(out);
+	for (const char *line = text; *line; line += strcspn(line, "\n") + 1) {
+		size_t columns = strcspn(line, "\n");
+
+		lines++;
+		cr_expect_leq(columns, 80, "%.*s", (int)columns, line);
+	}
+	cr_expect_leq(lines, 24, "%u lines:\n%s", lines, text);
+	cr_expect_not_null(strstr(text, "FAIL"));
+	free(text);
+	config_finish(&config);
+}
+
+/* No remedy is a command cut off in the middle: all fit the screen's line. */
+Test(doctor_checks, remedies_fit_their_line)
+{
+	size_t count;
+	const struct doctor_check *checks = doctor_checks(&count);
+	struct doctor_facts facts;
+	struct config config;
+
+	config_init(&config);
+	facts = bad_facts(&config);
+	for (size_t i = 0; i < count; i++) {
+		struct doctor_finding finding;
+
+		if (!doctor_judge(&checks[i], &facts, &finding))
+			continue;
+		cr_expect_leq(strlen(finding.remedy), 64, "%s: %s", checks[i].name, finding.remedy);
+		cr_expect_leq(strlen(finding.value), 61, "%s: %s", checks[i].name, finding.value);
+	}
+	config_finish(&config);
+}
