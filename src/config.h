@@ -22,12 +22,16 @@ struct forward {
 	unsigned backend_count;
 };
 
+/* The values of --pin, in its order. */
+enum config_pin { CONFIG_PIN_AUTO, CONFIG_PIN_ON, CONFIG_PIN_OFF };
+
 struct config {
 	struct forward *forwards;
 	unsigned forward_count;
 
 	const char *user; /* NULL: stay who we are */
 	uint64_t workers; /* 0: from the CPUs and their quota */
+	uint64_t pin;	  /* enum config_pin */
 	uint64_t engine;  /* enum engine_kind */
 	uint64_t maxconn; /* 0: from descriptors and memory */
 	uint64_t backlog;

@@ -10,9 +10,6 @@
 #include "host.h"
 #include "units.h"
 
-/* What the lack of io_uring means where none is insisted on: the epoll engine stands in for it. */
-#define WITHOUT_RING DOCTOR_WARN
-
 /* From Linux 5.12 on rings are charged to the control group, not to RLIMIT_MEMLOCK. */
 #define RING_MEMLOCK_BYTES (160 << 10)
 
@@ -44,15 +41,17 @@ static const char *print_about(uint64_t bytes, char text[UNITS_TEXT_BYTES])
 	return text;
 }
 
+static void add(char text[DOCTOR_TEXT_BYTES], const char *more)
+{
+	size_t length = strlen(text);
+
+	snprintf(text + length, DOCTOR_TEXT_BYTES - length, "%s", more);
+}
+
 static bool is_older(const struct doctor_facts *facts, unsigned major, unsigned minor)
 {
 	return facts->kernel_major < major ||
 	       (facts->kernel_major == major && facts->kernel_minor < minor);
-}
-
-static enum doctor_state without_ring(const struct doctor_facts *facts)
-{
-	return facts->config->engine == ENGINE_IO_URING ? DOCTOR_FAIL : WITHOUT_RING;
 }
 
 /* io_uring_setup(2) was refused: by the sysctl, by a seccomp filter, or by something else. */
@@ -83,11 +82,18 @@ static void explain_refusal(const struct doctor_facts *facts, struct doctor_find
 
 static bool judge_ring(const struct doctor_facts *facts, struct doctor_finding *finding)
 {
+	if (facts->config->engine == ENGINE_EPOLL) {
+		say(finding->value, "not used: --engine epoll");
+		return true;
+	}
 	if (!facts->ring_error) {
 		say(finding->value, "works");
 		return true;
 	}
-	finding->state = without_ring(facts);
+	finding->state =
+		facts->config->engine == ENGINE_AUTO && engine_is_missing(facts->ring_error)
+			? DOCTOR_WARN
+			: DOCTOR_FAIL;
 	switch (-facts->ring_error) {
 	case EPERM:
 	case EACCES:
@@ -111,6 +117,8 @@ static bool judge_ring(const struct doctor_facts *facts, struct doctor_finding *
 		say(finding->remedy, "use Linux 5.19 or newer");
 		break;
 	}
+	if (finding->state == DOCTOR_WARN)
+		add(finding->value, "; epoll runs instead");
 	return true;
 }
 
@@ -120,10 +128,7 @@ static bool judge_kernel(const struct doctor_facts *facts, struct doctor_finding
 	    facts->ring_error ? "" : ": ", facts->ring_error ? "" : facts->features);
 	if (facts->ring_error)
 		return true;
-	if (is_older(facts, 5, 19)) {
-		finding->state = without_ring(facts);
-		say(finding->remedy, "use Linux 5.19 or newer, for multishot accept");
-	} else if (!strstr(facts->features, "defer_taskrun")) {
+	if (!strstr(facts->features, "defer_taskrun")) {
 		finding->state = DOCTOR_WARN;
 		say(finding->remedy, "use Linux 6.1 or newer, which interrupts workers less");
 	}

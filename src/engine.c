@@ -1,5 +1,7 @@
 #include "engine.h"
 
+#include <errno.h>
+
 #include "check.h"
 #include "engine_ops.h"
 
@@ -31,9 +33,38 @@ unsigned engine_token_generation(uint64_t token)
 
 int engine_create(enum engine_kind kind, struct engine **engine)
 {
-	/* with one engine built in, "auto" and its name mean the same */
-	CHECK(kind == ENGINE_AUTO || kind == ENGINE_IO_URING);
-	return engine_uring_create(engine);
+	CHECK(kind == ENGINE_IO_URING || kind == ENGINE_EPOLL);
+	return kind == ENGINE_EPOLL ? engine_epoll_create(engine) : engine_uring_create(engine);
+}
+
+bool engine_is_missing(int error)
+{
+	/* EACCES is a security module's word for EPERM */
+	return error == -EPERM || error == -EACCES || error == -ENOSYS || error == -EOPNOTSUPP ||
+	       error == -EINVAL || error == -ENOMEM;
+}
+
+static int create_all(enum engine_kind kind, struct engine **engines, unsigned count)
+{
+	int error = 0;
+
+	for (unsigned i = 0; i < count && !error; i++) {
+		error = engine_create(kind, &engines[i]);
+		while (error && i)
+			engine_destroy(engines[--i]);
+	}
+	return error;
+}
+
+int engines_create(enum engine_kind kind, struct engine **engines, unsigned count, int *refusal)
+{
+	int error = create_all(kind == ENGINE_AUTO ? ENGINE_IO_URING : kind, engines, count);
+
+	*refusal = 0;
+	if (kind != ENGINE_AUTO || !engine_is_missing(error))
+		return error;
+	*refusal = error;
+	return create_all(ENGINE_EPOLL, engines, count);
 }
 
 void engine_destroy(struct engine *engine)

@@ -17,7 +17,8 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-enum engine_kind { ENGINE_AUTO, ENGINE_IO_URING };
+/* In the order of the option --engine. */
+enum engine_kind { ENGINE_AUTO, ENGINE_IO_URING, ENGINE_EPOLL };
 
 enum engine_op {
 	ENGINE_OP_NONE,		  /* the engine's own; never delivered */
@@ -47,13 +48,23 @@ unsigned engine_token_slot(uint64_t token);
 unsigned engine_token_generation(uint64_t token);
 
 /*
- * Creates an engine that cannot be used before engine_enable(). Needs the privileges of the start
- * (io_uring_setup(2) may be restricted), and so belongs before the privilege drop.
- * Returns 0 and the engine, which the caller must destroy, or -errno; EPERM, ENOSYS, EOPNOTSUPP,
- * EINVAL and ENOMEM mean "not available on this host".
+ * Creates an engine of a kind, not ENGINE_AUTO, that cannot be used before engine_enable(). Needs
+ * the privileges of the start (io_uring_setup(2) may be restricted) and the descriptor limit that
+ * will hold, and so belongs between the two. Returns 0 and the engine, which the caller must
+ * destroy, or -errno.
  */
 int engine_create(enum engine_kind kind, struct engine **engine);
 void engine_destroy(struct engine *engine);
+
+/* Whether -errno from engine_create() means that this host has no such engine. */
+bool engine_is_missing(int error);
+
+/*
+ * Creates `count` engines, all of one kind, so that they can hand sockets over to each other.
+ * ENGINE_AUTO is io_uring or, where that is missing, epoll; then *refusal is the -errno that says
+ * why, otherwise 0. Returns 0, or -errno with none created.
+ */
+int engines_create(enum engine_kind kind, struct engine **engines, unsigned count, int *refusal);
 
 /* Makes the calling thread the engine's only user. Returns 0 or -errno. */
 int engine_enable(struct engine *engine);
@@ -71,7 +82,7 @@ void engine_accept(struct engine *engine, int fd, bool many, uint64_t token);
 
 /*
  * Connects non-blocking `fd` (connect(2)). `address` must stay valid until the one event, whose
- * result is 0 or -errno.
+ * result is 0 or -errno; -ECONNRESET and -EPIPE: it was connected, and the peer has reset it since.
  */
 void engine_connect(struct engine *engine, int fd, const struct sockaddr *address,
 		    socklen_t length_bytes, uint64_t token);
@@ -89,6 +100,9 @@ enum engine_condition {
 };
 
 /*
+ * At a time, a descriptor has one wait for each condition and one watch at most, or an accept, or a
+ * connect. Tokens of waits and watches have ENGINE_OP_READY.
+ *
  * Tells once when the condition holds for `fd`; if it does already, with the next wait. Failures
  * meet every condition. Result: enum engine_news or -errno; 0 when it is not met, which happens when
  * the peer has ended its stream (tests/kernel/probe_ring_poll_peer_end): then wait again with
@@ -111,7 +125,7 @@ void engine_watch(struct engine *engine, int fd, uint64_t token);
  */
 void engine_cancel(struct engine *engine, int fd, uint64_t token);
 
-/* `fd`, for which nothing is in flight any more, is about to be closed. */
+/* `fd`, for which nothing is in flight any more, is about to be closed. Any descriptor will do. */
 void engine_forget(struct engine *engine, int fd);
 
 /*

@@ -29,3 +29,4 @@ struct engine {
 
 /* As engine_create(). */
 int engine_uring_create(struct engine **engine);
+int engine_epoll_create(struct engine **engine);

@@ -58,12 +58,11 @@ struct ring_flavour {
 	const char *features;
 };
 
-/* From the best, which needs Linux 6.1, to any. */
+/* From the best, which needs Linux 6.1, to the least, which needs 5.19, as multishot accept does. */
 static const struct ring_flavour flavours[] = {
 	{IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL,
 	 "single_issuer,defer_taskrun,submit_all"},
 	{IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SUBMIT_ALL, "coop_taskrun,submit_all"},
-	{0, "none"},
 };
 
 static const unsigned allowed_ops[] = {

@@ -12,8 +12,8 @@
 
 #define SPARE_DESCRIPTORS    16
 #define DESCRIPTORS_PER_PIPE 2
-/* the ring and its wake-up */
-#define DESCRIPTORS_PER_WORKER 2
+/* an epoll, its wake-up and the two ends of its mailbox; a ring has two */
+#define DESCRIPTORS_PER_WORKER 4
 
 int host_read_file(const char *directory, const char *path, char *text, size_t text_bytes)
 {
@@ -53,6 +53,23 @@ unsigned host_workers_for(unsigned cpus, uint64_t cpu_millis)
 	uint64_t quota = cpu_millis / 1000 + !!(cpu_millis % 1000);
 
 	return MAX(quota ? (unsigned)MIN(quota, (uint64_t)cpus) : cpus, 1);
+}
+
+int host_pin_thread(unsigned index)
+{
+	cpu_set_t allowed, one;
+	unsigned left;
+
+	if (sched_getaffinity(0, sizeof(allowed), &allowed))
+		return -errno;
+	left = index % (unsigned)MAX(CPU_COUNT(&allowed), 1);
+	CPU_ZERO(&one);
+	for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, &allowed) && !left--) {
+			CPU_SET(cpu, &one);
+			break;
+		}
+	return sched_setaffinity(0, sizeof(one), &one) ? -errno : 0;
 }
 
 uint64_t host_raise_descriptor_limit(void)

@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 /*
- * What a session costs a control group's memory, whatever its peers do: 280 bytes of ours, about
+ * What a session costs a control group's memory, whatever its peers do: 296 bytes of ours, about
  * 5,600 of the kernel's for two sockets and their files (bench: idle-9000), and the 4 KiB that each
  * of the four socket buffers keeps under memory pressure (the least of net.ipv4.tcp_rmem and
  * tcp_wmem), in all some 22 KiB; the rest is for what is on its way. Above that floor buffers grow
@@ -30,6 +30,12 @@ unsigned host_cpu_count(void);
  * the quota rounded up, at most one per CPU, at least 1.
  */
 unsigned host_workers_for(unsigned cpus, uint64_t cpu_millis);
+
+/*
+ * Keeps the calling thread on one CPU of those it may run on, the one numbered `index` modulo their
+ * number: sched_setaffinity(2). Returns 0 or -errno.
+ */
+int host_pin_thread(unsigned index);
 
 /*
  * Raises the soft limit on descriptors to the hard one: RLIMIT_NOFILE, getrlimit(2). Returns the

@@ -122,6 +122,10 @@ static void log_ready(const struct config *config, const struct capacity *limits
 	if (log_begin(&line, LOG_EVENT_engine)) {
 		log_text(&line, "engine", workers_engine_name(workers));
 		log_text(&line, "features", workers_engine_features(workers));
+		if (workers_engine_refusal(workers)) {
+			log_error(&line, "io_uring", workers_engine_refusal(workers));
+			log_text(&line, "remedy", "sixpipe doctor tells what forbids io_uring");
+		}
 		log_end(&line);
 	}
 	if (!log_begin(&line, LOG_EVENT_ready))

@@ -258,8 +258,11 @@ static void connect_next(struct sessions *sessions, struct session *session)
 static void session_on_connect(struct sessions *sessions, struct session *session, int result)
 {
 	timer_cancel(sessions->wheel, &session->timer);
-	if (!result) {
+	if (!result || result == -ECONNRESET || result == -EPIPE) {
 		begin_relay(sessions, session);
+		/* reset since it was connected: the socket has told that for the last time */
+		if (result)
+			lane_on_source_failed(&session->lane[SESSION_BACKEND], -result);
 		return;
 	}
 	if (session->connect_expired && result == -ECANCELED)

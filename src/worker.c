@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "host.h"
 #include "listener.h"
 #include "log.h"
 #include "session.h"
@@ -38,6 +39,8 @@ struct worker {
 struct workers {
 	struct worker *list;
 	struct engine **engines;
+	unsigned engine_count;
+	int refusal; /* why there is no io_uring: -errno, 0 where there is or none was asked for */
 	unsigned count;
 	unsigned made_count; /* of `list`, those that hold something */
 	unsigned started_count;
@@ -181,6 +184,9 @@ static void *run_worker(void *argument)
 	snprintf(name, sizeof(name), "sixpipe/%u", worker->sessions.worker);
 	pthread_setname_np(pthread_self(), name);
 	log_attach(worker->sessions.worker);
+	/* where it is refused the kernel goes on choosing */
+	if (worker->sessions.config->pin == CONFIG_PIN_ON)
+		(void)host_pin_thread(worker->sessions.worker);
 	error = engine_enable(worker->sessions.engine);
 	if (!error) {
 		worker->sessions.now_ms = timer_now_ms();
@@ -245,19 +251,35 @@ static int make_worker(struct workers *workers, unsigned index, const struct con
 			 strerror(-result));
 		return result;
 	}
-	result = engine_create((enum engine_kind)config->engine, &sessions->engine);
-	if (result) {
-		sessions->engine = NULL;
-		snprintf(
-			error, CONFIG_ERROR_BYTES,
-			"cannot make an io_uring: %s; needs Linux 5.19 or newer, "
-			"kernel.io_uring_disabled = 0, and a seccomp profile that allows it (containers "
-			"forbid it by default)",
-			strerror(-result));
-		return result;
-	}
-	workers->engines[index] = sessions->engine;
+	sessions->engine = workers->engines[index];
 	return 0;
+}
+
+static int make_engines(struct workers *workers, const struct config *config,
+			char error[CONFIG_ERROR_BYTES])
+{
+	enum engine_kind kind = (enum engine_kind)config->engine;
+	int result;
+
+	workers->engines = calloc(workers->count, sizeof(struct engine *));
+	if (!workers->engines)
+		return -ENOMEM;
+	result = engines_create(kind, workers->engines, workers->count, &workers->refusal);
+	if (!result) {
+		workers->engine_count = workers->count;
+	} else if (kind == ENGINE_IO_URING && engine_is_missing(result)) {
+		snprintf(error, CONFIG_ERROR_BYTES,
+			 "--engine io_uring: %s; it needs Linux 5.19 or newer, "
+			 "kernel.io_uring_disabled = 0, and a seccomp profile that allows it "
+			 "(containers forbid it by default); or give --engine auto",
+			 strerror(-result));
+	} else {
+		snprintf(error, CONFIG_ERROR_BYTES,
+			 "cannot make an engine for each of %u workers: %s; raise the descriptor "
+			 "limit (ulimit -n), or lower --workers",
+			 workers->count, strerror(-result));
+	}
+	return result;
 }
 
 static int bind_workers(struct workers *workers, struct config *config,
@@ -300,9 +322,10 @@ int workers_create(struct workers **workers, struct config *config, unsigned cou
 	if (!result) {
 		memset(list, 0, count * sizeof(*made->list));
 		made->list = list;
-		made->engines = calloc(count, sizeof(struct engine *));
-		result = made->engines ? load_init(&made->load, maxconn, count) : -ENOMEM;
+		result = load_init(&made->load, maxconn, count);
 	}
+	if (!result)
+		result = make_engines(made, config, error);
 	if (!result)
 		result = upstream_create(&made->upstream, config);
 	for (unsigned i = 0; i < count && !result; i++)
@@ -323,8 +346,6 @@ static void destroy_worker(struct worker *worker)
 
 	if (worker->listeners.listeners)
 		listeners_finish(&worker->listeners);
-	if (sessions->engine)
-		engine_destroy(sessions->engine);
 	if (sessions->pump.pipes)
 		pipe_pool_destroy(sessions->pump.pipes);
 	if (sessions->table)
@@ -336,6 +357,8 @@ void workers_destroy(struct workers *workers)
 {
 	for (unsigned i = 0; i < workers->made_count; i++)
 		destroy_worker(&workers->list[i]);
+	for (unsigned i = 0; i < workers->engine_count; i++)
+		engine_destroy(workers->engines[i]);
 	if (workers->upstream)
 		upstream_destroy(workers->upstream);
 	load_finish(&workers->load);
@@ -459,4 +482,9 @@ const char *workers_engine_name(const struct workers *workers)
 const char *workers_engine_features(const struct workers *workers)
 {
 	return engine_features(workers->engines[0]);
+}
+
+int workers_engine_refusal(const struct workers *workers)
+{
+	return workers->refusal;
 }

@@ -30,7 +30,7 @@ import peers
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SIXPIPE = os.path.abspath(os.environ.get('SIXPIPE') or ROOT / 'build' / 'src' / 'sixpipe')
-ENGINES = [name for name in os.environ.get('SIXPIPE_ENGINES', '').split(',') if name] or ['io_uring']
+ENGINES = [name for name in os.environ.get('SIXPIPE_ENGINES', '').split(',') if name] or ['io_uring', 'epoll']
 SANITIZE = os.environ.get('SIXPIPE_SANITIZE', '') not in ('', '0')
 PATIENCE_S = peers.PATIENCE_S
 

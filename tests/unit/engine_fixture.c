@@ -1,19 +1,26 @@
 #include "engine_fixture.h"
 
 #include <criterion/criterion.h>
-#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "support.h"
 #include "timer.h"
 
+bool fixture_is_epoll(void)
+{
+	const char *name = getenv("UNIT_ENGINE");
+
+	return name && !strcmp(name, "epoll");
+}
+
 struct engine *fixture_create(void)
 {
+	enum engine_kind kind = fixture_is_epoll() ? ENGINE_EPOLL : ENGINE_IO_URING;
 	struct engine *engine;
-	int error = engine_create(ENGINE_AUTO, &engine);
+	int error = engine_create(kind, &engine);
 
-	if (error == -EPERM || error == -ENOSYS || error == -EOPNOTSUPP || error == -EINVAL ||
-	    error == -ENOMEM)
+	if (kind == ENGINE_IO_URING && engine_is_missing(error))
 		cr_skip_test("io_uring is not available here: %s", strerror(-error));
 	cr_assert_eq(error, 0, "%s", strerror(-error));
 	return engine;

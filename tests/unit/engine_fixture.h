@@ -3,6 +3,9 @@
 
 #include "engine.h"
 
+/* The environment's UNIT_ENGINE: "epoll", or "io_uring", which is the default. */
+bool fixture_is_epoll(void);
+
 /* Without io_uring on this host the test is skipped. */
 struct engine *fixture_create(void);
 

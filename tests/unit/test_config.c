@@ -150,6 +150,8 @@ Test(config, choices_mean_their_enum)
 {
 	static const struct choice_row rows[] = {
 		{"engine", "auto", ENGINE_AUTO},      {"engine", "io_uring", ENGINE_IO_URING},
+		{"engine", "epoll", ENGINE_EPOLL},    {"pin", "auto", CONFIG_PIN_AUTO},
+		{"pin", "on", CONFIG_PIN_ON},	      {"pin", "off", CONFIG_PIN_OFF},
 		{"log-level", "error", LOG_ERROR},    {"log-level", "warn", LOG_WARN},
 		{"log-level", "info", LOG_INFO},      {"log-level", "debug", LOG_DEBUG},
 		{"log-format", "logfmt", LOG_LOGFMT}, {"log-format", "json", LOG_JSON},

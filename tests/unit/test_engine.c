@@ -77,7 +77,7 @@ Test(engine, leaves_nothing_open)
 	struct engine *engine = fixture_create();
 	struct support_tcp tcp;
 
-	cr_expect_str_eq(engine_name(engine), "io_uring");
+	cr_expect_str_eq(engine_name(engine), fixture_is_epoll() ? "epoll" : "io_uring");
 	cr_expect_gt(strlen(engine_features(engine)), 0);
 	engine_destroy(engine); /* never enabled */
 	cr_expect_eq(support_count_descriptors(), before);
@@ -143,6 +143,9 @@ Test(engine, more_requests_than_its_queues_hold)
 	struct engine_event event;
 	unsigned wakes;
 
+	if (fixture_is_epoll())
+		cr_skip_test("its queue is as long as its descriptors can be many");
+
 	cr_assert(seen && fd >= 0);
 	for (unsigned i = 0; i < REQUESTS; i++)
 		engine_wait_for(engine, fd, ENGINE_READABLE, false,
@@ -156,6 +159,7 @@ Test(engine, more_requests_than_its_queues_hold)
 	engine_wake(engine);
 	cr_expect_eq(engine_token_op(fixture_next(engine).token), ENGINE_OP_WAKE);
 	free(seen);
+	engine_forget(engine, fd);
 	close(fd);
 	engine_destroy(engine);
 }
@@ -281,11 +285,13 @@ Test(engine, connects_or_tells_why_not)
 	expect_connect(engine, fd, &address, 0);
 	sock_get_peer(fd, &peer);
 	cr_expect(addr_equal(&peer, &address));
+	engine_forget(engine, fd);
 	close(fd);
 	close(listener);
 
 	fd = open_backend();
 	expect_connect(engine, fd, &address, -ECONNREFUSED);
+	engine_forget(engine, fd);
 	close(fd);
 	engine_destroy(engine);
 }
@@ -308,6 +314,7 @@ Test(engine, a_connect_can_be_cancelled)
 	cr_expect_eq(event.result, -ECANCELED, "%d", event.result);
 	cr_expect(fixture_is_quiet(engine));
 	close(first);
+	engine_forget(engine, fd);
 	close(fd);
 	close(listener);
 	engine_destroy(engine);

@@ -23,6 +23,22 @@ Test(host, cpus_that_the_process_may_use)
 	cr_expect_eq(host_cpu_count(), 1);
 }
 
+Test(host, a_thread_is_pinned_to_one_of_its_cpus)
+{
+	unsigned all = host_cpu_count();
+	cpu_set_t allowed, pinned;
+
+	cr_assert(!sched_getaffinity(0, sizeof(allowed), &allowed));
+	for (unsigned index = 0; index < 2 * all; index++) {
+		cr_expect_eq(host_pin_thread(index), 0);
+		cr_assert(!sched_getaffinity(0, sizeof(pinned), &pinned));
+		cr_expect_eq(CPU_COUNT(&pinned), 1);
+		CPU_AND(&pinned, &pinned, &allowed);
+		cr_expect_eq(CPU_COUNT(&pinned), 1, "%u: a CPU that is not allowed", index);
+		cr_assert(!sched_setaffinity(0, sizeof(allowed), &allowed));
+	}
+}
+
 struct workers_row {
 	unsigned cpus;
 	uint64_t cpu_millis;
