@@ -3,13 +3,32 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "host.h"
+
+/* What a stalled session holds where nothing bounds it but the buffers' defaults: test_stalled. */
+#define STALLED_SESSION_BYTES (4 << 20)
+
+/* Where the host does not say. */
+#define TCP_PRESSURE_UNKNOWN_BYTES (256ULL << 20)
+
+static uint64_t read_tcp_pressure_bytes(const char *root)
+{
+	char text[128];
+	uint64_t pages;
+
+	if (host_read_file(root, "/proc/sys/net/ipv4/tcp_mem", text, sizeof(text)) ||
+	    sscanf(text, "%*u %" SCNu64, &pages) != 1)
+		return TCP_PRESSURE_UNKNOWN_BYTES;
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
 
 void capacity_read_host(const char *root, struct capacity_host *host)
 {
 	host->cpus = host_cpu_count();
 	host->descriptors = host_raise_descriptor_limit();
+	host->tcp_pressure_bytes = read_tcp_pressure_bytes(root);
 	cgroup_read_limits(root, &host->cgroup);
 }
 
@@ -33,6 +52,8 @@ void capacity_compute(const struct config *config, const struct capacity_host *h
 				  ? (uint32_t)config->maxconn
 				  : MIN(MIN(limits->descriptor_sessions, limits->memory_sessions),
 					CAPACITY_MAXCONN_DEFAULT_MOST);
+	limits->crowd = (uint32_t)MIN(host->tcp_pressure_bytes / 2 / STALLED_SESSION_BYTES,
+				      (uint64_t)UINT32_MAX);
 	limits->descriptors_needed = fixed + 2ULL * limits->maxconn;
 	limits->memory_needed_bytes = host_memory_for(limits->maxconn);
 }

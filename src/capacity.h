@@ -21,12 +21,18 @@ struct capacity_host {
 	unsigned cpus; /* that the process may run on */
 	struct cgroup_limits cgroup;
 	uint64_t descriptors;
+	uint64_t tcp_pressure_bytes; /* of all sockets' memory: the second of net.ipv4.tcp_mem */
 };
 
 struct capacity {
 	struct capacity_host host;
 	unsigned workers;
 	unsigned pipes_per_worker;
+	/*
+	 * So many sessions are a crowd, in which each gets less of the kernel's memory: as many as,
+	 * all stalled, would take half of what makes the kernel slow every socket down.
+	 */
+	uint32_t crowd;
 	uint32_t maxconn; /* 0: the descriptors leave no room for a session */
 	uint64_t descriptors_needed;
 	uint32_t descriptor_sessions; /* that the descriptors are enough for */

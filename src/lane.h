@@ -90,6 +90,8 @@ struct lane {
 	bool target_woken; /* ... because the kernel said so, and its room was not measured since */
 	int source_error;  /* errno, 0 for none: how the source failed */
 	int target_error;  /* errno, 0 for none: how the target failed */
+	/* the most that is to wait in the target's socket, 0: what fits; the owner's to set */
+	uint32_t unsent_limit_bytes;
 	uint32_t held_bytes;	 /* received and not yet accepted by the target */
 	uint32_t room_bytes;	 /* what the target takes, as far as known */
 	uint32_t room_low_bytes; /* below this it is measured again */

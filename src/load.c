@@ -6,7 +6,7 @@
 
 #include "check.h"
 
-int load_init(struct load *load, uint32_t limit, unsigned worker_count)
+int load_init(struct load *load, uint32_t limit, uint32_t crowd, unsigned worker_count)
 {
 	size_t bytes = worker_count * sizeof(*load->workers);
 	void *memory;
@@ -17,6 +17,7 @@ int load_init(struct load *load, uint32_t limit, unsigned worker_count)
 	memset(memory, 0, bytes);
 	load->workers = memory;
 	load->limit = limit;
+	load->crowd = crowd;
 	load->worker_count = worker_count;
 	return 0;
 }
@@ -24,6 +25,11 @@ int load_init(struct load *load, uint32_t limit, unsigned worker_count)
 void load_finish(struct load *load)
 {
 	free(load->workers);
+}
+
+bool load_is_crowded(const struct load *load)
+{
+	return atomic_load_explicit(&load->sessions, memory_order_relaxed) >= load->crowd;
 }
 
 uint32_t load_room(const struct load *load)

@@ -22,13 +22,19 @@ struct load_worker {
 struct load {
 	_Alignas(CACHE_LINE_BYTES) _Atomic uint32_t sessions;
 	uint32_t limit;
+	uint32_t crowd;
 	unsigned worker_count;
 	struct load_worker *workers;
 };
 
-/* Returns 0 or -ENOMEM. */
-int load_init(struct load *load, uint32_t limit, unsigned worker_count);
+/*
+ * `limit`: sessions at a time; `crowd`: so many are a crowd, and more care is taken of memory.
+ * Returns 0 or -ENOMEM.
+ */
+int load_init(struct load *load, uint32_t limit, uint32_t crowd, unsigned worker_count);
 void load_finish(struct load *load);
+
+bool load_is_crowded(const struct load *load);
 
 /* Sessions that may still be admitted. */
 uint32_t load_room(const struct load *load);

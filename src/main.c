@@ -65,6 +65,7 @@ static void log_limits(const struct config *config, const struct capacity *limit
 
 	if (log_begin(&line, LOG_EVENT_limits)) {
 		log_number(&line, "maxconn", limits->maxconn);
+		log_number(&line, "crowd", limits->crowd);
 		log_number(&line, "descriptors", limits->host.descriptors);
 		if (cgroup->memory_bytes)
 			log_number(&line, "memory_limit_bytes", cgroup->memory_bytes);
@@ -231,8 +232,7 @@ static int run(struct config *config)
 	if (task.signal_fd < 0)
 		return usage_fail(EXIT_FAILURE,
 				  "cannot make a signalfd; raise the descriptor limit");
-	if (workers_create(&task.workers, config, limits.workers, limits.maxconn,
-			   limits.pipes_per_worker, error))
+	if (workers_create(&task.workers, config, &limits, error))
 		return usage_fail(EXIT_FAILURE, error);
 	if (config->metrics.length_bytes &&
 	    http_create(&task.http, &config->metrics, task.workers, error))

@@ -209,6 +209,14 @@ static void flush(struct pump *pump, struct lane *lane, struct pipe **pipe, int 
 	}
 }
 
+static uint32_t measure_room(const struct lane *lane, int target_fd)
+{
+	uint32_t room = sock_room_bytes(target_fd);
+	uint32_t limit = lane->unsent_limit_bytes;
+
+	return limit ? MIN(room, limit - MIN(limit, sock_unsent_bytes(target_fd))) : room;
+}
+
 bool pump_run(struct pump *pump, struct lane *lane, struct pipe **pipe, int source_fd,
 	      int target_fd, uint32_t *budget_bytes)
 {
@@ -219,7 +227,7 @@ bool pump_run(struct pump *pump, struct lane *lane, struct pipe **pipe, int sour
 	for (;;) {
 		switch (lane_next(lane)) {
 		case LANE_MEASURE:
-			lane_on_room(lane, sock_room_bytes(target_fd));
+			lane_on_room(lane, measure_room(lane, target_fd));
 			break;
 		case LANE_FILL:
 			limit_bytes = MIN(lane->room_bytes, *budget_bytes);

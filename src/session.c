@@ -28,6 +28,12 @@
  */
 #define GUARD_DELAY_MS 100
 
+/*
+ * What may wait unsent in the sockets of sessions that are opened in a crowd (load.h). Less slows
+ * fast ones down, more lets stalled ones take the host's TCP memory: tests/integration/test_stalled.
+ */
+#define CROWD_UNSENT_BYTES 131072
+
 /* Sessions that last so long get keepalive towards the backend. Scenario: crc-64 (bench/). */
 #define KEEPALIVE_DELAY_MS 1000
 
@@ -203,6 +209,10 @@ static void begin_relay(struct sessions *sessions, struct session *session)
 	/* a client has often sent its request by now; a backend that was just connected to, hardly */
 	lane_init(&session->lane[SESSION_CLIENT], true);
 	lane_init(&session->lane[SESSION_BACKEND], false);
+	for (unsigned i = 0; i < 2 && load_is_crowded(sessions->load); i++) {
+		sock_limit_unsent(session->fd[!i], CROWD_UNSENT_BYTES);
+		session->lane[i].unsent_limit_bytes = CROWD_UNSENT_BYTES;
+	}
 	if (sessions->config->access_log)
 		sock_get_local(session->fd[SESSION_BACKEND], &session->source);
 	arm_timer(sessions, session,

@@ -256,6 +256,19 @@ uint32_t sock_room_bytes(int fd)
 	return info[SK_MEMINFO_SNDBUF] - info[SK_MEMINFO_WMEM_QUEUED];
 }
 
+void sock_limit_unsent(int fd, uint32_t bytes)
+{
+	/* a dead socket refuses it, and tells its owner by other ways */
+	(void)set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, (int)bytes);
+}
+
+uint32_t sock_unsent_bytes(int fd)
+{
+	int bytes = 0;
+
+	return ioctl(fd, SIOCOUTQNSD, &bytes) || bytes < 0 ? 0 : (uint32_t)bytes;
+}
+
 typedef int name_function(int fd, struct sockaddr *address, socklen_t *length_bytes);
 
 static void get_name(name_function *get, int fd, struct addr *address)

@@ -88,6 +88,14 @@ uint64_t sock_undelivered_bytes(int fd);
 uint32_t sock_room_bytes(int fd);
 
 /*
+ * Makes the socket writable only while less than `bytes` wait in it to be sent; what is sent and not
+ * acknowledged does not count. TCP_NOTSENT_LOWAT, tcp(7). sock_unsent_bytes() tells how many wait:
+ * SIOCOUTQNSD, Linux 2.6.39.
+ */
+void sock_limit_unsent(int fd, uint32_t bytes);
+uint32_t sock_unsent_bytes(int fd);
+
+/*
  * The other end and this end: getpeername(2), getsockname(2); "none" where the kernel no longer
  * knows.
  */

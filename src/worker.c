@@ -212,7 +212,7 @@ static void *run_worker(void *argument)
 /* Making --------------------------------------------------------------------------------------- */
 
 static int make_worker(struct workers *workers, unsigned index, const struct config *config,
-		       uint32_t maxconn, unsigned pipe_count, char error[CONFIG_ERROR_BYTES])
+		       const struct capacity *limits, char error[CONFIG_ERROR_BYTES])
 {
 	struct worker *worker = &workers->list[index];
 	struct sessions *sessions = &worker->sessions;
@@ -237,14 +237,15 @@ static int make_worker(struct workers *workers, unsigned index, const struct con
 		 * any worker may get all sessions, when it is the last one to serve; unused slots
 		 * cost nothing
 		 */
-		result = session_table_create(&sessions->table, maxconn);
+		result = session_table_create(&sessions->table, limits->maxconn);
 	if (result) {
 		snprintf(error, CONFIG_ERROR_BYTES,
-			 "no memory for %u sessions: %s; lower --maxconn", maxconn,
+			 "no memory for %u sessions: %s; lower --maxconn", limits->maxconn,
 			 strerror(-result));
 		return result;
 	}
-	result = pipe_pool_create(&sessions->pump.pipes, pipe_count, (uint32_t)config->pipe_bytes);
+	result = pipe_pool_create(&sessions->pump.pipes, limits->pipes_per_worker,
+				  (uint32_t)config->pipe_bytes);
 	if (result) {
 		snprintf(error, CONFIG_ERROR_BYTES,
 			 "cannot make a pipe: %s; raise the descriptor limit (ulimit -n)",
@@ -303,10 +304,11 @@ static int bind_workers(struct workers *workers, struct config *config,
 	return result;
 }
 
-int workers_create(struct workers **workers, struct config *config, unsigned count,
-		   uint32_t maxconn, unsigned pipes_per_worker, char error[CONFIG_ERROR_BYTES])
+int workers_create(struct workers **workers, struct config *config, const struct capacity *limits,
+		   char error[CONFIG_ERROR_BYTES])
 {
 	struct workers *made = calloc(1, sizeof(*made));
+	unsigned count = limits->workers;
 	void *list = NULL;
 	int result;
 
@@ -322,14 +324,14 @@ int workers_create(struct workers **workers, struct config *config, unsigned cou
 	if (!result) {
 		memset(list, 0, count * sizeof(*made->list));
 		made->list = list;
-		result = load_init(&made->load, maxconn, count);
+		result = load_init(&made->load, limits->maxconn, limits->crowd, count);
 	}
 	if (!result)
 		result = make_engines(made, config, error);
 	if (!result)
 		result = upstream_create(&made->upstream, config);
 	for (unsigned i = 0; i < count && !result; i++)
-		result = make_worker(made, i, config, maxconn, pipes_per_worker, error);
+		result = make_worker(made, i, config, limits, error);
 	if (!result)
 		result = bind_workers(made, config, error);
 	if (result) {

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "capacity.h"
 #include "config.h"
 #include "metrics.h"
 
@@ -18,12 +19,12 @@ enum worker_phase {
 struct workers;
 
 /*
- * Makes `count` workers for the forwards of `config`, and binds the listeners last; ports of 0 are
- * replaced in `config`. `maxconn` and `pipes_per_worker` are what the host allows. Returns 0 and
- * the workers, or -errno with `error` saying what could not be had, why, and what to do.
+ * Makes the workers for the forwards of `config`, as many and as large as `limits` says, and binds
+ * the listeners last; ports of 0 are replaced in `config`. Returns 0 and the workers, or -errno with
+ * `error` saying what could not be had, why, and what to do.
  */
-int workers_create(struct workers **workers, struct config *config, unsigned count,
-		   uint32_t maxconn, unsigned pipes_per_worker, char error[CONFIG_ERROR_BYTES]);
+int workers_create(struct workers **workers, struct config *config, const struct capacity *limits,
+		   char error[CONFIG_ERROR_BYTES]);
 void workers_destroy(struct workers *workers);
 
 /* Starts the threads and returns when all serve, or one has failed. Returns 0 or -errno. */

@@ -20,8 +20,8 @@ class Choice(Case):
         self.assertEqual(server.recv_exact(5), b'hello')
 
     def test_auto_falls_back_and_says_why(self):
-        backend = self.backend()
         for code in (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOMEM):
+            backend = self.backend()
             with self.sixpipe('[::1]:0', backend.address, engine='auto',
                               popen={'preexec_fn': lambda code=code: forbid_io_uring(code)}) as proxy:
                 self.assertEqual(proxy.ready['engine'], 'epoll')

@@ -22,19 +22,33 @@ struct capacity_row {
 #define MIB (1ULL << 20)
 
 static const struct capacity_row rows[] = {
-	{"a roomy host", 0, 0, {4, {0, 0}, 1000000}, 4, 100000, false, false},
-	{"a quota of half a CPU", 0, 0, {4, {500, 0}, 1000000}, 1, 100000, false, false},
-	{"a quota of one and a half", 0, 0, {4, {1500, 0}, 1000000}, 2, 100000, false, false},
-	{"a quota above the mask", 0, 0, {2, {64000, 0}, 1000000}, 2, 100000, false, false},
-	{"--workers goes before the quota", 8, 0, {2, {500, 0}, 1000000}, 8, 100000, false, false},
-	{"more CPUs than workers", 0, 0, {1024, {0, 0}, 1000000}, 256, 100000, false, false},
-	{"512 MiB", 0, 0, {2, {0, 512 * MIB}, 1000000}, 2, 15872, false, false},
-	{"64 MiB", 0, 0, {2, {0, 64 * MIB}, 1000000}, 2, 1536, false, false},
-	{"hardly any memory", 0, 0, {2, {0, 4096}, 1000000}, 2, 1, false, false},
-	{"--maxconn above the memory", 0, 1537, {2, {0, 64 * MIB}, 10000}, 2, 1537, false, true},
-	{"--maxconn within the memory", 0, 1536, {2, {0, 64 * MIB}, 10000}, 2, 1536, false, false},
-	{"--maxconn above both", 0, 5000, {2, {0, 64 * MIB}, 1024}, 2, 5000, true, true},
-	{"no descriptors", 0, 0, {2, {0, 0}, 64}, 2, 0, false, false},
+	{"a roomy host", 0, 0, {4, {0, 0}, 1000000, 0}, 4, 100000, false, false},
+	{"a quota of half a CPU", 0, 0, {4, {500, 0}, 1000000, 0}, 1, 100000, false, false},
+	{"a quota of one and a half", 0, 0, {4, {1500, 0}, 1000000, 0}, 2, 100000, false, false},
+	{"a quota above the mask", 0, 0, {2, {64000, 0}, 1000000, 0}, 2, 100000, false, false},
+	{"--workers goes before the quota",
+	 8,
+	 0,
+	 {2, {500, 0}, 1000000, 0},
+	 8,
+	 100000,
+	 false,
+	 false},
+	{"more CPUs than workers", 0, 0, {1024, {0, 0}, 1000000, 0}, 256, 100000, false, false},
+	{"512 MiB", 0, 0, {2, {0, 512 * MIB}, 1000000, 0}, 2, 15872, false, false},
+	{"64 MiB", 0, 0, {2, {0, 64 * MIB}, 1000000, 0}, 2, 1536, false, false},
+	{"hardly any memory", 0, 0, {2, {0, 4096}, 1000000, 0}, 2, 1, false, false},
+	{"--maxconn above the memory", 0, 1537, {2, {0, 64 * MIB}, 10000, 0}, 2, 1537, false, true},
+	{"--maxconn within the memory",
+	 0,
+	 1536,
+	 {2, {0, 64 * MIB}, 10000, 0},
+	 2,
+	 1536,
+	 false,
+	 false},
+	{"--maxconn above both", 0, 5000, {2, {0, 64 * MIB}, 1024, 0}, 2, 5000, true, true},
+	{"no descriptors", 0, 0, {2, {0, 0}, 64, 0}, 2, 0, false, false},
 };
 
 Test(capacity, rows)
@@ -107,4 +121,20 @@ Test(capacity, this_host)
 	capacity_read_host("", &host);
 	cr_expect_eq(host.cpus, host_cpu_count());
 	cr_expect_gt(host.descriptors, 0);
+}
+
+Test(capacity, a_crowd_could_take_half_of_the_kernels_tcp_memory)
+{
+	struct capacity_host host = {.cpus = 2, .descriptors = 100000};
+	struct capacity limits;
+	struct config config;
+
+	config_init(&config);
+	host.tcp_pressure_bytes = 1ULL << 30;
+	capacity_compute(&config, &host, &limits);
+	cr_expect_eq(limits.crowd, 128);
+	host.tcp_pressure_bytes = 0;
+	capacity_compute(&config, &host, &limits);
+	cr_expect_eq(limits.crowd, 0);
+	config_finish(&config);
 }

@@ -24,7 +24,7 @@ Test(load, admits_up_to_the_limit)
 		for (unsigned workers = 1; workers <= WORKER_LIMIT; workers++) {
 			struct load load;
 
-			cr_assert_eq(load_init(&load, rows[i], workers), 0);
+			cr_assert_eq(load_init(&load, rows[i], UINT32_MAX, workers), 0);
 			for (uint32_t n = 0; n < rows[i]; n++) {
 				cr_assert_eq(load_room(&load), rows[i] - n);
 				cr_assert_geq(load_admit(&load, n % workers), 0);
@@ -56,7 +56,7 @@ Test(load, choice)
 		struct load load;
 		int chosen;
 
-		cr_assert_eq(load_init(&load, 1000, 3), 0);
+		cr_assert_eq(load_init(&load, 1000, UINT32_MAX, 3), 0);
 		for (unsigned worker = 0; worker < 3; worker++)
 			load.workers[worker].sessions = row->sessions[worker];
 		chosen = load_admit(&load, row->own);
@@ -71,7 +71,7 @@ Test(load, releasing_makes_room)
 {
 	struct load load;
 
-	cr_assert_eq(load_init(&load, 2, 2), 0);
+	cr_assert_eq(load_init(&load, 2, UINT32_MAX, 2), 0);
 	cr_expect_eq(load_admit(&load, 0), 0);
 	cr_expect_eq(load_admit(&load, 1), 1);
 	cr_expect_eq(load_admit(&load, 1), -1);
@@ -92,7 +92,7 @@ Test(load, a_retired_worker_is_never_chosen)
 {
 	struct load load;
 
-	cr_assert_eq(load_init(&load, 100, 3), 0);
+	cr_assert_eq(load_init(&load, 100, UINT32_MAX, 3), 0);
 	cr_expect_eq(load_admit(&load, 1), 1);
 	cr_expect(!load_retire(&load, 1), "a session is admitted for it");
 	load_release(&load, 1);
@@ -109,7 +109,7 @@ Test(load, waiting_workers_are_told_once_each)
 {
 	struct load load;
 
-	cr_assert_eq(load_init(&load, 1, 3), 0);
+	cr_assert_eq(load_init(&load, 1, UINT32_MAX, 3), 0);
 	cr_expect_eq(load_take_waiting(&load), -1);
 	load_wait(&load, 2);
 	load_wait(&load, 0);
@@ -129,7 +129,7 @@ Test(load, releasing_what_was_not_admitted_is_a_programming_error)
 {
 	struct load load;
 
-	cr_assert_eq(load_init(&load, 1, 1), 0);
+	cr_assert_eq(load_init(&load, 1, UINT32_MAX, 1), 0);
 	cr_expect(support_aborts(release_too_often, &load));
 	load_finish(&load);
 }
@@ -212,7 +212,7 @@ static void hammer_load(uint32_t limit, unsigned worker_count, bool retire)
 
 	cr_assert_not_null(hammer);
 	*hammer = (struct hammer){.retire = retire};
-	cr_assert_eq(load_init(&hammer->load, limit, worker_count), 0);
+	cr_assert_eq(load_init(&hammer->load, limit, UINT32_MAX, worker_count), 0);
 	for (unsigned i = 0; i < worker_count; i++) {
 		threads[i].hammer = hammer;
 		threads[i].own = i;
@@ -274,7 +274,7 @@ Test(load, an_admission_keeps_its_worker_from_retiring)
 
 	cr_assert_not_null(retiring);
 	*retiring = (struct retiring){0};
-	cr_assert_eq(load_init(&retiring->load, 10, 2), 0);
+	cr_assert_eq(load_init(&retiring->load, 10, UINT32_MAX, 2), 0);
 	/* so that worker 1 is the least loaded one */
 	retiring->load.sessions = 3;
 	retiring->load.workers[0].sessions = 3;
@@ -330,7 +330,7 @@ Test(load, no_waiting_worker_is_forgotten, .timeout = 60)
 
 	cr_assert_not_null(shake);
 	*shake = (struct handshake){0};
-	cr_assert_eq(load_init(&shake->load, 1, 1), 0);
+	cr_assert_eq(load_init(&shake->load, 1, UINT32_MAX, 1), 0);
 	cr_assert(!pthread_create(&thread, NULL, run_waiting, shake));
 	while (released < HANDSHAKES) {
 		if (shake->admitted == released) {
