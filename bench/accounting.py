@@ -179,6 +179,10 @@ class Group:
                 total += fields.get("Anonymous", 0)
         return total
 
+    def resident_bytes(self):
+        """Resident memory, libraries included; what processes share is counted in each."""
+        return sum(read_fields(f"/proc/{pid}/smaps_rollup").get("Rss", 0) for pid in self.pids())
+
     def _descriptors(self):
         """Yields (pid, number, what it is) for every open descriptor."""
         for pid in self.pids():

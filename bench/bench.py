@@ -51,6 +51,9 @@ def parse_arguments():
     parser.add_argument("--variant", action="append", default=[], metavar="NAME=COMMAND",
                         help="a row for another sixpipe: options, or a program and options")
     parser.add_argument("--seconds", type=float, help="of each run; default: what time allows")
+    parser.add_argument("--on-host", action="store_true",
+                        help="on the host's loopback, with its congestion control, instead of in "
+                             "a network namespace of the bench's own")
     parser.add_argument("--accounting", choices=("auto", "cgroup", "processes"), default="auto",
                         help="how the kernel counts a forwarder's CPU")
     parser.add_argument("--output", type=Path, default=ROOT / "bench" / "results",
@@ -101,9 +104,9 @@ def plan(chosen, peers, rounds):
 
 
 def runs_in(scenario, peer):
-    if scenario.idle and peer.name == outcome.NO_FORWARDER:
+    if (scenario.idle or scenario.footprint) and peer.name == outcome.NO_FORWARDER:
         return False
-    if scenario.peers is not None and peer.name not in scenario.peers and not peer.is_variant:
+    if scenario.peers is not None and peer.name not in scenario.peers and not peer.is_ours:
         return False
     return peer.runs_in(scenario.name)
 
@@ -142,17 +145,22 @@ def minutes(seconds):
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-def place_of(scenario, private_possible):
+def place_of(scenario, private):
     if scenario.place == "chain":
         return namespaces.Chain()
-    if scenario.place == "private" and private_possible:
+    if private:
         return namespaces.PrivateLoopback()
     return contextlib.nullcontext(namespaces.LOOPBACK)
 
 
-def measure(steps, runner, clock, collected):
+def describe_place(private):
+    if private:
+        return f"a network namespace, congestion control {namespaces.CONGESTION}"
+    return "the host's loopback"
+
+
+def measure(steps, runner, clock, collected, private):
     """Runs all steps. Returns how many were left out because time was up."""
-    private_possible = namespaces.missing() is None
     for index, step in enumerate(steps):
         if not clock.has_time_for(step):
             return len(steps) - index
@@ -164,7 +172,7 @@ def measure(steps, runner, clock, collected):
         entry = collected[step.scenario.name]["peers"][step.column]
         began = time.monotonic()
         try:
-            with place_of(step.scenario, private_possible) as place:
+            with place_of(step.scenario, private) as place:
                 figures = runner.run(step.scenario, step.peer, clock.run_seconds, step.workers,
                                      place)
             entry["rounds"].append({"round": step.round, **outcome.finish(figures)})
@@ -246,6 +254,7 @@ def command_of(arguments):
     """The command that measures the same again, elsewhere too."""
     words = ["scripts/bench"]
     words += ["--quick"] if arguments.quick else []
+    words += ["--on-host"] if arguments.on_host else []
     for name in ("rounds", "peers", "seconds"):
         value = getattr(arguments, name)
         words += [f"--{name}", str(value)] if value else []
@@ -267,24 +276,27 @@ def run(arguments, chosen, peers):
     rounds = arguments.rounds or (1 if arguments.quick else ROUNDS)
     steps = plan([scenario for scenario in chosen if scenario.name not in skipped], present, rounds)
     accounting = Accounting(arguments.accounting)
+    private = not arguments.on_host and namespaces.missing() is None
     clock = Clock(steps, QUICK_SECONDS if arguments.quick else FULL_SECONDS, arguments.seconds)
     results = {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "commit": outcome.commit_facts(),
         "machine": outcome.machine_facts(),
         "run": {"command": command_of(arguments), "rounds": rounds, "seconds": clock.run_seconds,
+                "place": describe_place(private),
                 "cpu_accounting": accounting.describe(),
                 "memory_accounting": accounting.describe_memory()},
         "peers": {peer.name: {"title": peer.title, "missing": missing[peer.name]}
                   if peer.name in missing else
-                  {"title": peer.title, "version": peer.version(), **peer.describe()}
+                  {"title": peer.title, "version": peer.version(), "ours": peer.is_ours,
+                   **peer.describe()}
                   for peer in peers},
         "scenarios": empty_results(chosen, skipped, present, steps),
     }
     print(f"bench: {len(steps)} runs of {clock.run_seconds:.1f} s, about "
           f"{minutes(clock.left(steps))} in all; CPU by {accounting.describe()}")
     runner = Runner(accounting, Machine(), arguments.load, threads=max(1, cpu_count() // 4))
-    left_out = measure(steps, runner, clock, results["scenarios"])
+    left_out = measure(steps, runner, clock, results["scenarios"], private)
     for result in results["scenarios"].values():
         for entry in result.get("peers", {}).values():
             entry["summary"] = outcome.summarise(entry["rounds"])

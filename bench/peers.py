@@ -55,7 +55,7 @@ class Peer:
     notes: str = ""
     only: tuple = ()  # beginnings of the scenarios' names; all when empty
     left_out: dict = field(default_factory=dict)  # scenario: why it is not run
-    is_variant: bool = False
+    is_ours: bool = False
     binaries: dict = field(default_factory=dict)
 
     def find(self):
@@ -140,7 +140,7 @@ def sixpipe_variant(text, sixpipe_path):
         raise SystemExit(f"bench: --variant '{text}': write NAME=OPTIONS or NAME=PROGRAM OPTIONS")
     program = str(sixpipe_path) if words[0].startswith("-") else words.pop(0)
     return Sixpipe(name, f"sixpipe, {name}", (program,), (os.path.basename(program), "--version"),
-                   takes_workers=True, options=tuple(words), is_variant=True, notes="a variant")
+                   takes_workers=True, options=tuple(words), is_ours=True, notes="a variant")
 
 
 class Socat(Peer):
@@ -268,7 +268,10 @@ def all_peers(sixpipe_path):
     activate = "systemd-socket-activate"
     return [
         Sixpipe("sixpipe", "sixpipe", (str(sixpipe_path),), ("sixpipe", "--version"),
-                takes_workers=True, notes="as it comes"),
+                takes_workers=True, is_ours=True, notes="as it comes"),
+        Sixpipe("sixpipe-epoll", "sixpipe, epoll engine", (str(sixpipe_path),),
+                ("sixpipe", "--version"), takes_workers=True, is_ours=True,
+                options=("--engine", "epoll"), notes="as in containers that forbid io_uring"),
         Haproxy("haproxy", "HAProxy", **haproxy,
                 notes="splice both ways with pipes of 1 MiB, its best; a listener per thread"),
         HaproxySmallPipes("haproxy-64k", "HAProxy, 64 KiB pipes", **haproxy, only=SPLICES_BULK,

@@ -9,7 +9,8 @@ from results import NO_FORWARDER, summary_of
 
 # sixpipe stands out; each peer keeps its colour in every plot.
 COLOURS = {
-    "sixpipe": "#0b57a4", "haproxy": "#e07b39", "haproxy-64k": "#efb08a",
+    "sixpipe": "#0b57a4", "sixpipe-epoll": "#7fb0e0",
+    "haproxy": "#e07b39", "haproxy-64k": "#efb08a",
     "haproxy-copy": "#f5d3bf", "nginx": "#3c9d5d", "socket-proxyd": "#8a63b8",
     "socat": "#b8433c", "socat-tuned": "#dd9a95", "6tunnel": "#9c8552", "direct": "#9aa0a6",
 }

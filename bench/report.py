@@ -15,9 +15,8 @@ NOT_SHOWN = """\
   the sum with both ends, in which nothing hides; the row without a forwarder is what to take off.
 - A shared or virtual machine gives different figures from hour to hour. Peers run in turn within
   each round, so compare within one table, and look at the spread.
-- Where the system's congestion control is bbr, its pacing timers are much of everybody's cost on
-  loopback. sixpipe does not pace connections that stay on the host; its lead in bulk over peers
-  with large buffers rests on that, and is gone where the system's default is cubic.
+- Where the host's congestion control is bbr, its pacing timers are much of everybody's cost on
+  loopback: `--on-host` shows that. Elsewhere nothing is paced, neither sixpipe nor its peers.
 - Nothing here says how a forwarder behaves with lossy or slow clients.
 """
 
@@ -120,7 +119,7 @@ def glance(results):
 
 def disturbance(results):
     """How much of the CPU went to what is no part of the bench."""
-    shares = [figures["others_percent"] for result in results["scenarios"].values()
+    shares = [figures.get("others_percent", 0) for result in results["scenarios"].values()
               for entry in result.get("peers", {}).values() for figures in entry["rounds"]]
     if not shares:
         return "nothing"
@@ -171,7 +170,8 @@ def conditions(results):
         f"- CPU is the forwarder's, children and kernel workers included, as counted by: "
         f"{run['cpu_accounting']}",
         f"- Kernel memory by: {run['memory_accounting']}",
-        f"- Congestion control: {machine['sysctl']['net.ipv4.tcp_congestion_control']}",
+        f"- On {run['place']}; the host's default is "
+        f"{machine['sysctl']['net.ipv4.tcp_congestion_control']}",
         f"- Other programs on this machine used {disturbance(results)}",
         "- Each cell is the median of the rounds, with least and most in parentheses; 1 GB is "
         "10⁹ bytes, up and down together",

@@ -36,6 +36,8 @@ TARGETS = (
     Target("idle-9000", "own_bytes_per_connection", "", 512),
     Target("idle-9000", "pipes", "", 0),
     Target("idle-9000", "idle_cpu_percent", "", 0.05),
+    Target("footprint", "start_ms", "", 50),
+    Target("footprint", "rest_kib", "", 8192),
     Target("mixed-paced", "p99_us", BEST, 1.0),
     Target("mixed", "p99_us", BEST, 1.0),
     # At most this many flows over an equal share.
@@ -69,7 +71,8 @@ def best_peer(results, scenario, metric, at_least):
     found = {}
     for peer in results["scenarios"].get(scenario, {}).get("peers", {}):
         value = median(results, scenario, peer, metric)
-        if peer not in (OURS, NO_FORWARDER) and value is not None:
+        ours = results["peers"].get(peer, {}).get("ours")
+        if not ours and peer != NO_FORWARDER and value is not None:
             found[peer] = value
     if not found:
         return None

@@ -16,7 +16,7 @@ from peers import SPARE_DESCRIPTORS, Setup, descriptor_limit
 START_SECONDS = 10
 READY_SECONDS = 65     # the client gives up at 60
 DRAIN_SECONDS = 25     # the client gives up at 20
-IDLE_SETTLE_SECONDS = 0.7
+IDLE_SETTLE_SECONDS = 1.5  # what happens once to a young session has happened by then
 LISTEN_STATE = "0A"
 
 
@@ -104,6 +104,7 @@ class Forwarder:
         self.process = None
         self._log_path = setup.directory / "log"
         command = peer.command(setup)
+        began = time.monotonic()
         try:
             with open(self._log_path, "wb") as log:
                 self.process = subprocess.Popen(
@@ -111,6 +112,7 @@ class Forwarder:
                     stdout=log, stderr=log, start_new_session=True)
             self.group.session = self.process.pid
             self._wait_until_listening(setup.listen_port)
+            self.start_seconds = time.monotonic() - began
         except BaseException:
             self.stop()
             raise
@@ -122,7 +124,7 @@ class Forwarder:
                 raise RunFailed(f"ended at start: {self.last_words()}")
             if time.monotonic() > end:
                 raise RunFailed("does not listen")
-            time.sleep(0.005)
+            time.sleep(0.001)
 
     def last_words(self):
         lines = read_text(self._log_path).strip().splitlines()
@@ -184,6 +186,10 @@ class Runner:
     def _measure(self, scenario, peer, seconds, workers, place, address, backend, forwarder,
                  children):
         figures = {}
+        if scenario.footprint:
+            time.sleep(IDLE_SETTLE_SECONDS)
+            return {"start_ms": forwarder.start_seconds * 1e3,
+                    "rest_kib": forwarder.group.resident_bytes() / 1024}
         arguments = list(scenario.load)
         opened = 0
         if scenario.idle:

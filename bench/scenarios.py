@@ -32,6 +32,8 @@ METRICS = {metric.key: metric for metric in (
     Metric("pipes", "pipes held", ""),
     Metric("idle_cpu_percent", "CPU while idle", "%", 2),
     Metric("cpu_percent", "CPU", "%"),
+    Metric("start_ms", "start", "ms", 1),
+    Metric("rest_kib", "resident memory", "KiB"),
     Metric("segment_bytes", "bytes per segment", "", 0),
     Metric("busiest_flows", "flows of the busiest worker", "", 1),
     Metric("share_flows", "flows per worker", ""),
@@ -59,7 +61,8 @@ class Scenario:
     workers: int = 0            # 0: as many as there are CPUs
     idle: int = 0               # idle connections, at most
     scaling: bool = False       # one run per worker count
-    place: str = "loopback"     # or "private", "chain": see namespaces.py
+    footprint: bool = False     # only starts the forwarder, and looks at it
+    place: str = "loopback"     # or "chain": see namespaces.py
     least_cpus: int = 1
     paced_bytes_per_s: int = 0  # the bulk that every forwarder is given
     note: str = ""
@@ -85,12 +88,12 @@ SCENARIOS = (
              ("--small", "512"), overhead=0.9),
     Scenario("crc-64", "Connect-request-close, 64 at a time",
              ("cpu_us_per_connection", "connections_per_s", *LATENCY,
-              "total_us_per_connection"), ("--connects", "64"), place="private",
-             note="In a network namespace of its own where one can be made, for its ports: on the "
-                  "host's, fast forwarders run out of fresh ones and connect(2) then searches."),
+              "total_us_per_connection"), ("--connects", "64"),
+             note="On the host's own loopback, fast forwarders run out of fresh ports and "
+                  "connect(2) then searches for one."),
     Scenario("idle-9000", "Idle connections, after one request each",
              ("connections", "own_bytes_per_connection", "kernel_bytes_per_connection", "own_kib",
-              "pipes", "idle_cpu_percent"), (), overhead=3.5, idle=9000,
+              "pipes", "idle_cpu_percent"), (), overhead=4.3, idle=9000,
              note="Figures per connection are growth from 8 connections to all. Where descriptors "
                   "or processes do not reach for 9,000, fewer are opened."),
     Scenario("mixed", "64 small connections beside 8 unlimited bulk flows", MIXED,
@@ -108,6 +111,10 @@ SCENARIOS = (
              ("--bulk", "8"), overhead=1.0, place="chain",
              note="Three network namespaces, veth, MTU 1500, segmentation and receive offloads "
                   "off: loopback's 64 KiB segments flatter splice."),
+    Scenario("footprint", "At rest, with 2 workers", ("start_ms", "rest_kib"), (), overhead=0.6,
+             workers=2, footprint=True,
+             note="From the start of the process to its listening socket; resident memory, "
+                  "libraries included, of all its processes."),
     Scenario("workers", f"How {MANY_WORKERS} workers share {MANY_WORKERS * FLOWS_PER_WORKER} "
              "equal flows", ("share_flows", "busiest_flows", "cpu_ms_per_gb"),
              ("--bulk", str(MANY_WORKERS * FLOWS_PER_WORKER), "--rate", str(PACED_FLOW)),
