@@ -254,7 +254,7 @@ class Options(unittest.TestCase):
         for name, item in workloads():
             with self.subTest(name):
                 done = subprocess.run([SIXPIPE, '--check', *sixpipe_of(item)['args']], capture_output=True, text=True,
-                                      check=False)
+                                      check=False, env={'PATH': os.environ['PATH']})
                 self.assertEqual(done.returncode, 0, done.stderr)
 
 
