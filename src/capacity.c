@@ -10,8 +10,8 @@
 /* What a stalled session holds where nothing bounds it but the buffers' defaults: test_stalled. */
 #define STALLED_SESSION_BYTES (4 << 20)
 
-/* Where the host does not say. */
-#define TCP_PRESSURE_UNKNOWN_BYTES (256ULL << 20)
+/* The kernel's own default: a network namespace does not show the host's. */
+#define TCP_PRESSURE_SHARE_OF_MEMORY 16
 
 static uint64_t read_tcp_pressure_bytes(const char *root)
 {
@@ -20,7 +20,7 @@ static uint64_t read_tcp_pressure_bytes(const char *root)
 
 	if (host_read_file(root, "/proc/sys/net/ipv4/tcp_mem", text, sizeof(text)) ||
 	    sscanf(text, "%*u %" SCNu64, &pages) != 1)
-		return TCP_PRESSURE_UNKNOWN_BYTES;
+		pages = (uint64_t)sysconf(_SC_PHYS_PAGES) / TCP_PRESSURE_SHARE_OF_MEMORY;
 	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 

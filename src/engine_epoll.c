@@ -26,18 +26,23 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "engine_answers.h"
 #include "engine_ops.h"
 #include "sock.h"
 
+/* As many as a worker takes in. Scenario: small-512 (bench/). */
 #define EPOLL_EVENT_LIMIT 256
 
-/* Connections, or mails, taken before other events get their turn. */
+/* Connections, or mails, taken before other events get their turn. Scenario: crc-64 (bench/). */
 #define ACCEPT_LIMIT 64
 
 /* Beyond this many descriptors, whatever the limit is, no table is made. */
 #define DESCRIPTOR_MOST (1U << 24)
 
-/* Answers at a time: each descriptor's requests, and one socket given away. */
+/*
+ * Answers at a time: each descriptor's requests, with one of a watch, and one socket given away. New
+ * ones are only taken from epoll while fewer wait than the worker asks for.
+ */
 #define ANSWERS_PER_DESCRIPTOR (REQUEST_COUNT + 1)
 
 #define FAILURE		       (EPOLLERR | EPOLLHUP)
@@ -69,10 +74,7 @@ struct epoll_engine {
 	struct engine engine;
 	struct descriptor *descriptors;
 	unsigned descriptor_count;
-	struct engine_event *answers; /* answer_first to answer_end are to be told */
-	size_t answer_limit;
-	size_t answer_first;
-	size_t answer_end;
+	struct engine_answers answers;
 	int epoll_fd;
 	int wake_fd;
 	int mailbox[2]; /* others write to [1] */
@@ -93,17 +95,7 @@ static struct descriptor *descriptor_of(struct epoll_engine *self, int fd)
 
 static void answer(struct epoll_engine *self, uint64_t token, int32_t result, bool more)
 {
-	size_t count = self->answer_end - self->answer_first;
-
-	if (self->answer_end == self->answer_limit) {
-		CHECK(count < self->answer_limit);
-		memmove(self->answers, self->answers + self->answer_first,
-			count * sizeof(*self->answers));
-		self->answer_first = 0;
-		self->answer_end = count;
-	}
-	self->answers[self->answer_end++] =
-		(struct engine_event){.token = token, .result = result, .more = more};
+	engine_answers_add(&self->answers, token, result, more);
 }
 
 /* Answers a request for the last time. */
@@ -112,17 +104,6 @@ static void finish(struct epoll_engine *self, struct descriptor *descriptor, enu
 {
 	answer(self, descriptor->tokens[request], result, false);
 	descriptor->tokens[request] = 0;
-}
-
-static int take_answers(struct epoll_engine *self, struct engine_event *events, unsigned limit)
-{
-	size_t count = MIN(self->answer_end - self->answer_first, limit);
-
-	memcpy(events, self->answers + self->answer_first, count * sizeof(*events));
-	self->answer_first += count;
-	if (self->answer_first == self->answer_end)
-		self->answer_first = self->answer_end = 0;
-	return (int)count;
 }
 
 /* Arming --------------------------------------------------------------------------------------- */
@@ -185,7 +166,8 @@ static void request(struct epoll_engine *self, int fd, enum request request, uin
 
 	CHECK(!descriptor->tokens[request]);
 	descriptor->tokens[request] = token;
-	if (!reads || !(descriptor->mask & EPOLLIN) || descriptor->arrival_seen)
+	if (!reads || !(descriptor->mask & EPOLLIN) || descriptor->arrival_seen ||
+	    (request == REQUEST_WATCH && descriptor->mask & EPOLLONESHOT))
 		arm(self, fd, descriptor);
 }
 
@@ -320,6 +302,8 @@ static void accept_some(struct epoll_engine *self, int fd, struct descriptor *de
 		stop_accepting(self, fd, descriptor, accepted);
 		return;
 	}
+	if (!descriptor->many)
+		arm(self, fd, descriptor);
 }
 
 static int32_t news_of(uint32_t events)
@@ -365,9 +349,12 @@ static int epoll_engine_wait(struct engine *engine, int64_t timeout_ms, struct e
 {
 	struct epoll_engine *self = epoll(engine);
 	struct epoll_event told[EPOLL_EVENT_LIMIT];
+	size_t waiting = engine_answers_count(&self->answers);
 	int count;
 
-	if (self->answer_first != self->answer_end)
+	if (waiting >= limit)
+		return (int)engine_answers_take(&self->answers, events, limit);
+	if (waiting)
 		timeout_ms = 0;
 	count = epoll_wait(self->epoll_fd, told, EPOLL_EVENT_LIMIT,
 			   timeout_ms < 0 ? -1 : (int)MIN(timeout_ms, INT_MAX));
@@ -381,7 +368,7 @@ static int epoll_engine_wait(struct engine *engine, int64_t timeout_ms, struct e
 		else
 			on_event(self, told[i].data.fd, told[i].events);
 	}
-	return take_answers(self, events, limit);
+	return (int)engine_answers_take(&self->answers, events, limit);
 }
 
 /* Making --------------------------------------------------------------------------------------- */
@@ -414,8 +401,7 @@ static void epoll_destroy(struct engine *engine)
 	close_open(self->mailbox[1]);
 	if (self->descriptors)
 		munmap(self->descriptors, self->descriptor_count * sizeof(*self->descriptors));
-	if (self->answers)
-		munmap(self->answers, self->answer_limit * sizeof(*self->answers));
+	engine_answers_finish(&self->answers);
 	free(self);
 }
 
@@ -435,25 +421,22 @@ static const struct engine_ops epoll_ops = {
 	.wait = epoll_engine_wait,
 };
 
-/* Zeroed memory that becomes resident as it is used. Returns NULL and sets errno on failure. */
-static void *reserve(size_t bytes)
-{
-	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return memory == MAP_FAILED ? NULL : memory;
-}
-
+/* Zeroed, and resident as it is used. */
 static int make_tables(struct epoll_engine *self)
 {
 	struct rlimit limit;
+	void *memory;
 
 	CHECK(!getrlimit(RLIMIT_NOFILE, &limit));
 	self->descriptor_count = (unsigned)MIN(limit.rlim_cur, (rlim_t)DESCRIPTOR_MOST);
-	self->answer_limit = (size_t)self->descriptor_count * ANSWERS_PER_DESCRIPTOR;
-	self->descriptors = reserve(self->descriptor_count * sizeof(*self->descriptors));
-	self->answers = reserve(self->answer_limit * sizeof(*self->answers));
-	return self->descriptors && self->answers ? 0 : -ENOMEM;
+	memory = mmap(NULL, self->descriptor_count * sizeof(*self->descriptors),
+		      PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (memory == MAP_FAILED)
+		return -ENOMEM;
+	self->descriptors = memory;
+	return engine_answers_init(&self->answers,
+				   (size_t)self->descriptor_count * ANSWERS_PER_DESCRIPTOR +
+					   2 * EPOLL_EVENT_LIMIT);
 }
 
 static int listen_to(struct epoll_engine *self, int fd)

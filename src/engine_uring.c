@@ -35,7 +35,7 @@
 /*
  * A tick queues a few requests per ready session; a full queue is submitted in between, at one more
  * system call. The completion queue overflows into kernel memory without loss, so its size is about
- * cost as well.
+ * cost as well. Scenario: small-512 (bench/).
  */
 #define SUBMISSION_ENTRIES 1024
 #define COMPLETION_ENTRIES 4096

@@ -70,11 +70,20 @@ void lane_on_quiet(struct lane *lane)
 	lane->small_fills = 0;
 }
 
+bool lane_take_stirred(struct lane *lane)
+{
+	bool stirred = lane->stirred;
+
+	lane->stirred = false;
+	return stirred;
+}
+
 /* Whether the source may have more after a fill that found `bytes`, all there was if `drained`. */
 static void after_fill(struct lane *lane, uint32_t bytes, bool drained)
 {
 	bool small = drained && bytes < LANE_SMALL_BYTES;
 
+	lane->stirred = true;
 	lane->source_woken = false;
 	/* a source that has ended or failed is read to its very end */
 	lane->source_ready = !drained || lane->source_error || lane->source_ended;

@@ -30,7 +30,7 @@
 
 /*
  * Less room than this is not worth a fill: the lane waits until the kernel calls the target
- * writable.
+ * writable. Scenario: bulk-8-both (bench/).
  */
 #define LANE_ROOM_WORTH_BYTES 16384
 
@@ -55,13 +55,13 @@
 
 /*
  * A message, however small, is taken to use up so much: what the kernel counts for the smallest
- * packet.
+ * packet. Scenario: tests/kernel/probe_sock_meminfo_room.
  */
 #define LANE_MESSAGE_COST_BYTES 1280
 
 /*
  * Sixteenths of a byte of room that a byte costs: nine eighths at least; four at first, when
- * nothing is known of the target.
+ * nothing is known of the target. Scenario: tests/integration/test_stalled.
  */
 #define LANE_COST_LEAST 18
 #define LANE_COST_FIRST 64
@@ -86,6 +86,7 @@ struct lane {
 	bool source_ended;   /* the kernel has seen its end, which is to be read yet */
 	bool bulk;	     /* fills are large: splice */
 	uint8_t small_fills; /* in a row, up to LANE_CHATTY_FILLS */
+	bool stirred;	     /* it was filled since lane_take_stirred() */
 	bool target_ready;   /* the target may take bytes */
 	bool target_woken; /* ... because the kernel said so, and its room was not measured since */
 	int source_error;  /* errno, 0 for none: how the source failed */
@@ -119,6 +120,9 @@ void lane_on_arrival(struct lane *lane, bool ended);
 /* Whether the lane's waits for its source are many and short; until it is called quiet. */
 bool lane_is_chatty(const struct lane *lane);
 void lane_on_quiet(struct lane *lane);
+
+/* Whether bytes have come from the source since the last call. */
+bool lane_take_stirred(struct lane *lane);
 
 /* The target has `bytes` of room. */
 void lane_on_room(struct lane *lane, uint32_t bytes);

@@ -23,7 +23,7 @@
 
 /*
  * A system call has its price however few bytes it moves: what it takes from the budget at least,
- * so that one-byte segments cannot keep a turn going for long.
+ * so that one-byte segments cannot keep a turn going for long. Scenario: mixed (bench/).
  */
 #define CALL_COST_BYTES 4096
 
@@ -140,7 +140,7 @@ static void send_received(struct pump *pump, struct lane *lane, struct pipe **pi
 static void exchange(struct pump *pump, struct lane *lane, struct pipe **pipe, int source_fd,
 		     int target_fd, uint32_t limit_bytes)
 {
-	size_t asked = MIN(MIN(limit_bytes, LANE_SMALL_BYTES), (*pipe)->size_bytes);
+	size_t asked = MIN(limit_bytes, LANE_SMALL_BYTES);
 	ssize_t received = recv(source_fd, pump->scratch, asked, 0);
 
 	if (received > 0) {
@@ -169,7 +169,8 @@ static void fill(struct pump *pump, struct lane *lane, struct pipe **pipe, int s
 		copy(pump, lane, source_fd, target_fd, limit_bytes);
 		return;
 	}
-	if (!lane->bulk) {
+	/* what the target does not take must fit in the pipe */
+	if (!lane->bulk && (*pipe)->size_bytes >= LANE_SMALL_BYTES) {
 		exchange(pump, lane, pipe, source_fd, target_fd, limit_bytes);
 		return;
 	}
@@ -213,8 +214,12 @@ static uint32_t measure_room(const struct lane *lane, int target_fd)
 {
 	uint32_t room = sock_room_bytes(target_fd);
 	uint32_t limit = lane->unsent_limit_bytes;
+	uint32_t unsent;
 
-	return limit ? MIN(room, limit - MIN(limit, sock_unsent_bytes(target_fd))) : room;
+	if (!limit)
+		return room;
+	unsent = sock_unsent_bytes(target_fd);
+	return MIN(room, limit - MIN(limit, unsent));
 }
 
 bool pump_run(struct pump *pump, struct lane *lane, struct pipe **pipe, int source_fd,

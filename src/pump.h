@@ -21,6 +21,7 @@ struct pump {
 	char *scratch; /* PUMP_SCRATCH_BYTES for copying */
 };
 
+/* What one copy takes at most where no pipe is free. Scenario: a_stalled_target in test_pump.c. */
 #define PUMP_SCRATCH_BYTES 65536
 
 /*

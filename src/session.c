@@ -104,6 +104,8 @@ static void shut_target(struct session *session, unsigned lane)
 	/* when both streams have ended, closing the socket says the same */
 	if (other->state != LANE_SHUT || other->target_error)
 		error = sock_shut_write(session->fd[!lane]);
+	else
+		error = sock_take_error(session->fd[!lane]);
 
 	if (!error) {
 		lane_on_shut(&session->lane[lane]);
@@ -146,9 +148,10 @@ static bool run_lane(struct sessions *sessions, struct session *session, unsigne
 
 /*
  * What lane i found out about its target is news about lane !i's source. Returns whether that lane
- * has something to do about it now.
+ * has something to do about it now. Its socket may know of nothing, so it is not left waiting for
+ * that; what it waits for at its own target it still needs.
  */
-static bool tell_other_lane(struct session *session, unsigned i)
+static bool tell_other_lane(struct sessions *sessions, struct session *session, unsigned i)
 {
 	struct lane *lane = &session->lane[i];
 	struct lane *other = &session->lane[!i];
@@ -156,7 +159,7 @@ static bool tell_other_lane(struct session *session, unsigned i)
 	if (!lane->target_error || other->source_error)
 		return false;
 	lane_on_source_failed(other, lane->target_error);
-	return !session->waits[!i];
+	return session_stop_waiting_for_source(sessions, session, !i);
 }
 
 static void session_relay(struct sessions *sessions, struct session *session)
@@ -170,7 +173,7 @@ static void session_relay(struct sessions *sessions, struct session *session)
 	 */
 	for (unsigned i = 0; i < 2; i++) {
 		again |= run_lane(sessions, session, i);
-		again |= tell_other_lane(session, i);
+		again |= tell_other_lane(sessions, session, i);
 	}
 
 	for (unsigned i = 0; i < 2; i++) {

@@ -6,13 +6,15 @@
  */
 #include "session_wait.h"
 
+#include <errno.h>
+
 #include "check.h"
 #include "sock.h"
 
 /*
- * How long a chatty session may be silent before it is looked at. A read stops short of urgent
- * data, and then a watch does not tell of what is behind it: a lane that falls silent waits anew,
- * which does. Meanwhile such bytes wait for up to twice this. Scenario: small-512 (bench/).
+ * How often chatty lanes are looked at, whether they have fallen silent. A read stops short of
+ * urgent data, and then a watch does not tell of what is behind it: a lane that falls silent waits
+ * anew, which does. Meanwhile such bytes wait for up to twice this. Scenario: small-512 (bench/).
  */
 #define QUIET_MS 50
 
@@ -36,6 +38,14 @@ static void unlist_chatty(struct session *session)
 	session->chatty_link = NULL;
 }
 
+/* Harmless where there is no watch, or it is being cancelled already. */
+static void drop_watch(struct sessions *sessions, struct session *session, unsigned lane)
+{
+	if (session->watched[lane])
+		engine_cancel(sessions->engine, session->fd[lane],
+			      session_token(session, SESSION_REQUEST_WATCH, lane));
+}
+
 void session_wait_writable(struct sessions *sessions, struct session *session, unsigned lane,
 			   bool peer_ended)
 {
@@ -43,6 +53,8 @@ void session_wait_writable(struct sessions *sessions, struct session *session, u
 			session_token(session, SESSION_REQUEST_WAIT, lane));
 	session->waits[lane] = SESSION_WAIT_WRITABLE;
 	session->in_flight++;
+	if (!lane_is_chatty(&session->lane[lane]))
+		drop_watch(sessions, session, lane);
 }
 
 static void arm_quiet_timer(struct sessions *sessions)
@@ -66,18 +78,16 @@ static void list_chatty(struct sessions *sessions, struct session *session)
 
 void session_wait_readable(struct sessions *sessions, struct session *session, unsigned lane)
 {
-	uint64_t watch = session_token(session, SESSION_REQUEST_WATCH, lane);
-
 	if (lane_is_chatty(&session->lane[lane])) {
+		list_chatty(sessions, session);
 		session->waits[lane] = SESSION_WAIT_ARRIVAL;
 		if (session->watched[lane])
 			return;
-		engine_watch(sessions->engine, session->fd[lane], watch);
+		engine_watch(sessions->engine, session->fd[lane],
+			     session_token(session, SESSION_REQUEST_WATCH, lane));
 		session->watched[lane] = true;
-		list_chatty(sessions, session);
 	} else {
-		if (session->watched[lane])
-			engine_cancel(sessions->engine, session->fd[lane], watch);
+		drop_watch(sessions, session, lane);
 		engine_wait_for(sessions->engine, session->fd[lane], ENGINE_READABLE, false,
 				session_token(session, SESSION_REQUEST_WAIT, lane));
 		session->waits[lane] = SESSION_WAIT_READABLE;
@@ -112,8 +122,18 @@ static void session_on_guard(struct sessions *sessions, struct session *session,
 
 static void on_arrival(struct session *session, unsigned lane, int32_t news)
 {
-	/* an error will be met by the read that follows */
 	lane_on_arrival(&session->lane[lane], news > 0 && news & ENGINE_NEWS_ENDED);
+	/* the engine has no room for the request: to ask again at once would be to spin */
+	if (news < 0 && news != -ECANCELED)
+		lane_on_source_failed(&session->lane[lane], -news);
+}
+
+static void on_room(struct session *session, unsigned lane, int32_t news)
+{
+	if (news >= 0 || news == -ECANCELED)
+		lane_on_writable(&session->lane[lane]);
+	else if (session->lane[lane].state != LANE_SHUT)
+		lane_on_target_failed(&session->lane[lane], -news);
 }
 
 /* What a lane waited for, once, is there. */
@@ -134,7 +154,7 @@ static void session_on_wait(struct sessions *sessions, struct session *session, 
 	if (wait == SESSION_WAIT_READABLE)
 		on_arrival(session, lane, news);
 	else
-		lane_on_writable(&session->lane[lane]);
+		on_room(session, lane, news);
 	session_make_ready(sessions, session);
 }
 
@@ -146,7 +166,7 @@ static void session_on_watch(struct sessions *sessions, struct session *session,
 	session->watched[lane] = event->more;
 	if (session->state != SESSION_RELAYING)
 		return;
-	if (event->result > 0)
+	if (event->result != -ECANCELED)
 		on_arrival(session, lane, event->result);
 	if (session->waits[lane] != SESSION_WAIT_ARRIVAL)
 		return;
@@ -172,15 +192,29 @@ void session_on_answer(struct sessions *sessions, struct session *session,
 	}
 }
 
-/* Lets the lanes of a session that has fallen silent wait anew, without a watch. */
-static void on_quiet(struct sessions *sessions, struct session *session)
+/*
+ * Lets the lanes that have fallen silent wait anew, without a watch. Each lane by itself: what one
+ * has to say must not wait until the other is silent too.
+ */
+static void look_for_quiet(struct sessions *sessions, struct session *session)
 {
-	unlist_chatty(session);
+	bool chatty = false;
+
 	for (unsigned i = 0; i < 2; i++) {
+		if (!session->watched[i])
+			continue;
+		if (lane_take_stirred(&session->lane[i])) {
+			chatty = true;
+			continue;
+		}
 		lane_on_quiet(&session->lane[i]);
 		if (session->waits[i] == SESSION_WAIT_ARRIVAL)
 			session_wait_readable(sessions, session, i);
+		else
+			drop_watch(sessions, session, i);
 	}
+	if (!chatty)
+		unlist_chatty(session);
 }
 
 void sessions_on_quiet_timer(struct sessions *sessions)
@@ -190,12 +224,22 @@ void sessions_on_quiet_timer(struct sessions *sessions)
 	while (session) {
 		struct session *next = session->chatty_next;
 
-		if (sessions->now_ms - session->active_ms >= QUIET_MS)
-			on_quiet(sessions, session);
+		look_for_quiet(sessions, session);
 		session = next;
 	}
 	if (sessions->chatty_first)
 		arm_quiet_timer(sessions);
+}
+
+bool session_stop_waiting_for_source(struct sessions *sessions, struct session *session,
+				     unsigned lane)
+{
+	if (session->waits[lane] == SESSION_WAIT_ARRIVAL)
+		session->waits[lane] = SESSION_WAIT_NONE;
+	else if (session->waits[lane] == SESSION_WAIT_READABLE)
+		engine_cancel(sessions->engine, session->fd[lane],
+			      session_token(session, SESSION_REQUEST_WAIT, lane));
+	return session->waits[lane] == SESSION_WAIT_NONE;
 }
 
 /* Each request in flight has a last event to come; the session is freed after all of them. */

@@ -17,6 +17,13 @@ void session_wait_readable(struct sessions *sessions, struct session *session, u
 void session_wait_writable(struct sessions *sessions, struct session *session, unsigned lane,
 			   bool peer_ended);
 
+/*
+ * Ends a lane's wait for its source, if that is what it waits for. Returns whether it waits for
+ * nothing now; otherwise an answer comes that makes the session ready.
+ */
+bool session_stop_waiting_for_source(struct sessions *sessions, struct session *session,
+				     unsigned lane);
+
 /* Makes a half-closed session wait for the failure of the side that has ended its stream. */
 void session_wait_failed(struct sessions *sessions, struct session *session);
 

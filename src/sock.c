@@ -34,6 +34,7 @@ enum sock_failure sock_classify(int error)
 	case EMFILE:
 	case ENFILE:
 	case ENOBUFS:
+	case ENOSPC: /* of epoll's watches: epoll(7) */
 	case ENOMEM:
 		return SOCK_DESCRIPTORS;
 	default:

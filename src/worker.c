@@ -21,7 +21,10 @@
 #include "session.h"
 #include "sock.h"
 
-/* Events taken in before their sessions run: bounds how long the first of them waits. */
+/*
+ * Events taken in before their sessions run: bounds how long the first of them waits. Scenario:
+ * small-512 (bench/).
+ */
 #define TICK_EVENT_LIMIT 256
 
 struct worker {

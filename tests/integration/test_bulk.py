@@ -1,6 +1,7 @@
 """Large transfers and many sessions at once, compared by hash."""
 
 import asyncio
+import errno
 import hashlib
 import random
 import socket
@@ -132,11 +133,10 @@ class Storm:
                 await self.serve(sock, plan)
                 if plan.client_resets:
                     self.problems.append(f'session {plan.number}: a RST became a clean end')
-            except (ConnectionResetError, BrokenPipeError) as error:
-                if plan is not None and not plan.client_resets:
-                    self.problems.append(f'session {plan.number} at the backend: {error!r}')
-            except Exception as error:
-                self.problems.append(f'at the backend: {error!r}')
+            except (OSError, EOFError) as error:
+                reset = isinstance(error, OSError) and error.errno in (errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN)
+                if not reset or (plan is not None and not plan.client_resets):
+                    self.problems.append(f'session {plan and plan.number} at the backend: {error!r}')
             finally:
                 self.served += 1
 

@@ -4,6 +4,7 @@ import errno
 import os
 import pathlib
 import socket
+import threading
 import unittest
 
 from harness import Case
@@ -72,6 +73,35 @@ class Waits(Case):
                 client.sendall(b'behind')
                 self.assertEqual(server.recv_exact(13), b'before!behind')
             self.exchange(client, server, 20)
+
+    def test_urgent_data_while_the_other_direction_is_never_silent(self):
+        """As telnet interrupts a flood of output: the client's bytes must not wait for the flood to pause."""
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address) as proxy:
+            client, server = self.pair(proxy, backend)
+            self.exchange(client, server, 20)
+            over = threading.Event()
+
+            def flood():
+                while not over.wait(0.005):
+                    server.sendall(b'output')
+
+            def drain():
+                while not over.is_set():
+                    client.recv(65536)
+            threads = [threading.Thread(target=work) for work in (flood, drain)]
+            for thread in threads:
+                thread.start()
+            try:
+                for _ in range(5):
+                    client.send(b'before!', socket.MSG_OOB)
+                    client.sendall(b'behind')
+                    self.assertEqual(server.recv_exact(13), b'before!behind')
+            finally:
+                over.set()
+                server.sendall(b'the end')
+                for thread in threads:
+                    thread.join()
 
     def test_a_chatty_session_turns_to_bulk_and_back(self):
         backend = self.backend()

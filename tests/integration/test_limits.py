@@ -198,7 +198,8 @@ class ManyIdle(Case):
             fds = proxy.fds()
             self.assertEqual(fds['socket'], proxy.baseline['socket'] + 2 * IDLE_SESSIONS)
             self.assertEqual(fds['pipe'], proxy.baseline['pipe'], 'an idle session holds no pipe')
-            self.assert_idle_cpu(proxy, limit=0.015)
+            # what happens once to a young session has to be over: keepalive is turned on after a second
+            wait_until(lambda: SANITIZE or proxy.cpu_share(1.0) < 0.015, what='an idle process')
             if not SANITIZE:
                 each = (proxy.own_memory_bytes() - before) / IDLE_SESSIONS
                 self.assertLessEqual(each, SESSION_BYTES, 'bytes of own memory for an idle session')

@@ -405,6 +405,20 @@ Test(lane, is_chatty_after_some_small_messages_until_quiet)
 	cr_expect(!lane_is_chatty(&lane));
 }
 
+Test(lane, tells_whether_it_was_filled_since_asked)
+{
+	struct lane lane;
+
+	lane_init(&lane, true);
+	cr_expect(!lane_take_stirred(&lane));
+	pass(&lane, 100, true);
+	cr_expect(lane_take_stirred(&lane));
+	cr_expect(!lane_take_stirred(&lane));
+	lane_on_arrival(&lane, false);
+	lane_on_source_empty(&lane);
+	cr_expect(!lane_take_stirred(&lane));
+}
+
 Test(lane, turns_to_bulk_with_a_full_fill_and_back_with_a_small_one)
 {
 	struct lane lane;
