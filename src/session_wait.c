@@ -254,9 +254,7 @@ void session_cancel_waits(struct sessions *sessions, struct session *session)
 		if (wait == SESSION_WAIT_READABLE || wait == SESSION_WAIT_WRITABLE)
 			engine_cancel(engine, session->fd[wait == SESSION_WAIT_WRITABLE ? !i : i],
 				      session_token(session, SESSION_REQUEST_WAIT, i));
-		if (session->watched[i])
-			engine_cancel(engine, session->fd[i],
-				      session_token(session, SESSION_REQUEST_WATCH, i));
+		drop_watch(sessions, session, i);
 	}
 	if (session->guarding)
 		engine_cancel(engine, session->fd[session->guarded_side],
