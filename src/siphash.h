@@ -1,0 +1,14 @@
+/*
+ * SipHash-2-4: a 64-bit hash under a secret key, for short inputs (Aumasson and Bernstein, "SipHash:
+ * a fast short-input PRF", 2012). Whoever does not know the key can neither foretell a hash nor find
+ * inputs that collide.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define SIPHASH_KEY_BYTES 16
+
+/* The hash of `count` bytes; the same on every machine, whatever its byte order. */
+uint64_t siphash24(const uint8_t key[SIPHASH_KEY_BYTES], const void *bytes, size_t count);
