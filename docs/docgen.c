@@ -84,10 +84,10 @@ static void print_option(const struct option_spec *option)
 static void print_options(void)
 {
 	size_t count;
-	const struct option_spec *options = config_options(&count);
+	const struct option_spec *options = options_list(&count);
 
 	for (unsigned group = 0; group < OPTION_GROUP_COUNT; group++) {
-		const char *name = config_group_name((enum option_group)group);
+		const char *name = options_group_name((enum option_group)group);
 
 		if (man)
 			printf(".SS %c%s\n", name[0] - 'a' + 'A', name + 1);

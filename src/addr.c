@@ -116,29 +116,33 @@ const char *addr_why_not_listen(const struct addr *address)
 	return NULL;
 }
 
-static void print_v6(const struct sockaddr_in6 *v6, char text[ADDR_TEXT_BYTES])
+const char *addr_print_host(const struct addr *address, char text[ADDR_TEXT_BYTES])
 {
-	char host[INET6_ADDRSTRLEN];
-	char scope[IF_NAMESIZE + 1] = "";
+	const void *bytes = &address->v4.sin_addr;
 
-	CHECK(inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof(host)));
-	if (v6->sin6_scope_id)
-		snprintf(scope, sizeof(scope), "%%%u", v6->sin6_scope_id);
-	snprintf(text, ADDR_TEXT_BYTES, "[%s%s]:%u", host, scope, ntohs(v6->sin6_port));
+	if (!address->length_bytes) {
+		snprintf(text, ADDR_TEXT_BYTES, "-");
+		return text;
+	}
+	if (address->any.sa_family == AF_INET6)
+		bytes = &address->v6.sin6_addr;
+	CHECK(inet_ntop(address->any.sa_family, bytes, text, INET6_ADDRSTRLEN));
+	if (address->any.sa_family == AF_INET6 && address->v6.sin6_scope_id)
+		snprintf(text + strlen(text), ADDR_TEXT_BYTES - INET6_ADDRSTRLEN, "%%%u",
+			 address->v6.sin6_scope_id);
+	return text;
 }
 
 const char *addr_print(const struct addr *address, char text[ADDR_TEXT_BYTES])
 {
-	char host[INET_ADDRSTRLEN];
+	char host[ADDR_TEXT_BYTES];
 
-	if (!address->length_bytes) {
-		snprintf(text, ADDR_TEXT_BYTES, "-");
-	} else if (address->any.sa_family == AF_INET6) {
-		print_v6(&address->v6, text);
-	} else {
-		CHECK(inet_ntop(AF_INET, &address->v4.sin_addr, host, sizeof(host)));
-		snprintf(text, ADDR_TEXT_BYTES, "%s:%u", host, ntohs(address->v4.sin_port));
-	}
+	addr_print_host(address, host);
+	if (!address->length_bytes)
+		memcpy(text, host, sizeof(host));
+	else
+		snprintf(text, ADDR_TEXT_BYTES, strchr(host, ':') ? "[%.60s]:%u" : "%.60s:%u", host,
+			 addr_port(address));
 	return text;
 }
 

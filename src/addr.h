@@ -36,6 +36,9 @@ const char *addr_why_not_listen(const struct addr *address);
 /* Prints the endpoint, or "-" where there is none, into `text`; returns `text`. */
 const char *addr_print(const struct addr *address, char text[ADDR_TEXT_BYTES]);
 
+/* The same without port and brackets: 2001:db8::1, 192.0.2.1. */
+const char *addr_print_host(const struct addr *address, char text[ADDR_TEXT_BYTES]);
+
 /* Copies a kernel's answer (accept(2), getpeername(2), ...); families other than IP give "none". */
 void addr_from_sockaddr(struct addr *address, const struct sockaddr_storage *from);
 

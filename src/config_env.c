@@ -6,9 +6,10 @@
 
 #include "check.h"
 
-#define PREFIX	      "SIXPIPE_"
-#define NAME_BYTES    64  /* of a variable that stands for an option */
-#define ENDPOINT_MOST 128 /* longer ones are no addresses, and only shown in part */
+#define PREFIX	     "SIXPIPE_"
+#define NAME_BYTES   64	 /* of a variable that stands for an option */
+#define BACKEND_MOST 512 /* longer ones are none, and only shown in part */
+#define BLANKS	     " \t\n"
 
 /* Prints the name of an option's variable. */
 static const char *print_name(const struct option_spec *option, char name[NAME_BYTES])
@@ -35,7 +36,7 @@ static bool is_forward(const struct option_spec *option)
 static const struct option_spec *find_option(const char *variable, size_t length)
 {
 	size_t count;
-	const struct option_spec *options = config_options(&count);
+	const struct option_spec *options = options_list(&count);
 	char name[NAME_BYTES];
 
 	for (size_t i = 0; i < count; i++)
@@ -77,7 +78,7 @@ static int fail_unknown(const char *variable, size_t length, char error[CONFIG_E
 			word[i - prefix_length] =
 				variable[i] == '_' ? '-'
 						   : (char)tolower((unsigned char)variable[i]);
-		near = config_suggest_option(word, length - prefix_length);
+		near = options_suggest(word, length - prefix_length);
 	}
 	if (near && has_variable(near))
 		return config_fail(error, "%.*s: no such variable; did you mean %s?", shown,
@@ -142,20 +143,34 @@ static const char *find_value(char *const *environment, const struct option_spec
 	return NULL;
 }
 
+/* An address and what follows it until the next, which has a colon: parameters have none. */
+static size_t measure_backend(const char *values)
+{
+	size_t length = strcspn(values, BLANKS);
+
+	for (;;) {
+		size_t gap = strspn(values + length, BLANKS);
+		size_t word = strcspn(values + length + gap, BLANKS);
+
+		if (!word || memchr(values + length + gap, ':', word))
+			return length;
+		length += gap + word;
+	}
+}
+
 static int add_backends(struct config *config, const struct option_spec *option, const char *values,
 			char error[CONFIG_ERROR_BYTES])
 {
-	static const char blanks[] = " \t\n";
 	int result = 0;
 
-	for (values += strspn(values, blanks); *values && !result;) {
-		size_t length = strcspn(values, blanks);
-		char value[ENDPOINT_MOST];
+	for (values += strspn(values, BLANKS); *values && !result;) {
+		size_t length = measure_backend(values);
+		char value[BACKEND_MOST];
 
 		snprintf(value, sizeof(value), "%.*s", (int)MIN(length, sizeof(value)), values);
 		result = set(config, option, value, error);
 		values += length;
-		values += strspn(values, blanks);
+		values += strspn(values, BLANKS);
 	}
 	return result;
 }
@@ -163,8 +178,8 @@ static int add_backends(struct config *config, const struct option_spec *option,
 int config_env_add_forward(struct config *config, char *const *environment, bool backend_optional,
 			   char error[CONFIG_ERROR_BYTES])
 {
-	const struct option_spec *listen = config_find_option("listen", strlen("listen"));
-	const struct option_spec *backend = config_find_option("backend", strlen("backend"));
+	const struct option_spec *listen = options_find("listen", strlen("listen"));
+	const struct option_spec *backend = options_find("backend", strlen("backend"));
 	const char *listener = find_value(environment, listen);
 	const char *backends = find_value(environment, backend);
 	int result;

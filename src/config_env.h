@@ -3,8 +3,8 @@
  * every option of the table but those that say what to do instead of forwarding (--help and the
  * like). A flag takes 1, yes, true, on or 0, no, false, off. An empty value is as good as none.
  *
- * SIXPIPE_LISTEN and SIXPIPE_BACKEND, the latter with one address or several between blanks, are one
- * forward. What Kubernetes sets for a Service called sixpipe or sixpipe-ANYTHING is passed over:
+ * SIXPIPE_LISTEN and SIXPIPE_BACKEND, the latter with one address or several between blanks, each with its
+ * parameters if it has any, are one forward. What Kubernetes sets for a Service called sixpipe or sixpipe-ANYTHING is passed over:
  * SIXPIPE_SERVICE_HOST, SIXPIPE_PORT_2000_TCP_ADDR and their like. Any other SIXPIPE_ variable is an
  * error, as an unknown option is.
  *

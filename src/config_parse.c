@@ -7,7 +7,7 @@
 
 static int fail_unknown(const char *argument, size_t name_length, char error[CONFIG_ERROR_BYTES])
 {
-	const struct option_spec *near = config_suggest_option(argument + 2, name_length);
+	const struct option_spec *near = options_suggest(argument + 2, name_length);
 	int shown = (int)MIN(name_length + 2, 200);
 
 	if (near)
@@ -23,7 +23,7 @@ static int parse_option(struct command_line *line, int argc, char **argv, int *a
 {
 	const char *argument = argv[*at];
 	size_t name_length = strcspn(argument + 2, "=");
-	const struct option_spec *option = config_find_option(argument + 2, name_length);
+	const struct option_spec *option = options_find(argument + 2, name_length);
 	const char *value = argument[2 + name_length] ? argument + 2 + name_length + 1 : NULL;
 
 	if (!option)
@@ -56,7 +56,7 @@ static int parse_word(struct config *config, const char *word, bool first,
 		return config_fail(
 			error, "'%.80s': a plain argument beside --listen; put --backend before it",
 			word);
-	if (!config_set(config, config_find_option(name, strlen(name)), word, detail))
+	if (!config_set(config, options_find(name, strlen(name)), word, detail))
 		return 0;
 	/* people who wrote no option should not be told of one: LISTEN '...', not --listen '...' */
 	return config_fail(error, "%s%s", first ? "LISTEN" : "BACKEND", detail + 2 + strlen(name));

@@ -14,9 +14,13 @@
 struct control {
 	const struct control_task *task;
 	enum worker_phase phase;
-	bool draining;	 /* since the first TERM, the delay included */
-	uint64_t due_ms; /* when the delay or the drain is over; 0: never */
+	bool draining;	      /* since the first TERM, the delay included */
+	uint64_t due_ms;      /* when the delay or the drain is over; 0: never */
+	uint64_t save_due_ms; /* when the state of the sources is looked at again; 0: never */
 };
+
+/* What a crash may cost: the addresses given to clients since. */
+#define SAVE_INTERVAL_MS 60000
 
 int control_take_signals(void)
 {
@@ -108,17 +112,38 @@ static bool is_due(const struct control *control)
 	return control->due_ms && timer_now_ms() >= control->due_ms;
 }
 
-/* How long poll(2) may wait: until something is due here or, after `http_ms`, there; -1: no end. */
-static int wait_ms(const struct control *control, int http_ms)
+/* What has changed is saved: an idle process writes nothing. */
+static void save_sources(struct control *control)
+{
+	if (!control->save_due_ms || timer_now_ms() < control->save_due_ms)
+		return;
+	control->save_due_ms = timer_now_ms() + SAVE_INTERVAL_MS;
+	control_save(control->task);
+}
+
+void control_save(const struct control_task *task)
+{
+	char error[CONFIG_ERROR_BYTES];
+	struct log_line line;
+
+	if (!sources_are_unsaved(task->sources))
+		return;
+	if (sources_save(task->sources, error) && log_begin(&line, LOG_EVENT_state_failed)) {
+		log_text(&line, "error", error);
+		log_end(&line);
+	}
+}
+
+/* The shorter of two waits for poll(2): `wait_ms`, -1 for no end, and until `due_ms`, 0 for never. */
+static int shorten(int wait_ms, uint64_t due_ms)
 {
 	uint64_t now_ms = timer_now_ms();
-	uint64_t own_ms = 0;
+	uint64_t left_ms = due_ms > now_ms ? due_ms - now_ms : 0;
 
-	if (!control->due_ms)
-		return http_ms;
-	if (now_ms < control->due_ms)
-		own_ms = MIN(control->due_ms - now_ms, (uint64_t)INT_MAX);
-	return http_ms < 0 ? (int)own_ms : MIN((int)own_ms, http_ms);
+	if (!due_ms)
+		return wait_ms;
+	left_ms = MIN(left_ms, (uint64_t)INT_MAX);
+	return wait_ms < 0 ? (int)left_ms : MIN((int)left_ms, wait_ms);
 }
 
 int control_run(const struct control_task *task)
@@ -130,15 +155,20 @@ int control_run(const struct control_task *task)
 	};
 	nfds_t fd_count = task->http ? ARRAY_COUNT(fds) : 2;
 
+	if (sources_have_files(task->sources))
+		control.save_due_ms = timer_now_ms() + SAVE_INTERVAL_MS;
+
 	while (workers_running_count(task->workers) && !workers_error(task->workers)) {
-		int http_ms = task->http ? http_prepare_poll(task->http, fds + 2) : -1;
+		int wait_ms = task->http ? http_prepare_poll(task->http, fds + 2) : -1;
 		uint64_t ended;
 
-		if (poll(fds, fd_count, wait_ms(&control, http_ms)) < 0)
+		wait_ms = shorten(wait_ms, control.due_ms);
+		if (poll(fds, fd_count, shorten(wait_ms, control.save_due_ms)) < 0)
 			CHECK(errno == EINTR);
 		on_signals(&control);
 		if (is_due(&control))
 			on_due(&control);
+		save_sources(&control);
 		if (read(fds[1].fd, &ended, sizeof(ended)) < 0)
 			CHECK(errno == EAGAIN);
 		if (task->http)

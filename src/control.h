@@ -15,7 +15,8 @@
 struct control_task {
 	struct workers *workers;
 	struct http *http; /* NULL: no --metrics */
-	int signal_fd;	   /* of control_take_signals() */
+	struct sources *sources;
+	int signal_fd; /* of control_take_signals() */
 	uint64_t drain_delay_ms;
 	uint64_t drain_timeout_ms; /* 0: never */
 };
@@ -26,6 +27,9 @@ struct control_task {
  * SIGCHLD, so that children are reaped by the kernel. Returns a signalfd(2) or -errno.
  */
 int control_take_signals(void);
+
+/* Saves the sources' state if there is anything new, and logs a failure. */
+void control_save(const struct control_task *task);
 
 /*
  * Runs until every worker has ended and returns 0, or returns the -errno that one of them ended

@@ -306,6 +306,15 @@ static bool judge_memory(const struct doctor_facts *facts, struct doctor_finding
  * A peer that does not read fills its socket's send buffer and the other side's receive buffer. All
  * sockets of the host slow down when such memory comes to the second value of tcp_mem.
  */
+/* Whether no listener waits for ever for a peer that does not read. */
+static bool has_user_timeouts(const struct config *config)
+{
+	for (unsigned i = 0; i < config->forward_count; i++)
+		if (!config->forwards[i].options.user_timeout_ms)
+			return false;
+	return config->forward_count || config->defaults.user_timeout_ms;
+}
+
 static bool judge_tcp_memory(const struct doctor_facts *facts, struct doctor_finding *finding)
 {
 	uint64_t pressure, stalled;
@@ -320,7 +329,7 @@ static bool judge_tcp_memory(const struct doctor_facts *facts, struct doctor_fin
 	stalled = pressure / (uint64_t)(facts->tcp_wmem_most + facts->tcp_rmem_most);
 	say(finding->value, "%s before pressure: %" PRIu64 " of %u sessions may stall",
 	    print_about(pressure, text), stalled, facts->capacity.maxconn);
-	if (stalled < facts->capacity.maxconn && !facts->config->user_timeout_ms) {
+	if (stalled < facts->capacity.maxconn && !has_user_timeouts(facts->config)) {
 		finding->state = DOCTOR_WARN;
 		say(finding->remedy, "--user-timeout 1m");
 	}

@@ -147,7 +147,7 @@ static int receive(const struct request *request, int fd, char text[ANSWER_BYTES
 static int ask(const struct request *request, char text[ANSWER_BYTES])
 {
 	struct sock_tuning tuning = {0};
-	int fd = sock_open_backend(&request->address, &tuning);
+	int fd = sock_open_backend(&request->address, &tuning, NULL);
 	char head[64];
 	int length, result;
 

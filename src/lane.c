@@ -135,6 +135,15 @@ void lane_on_filled(struct lane *lane, uint32_t bytes, bool drained)
 	after_fill(lane, bytes, drained);
 }
 
+void lane_on_begun(struct lane *lane, uint32_t preface_bytes, uint32_t bytes, bool drained)
+{
+	CHECK(lane_next(lane) == LANE_FILL && preface_bytes > 0 && !lane->moved_bytes);
+	lane->held_bytes = preface_bytes + bytes;
+	lane->preface_bytes = preface_bytes;
+	if (bytes)
+		after_fill(lane, bytes, drained);
+}
+
 void lane_on_source_empty(struct lane *lane)
 {
 	CHECK(lane_next(lane) == LANE_FILL);
@@ -172,8 +181,10 @@ void lane_on_source_failed(struct lane *lane, int error)
 static void take_room(struct lane *lane, uint32_t bytes)
 {
 	uint32_t cost_bytes = MAX(bytes, LANE_MESSAGE_COST_BYTES);
+	uint32_t preface_bytes = MIN(bytes, lane->preface_bytes);
 
-	lane->moved_bytes += bytes;
+	lane->preface_bytes -= preface_bytes;
+	lane->moved_bytes += bytes - preface_bytes;
 	lane->sent_bytes += bytes;
 	lane->room_bytes -= MIN(lane->room_bytes, cost_bytes);
 }

@@ -93,8 +93,10 @@ struct lane {
 	int target_error;  /* errno, 0 for none: how the target failed */
 	/* the most that is to wait in the target's socket, 0: what fits; the owner's to set */
 	uint32_t unsent_limit_bytes;
-	uint32_t held_bytes;	 /* received and not yet accepted by the target */
-	uint32_t room_bytes;	 /* what the target takes, as far as known */
+	uint32_t held_bytes; /* received and not yet accepted by the target */
+	uint32_t
+		preface_bytes; /* of these, the first: not the source's, and not counted as moved */
+	uint32_t room_bytes;   /* what the target takes, as far as known */
 	uint32_t room_low_bytes; /* below this it is measured again */
 	uint32_t measured_bytes; /* the last measurement */
 	uint32_t sent_bytes;	 /* since then */
@@ -129,6 +131,12 @@ void lane_on_room(struct lane *lane, uint32_t bytes);
 
 /* `bytes` > 0 came from the source and are held; `drained`: nothing more is there for now. */
 void lane_on_filled(struct lane *lane, uint32_t bytes, bool drained);
+
+/*
+ * Before the first fill: `preface_bytes` > 0 of the owner's own are held, and behind them
+ * `bytes` >= 0 that came from the source; `drained`: nothing more is there for now.
+ */
+void lane_on_begun(struct lane *lane, uint32_t preface_bytes, uint32_t bytes, bool drained);
 
 /* The source has nothing now. */
 void lane_on_source_empty(struct lane *lane);

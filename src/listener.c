@@ -77,10 +77,11 @@ int listeners_open(struct config *config, unsigned worker_count, int *fds,
 	int *of_forward = calloc(worker_count, sizeof(int));
 	int result = of_forward ? 0 : -ENOMEM;
 
-	sock_tuning_init(&tuning, config->keepalive_ms, config->user_timeout_ms);
 	for (unsigned i = 0; i < config->forward_count && !result; i++) {
 		struct addr *address = &config->forwards[i].listen;
+		const struct forward_options *options = &config->forwards[i].options;
 
+		sock_tuning_init(&tuning, options->keepalive_ms, options->user_timeout_ms);
 		result = sock_open_listeners(address, &tuning, (unsigned)config->backlog,
 					     of_forward, worker_count);
 		if (result)

@@ -179,6 +179,9 @@ static int serve(const struct config *config, const struct capacity *limits,
 	if (privs_drop(target, error))
 		return usage_fail(EXIT_FAILURE, error);
 	log_privileges(config);
+	/* at the start, not a minute later: whether it may be written by who we are now */
+	if (sources_save(task->sources, error))
+		return usage_fail(EXIT_FAILURE, error);
 	result = log_start(limits->workers);
 	if (!result)
 		result = workers_start(workers);
@@ -197,6 +200,7 @@ static int serve(const struct config *config, const struct capacity *limits,
 		_exit(EXIT_FAILURE);
 	}
 	workers_join(workers);
+	control_save(task);
 	log_stop(LOG_FLUSH_LIMIT_MS);
 	log_stopped(workers);
 	return EXIT_SUCCESS;
@@ -232,7 +236,9 @@ static int run(struct config *config)
 	if (task.signal_fd < 0)
 		return usage_fail(EXIT_FAILURE,
 				  "cannot make a signalfd; raise the descriptor limit");
-	if (workers_create(&task.workers, config, &limits, error))
+	if (sources_create(&task.sources, config, error))
+		return usage_fail(EXIT_FAILURE, error);
+	if (workers_create(&task.workers, config, &limits, task.sources, error))
 		return usage_fail(EXIT_FAILURE, error);
 	if (config->metrics.length_bytes &&
 	    http_create(&task.http, &config->metrics, task.workers, error))
@@ -242,6 +248,7 @@ static int run(struct config *config)
 	if (task.http)
 		http_destroy(task.http);
 	workers_destroy(task.workers);
+	sources_destroy(task.sources);
 	close(task.signal_fd);
 	return result;
 }

@@ -52,7 +52,7 @@ static void on_source_error(struct lane *lane, int error)
 }
 
 /* Takes `bytes` that were peeked at out of the socket. They are there: false means the socket lies. */
-static bool discard_peeked(struct pump *pump, int source_fd, size_t bytes)
+bool pump_discard(struct pump *pump, int source_fd, size_t bytes)
 {
 	while (bytes) {
 		ssize_t got = recv(source_fd, pump->scratch, bytes, MSG_TRUNC | MSG_DONTWAIT);
@@ -77,7 +77,7 @@ static void copy_peeked(struct pump *pump, struct lane *lane, int source_fd, int
 		return;
 	}
 	CHECK(sent > 0 && (size_t)sent <= peeked);
-	if (!discard_peeked(pump, source_fd, (size_t)sent)) {
+	if (!pump_discard(pump, source_fd, (size_t)sent)) {
 		on_source_error(lane, EIO);
 		return;
 	}
@@ -113,6 +113,7 @@ static void give_pipe(struct pump *pump, struct pipe **pipe)
 static void send_received(struct pump *pump, struct lane *lane, struct pipe **pipe, int target_fd)
 {
 	ssize_t sent = send(target_fd, pump->scratch, lane->held_bytes, MSG_NOSIGNAL);
+	uint64_t moved_before = lane->moved_bytes;
 	size_t left;
 
 	if (sent < 0 && !would_block(errno) && errno != EINTR) {
@@ -127,11 +128,11 @@ static void send_received(struct pump *pump, struct lane *lane, struct pipe **pi
 		lane_on_target_failed(lane, ENOMEM);
 		return;
 	}
-	metrics_add(pump->metrics, METRIC_bytes_copied, (uint64_t)sent);
 	if (sent)
 		lane_on_flushed(lane, (uint32_t)sent);
 	else
 		lane_on_target_full(lane);
+	metrics_add(pump->metrics, METRIC_bytes_copied, lane->moved_bytes - moved_before);
 	if (!left)
 		give_pipe(pump, pipe);
 }
@@ -251,6 +252,48 @@ bool pump_run(struct pump *pump, struct lane *lane, struct pipe **pipe, int sour
 			return lane->moved_bytes != moved_before;
 		}
 	}
+}
+
+ssize_t pump_peek(int fd, void *bytes, size_t size)
+{
+	ssize_t seen = recv(fd, bytes, size, MSG_PEEK | MSG_DONTWAIT);
+
+	return seen < 0 ? -errno : seen;
+}
+
+/* Without a pipe nothing can be held, so the preface goes alone and whole. */
+static void send_alone(struct pump *pump, struct lane *lane, int target_fd, uint32_t bytes)
+{
+	ssize_t sent = send(target_fd, pump->scratch, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	lane_on_begun(lane, bytes, 0, false);
+	if (sent == (ssize_t)bytes)
+		lane_on_flushed(lane, bytes);
+	else
+		lane_on_target_failed(lane, sent < 0 ? errno : ENOBUFS);
+}
+
+void pump_begin(struct pump *pump, struct lane *lane, struct pipe **pipe, int source_fd,
+		int target_fd, uint32_t preface_bytes)
+{
+	char *behind = pump->scratch + preface_bytes;
+	ssize_t received = 0;
+
+	CHECK(!*pipe && preface_bytes && preface_bytes <= PUMP_PREFACE_BYTES);
+	*pipe = pipe_pool_take(pump->pipes);
+	if (*pipe && (*pipe)->size_bytes < preface_bytes + LANE_SMALL_BYTES)
+		give_pipe(pump, pipe);
+	if (!*pipe) {
+		send_alone(pump, lane, target_fd, preface_bytes);
+		return;
+	}
+	received = recv(source_fd, behind, LANE_SMALL_BYTES, MSG_DONTWAIT);
+	if (received < 0 && !would_block(errno) && errno != EINTR)
+		on_source_error(lane, errno);
+	/* an end is seen again by the first fill */
+	received = MAX(received, 0);
+	lane_on_begun(lane, preface_bytes, (uint32_t)received, received < LANE_SMALL_BYTES);
+	send_received(pump, lane, pipe, target_fd);
 }
 
 int pump_release(struct pump *pump, struct lane *lane, struct pipe **pipe)

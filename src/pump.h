@@ -9,6 +9,7 @@
 #pragma once
 
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "lane.h"
 #include "metrics.h"
@@ -24,6 +25,9 @@ struct pump {
 /* What one copy takes at most where no pipe is free. Scenario: a_stalled_target in test_pump.c. */
 #define PUMP_SCRATCH_BYTES 65536
 
+/* The most that may go before a stream. */
+#define PUMP_PREFACE_BYTES 8192
+
 /*
  * Runs the lane from `source_fd` to `target_fd` until it waits, ends, or has used up *budget_bytes,
  * which is counted down; afterwards lane_next() says where it stands. Both descriptors must be
@@ -32,6 +36,23 @@ struct pump {
  */
 bool pump_run(struct pump *pump, struct lane *lane, struct pipe **pipe, int source_fd,
 	      int target_fd, uint32_t *budget_bytes);
+
+/*
+ * Sends what goes before the stream: the first `preface_bytes` > 0 of pump->scratch, at most
+ * PUMP_PREFACE_BYTES, and in the same call what the source has sent already, if little. For a lane that was
+ * just begun; otherwise as pump_run(). With no pipe free, a target that does not take the preface
+ * whole has failed: a fresh connection does take it.
+ */
+void pump_begin(struct pump *pump, struct lane *lane, struct pipe **pipe, int source_fd,
+		int target_fd, uint32_t preface_bytes);
+
+/*
+ * Looks at up to `size` bytes that wait in a socket and takes nothing: recv(2), MSG_PEEK. Returns their
+ * number, 0 at the stream's end, or -errno. pump_discard() takes `bytes` that were seen; false: they
+ * are not there any more.
+ */
+ssize_t pump_peek(int fd, void *bytes, size_t size);
+bool pump_discard(struct pump *pump, int fd, size_t bytes);
 
 /*
  * Takes the pipe from a lane that will not run again. One that holds bytes is closed and replaced.

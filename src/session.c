@@ -8,10 +8,14 @@
 #include "session.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 
 #include "check.h"
 #include "log.h"
 #include "session_close.h"
+#include "session_connect.h"
+#include "session_proxy.h"
 #include "session_wait.h"
 #include "sock.h"
 
@@ -28,19 +32,18 @@
  */
 #define GUARD_DELAY_MS 100
 
-/*
- * What may wait unsent in the sockets of sessions that are opened in a crowd (load.h). Less slows
- * fast ones down, more lets stalled ones take the host's TCP memory: tests/integration/test_stalled.
- */
-#define CROWD_UNSENT_BYTES 131072
-
-/* Sessions that last so long get keepalive towards the backend. Scenario: crc-64 (bench/). */
-#define KEEPALIVE_DELAY_MS 1000
-
 void sessions_init(struct sessions *sessions)
 {
 	sessions->ready_first = NULL;
 	sessions->ready_last = &sessions->ready_first;
+}
+
+const char *session_print_id(const struct sessions *sessions, const struct session *session,
+			     char text[SESSION_ID_TEXT_BYTES])
+{
+	snprintf(text, SESSION_ID_TEXT_BYTES, "%016" PRIx64 "-%" PRIu64, sessions->boot_id,
+		 session->id);
+	return text;
 }
 
 /* Time limits ---------------------------------------------------------------------------------- */
@@ -49,24 +52,18 @@ void sessions_init(struct sessions *sessions)
 static uint64_t silence_limit_ms(const struct sessions *sessions, const struct session *session,
 				 enum close_reason *reason)
 {
-	const struct config *config = sessions->config;
+	const struct forward_options *options = session_options(sessions, session);
 
 	if (session->lane[SESSION_CLIENT].state == LANE_SHUT) {
 		*reason = CLOSE_client_fin_timeout;
-		return config->timeout_client_fin_ms;
+		return options->timeout_client_fin_ms;
 	}
 	if (session->lane[SESSION_BACKEND].state == LANE_SHUT) {
 		*reason = CLOSE_server_fin_timeout;
-		return config->timeout_server_fin_ms;
+		return options->timeout_server_fin_ms;
 	}
 	*reason = CLOSE_idle_timeout;
-	return config->timeout_idle_ms;
-}
-
-static void arm_timer(struct sessions *sessions, struct session *session, uint64_t delay_ms)
-{
-	session->timer.kind = SESSION_TIMER;
-	timer_arm(sessions->wheel, &session->timer, delay_ms);
+	return options->timeout_idle_ms;
 }
 
 static bool is_half_closed(const struct session *session)
@@ -85,7 +82,7 @@ static bool arm_silence_timer(struct sessions *sessions, struct session *session
 	if (limit_ms && silent_ms >= limit_ms)
 		return false;
 	if (limit_ms)
-		arm_timer(sessions, session, limit_ms - silent_ms);
+		session_arm_timer(sessions, session, limit_ms - silent_ms);
 	return true;
 }
 
@@ -198,112 +195,31 @@ static void session_relay(struct sessions *sessions, struct session *session)
 		uint64_t limit_ms = silence_limit_ms(sessions, session, &reason);
 
 		session->active_ms = sessions->now_ms;
-		arm_timer(sessions, session,
-			  limit_ms ? MIN(limit_ms, GUARD_DELAY_MS) : GUARD_DELAY_MS);
+		session_arm_timer(sessions, session,
+				  limit_ms ? MIN(limit_ms, GUARD_DELAY_MS) : GUARD_DELAY_MS);
 	}
 }
 
-static void begin_relay(struct sessions *sessions, struct session *session)
-{
-	uint64_t limit_ms = sessions->config->timeout_idle_ms;
-
-	session->state = SESSION_RELAYING;
-	session->active_ms = sessions->now_ms;
-	/* a client has often sent its request by now; a backend that was just connected to, hardly */
-	lane_init(&session->lane[SESSION_CLIENT], true);
-	lane_init(&session->lane[SESSION_BACKEND], false);
-	for (unsigned i = 0; i < 2 && load_is_crowded(sessions->load); i++) {
-		sock_limit_unsent(session->fd[!i], CROWD_UNSENT_BYTES);
-		session->lane[i].unsent_limit_bytes = CROWD_UNSENT_BYTES;
-	}
-	if (sessions->config->access_log)
-		sock_get_local(session->fd[SESSION_BACKEND], &session->source);
-	arm_timer(sessions, session,
-		  limit_ms ? MIN(limit_ms, KEEPALIVE_DELAY_MS) : KEEPALIVE_DELAY_MS);
-	session_make_ready(sessions, session);
-}
-
-/* Connecting ----------------------------------------------------------------------------------- */
-
-static void log_backend_failed(struct sessions *sessions, const struct addr *backend, int error)
-{
-	struct log_line line;
-
-	metrics_add(sessions->metrics, METRIC_connects_failed, 1);
-	if (!log_begin(&line, LOG_EVENT_backend_failed))
-		return;
-	log_addr(&line, "backend", backend);
-	log_error(&line, "error", error);
-	log_end(&line);
-}
-
-/* Begins to connect to the session's next backend, or closes when there is none. */
-static void connect_next(struct sessions *sessions, struct session *session)
-{
-	const struct addr *backend;
-
-	while ((backend = upstream_backend(sessions->upstream, session->forward,
-					   session->first_backend, session->attempts))) {
-		int fd = upstream_connect(sessions->upstream, sessions->engine, backend,
-					  session_connect_token(session));
-
-		session->attempts++;
-		if (fd >= 0) {
-			metrics_add(sessions->metrics, METRIC_connects, 1);
-			session->fd[SESSION_BACKEND] = fd;
-			session->connecting = true;
-			session->connect_expired = false;
-			session->in_flight++;
-			if (sessions->config->timeout_connect_ms)
-				arm_timer(sessions, session, sessions->config->timeout_connect_ms);
-			return;
-		}
-		log_backend_failed(sessions, backend, fd);
-		if (sock_classify(fd) == SOCK_DESCRIPTORS) {
-			sessions->starved = true;
-			session_close(sessions, session, CLOSE_no_descriptors);
-			return;
-		}
-	}
-	session_close(sessions, session, CLOSE_connect_failed);
-}
-
-static void session_on_connect(struct sessions *sessions, struct session *session, int result)
-{
-	timer_cancel(sessions->wheel, &session->timer);
-	if (!result || result == -ECONNRESET || result == -EPIPE) {
-		begin_relay(sessions, session);
-		/* reset since it was connected: the socket has told that for the last time */
-		if (result)
-			lane_on_source_failed(&session->lane[SESSION_BACKEND], -result);
-		return;
-	}
-	if (session->connect_expired && result == -ECANCELED)
-		result = -ETIMEDOUT;
-	log_backend_failed(sessions,
-			   upstream_backend(sessions->upstream, session->forward,
-					    session->first_backend, session->attempts - 1U),
-			   result);
-	session_close_backend(sessions, session);
-	connect_next(sessions, session);
-}
+/* Opening -------------------------------------------------------------------------------------- */
 
 void session_open(struct sessions *sessions, unsigned forward, int client_fd)
 {
 	struct session *session = session_table_take(sessions->table);
 
 	CHECK(session);
-	session->state = SESSION_CONNECTING;
 	session->forward = (uint16_t)forward;
 	session->fd[SESSION_CLIENT] = client_fd;
+	session->id = ++sessions->opened_count;
 	session->opened_ms = sessions->now_ms;
 	session->active_ms = sessions->now_ms;
-	session->first_backend = (uint16_t)upstream_choose(sessions->upstream, forward);
-	if (sessions->config->access_log)
+	if (sessions->config->forwards[forward].wants_client)
 		sock_get_peer(client_fd, &session->client);
 	metrics_add(sessions->metrics, METRIC_sessions_opened, 1);
 	metrics_add(sessions->metrics, METRIC_sessions_open, 1);
-	connect_next(sessions, session);
+	if (session_options(sessions, session)->accept_proxy)
+		session_await_header(sessions, session);
+	else
+		session_connect(sessions, session);
 }
 
 /* Events --------------------------------------------------------------------------------------- */
@@ -321,7 +237,10 @@ void sessions_on_event(struct sessions *sessions, const struct engine_event *eve
 	CHECK(session->in_flight > 0);
 	session->in_flight -= !event->more;
 	if (engine_token_op(event->token) == ENGINE_OP_READY) {
-		session_on_answer(sessions, session, event);
+		if (session->state == SESSION_OPENING)
+			session_on_header_news(sessions, session, event->result);
+		else
+			session_on_answer(sessions, session, event);
 	} else {
 		session->connecting = false;
 		if (session->state == SESSION_CONNECTING) {
@@ -343,14 +262,16 @@ void sessions_on_timer(struct sessions *sessions, struct timer *timer)
 		return;
 	}
 	switch (session->state) {
+	case SESSION_OPENING:
+		session_expire_header(sessions, session);
+		break;
 	case SESSION_CONNECTING:
-		session->connect_expired = true;
-		engine_cancel(sessions->engine, session->fd[SESSION_BACKEND],
-			      session_connect_token(session));
+		session_expire_connect(sessions, session);
 		break;
 	case SESSION_RELAYING:
 		if (!session->kept_alive) {
-			upstream_keep_alive(sessions->upstream, session->fd[SESSION_BACKEND]);
+			upstream_keep_alive(sessions->upstream, session->forward,
+					    session->fd[SESSION_BACKEND]);
 			session->kept_alive = true;
 		}
 		if (is_half_closed(session) && !session->guarding)

@@ -1,8 +1,8 @@
 /*
- * Sessions: a client, its backend and the two lanes between them, from accept to close. This is the
- * only file, with session_close.c, that opens, closes or owns a session's descriptors and pipes.
+ * Sessions: a client, its backend and the two lanes between them, from accept to close. session*.c
+ * alone opens, closes or owns a session's descriptors and pipes.
  *
- *	session_open -> connect -> relay -> session_close
+ *	session_open -> (PROXY header) -> connect -> relay -> session_close
  *
  * A session ends in one place, with one reason (close_reasons.def).
  */
@@ -17,6 +17,7 @@
 #include "metrics.h"
 #include "pump.h"
 #include "session_table.h"
+#include "sources.h"
 #include "timer.h"
 #include "upstream.h"
 
@@ -27,10 +28,13 @@ struct sessions {
 	struct session_table *table;
 	struct timer_wheel *wheel;
 	struct upstream *upstream;
+	struct sources *sources;
 	struct load *load;
 	struct metrics *metrics;
 	struct pump pump;
 	unsigned worker;
+	uint64_t boot_id;	     /* of this worker, random */
+	uint64_t opened_count;	     /* the number of the latest session */
 	uint64_t now_ms;	     /* CLOCK_MONOTONIC of this tick */
 	struct session *ready_first; /* each is run once per tick; NULL: none is ready */
 	struct session **ready_last;
@@ -41,9 +45,23 @@ struct sessions {
 			  should pause */
 };
 
+/* What is set for the session's forward. */
+static inline const struct forward_options *session_options(const struct sessions *sessions,
+							    const struct session *session)
+{
+	return &sessions->config->forwards[session->forward].options;
+}
+
 /* timer.kind of a session's timer, and of the one for all that are chatty. */
 #define SESSION_TIMER	    1
 #define SESSION_QUIET_TIMER 3
+
+/* "0011223344556677-18446744073709551615" and NUL, rounded up. */
+#define SESSION_ID_TEXT_BYTES 48
+
+/* Prints what no other session has, of this process or another; returns `text`. */
+const char *session_print_id(const struct sessions *sessions, const struct session *session,
+			     char text[SESSION_ID_TEXT_BYTES]);
 
 /* Sets the ready list; the other members are the caller's to fill in. */
 void sessions_init(struct sessions *sessions);

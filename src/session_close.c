@@ -41,7 +41,8 @@ static void log_close(struct sessions *sessions, const struct session *session)
 {
 	const struct forward *forward = &sessions->config->forwards[session->forward];
 	static const struct addr none;
-	const struct addr *backend = &none;
+	const struct backend *backend = NULL;
+	char id[SESSION_ID_TEXT_BYTES];
 	struct log_line line;
 
 	if (!sessions->config->access_log || !log_begin(&line, LOG_EVENT_close))
@@ -49,9 +50,11 @@ static void log_close(struct sessions *sessions, const struct session *session)
 	if (session->attempts)
 		backend = upstream_backend(sessions->upstream, session->forward,
 					   session->first_backend, session->attempts - 1U);
+	if (backend && backend->send_proxy == CONFIG_SEND_PROXY_V2)
+		log_text(&line, "id", session_print_id(sessions, session, id));
 	log_addr(&line, "client", &session->client);
 	log_addr(&line, "listen", &forward->listen);
-	log_addr(&line, "backend", backend);
+	log_addr(&line, "backend", backend ? &backend->addr : &none);
 	log_addr(&line, "source", &session->source);
 	log_number(&line, "bytes_up", session->lane[SESSION_CLIENT].moved_bytes);
 	log_number(&line, "bytes_down", session->lane[SESSION_BACKEND].moved_bytes);
@@ -71,6 +74,9 @@ static void finish_close(struct sessions *sessions, struct session *session)
 		close_fd(sessions, &session->fd[side]);
 	}
 	log_close(sessions, session);
+	if (session->leased)
+		sources_release(sessions->sources, session->forward, &session->source,
+				sessions->now_ms);
 	timer_cancel(sessions->wheel, &session->timer);
 	metrics_add(sessions->metrics, METRIC_sessions_closed, 1);
 	metrics_count_close(sessions->metrics, (enum close_reason)session->reason);
@@ -99,9 +105,9 @@ static bool is_delivering(struct sessions *sessions, struct session *session)
 static bool delivery_has_expired(const struct sessions *sessions, const struct session *session)
 {
 	const struct close_rule *rule = close_reason_rule((enum close_reason)session->reason);
-	uint64_t limit_ms = rule->failed_side == CLOSE_SIDE_CLIENT
-				    ? sessions->config->timeout_client_fin_ms
-				    : sessions->config->timeout_server_fin_ms;
+	const struct forward_options *options = session_options(sessions, session);
+	uint64_t limit_ms = rule->failed_side == CLOSE_SIDE_CLIENT ? options->timeout_client_fin_ms
+								   : options->timeout_server_fin_ms;
 
 	return limit_ms && sessions->now_ms - session->active_ms >= limit_ms;
 }
@@ -134,7 +140,7 @@ static void release_pipes(struct sessions *sessions, struct session *session)
 
 void session_close(struct sessions *sessions, struct session *session, enum close_reason reason)
 {
-	CHECK(session->state == SESSION_CONNECTING || session->state == SESSION_RELAYING);
+	CHECK(session->state != SESSION_FREE && session->state != SESSION_CLOSING);
 	session->state = SESSION_CLOSING;
 	session->reason = (uint8_t)reason;
 	session->delivery_wait_ms = DELIVERY_WAIT_FIRST_MS;

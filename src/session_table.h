@@ -16,10 +16,19 @@
 
 enum session_state {
 	SESSION_FREE,	    /* the slot is nobody's; nothing is in flight */
+	SESSION_OPENING,    /* fd[0] is the client, whose PROXY protocol header has yet to come */
 	SESSION_CONNECTING, /* fd[0] is the client; fd[1] is being connected to one backend after
 			       another */
 	SESSION_RELAYING,   /* both sockets are up; each lane runs or waits for one thing */
 	SESSION_CLOSING, /* the reason is set; waits for requests in flight, or for bytes to arrive */
+};
+
+/* Where session.client comes from. */
+enum session_identity {
+	SESSION_IDENTITY_PEER,	  /* the socket */
+	SESSION_IDENTITY_PROXIED, /* a PROXY protocol header */
+	SESSION_IDENTITY_UNKNOWN, /* the socket: the header says that the client is unknown */
+	SESSION_IDENTITY_LOCAL,	  /* the socket: the proxy speaks for itself */
 };
 
 /* What a lane waits for. */
@@ -42,6 +51,7 @@ struct session {
 	struct session *next; /* in the free list or the ready list */
 	struct session *chatty_next;
 	struct session **chatty_link; /* what points to it in the chatty list; NULL: not in there */
+	uint64_t id;		      /* of this worker's, counted up */
 	uint64_t opened_ms;
 	uint64_t active_ms; /* when a byte last moved */
 	uint32_t slot;
@@ -59,10 +69,16 @@ struct session {
 	uint8_t guarded_side;
 	bool kept_alive; /* keepalive is on towards the backend */
 	bool connect_expired;
+	bool embedded;		    /* `source` is the address inside the client's */
+	bool leased;		    /* `source` is out of a pool, to be given back */
+	bool low_water;		    /* the client's socket has SO_RCVLOWAT set */
+	uint8_t identity;	    /* enum session_identity */
 	bool queued;		    /* in the ready list */
 	uint32_t delivery_wait_ms;  /* while closing: the pause before the next count of */
 	uint64_t undelivered_bytes; /* ... bytes on their way, as counted last */
-	struct addr client;	    /* these two are filled in for the access log alone */
+	/* who the client is, as the header says where one was sent; filled in if forward.wants_client */
+	struct addr client;
+	/* where the connection to the backend comes from; filled in when it was chosen here, or logged */
 	struct addr source;
 };
 

@@ -198,9 +198,22 @@ int sock_try_bind(const struct addr *address)
 	return 0;
 }
 
-int sock_open_backend(const struct addr *backend, const struct sock_tuning *tuning)
+int sock_open_backend(const struct addr *backend, const struct sock_tuning *tuning,
+		      const struct addr *source)
 {
-	return open_tcp(backend, tuning);
+	int fd = open_tcp(backend, tuning);
+	int error;
+
+	if (fd < 0 || !source || !source->length_bytes)
+		return fd;
+	error = set_option(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+	if (!error && bind(fd, &source->any, source->length_bytes))
+		error = -errno;
+	if (error) {
+		close(fd);
+		return error;
+	}
+	return fd;
 }
 
 int sock_accept(int listener_fd)
@@ -261,6 +274,12 @@ void sock_limit_unsent(int fd, uint32_t bytes)
 {
 	/* a dead socket refuses it, and tells its owner by other ways */
 	(void)set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, (int)bytes);
+}
+
+void sock_set_low_water(int fd, uint32_t bytes)
+{
+	/* a dead socket refuses it, and is readable anyway */
+	(void)set_option(fd, SOL_SOCKET, SO_RCVLOWAT, (int)bytes);
 }
 
 uint32_t sock_unsent_bytes(int fd)

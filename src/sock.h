@@ -54,8 +54,13 @@ int sock_open_listeners(struct addr *address, const struct sock_tuning *tuning, 
 /* Whether sock_open_listeners() could bind there, without listening. Returns 0 or -errno: bind(2). */
 int sock_try_bind(const struct addr *address);
 
-/* Opens a socket for connecting to `backend`, without keepalive. Returns it or -errno. */
-int sock_open_backend(const struct addr *backend, const struct sock_tuning *tuning);
+/*
+ * Opens a socket for connecting to `backend`, without keepalive. Unless `source` is none or NULL, it is
+ * bound there; the port is chosen with the connect, so that each source has all ports towards each
+ * backend (IP_BIND_ADDRESS_NO_PORT, ip(7)). Returns it or -errno: bind(2).
+ */
+int sock_open_backend(const struct addr *backend, const struct sock_tuning *tuning,
+		      const struct addr *source);
 
 /*
  * Makes TCP ask whether a silent peer is still there: SO_KEEPALIVE, tcp(7). Listeners have it from
@@ -94,6 +99,12 @@ uint32_t sock_room_bytes(int fd);
  */
 void sock_limit_unsent(int fd, uint32_t bytes);
 uint32_t sock_unsent_bytes(int fd);
+
+/*
+ * Makes the socket readable only once `bytes` > 0 wait in it, or the peer has ended its stream:
+ * SO_RCVLOWAT, socket(7).
+ */
+void sock_set_low_water(int fd, uint32_t bytes);
 
 /*
  * The other end and this end: getpeername(2), getsockname(2); "none" where the kernel no longer

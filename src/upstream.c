@@ -9,8 +9,8 @@
 
 struct upstream {
 	const struct config *config;
-	struct sock_tuning tuning;
-	_Atomic uint32_t turns[]; /* per forward; only ever counted up */
+	struct sock_tuning *tunings; /* per forward */
+	_Atomic uint32_t turns[];    /* per forward; only ever counted up */
 };
 
 int upstream_create(struct upstream **upstream, const struct config *config)
@@ -21,13 +21,21 @@ int upstream_create(struct upstream **upstream, const struct config *config)
 	if (!made)
 		return -ENOMEM;
 	made->config = config;
-	sock_tuning_init(&made->tuning, config->keepalive_ms, config->user_timeout_ms);
+	made->tunings = calloc(config->forward_count, sizeof(*made->tunings));
+	if (!made->tunings) {
+		free(made);
+		return -ENOMEM;
+	}
+	for (unsigned i = 0; i < config->forward_count; i++)
+		sock_tuning_init(&made->tunings[i], config->forwards[i].options.keepalive_ms,
+				 config->forwards[i].options.user_timeout_ms);
 	*upstream = made;
 	return 0;
 }
 
 void upstream_destroy(struct upstream *upstream)
 {
+	free(upstream->tunings);
 	free(upstream);
 }
 
@@ -40,8 +48,8 @@ unsigned upstream_choose(struct upstream *upstream, unsigned forward)
 	return turn % upstream->config->forwards[forward].backend_count;
 }
 
-const struct addr *upstream_backend(const struct upstream *upstream, unsigned forward,
-				    unsigned first, unsigned attempt)
+const struct backend *upstream_backend(const struct upstream *upstream, unsigned forward,
+				       unsigned first, unsigned attempt)
 {
 	const struct forward *chosen = &upstream->config->forwards[forward];
 
@@ -50,18 +58,18 @@ const struct addr *upstream_backend(const struct upstream *upstream, unsigned fo
 	return &chosen->backends[(first + attempt) % chosen->backend_count];
 }
 
-void upstream_keep_alive(const struct upstream *upstream, int fd)
+void upstream_keep_alive(const struct upstream *upstream, unsigned forward, int fd)
 {
 	/* a dead socket refuses it, and tells its owner by other ways */
-	(void)sock_keep_alive(fd, &upstream->tuning);
+	(void)sock_keep_alive(fd, &upstream->tunings[forward]);
 }
 
-int upstream_connect(const struct upstream *upstream, struct engine *engine,
-		     const struct addr *backend, uint64_t token)
+int upstream_connect(const struct upstream *upstream, struct engine *engine, unsigned forward,
+		     const struct backend *backend, const struct addr *source, uint64_t token)
 {
-	int fd = sock_open_backend(backend, &upstream->tuning);
+	int fd = sock_open_backend(&backend->addr, &upstream->tunings[forward], source);
 
 	if (fd >= 0)
-		engine_connect(engine, fd, &backend->any, backend->length_bytes, token);
+		engine_connect(engine, fd, &backend->addr.any, backend->addr.length_bytes, token);
 	return fd;
 }

@@ -21,18 +21,19 @@ void upstream_destroy(struct upstream *upstream);
 unsigned upstream_choose(struct upstream *upstream, unsigned forward);
 
 /* The backend for attempt 0, 1, ... of a session that began with `first`; NULL when each was tried. */
-const struct addr *upstream_backend(const struct upstream *upstream, unsigned forward,
-				    unsigned first, unsigned attempt);
+const struct backend *upstream_backend(const struct upstream *upstream, unsigned forward,
+				       unsigned first, unsigned attempt);
 
 /*
- * Begins to connect to `backend`; the engine answers with `token`. Returns the socket, the caller's
- * to close, or -errno, and then nothing was begun.
+ * Begins to connect to `backend`, from `source` unless that is none; the engine answers with
+ * `token`. Returns the socket, the caller's to close, or -errno, and then nothing was begun:
+ * -EADDRNOTAVAIL where `source` is no address of this host.
  */
-int upstream_connect(const struct upstream *upstream, struct engine *engine,
-		     const struct addr *backend, uint64_t token);
+int upstream_connect(const struct upstream *upstream, struct engine *engine, unsigned forward,
+		     const struct backend *backend, const struct addr *source, uint64_t token);
 
 /*
  * Turns keepalive on for a connection that has lasted a while: a short one does not live to need
  * it.
  */
-void upstream_keep_alive(const struct upstream *upstream, int fd);
+void upstream_keep_alive(const struct upstream *upstream, unsigned forward, int fd);

@@ -21,6 +21,8 @@ static const struct command_help commands[] = {
 
 static const char *const group_titles[OPTION_GROUP_COUNT] = {
 	[OPTION_GROUP_FORWARDING] = "what is forwarded where",
+	[OPTION_GROUP_PROXY] = "the PROXY protocol, to backends and from proxies",
+	[OPTION_GROUP_SOURCE] = "where connections to backends come from",
 	[OPTION_GROUP_PROCESS] = "user, threads and engine",
 	[OPTION_GROUP_LIMITS] = "sessions, backlog and pipes",
 	[OPTION_GROUP_TIMEOUTS] = "timeouts and dead peers; 0 is never",
@@ -58,15 +60,30 @@ static void print_option(FILE *out, const struct option_spec *option)
 	print_wrapped(out, option->help);
 }
 
+static void print_parameters(FILE *out)
+{
+	size_t count;
+	const struct option_spec *parameters = options_parameters(&count);
+
+	fputs("Parameters, behind a backend's address\n", out);
+	for (size_t i = 0; i < count; i++) {
+		fprintf(out, "  %s%s%s\n", parameters[i].name, *parameters[i].argument ? "=" : "",
+			parameters[i].argument);
+		print_wrapped(out, parameters[i].help);
+	}
+}
+
 static void print_group(FILE *out, enum option_group group)
 {
 	size_t count;
-	const struct option_spec *options = config_options(&count);
+	const struct option_spec *options = options_list(&count);
 
-	fprintf(out, "Options, %s: %s\n", config_group_name(group), group_titles[group]);
+	fprintf(out, "Options, %s: %s\n", options_group_name(group), group_titles[group]);
 	for (size_t i = 0; i < count; i++)
 		if (options[i].group == group)
 			print_option(out, &options[i]);
+	if (group == OPTION_GROUP_FORWARDING)
+		print_parameters(out);
 }
 
 static void print_commands(FILE *out)
@@ -80,9 +97,6 @@ static void print_commands(FILE *out)
 
 static void print_overview(FILE *out)
 {
-	size_t count;
-	const struct option_spec *options = config_options(&count);
-
 	fputs("Usage: sixpipe [OPTIONS] LISTEN BACKEND [BACKEND ...]\n"
 	      "       sixpipe [OPTIONS] --listen LISTEN --backend BACKEND ... [--listen ...]\n"
 	      "       sixpipe COMMAND ...\n"
@@ -91,21 +105,11 @@ static void print_overview(FILE *out)
 	      "\n"
 	      "  sixpipe --user nobody '[::]:2000' 192.0.2.1:80\n"
 	      "\n"
-	      "Options by group, and commands; --help GROUP tells more, --help all everything:\n",
+	      "--help GROUP tells the options of a group, --help all everything. The groups:\n",
 	      out);
-	for (unsigned group = 0; group < OPTION_GROUP_COUNT; group++) {
-		int column = fprintf(out, "  %-10s ", config_group_name((enum option_group)group));
-		int indent = column;
-
-		for (size_t i = 0; i < count; i++) {
-			if (options[i].group != group)
-				continue;
-			if (column + (int)strlen(options[i].name) + 3 > SCREEN_COLUMNS)
-				column = fprintf(out, "\n%*s", indent, "") - 1;
-			column += fprintf(out, " --%s", options[i].name);
-		}
-		fputc('\n', out);
-	}
+	for (unsigned group = 0; group < OPTION_GROUP_COUNT; group++)
+		fprintf(out, "  %-10s  %s\n", options_group_name((enum option_group)group),
+			group_titles[group]);
 	fprintf(out, "  %-10s ", "commands");
 	for (size_t i = 0; i < ARRAY_COUNT(commands); i++)
 		fprintf(out, " %s", commands[i].word);
@@ -128,7 +132,7 @@ int usage_print(FILE *out, const char *topic, char error[CONFIG_ERROR_BYTES])
 	if (of_commands)
 		print_commands(out);
 	for (unsigned group = 0; group < OPTION_GROUP_COUNT && topic; group++) {
-		if (!all && strcmp(topic, config_group_name((enum option_group)group)))
+		if (!all && strcmp(topic, options_group_name((enum option_group)group)))
 			continue;
 		if (all && group)
 			fputc('\n', out);
@@ -143,7 +147,7 @@ int usage_print(FILE *out, const char *topic, char error[CONFIG_ERROR_BYTES])
 		return 0;
 	return config_fail(
 		error,
-		"--help '%.80s': no such group; give forwarding, process, limits, timeouts, logging, "
+		"--help '%.80s': no such group; give forwarding, proxy, source, process, limits, timeouts, logging, "
 		"monitoring, general, commands or all",
 		topic);
 }

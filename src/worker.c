@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -48,6 +49,7 @@ struct workers {
 	unsigned made_count; /* of `list`, those that hold something */
 	unsigned started_count;
 	struct upstream *upstream;
+	struct sources *sources;
 	struct load load;
 	atomic_int phase;
 	atomic_uint up_count;
@@ -225,9 +227,11 @@ static int make_worker(struct workers *workers, unsigned index, const struct con
 	sessions->config = config;
 	sessions->wheel = &worker->wheel;
 	sessions->upstream = workers->upstream;
+	sessions->sources = workers->sources;
 	sessions->load = &workers->load;
 	sessions->metrics = &worker->metrics;
 	sessions->worker = index;
+	CHECK(getrandom(&sessions->boot_id, sizeof(sessions->boot_id), 0) > 0);
 	sessions->pump.metrics = &worker->metrics;
 	sessions_init(sessions);
 	timer_wheel_init(&worker->wheel, timer_now_ms());
@@ -302,13 +306,12 @@ static int bind_workers(struct workers *workers, struct config *config,
 		result = listeners_init(&workers->list[i].listeners,
 					fds + i * config->forward_count, &workers->list[i].sessions,
 					workers->engines, workers->count);
-	/* on failure the process ends, and with it what is still open */
-	free(fds);
+	free(fds); /* on failure the process ends, and with it what is still open */
 	return result;
 }
 
 int workers_create(struct workers **workers, struct config *config, const struct capacity *limits,
-		   char error[CONFIG_ERROR_BYTES])
+		   struct sources *sources, char error[CONFIG_ERROR_BYTES])
 {
 	struct workers *made = calloc(1, sizeof(*made));
 	unsigned count = limits->workers;
@@ -319,6 +322,7 @@ int workers_create(struct workers **workers, struct config *config, const struct
 	if (!made)
 		return -ENOMEM;
 	made->count = count;
+	made->sources = sources;
 	made->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	result = made->event_fd < 0 ? -errno : 0;
 	/* each worker's counters have cache lines of their own */
@@ -437,7 +441,7 @@ uint64_t workers_metric(const struct workers *workers, enum metric metric)
 
 	for (unsigned i = 0; i < workers->count; i++)
 		sum += metrics_get(&workers->list[i].metrics, metric);
-	return sum;
+	return sum + sources_metric(workers->sources, metric);
 }
 
 uint64_t workers_closed_count(const struct workers *workers, enum close_reason reason)

@@ -7,6 +7,7 @@
 #include "capacity.h"
 #include "config.h"
 #include "metrics.h"
+#include "sources.h"
 
 enum worker_phase {
 	WORKER_START, /* until every worker is up: none could be handed a connection yet */
@@ -20,11 +21,11 @@ struct workers;
 
 /*
  * Makes the workers for the forwards of `config`, as many and as large as `limits` says, and binds
- * the listeners last; ports of 0 are replaced in `config`. Returns 0 and the workers, or -errno with
+ * the listeners last; ports of 0 are replaced in `config`. `sources` must outlive them. Returns 0 and the workers, or -errno with
  * `error` saying what could not be had, why, and what to do.
  */
 int workers_create(struct workers **workers, struct config *config, const struct capacity *limits,
-		   char error[CONFIG_ERROR_BYTES]);
+		   struct sources *sources, char error[CONFIG_ERROR_BYTES]);
 void workers_destroy(struct workers *workers);
 
 /* Starts the threads and returns when all serve, or one has failed. Returns 0 or -errno. */

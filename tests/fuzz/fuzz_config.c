@@ -48,7 +48,7 @@ static int take_environment(int argc, char *argv[WORD_LIMIT + 2], char *environm
 static void check_bounds(const struct config *config)
 {
 	size_t count;
-	const struct option_spec *options = config_options(&count);
+	const struct option_spec *options = options_list(&count);
 
 	for (size_t i = 0; i < count; i++) {
 		const struct option_spec *option = &options[i];
@@ -71,7 +71,7 @@ static void check_forwards(const struct config *config)
 
 		CHECK(forward->backend_count > 0 && forward->backend_count <= CONFIG_BACKEND_LIMIT);
 		for (unsigned j = 0; j < forward->backend_count; j++)
-			CHECK(addr_port(&forward->backends[j]) > 0);
+			CHECK(addr_port(&forward->backends[j].addr) > 0);
 	}
 }
 

@@ -210,7 +210,7 @@ void support_describe_forwards(const struct config *config, char text[SUPPORT_FO
 		snprintf(text + strlen(text), SUPPORT_FORWARDS_BYTES - strlen(text), "%s%s>",
 			 i ? " " : "", address);
 		for (unsigned j = 0; j < forward->backend_count; j++) {
-			addr_print(&forward->backends[j], address);
+			addr_print(&forward->backends[j].addr, address);
 			snprintf(text + strlen(text), SUPPORT_FORWARDS_BYTES - strlen(text), "%s%s",
 				 j ? "," : "", address);
 		}

@@ -18,7 +18,7 @@ TestSuite(config, .fini = support_check_leaks);
 static int set(struct config *config, const char *name, const char *text,
 	       char error[CONFIG_ERROR_BYTES])
 {
-	const struct option_spec *option = config_find_option(name, strlen(name));
+	const struct option_spec *option = options_find(name, strlen(name));
 
 	cr_assert_not_null(option, "%s", name);
 	memset(error, '!', CONFIG_ERROR_BYTES); /* what is not written is not terminated */
@@ -37,8 +37,8 @@ Test(config, defaults)
 	cr_expect_eq(config.maxconn, 0);
 	cr_expect_eq(config.pipe_bytes, 1 << 20);
 	cr_expect_eq(config.maxpipes, 64);
-	cr_expect_eq(config.timeout_connect_ms, 5000);
-	cr_expect_eq(config.timeout_idle_ms, 3600000);
+	cr_expect_eq(config.defaults.timeout_connect_ms, 5000);
+	cr_expect_eq(config.defaults.timeout_idle_ms, 3600000);
 	cr_expect_eq(config.drain_delay_ms, 0);
 	cr_expect_eq(config.metrics.length_bytes, 0);
 	cr_expect_eq(config.log_level, LOG_INFO);
@@ -51,7 +51,11 @@ static uint64_t number_of(const struct config *config, const struct option_spec 
 {
 	uint64_t value;
 
-	memcpy(&value, (const char *)config + option->offset, sizeof(value));
+	memcpy(&value,
+	       option->scope == OPTION_SCOPE_FORWARD
+		       ? (const char *)&config->defaults + option->offset
+		       : (const char *)config + option->offset,
+	       sizeof(value));
 	return value;
 }
 
@@ -91,7 +95,7 @@ static void expect_bound(const struct option_spec *option, uint64_t value, bool 
 Test(config, numbers_keep_their_bounds)
 {
 	size_t count;
-	const struct option_spec *options = config_options(&count);
+	const struct option_spec *options = options_list(&count);
 
 	for (size_t i = 0; i < count; i++) {
 		const struct option_spec *option = &options[i];
@@ -114,7 +118,7 @@ Test(config, numbers_keep_their_bounds)
 Test(config, choices_are_their_index)
 {
 	size_t count;
-	const struct option_spec *options = config_options(&count);
+	const struct option_spec *options = options_list(&count);
 
 	for (size_t i = 0; i < count; i++) {
 		const struct option_spec *option = &options[i];
@@ -149,20 +153,30 @@ struct choice_row {
 Test(config, choices_mean_their_enum)
 {
 	static const struct choice_row rows[] = {
-		{"engine", "auto", ENGINE_AUTO},      {"engine", "io_uring", ENGINE_IO_URING},
-		{"engine", "epoll", ENGINE_EPOLL},    {"pin", "auto", CONFIG_PIN_AUTO},
-		{"pin", "on", CONFIG_PIN_ON},	      {"pin", "off", CONFIG_PIN_OFF},
-		{"log-level", "error", LOG_ERROR},    {"log-level", "warn", LOG_WARN},
-		{"log-level", "info", LOG_INFO},      {"log-level", "debug", LOG_DEBUG},
-		{"log-format", "logfmt", LOG_LOGFMT}, {"log-format", "json", LOG_JSON},
+		{"engine", "auto", ENGINE_AUTO},
+		{"engine", "io_uring", ENGINE_IO_URING},
+		{"engine", "epoll", ENGINE_EPOLL},
+		{"pin", "auto", CONFIG_PIN_AUTO},
+		{"pin", "on", CONFIG_PIN_ON},
+		{"pin", "off", CONFIG_PIN_OFF},
+		{"log-level", "error", LOG_ERROR},
+		{"log-level", "warn", LOG_WARN},
+		{"log-level", "info", LOG_INFO},
+		{"log-level", "debug", LOG_DEBUG},
+		{"log-format", "logfmt", LOG_LOGFMT},
+		{"log-format", "json", LOG_JSON},
+		{"send-proxy", "off", CONFIG_SEND_PROXY_OFF},
+		{"send-proxy", "v1", CONFIG_SEND_PROXY_V1},
+		{"send-proxy", "v2", CONFIG_SEND_PROXY_V2},
+		{"pseudo-prefix", "64", CONFIG_PSEUDO_PREFIX_64},
+		{"pseudo-prefix", "128", CONFIG_PSEUDO_PREFIX_128},
 	};
 	char error[CONFIG_ERROR_BYTES];
 	struct config config;
 
 	config_init(&config);
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		const struct option_spec *option =
-			config_find_option(rows[i].name, strlen(rows[i].name));
+		const struct option_spec *option = options_find(rows[i].name, strlen(rows[i].name));
 
 		cr_expect_eq(set(&config, rows[i].name, rows[i].text, error), 0, "%s", error);
 		cr_expect_eq(number_of(&config, option), rows[i].value, "%s", rows[i].text);
@@ -174,21 +188,25 @@ Test(config, choices_mean_their_enum)
 Test(config, the_table_is_sound)
 {
 	size_t count;
-	const struct option_spec *options = config_options(&count);
+	const struct option_spec *options = options_list(&count);
 
 	cr_assert_gt(count, 0);
 	for (size_t i = 0; i < count; i++) {
 		const struct option_spec *option = &options[i];
 
-		cr_expect_eq(config_find_option(option->name, strlen(option->name)), option,
+		cr_expect_eq(options_find(option->name, strlen(option->name)), option,
 			     "--%s is there twice", option->name);
-		cr_expect_null(config_find_option(option->name, strlen(option->name) - 1));
+		cr_expect_null(options_find(option->name, strlen(option->name) - 1));
 		cr_expect_leq(option->least, option->most, "--%s", option->name);
-		cr_expect_lt(option->offset, sizeof(struct config), "--%s", option->name);
+		cr_expect_lt(option->offset,
+			     option->scope == OPTION_SCOPE_FORWARD ? sizeof(struct forward_options)
+								   : sizeof(struct config),
+			     "--%s", option->name);
 		cr_expect_gt(strlen(option->help), 10, "--%s", option->name);
 		cr_expect_eq(option->type == OPTION_FLAG, !*option->argument, "--%s", option->name);
 		for (size_t j = 0; j < i; j++)
 			cr_expect(options[j].offset != option->offset ||
+					  options[j].scope != option->scope ||
 					  option->offset == offsetof(struct config, none),
 				  "--%s and --%s share a field", option->name, options[j].name);
 	}
@@ -219,7 +237,7 @@ Test(config, suggestions)
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		const struct option_spec *option =
-			config_suggest_option(rows[i].name, strlen(rows[i].name));
+			options_suggest(rows[i].name, strlen(rows[i].name));
 		const char *got = option ? option->name : "(none)";
 
 		cr_expect_str_eq(got, rows[i].suggestion ? rows[i].suggestion : "(none)",
@@ -231,7 +249,7 @@ Test(config, group_names)
 {
 	for (unsigned i = 0; i < OPTION_GROUP_COUNT; i++)
 		for (unsigned j = 0; j < i; j++)
-			cr_expect_str_neq(config_group_name(i), config_group_name(j));
+			cr_expect_str_neq(options_group_name(i), options_group_name(j));
 }
 
 Test(config, more_listeners_than_the_limit)
@@ -284,9 +302,9 @@ Test(config, a_long_value_does_not_push_out_the_reason)
 		struct config config;
 
 		config_init(&config);
-		cr_expect_eq(config_set(&config, config_find_option(names[i], strlen(names[i])),
-					text, error),
-			     -EINVAL);
+		cr_expect_eq(
+			config_set(&config, options_find(names[i], strlen(names[i])), text, error),
+			-EINVAL);
 		cr_expect_not_null(strstr(error, "; "), "--%s: ...%s", names[i],
 				   error + strlen(error) - 20);
 		config_finish(&config);

@@ -246,7 +246,7 @@ Test(config_env, rows)
 Test(config_env, every_option_has_a_variable)
 {
 	size_t count;
-	const struct option_spec *options = config_options(&count);
+	const struct option_spec *options = options_list(&count);
 
 	for (size_t i = 0; i < count; i++) {
 		char variable[128], error[CONFIG_ERROR_BYTES], name[64];

@@ -299,9 +299,9 @@ Test(doctor_checks, tcp_memory)
 	facts.tcp_pressure_pages = 256000; /* 1000 MiB, and 10 MiB for a session */
 	expect("tcp_memory", &facts, DOCTOR_WARN, "1000MiB before pressure: 100 of",
 	       "--user-timeout");
-	config.user_timeout_ms = 60000;
+	config.defaults.user_timeout_ms = 60000;
 	expect("tcp_memory", &facts, DOCTOR_OK, "100 of", "");
-	config.user_timeout_ms = 0;
+	config.defaults.user_timeout_ms = 0;
 	facts.capacity.maxconn = 100;
 	expect("tcp_memory", &facts, DOCTOR_OK, "100 of 100", "");
 	facts.tcp_pressure_pages = DOCTOR_UNKNOWN;
@@ -356,7 +356,7 @@ Test(doctor_checks, ports)
 	expect("ports", &facts, DOCTOR_OK, "from 1024 on", "");
 	facts.may_bind_low = true;
 	expect("ports", &facts, DOCTOR_OK, "any", "");
-	cr_assert(!config_set(&config, config_find_option("listen", 6), "[::]:1", error));
+	cr_assert(!config_set(&config, options_find("listen", 6), "[::]:1", error));
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		cr_assert_null(addr_parse(rows[i].listen, &facts.listen));
 		facts.listen_error = rows[i].error;
@@ -394,7 +394,7 @@ static struct doctor_facts bad_facts(struct config *config)
 	config->maxpipes = 65536;
 	config->pipe_bytes = 1 << 30;
 	config->backlog = 65535;
-	cr_assert(!config_set(config, config_find_option("listen", 6), "[::]:80", error));
+	cr_assert(!config_set(config, options_find("listen", 6), "[::]:80", error));
 	facts = good_facts(config);
 	capacity_compute(config, &host, &facts.capacity);
 	facts.kernel_major = 5;

@@ -82,9 +82,8 @@ Test(doctor_facts, this_host)
 	int fd = support_listen(&taken, 1);
 
 	config_init(&config);
-	cr_assert(!config_set(&config, config_find_option("listen", 6), "127.0.0.1:0", error));
-	cr_assert(!config_set(&config, config_find_option("listen", 6), addr_print(&taken, text),
-			      error));
+	cr_assert(!config_set(&config, options_find("listen", 6), "127.0.0.1:0", error));
+	cr_assert(!config_set(&config, options_find("listen", 6), addr_print(&taken, text), error));
 	doctor_gather("", &config, &facts);
 	cr_expect_geq(facts.kernel_major, 5);
 	cr_expect_gt(facts.pipe_max_bytes, 0);

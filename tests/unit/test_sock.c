@@ -291,7 +291,7 @@ Test(sock, tuning)
 		client = support_connect(&address);
 		support_poll(listener, POLLIN);
 		accepted = sock_accept(listener);
-		backend = sock_open_backend(&address, &tuning);
+		backend = sock_open_backend(&address, &tuning, NULL);
 		check_tuning(&rows[i], accepted);
 		cr_expect_eq(option_of(backend, SOL_SOCKET, SO_KEEPALIVE), 0);
 		cr_expect_eq(sock_keep_alive(backend, &tuning), 0);
@@ -334,7 +334,7 @@ Test(sock, loopback_congestion)
 		struct addr address;
 
 		parse(rows[i].address, &address);
-		fd = sock_open_backend(&address, &tuning);
+		fd = sock_open_backend(&address, &tuning, NULL);
 		cr_assert_geq(fd, 0, "row %zu", i);
 		get_congestion(fd, name);
 		cr_expect_str_eq(name, rows[i].taken ? rows[i].asked : usual, "row %zu: %s", i,

@@ -25,8 +25,7 @@ static void configure(struct config *config)
 
 	config_init(config);
 	for (size_t i = 0; i < ARRAY_COUNT(words); i++)
-		cr_assert_eq(config_set(config,
-					config_find_option(words[i][0], strlen(words[i][0])),
+		cr_assert_eq(config_set(config, options_find(words[i][0], strlen(words[i][0])),
 					words[i][1], error),
 			     0, "%s", error);
 }
@@ -56,15 +55,16 @@ Test(upstream, each_backend_is_tried_once)
 	cr_assert_eq(upstream_create(&upstream, &config), 0);
 	for (unsigned first = 0; first < BACKENDS; first++) {
 		for (unsigned attempt = 0; attempt < BACKENDS; attempt++) {
-			const struct addr *backend = upstream_backend(upstream, 0, first, attempt);
+			const struct backend *backend =
+				upstream_backend(upstream, 0, first, attempt);
 
 			cr_assert_not_null(backend);
-			cr_expect_eq(addr_port(backend), 1 + (first + attempt) % BACKENDS);
+			cr_expect_eq(addr_port(&backend->addr), 1 + (first + attempt) % BACKENDS);
 		}
 		cr_expect_null(upstream_backend(upstream, 0, first, BACKENDS));
 		cr_expect_null(upstream_backend(upstream, 0, first, 65535));
 	}
-	cr_expect_eq(addr_port(upstream_backend(upstream, 1, 0, 0)), 9);
+	cr_expect_eq(addr_port(&upstream_backend(upstream, 1, 0, 0)->addr), 9);
 	cr_expect_null(upstream_backend(upstream, 1, 0, 1));
 	upstream_destroy(upstream);
 	config_finish(&config);

@@ -1,0 +1,343 @@
+/*
+ * Theory of operation. Each type has a function that reads a text into a field; whose field it is,
+ * the process's, a forward's or a backend's, config_set() decides by the option's scope.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "check.h"
+#include "config_source.h"
+#include "units.h"
+
+#define BLANKS " \t\n"
+
+/* Address and parameters of a backend, as one word each. */
+#define BACKEND_WORD_BYTES 300
+
+/* Grows an array by one; memory that cannot be had at the start ends the program. */
+static void *grow(void *array, unsigned count, size_t element_bytes)
+{
+	void *grown = reallocarray(array, count + 1, element_bytes);
+
+	CHECK(grown);
+	return grown;
+}
+
+static const char *print_number(const struct option_spec *option, uint64_t value,
+				char text[UNITS_TEXT_BYTES])
+{
+	if (option->type == OPTION_SIZE)
+		return units_print_size(value, text);
+	if (option->type == OPTION_DURATION)
+		return units_print_duration(value, text);
+	snprintf(text, UNITS_TEXT_BYTES, "%" PRIu64, value);
+	return text;
+}
+
+static int parse_number(const struct option_spec *option, const char *text, uint64_t *value)
+{
+	switch (option->type) {
+	case OPTION_SIZE:
+		return units_parse_size(text, value);
+	case OPTION_DURATION:
+		return units_parse_duration(text, value);
+	default:
+		return units_parse_count(text, value);
+	}
+}
+
+static const char *number_form(const struct option_spec *option)
+{
+	switch (option->type) {
+	case OPTION_SIZE:
+		return "not a size; give bytes or a unit, such as 65536, 64KiB or 1MiB";
+	case OPTION_DURATION:
+		return "not a time; give a number and its unit, such as 500ms, 5s, 2m, 1h or 1d";
+	default:
+		return "not a number; give a count such as 1000";
+	}
+}
+
+static int set_number(void *field, const struct option_spec *option, const char *text,
+		      char error[CONFIG_ERROR_BYTES])
+{
+	char least[UNITS_TEXT_BYTES], most[UNITS_TEXT_BYTES];
+	uint64_t value = 0;
+	int parsed = parse_number(option, text, &value);
+	bool never = option->type == OPTION_DURATION && !parsed && !value;
+
+	if (parsed == -EINVAL)
+		return config_fail(error, "--%s '%.80s': %s", option->name, text,
+				   number_form(option));
+	if (parsed || (!never && (value < option->least || value > option->most)))
+		return config_fail(error, "--%s '%.80s': out of range; give %s to %s%s",
+				   option->name, text, print_number(option, option->least, least),
+				   print_number(option, option->most, most),
+				   option->type == OPTION_DURATION ? ", or 0 for never" : "");
+	*(uint64_t *)field = value;
+	return 0;
+}
+
+static int set_choice(void *field, const struct option_spec *option, const char *text,
+		      char error[CONFIG_ERROR_BYTES])
+{
+	const char *choice = option->argument;
+	size_t length = strlen(text);
+
+	for (uint64_t i = 0;; i++) {
+		size_t choice_length = strcspn(choice, "|");
+
+		if (choice_length == length && !memcmp(choice, text, length)) {
+			*(uint64_t *)field = i;
+			return 0;
+		}
+		if (!choice[choice_length])
+			break;
+		choice += choice_length + 1;
+	}
+	return config_fail(error, "--%s '%.80s': not one of %s; give one of these", option->name,
+			   text, option->argument);
+}
+
+static int set_flag(void *field, const struct option_spec *option, const char *text,
+		    char error[CONFIG_ERROR_BYTES])
+{
+	static const char *const words[][2] = {
+		{"0", "1"}, {"no", "yes"}, {"false", "true"}, {"off", "on"}};
+
+	for (size_t i = 0; i < ARRAY_COUNT(words) && text; i++)
+		for (int value = 0; value < 2; value++)
+			if (!strcasecmp(text, words[i][value])) {
+				*(bool *)field = value;
+				return 0;
+			}
+	if (text)
+		return config_fail(error,
+				   "--%s '%.80s': neither yes nor no; give 1, yes, true or on, or "
+				   "0, no, false or off",
+				   option->name, text);
+	*(bool *)field = true;
+	return 0;
+}
+
+/* One that sixpipe itself listens on. */
+static int set_address(void *field, const struct option_spec *option, const char *text,
+		       char error[CONFIG_ERROR_BYTES])
+{
+	struct addr address;
+	const char *problem = addr_parse(text, &address);
+
+	if (!problem)
+		problem = addr_why_not_listen(&address);
+	if (problem)
+		return config_fail(error, "--%s '%.80s': %s", option->name, text, problem);
+	memcpy(field, &address, sizeof(address));
+	return 0;
+}
+
+/* Lists ---------------------------------------------------------------------------------------- */
+
+/* Adds blocks with commas between them. */
+static int add_cidrs(struct forward_options *options, const struct option_spec *option,
+		     const char *text, char error[CONFIG_ERROR_BYTES])
+{
+	const char *at = text;
+
+	do {
+		size_t length = strcspn(at, ",");
+		char word[CIDR_TEXT_BYTES];
+		const char *problem;
+
+		snprintf(word, sizeof(word), "%.*s", (int)MIN(length, sizeof(word)), at);
+		if (options->trust_count == CONFIG_TRUST_LIMIT)
+			return config_fail(
+				error,
+				"--%s '%.80s': one too many; %d per listener are the limit, "
+				"name larger blocks",
+				option->name, word, CONFIG_TRUST_LIMIT);
+		problem = cidr_parse(word, &options->trust[options->trust_count]);
+		if (problem)
+			return config_fail(error, "--%s '%.80s': %s", option->name, word, problem);
+		options->trust_count++;
+		at += length;
+	} while (*at++);
+	return 0;
+}
+
+/* 0xE0=text; the type names the place. */
+static int set_tlv(struct forward_options *options, const struct option_spec *option,
+		   const char *text, char error[CONFIG_ERROR_BYTES])
+{
+	const char *equals = strchr(text, '=');
+	char *end = NULL;
+	unsigned long type = equals ? strtoul(text, &end, 16) : 0;
+
+	if (!equals || end != equals || strncasecmp(text, "0x", 2))
+		return config_fail(error, "--%s '%.80s': not TYPE=TEXT; write it as in 0xE0=text",
+				   option->name, text);
+	if (type < CONFIG_TLV_FIRST || type >= CONFIG_TLV_FIRST + CONFIG_TLV_LIMIT)
+		return config_fail(
+			error,
+			"--%s '%.80s': the type is not free for custom use; give 0xE0 to "
+			"0xEF",
+			option->name, text);
+	if (strlen(equals + 1) > CONFIG_TLV_TEXT_LIMIT)
+		return config_fail(error,
+				   "--%s '%.80s...': too long; %d bytes of text are the limit",
+				   option->name, text, CONFIG_TLV_TEXT_LIMIT);
+	options->proxy_tlvs[type - CONFIG_TLV_FIRST] = equals + 1;
+	return 0;
+}
+
+/* Forwards ------------------------------------------------------------------------------------- */
+
+static int set_listen(struct config *config, const char *text, char error[CONFIG_ERROR_BYTES])
+{
+	struct forward forward = {0};
+	const char *problem = addr_parse(text, &forward.listen);
+
+	if (problem)
+		return config_fail(error, "--listen '%.80s': %s", text, problem);
+	problem = addr_why_not_listen(&forward.listen);
+	if (problem)
+		return config_fail(error, "--listen '%.80s': %s", text, problem);
+	if (config->forward_count == CONFIG_FORWARD_LIMIT)
+		return config_fail(
+			error,
+			"--listen '%.80s': one too many; %d listeners are the limit, start another "
+			"process for more",
+			text, CONFIG_FORWARD_LIMIT);
+	forward.options = config->defaults;
+	config->forwards = grow(config->forwards, config->forward_count, sizeof(forward));
+	config->forwards[config->forward_count++] = forward;
+	return 0;
+}
+
+static int add_backend(struct forward *forward, const struct backend *backend, const char *text,
+		       char error[CONFIG_ERROR_BYTES])
+{
+	if (!addr_port(&backend->addr))
+		return config_fail(
+			error, "--backend '%.80s': port 0 cannot be connected to; give 1 to 65535",
+			text);
+	if (forward->backend_count == CONFIG_BACKEND_LIMIT)
+		return config_fail(
+			error,
+			"--backend '%.80s': one too many; %d per listener are the limit, leave "
+			"some out",
+			text, CONFIG_BACKEND_LIMIT);
+	if (addr_equal(&backend->addr, &forward->listen))
+		return config_fail(
+			error,
+			"--backend '%.80s': is the listener's own address and would forward to "
+			"itself; give the service's",
+			text);
+	forward->backends = grow(forward->backends, forward->backend_count, sizeof(*backend));
+	forward->backends[forward->backend_count++] = *backend;
+	return 0;
+}
+
+static int set_value(void *owner, const struct option_spec *option, const char *text,
+		     char error[CONFIG_ERROR_BYTES]);
+
+/* A parameter behind a backend's address, NAME=VALUE or NAME alone. */
+static int set_parameter(struct backend *backend, const char *address, char *word,
+			 char error[CONFIG_ERROR_BYTES])
+{
+	size_t name_length = strcspn(word, "=");
+	const struct option_spec *option = options_find_parameter(word, name_length);
+	char detail[CONFIG_ERROR_BYTES];
+	const char *value = word[name_length] ? word + name_length + 1 : NULL;
+
+	if (!option)
+		return config_fail(
+			error,
+			"--backend '%.80s': '%.80s' is no parameter of a backend; sixpipe "
+			"--help forwarding lists them",
+			address, word);
+	if (option->type != OPTION_FLAG && !value)
+		return config_fail(error, "--backend '%.80s': %s has no value; write %s=%s",
+				   address, option->name, option->name, option->argument);
+	if (!set_value(backend, option, value, detail))
+		return 0;
+	return config_fail(error, "--backend '%.80s': %.300s", address, detail + strlen("--"));
+}
+
+static int set_backend(struct config *config, const char *text, char error[CONFIG_ERROR_BYTES])
+{
+	struct backend backend = {.send_proxy = CONFIG_SEND_PROXY_INHERIT};
+	size_t length = strcspn(text, BLANKS);
+	char word[BACKEND_WORD_BYTES], address[BACKEND_WORD_BYTES];
+	const char *problem;
+
+	snprintf(address, sizeof(address), "%.*s", (int)MIN(length, sizeof(address)), text);
+	problem = addr_parse(address, &backend.addr);
+	if (problem)
+		return config_fail(error, "--backend '%.80s': %s", address, problem);
+	if (!config->forward_count)
+		return config_fail(
+			error,
+			"--backend '%.80s': comes before any --listen; name the listener first",
+			address);
+	for (const char *at = text + length; *(at += strspn(at, BLANKS)); at += length) {
+		int result;
+
+		length = strcspn(at, BLANKS);
+		snprintf(word, sizeof(word), "%.*s", (int)MIN(length, sizeof(word)), at);
+		result = set_parameter(&backend, address, word, error);
+		if (result)
+			return result;
+	}
+	return add_backend(&config->forwards[config->forward_count - 1], &backend, address, error);
+}
+
+/* Sets a field of `owner`, the struct that the option's scope says. */
+static int set_value(void *owner, const struct option_spec *option, const char *text,
+		     char error[CONFIG_ERROR_BYTES])
+{
+	void *field = (char *)owner + option->offset;
+
+	switch (option->type) {
+	case OPTION_ADDRESS:
+		return set_address(field, option, text, error);
+	case OPTION_FLAG:
+		return set_flag(field, option, text, error);
+	case OPTION_CHOICE:
+		return set_choice(field, option, text, error);
+	case OPTION_CIDRS:
+		return add_cidrs(owner, option, text, error);
+	case OPTION_TLV:
+		return set_tlv(owner, option, text, error);
+	case OPTION_SOURCE:
+		return config_source_parse(field, option->name, text, error);
+	case OPTION_TEXT:
+		if (!*text)
+			return config_fail(error, "--%s '': empty; give %s", option->name,
+					   option->argument);
+		memcpy(field, &text, sizeof(text));
+		return 0;
+	default:
+		return set_number(field, option, text, error);
+	}
+}
+
+int config_set(struct config *config, const struct option_spec *option, const char *text,
+	       char error[CONFIG_ERROR_BYTES])
+{
+	void *owner = config;
+
+	if (option->type == OPTION_LISTEN)
+		return set_listen(config, text, error);
+	if (option->type == OPTION_BACKEND)
+		return set_backend(config, text, error);
+	if (option->scope == OPTION_SCOPE_FORWARD)
+		owner = config->forward_count ? &config->forwards[config->forward_count - 1].options
+					      : &config->defaults;
+	return set_value(owner, option, text, error);
+}

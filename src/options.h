@@ -1,0 +1,70 @@
+/*
+ * The options, as options.def lists them: what each is called, what it takes and where its value
+ * goes. Values are set by config.h.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum option_type {
+	OPTION_COUNT,
+	OPTION_SIZE,
+	OPTION_DURATION,
+	OPTION_FLAG,
+	OPTION_CHOICE,
+	OPTION_TEXT,
+	OPTION_ADDRESS,
+	OPTION_CIDRS,
+	OPTION_TLV,
+	OPTION_SOURCE,
+	OPTION_LISTEN,
+	OPTION_BACKEND,
+};
+
+/* Whose the value is, and so which struct of config.h `offset` is in. */
+enum option_scope {
+	OPTION_SCOPE_GLOBAL,  /* struct config */
+	OPTION_SCOPE_FORWARD, /* struct forward_options */
+	OPTION_SCOPE_BACKEND, /* struct backend; written behind its address, not with dashes */
+};
+
+enum option_group {
+	OPTION_GROUP_FORWARDING,
+	OPTION_GROUP_PROXY,
+	OPTION_GROUP_SOURCE,
+	OPTION_GROUP_PROCESS,
+	OPTION_GROUP_LIMITS,
+	OPTION_GROUP_TIMEOUTS,
+	OPTION_GROUP_LOGGING,
+	OPTION_GROUP_MONITORING,
+	OPTION_GROUP_GENERAL,
+	OPTION_GROUP_COUNT
+};
+
+struct option_spec {
+	const char *name; /* without the dashes */
+	enum option_scope scope;
+	enum option_type type;
+	size_t offset;		  /* of its field */
+	const char *default_text; /* "" for none */
+	uint64_t least;
+	uint64_t most;
+	enum option_group group;
+	const char *argument; /* how the value is called; the choices of an OPTION_CHOICE */
+	const char *help;
+};
+
+/* The table, in the order of options.def, and that of the backends' parameters. Static. */
+const struct option_spec *options_list(size_t *count);
+const struct option_spec *options_parameters(size_t *count);
+
+/* The option, or the parameter, of that name, or NULL. */
+const struct option_spec *options_find(const char *name, size_t name_length);
+const struct option_spec *options_find_parameter(const char *name, size_t name_length);
+
+/* The option whose name is most like `name`, or NULL when none is close. */
+const struct option_spec *options_suggest(const char *name, size_t name_length);
+
+/* "forwarding", "proxy", ... */
+const char *options_group_name(enum option_group group);

@@ -1,0 +1,16 @@
+/*
+ * From a client that is known to a relay: the source address, one backend after another, and the
+ * PROXY protocol header for the one that answers. Part of the session layer; used by session*.c alone.
+ */
+#pragma once
+
+#include "session.h"
+
+/* Begins to connect a session whose client is known; its state becomes SESSION_CONNECTING. */
+void session_connect(struct sessions *sessions, struct session *session);
+
+/* The connect was answered: 0 or -errno. Relays, tries the next backend, or closes. */
+void session_on_connect(struct sessions *sessions, struct session *session, int result);
+
+/* --timeout-connect has passed: the next answer is -ECANCELED. */
+void session_expire_connect(struct sessions *sessions, struct session *session);

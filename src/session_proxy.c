@@ -1,0 +1,212 @@
+#include "session_proxy.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "check.h"
+#include "log.h"
+#include "proxy_protocol.h"
+#include "session_close.h"
+#include "session_connect.h"
+#include "session_wait.h"
+#include "sock.h"
+
+_Static_assert(PROXY_HEADER_LIMIT <= PUMP_PREFACE_BYTES, "the pump takes any header");
+
+/* Where in the pump's scratch a header that came is looked at; one that goes stands at the front. */
+#define SEEN_OFFSET (PUMP_SCRATCH_BYTES / 2)
+
+/* Coming --------------------------------------------------------------------------------------- */
+
+static void refuse(struct sessions *sessions, struct session *session, enum close_reason reason,
+		   const char *fault)
+{
+	struct log_line line;
+
+	if (log_begin(&line, LOG_EVENT_proxy_refused)) {
+		log_addr(&line, "client", &session->client);
+		log_addr(&line, "listen", &sessions->config->forwards[session->forward].listen);
+		log_text(&line, "reason", close_reason_rule(reason)->word);
+		log_text(&line, "fault", fault);
+		log_end(&line);
+	}
+	session_close(sessions, session, reason);
+}
+
+static bool is_trusted(const struct forward_options *options, const struct addr *client)
+{
+	struct in6_addr address = cidr_address_of(client);
+
+	for (unsigned i = 0; i < options->trust_count; i++)
+		if (cidr_contains(&options->trust[i], &address))
+			return true;
+	return false;
+}
+
+static void take_identity(struct session *session, const struct proxy_header *header)
+{
+	switch (header->kind) {
+	case PROXY_KIND_PROXY:
+		session->identity = SESSION_IDENTITY_PROXIED;
+		session->client = header->source;
+		break;
+	case PROXY_KIND_LOCAL:
+		session->identity = SESSION_IDENTITY_LOCAL;
+		break;
+	default:
+		session->identity = SESSION_IDENTITY_UNKNOWN;
+		break;
+	}
+}
+
+/* Looks at what has come, and connects, waits for more, or closes. `ended`: nothing more will come. */
+static void read_header(struct sessions *sessions, struct session *session, bool ended)
+{
+	char *seen = sessions->pump.scratch + SEEN_OFFSET;
+	int fd = session->fd[SESSION_CLIENT];
+	ssize_t size = pump_peek(fd, seen, PROXY_HEADER_LIMIT);
+	struct proxy_header header;
+	const char *fault = NULL;
+	size_t needed = 1;
+	int fd_error;
+
+	if (size < 0 && size != -EAGAIN) {
+		session_close(sessions, session, close_reason_of_error(SESSION_CLIENT, (int)-size));
+		return;
+	}
+	if (size == 0) {
+		refuse(sessions, session, CLOSE_proxy_malformed,
+		       "the client ended without a header");
+		return;
+	}
+	switch (size < 0 ? PROXY_MORE : proxy_parse(seen, (size_t)size, &header, &needed, &fault)) {
+	case PROXY_COMPLETE:
+		if (session->low_water)
+			sock_set_low_water(fd, 1);
+		timer_cancel(sessions->wheel, &session->timer);
+		take_identity(session, &header);
+		session_connect(sessions, session);
+		return;
+	case PROXY_BAD:
+		refuse(sessions, session, CLOSE_proxy_malformed, fault);
+		return;
+	default:
+		break;
+	}
+	if (ended && (fd_error = sock_take_error(fd))) {
+		session_close(sessions, session, close_reason_of_error(SESSION_CLIENT, fd_error));
+		return;
+	}
+	if (ended) {
+		refuse(sessions, session, CLOSE_proxy_malformed,
+		       "the client ended within its header");
+		return;
+	}
+	/* not woken by every fragment: a byte at a time would be a cheap way to keep us busy */
+	if (needed > 1) {
+		sock_set_low_water(fd, (uint32_t)needed);
+		session->low_water = true;
+	}
+	session_wait_readable(sessions, session, SESSION_CLIENT);
+}
+
+void session_await_header(struct sessions *sessions, struct session *session)
+{
+	const struct forward_options *options = session_options(sessions, session);
+
+	session->state = SESSION_OPENING;
+	if (!is_trusted(options, &session->client)) {
+		refuse(sessions, session, CLOSE_proxy_untrusted,
+		       "the client is in no block of --trust");
+		return;
+	}
+	if (options->timeout_proxy_ms)
+		session_arm_timer(sessions, session, options->timeout_proxy_ms);
+	read_header(sessions, session, false);
+}
+
+void session_on_header_news(struct sessions *sessions, struct session *session, int32_t news)
+{
+	session->waits[SESSION_CLIENT] = SESSION_WAIT_NONE;
+	if (news < 0) {
+		session_close(sessions, session, close_reason_of_error(SESSION_CLIENT, -news));
+		return;
+	}
+	read_header(sessions, session, news & ENGINE_NEWS_ENDED);
+}
+
+void session_expire_header(struct sessions *sessions, struct session *session)
+{
+	refuse(sessions, session, CLOSE_proxy_timeout, "no whole header came in time");
+}
+
+/* Going ---------------------------------------------------------------------------------------- */
+
+/*
+ * The header that the client sent, out of its socket. False: it has gone with a failure of the
+ * socket, of which the lane is told.
+ */
+static bool take_header(struct sessions *sessions, struct session *session,
+			struct proxy_header *header)
+{
+	char *seen = sessions->pump.scratch + SEEN_OFFSET;
+	int fd = session->fd[SESSION_CLIENT];
+	ssize_t size = pump_peek(fd, seen, PROXY_HEADER_LIMIT);
+	const char *fault;
+	size_t needed;
+
+	if (size > 0 &&
+	    proxy_parse(seen, (size_t)size, header, &needed, &fault) == PROXY_COMPLETE &&
+	    pump_discard(&sessions->pump, fd, header->length_bytes))
+		return true;
+	lane_on_source_failed(&session->lane[SESSION_CLIENT], size < 0 ? (int)-size : ECONNRESET);
+	return false;
+}
+
+/* What a backend is told. `header` is what the client sent, or was not read. */
+static uint32_t build_header(struct sessions *sessions, struct session *session,
+			     const struct backend *backend, struct proxy_header *header)
+{
+	const struct forward_options *options = session_options(sessions, session);
+	char id[SESSION_ID_TEXT_BYTES];
+	const struct proxy_additions additions = {
+		.unique_id = session_print_id(sessions, session, id),
+		.custom = options->proxy_tlvs,
+	};
+	char *scratch = sessions->pump.scratch;
+	ssize_t length;
+
+	if (session->identity == SESSION_IDENTITY_PEER) {
+		header->kind = PROXY_KIND_PROXY;
+		header->source = session->client;
+		sock_get_local(session->fd[SESSION_CLIENT], &header->destination);
+		/* a client that is gone leaves no address behind */
+		if (!header->source.length_bytes || !header->destination.length_bytes)
+			header->kind = PROXY_KIND_UNKNOWN;
+	}
+	if (backend->send_proxy == CONFIG_SEND_PROXY_V1)
+		return (uint32_t)proxy_build_v1(header, scratch);
+	length = proxy_build_v2(header, &additions, (uint8_t *)scratch);
+	if (length < 0) {
+		/* what came and what is added are too much together: ours goes without theirs */
+		memset(&header->tlvs, 0, sizeof(header->tlvs));
+		length = proxy_build_v2(header, &additions, (uint8_t *)scratch);
+	}
+	CHECK(length > 0);
+	return (uint32_t)length;
+}
+
+void session_pass_header(struct sessions *sessions, struct session *session,
+			 const struct backend *backend)
+{
+	struct proxy_header header = {0};
+
+	if (session_options(sessions, session)->accept_proxy &&
+	    !take_header(sessions, session, &header))
+		return;
+	if (backend->send_proxy == CONFIG_SEND_PROXY_OFF)
+		return;
+	pump_begin(&sessions->pump, &session->lane[SESSION_CLIENT], &session->pipe[SESSION_CLIENT],
+		   session->fd[SESSION_CLIENT], session->fd[SESSION_BACKEND],
+		   build_header(sessions, session, backend, &header));
+}

@@ -1,0 +1,23 @@
+/*
+ * PROXY protocol in a session: the header that a client sends first, and the one that a backend gets
+ * first. Part of the session layer; used by session*.c alone.
+ *
+ * A header that came stays in the client's socket until there is a backend: so it needs no memory of
+ * the session, and what it said beyond the addresses can be passed on.
+ */
+#pragma once
+
+#include "session.h"
+
+/* Makes a session of a listener with --accept-proxy wait for its header. */
+void session_await_header(struct sessions *sessions, struct session *session);
+
+/* Takes the answer to that wait: enum engine_news or -errno. */
+void session_on_header_news(struct sessions *sessions, struct session *session, int32_t news);
+
+/* --timeout-proxy has passed. */
+void session_expire_header(struct sessions *sessions, struct session *session);
+
+/* Takes a header that came from the client's socket, and sends the backend its own, as configured. */
+void session_pass_header(struct sessions *sessions, struct session *session,
+			 const struct backend *backend);
