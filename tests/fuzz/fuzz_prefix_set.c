@@ -1,0 +1,70 @@
+/*
+ * prefix_set.h: any file is either taken as rules, which then decide as going through them in order
+ * does, or refused with a reason.
+ */
+#include "prefix_set.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "fuzz.h"
+
+static void check_address(const struct prefix_set *set, const struct in6_addr *address)
+{
+	uint32_t rule, expected = PREFIX_SET_NO_RULE;
+	enum prefix_verdict verdict = prefix_set_verdict(set, address, &rule);
+
+	for (uint32_t i = 0; i < prefix_set_rule_count(set); i++) {
+		struct cidr block = prefix_set_rule(set, i);
+
+		if (cidr_contains(&block, address)) {
+			expected = i;
+			break;
+		}
+	}
+	CHECK(rule == expected);
+	CHECK(verdict == (expected == PREFIX_SET_NO_RULE ? PREFIX_DENY : PREFIX_ALLOW));
+}
+
+static void check_rules(struct prefix_set *set)
+{
+	CHECK(!prefix_set_compile(set, PREFIX_OTHERWISE_DENY));
+	check_address(set, &in6addr_any);
+	for (uint32_t i = 0; i < prefix_set_rule_count(set); i++) {
+		struct in6_addr address = prefix_set_rule(set, i).network;
+
+		check_address(set, &address);
+		address.s6_addr[15] ^= 1;
+		check_address(set, &address);
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
+{
+	static int fd = -1;
+	char path[32], error[PREFIX_SET_ERROR_BYTES];
+	struct prefix_set *set;
+	int result;
+
+	if (fd < 0)
+		fd = memfd_create("rules", MFD_CLOEXEC);
+	CHECK(fd >= 0 && !ftruncate(fd, 0));
+	CHECK(pwrite(fd, bytes, count, 0) == (ssize_t)count);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	CHECK(!prefix_set_create(&set));
+	memset(error, 0xff, sizeof(error)); /* what is not written is not terminated */
+	result = prefix_set_add_file(set, path, PREFIX_ALLOW, error, sizeof(error));
+	if (result) {
+		CHECK(strnlen(error, sizeof(error)) < sizeof(error));
+		CHECK(!strncmp(error, path, strlen(path)) && error[strlen(path)] == ':');
+		CHECK(!prefix_set_rule_count(set));
+	} else {
+		CHECK(!memchr(bytes, '\0', count));
+		check_rules(set);
+	}
+	prefix_set_destroy(set);
+	return 0;
+}
