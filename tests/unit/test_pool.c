@@ -1,0 +1,321 @@
+#include "pool.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pool_fixture.h"
+#include "support.h"
+#include "util.h"
+
+TestSuite(pool, .fini = support_check_leaks);
+
+#define NOW POOL_FIXTURE_MS
+
+/* Nothing to do with health but `down`, which one failure does, for good. */
+static const struct pool_settings plain = {.max_fails = 1, .fail_timeout_ms = 1000000};
+
+/* roundrobin ------------------------------------------------------------------------------------ */
+
+Test(pool, turns_are_evenly_mixed)
+{
+	static const struct {
+		const char *members;
+		const char *turns;
+	} rows[] = {
+		{"1", "aaaa"},
+		{"1 1 1", "abcabc"},
+		{"5 1 1", "aabacaaaabacaa"},
+		{"100 100 100", "abcabc"}, /* the common divisor shortens the round */
+		{"2 1", "abaaba"},
+		{"10 20 10", "bacbbacb"},
+		{"1 0 1", "acac"}, /* no weight, no sessions */
+		{"0 0", "----"},
+		{"1 1b 1", "acac"}, /* a backup has no turns */
+		{"0 2b 1b", "bcbbcb"},
+	};
+	char turns[32];
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct pool *pool = pool_fixture_make(plain, rows[i].members);
+
+		cr_expect_str_eq(
+			pool_fixture_turns(pool, (unsigned)strlen(rows[i].turns), NOW, turns),
+			rows[i].turns, "%s: %s", rows[i].members, turns);
+		pool_destroy(pool);
+	}
+}
+
+/*
+ * Over any stretch of turns, no member strays further from its share than two turns: no bursts.
+ */
+Test(pool, no_stretch_strays_from_the_shares)
+{
+	static const unsigned weights[] = {256, 128, 100, 31, 7, 3, 1};
+	struct pool *pool = pool_fixture_make(plain, "256 128 100 31 7 3 1");
+	long worst_256ths = 0;
+	long taken[ARRAY_COUNT(weights)] = {0};
+	long least[ARRAY_COUNT(weights)] = {0};
+	long most[ARRAY_COUNT(weights)] = {0};
+	long sum = 0;
+
+	for (size_t i = 0; i < ARRAY_COUNT(weights); i++)
+		sum += weights[i];
+	for (long turn = 1; turn <= 2 * sum; turn++) {
+		struct pool_place place;
+		int member = pool_fixture_choose(pool, NOW, &place);
+
+		taken[member]++;
+		pool_end(pool, &place);
+		/* how far ahead of its share each is now, against its extremes so far */
+		for (size_t i = 0; i < ARRAY_COUNT(weights); i++) {
+			long ahead = taken[i] * 256 - turn * weights[i] * 256 / sum;
+
+			least[i] = MIN(least[i], ahead);
+			most[i] = MAX(most[i], ahead);
+			worst_256ths = MAX(worst_256ths, most[i] - least[i]);
+		}
+	}
+	cr_expect_leq(worst_256ths, 2 * 256);
+	for (size_t i = 0; i < ARRAY_COUNT(weights); i++)
+		cr_expect_eq(taken[i], 2 * (long)weights[i], "member %zu", i);
+	pool_destroy(pool);
+}
+
+Test(pool, who_is_down_loses_its_turns_to_all_others)
+{
+	struct pool *pool = pool_fixture_make(plain, "5 1 1");
+	char turns[32];
+
+	cr_assert_eq(pool_fixture_fail(pool, 1, 1, NOW), POOL_WENT_DOWN);
+	pool_fixture_turns(pool, 6, NOW, turns); /* b's first turn was drawn above */
+	cr_expect_str_eq(pool_fixture_turns(pool, 12, NOW, turns), "acaaaaacaaaa");
+	pool_destroy(pool);
+}
+
+/* 253 members of the heaviest weight are down: hardly any turn of the sequence is of use. */
+Test(pool, the_few_left_keep_their_shares)
+{
+	static const struct {
+		unsigned member;
+		unsigned weight;
+	} left[] = {{3, 1}, {77, 2}, {255, 5}};
+	struct pool_member members[POOL_MEMBERS_LIMIT];
+	struct pool_settings settings = plain;
+	unsigned counts[POOL_MEMBERS_LIMIT] = {0};
+	struct pool *pool;
+
+	settings.slots = POOL_MEMBERS_LIMIT;
+	pool = pool_fixture_make(settings, "");
+	for (unsigned i = 0; i < POOL_MEMBERS_LIMIT; i++) {
+		members[i] = pool_fixture_member(i);
+		members[i].weight = 256;
+		members[i].off = true;
+	}
+	for (size_t i = 0; i < ARRAY_COUNT(left); i++) {
+		members[left[i].member].weight = left[i].weight;
+		members[left[i].member].off = false;
+	}
+	cr_assert_eq(pool_add_all(pool, members, POOL_MEMBERS_LIMIT, NOW), 0);
+	pool_fixture_count(pool, 8000, NOW, counts);
+	for (size_t i = 0; i < ARRAY_COUNT(left); i++)
+		cr_expect(abs((int)counts[left[i].member] - (int)left[i].weight * 1000) <= 10,
+			  "member %u: %u", left[i].member, counts[left[i].member]);
+	pool_destroy(pool);
+}
+
+/* leastconn -------------------------------------------------------------------------------------- */
+
+/* Sessions that stay: each member fills up in proportion to its weight. */
+Test(pool, leastconn_fills_by_weight)
+{
+	struct pool_settings settings = plain;
+	struct pool_place places[80];
+	unsigned counts[3] = {0};
+	struct pool *pool;
+
+	settings.balance = POOL_LEASTCONN;
+	pool = pool_fixture_make(settings, "1 3 4");
+	for (size_t i = 0; i < ARRAY_COUNT(places); i++) {
+		int member = pool_fixture_choose(pool, NOW, &places[i]);
+
+		cr_assert_geq(member, 0);
+		counts[member]++;
+	}
+	cr_expect_eq(counts[0], 10);
+	cr_expect_eq(counts[1], 30);
+	cr_expect_eq(counts[2], 40);
+
+	/* the one that loses its sessions gets the next ones */
+	for (size_t i = 0; i < ARRAY_COUNT(places); i++)
+		if (places[i].member == 1)
+			pool_end(pool, &places[i]);
+	for (size_t i = 0, again = 0; again < 29; i++)
+		if (!places[i].held) {
+			cr_assert_eq(pool_fixture_choose(pool, NOW, &places[i]), 1);
+			again++;
+		}
+	for (size_t i = 0; i < ARRAY_COUNT(places); i++)
+		pool_end(pool, &places[i]);
+	pool_destroy(pool);
+}
+
+/* With as many everywhere, the turn decides; so short sessions see the weights too. */
+Test(pool, leastconn_takes_turns_among_equals)
+{
+	struct pool_settings settings = plain;
+	struct pool_place place;
+	struct pool *pool;
+	char turns[32];
+
+	settings.balance = POOL_LEASTCONN;
+	pool = pool_fixture_make(settings, "5 1 1");
+	cr_expect_str_eq(pool_fixture_turns(pool, 14, NOW, turns), "aabacaaaabacaa");
+	cr_assert_eq(pool_fixture_choose(pool, NOW, &place), 0);
+	for (unsigned i = 0; i < 20; i++)
+		cr_expect_neq(pool_fixture_turns(pool, 1, NOW, turns)[0], 'a');
+	pool_end(pool, &place);
+	pool_destroy(pool);
+}
+
+/* Who cannot be chosen, and why nobody can ------------------------------------------------------- */
+
+/* What a row does to the pool, a letter each: see prepare(). */
+struct refusal_row {
+	const char *members;
+	const char *down;  /* letters: these are down */
+	const char *off;   /* these are off */
+	const char *busy;  /* one session each, which stays */
+	const char *tried; /* by the session that asks */
+	int chosen;
+};
+
+static const struct refusal_row refusal_rows[] = {
+	{"1 1", "", "", "", "a", 1},
+	{"1 1", "a", "", "", "", 1},
+	{"1 1", "", "a", "", "", 1},
+	{"1/1 1", "", "", "a", "", 1},
+	{"1 1", "ab", "", "", "", POOL_ALL_DOWN},
+	{"1 1", "a", "b", "", "", POOL_ALL_DOWN},
+	{"0 0", "", "", "", "", POOL_ALL_DOWN},
+	{"1/1 1/1", "", "", "ab", "", POOL_ALL_FULL},
+	{"1/1 1", "b", "", "a", "", POOL_ALL_FULL},
+	{"1/1 1", "", "", "a", "b", POOL_ALL_FULL},
+	{"1 1", "", "", "", "ab", POOL_ALL_TRIED},
+	{"1 1", "a", "", "", "b", POOL_ALL_TRIED},
+	{"1 1", "ab", "", "", "b", POOL_ALL_TRIED},
+	/* backups: when the others are down, off, without weight, tried; not when full */
+	{"1 1 1b", "a", "", "", "", 1},
+	{"1 1 1b", "ab", "", "", "", 2},
+	{"1 1 1b", "a", "b", "", "", 2},
+	{"1 0 1b", "a", "", "", "", 2},
+	{"1 1 1b", "", "", "", "ab", 2},
+	{"1/1 1 1b", "b", "", "a", "", POOL_ALL_FULL},
+	{"1 1 1b", "abc", "", "", "", POOL_ALL_DOWN},
+	{"1 1 1b", "ab", "", "", "c", POOL_ALL_TRIED},
+	{"1 1 1/1b", "ab", "", "c", "", POOL_ALL_FULL},
+};
+
+static void mark_all(struct pool_tried *tried, const char *letters)
+{
+	for (; *letters; letters++)
+		pool_mark_tried(tried, (unsigned)(*letters - 'a'));
+}
+
+/* A session that stays, with a member that is up. */
+static void occupy(struct pool *pool, unsigned member, struct pool_place *place)
+{
+	struct pool_tried tried = pool_fixture_all_but(member);
+	struct pool_ask ask = {.tried = &tried, .now_ms = NOW};
+
+	cr_assert_eq(pool_choose(pool, &ask, place), (int)member);
+}
+
+static void check_refusal_row(const struct refusal_row *row, enum pool_balance balance)
+{
+	struct pool_settings settings = plain;
+	struct pool_place busy[4] = {{0}};
+	struct pool_tried tried = {{0}};
+	struct pool_ask ask = {.tried = &tried, .now_ms = NOW};
+	struct pool *pool;
+
+	settings.balance = balance;
+	pool = pool_fixture_make(settings, row->members);
+	for (size_t i = 0; row->busy[i]; i++)
+		occupy(pool, (unsigned)(row->busy[i] - 'a'), &busy[i]);
+	for (const char *at = row->down; *at; at++)
+		cr_assert_eq(pool_fixture_fail(pool, (unsigned)(*at - 'a'), 1, NOW),
+			     POOL_WENT_DOWN);
+	for (const char *at = row->off; *at; at++)
+		cr_assert_eq(pool_set_off(pool, (unsigned)(*at - 'a'), true, NOW), POOL_WENT_DOWN);
+	mark_all(&tried, row->tried);
+	for (unsigned i = 0; i < 10; i++) {
+		struct pool_place place = {0};
+		int chosen = pool_choose(pool, &ask, &place);
+
+		cr_expect_eq(chosen, row->chosen, "row %td, balance %d: %d", row - refusal_rows,
+			     balance, chosen);
+		cr_expect_eq(place.held, chosen >= 0);
+		pool_end(pool, &place);
+	}
+	for (size_t i = 0; i < ARRAY_COUNT(busy); i++)
+		pool_end(pool, &busy[i]);
+	pool_destroy(pool);
+}
+
+Test(pool, refusals_and_backups)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(refusal_rows); i++)
+		for (int balance = POOL_ROUNDROBIN; balance <= POOL_SOURCE; balance++)
+			check_refusal_row(&refusal_rows[i], (enum pool_balance)balance);
+}
+
+/* Nobody waits or tries again in there: 200,000 refusals of the largest pool are soon had. */
+Test(pool, all_down_is_told_at_once, .timeout = 20)
+{
+	struct pool_settings settings = plain;
+	struct pool *pool;
+
+	settings.slots = POOL_MEMBERS_LIMIT;
+	pool = pool_fixture_make(settings, "");
+	for (unsigned i = 0; i < POOL_MEMBERS_LIMIT; i++) {
+		struct pool_member member = pool_fixture_member(i);
+
+		member.off = true;
+		pool_add(pool, &member, NOW);
+	}
+	for (unsigned i = 0; i < 200000; i++) {
+		struct pool_place place;
+
+		cr_assert_eq(pool_fixture_choose(pool, NOW, &place), POOL_ALL_DOWN);
+	}
+	pool_destroy(pool);
+}
+
+Test(pool, maxconn_is_kept)
+{
+	struct pool *pool = pool_fixture_make(plain, "1/3 1/2");
+	struct pool_place places[6];
+
+	for (unsigned i = 0; i < 5; i++)
+		cr_assert_geq(pool_fixture_choose(pool, NOW, &places[i]), 0);
+	cr_expect_eq(pool_fixture_choose(pool, NOW, &places[5]), POOL_ALL_FULL);
+	cr_expect_eq(pool_fixture_state(pool, 0, NOW), POOL_FULL);
+	pool_set_maxconn(pool, 1, 3);
+	cr_expect_eq(pool_fixture_choose(pool, NOW, &places[5]), 1);
+	/* fewer than it has: nobody is thrown out, and nobody gets in before it has fewer */
+	pool_set_maxconn(pool, 1, 2);
+	for (unsigned i = 0, ended = 0; ended < 2; i++) {
+		struct pool_place place;
+
+		if (places[i].member != 1)
+			continue;
+		cr_expect_eq(pool_fixture_choose(pool, NOW, &place), POOL_ALL_FULL);
+		pool_end(pool, &places[i]);
+		if (++ended == 2)
+			cr_expect_eq(pool_fixture_choose(pool, NOW, &places[i]), 1);
+	}
+	for (unsigned i = 0; i < 6; i++)
+		pool_end(pool, &places[i]);
+	pool_destroy(pool);
+}

@@ -1,0 +1,381 @@
+#include <criterion/criterion.h>
+
+#include "pool.h"
+#include "pool_fixture.h"
+#include "support.h"
+#include "util.h"
+
+TestSuite(pool_health, .fini = support_check_leaks);
+
+#define NOW	   POOL_FIXTURE_MS
+#define TIMEOUT_MS 10000
+
+static const struct pool_settings by_traffic = {.max_fails = 3, .fail_timeout_ms = TIMEOUT_MS};
+
+/* By the traffic --------------------------------------------------------------------------------- */
+
+Test(pool_health, fails_within_the_timeout_take_a_member_down)
+{
+	static const struct {
+		unsigned max_fails;
+		unsigned at_ms[6];   /* after NOW; 0 ends it */
+		unsigned down_after; /* failures; 0: never */
+	} rows[] = {
+		{3, {1, 2, 3}, 3},
+		{1, {1}, 1},
+		{3, {1, 2, TIMEOUT_MS}, 3},	/* 1 ms left */
+		{3, {1, 2, TIMEOUT_MS + 1}, 0}, /* the first is forgotten, and all after it */
+		{3, {1, 2, TIMEOUT_MS + 1, TIMEOUT_MS + 2, TIMEOUT_MS + 3}, 5},
+		{2, {1, TIMEOUT_MS * 2, TIMEOUT_MS * 4}, 0},
+		{0, {1, 2, 3, 4, 5}, 0}, /* the traffic says nothing */
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct pool_settings settings = by_traffic;
+		unsigned down_after = 0;
+		struct pool *pool;
+
+		settings.max_fails = rows[i].max_fails;
+		pool = pool_fixture_make(settings, "1 1");
+		for (unsigned j = 0; j < 6 && rows[i].at_ms[j] && !down_after; j++)
+			if (pool_fixture_fail(pool, 0, 1, NOW + rows[i].at_ms[j]) == POOL_WENT_DOWN)
+				down_after = j + 1;
+		cr_expect_eq(down_after, rows[i].down_after, "row %zu: %u", i, down_after);
+		pool_destroy(pool);
+	}
+}
+
+/* nginx counts so too: a member that fails every other session is found out. */
+Test(pool_health, a_success_does_not_wipe_out_failures)
+{
+	struct pool *pool = pool_fixture_make(by_traffic, "1");
+	struct pool_place place;
+
+	for (unsigned i = 0; i < 2; i++) {
+		cr_expect_eq(pool_fixture_fail(pool, 0, 1, NOW), POOL_UNCHANGED);
+		cr_assert_eq(pool_fixture_choose(pool, NOW, &place), 0);
+		cr_expect_eq(pool_succeeded(pool, &place, NOW), POOL_UNCHANGED);
+		pool_end(pool, &place);
+	}
+	cr_expect_eq(pool_fixture_fail(pool, 0, 1, NOW), POOL_WENT_DOWN);
+	pool_destroy(pool);
+}
+
+Test(pool_health, one_probe_at_a_time_decides)
+{
+	struct pool *pool = pool_fixture_make(by_traffic, "1");
+	struct pool_place probe;
+	struct pool_place other;
+	uint64_t now = NOW;
+
+	cr_assert_eq(pool_fixture_fail(pool, 0, 3, now), POOL_WENT_DOWN);
+	cr_expect_eq(pool_fixture_state(pool, 0, now), POOL_DOWN);
+
+	/* it fails: down as long again */
+	for (unsigned i = 0; i < 3; i++) {
+		cr_expect_eq(pool_fixture_choose(pool, now + TIMEOUT_MS - 1, &other),
+			     POOL_ALL_DOWN);
+		now += TIMEOUT_MS;
+		cr_assert_eq(pool_fixture_choose(pool, now, &probe), 0);
+		cr_expect(probe.probe);
+		cr_expect_eq(pool_fixture_state(pool, 0, now), POOL_CHECKING);
+		cr_expect_eq(pool_fixture_choose(pool, now + TIMEOUT_MS * 2, &other),
+			     POOL_ALL_DOWN);
+		now++;
+		cr_expect_eq(pool_failed(pool, &probe, now), POOL_UNCHANGED);
+		pool_end(pool, &probe);
+		cr_expect_eq(pool_fixture_state(pool, 0, now), POOL_DOWN);
+	}
+
+	/* it says nothing, for its client left: the next one is the probe */
+	now += TIMEOUT_MS;
+	cr_assert_eq(pool_fixture_choose(pool, now, &probe), 0);
+	pool_end(pool, &probe);
+	cr_assert_eq(pool_fixture_choose(pool, now, &probe), 0);
+	cr_expect(probe.probe);
+	cr_expect_eq(pool_fixture_choose(pool, now, &other), POOL_ALL_DOWN);
+
+	/* it succeeds: all are let through, while it is still there */
+	cr_expect_eq(pool_succeeded(pool, &probe, now), POOL_CAME_UP);
+	cr_expect_eq(pool_fixture_state(pool, 0, now), POOL_UP);
+	cr_assert_eq(pool_fixture_choose(pool, now, &other), 0);
+	cr_expect_not(other.probe);
+	pool_end(pool, &other);
+	pool_end(pool, &probe);
+	/* and the count begins anew */
+	cr_expect_eq(pool_fixture_fail(pool, 0, 2, now), POOL_UNCHANGED);
+	cr_expect_eq(pool_fixture_fail(pool, 0, 1, now), POOL_WENT_DOWN);
+	pool_destroy(pool);
+}
+
+/* What was begun before it went down says nothing about what it is now. */
+Test(pool_health, sessions_from_before_are_not_heard)
+{
+	struct pool *pool = pool_fixture_make(by_traffic, "1");
+	struct pool_place early[3];
+	struct pool_place probe;
+
+	for (size_t i = 0; i < ARRAY_COUNT(early); i++)
+		cr_assert_eq(pool_fixture_choose(pool, NOW, &early[i]), 0);
+	cr_assert_eq(pool_fixture_fail(pool, 0, 3, NOW), POOL_WENT_DOWN);
+	cr_expect_eq(pool_succeeded(pool, &early[0], NOW + 1), POOL_UNCHANGED);
+	cr_expect_eq(pool_failed(pool, &early[1], NOW + 5000), POOL_UNCHANGED);
+	cr_expect_eq(pool_fixture_state(pool, 0, NOW + 5000), POOL_DOWN);
+	/* nor did they put the probe off */
+	cr_assert_eq(pool_fixture_choose(pool, NOW + TIMEOUT_MS, &probe), 0);
+	cr_expect_eq(pool_failed(pool, &early[2], NOW + TIMEOUT_MS), POOL_UNCHANGED);
+	cr_expect_eq(pool_succeeded(pool, &probe, NOW + TIMEOUT_MS), POOL_CAME_UP);
+	pool_end(pool, &probe);
+	for (size_t i = 0; i < ARRAY_COUNT(early); i++)
+		pool_end(pool, &early[i]);
+	pool_destroy(pool);
+}
+
+/* A probe goes to a member when its turn comes, not before. */
+Test(pool_health, a_probe_takes_the_members_turn)
+{
+	struct pool *pool = pool_fixture_make(by_traffic, "1 1 1");
+	struct pool_place place;
+	unsigned probes = 0;
+
+	cr_assert_eq(pool_fixture_fail(pool, 1, 3, NOW), POOL_WENT_DOWN);
+	for (unsigned i = 0; i < 30; i++) {
+		int member = pool_fixture_choose(pool, NOW + TIMEOUT_MS, &place);
+
+		cr_assert_geq(member, 0);
+		cr_expect_eq(place.probe, member == 1);
+		probes += place.probe;
+		if (member == 1)
+			pool_failed(pool, &place, NOW + TIMEOUT_MS);
+		pool_end(pool, &place);
+	}
+	cr_expect_eq(probes, 1);
+	pool_destroy(pool);
+}
+
+/*
+ * Two members, one of which is in a bad way for every other second. No session is lost that the
+ * other could serve, and few meet the bad one.
+ */
+Test(pool_health, flapping_loses_nothing)
+{
+	for (int balance = POOL_ROUNDROBIN; balance <= POOL_SOURCE; balance++) {
+		struct pool_settings settings = by_traffic;
+		unsigned retries = 0;
+		unsigned downs = 0;
+		unsigned ups = 0;
+		struct pool *pool;
+
+		settings.balance = (enum pool_balance)balance;
+		settings.fail_timeout_ms = 500;
+		pool = pool_fixture_make(settings, "1 1");
+		for (unsigned i = 0; i < 10000; i++) {
+			uint64_t now = NOW + i;
+			bool bad = now / 1000 % 2;
+			struct pool_tried tried = {{0}};
+			struct pool_ask ask = {
+				.client_key = i * 977, .tried = &tried, .now_ms = now};
+			struct pool_place place = {0};
+			int member = pool_choose(pool, &ask, &place);
+
+			if (member == 0 && bad) {
+				downs += pool_failed(pool, &place, now) == POOL_WENT_DOWN;
+				pool_end(pool, &place);
+				pool_mark_tried(&tried, 0);
+				retries++;
+				member = pool_choose(pool, &ask, &place);
+			}
+			cr_assert_geq(member, 0, "session %u is lost", i);
+			cr_assert(!bad || member == 1);
+			ups += pool_succeeded(pool, &place, now) == POOL_CAME_UP;
+			pool_end(pool, &place);
+		}
+		cr_expect_eq(downs, 5);
+		cr_expect_eq(ups, 5 - (NOW + 9999) / 1000 % 2);
+		/* 3 each time, and a probe or two */
+		cr_expect_leq(retries, 25, "balance %d: %u", balance, retries);
+		pool_destroy(pool);
+	}
+}
+
+/* By checks -------------------------------------------------------------------------------------- */
+
+static const struct pool_settings by_checks = {
+	.max_fails = 3, .fail_timeout_ms = TIMEOUT_MS, .rise = 2, .fall = 3};
+
+/* One letter per event: + and - are checks, f a failed session, d and u are what each must change. */
+Test(pool_health, checks_rise_and_fall)
+{
+	static const struct {
+		const char *events;
+		const char *changes; /* D: went down, U: came up */
+		enum pool_state state;
+	} rows[] = {
+		{"-", "D", POOL_DOWN}, /* nobody has ever seen it work */
+		{"+-", "..", POOL_UP},
+		{"+--+--", "......", POOL_UP},
+		{"+---", "...D", POOL_DOWN},
+		{"+---+", "...D.", POOL_CHECKING},
+		{"+---++", "...D.U", POOL_UP},
+		{"+---+-++", "...D...U", POOL_UP},
+		{"+---+-+", "...D...", POOL_CHECKING},
+		{"+fff", "...D", POOL_DOWN},   /* the traffic adds to the checks, */
+		{"+fff++", "...D.U", POOL_UP}, /* and they end it */
+		{"+ff-f", "....D", POOL_DOWN}, /* each has a count of its own */
+		{"+--ff-", ".....D", POOL_DOWN},
+		{"+---++--", "...D.U..", POOL_UP},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct pool *pool = pool_fixture_make(by_checks, "1");
+		struct pool_snapshot snapshot;
+
+		pool_snapshot(pool, 0, NOW, &snapshot);
+		for (size_t j = 0; rows[i].events[j]; j++) {
+			char event = rows[i].events[j];
+			enum pool_change change =
+				event == 'f' ? pool_fixture_fail(pool, 0, 1, NOW)
+					     : pool_check_result(pool, 0, snapshot.generation,
+								 event == '+', NOW);
+
+			cr_expect_eq(".DU"[change], rows[i].changes[j], "%s, event %zu",
+				     rows[i].events, j);
+		}
+		cr_expect_eq(pool_fixture_state(pool, 0, NOW), rows[i].state, "%s", rows[i].events);
+		pool_destroy(pool);
+	}
+}
+
+/* Where there are checks, no session is risked. */
+Test(pool_health, checks_need_no_probe)
+{
+	struct pool *pool = pool_fixture_make(by_checks, "1");
+	struct pool_place place;
+
+	cr_assert_eq(pool_fixture_fail(pool, 0, 3, NOW), POOL_WENT_DOWN);
+	cr_expect_eq(pool_fixture_choose(pool, NOW + 1000 * TIMEOUT_MS, &place), POOL_ALL_DOWN);
+	pool_destroy(pool);
+}
+
+Test(pool_health, a_late_check_is_not_for_the_next_member)
+{
+	struct pool_member next = pool_fixture_member(7);
+	struct pool *pool = pool_fixture_make(by_checks, "1");
+	struct pool_snapshot snapshot;
+
+	pool_snapshot(pool, 0, NOW, &snapshot);
+	pool_remove(pool, 0);
+	cr_assert_eq(pool_add(pool, &next, NOW), 0);
+	cr_expect_eq(pool_check_result(pool, 0, snapshot.generation, false, NOW), POOL_UNCHANGED);
+	cr_expect_eq(pool_fixture_state(pool, 0, NOW), POOL_UP);
+	pool_destroy(pool);
+}
+
+/* Off and on ------------------------------------------------------------------------------------- */
+
+Test(pool_health, off_is_apart_from_health)
+{
+	struct pool *pool = pool_fixture_make(by_traffic, "1 1");
+	struct pool_snapshot snapshot;
+	struct pool_place place;
+
+	cr_expect_eq(pool_set_off(pool, 0, true, NOW + 7), POOL_WENT_DOWN);
+	cr_expect_eq(pool_set_off(pool, 0, true, NOW + 8), POOL_UNCHANGED);
+	pool_snapshot(pool, 0, NOW, &snapshot);
+	cr_expect_eq(snapshot.state, POOL_OFF);
+	cr_expect_eq(snapshot.since_ms, NOW + 7);
+	cr_expect_eq(snapshot.downs, 1);
+	cr_expect_eq(pool_set_off(pool, 0, false, NOW + 9), POOL_CAME_UP);
+
+	/* off while it is down: that changes nothing, and no probe goes there */
+	cr_expect_eq(pool_fixture_fail(pool, 0, 3, NOW), POOL_WENT_DOWN);
+	cr_expect_eq(pool_set_off(pool, 0, true, NOW), POOL_UNCHANGED);
+	for (unsigned i = 0; i < 10; i++) {
+		cr_expect_eq(pool_fixture_choose(pool, NOW + TIMEOUT_MS, &place), 1);
+		pool_end(pool, &place);
+	}
+	cr_expect_eq(pool_set_off(pool, 0, false, NOW), POOL_UNCHANGED);
+	cr_expect_eq(pool_fixture_state(pool, 0, NOW), POOL_DOWN);
+	pool_destroy(pool);
+}
+
+/* Slow start ------------------------------------------------------------------------------------- */
+
+/* Of 10,000 sessions between two equals, the one that came back gets so many. */
+Test(pool_health, slow_start_ramps)
+{
+	static const struct {
+		unsigned after_ms;
+		unsigned percent;
+	} rows[] = {{0, 12}, {200, 29}, {500, 56}, {800, 82}, {999, 99}, {1000, 100}, {5000, 100}};
+
+	/* leastconn goes by sessions at a time: below */
+	for (int balance = POOL_ROUNDROBIN; balance <= POOL_SOURCE; balance += 2)
+		for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+			struct pool_settings settings = by_traffic;
+			uint64_t up_ms = NOW + TIMEOUT_MS;
+			struct pool_snapshot snapshot;
+			unsigned got = 0;
+			double expected;
+			struct pool *pool;
+
+			settings.balance = (enum pool_balance)balance;
+			settings.slow_start_ms = 1000;
+			pool = pool_fixture_make(settings, "10 10");
+			cr_assert_eq(pool_set_off(pool, 0, true, up_ms), POOL_WENT_DOWN);
+			cr_assert_eq(pool_set_off(pool, 0, false, up_ms), POOL_CAME_UP);
+			pool_snapshot(pool, 0, up_ms + rows[i].after_ms, &snapshot);
+			cr_expect_eq(snapshot.weight_now_percent, rows[i].percent, "%u",
+				     snapshot.weight_now_percent);
+			for (unsigned j = 0; j < 10000; j++) {
+				struct pool_ask ask = {.client_key = j * 977,
+						       .now_ms = up_ms + rows[i].after_ms};
+				struct pool_place place = {0};
+
+				got += pool_choose(pool, &ask, &place) == 0;
+				pool_end(pool, &place);
+			}
+			expected = 10000.0 * rows[i].percent / (100.0 + rows[i].percent);
+			cr_expect(got > expected * 0.94 && got < expected * 1.06,
+				  "balance %d, %u ms: %u, not %g", balance, rows[i].after_ms, got,
+				  expected);
+			pool_destroy(pool);
+		}
+}
+
+Test(pool_health, slow_start_of_leastconn)
+{
+	struct pool_settings settings = by_traffic;
+	struct pool_place places[90];
+	unsigned counts[2] = {0};
+	struct pool *pool;
+
+	settings.balance = POOL_LEASTCONN;
+	settings.slow_start_ms = 1000;
+	pool = pool_fixture_make(settings, "1 1");
+	pool_set_off(pool, 0, true, NOW);
+	pool_set_off(pool, 0, false, NOW);
+	for (size_t i = 0; i < ARRAY_COUNT(places); i++)
+		counts[pool_fixture_choose(pool, NOW, &places[i])]++;
+	cr_expect_eq(counts[0], 10);
+	cr_expect_eq(counts[1], 80);
+	for (size_t i = 0; i < ARRAY_COUNT(places); i++)
+		pool_end(pool, &places[i]);
+	pool_destroy(pool);
+}
+
+/* One that is alone gets everything, however new. */
+Test(pool_health, slow_start_refuses_nobody)
+{
+	struct pool_settings settings = by_traffic;
+	struct pool *pool;
+	char turns[32];
+
+	settings.slow_start_ms = 1000;
+	pool = pool_fixture_make(settings, "1 1/1");
+	pool_set_off(pool, 1, true, NOW);
+	pool_set_off(pool, 0, true, NOW);
+	pool_set_off(pool, 0, false, NOW);
+	cr_expect_str_eq(pool_fixture_turns(pool, 20, NOW, turns), "aaaaaaaaaaaaaaaaaaaa");
+	pool_destroy(pool);
+}

@@ -1,0 +1,168 @@
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+
+#include "pool.h"
+#include "pool_fixture.h"
+#include "support.h"
+
+/* Members that come and go. */
+TestSuite(pool_members, .fini = support_check_leaks);
+
+#define NOW POOL_FIXTURE_MS
+
+static const struct pool_settings by_traffic = {.max_fails = 3, .fail_timeout_ms = 10000};
+
+Test(pool_members, a_removed_member_drains)
+{
+	struct pool_settings settings = by_traffic;
+	struct pool_member second = pool_fixture_member(8);
+	struct pool_member first = pool_fixture_member(0);
+	struct pool_snapshot snapshot;
+	struct pool_place place;
+	struct pool_place other;
+	struct pool *pool;
+
+	settings.slots = 1;
+	pool = pool_fixture_make(settings, "1");
+	cr_assert_eq(pool_fixture_choose(pool, NOW, &place), 0);
+	pool_remove(pool, 0);
+	cr_expect_eq(pool_fixture_state(pool, 0, NOW), POOL_DRAINING);
+	cr_expect_eq(pool_fixture_choose(pool, NOW, &other), POOL_ALL_DOWN);
+	/* its address stays with it for as long as somebody is there */
+	cr_expect_eq(pool_add(pool, &second, NOW), -ENOSPC);
+	cr_expect(addr_equal(pool_address(pool, &place), &first.address));
+
+	/* the same one comes back */
+	cr_expect_eq(pool_add(pool, &first, NOW), 0);
+	cr_expect_eq(pool_fixture_state(pool, 0, NOW), POOL_UP);
+	pool_remove(pool, 0);
+	pool_end(pool, &place);
+	cr_expect_eq(pool_fixture_state(pool, 0, NOW), POOL_EMPTY);
+
+	cr_expect_eq(pool_add(pool, &second, NOW + 5), 0);
+	cr_assert_eq(pool_fixture_choose(pool, NOW, &place), 0);
+	cr_expect(addr_equal(pool_address(pool, &place), &second.address));
+	pool_snapshot(pool, 0, NOW, &snapshot);
+	cr_expect_eq(snapshot.total, 1);
+	cr_expect_eq(snapshot.live, 1);
+	cr_expect_eq(snapshot.since_ms, NOW + 5);
+	pool_end(pool, &place);
+	pool_destroy(pool);
+}
+
+/* The group's addresses, each as a letter from a on. */
+static int replace(struct pool *pool, unsigned group, const char *letters)
+{
+	struct addr addresses[16];
+	struct pool_group wanted = {.terms = {.weight = 1, .group = group}, .addresses = addresses};
+
+	for (unsigned i = 0; letters[i]; i++, wanted.count++)
+		addresses[i] = pool_fixture_member((unsigned)(letters[i] - 'a')).address;
+	return pool_replace(pool, &wanted, NOW);
+}
+
+/* The open members' addresses as letters, slot by slot; a draining one in capitals, "." an empty one. */
+static const char *addresses_of(const struct pool *pool, char *text)
+{
+	unsigned count = pool_slot_count(pool);
+
+	for (unsigned i = 0; i < count; i++) {
+		struct pool_snapshot snapshot;
+		unsigned last;
+
+		pool_snapshot(pool, i, NOW, &snapshot);
+		last = ntohl(snapshot.address.v4.sin_addr.s_addr) & 0xff;
+		text[i] = (char)(snapshot.state == POOL_EMPTY	   ? '.'
+				 : snapshot.state == POOL_DRAINING ? 'A' + last - 1
+								   : 'a' + last - 1);
+	}
+	text[count] = '\0';
+	return text;
+}
+
+Test(pool_members, a_name_changes_its_addresses)
+{
+	struct pool_settings settings = by_traffic;
+	struct pool_place place;
+	struct pool *pool;
+	char text[32];
+
+	settings.slots = 4;
+	pool = pool_fixture_make(settings, "");
+	cr_expect_eq(replace(pool, 1, "ab"), 0);
+	cr_expect_eq(replace(pool, 2, "b"), 0); /* another's, though the address is the same */
+	cr_expect_str_eq(addresses_of(pool, text), "abb");
+	cr_expect_eq(replace(pool, 1, "bc"), 0);
+	cr_expect_str_eq(addresses_of(pool, text), ".bbc");
+	cr_expect_eq(replace(pool, 1, "bcd"), 0);
+	cr_expect_str_eq(addresses_of(pool, text), "dbbc");
+	/* no slot was free, but then those of the removed ones */
+	cr_expect_eq(replace(pool, 1, "efg"), 0);
+	cr_expect_eq(strlen(addresses_of(pool, text)), 4);
+	cr_expect(strchr(text, 'e') && strchr(text, 'f') && strchr(text, 'g'), "%s", text);
+
+	/* removed with a session: its slot is not to be had yet */
+	while (pool_fixture_choose(pool, NOW, &place) == 2)
+		pool_end(pool, &place);
+	cr_expect_eq(replace(pool, 1, "hij"), -ENOSPC);
+	pool_end(pool, &place);
+	cr_expect_eq(replace(pool, 1, "hij"), 0);
+	cr_expect(strchr(addresses_of(pool, text), 'h') && strchr(text, 'i') && strchr(text, 'j'),
+		  "%s", text);
+	/* none any more; what the other group has stays */
+	cr_expect_eq(replace(pool, 1, ""), 0);
+	cr_expect_str_eq(addresses_of(pool, text), "..b.");
+	cr_expect_str_eq(pool_fixture_turns(pool, 4, NOW, text), "cccc");
+	pool_destroy(pool);
+}
+
+/* A failing address that the name still has is not healed by being looked up again. */
+Test(pool_members, what_stays_keeps_its_health)
+{
+	struct pool_settings settings = by_traffic;
+	struct pool *pool;
+
+	settings.slots = 4;
+	pool = pool_fixture_make(settings, "");
+	replace(pool, 1, "ab");
+	cr_assert_eq(pool_fixture_fail(pool, 0, 3, NOW), POOL_WENT_DOWN);
+	replace(pool, 1, "bac");
+	cr_expect_eq(pool_fixture_state(pool, 0, NOW), POOL_DOWN);
+	cr_expect_eq(pool_fixture_state(pool, 1, NOW), POOL_UP);
+	pool_destroy(pool);
+}
+
+Test(pool_members, weights_change_at_run_time)
+{
+	struct pool *pool = pool_fixture_make(by_traffic, "1 1");
+	char turns[32];
+
+	pool_set_weight(pool, 0, 0);
+	cr_expect_str_eq(pool_fixture_turns(pool, 4, NOW, turns), "bbbb");
+	cr_expect_eq(pool_fixture_state(pool, 0, NOW), POOL_UP);
+	pool_set_weight(pool, 0, 3);
+	pool_fixture_turns(pool, 16, NOW, turns);
+	cr_expect_not_null(strstr(turns, "aabaaabaaab"), "%s", turns);
+	pool_destroy(pool);
+}
+
+Test(pool_members, no_more_than_there_are_slots)
+{
+	struct pool_settings settings = by_traffic;
+	struct pool_member members[3];
+	struct pool *pool;
+	char turns[32];
+
+	for (unsigned i = 0; i < 3; i++)
+		members[i] = pool_fixture_member(i);
+	settings.slots = 2;
+	pool = pool_fixture_make(settings, "");
+	cr_expect_eq(pool_add_all(pool, members, 3, NOW), -ENOSPC);
+	cr_expect_str_eq(pool_fixture_turns(pool, 4, NOW, turns), "abab");
+	pool_remove(pool, 0);
+	cr_expect_eq(pool_add_all(pool, &members[2], 1, NOW), 0);
+	cr_expect_str_eq(pool_fixture_turns(pool, 4, NOW, turns), "abab");
+	pool_destroy(pool);
+}
