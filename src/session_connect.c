@@ -4,6 +4,7 @@
 
 #include "check.h"
 #include "log.h"
+#include "session_admit.h"
 #include "session_close.h"
 #include "session_proxy.h"
 #include "session_wait.h"
@@ -144,6 +145,8 @@ void session_on_connect(struct sessions *sessions, struct session *session, int 
 void session_connect(struct sessions *sessions, struct session *session)
 {
 	session->state = SESSION_CONNECTING;
+	if (!session_admit(sessions, session))
+		return;
 	session->first_backend = (uint16_t)upstream_choose(sessions->upstream, session->forward);
 	if (choose_source(sessions, session, true))
 		connect_next(sessions, session);
