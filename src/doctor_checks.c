@@ -241,6 +241,29 @@ static bool judge_ports(const struct doctor_facts *facts, struct doctor_finding 
 	return true;
 }
 
+static bool judge_source(const struct doctor_facts *facts, struct doctor_finding *finding)
+{
+	const struct config_source *source = &facts->source;
+	char text[ADDR_TEXT_BYTES];
+
+	if (source->kind == CONFIG_SOURCE_NONE)
+		return false;
+	if (source->kind == CONFIG_SOURCE_POOL)
+		cidr_print(&source->pool, text);
+	else
+		addr_print_host(&source->address, text);
+	say(finding->value, facts->source_error ? "%s is not this host's: %s" : "%s is this host's",
+	    text, strerror(-facts->source_error));
+	if (!facts->source_error)
+		return true;
+	finding->state = DOCTOR_FAIL;
+	if (source->kind == CONFIG_SOURCE_POOL)
+		say(finding->remedy, "ip route add local %s dev lo", text);
+	else
+		say(finding->remedy, "--source with one of 'ip address'");
+	return true;
+}
+
 static bool judge_memlock(const struct doctor_facts *facts, struct doctor_finding *finding)
 {
 	uint64_t needed = (uint64_t)facts->capacity.workers * RING_MEMLOCK_BYTES;
@@ -391,7 +414,8 @@ static const struct doctor_check checks[] = {
 	{"memory", judge_memory},   {"descriptors", judge_descriptors},
 	{"pipes", judge_pipes},	    {"tcp_memory", judge_tcp_memory},
 	{"backlog", judge_backlog}, {"congestion", judge_congestion},
-	{"ports", judge_ports},	    {"user", judge_user},
+	{"ports", judge_ports},	    {"source", judge_source},
+	{"user", judge_user},
 };
 
 const struct doctor_check *doctor_checks(size_t *count)

@@ -13,6 +13,7 @@
 #include "host.h"
 #include "privs.h"
 #include "sock.h"
+#include "sources.h"
 
 #define FILE_BYTES 4096
 
@@ -118,6 +119,21 @@ static void gather_listeners(struct doctor_facts *facts)
 	}
 }
 
+static void gather_sources(struct doctor_facts *facts)
+{
+	const struct config *config = facts->config;
+
+	for (unsigned i = 0; i < config->forward_count && !facts->source_error; i++) {
+		const struct config_source *source = &config->forwards[i].options.source;
+		int error = sources_try(source);
+
+		if (source->kind == CONFIG_SOURCE_NONE || (facts->source.kind && !error))
+			continue;
+		facts->source = *source;
+		facts->source_error = error;
+	}
+}
+
 void doctor_gather(const char *root, const struct config *config, struct doctor_facts *facts)
 {
 	struct capacity_host host;
@@ -130,4 +146,5 @@ void doctor_gather(const char *root, const struct config *config, struct doctor_
 	gather_privileges(facts);
 	gather_settings(root, facts);
 	gather_listeners(facts);
+	gather_sources(facts);
 }

@@ -48,29 +48,36 @@ static int try_block(const struct cidr *block)
 	return error;
 }
 
-int sources_check_route(const struct forward *forward, char error[CONFIG_ERROR_BYTES])
+int sources_try(const struct config_source *source)
 {
-	const struct config_source *source = &forward->options.source;
-	char text[ADDR_TEXT_BYTES], block[CIDR_TEXT_BYTES];
-	int result = 0;
+	switch (source->kind) {
+	case CONFIG_SOURCE_ADDRESS:
+		return route_check_local(&source->address);
+	case CONFIG_SOURCE_POOL:
+		return try_block(&source->pool);
+	default:
+		return 0;
+	}
+}
 
-	if (source->kind == CONFIG_SOURCE_ADDRESS) {
-		result = route_check_local(&source->address);
-		if (result)
-			snprintf(
-				error, CONFIG_ERROR_BYTES,
-				"--source '%s': %s; no interface has this address, 'ip address' lists "
-				"those of this host",
-				addr_print_host(&source->address, text), strerror(-result));
-	} else if (source->kind == CONFIG_SOURCE_POOL) {
-		result = try_block(&source->pool);
-		cidr_print(&source->pool, block);
-		if (result)
-			snprintf(
-				error, CONFIG_ERROR_BYTES,
-				"--source pool %s: this host does not route it to itself (%s); run: ip "
-				"route add local %s dev lo",
-				block, strerror(-result), block);
+static int check_route(const struct config_source *source, char error[CONFIG_ERROR_BYTES])
+{
+	int result = sources_try(source);
+	char text[ADDR_TEXT_BYTES];
+
+	if (result && source->kind == CONFIG_SOURCE_ADDRESS) {
+		snprintf(
+			error, CONFIG_ERROR_BYTES,
+			"--source '%s': %s; no interface has this address, 'ip address' lists those of "
+			"this host",
+			addr_print_host(&source->address, text), strerror(-result));
+	} else if (result) {
+		cidr_print(&source->pool, text);
+		snprintf(
+			error, CONFIG_ERROR_BYTES,
+			"--source pool %s: this host does not route it to itself (%s); run: ip route "
+			"add local %s dev lo",
+			text, strerror(-result), text);
 	}
 	return result;
 }
@@ -122,7 +129,7 @@ static struct source_pool *find_shared(const struct sources *sources, unsigned f
 static int make_source(struct sources *sources, unsigned i, char error[CONFIG_ERROR_BYTES])
 {
 	const struct forward *forward = &sources->config->forwards[i];
-	int result = sources_check_route(forward, error);
+	int result = check_route(&forward->options.source, error);
 
 	if (result || forward->options.source.kind != CONFIG_SOURCE_POOL)
 		return result;

@@ -30,10 +30,10 @@ int sources_create(struct sources **sources, const struct config *config,
 void sources_destroy(struct sources *sources);
 
 /*
- * Whether connections can be made from what --source of a forward names: its addresses are this host's,
- * by an interface or a local route. Returns 0, or -EADDRNOTAVAIL with `error` and the command to run.
+ * Whether connections can be made from what --source names: its addresses are this host's, by an
+ * interface or a local route. Returns 0, -EADDRNOTAVAIL or another -errno.
  */
-int sources_check_route(const struct forward *forward, char error[CONFIG_ERROR_BYTES]);
+int sources_try(const struct config_source *source);
 
 /*
  * Chooses for a client of `forward`; without `embedded`, not the address inside the client's. `now_ms`

@@ -13,6 +13,7 @@ PATIENCE_S = 40 if os.environ.get('SIXPIPE_SANITIZE', '') not in ('', '0') else 
 
 SIOCINQ = 0x541B
 SIOCOUTQ = 0x5411
+IP_BIND_ADDRESS_NO_PORT = 24
 
 EOF = 'eof'
 RESET = 'reset'
@@ -215,6 +216,8 @@ class PeersMixin:
             if rcvbuf:
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
             if bind:
+                # the port is chosen with the connect: a bind for it would take it from everybody
+                peer.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
                 peer.bind(bind)
             peer.connect(endpoint)
             return peer.settle(endpoint)

@@ -1,0 +1,304 @@
+"""The backend knows who is calling: --source, and what programs that nobody here wrote make of it and of PROXY headers."""
+
+import collections
+import contextlib
+import http.client
+import os
+import re
+import socket
+import stat
+import subprocess
+import tempfile
+import unittest
+
+import proxy_header
+from harness import Case
+from netns import Netns
+from peers import RESET
+from programs import Haproxy, Nginx, Postgres, Sshd, find, free_port
+
+CLIENTS = [f'2001:db8:{number:x}::1' for number in range(1, 21)]
+NEIGHBOUR = '2001:db8:1::2'  # in the /64 of the first
+
+
+class WithClients(Case):
+    """A network namespace with many IPv6 clients and the route for pseudo addresses."""
+
+    def setUp(self):
+        super().setUp()
+        self.netns = Netns()
+        self.netns.__enter__()
+        self.addCleanup(self.netns.__exit__)
+        for client in (*CLIENTS, NEIGHBOUR):
+            self.netns.ip(f'address add {client}/128 dev lo')
+        self.state = tempfile.mkdtemp(prefix='sixpipe-test-')
+        self.addCleanup(lambda: subprocess.run(['rm', '-r', self.state], check=True))
+
+    def route(self, block):
+        self.netns.ip(f'route add local {block} dev lo')
+
+    def forward(self, backend, *more, **options):
+        return self.sixpipe('[::1]:0', backend, *more, netns=self.netns, **options)
+
+    def source_of(self, proxy, backend, client):
+        """The address that the backend sees for a client."""
+        peer = self.connect(proxy.endpoint, netns=self.netns, bind=(client, 0))
+        server = backend.accept()
+        source = server.remote.rpartition(':')[0]
+        peer.close()
+        server.close()
+        return source
+
+    def sources_of_a_run(self, *options):
+        backend = self.backend(netns=self.netns)
+        with self.forward(backend.address, '--source', 'loopback', *options) as proxy:
+            return self.sources_of(proxy, backend, CLIENTS)
+
+    def sources_of(self, proxy, backend, clients):
+        return [self.source_of(proxy, backend, client) for client in clients]
+
+
+class Pseudo(WithClients):
+    """--source pseudo and loopback"""
+
+    def test_every_client_has_an_address_of_its_own_and_keeps_it(self):
+        for mode, route, first in (('pseudo', '240.0.0.0/4', '2[45]'), ('loopback', None, '127'),
+                                   ('pseudo:100.64.0.0/10', '100.64.0.0/10', '100'),
+                                   ('loopback:127.99.0.0/16', None, r'127\.99')):
+            with self.subTest(mode):
+                if route:
+                    self.route(route)
+                backend = self.backend(netns=self.netns)
+                with self.forward(backend.address, '--source', mode) as proxy:
+                    sources = self.sources_of(proxy, backend, CLIENTS)
+                    self.assertEqual(len(set(sources)), len(CLIENTS), sources)
+                    for source in sources:
+                        self.assertRegex(source, f'^{first}')
+                        self.assertNotRegex(source, r'\.(0|255)$')
+                    self.assertEqual(self.sources_of(proxy, backend, reversed(CLIENTS)), sources[::-1])
+                    self.assertEqual(self.source_of(proxy, backend, NEIGHBOUR), sources[0], 'one /64 is one client')
+                    close = proxy.wait_events('close', len(CLIENTS))[0]
+                    self.assertRegex(close['source'], f'^{first}.*:\\d+$')
+
+    def test_a_single_address_can_be_a_client(self):
+        backend = self.backend(netns=self.netns)
+        with self.forward(backend.address, '--source', 'loopback', '--pseudo-prefix', '128') as proxy:
+            self.assertNotEqual(*self.sources_of(proxy, backend, (CLIENTS[0], NEIGHBOUR)))
+
+    def test_addresses_outlive_a_restart(self):
+        state = os.path.join(self.state, 'state')
+        before = self.sources_of_a_run('--pseudo-state', state)
+        self.assertEqual(stat.S_IMODE(os.stat(state).st_mode), 0o600)
+        self.assertEqual(self.sources_of_a_run('--pseudo-state', state), before)
+        self.assertEqual(os.listdir(self.state), ['state'], 'nothing else is left there')
+
+    def test_the_same_key_gives_the_same_addresses(self):
+        key = os.path.join(self.state, 'key')
+        with open(key, 'w', encoding='ascii') as file:
+            file.write('00112233445566778899aabbccddeeff\n')
+        os.chmod(key, 0o600)
+        one = self.sources_of_a_run('--pseudo-key', key)
+        self.assertEqual(self.sources_of_a_run('--pseudo-key', key), one)
+        self.assertNotEqual(self.sources_of_a_run(), one, 'a key of its own')
+
+    def test_no_address_left_is_refused_and_counted(self):
+        """A pool of 4 addresses, of which 2 can be used, and 20 clients at once: nobody gets another's."""
+        backend = self.backend(netns=self.netns)
+        with self.forward(backend.address, '--source', 'loopback:127.99.7.4/30') as proxy:
+            sources = []
+            for client in CLIENTS:
+                with contextlib.suppress(ConnectionResetError):
+                    peer = self.connect(proxy.endpoint, netns=self.netns, bind=(client, 0))
+                    if not backend.has_waiting(0.1):
+                        self.assertEqual(peer.recv_to_end(), (b'', RESET))
+                        continue
+                    sources.append(backend.accept().remote.rpartition(':')[0])
+            self.assertEqual(sorted(sources), ['127.99.7.5', '127.99.7.6'])
+            proxy.wait_events('close', len(CLIENTS) - 2, reason='no_source')
+
+    def test_two_clients_may_use_one_port(self):
+        """Each source has all ports: what used to be one space of 28,000 for a backend."""
+        backend = self.backend(netns=self.netns)
+        self.netns.run(self.narrow_ports)
+        with self.forward(backend.address, '--source', 'loopback') as proxy:
+            clients = []
+            for client in CLIENTS[:5]:
+                for _ in range(8):
+                    clients.append(self.connect(proxy.endpoint, netns=self.netns, bind=(client, 0)))
+            names = [backend.accept().remote for _ in clients]
+            self.assertEqual(len(set(names)), 40)
+            self.assertLessEqual(len({name.rpartition(':')[2] for name in names}), 11)
+
+    @staticmethod
+    def narrow_ports():
+        with open('/proc/sys/net/ipv4/ip_local_port_range', 'w', encoding='ascii') as file:
+            file.write('40000 40010')
+
+    def test_a_missing_route_is_named(self):
+        done = self.netns.run(self.run_sixpipe, '[::1]:0', '127.0.0.1:1', '--source', 'pseudo')
+        self.assertEqual(done.returncode, 1)
+        self.assertIn('ip route add local 240.0.0.0/4 dev lo', done.stderr)
+        done = self.netns.run(self.run_sixpipe, 'doctor', '[::1]:0', '127.0.0.1:1', '--source', 'pseudo')
+        self.assertEqual(done.returncode, 1)
+        self.assertIn('ip route add local 240.0.0.0/4 dev lo', done.stdout)
+
+    def test_a_state_that_cannot_be_written_is_told_at_the_start(self):
+        if os.geteuid() != 0:
+            self.skipTest('needs root')
+        state = os.path.join(self.state, 'state')
+        done = self.run_sixpipe('[::1]:0', '127.0.0.1:1', '--source', 'loopback', '--pseudo-state', state,
+                                '--user', 'nobody')
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(state, done.stderr)
+
+
+class Fixed(WithClients):
+    """--source ADDR and embedded"""
+
+    def test_a_fixed_address(self):
+        backend = self.backend(netns=self.netns)
+        with self.forward(backend.address, '--source', '127.0.0.77') as proxy:
+            self.assertEqual(self.source_of(proxy, backend, CLIENTS[0]), '127.0.0.77')
+
+    def test_a_fixed_address_that_is_not_here(self):
+        done = self.netns.run(self.run_sixpipe, '[::1]:0', '127.0.0.1:1', '--source', '192.0.2.77')
+        self.assertEqual(done.returncode, 1)
+        self.assertIn('192.0.2.77', done.stderr)
+
+    def test_the_address_inside_the_clients(self):
+        self.route('198.51.100.7/32')
+        self.route('8.8.4.4/32')
+        self.netns.ip('address add 64:ff9b::808:404/128 dev lo')   # 8.8.4.4
+        self.netns.ip('address add 2002:808:404::1/128 dev lo')    # 8.8.4.4
+        self.netns.ip('address add 2002:808:808::1/128 dev lo')    # 8.8.8.8, not routed here
+        backend = self.backend(netns=self.netns)
+        with self.forward(backend.address, '--source', 'embedded,127.0.0.78') as proxy:
+            self.assertEqual(self.sources_of(proxy, backend, ('64:ff9b::808:404', '2002:808:404::1',
+                                                              '2002:808:808::1', CLIENTS[0])),
+                             ['8.8.4.4', '8.8.4.4', '127.0.0.78', '127.0.0.78'])
+
+
+class Programs(WithClients):
+    """What others see."""
+
+    def get(self, endpoint, client, path='/'):
+        connection = http.client.HTTPConnection(*endpoint[:2], source_address=(client, 0), timeout=20)
+        self.netns.run(connection.connect)
+        connection.request('GET', path)
+        status = connection.getresponse().status
+        connection.close()
+        return status
+
+    def test_nginx_logs_a_stable_address_for_each_client(self):
+        self.route('240.0.0.0/4')
+        port = free_port(self.netns.run)
+        nginx = Nginx(self, self.netns, server=f'listen 127.0.0.1:{port}; location / {{ return 204; }}')
+        nginx.wait_port('127.0.0.1', port)
+        with self.forward(f'127.0.0.1:{port}', '--source', 'pseudo') as proxy:
+            for turn in range(3):
+                for number, client in enumerate(CLIENTS):
+                    self.assertEqual(self.get(proxy.endpoint, client, f'/{number}'), 204)
+            text = nginx.wait_log(lambda text: text.count('\n') == 3 * len(CLIENTS))
+        seen = collections.defaultdict(set)
+        for address, _, path in map(str.split, text.splitlines()):
+            seen[path].add(address)
+        self.assertTrue(all(len(addresses) == 1 for addresses in seen.values()), seen)
+        self.assertEqual(len(set.union(*seen.values())), len(CLIENTS), 'distinct')
+        self.assertTrue(all(address.startswith(('24', '25')) for address in set.union(*seen.values())))
+
+    def test_nginx_takes_both_versions(self):
+        for version in ('v1', 'v2'):
+            with self.subTest(version):
+                port = free_port(self.netns.run)
+                nginx = Nginx(self, self.netns,
+                              server=f'listen 127.0.0.1:{port} proxy_protocol; location / {{ return 204; }}')
+                nginx.wait_port('127.0.0.1', port)
+                with self.forward(f'127.0.0.1:{port}', '--send-proxy', version, '--proxy-tlv', '0xE0=x') as proxy:
+                    self.assertEqual(self.get(proxy.endpoint, CLIENTS[3], f'/{version}'), 204)
+                    nginx.wait_log(lambda text: f'127.0.0.1 {CLIENTS[3]} /{version}\n' in text)
+
+    def test_haproxy_takes_both_versions(self):
+        for version in ('v1', 'v2'):
+            with self.subTest(version):
+                port, backend = free_port(self.netns.run), self.backend(netns=self.netns)
+                haproxy = Haproxy(self, self.netns, body=f'''
+listen test
+    bind 127.0.0.1:{port} accept-proxy
+    option tcplog
+    server one {backend.address}
+''')
+                haproxy.wait_port('127.0.0.1', port)
+                with self.forward(f'127.0.0.1:{port}', '--send-proxy', version) as proxy:
+                    client = self.connect(proxy.endpoint, netns=self.netns, bind=(CLIENTS[4], 0))
+                    client.sendall(b'hello')
+                    server = backend.accept()
+                    self.assertEqual(server.recv_exact(5), b'hello')
+                    server.close()
+                    client.recv_to_end()
+                    client.close()
+                    haproxy.wait_log(lambda text: f'{CLIENTS[4]}:{client.getsockname()[1]} ' in text
+                                     if client.fileno() >= 0 else CLIENTS[4] + ':' in text)
+
+    def test_headers_of_haproxy_and_nginx_are_taken(self):
+        for name, line in (('haproxy v1', 'send-proxy'), ('haproxy v2', 'send-proxy-v2 proxy-v2-options crc32c,unique-id'),
+                           ('nginx', None)):
+            with self.subTest(name):
+                port, backend = free_port(self.netns.run), self.backend(netns=self.netns)
+                with self.sixpipe('127.0.0.1:0', backend.address, '--accept-proxy', '--trust', '127.0.0.0/8',
+                                  '--send-proxy', 'v2', netns=self.netns) as proxy:
+                    inner = '%s:%d' % proxy.endpoint
+                    if line:
+                        front = Haproxy(self, self.netns, body=f'''
+listen test
+    bind 127.0.0.1:{port}
+    bind :::{port} v6only
+    unique-id-format %ci-%cp
+    server one {inner} {line}
+''')
+                    else:
+                        front = Nginx(self, self.netns, stream=f'''
+server {{ listen 127.0.0.1:{port}; listen [::]:{port} ipv6only=on; proxy_pass {inner}; proxy_protocol on; }}''')
+                    front.wait_port('127.0.0.1', port)
+                    client = self.connect((CLIENTS[5], port), netns=self.netns, bind=(CLIENTS[6], 0))
+                    got = proxy_header.receive(backend.accept())
+                    self.assertEqual((got.source, got.target),
+                                     (client.getsockname()[:2], client.getpeername()[:2]))
+                    front.stop()
+
+    def test_postgres_tells_its_clients_apart(self):
+        psql = find('psql')
+        port = free_port(self.netns.run)
+        postgres = Postgres(self, self.netns, port=port)
+        postgres.wait_port('127.0.0.1', port)
+        with self.sixpipe('[::]:0', f'127.0.0.1:{port}', '--source', 'loopback', netns=self.netns) as proxy:
+            seen = set()
+            for client in CLIENTS[:3]:
+                # what is sent to an address of this host comes from it
+                done = self.netns.run(subprocess.run, [
+                    psql, '-XAt', '-h', client, '-p', str(proxy.endpoint[1]), '-U', 'postgres', '-c',
+                    'select client_addr from pg_stat_activity where pid = pg_backend_pid()'],
+                    capture_output=True, text=True, check=False, timeout=20)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                seen.add(done.stdout.strip())
+            self.assertEqual(len(seen), 3, seen)
+            for address in seen:
+                self.assertRegex(address, r'^127\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.')
+
+    def test_sshd_logs_its_clients(self):
+        port = free_port(self.netns.run)
+        sshd = Sshd(self, self.netns, port=port)
+        sshd.wait_port('127.0.0.1', port)
+        with self.forward(f'127.0.0.1:{port}', '--source', 'loopback') as proxy:
+            for client in CLIENTS[:3]:
+                peer = self.connect(proxy.endpoint, netns=self.netns, bind=(client, 0))
+                self.assertTrue(peer.recv(100).startswith(b'SSH-2.0'))
+                peer.sendall(b'nonsense\r\n')
+                peer.recv_to_end()
+                peer.close()
+            found = r'Connection from (127\.\d+\.\d+\.\d+) port'
+            text = sshd.wait_log(lambda text: len(re.findall(found, text)) >= 3)
+            self.assertEqual(len(set(re.findall(found, text))), 3, text)
+
+
+if __name__ == '__main__':
+    unittest.main()
