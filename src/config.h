@@ -11,16 +11,17 @@
 #include "addr.h"
 #include "cidr.h"
 #include "options.h"
+#include "proxy_protocol.h"
 #include "util.h"
 
-#define CONFIG_FORWARD_LIMIT  256  /* listeners; each costs a socket per worker */
-#define CONFIG_BACKEND_LIMIT  256  /* per listener */
-#define CONFIG_TRUST_LIMIT    64   /* blocks of --trust, per listener */
-#define CONFIG_TLV_FIRST      0xE0 /* types for custom use: PROXY protocol, 2.2.7 */
-#define CONFIG_TLV_LIMIT      16
-#define CONFIG_TLV_TEXT_LIMIT 255 /* bytes of each */
-#define CONFIG_WORKER_LIMIT   256 /* a token has eight bits for a worker */
-#define CONFIG_ERROR_BYTES    512
+#define CONFIG_FORWARD_LIMIT 256 /* listeners; each costs a socket per worker */
+#define CONFIG_BACKEND_LIMIT 256 /* per listener */
+#define CONFIG_TRUST_LIMIT   64	 /* blocks of --trust, per listener */
+#define CONFIG_TLV_LIMIT     16	 /* as many as there are types for custom use */
+#define CONFIG_TLV_BYTES_LIMIT                                                                     \
+	2048			/* of their texts together; so they fit a header, with the rest */
+#define CONFIG_WORKER_LIMIT 256 /* a token has eight bits for a worker */
+#define CONFIG_ERROR_BYTES  512
 
 /* The values of --send-proxy, in its order. */
 enum config_send_proxy {
@@ -64,7 +65,8 @@ struct forward_options {
 	bool accept_proxy;
 	unsigned trust_count;
 	struct cidr trust[CONFIG_TRUST_LIMIT];
-	const char *proxy_tlvs[CONFIG_TLV_LIMIT]; /* text by type; NULL: not sent */
+	unsigned proxy_tlv_count;
+	struct proxy_custom proxy_tlvs[CONFIG_TLV_LIMIT]; /* each type once */
 	struct config_source source;
 	uint64_t pseudo_prefix; /* enum config_pseudo_prefix */
 	const char *pseudo_key;
@@ -77,6 +79,7 @@ struct forward {
 	struct backend *backends;
 	unsigned backend_count;
 	bool wants_client; /* who the client is matters; set by config_check() */
+	bool needs_client; /* ... so much that one who cannot be known is refused */
 	struct forward_options options;
 };
 

@@ -170,28 +170,45 @@ static int add_cidrs(struct forward_options *options, const struct option_spec *
 	return 0;
 }
 
-/* 0xE0=text; the type names the place. */
+/* 0xE0=text, in place of an earlier one of the type. */
 static int set_tlv(struct forward_options *options, const struct option_spec *option,
 		   const char *text, char error[CONFIG_ERROR_BYTES])
 {
-	const char *equals = strchr(text, '=');
-	char *end = NULL;
-	unsigned long type = equals ? strtoul(text, &end, 16) : 0;
+	struct proxy_custom custom;
+	const char *value = strchr(text, '=');
+	size_t bytes = value ? strlen(value + 1) : 0;
+	unsigned i = 0;
 
-	if (!equals || end != equals || strncasecmp(text, "0x", 2))
-		return config_fail(error, "--%s '%.80s': not TYPE=TEXT; write it as in 0xE0=text",
-				   option->name, text);
-	if (type < CONFIG_TLV_FIRST || type >= CONFIG_TLV_FIRST + CONFIG_TLV_LIMIT)
+	switch (proxy_custom_parse(text, &custom)) {
+	case 0:
+		break;
+	case -ERANGE:
 		return config_fail(
 			error,
 			"--%s '%.80s': the type is not free for custom use; give 0xE0 to "
 			"0xEF",
 			option->name, text);
-	if (strlen(equals + 1) > CONFIG_TLV_TEXT_LIMIT)
+	case -EMSGSIZE:
 		return config_fail(error,
 				   "--%s '%.80s...': too long; %d bytes of text are the limit",
-				   option->name, text, CONFIG_TLV_TEXT_LIMIT);
-	options->proxy_tlvs[type - CONFIG_TLV_FIRST] = equals + 1;
+				   option->name, text, PROXY_CUSTOM_LIMIT);
+	default:
+		return config_fail(error, "--%s '%.80s': not TYPE=TEXT; write it as in 0xE0=text",
+				   option->name, text);
+	}
+	while (i < options->proxy_tlv_count && options->proxy_tlvs[i].type != custom.type)
+		i++;
+	CHECK(i < CONFIG_TLV_LIMIT);
+	for (unsigned j = 0; j < options->proxy_tlv_count; j++)
+		bytes += j == i ? 0 : strlen(options->proxy_tlvs[j].text);
+	if (bytes > CONFIG_TLV_BYTES_LIMIT)
+		return config_fail(
+			error,
+			"--%s '%.80s...': too long; %d bytes of text are the limit for all of "
+			"them together",
+			option->name, text, CONFIG_TLV_BYTES_LIMIT);
+	options->proxy_tlvs[i] = custom;
+	options->proxy_tlv_count = MAX(options->proxy_tlv_count, i + 1);
 	return 0;
 }
 

@@ -6,176 +6,206 @@
 #include "check.h"
 #include "cidr.h"
 #include "crc32c.h"
-#include "proxy_format.h"
 #include "proxy_protocol.h"
+#include "proxy_v2.h"
+#include "util.h"
 
-/* Both addresses in the one form that a header has: IPv6, IPv4 in its mapped form. */
-struct endpoints {
-	struct in6_addr source, destination;
-	bool v4; /* both are IPv4 */
+struct output {
+	uint8_t *bytes;
+	size_t used_bytes;
+	size_t room_bytes;
+	bool overflowed; /* and then nothing more is put */
 };
 
-static struct endpoints take_endpoints(const struct proxy_header *header)
+static void put(struct output *output, const void *bytes, size_t count)
 {
-	struct endpoints ends = {
-		.source = cidr_address_of(&header->source),
-		.destination = cidr_address_of(&header->destination),
-	};
-
-	ends.v4 = IN6_IS_ADDR_V4MAPPED(&ends.source) && IN6_IS_ADDR_V4MAPPED(&ends.destination);
-	return ends;
-}
-
-/* The last four bytes of a mapped address. */
-static struct in_addr v4_of(const struct in6_addr *mapped)
-{
-	struct in_addr v4;
-
-	memcpy(&v4, &mapped->s6_addr[12], sizeof(v4));
-	return v4;
-}
-
-static const char *print_host(const struct in6_addr *address, bool v4, char text[INET6_ADDRSTRLEN])
-{
-	struct in_addr short_form = v4_of(address);
-	const void *bytes = v4 ? (const void *)&short_form : address;
-
-	CHECK(inet_ntop(v4 ? AF_INET : AF_INET6, bytes, text, INET6_ADDRSTRLEN));
-	return text;
-}
-
-size_t proxy_build_v1(const struct proxy_header *header, char bytes[PROXY_V1_LIMIT])
-{
-	char source[INET6_ADDRSTRLEN], destination[INET6_ADDRSTRLEN], text[PROXY_V1_LIMIT + 1];
-	struct endpoints ends;
-	int length;
-
-	if (header->kind != PROXY_KIND_PROXY) {
-		length = snprintf(text, sizeof(text), "PROXY UNKNOWN\r\n");
-	} else {
-		ends = take_endpoints(header);
-		length = snprintf(text, sizeof(text), "PROXY TCP%c %s %s %u %u\r\n",
-				  ends.v4 ? '4' : '6', print_host(&ends.source, ends.v4, source),
-				  print_host(&ends.destination, ends.v4, destination),
-				  addr_port(&header->source), addr_port(&header->destination));
-	}
-	CHECK(length > 0 && length <= PROXY_V1_LIMIT);
-	memcpy(bytes, text, (size_t)length);
-	return (size_t)length;
-}
-
-/* Where the next bytes go; once `full`, nothing goes anywhere. */
-struct writer {
-	uint8_t *at;
-	size_t room;
-	bool full;
-};
-
-static void put(struct writer *writer, const void *bytes, size_t size)
-{
-	if (size > writer->room)
-		writer->full = true;
-	if (writer->full || !size)
+	if (output->overflowed || count > output->room_bytes - output->used_bytes) {
+		output->overflowed = true;
 		return;
-	memcpy(writer->at, bytes, size);
-	writer->at += size;
-	writer->room -= size;
+	}
+	if (count)
+		memcpy(output->bytes + output->used_bytes, bytes, count);
+	output->used_bytes += count;
 }
 
-static void put_tlv(struct writer *writer, uint8_t type, const void *value, size_t size)
+static void put_u16(struct output *output, unsigned value)
 {
-	const uint8_t head[PROXY_TLV_HEAD_BYTES] = {type, (uint8_t)(size >> 8), (uint8_t)size};
+	uint16_t value_be = htons((uint16_t)value);
 
-	put(writer, head, sizeof(head));
-	put(writer, value, size);
+	put(output, &value_be, sizeof(value_be));
 }
 
-static void put_addresses(struct writer *writer, const struct proxy_header *header,
-			  const struct endpoints *ends)
+static void put_tlv(struct output *output, uint8_t type, const void *value, size_t count)
 {
-	in_port_t source_port = htons((uint16_t)addr_port(&header->source));
-	in_port_t destination_port = htons((uint16_t)addr_port(&header->destination));
-	struct proxy_v2_addresses4 v4 = {
-		.source = v4_of(&ends->source),
-		.destination = v4_of(&ends->destination),
-		.source_port = source_port,
-		.destination_port = destination_port,
-	};
-	struct proxy_v2_addresses6 v6 = {
-		.source = ends->source,
-		.destination = ends->destination,
-		.source_port = source_port,
-		.destination_port = destination_port,
-	};
-
-	if (ends->v4)
-		put(writer, &v4, sizeof(v4));
-	else
-		put(writer, &v6, sizeof(v6));
+	/* what its length cannot tell is beyond any buffer */
+	if (count > UINT16_MAX)
+		output->overflowed = true;
+	put(output, &type, sizeof(type));
+	put_u16(output, (unsigned)count);
+	put(output, value, count);
 }
 
-static const char *custom_of(const struct proxy_additions *additions, uint8_t type)
-{
-	unsigned index = type - PROXY_CUSTOM_FIRST;
+/* Both ends in IPv6 form; is_v4: both are IPv4, whatever they came as. */
+struct endpoints {
+	struct in6_addr hosts[2];
+	unsigned ports[2];
+	bool is_v4;
+};
 
-	return additions->custom && index < PROXY_CUSTOM_COUNT ? additions->custom[index] : NULL;
+/* False when there are none to tell. */
+static bool find_endpoints(const struct proxy_build *build, struct endpoints *endpoints)
+{
+	const struct addr *addresses[2] = {build->source, build->destination};
+
+	*endpoints = (struct endpoints){.is_v4 = true};
+	if (build->kind != PROXY_KIND_PROXY)
+		return false;
+	for (size_t i = 0; i < 2; i++) {
+		if (!addresses[i] || !addresses[i]->length_bytes)
+			return false;
+		endpoints->hosts[i] = cidr_address_of(addresses[i]);
+		endpoints->ports[i] = addr_port(addresses[i]);
+		if (!IN6_IS_ADDR_V4MAPPED(&endpoints->hosts[i]))
+			endpoints->is_v4 = false;
+	}
+	return true;
 }
 
-/* Those that came, but for what is of that one connection; then ours. */
-static void put_tlvs(struct writer *writer, struct proxy_tlvs received,
-		     const struct proxy_additions *additions)
+/*
+ * inet_ntop(3) writes the last 32 bits of some addresses in the form of IPv4, as in
+ * ::ffff:192.0.2.1; the protocol has only hexadecimal.
+ */
+static void print_host(const struct in6_addr *host, bool is_v4, char text[INET6_ADDRSTRLEN])
 {
-	const char *unique_id = additions->unique_id;
+	const uint8_t *last = &host->s6_addr[12];
+	char *colon;
+
+	CHECK(inet_ntop(is_v4 ? AF_INET : AF_INET6, is_v4 ? last : host->s6_addr, text,
+			INET6_ADDRSTRLEN));
+	if (is_v4 || !strchr(text, '.'))
+		return;
+	colon = strrchr(text, ':');
+	snprintf(colon, INET6_ADDRSTRLEN - (size_t)(colon - text), ":%x:%x",
+		 (unsigned)last[0] << 8 | last[1], (unsigned)last[2] << 8 | last[3]);
+}
+
+static void put_v1(struct output *output, const struct proxy_build *build)
+{
+	char line[128] = "PROXY UNKNOWN\r\n"; /* never more than PROXY_V1_LIMIT */
+	char hosts[2][INET6_ADDRSTRLEN];
+	struct endpoints endpoints;
+
+	if (find_endpoints(build, &endpoints)) {
+		for (size_t i = 0; i < 2; i++)
+			print_host(&endpoints.hosts[i], endpoints.is_v4, hosts[i]);
+		snprintf(line, sizeof(line), "PROXY %s %s %s %u %u\r\n",
+			 endpoints.is_v4 ? "TCP4" : "TCP6", hosts[0], hosts[1], endpoints.ports[0],
+			 endpoints.ports[1]);
+	}
+	put(output, line, strlen(line));
+}
+
+static void put_endpoints(struct output *output, const struct endpoints *endpoints)
+{
+	size_t skip = endpoints->is_v4 ? 12 : 0;
+
+	for (size_t i = 0; i < 2; i++)
+		put(output, &endpoints->hosts[i].s6_addr[skip], sizeof(struct in6_addr) - skip);
+	for (size_t i = 0; i < 2; i++)
+		put_u16(output, endpoints->ports[i]);
+}
+
+static bool is_given(const struct proxy_build *build, uint8_t type)
+{
+	if (type == PROXY_TLV_UNIQUE_ID)
+		return build->unique_id;
+	if (type == PROXY_TLV_AUTHORITY)
+		return build->authority;
+	for (size_t i = 0; i < build->custom_count; i++)
+		if (build->customs[i].type == type)
+			return true;
+	return false;
+}
+
+static void put_tlvs(struct output *output, const struct proxy_build *build)
+{
 	struct proxy_tlv tlv;
 
-	while (proxy_tlv_next(&received, &tlv)) {
-		if (tlv.type == PROXY_TLV_CRC32C || tlv.type == PROXY_TLV_NOOP ||
-		    custom_of(additions, tlv.type))
-			continue;
-		if (tlv.type == PROXY_TLV_UNIQUE_ID)
-			unique_id = NULL;
-		put_tlv(writer, tlv.type, tlv.value, tlv.size);
-	}
-	if (unique_id)
-		put_tlv(writer, PROXY_TLV_UNIQUE_ID, unique_id, strlen(unique_id));
-	for (unsigned i = 0; i < PROXY_CUSTOM_COUNT; i++) {
-		const char *text = custom_of(additions, (uint8_t)(PROXY_CUSTOM_FIRST + i));
+	for (size_t at = 0; proxy_tlv_next(&build->received, &at, &tlv);)
+		if (tlv.type != PROXY_TLV_CRC32C && !is_given(build, tlv.type))
+			put_tlv(output, tlv.type, tlv.value, tlv.value_bytes);
+	if (build->unique_id) {
+		size_t length = strlen(build->unique_id);
 
-		if (text)
-			put_tlv(writer, (uint8_t)(PROXY_CUSTOM_FIRST + i), text, strlen(text));
+		if (length > PROXY_UNIQUE_ID_LIMIT)
+			output->overflowed = true;
+		put_tlv(output, PROXY_TLV_UNIQUE_ID, build->unique_id, length);
+	}
+	if (build->authority)
+		put_tlv(output, PROXY_TLV_AUTHORITY, build->authority, strlen(build->authority));
+	for (size_t i = 0; i < build->custom_count; i++)
+		put_tlv(output, build->customs[i].type, build->customs[i].text,
+			strlen(build->customs[i].text));
+}
+
+/* Byte 12 or 13 of the header. */
+static void put_nibbles(struct output *output, unsigned high, unsigned low)
+{
+	uint8_t byte = (uint8_t)(high << 4 | low);
+
+	put(output, &byte, sizeof(byte));
+}
+
+/* Writes what depends on the rest of the header: its length, and last its checksum. */
+static void seal(struct output *output, bool checksum)
+{
+	uint16_t block_bytes_be = htons((uint16_t)(output->used_bytes - PROXY_V2_FIXED_BYTES));
+
+	memcpy(output->bytes + PROXY_V2_FIXED_BYTES - sizeof(block_bytes_be), &block_bytes_be,
+	       sizeof(block_bytes_be));
+	if (checksum) {
+		uint32_t crc_be = htonl(crc32c(0, output->bytes, output->used_bytes));
+
+		memcpy(output->bytes + output->used_bytes - sizeof(crc_be), &crc_be,
+		       sizeof(crc_be));
 	}
 }
 
-ssize_t proxy_build_v2(const struct proxy_header *header, const struct proxy_additions *additions,
-		       uint8_t bytes[PROXY_HEADER_LIMIT])
+static void put_v2(struct output *output, const struct proxy_build *build)
 {
-	uint8_t head[PROXY_V2_HEAD_BYTES] = PROXY_V2_SIGNATURE;
-	struct writer writer = {.at = bytes, .room = PROXY_HEADER_LIMIT};
-	static const uint8_t no_sum[4];
-	struct endpoints ends;
-	uint32_t sum;
-	size_t length;
+	static const uint8_t zeros[PROXY_V2_CHECKSUM_BYTES];
+	bool is_local = build->kind == PROXY_KIND_LOCAL;
+	bool checksum = build->checksum && !is_local;
+	struct endpoints endpoints;
+	bool known = find_endpoints(build, &endpoints);
 
-	head[12] = PROXY_V2_VERSION |
-		   (header->kind == PROXY_KIND_LOCAL ? PROXY_V2_LOCAL : PROXY_V2_PROXY);
-	if (header->kind == PROXY_KIND_PROXY) {
-		ends = take_endpoints(header);
-		head[13] = ends.v4 ? PROXY_V2_TCP4 : PROXY_V2_TCP6;
-	}
-	put(&writer, head, sizeof(head));
-	if (header->kind == PROXY_KIND_PROXY) {
-		put_addresses(&writer, header, &ends);
-		put_tlvs(&writer, header->tlvs, additions);
-		put_tlv(&writer, PROXY_TLV_CRC32C, no_sum, sizeof(no_sum));
-	}
-	if (writer.full)
-		return -EMSGSIZE;
-	length = (size_t)(writer.at - bytes);
-	bytes[14] = (uint8_t)((length - PROXY_V2_HEAD_BYTES) >> 8);
-	bytes[15] = (uint8_t)(length - PROXY_V2_HEAD_BYTES);
-	if (header->kind == PROXY_KIND_PROXY) {
-		sum = htonl(crc32c(0, bytes, length));
-		memcpy(bytes + length - sizeof(sum), &sum, sizeof(sum));
-	}
-	return (ssize_t)length;
+	put(output, PROXY_V2_SIGNATURE, PROXY_V2_SIGNATURE_BYTES);
+	put_nibbles(output, PROXY_V2_VERSION,
+		    is_local ? PROXY_V2_COMMAND_LOCAL : PROXY_V2_COMMAND_PROXY);
+	if (known)
+		put_nibbles(output, endpoints.is_v4 ? PROXY_V2_FAMILY_INET : PROXY_V2_FAMILY_INET6,
+			    PROXY_V2_TRANSPORT_STREAM);
+	else
+		put_nibbles(output, PROXY_V2_FAMILY_UNSPEC, PROXY_V2_TRANSPORT_UNSPEC);
+	put_u16(output, 0); /* the length, for seal() */
+	if (known)
+		put_endpoints(output, &endpoints);
+	if (!is_local)
+		put_tlvs(output, build);
+	if (checksum)
+		put_tlv(output, PROXY_TLV_CRC32C, zeros, sizeof(zeros));
+	if (!output->overflowed)
+		seal(output, checksum);
+}
+
+int proxy_build(const struct proxy_build *build, void *buffer, size_t size)
+{
+	struct output output = {.bytes = buffer, .room_bytes = MIN(size, PROXY_HEADER_LIMIT)};
+
+	CHECK(build->version == 1 || build->version == 2);
+	if (build->version == 1)
+		put_v1(&output, build);
+	else
+		put_v2(&output, build);
+	return output.overflowed ? -EMSGSIZE : (int)output.used_bytes;
 }

@@ -1,306 +1,376 @@
+/*
+ * What may have come in part is parsed in part: what is there must be the beginning of a header.
+ * The answer to a longer piece of the same stream never takes back the answer to a shorter one,
+ * except that PROXY_MORE becomes one of the others.
+ */
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "crc32c.h"
-#include "proxy_format.h"
 #include "proxy_protocol.h"
+#include "proxy_v2.h"
 #include "util.h"
 
-#define V1_SIGNATURE "PROXY "
-
-static uint16_t read_u16(const uint8_t *at)
+static enum proxy_result complete(struct proxy_header *header, unsigned version, size_t bytes)
 {
-	return (uint16_t)(at[0] << 8 | at[1]);
+	header->version = version;
+	header->header_bytes = bytes;
+	return PROXY_COMPLETE;
 }
 
-static enum proxy_result fail(const char **fault, const char *why)
+static enum proxy_result more(struct proxy_header *header, size_t need_bytes)
 {
-	*fault = why;
+	*header = (struct proxy_header){.need_bytes = need_bytes};
+	return PROXY_MORE;
+}
+
+static enum proxy_result bad(struct proxy_header *header, const char *fault)
+{
+	*header = (struct proxy_header){.fault = fault};
 	return PROXY_BAD;
 }
 
-/* Version 1 ------------------------------------------------------------------------------------ */
-
-/* A word of the line, ended by one blank or the line's end. */
-struct word {
+/*
+ * Version 1: a line, of which the functions take_...() take a part each. They do nothing once the
+ * line has ended early (PROXY_MORE) or has gone wrong (PROXY_BAD), so they are simply called in
+ * order.
+ */
+struct line {
 	const char *at;
-	size_t length;
+	const char *end; /* of what is there, PROXY_V1_LIMIT at most */
+	enum proxy_result result;
+	const char *fault;
 };
 
-static bool next_word(struct word *line, struct word *word)
+static void stop(struct line *line, const char *fault)
 {
-	const char *blank = memchr(line->at, ' ', line->length);
-
-	word->at = line->at;
-	word->length = blank ? (size_t)(blank - line->at) : line->length;
-	if (!word->length)
-		return false;
-	line->at += word->length + (blank != NULL);
-	line->length -= word->length + (blank != NULL);
-	/* a blank at the end begins another word, which is not there */
-	return !blank || line->length;
+	line->result = fault ? PROXY_BAD : PROXY_MORE;
+	line->fault = fault;
 }
 
-static bool word_is(const struct word *word, const char *text)
+/* Whether `word` is next; stops when the line ends within it. */
+static bool take_word(struct line *line, const char *word)
 {
-	return word->length == strlen(text) && !memcmp(word->at, text, word->length);
-}
+	size_t length = strlen(word);
+	size_t left = (size_t)(line->end - line->at);
 
-static bool parse_host(const struct word *word, struct addr *address)
-{
-	char text[INET6_ADDRSTRLEN];
-
-	if (word->length >= sizeof(text))
+	if (line->result != PROXY_COMPLETE || memcmp(line->at, word, MIN(length, left)))
 		return false;
-	memcpy(text, word->at, word->length);
-	text[word->length] = '\0';
-	if (address->any.sa_family == AF_INET)
-		return inet_pton(AF_INET, text, &address->v4.sin_addr) == 1;
-	return inet_pton(AF_INET6, text, &address->v6.sin6_addr) == 1;
-}
-
-/* Decimal, 0 to 65535, without leading zeros or signs. */
-static bool parse_port(const struct word *word, struct addr *address)
-{
-	unsigned port = 0;
-
-	if (word->length > 5 || (word->length > 1 && *word->at == '0'))
-		return false;
-	for (size_t i = 0; i < word->length; i++) {
-		if (word->at[i] < '0' || word->at[i] > '9')
-			return false;
-		port = port * 10 + (unsigned)(word->at[i] - '0');
-	}
-	if (port > 65535)
-		return false;
-	addr_set_port(address, port);
+	if (left < length)
+		stop(line, NULL);
+	else
+		line->at += length;
 	return true;
 }
 
-static void begin_address(struct addr *address, bool v6)
+static void take(struct line *line, const char *word, const char *fault)
 {
-	memset(address, 0, sizeof(*address));
-	address->any.sa_family = v6 ? AF_INET6 : AF_INET;
-	address->length_bytes = v6 ? sizeof(address->v6) : sizeof(address->v4);
+	if (!take_word(line, word) && line->result == PROXY_COMPLETE)
+		stop(line, fault);
 }
 
-static enum proxy_result parse_line(struct word line, struct proxy_header *header,
-				    const char **fault)
+/*
+ * Whether the beginning of an address can be completed to one. If so, then with zeros: a part of
+ * an address is followed by the end of 0.0.0.0 or 0:0:0:0:0:0:0:0 that makes up the number of parts.
+ */
+static bool can_become_address(sa_family_t family, const char *beginning)
 {
-	struct word words[5];
-	bool v6;
+	static const char *const zeros[] = {"0.0.0.0", "0:0:0:0:0:0:0:0"};
+	char text[INET6_ADDRSTRLEN + sizeof("0:0:0:0:0:0:0:0")];
+	struct in6_addr address;
 
-	if (word_is(&line, "UNKNOWN") || (line.length > 8 && !memcmp(line.at, "UNKNOWN ", 8))) {
-		/* whatever follows is to be ignored: 2.1 */
-		header->kind = PROXY_KIND_UNKNOWN;
-		return PROXY_COMPLETE;
+	for (size_t i = 0; i < ARRAY_COUNT(zeros); i++) {
+		for (size_t skip = 0; skip <= strlen(zeros[i]); skip++) {
+			snprintf(text, sizeof(text), "%s%s", beginning, zeros[i] + skip);
+			if (inet_pton(family, text, &address) == 1)
+				return true;
+		}
 	}
-	for (unsigned i = 0; i < ARRAY_COUNT(words); i++) {
-		bool last = i + 1 == ARRAY_COUNT(words);
-
-		if (!next_word(&line, &words[i]) || (!line.length) != last)
-			return fail(fault, "is not PROXY, family, two addresses and two ports with "
-					   "single blanks between them");
-	}
-	v6 = word_is(&words[0], "TCP6");
-	if (!v6 && !word_is(&words[0], "TCP4"))
-		return fail(fault, "has a family that is not TCP4, TCP6 or UNKNOWN");
-	header->kind = PROXY_KIND_PROXY;
-	begin_address(&header->source, v6);
-	begin_address(&header->destination, v6);
-	if (!parse_host(&words[1], &header->source) || !parse_host(&words[2], &header->destination))
-		return fail(fault, "has an address that is none of its family");
-	if (!parse_port(&words[3], &header->source) || !parse_port(&words[4], &header->destination))
-		return fail(fault, "has a port that is not a number from 0 to 65535");
-	return PROXY_COMPLETE;
+	return false;
 }
 
-static enum proxy_result parse_v1(const char *text, size_t size, struct proxy_header *header,
-				  size_t *needed, const char **fault)
+/* Takes an address and the space behind it. */
+static void take_address(struct line *line, struct addr *address, const char *fault)
 {
-	size_t looked = MIN(size, PROXY_V1_LIMIT);
-	struct word line = {.at = text + strlen(V1_SIGNATURE)};
+	sa_family_t family = address->any.sa_family;
+	void *host =
+		family == AF_INET6 ? (void *)&address->v6.sin6_addr : (void *)&address->v4.sin_addr;
+	size_t left = (size_t)(line->end - line->at);
+	char text[INET6_ADDRSTRLEN];
+	const char *space;
 	size_t length;
 
-	for (length = 0; length < looked && text[length] >= ' ' && text[length] <= '~';)
-		length++;
-	if (length == PROXY_V1_LIMIT || (length + 1 == PROXY_V1_LIMIT && looked == PROXY_V1_LIMIT))
-		return fail(fault, "is longer than 107 bytes");
-	if (length < looked && text[length] != '\r')
-		return fail(fault, "has a byte that is not printable ASCII");
-	if (length + 1 < looked && text[length + 1] != '\n')
-		return fail(fault, "does not end with CR and LF");
-	if (length + 2 > looked) {
-		*needed = size + 1;
-		return PROXY_MORE;
+	if (line->result != PROXY_COMPLETE)
+		return;
+	space = memchr(line->at, ' ', left);
+	length = space ? (size_t)(space - line->at) : left;
+	/* a NUL would hide what is behind it */
+	if (length >= sizeof(text) || memchr(line->at, '\0', length)) {
+		stop(line, fault);
+		return;
 	}
-	line.length = length - strlen(V1_SIGNATURE);
-	header->length_bytes = length + 2;
-	return parse_line(line, header, fault);
+	memcpy(text, line->at, length);
+	text[length] = '\0';
+	if (!space)
+		stop(line, can_become_address(family, text) ? NULL : fault);
+	else if (inet_pton(family, text, host) != 1)
+		stop(line, fault);
+	else
+		line->at = space + 1;
 }
 
-/* Version 2 ------------------------------------------------------------------------------------ */
-
-bool proxy_tlv_next(struct proxy_tlvs *tlvs, struct proxy_tlv *tlv)
+/* Takes a port, without what is behind it. */
+static void take_port(struct line *line, struct addr *address, const char *fault)
 {
-	if (tlvs->size < PROXY_TLV_HEAD_BYTES)
-		return false;
-	tlv->type = tlvs->at[0];
-	tlv->size = read_u16(tlvs->at + 1);
-	tlv->value = tlvs->at + PROXY_TLV_HEAD_BYTES;
-	if (tlvs->size - PROXY_TLV_HEAD_BYTES < tlv->size)
-		return false;
-	tlvs->at += PROXY_TLV_HEAD_BYTES + tlv->size;
-	tlvs->size -= PROXY_TLV_HEAD_BYTES + tlv->size;
-	return true;
+	const char *first = line->at;
+	unsigned port = 0;
+
+	if (line->result != PROXY_COMPLETE)
+		return;
+	for (; line->at < line->end && *line->at >= '0' && *line->at <= '9'; line->at++) {
+		port = port * 10 + (unsigned)(*line->at - '0');
+		if (port > 65535 || (*first == '0' && line->at > first)) {
+			stop(line, fault);
+			return;
+		}
+	}
+	if (line->at == line->end)
+		stop(line, NULL);
+	else if (line->at == first)
+		stop(line, fault);
+	else
+		addr_set_port(address, port);
 }
 
-static bool is_unique(uint8_t type)
+static void take_endpoints(struct line *line, struct proxy_header *header, sa_family_t family)
 {
-	return type == PROXY_TLV_ALPN || type == PROXY_TLV_AUTHORITY || type == PROXY_TLV_CRC32C ||
-	       type == PROXY_TLV_UNIQUE_ID || type == PROXY_TLV_SSL || type == PROXY_TLV_NETNS;
+	struct addr none = {.length_bytes = family == AF_INET6 ? sizeof(struct sockaddr_in6)
+							       : sizeof(struct sockaddr_in)};
+
+	none.any.sa_family = family;
+	header->source = header->destination = none;
+	take_address(line, &header->source, "v1: the source is no address of the protocol named");
+	take_address(line, &header->destination,
+		     "v1: the destination is no address of the protocol named");
+	take_port(line, &header->source, "v1: the source port is not a number up to 65535");
+	take(line, " ", "v1: no space after the source port");
+	take_port(line, &header->destination,
+		  "v1: the destination port is not a number up to 65535");
+	take(line, "\r\n", "v1: no CRLF after the destination port");
 }
 
-/* The checksum is of the whole header, its own four bytes being 0: 2.2.3. */
-static bool is_sum_right(const uint8_t *bytes, size_t size, const struct proxy_tlv *tlv)
+/* After UNKNOWN anything may follow, to be ignored, up to CR LF (2.1). */
+static void take_anything(struct line *line)
 {
-	static const uint8_t zeros[4];
-	size_t offset = (size_t)(tlv->value - bytes);
-	uint32_t sum, given;
-
-	memcpy(&given, tlv->value, sizeof(given));
-	sum = crc32c(0, bytes, offset);
-	sum = crc32c(sum, zeros, sizeof(zeros));
-	sum = crc32c(sum, tlv->value + sizeof(zeros), size - offset - sizeof(zeros));
-	return sum == ntohl(given);
+	if (line->result != PROXY_COMPLETE)
+		return;
+	if (line->at < line->end && *line->at != ' ' && *line->at != '\r')
+		stop(line, "v1: the protocol is none of TCP4, TCP6 and UNKNOWN");
+	while (line->result == PROXY_COMPLETE && line->at < line->end && *line->at != '\r') {
+		if (*line->at == '\0' || *line->at == '\n')
+			stop(line, "v1: a NUL or a bare LF in the line");
+		line->at++;
+	}
+	take(line, "\r\n", "v1: a bare CR in the line");
 }
 
-static enum proxy_result check_tlvs(const uint8_t *bytes, const struct proxy_header *header,
-				    const char **fault)
+static enum proxy_result parse_v1(const char *bytes, size_t size, struct proxy_header *header)
 {
-	struct proxy_tlvs left = header->tlvs;
+	struct line line = {
+		.at = bytes, .end = bytes + MIN(size, PROXY_V1_LIMIT), .result = PROXY_COMPLETE};
+
+	take(&line, "PROXY ", "no PROXY header");
+	if (take_word(&line, "TCP4 ")) {
+		take_endpoints(&line, header, AF_INET);
+	} else if (take_word(&line, "TCP6 ")) {
+		take_endpoints(&line, header, AF_INET6);
+	} else {
+		take(&line, "UNKNOWN", "v1: the protocol is none of TCP4, TCP6 and UNKNOWN");
+		take_anything(&line);
+		header->kind = PROXY_KIND_UNKNOWN;
+	}
+	if (line.result == PROXY_BAD)
+		return bad(header, line.fault);
+	if (line.result == PROXY_COMPLETE)
+		return complete(header, 1, (size_t)(line.at - bytes));
+	if (size >= PROXY_V1_LIMIT)
+		return bad(header, "v1: no CRLF within 107 bytes");
+	return more(header, size + 1);
+}
+
+/* Version 2. What byte 12 (version and command) and byte 13 (family and transport) say. */
+static bool is_local(const uint8_t *bytes)
+{
+	return (bytes[12] & 15) == PROXY_V2_COMMAND_LOCAL;
+}
+
+static bool has_endpoints(const uint8_t *bytes)
+{
+	return bytes[13] >> 4 != PROXY_V2_FAMILY_UNSPEC &&
+	       (bytes[13] & 15) == PROXY_V2_TRANSPORT_STREAM;
+}
+
+/* The room that the addresses take, also where the transport says not to look at them. */
+static size_t endpoints_bytes(const uint8_t *bytes)
+{
+	switch (bytes[13] >> 4) {
+	case PROXY_V2_FAMILY_INET:
+		return 2 * (sizeof(struct in_addr) + sizeof(in_port_t));
+	case PROXY_V2_FAMILY_INET6:
+		return 2 * (sizeof(struct in6_addr) + sizeof(in_port_t));
+	default:
+		return 0;
+	}
+}
+
+/* What is wrong with the first 16 bytes, as far as they are there; or NULL. */
+static const char *v2_fault(const uint8_t *bytes, size_t size)
+{
+	size_t block_bytes;
+
+	if (memcmp(bytes, PROXY_V2_SIGNATURE, MIN(size, PROXY_V2_SIGNATURE_BYTES)))
+		return "no PROXY header";
+	if (size < 13)
+		return NULL;
+	if (bytes[12] >> 4 != PROXY_V2_VERSION)
+		return "v2: the signature of version 2 and another version";
+	if ((bytes[12] & 15) > PROXY_V2_COMMAND_PROXY)
+		return "v2: the command is neither LOCAL nor PROXY";
+	if (size >= 14 && !is_local(bytes)) {
+		if (bytes[13] >> 4 > PROXY_V2_FAMILY_UNIX)
+			return "v2: the address family is none of the protocol's";
+		if ((bytes[13] & 15) > PROXY_V2_TRANSPORT_DGRAM)
+			return "v2: the transport is none of the protocol's";
+		if (bytes[13] >> 4 == PROXY_V2_FAMILY_UNIX)
+			return "v2: UNIX sockets are not supported";
+		if ((bytes[13] & 15) == PROXY_V2_TRANSPORT_DGRAM)
+			return "v2: datagrams are not supported";
+	}
+	if (size < PROXY_V2_FIXED_BYTES)
+		return NULL;
+	block_bytes = (size_t)bytes[14] << 8 | bytes[15];
+	if (block_bytes > PROXY_HEADER_LIMIT - PROXY_V2_FIXED_BYTES)
+		return "v2: longer than 4096 bytes";
+	if (!is_local(bytes) && block_bytes < endpoints_bytes(bytes))
+		return "v2: too short for its addresses";
+	return NULL;
+}
+
+/* Addresses and ports, all in network byte order: both addresses, then both ports. */
+static void read_endpoints(const uint8_t *bytes, struct proxy_header *header)
+{
+	struct sockaddr_in *v4[] = {&header->source.v4, &header->destination.v4};
+	struct sockaddr_in6 *v6[] = {&header->source.v6, &header->destination.v6};
+	bool is_v6 = bytes[13] >> 4 == PROXY_V2_FAMILY_INET6;
+	const uint8_t *hosts = bytes + PROXY_V2_FIXED_BYTES;
+
+	for (size_t i = 0; i < 2; i++) {
+		if (is_v6) {
+			const uint8_t *ports = hosts + 2 * sizeof(v6[i]->sin6_addr);
+
+			v6[i]->sin6_family = AF_INET6;
+			memcpy(&v6[i]->sin6_addr, hosts + i * sizeof(v6[i]->sin6_addr),
+			       sizeof(v6[i]->sin6_addr));
+			memcpy(&v6[i]->sin6_port, ports + i * sizeof(in_port_t), sizeof(in_port_t));
+		} else {
+			const uint8_t *ports = hosts + 2 * sizeof(v4[i]->sin_addr);
+
+			v4[i]->sin_family = AF_INET;
+			memcpy(&v4[i]->sin_addr, hosts + i * sizeof(v4[i]->sin_addr),
+			       sizeof(v4[i]->sin_addr));
+			memcpy(&v4[i]->sin_port, ports + i * sizeof(in_port_t), sizeof(in_port_t));
+		}
+	}
+	header->source.length_bytes = header->destination.length_bytes =
+		is_v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+}
+
+/* Of the whole header, with the checksum's own bytes as zeros (2.2.3). */
+static bool checksum_is_right(const uint8_t *bytes, size_t header_bytes, const uint8_t *checksum)
+{
+	static const uint8_t zeros[PROXY_V2_CHECKSUM_BYTES];
+	const uint8_t *behind = checksum + sizeof(zeros);
+	uint32_t crc = crc32c(0, bytes, (size_t)(checksum - bytes));
+	uint32_t told_be;
+
+	crc = crc32c(crc, zeros, sizeof(zeros));
+	crc = crc32c(crc, behind, header_bytes - (size_t)(behind - bytes));
+	memcpy(&told_be, checksum, sizeof(told_be));
+	return ntohl(told_be) == crc;
+}
+
+/* What is wrong with the TLVs of the header, which is whole; or NULL. */
+static const char *tlvs_fault(const uint8_t *bytes, size_t header_bytes,
+			      const struct proxy_tlvs *tlvs)
+{
+	static const struct {
+		uint8_t type;
+		const char *fault;
+	} once[] = {
+		{PROXY_TLV_ALPN, "v2: two ALPN TLVs"},
+		{PROXY_TLV_AUTHORITY, "v2: two AUTHORITY TLVs"},
+		{PROXY_TLV_CRC32C, "v2: two CRC32C TLVs"},
+		{PROXY_TLV_UNIQUE_ID, "v2: two UNIQUE_ID TLVs"},
+		{PROXY_TLV_SSL, "v2: two SSL TLVs"},
+		{PROXY_TLV_NETNS, "v2: two NETNS TLVs"},
+	};
+	bool seen[ARRAY_COUNT(once)] = {false};
 	struct proxy_tlv tlv;
-	bool seen[256] = {false};
+	size_t at = 0;
 
-	while (proxy_tlv_next(&left, &tlv)) {
-		if (is_unique(tlv.type) && seen[tlv.type])
-			return fail(fault, "has a value twice that may be there once");
-		seen[tlv.type] = true;
-		if (tlv.type == PROXY_TLV_UNIQUE_ID && tlv.size > PROXY_UNIQUE_ID_MOST)
-			return fail(fault, "has a unique id of more than 128 bytes");
+	while (proxy_tlv_next(tlvs, &at, &tlv)) {
+		for (size_t i = 0; i < ARRAY_COUNT(once); i++) {
+			if (tlv.type != once[i].type)
+				continue;
+			if (seen[i])
+				return once[i].fault;
+			seen[i] = true;
+		}
+		if (tlv.type == PROXY_TLV_UNIQUE_ID && tlv.value_bytes > PROXY_UNIQUE_ID_LIMIT)
+			return "v2: the unique ID is longer than 128 bytes";
 		if (tlv.type != PROXY_TLV_CRC32C)
 			continue;
-		if (tlv.size != 4)
-			return fail(fault, "has a checksum that is not of four bytes");
-		if (!is_sum_right(bytes, header->length_bytes, &tlv))
-			return fail(fault, "does not have the checksum that it says");
+		if (tlv.value_bytes != PROXY_V2_CHECKSUM_BYTES)
+			return "v2: the checksum is not 4 bytes long";
+		if (!checksum_is_right(bytes, header_bytes, tlv.value))
+			return "v2: the checksum is wrong";
 	}
-	return left.size ? fail(fault, "has a value that is longer than the header")
-			 : PROXY_COMPLETE;
+	return at < tlvs->size_bytes ? "v2: a TLV reaches beyond the header" : NULL;
 }
 
-static void take_v4(const uint8_t *at, struct proxy_header *header)
+static enum proxy_result parse_v2(const uint8_t *bytes, size_t size, struct proxy_header *header)
 {
-	struct proxy_v2_addresses4 addresses;
+	const char *fault = v2_fault(bytes, size);
+	size_t header_bytes, skipped_bytes;
 
-	memcpy(&addresses, at, sizeof(addresses));
-	begin_address(&header->source, false);
-	begin_address(&header->destination, false);
-	header->source.v4.sin_addr = addresses.source;
-	header->source.v4.sin_port = addresses.source_port;
-	header->destination.v4.sin_addr = addresses.destination;
-	header->destination.v4.sin_port = addresses.destination_port;
-}
-
-static void take_v6(const uint8_t *at, struct proxy_header *header)
-{
-	struct proxy_v2_addresses6 addresses;
-
-	memcpy(&addresses, at, sizeof(addresses));
-	begin_address(&header->source, true);
-	begin_address(&header->destination, true);
-	header->source.v6.sin6_addr = addresses.source;
-	header->source.v6.sin6_port = addresses.source_port;
-	header->destination.v6.sin6_addr = addresses.destination;
-	header->destination.v6.sin6_port = addresses.destination_port;
-}
-
-/* What the head alone tells. Sets the kind, and how many bytes the addresses take. */
-static enum proxy_result check_head(const uint8_t *bytes, struct proxy_header *header,
-				    size_t *address_bytes, const char **fault)
-{
-	uint8_t version_command = bytes[12], family = bytes[13];
-
-	if ((version_command & 0xf0) != PROXY_V2_VERSION)
-		return fail(fault, "is of a version that is neither 1 nor 2");
-	if (header->length_bytes > PROXY_HEADER_LIMIT)
-		return fail(fault, "is longer than 4096 bytes");
-	*address_bytes = 0;
-	switch (version_command & 0x0f) {
-	case PROXY_V2_LOCAL:
-		header->kind = PROXY_KIND_LOCAL; /* whatever family it says: 2.2 */
-		return PROXY_COMPLETE;
-	case PROXY_V2_PROXY:
-		break;
-	default:
-		return fail(fault, "has a command that is neither LOCAL nor PROXY");
+	if (fault)
+		return bad(header, fault);
+	if (size < PROXY_V2_FIXED_BYTES)
+		return more(header, PROXY_V2_FIXED_BYTES);
+	header_bytes = PROXY_V2_FIXED_BYTES + ((size_t)bytes[14] << 8 | bytes[15]);
+	if (size < header_bytes)
+		return more(header, header_bytes);
+	if (is_local(bytes)) {
+		header->kind = PROXY_KIND_LOCAL;
+		return complete(header, 2, header_bytes);
 	}
-	header->kind = PROXY_KIND_PROXY;
-	if (family == PROXY_V2_UNSPEC)
+	if (has_endpoints(bytes))
+		read_endpoints(bytes, header);
+	else
 		header->kind = PROXY_KIND_UNKNOWN;
-	else if (family == PROXY_V2_TCP4)
-		*address_bytes = sizeof(struct proxy_v2_addresses4);
-	else if (family == PROXY_V2_TCP6)
-		*address_bytes = sizeof(struct proxy_v2_addresses6);
-	else
-		return fail(fault, "has a family that is not TCP over IPv4 or IPv6");
-	if (header->length_bytes - PROXY_V2_HEAD_BYTES < *address_bytes)
-		return fail(fault, "is too short for the addresses of its family");
-	return PROXY_COMPLETE;
+	skipped_bytes = PROXY_V2_FIXED_BYTES + endpoints_bytes(bytes);
+	header->tlvs = (struct proxy_tlvs){bytes + skipped_bytes, header_bytes - skipped_bytes};
+	fault = tlvs_fault(bytes, header_bytes, &header->tlvs);
+	return fault ? bad(header, fault) : complete(header, 2, header_bytes);
 }
 
-static enum proxy_result parse_v2(const uint8_t *bytes, size_t size, struct proxy_header *header,
-				  size_t *needed, const char **fault)
+enum proxy_result proxy_parse(const void *bytes, size_t size, struct proxy_header *header)
 {
-	size_t address_bytes;
-
-	if (size < PROXY_V2_HEAD_BYTES) {
-		*needed = PROXY_V2_HEAD_BYTES;
-		return PROXY_MORE;
-	}
-	header->length_bytes = (size_t)PROXY_V2_HEAD_BYTES + read_u16(bytes + 14);
-	if (check_head(bytes, header, &address_bytes, fault) == PROXY_BAD)
-		return PROXY_BAD;
-	if (size < header->length_bytes) {
-		*needed = header->length_bytes;
-		return PROXY_MORE;
-	}
-	if (!address_bytes)
-		return PROXY_COMPLETE;
-	if (address_bytes == sizeof(struct proxy_v2_addresses4))
-		take_v4(bytes + PROXY_V2_HEAD_BYTES, header);
-	else
-		take_v6(bytes + PROXY_V2_HEAD_BYTES, header);
-	header->tlvs.at = bytes + PROXY_V2_HEAD_BYTES + address_bytes;
-	header->tlvs.size = header->length_bytes - PROXY_V2_HEAD_BYTES - address_bytes;
-	return check_tlvs(bytes, header, fault);
-}
-
-enum proxy_result proxy_parse(const void *bytes, size_t size, struct proxy_header *header,
-			      size_t *needed, const char **fault)
-{
-	static const char v1[] = V1_SIGNATURE, v2[] = PROXY_V2_SIGNATURE;
-	bool is_v1 = !memcmp(bytes, v1, MIN(size, strlen(v1)));
-	bool is_v2 = !memcmp(bytes, v2, MIN(size, PROXY_V2_SIGNATURE_BYTES));
-
 	memset(header, 0, sizeof(*header));
-	if (!is_v1 && !is_v2)
-		return fail(fault, "is missing: the first bytes are something else");
-	if (is_v2)
-		return parse_v2(bytes, size, header, needed, fault);
-	if (size < strlen(v1)) {
-		*needed = size + 1;
-		return PROXY_MORE;
-	}
-	return parse_v1(bytes, size, header, needed, fault);
+	if (!size)
+		return more(header, 1);
+	if (*(const char *)bytes == 'P')
+		return parse_v1(bytes, size, header);
+	return parse_v2(bytes, size, header);
 }

@@ -207,6 +207,7 @@ void session_open(struct sessions *sessions, unsigned forward, int client_fd)
 	struct session *session = session_table_take(sessions->table);
 
 	CHECK(session);
+	session->state = SESSION_OPENING;
 	session->forward = (uint16_t)forward;
 	session->fd[SESSION_CLIENT] = client_fd;
 	session->id = ++sessions->opened_count;
@@ -216,7 +217,10 @@ void session_open(struct sessions *sessions, unsigned forward, int client_fd)
 		sock_get_peer(client_fd, &session->client);
 	metrics_add(sessions->metrics, METRIC_sessions_opened, 1);
 	metrics_add(sessions->metrics, METRIC_sessions_open, 1);
-	if (session_options(sessions, session)->accept_proxy)
+	/* one that is gone by now has left no address, nor anybody to answer to */
+	if (sessions->config->forwards[forward].needs_client && !session->client.length_bytes)
+		session_close(sessions, session, CLOSE_client_reset);
+	else if (session_options(sessions, session)->accept_proxy)
 		session_await_header(sessions, session);
 	else
 		session_connect(sessions, session);

@@ -66,8 +66,7 @@ static void read_header(struct sessions *sessions, struct session *session, bool
 	int fd = session->fd[SESSION_CLIENT];
 	ssize_t size = pump_peek(fd, seen, PROXY_HEADER_LIMIT);
 	struct proxy_header header;
-	const char *fault = NULL;
-	size_t needed = 1;
+	enum proxy_result result = PROXY_MORE;
 	int fd_error;
 
 	if (size < 0 && size != -EAGAIN) {
@@ -79,7 +78,10 @@ static void read_header(struct sessions *sessions, struct session *session, bool
 		       "the client ended without a header");
 		return;
 	}
-	switch (size < 0 ? PROXY_MORE : proxy_parse(seen, (size_t)size, &header, &needed, &fault)) {
+	header.need_bytes = 1;
+	if (size > 0)
+		result = proxy_parse(seen, (size_t)size, &header);
+	switch (result) {
 	case PROXY_COMPLETE:
 		if (session->low_water)
 			sock_set_low_water(fd, 1);
@@ -88,7 +90,7 @@ static void read_header(struct sessions *sessions, struct session *session, bool
 		session_connect(sessions, session);
 		return;
 	case PROXY_BAD:
-		refuse(sessions, session, CLOSE_proxy_malformed, fault);
+		refuse(sessions, session, CLOSE_proxy_malformed, header.fault);
 		return;
 	default:
 		break;
@@ -103,8 +105,8 @@ static void read_header(struct sessions *sessions, struct session *session, bool
 		return;
 	}
 	/* not woken by every fragment: a byte at a time would be a cheap way to keep us busy */
-	if (needed > 1) {
-		sock_set_low_water(fd, (uint32_t)needed);
+	if (header.need_bytes > 1) {
+		sock_set_low_water(fd, (uint32_t)header.need_bytes);
 		session->low_water = true;
 	}
 	session_wait_readable(sessions, session, SESSION_CLIENT);
@@ -114,7 +116,6 @@ void session_await_header(struct sessions *sessions, struct session *session)
 {
 	const struct forward_options *options = session_options(sessions, session);
 
-	session->state = SESSION_OPENING;
 	if (!is_trusted(options, &session->client)) {
 		refuse(sessions, session, CLOSE_proxy_untrusted,
 		       "the client is in no block of --trust");
@@ -152,45 +153,47 @@ static bool take_header(struct sessions *sessions, struct session *session,
 	char *seen = sessions->pump.scratch + SEEN_OFFSET;
 	int fd = session->fd[SESSION_CLIENT];
 	ssize_t size = pump_peek(fd, seen, PROXY_HEADER_LIMIT);
-	const char *fault;
-	size_t needed;
 
-	if (size > 0 &&
-	    proxy_parse(seen, (size_t)size, header, &needed, &fault) == PROXY_COMPLETE &&
-	    pump_discard(&sessions->pump, fd, header->length_bytes))
+	if (size > 0 && proxy_parse(seen, (size_t)size, header) == PROXY_COMPLETE &&
+	    pump_discard(&sessions->pump, fd, header->header_bytes))
 		return true;
 	lane_on_source_failed(&session->lane[SESSION_CLIENT], size < 0 ? (int)-size : ECONNRESET);
 	return false;
 }
 
-/* What a backend is told. `header` is what the client sent, or was not read. */
+/* What a backend is told. `header` is what the client sent; zeroed where it sends none. */
 static uint32_t build_header(struct sessions *sessions, struct session *session,
 			     const struct backend *backend, struct proxy_header *header)
 {
 	const struct forward_options *options = session_options(sessions, session);
 	char id[SESSION_ID_TEXT_BYTES];
-	const struct proxy_additions additions = {
-		.unique_id = session_print_id(sessions, session, id),
-		.custom = options->proxy_tlvs,
+	struct proxy_tlv theirs;
+	struct proxy_build build = {
+		.version = backend->send_proxy == CONFIG_SEND_PROXY_V1 ? 1 : 2,
+		.kind = header->kind,
+		.source = &header->source,
+		.destination = &header->destination,
+		.customs = options->proxy_tlvs,
+		.custom_count = options->proxy_tlv_count,
+		.received = header->tlvs,
+		.checksum = true,
 	};
-	char *scratch = sessions->pump.scratch;
-	ssize_t length;
+	int length;
 
 	if (session->identity == SESSION_IDENTITY_PEER) {
-		header->kind = PROXY_KIND_PROXY;
+		build.kind = PROXY_KIND_PROXY;
 		header->source = session->client;
+		/* a client that is gone leaves no address behind, and is UNKNOWN then */
 		sock_get_local(session->fd[SESSION_CLIENT], &header->destination);
-		/* a client that is gone leaves no address behind */
-		if (!header->source.length_bytes || !header->destination.length_bytes)
-			header->kind = PROXY_KIND_UNKNOWN;
 	}
-	if (backend->send_proxy == CONFIG_SEND_PROXY_V1)
-		return (uint32_t)proxy_build_v1(header, scratch);
-	length = proxy_build_v2(header, &additions, (uint8_t *)scratch);
+	/* whoever was first to name the connection is believed */
+	if (!proxy_tlv_find(&header->tlvs, PROXY_TLV_UNIQUE_ID, &theirs))
+		build.unique_id = session_print_id(sessions, session, id);
+	length = proxy_build(&build, sessions->pump.scratch, PROXY_HEADER_LIMIT);
 	if (length < 0) {
 		/* what came and what is added are too much together: ours goes without theirs */
-		memset(&header->tlvs, 0, sizeof(header->tlvs));
-		length = proxy_build_v2(header, &additions, (uint8_t *)scratch);
+		memset(&build.received, 0, sizeof(build.received));
+		length = proxy_build(&build, sessions->pump.scratch, PROXY_HEADER_LIMIT);
 	}
 	CHECK(length > 0);
 	return (uint32_t)length;

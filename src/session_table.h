@@ -16,7 +16,7 @@
 
 enum session_state {
 	SESSION_FREE,	    /* the slot is nobody's; nothing is in flight */
-	SESSION_OPENING,    /* fd[0] is the client, whose PROXY protocol header has yet to come */
+	SESSION_OPENING,    /* fd[0] is the client; its PROXY protocol header may have yet to come */
 	SESSION_CONNECTING, /* fd[0] is the client; fd[1] is being connected to one backend after
 			       another */
 	SESSION_RELAYING,   /* both sockets are up; each lane runs or waits for one thing */

@@ -45,7 +45,8 @@ static int take_environment(int argc, char *argv[WORD_LIMIT + 2], char *environm
 	return kept;
 }
 
-static void check_bounds(const struct config *config)
+/* `owner` is what the fields of the options of this scope are in. */
+static void check_bounds(const void *owner, enum option_scope scope)
 {
 	size_t count;
 	const struct option_spec *options = options_list(&count);
@@ -54,10 +55,12 @@ static void check_bounds(const struct config *config)
 		const struct option_spec *option = &options[i];
 		uint64_t value;
 
+		if (option->scope != scope)
+			continue;
 		if (option->type != OPTION_COUNT && option->type != OPTION_SIZE &&
 		    option->type != OPTION_DURATION)
 			continue;
-		memcpy(&value, (const char *)config + option->offset, sizeof(value));
+		memcpy(&value, (const char *)owner + option->offset, sizeof(value));
 		/* 0: not given, or never */
 		CHECK(!value || (value >= option->least && value <= option->most));
 	}
@@ -69,6 +72,7 @@ static void check_forwards(const struct config *config)
 	for (unsigned i = 0; i < config->forward_count; i++) {
 		const struct forward *forward = &config->forwards[i];
 
+		check_bounds(&forward->options, OPTION_SCOPE_FORWARD);
 		CHECK(forward->backend_count > 0 && forward->backend_count <= CONFIG_BACKEND_LIMIT);
 		for (unsigned j = 0; j < forward->backend_count; j++)
 			CHECK(addr_port(&forward->backends[j].addr) > 0);
@@ -95,7 +99,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 	if (result) {
 		CHECK(strnlen(error, sizeof(error)) < sizeof(error) && *error);
 	} else {
-		check_bounds(&config);
+		check_bounds(&config, OPTION_SCOPE_GLOBAL);
+		check_bounds(&config.defaults, OPTION_SCOPE_FORWARD);
 		if (!config.help && !config.version)
 			check_forwards(&config);
 	}

@@ -253,7 +253,7 @@ class Accepted(Case):
             client.sendall(b'PROXY')
             client.wait_acked()
             client.reset()
-            self.assert_reason(proxy, client, 'client_reset')
+            proxy.wait_event('close', reason='client_reset')
 
     def test_strangers_are_not_listened_to(self):
         backend = self.backend()
