@@ -45,7 +45,8 @@ void capacity_compute(const struct config *config, const struct capacity_host *h
 	limits->pipes_per_worker = (unsigned)MAX(config->maxpipes / limits->workers, 1);
 	fixed = host_fixed_descriptors(
 		limits->workers, config->forward_count, limits->workers * limits->pipes_per_worker,
-		config->metrics.length_bytes ? CAPACITY_HTTP_DESCRIPTORS : 0);
+		(config->metrics.length_bytes ? CAPACITY_HTTP_DESCRIPTORS : 0) +
+			(config->admin ? CAPACITY_ADMIN_DESCRIPTORS : 0));
 	limits->descriptor_sessions = host_sessions_for(host->descriptors, fixed);
 	limits->memory_sessions = host_sessions_in_memory(host->cgroup.memory_bytes);
 	limits->maxconn = config->maxconn

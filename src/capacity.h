@@ -16,6 +16,10 @@
 /* What --metrics opens at most: these, the listener and libmicrohttpd's epoll(7). */
 #define CAPACITY_HTTP_DESCRIPTORS (CAPACITY_HTTP_CONNECTIONS + 2)
 
+/* Connections to --admin at a time, and what it opens at most: these and the listener. */
+#define CAPACITY_ADMIN_CONNECTIONS 8
+#define CAPACITY_ADMIN_DESCRIPTORS (CAPACITY_ADMIN_CONNECTIONS + 1)
+
 /* What the host allows. */
 struct capacity_host {
 	unsigned cpus; /* that the process may run on */

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "admin_client.h"
 #include "doctor.h"
 #include "healthcheck.h"
 #include "util.h"

@@ -32,7 +32,8 @@ static int complete_forward(const struct config *config, struct forward *forward
 			"--listen '%.80s': --accept-proxy without --trust would let anybody claim "
 			"any address; add --trust with the blocks of your proxies",
 			text);
-	forward->needs_client = options->accept_proxy || options->source.embedded ||
+	forward->needs_client = options->accept_proxy || config->admin ||
+				options->source.embedded ||
 				options->source.kind == CONFIG_SOURCE_POOL;
 	forward->wants_client = forward->needs_client || config->access_log;
 	for (unsigned i = 0; i < forward->backend_count; i++) {

@@ -105,6 +105,8 @@ struct config {
 	uint64_t log_format;	   /* enum log_format */
 	bool access_log;
 	struct addr metrics; /* none: off */
+	const char *admin;   /* NULL: off */
+	uint64_t admin_mode; /* 0: 0600, 1: 0660 */
 	bool check;
 	bool help;
 	bool version;

@@ -11,6 +11,10 @@
 #include "log.h"
 #include "timer.h"
 
+/* Signals, and workers that end or answer; then those of http.h and admin.h. */
+#define OWN_POLL_FDS	 2
+#define CONTROL_POLL_FDS (OWN_POLL_FDS + HTTP_POLL_FDS + ADMIN_POLL_FDS)
+
 struct control {
 	const struct control_task *task;
 	enum worker_phase phase;
@@ -134,36 +138,54 @@ void control_save(const struct control_task *task)
 	}
 }
 
-/* The shorter of two waits for poll(2): `wait_ms`, -1 for no end, and until `due_ms`, 0 for never. */
-static int shorten(int wait_ms, uint64_t due_ms)
+/* How long poll(2) may wait for what is due at `due_ms`, 0 for never; -1: for ever. */
+static int wait_until(uint64_t due_ms)
 {
 	uint64_t now_ms = timer_now_ms();
-	uint64_t left_ms = due_ms > now_ms ? due_ms - now_ms : 0;
 
 	if (!due_ms)
-		return wait_ms;
-	left_ms = MIN(left_ms, (uint64_t)INT_MAX);
-	return wait_ms < 0 ? (int)left_ms : MIN((int)left_ms, wait_ms);
+		return -1;
+	return due_ms <= now_ms ? 0 : (int)MIN(due_ms - now_ms, (uint64_t)INT_MAX);
+}
+
+/* The shorter of two waits for poll(2); -1 is no end. */
+static int shorter(int a_ms, int b_ms)
+{
+	return a_ms < 0 ? b_ms : b_ms < 0 ? a_ms : MIN(a_ms, b_ms);
+}
+
+/* How long poll(2) may wait, until something is due here or there, and what it waits for. */
+static int prepare_poll(const struct control *control, struct pollfd fds[CONTROL_POLL_FDS])
+{
+	const struct control_task *task = control->task;
+	int wait_ms = shorter(wait_until(control->due_ms), wait_until(control->save_due_ms));
+
+	fds[0] = (struct pollfd){.fd = task->signal_fd, .events = POLLIN};
+	fds[1] = (struct pollfd){.fd = workers_end_fd(task->workers), .events = POLLIN};
+	/* poll(2) passes over a negative descriptor */
+	for (unsigned i = OWN_POLL_FDS; i < CONTROL_POLL_FDS; i++)
+		fds[i].fd = -1;
+	if (task->http)
+		wait_ms = shorter(wait_ms, http_prepare_poll(task->http, fds + OWN_POLL_FDS));
+	if (task->admin)
+		wait_ms = shorter(wait_ms, admin_prepare_poll(task->admin,
+							      fds + OWN_POLL_FDS + HTTP_POLL_FDS));
+	return wait_ms;
 }
 
 int control_run(const struct control_task *task)
 {
 	struct control control = {.task = task, .phase = WORKER_SERVE};
-	struct pollfd fds[2 + HTTP_POLL_FDS] = {
-		{.fd = task->signal_fd, .events = POLLIN},
-		{.fd = workers_end_fd(task->workers), .events = POLLIN},
-	};
-	nfds_t fd_count = task->http ? ARRAY_COUNT(fds) : 2;
+	struct pollfd fds[CONTROL_POLL_FDS];
 
 	if (sources_have_files(task->sources))
 		control.save_due_ms = timer_now_ms() + SAVE_INTERVAL_MS;
 
 	while (workers_running_count(task->workers) && !workers_error(task->workers)) {
-		int wait_ms = task->http ? http_prepare_poll(task->http, fds + 2) : -1;
+		int wait_ms = prepare_poll(&control, fds);
 		uint64_t ended;
 
-		wait_ms = shorten(wait_ms, control.due_ms);
-		if (poll(fds, fd_count, shorten(wait_ms, control.save_due_ms)) < 0)
+		if (poll(fds, CONTROL_POLL_FDS, wait_ms) < 0)
 			CHECK(errno == EINTR);
 		on_signals(&control);
 		if (is_due(&control))
@@ -173,6 +195,11 @@ int control_run(const struct control_task *task)
 			CHECK(errno == EAGAIN);
 		if (task->http)
 			http_run(task->http, control.draining ? HTTP_DRAINING : HTTP_READY);
+		if (task->admin)
+			admin_run(task->admin);
 	}
+	/* whoever asked has an answer by now: the workers have gone */
+	if (task->admin)
+		admin_run(task->admin);
 	return workers_error(task->workers);
 }

@@ -9,12 +9,14 @@
  */
 #pragma once
 
+#include "admin.h"
 #include "http.h"
 #include "worker.h"
 
 struct control_task {
 	struct workers *workers;
-	struct http *http; /* NULL: no --metrics */
+	struct http *http;   /* NULL: no --metrics */
+	struct admin *admin; /* NULL: no --admin */
 	struct sources *sources;
 	int signal_fd; /* of control_take_signals() */
 	uint64_t drain_delay_ms;

@@ -141,6 +141,8 @@ static void log_ready(const struct config *config, const struct capacity *limits
 	log_list_end(&line);
 	if (config->metrics.length_bytes)
 		log_addr(&line, "metrics", &config->metrics);
+	if (config->admin)
+		log_text(&line, "admin", config->admin);
 	log_end(&line);
 }
 
@@ -206,6 +208,27 @@ static int serve(const struct config *config, const struct capacity *limits,
 	return EXIT_SUCCESS;
 }
 
+/* Opens what is asked over beside the forwarding, and serves. */
+static int listen_and_serve(struct config *config, const struct capacity *limits,
+			    const struct privs_target *target, struct control_task *task)
+{
+	struct admin_setup setup = {
+		.config = config,
+		.workers = task->workers,
+		.sources = task->sources,
+		.owner = {.uid = target->change ? target->uid : geteuid(),
+			  .gid = target->change ? target->gid : getegid()},
+	};
+	char error[CONFIG_ERROR_BYTES];
+
+	if (config->metrics.length_bytes &&
+	    http_create(&task->http, &config->metrics, task->workers, error))
+		return usage_fail(EXIT_FAILURE, error);
+	if (config->admin && admin_create(&task->admin, &setup, error))
+		return usage_fail(EXIT_FAILURE, error);
+	return serve(config, limits, target, task);
+}
+
 static int run(struct config *config)
 {
 	char error[CONFIG_ERROR_BYTES];
@@ -240,11 +263,8 @@ static int run(struct config *config)
 		return usage_fail(EXIT_FAILURE, error);
 	if (workers_create(&task.workers, config, &limits, task.sources, error))
 		return usage_fail(EXIT_FAILURE, error);
-	if (config->metrics.length_bytes &&
-	    http_create(&task.http, &config->metrics, task.workers, error))
-		result = usage_fail(EXIT_FAILURE, error);
-	else
-		result = serve(config, &limits, &target, &task);
+	result = listen_and_serve(config, &limits, &target, &task);
+	admin_destroy(task.admin);
 	if (task.http)
 		http_destroy(task.http);
 	workers_destroy(task.workers);

@@ -311,6 +311,18 @@ void sessions_run_ready(struct sessions *sessions)
 	}
 }
 
+void session_end(struct sessions *sessions, struct session *session, enum close_reason reason)
+{
+	if (session->state != SESSION_CLOSING) {
+		session_close(sessions, session, reason);
+		return;
+	}
+	/* what its peer has not received by now is given up */
+	session->reason = (uint8_t)reason;
+	if (!session->queued)
+		session_continue_close(sessions, session);
+}
+
 void sessions_close_all(struct sessions *sessions, enum close_reason reason)
 {
 	struct session *session = session_table_next(sessions->table, 0);
@@ -318,14 +330,7 @@ void sessions_close_all(struct sessions *sessions, enum close_reason reason)
 	while (session) {
 		uint32_t slot = session->slot;
 
-		if (session->state == SESSION_CLOSING) {
-			/* what its peer has not received by now is given up */
-			session->reason = (uint8_t)reason;
-			if (!session->queued)
-				session_continue_close(sessions, session);
-		} else {
-			session_close(sessions, session, reason);
-		}
+		session_end(sessions, session, reason);
 		session = session_table_next(sessions->table, slot + 1);
 	}
 }

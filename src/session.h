@@ -10,9 +10,11 @@
 
 #include <stdint.h>
 
+#include "bans.h"
 #include "close_reason.h"
 #include "config.h"
 #include "engine.h"
+#include "history.h"
 #include "load.h"
 #include "metrics.h"
 #include "pump.h"
@@ -31,6 +33,8 @@ struct sessions {
 	struct sources *sources;
 	struct load *load;
 	struct metrics *metrics;
+	const struct bans *bans; /* NULL: nobody is refused; shared with the control thread */
+	struct history *history; /* NULL: what ends is forgotten */
 	struct pump pump;
 	unsigned worker;
 	uint64_t boot_id;	     /* of this worker, random */
@@ -82,5 +86,11 @@ void sessions_on_timer(struct sessions *sessions, struct timer *timer);
 /* Runs each ready session once, within the byte budget. Some may be ready again afterwards. */
 void sessions_run_ready(struct sessions *sessions);
 
-/* Ends every session at once with `reason`, those included that only wait for bytes to arrive. */
+/*
+ * Ends a session at once with `reason`, one of those whose rule is RST, even if it only waits for
+ * bytes to arrive. It may be over when this returns.
+ */
+void session_end(struct sessions *sessions, struct session *session, enum close_reason reason);
+
+/* Does that to every session. */
 void sessions_close_all(struct sessions *sessions, enum close_reason reason);

@@ -12,6 +12,7 @@
 
 #include "check.h"
 #include "log.h"
+#include "session_record.h"
 #include "session_wait.h"
 #include "sock.h"
 
@@ -63,6 +64,16 @@ static void log_close(struct sessions *sessions, const struct session *session)
 	log_end(&line);
 }
 
+static void remember(struct sessions *sessions, const struct session *session)
+{
+	struct session_record record;
+
+	if (!sessions->history)
+		return;
+	session_describe(sessions, session, &record);
+	history_add(sessions->history, &record);
+}
+
 /* The last step: nothing is in flight and every byte that is to arrive has. */
 static void finish_close(struct sessions *sessions, struct session *session)
 {
@@ -74,6 +85,7 @@ static void finish_close(struct sessions *sessions, struct session *session)
 		close_fd(sessions, &session->fd[side]);
 	}
 	log_close(sessions, session);
+	remember(sessions, session);
 	if (session->leased)
 		sources_release(sessions->sources, session->forward, &session->source,
 				sessions->now_ms);

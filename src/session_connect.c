@@ -49,7 +49,7 @@ static void begin_relay(struct sessions *sessions, struct session *session)
 		sock_limit_unsent(session->fd[!i], CROWD_UNSENT_BYTES);
 		session->lane[i].unsent_limit_bytes = CROWD_UNSENT_BYTES;
 	}
-	if (sessions->config->access_log)
+	if (sessions->config->access_log || sessions->history)
 		learn_source(session);
 	session_pass_header(sessions, session, present_backend(sessions, session));
 	session_arm_timer(sessions, session,

@@ -119,6 +119,18 @@ struct session *session_table_next(struct session_table *table, uint32_t slot)
 	return NULL;
 }
 
+struct session *session_table_at(struct session_table *table, uint32_t slot)
+{
+	if (slot >= table->touched_count || table->sessions[slot].state == SESSION_FREE)
+		return NULL;
+	return &table->sessions[slot];
+}
+
+uint32_t session_table_end(const struct session_table *table)
+{
+	return table->touched_count;
+}
+
 uint32_t session_table_used_count(const struct session_table *table)
 {
 	return table->used_count;

@@ -15,8 +15,8 @@
 #include "timer.h"
 
 enum session_state {
-	SESSION_FREE,	    /* the slot is nobody's; nothing is in flight */
-	SESSION_OPENING,    /* fd[0] is the client; its PROXY protocol header may have yet to come */
+	SESSION_FREE,	 /* the slot is nobody's; nothing is in flight */
+	SESSION_OPENING, /* fd[0] is the client; its PROXY protocol header may have yet to come */
 	SESSION_CONNECTING, /* fd[0] is the client; fd[1] is being connected to one backend after
 			       another */
 	SESSION_RELAYING,   /* both sockets are up; each lane runs or waits for one thing */
@@ -119,5 +119,12 @@ struct session *session_table_find(struct session_table *table, uint32_t slot, u
 
 /* Walks those in use: the first slot in use from `slot` on, or NULL. */
 struct session *session_table_next(struct session_table *table, uint32_t slot);
+
+/*
+ * Walks them with a bounded step: the session in use in `slot`, or NULL. No slot from the end on has
+ * ever been used.
+ */
+struct session *session_table_at(struct session_table *table, uint32_t slot);
+uint32_t session_table_end(const struct session_table *table);
 
 uint32_t session_table_used_count(const struct session_table *table);

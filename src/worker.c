@@ -3,11 +3,9 @@
  * due timers fire, run every ready session once. Handlers never wait and never call each other
  * around the tick. With nothing to do the wait has no end and the thread makes no system call.
  */
-#include "worker.h"
+#include "worker_parts.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,9 +15,7 @@
 
 #include "check.h"
 #include "host.h"
-#include "listener.h"
 #include "log.h"
-#include "session.h"
 #include "sock.h"
 
 /*
@@ -27,35 +23,6 @@
  * small-512 (bench/).
  */
 #define TICK_EVENT_LIMIT 256
-
-struct worker {
-	struct workers *workers;
-	pthread_t thread;
-	struct sessions sessions;
-	struct listeners listeners;
-	struct timer_wheel wheel;
-	struct metrics metrics;
-	enum worker_phase phase;
-	bool resume;	  /* accepting may go on */
-	atomic_int error; /* -errno that ended it */
-};
-
-struct workers {
-	struct worker *list;
-	struct engine **engines;
-	unsigned engine_count;
-	int refusal; /* why there is no io_uring: -errno, 0 where there is or none was asked for */
-	unsigned count;
-	unsigned made_count; /* of `list`, those that hold something */
-	unsigned started_count;
-	struct upstream *upstream;
-	struct sources *sources;
-	struct load load;
-	atomic_int phase;
-	atomic_uint up_count;
-	atomic_uint ended_count;
-	int event_fd; /* counts workers that came up or ended */
-};
 
 static void tell_main(struct workers *workers)
 {
@@ -131,11 +98,24 @@ static void fire_timers(struct worker *worker)
 	}
 }
 
+/* A piece of the answer to what the control thread asks, if it does. */
+static void work_on_query(struct worker *worker)
+{
+	enum query_turn turn = QUERY_TURN_NOTHING;
+
+	if (worker->workers->queries)
+		turn = queries_take_turn(worker->workers->queries, &worker->sessions);
+	worker->asked = turn == QUERY_TURN_MORE;
+	if (turn == QUERY_TURN_ANSWERED)
+		tell_main(worker->workers);
+}
+
 static int run_tick(struct worker *worker)
 {
 	struct engine_event events[TICK_EVENT_LIMIT];
 	struct sessions *sessions = &worker->sessions;
-	int64_t timeout_ms = sessions->ready_first ? 0 : timer_wheel_delay_ms(&worker->wheel);
+	bool busy = sessions->ready_first || worker->asked;
+	int64_t timeout_ms = busy ? 0 : timer_wheel_delay_ms(&worker->wheel);
 	int count = engine_wait(sessions->engine, timeout_ms, events, TICK_EVENT_LIMIT);
 
 	if (count < 0)
@@ -149,6 +129,7 @@ static int run_tick(struct worker *worker)
 	close_what_came(worker);
 	sessions_run_ready(sessions);
 	fire_timers(worker);
+	work_on_query(worker);
 	return 0;
 }
 
@@ -209,6 +190,8 @@ static void *run_worker(void *argument)
 			log_end(&line);
 		}
 	}
+	if (worker->workers->queries)
+		queries_leave(worker->workers->queries, worker->sessions.worker);
 	atomic_fetch_add(&worker->workers->ended_count, 1);
 	tell_main(worker->workers);
 	return NULL;
@@ -349,6 +332,19 @@ int workers_create(struct workers **workers, struct config *config, const struct
 	return 0;
 }
 
+int workers_attach(struct workers *workers, struct bans *bans, struct queries *queries)
+{
+	int result = 0;
+
+	for (unsigned i = 0; i < workers->count && !result; i++) {
+		workers->list[i].sessions.bans = bans;
+		result = history_create(&workers->list[i].sessions.history, HISTORY_LIMIT);
+	}
+	workers->bans = bans;
+	workers->queries = queries;
+	return result;
+}
+
 static void destroy_worker(struct worker *worker)
 {
 	struct sessions *sessions = &worker->sessions;
@@ -359,6 +355,7 @@ static void destroy_worker(struct worker *worker)
 		pipe_pool_destroy(sessions->pump.pipes);
 	if (sessions->table)
 		session_table_destroy(sessions->table);
+	history_destroy(sessions->history);
 	free(sessions->pump.scratch);
 }
 
@@ -406,6 +403,11 @@ int workers_start(struct workers *workers)
 void workers_enter(struct workers *workers, enum worker_phase phase)
 {
 	atomic_store(&workers->phase, phase);
+	workers_wake(workers);
+}
+
+void workers_wake(struct workers *workers)
+{
 	for (unsigned i = 0; i < workers->count; i++)
 		engine_wake(workers->engines[i]);
 }
@@ -433,67 +435,4 @@ void workers_join(struct workers *workers)
 	for (unsigned i = 0; i < workers->started_count; i++)
 		CHECK(!pthread_join(workers->list[i].thread, NULL));
 	workers->started_count = 0;
-}
-
-uint64_t workers_metric(const struct workers *workers, enum metric metric)
-{
-	uint64_t sum = 0;
-
-	for (unsigned i = 0; i < workers->count; i++)
-		sum += metrics_get(&workers->list[i].metrics, metric);
-	return sum + sources_metric(workers->sources, metric);
-}
-
-uint64_t workers_closed_count(const struct workers *workers, enum close_reason reason)
-{
-	uint64_t sum = 0;
-
-	for (unsigned i = 0; i < workers->count; i++)
-		sum += metrics_get_closed(&workers->list[i].metrics, reason);
-	return sum;
-}
-
-unsigned workers_pipe_count(const struct workers *workers)
-{
-	unsigned sum = 0;
-
-	for (unsigned i = 0; i < workers->count; i++)
-		sum += pipe_pool_count(workers->list[i].sessions.pump.pipes);
-	return sum;
-}
-
-unsigned workers_free_pipe_count(const struct workers *workers)
-{
-	unsigned sum = 0;
-
-	for (unsigned i = 0; i < workers->count; i++)
-		sum += pipe_pool_free_count(workers->list[i].sessions.pump.pipes);
-	return sum;
-}
-
-uint32_t workers_pipe_bytes(const struct workers *workers)
-{
-	uint32_t smallest = UINT32_MAX;
-
-	for (unsigned i = 0; i < workers->count; i++) {
-		uint32_t bytes = pipe_pool_size_bytes(workers->list[i].sessions.pump.pipes);
-
-		smallest = MIN(smallest, bytes);
-	}
-	return smallest;
-}
-
-const char *workers_engine_name(const struct workers *workers)
-{
-	return engine_name(workers->engines[0]);
-}
-
-const char *workers_engine_features(const struct workers *workers)
-{
-	return engine_features(workers->engines[0]);
-}
-
-int workers_engine_refusal(const struct workers *workers)
-{
-	return workers->refusal;
 }

@@ -7,6 +7,7 @@
 #include "capacity.h"
 #include "config.h"
 #include "metrics.h"
+#include "query.h"
 #include "sources.h"
 
 enum worker_phase {
@@ -28,13 +29,22 @@ int workers_create(struct workers **workers, struct config *config, const struct
 		   struct sources *sources, char error[CONFIG_ERROR_BYTES]);
 void workers_destroy(struct workers *workers);
 
+/*
+ * Before the start: the workers refuse whom `bans` hold, keep a history of their sessions, and answer
+ * what `queries` ask. Both must outlive them. Returns 0 or -ENOMEM.
+ */
+int workers_attach(struct workers *workers, struct bans *bans, struct queries *queries);
+
 /* Starts the threads and returns when all serve, or one has failed. Returns 0 or -errno. */
 int workers_start(struct workers *workers);
 
 /* Moves all workers on to a later phase. */
 void workers_enter(struct workers *workers, enum worker_phase phase);
 
-/* Readable (poll(2)) when a worker has ended. */
+/* Makes each worker look at what it is asked. */
+void workers_wake(struct workers *workers);
+
+/* Readable (poll(2)) when a worker has ended, or has answered a query. */
 int workers_end_fd(const struct workers *workers);
 
 /* How many are still running; and the first error that ended one, 0 for none. */
@@ -43,6 +53,8 @@ int workers_error(const struct workers *workers);
 
 /* Waits for all threads, which must have been told to end. */
 void workers_join(struct workers *workers);
+
+unsigned workers_count(const struct workers *workers);
 
 /* Sums over all workers; any time. */
 uint64_t workers_metric(const struct workers *workers, enum metric metric);

@@ -1,0 +1,46 @@
+#include "admin_client.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+
+#include "support.h"
+#include "util.h"
+
+TestSuite(admin_client, .fini = support_check_leaks);
+
+Test(admin_client, answers)
+{
+	static const struct {
+		const char *text;
+		int code;
+		const char *message;
+		const char *output;
+	} rows[] = {
+		{"0\n", 0, "", ""},
+		{"0\nclient=x\nclient=y\n", 0, "", "client=x\nclient=y\n"},
+		{"1 nobody\n", 1, "nobody", ""},
+		{"1 nobody\n{}\n", 1, "nobody", "{}\n"},
+		{"2 a bad request\n", 2, "a bad request", ""},
+		{"", -EPROTO, NULL, NULL},
+		{"0", -EPROTO, NULL, NULL},
+		{"\n", -EPROTO, NULL, NULL},
+		{"3 what\n", -EPROTO, NULL, NULL},
+		{"00\n", -EPROTO, NULL, NULL},
+		{"HTTP/1.1 200\n", -EPROTO, NULL, NULL},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		const char *message = NULL, *output = NULL;
+		char text[64];
+		int code;
+
+		strcpy(text, rows[i].text);
+		code = admin_client_split(text, strlen(text), &message, &output);
+		cr_expect_eq(code, rows[i].code, "row %zu: %d", i, code);
+		if (code < 0)
+			continue;
+		cr_expect_str_eq(message, rows[i].message);
+		cr_expect_str_eq(output, rows[i].output);
+	}
+}

@@ -1,0 +1,164 @@
+#include "admin_request.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "support.h"
+#include "util.h"
+
+TestSuite(admin_request, .fini = support_check_leaks);
+
+Test(admin_request, who)
+{
+	static const struct {
+		const char *text;
+		const char *block;
+		bool is_block;
+		unsigned port;
+	} rows[] = {
+		{"240.1.2.3", "240.1.2.3", false, 0},
+		{"240.1.2.3:41234", "240.1.2.3", false, 41234},
+		{"2001:db8::5", "2001:db8::5", false, 0},
+		{"[2001:db8::5]:51234", "2001:db8::5", false, 51234},
+		{"[::ffff:192.0.2.1]:80", "192.0.2.1", false, 80},
+		{"2001:db8::/64", "2001:db8::/64", true, 0},
+		{"2001:db8::5/128", "2001:db8::5", true, 0},
+		{"192.0.2.0/24", "192.0.2.0/24", true, 0},
+		{"::1", "::1", false, 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct admin_who who;
+		char text[CIDR_TEXT_BYTES];
+		const char *problem = admin_who_parse(rows[i].text, &who);
+
+		cr_assert_null(problem, "%s: %s", rows[i].text, problem);
+		cr_expect_str_eq(cidr_print(&who.block, text), rows[i].block);
+		cr_expect_eq(who.is_block, rows[i].is_block, "%s", rows[i].text);
+		cr_expect_eq(who.port, rows[i].port, "%s", rows[i].text);
+	}
+}
+
+Test(admin_request, nobody)
+{
+	static const struct {
+		const char *text;
+		const char *says;
+	} rows[] = {
+		{"", "not an address"},
+		{"nobody", "not an address; write it as in"},
+		{"240.1.2", "not an address"},
+		{"240.1.2.3:0", "port 0"},
+		{"240.1.2.3:x", "port"},
+		{"[2001:db8::5]", "port"},
+		{"2001:db8::5/64", "bits set behind"},
+		{"2001:db8::/129", "0 to 128"},
+		{"2001:db8::5%eth0", "not an address"},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct admin_who who;
+		const char *problem = admin_who_parse(rows[i].text, &who);
+
+		cr_expect(problem && strstr(problem, rows[i].says), "%s: %s", rows[i].text,
+			  problem ? problem : "accepted");
+	}
+}
+
+Test(admin_request, clients)
+{
+	static const struct {
+		const char *address;
+		const char *client;
+	} rows[] = {
+		{"2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"},
+		{"2001:db8::", "2001:db8::/64"},
+		{"192.0.2.1", "192.0.2.1"},
+		{"::1", "::1"},
+		{"64:ff9b::192.0.2.1", "64:ff9b::/64"},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct cidr address, client;
+		char text[CIDR_TEXT_BYTES];
+
+		cr_assert_null(cidr_parse(rows[i].address, &address));
+		client = admin_client_of(&address.network);
+		cr_expect_str_eq(cidr_print(&client, text), rows[i].client);
+	}
+}
+
+Test(admin_request, valid_lines)
+{
+	static const struct {
+		const char *line;
+		enum admin_verb verb;
+		const char *given;
+		uint64_t for_ms;
+		bool json;
+	} rows[] = {
+		{"who 240.1.2.3", ADMIN_WHO, "240.1.2.3", 0, false},
+		{"who 240.1.2.3:41234 json", ADMIN_WHO, "240.1.2.3:41234", 0, true},
+		{"ban 2001:db8::/64", ADMIN_BAN, "2001:db8::/64", 0, false},
+		{"ban 2001:db8::/64 for=3600000", ADMIN_BAN, "2001:db8::/64", 3600000, false},
+		{"ban 240.1.2.3 for=1 json", ADMIN_BAN, "240.1.2.3", 1, true},
+		{"unban 240.1.2.3", ADMIN_UNBAN, "240.1.2.3", 0, false},
+		{"bans", ADMIN_BANS, "", 0, false},
+		{"bans json", ADMIN_BANS, "", 0, true},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct admin_request request;
+		char line[ADMIN_REQUEST_BYTES], wanted[ADMIN_REQUEST_BYTES];
+		const char *problem = admin_request_parse(rows[i].line, &request);
+
+		cr_assert_null(problem, "%s: %s", rows[i].line, problem);
+		cr_expect_eq(request.verb, rows[i].verb, "%s", rows[i].line);
+		cr_expect_str_eq(request.given, rows[i].given);
+		cr_expect_eq(request.for_ms, rows[i].for_ms, "%s", rows[i].line);
+		cr_expect_eq(request.json, rows[i].json, "%s", rows[i].line);
+		snprintf(wanted, sizeof(wanted), "%s\n", rows[i].line);
+		cr_expect_str_eq(admin_request_print(&request, line), wanted);
+	}
+}
+
+Test(admin_request, invalid_lines)
+{
+	static const struct {
+		const char *line;
+		const char *says;
+	} rows[] = {
+		{"", "not known"},
+		{" who 240.1.2.3", "not known"},
+		{"WHO 240.1.2.3", "not known"},
+		{"whom 240.1.2.3", "not known"},
+		{"who", "lacks WHO"},
+		{"who ", "lacks WHO"},
+		{"who  240.1.2.3", "lacks WHO"},
+		{"who x", "not an address"},
+		{"who 240.1.2.3  json", "a blank too many"},
+		{"who 240.1.2.3 json json", "a word that is not known"},
+		{"who 240.1.2.3 for=5", "a word that is not known"},
+		{"ban 240.1.2.3 for=", "a word that is not known"},
+		{"ban 240.1.2.3 for=0", "a word that is not known"},
+		{"ban 240.1.2.3 for=-1", "a word that is not known"},
+		{"ban 240.1.2.3 for=1 for=2", "a word that is not known"},
+		{"ban 240.1.2.3 for=99999999999999999999", "a word that is not known"},
+		{"bans 240.1.2.3", "a word that is not known"},
+		{"who 00000000000000000000000000000000000000000000000000000000000000000000000",
+		 "too long"},
+	};
+	char overlong[ADMIN_REQUEST_BYTES + 1];
+	struct admin_request request;
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		const char *problem = admin_request_parse(rows[i].line, &request);
+
+		cr_expect(problem && strstr(problem, rows[i].says), "'%s': %s", rows[i].line,
+			  problem ? problem : "accepted");
+	}
+	memset(overlong, 'x', sizeof(overlong));
+	overlong[sizeof(overlong) - 1] = '\0';
+	cr_expect_not_null(admin_request_parse(overlong, &request));
+}
