@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "config_origin.h"
 #include "config_source.h"
 
 int config_fail(char error[CONFIG_ERROR_BYTES], const char *format, ...)
@@ -32,8 +33,7 @@ static int complete_forward(const struct config *config, struct forward *forward
 			"--listen '%.80s': --accept-proxy without --trust would let anybody claim "
 			"any address; add --trust with the blocks of your proxies",
 			text);
-	forward->needs_client = options->accept_proxy || config->admin ||
-				options->source.embedded ||
+	forward->needs_client = options->accept_proxy || options->source.embedded ||
 				options->source.kind == CONFIG_SOURCE_POOL;
 	forward->wants_client = forward->needs_client || config->access_log;
 	for (unsigned i = 0; i < forward->backend_count; i++) {
@@ -44,57 +44,153 @@ static int complete_forward(const struct config *config, struct forward *forward
 	return 0;
 }
 
+/* The first of an option's values; without one, no more than an origin. */
+static struct config_value first_value(const struct config_values *values, const char *name,
+				       struct config_origin origin)
+{
+	struct config_value missing = {.option = options_find(name, strlen(name)),
+				       .origin = origin};
+	const struct config_value *value;
+	unsigned at = 0;
+
+	value = config_values_next(values, missing.option, &at);
+	return value ? *value : missing;
+}
+
+static struct config_value value_of_forward(const struct forward *forward, const char *name)
+{
+	return first_value(&forward->values, name, forward->origin);
+}
+
 /* --trust may stand before listeners that have no use for it, but one must have. */
 static int check_trust(const struct config *config, char error[CONFIG_ERROR_BYTES])
 {
-	bool trusted = false, accepting = false;
+	const struct forward *trusting = NULL;
+	struct config_value trust;
+	bool accepting = false;
 
 	for (unsigned i = 0; i < config->forward_count; i++) {
-		trusted |= config->forwards[i].options.trust_count > 0;
+		if (!trusting && config->forwards[i].options.trust_count)
+			trusting = &config->forwards[i];
 		accepting |= config->forwards[i].options.accept_proxy;
 	}
-	if (trusted && !accepting)
-		return config_fail(
-			error, "--trust: without --accept-proxy nobody is trusted with anything; "
-			       "add --accept-proxy or leave it out");
-	return 0;
+	if (!trusting || accepting)
+		return 0;
+	trust = value_of_forward(trusting, "trust");
+	config_fail(error, "--trust: without --accept-proxy nobody is trusted with anything; "
+			   "add --accept-proxy or leave it out");
+	config_origin_rename(config, &trust, error);
+	return -EINVAL;
 }
 
-int config_check(struct config *config, char error[CONFIG_ERROR_BYTES])
+static int fail_twice(const struct config *config, const struct forward *other, const char *listen,
+		      char error[CONFIG_ERROR_BYTES])
+{
+	char where[CONFIG_ORIGIN_BYTES];
+	struct config_value value = value_of_forward(other, "listen");
+
+	if (value.origin.kind == CONFIG_ORIGIN_COMMAND_LINE)
+		return config_fail(error,
+				   "--listen '%.80s': given twice; put all its backends behind one "
+				   "--listen",
+				   listen);
+	return config_fail(error,
+			   "--listen '%.80s': is given at %s too; put all its backends behind one",
+			   listen, config_origin_print(config, &value, where));
+}
+
+static int fail_metrics(const struct config *config, const char *listen,
+			char error[CONFIG_ERROR_BYTES])
+{
+	struct config_value metrics = first_value(&config->values, "metrics", config->origin);
+
+	config_fail(error, "--metrics '%.80s': is a listener's address; give another port", listen);
+	config_origin_rename(config, &metrics, error);
+	return -EINVAL;
+}
+
+static int check_forward(const struct config *config, struct forward *forward,
+			 char error[CONFIG_ERROR_BYTES])
 {
 	char text[ADDR_TEXT_BYTES];
 
+	addr_print(&forward->listen, text);
+	if (addr_port(&forward->listen) && addr_equal(&forward->listen, &config->metrics))
+		return fail_metrics(config, text, error);
+	for (const struct forward *other = config->forwards; other < forward; other++)
+		if (addr_port(&forward->listen) && addr_equal(&forward->listen, &other->listen))
+			return fail_twice(config, other, text, error);
+	if (forward->broken)
+		return 0;
+	if (!forward->backend_count)
+		return config_fail(
+			error, "--listen '%.80s': has no backend; add --backend ADDRESS after it",
+			text);
+	for (unsigned i = 0; i < forward->backend_count; i++)
+		if (addr_equal(&forward->backends[i].addr, &forward->listen))
+			return config_fail(
+				error,
+				"--listen '%.80s': is a backend of its own and would forward to "
+				"itself; give the service's address",
+				text);
+	if (complete_forward(config, forward, error))
+		return -EINVAL;
+	return config_source_check(config, forward, error);
+}
+
+/* Forwards of the command line are called by their number, or the next that no section has for its name. */
+static void name_forwards(struct config *config)
+{
+	unsigned number = 0;
+	char name[16];
+
+	for (unsigned i = 0; i < config->forward_count; i++) {
+		struct forward *forward = &config->forwards[i];
+		bool taken = !forward->name;
+
+		while (taken) {
+			snprintf(name, sizeof(name), "%u", ++number);
+			taken = false;
+			for (unsigned j = 0; j < config->forward_count; j++)
+				taken |= config->forwards[j].name &&
+					 !strcmp(config->forwards[j].name, name);
+		}
+		if (!forward->name)
+			forward->name = config_text_keep(&config->texts, name);
+	}
+}
+
+/* What only all forwards together tell. */
+static int check_together(const struct config *config, char error[CONFIG_ERROR_BYTES])
+{
 	if (!config->forward_count)
 		return config_fail(error,
 				   "LISTEN and BACKEND are missing; give both, as in: sixpipe "
 				   "'[::]:2000' 192.0.2.1:80 (see --help)");
-	for (unsigned i = 0; i < config->forward_count; i++) {
-		struct forward *forward = &config->forwards[i];
+	return check_trust(config, error);
+}
 
-		addr_print(&forward->listen, text);
-		if (addr_port(&forward->listen) && addr_equal(&forward->listen, &config->metrics))
-			return config_fail(
-				error,
-				"--metrics '%.80s': is a listener's address; give another port",
-				text);
-		if (!forward->backend_count)
-			return config_fail(
-				error,
-				"--listen '%.80s': has no backend; add --backend ADDRESS after it",
-				text);
-		for (unsigned j = 0; j < i && addr_port(&forward->listen); j++)
-			if (addr_equal(&forward->listen, &config->forwards[j].listen))
-				return config_fail(
-					error,
-					"--listen '%.80s': given twice; put all its backends "
-					"behind one --listen",
-					text);
-		if (complete_forward(config, forward, error))
-			return -EINVAL;
+int config_check(struct config *config, char error[CONFIG_ERROR_BYTES])
+{
+	struct config_errors *errors = &config->errors;
+
+	for (unsigned i = 0; i < config->forward_count; i++) {
+		struct config_value listen = value_of_forward(&config->forwards[i], "listen");
+
+		if (!check_forward(config, &config->forwards[i], error))
+			continue;
+		config_origin_rename(config, &listen, error);
+		config_errors_add(errors, error);
 	}
-	if (check_trust(config, error))
-		return -EINVAL;
-	return config_source_check(config, error);
+	/* where something was refused, what is missing is no news */
+	if (!errors->count && check_together(config, error))
+		config_errors_add(errors, error);
+	if (!errors->count) {
+		name_forwards(config);
+		return 0;
+	}
+	snprintf(error, CONFIG_ERROR_BYTES, "%s", errors->list[0]);
+	return -EINVAL;
 }
 
 void config_init(struct config *config)
@@ -109,12 +205,19 @@ void config_init(struct config *config)
 	for (size_t i = 0; i < count; i++)
 		if (*options[i].default_text)
 			CHECK(!config_set(config, &options[i], options[i].default_text, error));
+	config->origin.kind = CONFIG_ORIGIN_COMMAND_LINE;
 }
 
 void config_finish(struct config *config)
 {
-	for (unsigned i = 0; i < config->forward_count; i++)
+	for (unsigned i = 0; i < config->forward_count; i++) {
 		free(config->forwards[i].backends);
+		config_values_finish(&config->forwards[i].values);
+	}
 	free(config->forwards);
+	config_values_finish(&config->values);
+	config_values_finish(&config->default_values);
+	config_errors_finish(&config->errors);
+	config_text_finish(&config->texts);
 	memset(config, 0, sizeof(*config));
 }

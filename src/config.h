@@ -10,6 +10,7 @@
 
 #include "addr.h"
 #include "cidr.h"
+#include "config_values.h"
 #include "options.h"
 #include "proxy_protocol.h"
 #include "util.h"
@@ -21,7 +22,6 @@
 #define CONFIG_TLV_BYTES_LIMIT                                                                     \
 	2048			/* of their texts together; so they fit a header, with the rest */
 #define CONFIG_WORKER_LIMIT 256 /* a token has eight bits for a worker */
-#define CONFIG_ERROR_BYTES  512
 
 /* The values of --send-proxy, in its order. */
 enum config_send_proxy {
@@ -75,6 +75,10 @@ struct forward_options {
 };
 
 struct forward {
+	const char *name; /* of its section; otherwise a number, from config_check() on */
+	struct config_origin origin;
+	struct config_values values; /* listen, backends and everything in `options`, as given */
+	bool broken;		     /* something of it was refused: what it lacks is no news */
 	struct addr listen;
 	struct backend *backends;
 	unsigned backend_count;
@@ -90,6 +94,14 @@ struct config {
 	struct forward *forwards;
 	unsigned forward_count;
 	struct forward_options defaults; /* of the forwards to come */
+	unsigned file_forward_count;	 /* the first ones, when they came from a file */
+
+	const char *file;	     /* NULL: none */
+	struct config_origin origin; /* of what is set next */
+	struct config_values values; /* of the process, as given */
+	struct config_values default_values;
+	struct config_text *texts;
+	struct config_errors errors;
 
 	const char *user; /* NULL: stay who we are */
 	uint64_t workers; /* 0: from the CPUs and their quota */
@@ -108,6 +120,7 @@ struct config {
 	const char *admin;   /* NULL: off */
 	uint64_t admin_mode; /* 0: 0600, 1: 0660 */
 	bool check;
+	bool dump_config;
 	bool help;
 	bool version;
 	const char *none; /* stands in for the options without a field */
@@ -121,16 +134,25 @@ void config_init(struct config *config);
 void config_finish(struct config *config);
 
 /*
- * Sets one option from text; `text` must outlive the configuration. LISTEN begins a forward,
- * BACKEND adds to the latest, options of a forward go to the latest or, before there is one, to the
- * defaults; FLAG may have NULL for yes. Returns 0, or -EINVAL with `error` naming
- * the option, the value, the reason and the remedy.
+ * Begins a forward with the defaults' options; `name` may be NULL. Returns it, which stays where it is
+ * until the next begins, or NULL with `error` when there are too many.
+ */
+struct forward *config_begin_forward(struct config *config, const char *name,
+				     char error[CONFIG_ERROR_BYTES]);
+
+/*
+ * Sets one option from text, which is copied; `config->origin` says where it comes from. LISTEN begins a
+ * forward, or in a file gives its address to the one that the section began; BACKEND adds to the latest.
+ * Options of a forward go to the latest or, before there is one besides the file's, to the defaults and to all
+ * those of the file, because the command line and the environment go before it. FLAG may have NULL for
+ * yes. Returns 0, or -EINVAL with `error` naming the option as its origin calls it, the value, the reason and the remedy.
  */
 int config_set(struct config *config, const struct option_spec *option, const char *text,
 	       char error[CONFIG_ERROR_BYTES]);
 
 /*
  * Checks what only the whole can tell: that there are forwards, each with backends, none in
- * conflict. What backends leave to their forward is filled in.
+ * conflict. What backends leave to their forward is filled in, and forwards without a name get one.
+ * Returns 0, or -EINVAL with the first `error`; config->errors has got all.
  */
 int config_check(struct config *config, char error[CONFIG_ERROR_BYTES]);

@@ -4,23 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "check.h"
+#include "config_origin.h"
 
-#define PREFIX	     "SIXPIPE_"
-#define NAME_BYTES   64	 /* of a variable that stands for an option */
+#define PREFIX	     CONFIG_VARIABLE_PREFIX
 #define BACKEND_MOST 512 /* longer ones are none, and only shown in part */
 #define BLANKS	     " \t\n"
-
-/* Prints the name of an option's variable. */
-static const char *print_name(const struct option_spec *option, char name[NAME_BYTES])
-{
-	int length = snprintf(name, NAME_BYTES, PREFIX "%s", option->name);
-
-	CHECK(length < NAME_BYTES);
-	for (char *at = name; *at; at++)
-		*at = *at == '-' ? '_' : (char)toupper((unsigned char)*at);
-	return name;
-}
 
 /* --help, --check and the like say what to do instead: for one call, not for every one. */
 static bool has_variable(const struct option_spec *option)
@@ -37,10 +25,10 @@ static const struct option_spec *find_option(const char *variable, size_t length
 {
 	size_t count;
 	const struct option_spec *options = options_list(&count);
-	char name[NAME_BYTES];
+	char name[CONFIG_VARIABLE_BYTES];
 
 	for (size_t i = 0; i < count; i++)
-		if (strlen(print_name(&options[i], name)) == length &&
+		if (strlen(config_origin_variable(&options[i], name)) == length &&
 		    !memcmp(name, variable, length))
 			return &options[i];
 	return NULL;
@@ -71,7 +59,7 @@ static int fail_unknown(const char *variable, size_t length, char error[CONFIG_E
 	const struct option_spec *near = NULL;
 	size_t prefix_length = strlen(PREFIX);
 	int shown = (int)MIN(length, 100);
-	char word[NAME_BYTES], name[NAME_BYTES];
+	char word[CONFIG_VARIABLE_BYTES], name[CONFIG_VARIABLE_BYTES];
 
 	if (length - prefix_length < sizeof(word)) {
 		for (size_t i = prefix_length; i < length; i++)
@@ -82,23 +70,11 @@ static int fail_unknown(const char *variable, size_t length, char error[CONFIG_E
 	}
 	if (near && has_variable(near))
 		return config_fail(error, "%.*s: no such variable; did you mean %s?", shown,
-				   variable, print_name(near, name));
+				   variable, config_origin_variable(near, name));
 	return config_fail(error,
 			   "%.*s: no such variable; unset it, or see sixpipe --help all for the "
 			   "options that have one",
 			   shown, variable);
-}
-
-/* Sets an option, and names the variable where an error would name the option. */
-static int set(struct config *config, const struct option_spec *option, const char *value,
-	       char error[CONFIG_ERROR_BYTES])
-{
-	char detail[CONFIG_ERROR_BYTES], name[NAME_BYTES];
-
-	if (!config_set(config, option, value, detail))
-		return 0;
-	return config_fail(error, "%s%s", print_name(option, name),
-			   detail + strlen("--") + strlen(option->name));
 }
 
 static int set_variable(struct config *config, const char *variable, const char *value,
@@ -113,7 +89,7 @@ static int set_variable(struct config *config, const char *variable, const char 
 	if (!has_variable(option))
 		return config_fail(error, "%.*s: --%s is for the command line alone; unset it",
 				   (int)length, variable, option->name);
-	return is_forward(option) ? 0 : set(config, option, value, error);
+	return is_forward(option) ? 0 : config_set(config, option, value, error);
 }
 
 int config_env_set_options(struct config *config, char *const *environment,
@@ -121,6 +97,7 @@ int config_env_set_options(struct config *config, char *const *environment,
 {
 	int result = 0;
 
+	config->origin = (struct config_origin){.kind = CONFIG_ORIGIN_ENVIRONMENT};
 	for (; environment && *environment && !result; environment++) {
 		const char *equals = strchr(*environment, '=');
 
@@ -130,11 +107,10 @@ int config_env_set_options(struct config *config, char *const *environment,
 	return result;
 }
 
-/* The value of an option's variable, or NULL where it is unset or empty. */
-static const char *find_value(char *const *environment, const struct option_spec *option)
+const char *config_env_find(char *const *environment, const struct option_spec *option)
 {
-	char name[NAME_BYTES];
-	size_t length = strlen(print_name(option, name));
+	char name[CONFIG_VARIABLE_BYTES];
+	size_t length = strlen(config_origin_variable(option, name));
 
 	for (; environment && *environment; environment++)
 		if (!strncmp(*environment, name, length) && (*environment)[length] == '=' &&
@@ -168,7 +144,7 @@ static int add_backends(struct config *config, const struct option_spec *option,
 		char value[BACKEND_MOST];
 
 		snprintf(value, sizeof(value), "%.*s", (int)MIN(length, sizeof(value)), values);
-		result = set(config, option, value, error);
+		result = config_set(config, option, value, error);
 		values += length;
 		values += strspn(values, BLANKS);
 	}
@@ -180,8 +156,8 @@ int config_env_add_forward(struct config *config, char *const *environment, bool
 {
 	const struct option_spec *listen = options_find("listen", strlen("listen"));
 	const struct option_spec *backend = options_find("backend", strlen("backend"));
-	const char *listener = find_value(environment, listen);
-	const char *backends = find_value(environment, backend);
+	const char *listener = config_env_find(environment, listen);
+	const char *backends = config_env_find(environment, backend);
 	int result;
 
 	if (!listener && backends)
@@ -191,7 +167,8 @@ int config_env_add_forward(struct config *config, char *const *environment, bool
 				   backends);
 	if (!listener)
 		return 0;
-	result = set(config, listen, listener, error);
+	config->origin = (struct config_origin){.kind = CONFIG_ORIGIN_ENVIRONMENT};
+	result = config_set(config, listen, listener, error);
 	if (!result && backends)
 		result = add_backends(config, backend, backends, error);
 	if (!result && !backend_optional && !config->forwards[0].backend_count)

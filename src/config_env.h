@@ -8,13 +8,15 @@
  * SIXPIPE_SERVICE_HOST, SIXPIPE_PORT_2000_TCP_ADDR and their like. Any other SIXPIPE_ variable is an
  * error, as an unknown option is.
  *
- * Each function takes an environ(7), or NULL for an empty one, whose strings must outlive the
- * configuration, and returns 0, or -EINVAL with `error` naming the variable, the value, the reason
+ * Each function takes an environ(7), or NULL for an empty one, and returns 0, or -EINVAL with `error` naming the variable, the value, the reason
  * and the remedy.
  */
 #pragma once
 
 #include "config.h"
+
+/* The value of an option's variable, or NULL where it is unset or empty. */
+const char *config_env_find(char *const *environment, const struct option_spec *option);
 
 /* Sets every option that has a variable, but for the forward. */
 int config_env_set_options(struct config *config, char *const *environment,

@@ -4,6 +4,7 @@
 
 #include "check.h"
 #include "config_env.h"
+#include "config_file.h"
 
 static int fail_unknown(const char *argument, size_t name_length, char error[CONFIG_ERROR_BYTES])
 {
@@ -52,7 +53,7 @@ static int parse_word(struct config *config, const char *word, bool first,
 	const char *name = first ? "listen" : "backend";
 	char detail[CONFIG_ERROR_BYTES] = "";
 
-	if (first && config->forward_count)
+	if (first && config->forward_count > config->file_forward_count)
 		return config_fail(
 			error, "'%.80s': a plain argument beside --listen; put --backend before it",
 			word);
@@ -60,6 +61,40 @@ static int parse_word(struct config *config, const char *word, bool first,
 		return 0;
 	/* people who wrote no option should not be told of one: LISTEN '...', not --listen '...' */
 	return config_fail(error, "%s%s", first ? "LISTEN" : "BACKEND", detail + 2 + strlen(name));
+}
+
+/*
+ * Finds --config ahead of everything else, because the file's values go behind all others: the words are
+ * skipped as parse_option() will use them. Returns 0, or -EINVAL with `error` when there are two.
+ */
+static int find_file(const struct command_line *line, int argc, char **argv, const char **file,
+		     char error[CONFIG_ERROR_BYTES])
+{
+	const struct option_spec *config = options_find("config", strlen("config"));
+
+	*file = NULL;
+	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++) {
+		size_t name_length = strncmp(argv[i], "--", 2) ? 0 : strcspn(argv[i] + 2, "=");
+		const struct option_spec *option =
+			options_find(argv[i] + 2 * !!name_length, name_length);
+		const char *value = name_length && argv[i][2 + name_length]
+					    ? argv[i] + 2 + name_length + 1
+					    : NULL;
+
+		if (option && option->type != OPTION_FLAG && !value && i + 1 < argc)
+			value = argv[++i];
+		if (option != config || !value)
+			continue;
+		if (*file)
+			return config_fail(error,
+					   "--config '%.80s': one too many; one file is read, put "
+					   "everything into it",
+					   value);
+		*file = value;
+	}
+	if (!*file)
+		*file = config_env_find(line->environment, config);
+	return 0;
 }
 
 /* Whether a listener or its backends were left out, the last listener's at least. */
@@ -72,12 +107,17 @@ int config_parse(struct command_line *line, int argc, char **argv, char error[CO
 {
 	struct config *config = line->config;
 	char environment_error[CONFIG_ERROR_BYTES];
-	int environment_result, result = 0;
+	int environment_result, result;
 	bool options_over = false;
+	const char *file;
 	unsigned words = 0;
 
 	line->help_topic = NULL;
+	result = find_file(line, argc, argv, &file, error);
+	if (!result && file && *file)
+		config_file_read(config, file);
 	environment_result = config_env_set_options(config, line->environment, environment_error);
+	config->origin = (struct config_origin){.kind = CONFIG_ORIGIN_COMMAND_LINE};
 	for (int i = 1; i < argc && !result; i++) {
 		if (!options_over && !strcmp(argv[i], "--"))
 			options_over = true;
@@ -99,17 +139,19 @@ int config_parse(struct command_line *line, int argc, char **argv, char error[CO
 			return result;
 		}
 	}
-	if (!result && words && config->forward_count > 1)
+	if (!result && words && config->forward_count > config->file_forward_count + 1)
 		result = config_fail(
 			error,
 			"--listen: given beside plain arguments; put --listen and --backend before all of "
 			"them");
-	if (!result && environment_result)
-		result = config_fail(error, "%s", environment_error);
-	if (!result && !config->forward_count)
+	if (environment_result)
+		config_errors_add(&config->errors, environment_error);
+	if (result && config->errors.count)
+		config_errors_add(&config->errors, error);
+	if (!result && !config->forward_count && !config->errors.count)
 		result = config_env_add_forward(config, line->environment, line->forwards_optional,
 						error);
-	if (result || (line->forwards_optional && is_partial(config)))
+	if (result || (line->forwards_optional && is_partial(config) && !config->errors.count))
 		return result;
 	return config_check(config, error);
 }

@@ -11,9 +11,10 @@ struct command_line {
 };
 
 /*
- * Reads argv[1] to argv[argc - 1], whose strings must outlive the configuration; they go before the
- * environment, whose forward is used only where the arguments have none. Reading stops at --help and
- * --version, and then nothing else needs to be right. Returns 0, or -EINVAL with `error` naming the
- * argument or variable, the reason and the remedy.
+ * Reads argv[1] to argv[argc - 1]; they go before the environment, which goes before the file of --config, and that before
+ * the defaults. The forwards of file and arguments are used, that of the environment only where these have
+ * none. Reading stops at --help and --version, and then nothing else needs to be right. Returns 0, or
+ * -EINVAL with `error` naming the argument, variable or line, the reason and the remedy; where config->errors
+ * is not empty, that has it all.
  */
 int config_parse(struct command_line *line, int argc, char **argv, char error[CONFIG_ERROR_BYTES]);

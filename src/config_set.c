@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #include "check.h"
+#include "config_origin.h"
 #include "config_source.h"
 #include "units.h"
 
@@ -214,25 +215,50 @@ static int set_tlv(struct forward_options *options, const struct option_spec *op
 
 /* Forwards ------------------------------------------------------------------------------------- */
 
+/* The forward that options are for; those of a file are over once it has been read. */
+static struct forward *latest_forward(struct config *config)
+{
+	if (config->forward_count == config->file_forward_count)
+		return NULL;
+	return &config->forwards[config->forward_count - 1];
+}
+
+struct forward *config_begin_forward(struct config *config, const char *name,
+				     char error[CONFIG_ERROR_BYTES])
+{
+	struct forward forward = {.name = name, .origin = config->origin};
+
+	if (config->forward_count == CONFIG_FORWARD_LIMIT) {
+		config_fail(error,
+			    "one too many; %d listeners are the limit, start another process for "
+			    "more",
+			    CONFIG_FORWARD_LIMIT);
+		return NULL;
+	}
+	forward.options = config->defaults;
+	config_values_copy(&forward.values, &config->default_values);
+	config->forwards = grow(config->forwards, config->forward_count, sizeof(forward));
+	config->forwards[config->forward_count] = forward;
+	return &config->forwards[config->forward_count++];
+}
+
 static int set_listen(struct config *config, const char *text, char error[CONFIG_ERROR_BYTES])
 {
-	struct forward forward = {0};
-	const char *problem = addr_parse(text, &forward.listen);
+	char detail[CONFIG_ERROR_BYTES];
+	struct addr address;
+	struct forward *forward;
+	const char *problem = addr_parse(text, &address);
 
+	if (!problem)
+		problem = addr_why_not_listen(&address);
 	if (problem)
 		return config_fail(error, "--listen '%.80s': %s", text, problem);
-	problem = addr_why_not_listen(&forward.listen);
-	if (problem)
-		return config_fail(error, "--listen '%.80s': %s", text, problem);
-	if (config->forward_count == CONFIG_FORWARD_LIMIT)
-		return config_fail(
-			error,
-			"--listen '%.80s': one too many; %d listeners are the limit, start another "
-			"process for more",
-			text, CONFIG_FORWARD_LIMIT);
-	forward.options = config->defaults;
-	config->forwards = grow(config->forwards, config->forward_count, sizeof(forward));
-	config->forwards[config->forward_count++] = forward;
+	forward = config->origin.kind == CONFIG_ORIGIN_FILE
+			  ? latest_forward(config)
+			  : config_begin_forward(config, NULL, detail);
+	if (!forward)
+		return config_fail(error, "--listen '%.80s': %.300s", text, detail);
+	forward->listen = address;
 	return 0;
 }
 
@@ -297,7 +323,7 @@ static int set_backend(struct config *config, const char *text, char error[CONFI
 	problem = addr_parse(address, &backend.addr);
 	if (problem)
 		return config_fail(error, "--backend '%.80s': %s", address, problem);
-	if (!config->forward_count)
+	if (!latest_forward(config))
 		return config_fail(
 			error,
 			"--backend '%.80s': comes before any --listen; name the listener first",
@@ -311,7 +337,7 @@ static int set_backend(struct config *config, const char *text, char error[CONFI
 		if (result)
 			return result;
 	}
-	return add_backend(&config->forwards[config->forward_count - 1], &backend, address, error);
+	return add_backend(latest_forward(config), &backend, address, error);
 }
 
 /* Sets a field of `owner`, the struct that the option's scope says. */
@@ -344,17 +370,57 @@ static int set_value(void *owner, const struct option_spec *option, const char *
 	}
 }
 
+/* Sets an option of a forward and keeps the text, in one place. */
+static int set_of_forward(struct forward_options *options, struct config_values *values,
+			  const struct config_value *value, char error[CONFIG_ERROR_BYTES])
+{
+	int result = set_value(options, value->option, value->text, error);
+
+	if (!result)
+		config_values_put(values, value);
+	return result;
+}
+
+static int set(struct config *config, const struct config_value *value,
+	       char error[CONFIG_ERROR_BYTES])
+{
+	const struct option_spec *option = value->option;
+	bool is_of_forward = option->scope == OPTION_SCOPE_FORWARD;
+	bool is_of_process =
+		!is_of_forward && option->type != OPTION_LISTEN && option->type != OPTION_BACKEND;
+	struct forward *latest = latest_forward(config);
+	int result;
+
+	if (is_of_forward && latest)
+		return set_of_forward(&latest->options, &latest->values, value, error);
+	if (is_of_forward) {
+		result = set_of_forward(&config->defaults, &config->default_values, value, error);
+		for (unsigned i = 0; i < config->forward_count && !result; i++)
+			result = set_of_forward(&config->forwards[i].options,
+						&config->forwards[i].values, value, error);
+		return result;
+	}
+	if (option->type == OPTION_LISTEN)
+		result = set_listen(config, value->text, error);
+	else if (option->type == OPTION_BACKEND)
+		result = set_backend(config, value->text, error);
+	else
+		result = set_value(config, option, value->text, error);
+	if (!result)
+		config_values_put(is_of_process ? &config->values : &latest_forward(config)->values,
+				  value);
+	return result;
+}
+
 int config_set(struct config *config, const struct option_spec *option, const char *text,
 	       char error[CONFIG_ERROR_BYTES])
 {
-	void *owner = config;
+	struct config_value value = {.option = option, .origin = config->origin};
+	int result;
 
-	if (option->type == OPTION_LISTEN)
-		return set_listen(config, text, error);
-	if (option->type == OPTION_BACKEND)
-		return set_backend(config, text, error);
-	if (option->scope == OPTION_SCOPE_FORWARD)
-		owner = config->forward_count ? &config->forwards[config->forward_count - 1].options
-					      : &config->defaults;
-	return set_value(owner, option, text, error);
+	value.text = config_text_keep(&config->texts, text ? text : "yes");
+	result = set(config, &value, error);
+	if (result)
+		config_origin_rename(config, &value, error);
+	return result;
 }

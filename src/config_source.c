@@ -11,7 +11,8 @@ static int parse_pool(struct config_source *source, const char *name, const char
 	const char *problem = cidr_parse(block, &source->pool);
 
 	if (!problem && (!cidr_is_v4(&source->pool) || source->pool.bits > 96 + 30))
-		problem = "is no block of IPv4 addresses of /30 or larger";
+		problem =
+			"is no block of IPv4 addresses of /30 or larger; give one such as 240.0.0.0/4";
 	if (!problem && loopback &&
 	    (source->pool.bits < 96 + 8 ||
 	     cidr_v4_of(&source->pool.network) >> 24 != IN_LOOPBACKNET))
@@ -164,16 +165,12 @@ static int check_families(const struct forward *forward, char error[CONFIG_ERROR
 	return 0;
 }
 
-int config_source_check(const struct config *config, char error[CONFIG_ERROR_BYTES])
+int config_source_check(const struct config *config, const struct forward *forward,
+			char error[CONFIG_ERROR_BYTES])
 {
-	for (unsigned i = 0; i < config->forward_count; i++) {
-		const struct forward *forward = &config->forwards[i];
-		int result = check_families(forward, error);
+	int result = check_families(forward, error);
 
-		for (unsigned j = 0; j < i && !result; j++)
-			result = check_pair(forward, &config->forwards[j], error);
-		if (result)
-			return result;
-	}
-	return 0;
+	for (const struct forward *other = config->forwards; other < forward && !result; other++)
+		result = check_pair(forward, other, error);
+	return result;
 }

@@ -15,10 +15,12 @@ int config_source_parse(struct config_source *source, const char *name, const ch
 			char error[CONFIG_ERROR_BYTES]);
 
 /*
- * Checks what the forwards' sources have to do with each other and with their backends: that two
- * pools are the same or apart, and of one family with the backends. Returns 0 or -EINVAL with `error`.
+ * Checks what a forward's source has to do with those of the forwards before it and with its backends:
+ * that two pools are the same or apart, and of one family with the backends. Returns 0 or -EINVAL
+ * with `error`.
  */
-int config_source_check(const struct config *config, char error[CONFIG_ERROR_BYTES]);
+int config_source_check(const struct config *config, const struct forward *forward,
+			char error[CONFIG_ERROR_BYTES]);
 
 /* Whether two forwards, both with a pool, share it. */
 bool config_source_is_shared(const struct forward_options *a, const struct forward_options *b);

@@ -11,6 +11,7 @@
 #include "capacity.h"
 #include "check.h"
 #include "command.h"
+#include "config_dump.h"
 #include "config_parse.h"
 #include "control.h"
 #include "log.h"
@@ -273,6 +274,21 @@ static int run(struct config *config)
 	return result;
 }
 
+static int dump(const struct config *config)
+{
+	char error[CONFIG_ERROR_BYTES];
+	char *text = config_dump(config, error);
+	bool written;
+
+	if (!text)
+		return usage_fail(EXIT_FAILURE, error);
+	written = fputs(text, stdout) >= 0 && !fflush(stdout);
+	free(text);
+	return written ? EXIT_SUCCESS
+		       : usage_fail(EXIT_FAILURE, "--dump-config: stdout cannot be written to; "
+						  "give it a file with room, or a pipe");
+}
+
 int main(int argc, char **argv)
 {
 	char error[CONFIG_ERROR_BYTES];
@@ -285,13 +301,15 @@ int main(int argc, char **argv)
 		return command->run(argc - 1, argv + 1);
 	config_init(&config);
 	if (config_parse(&line, argc, argv, error)) {
-		result = usage_fail(EXIT_USAGE, error);
+		result = usage_fail_all(EXIT_USAGE, &config.errors, error);
 	} else if (config.version) {
 		usage_print_version(stdout);
 		result = EXIT_SUCCESS;
 	} else if (config.help) {
 		result = usage_print(stdout, line.help_topic, error) ? usage_fail(EXIT_USAGE, error)
 								     : EXIT_SUCCESS;
+	} else if (config.dump_config) {
+		result = dump(&config);
 	} else {
 		result = run(&config);
 	}

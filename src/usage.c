@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "utf8.h"
 
 #define SCREEN_COLUMNS 80
 #define HELP_INDENT    8
@@ -114,7 +115,7 @@ static void print_overview(FILE *out)
 	for (size_t i = 0; i < ARRAY_COUNT(commands); i++)
 		fprintf(out, " %s", commands[i].word);
 	fputs("\n\n"
-	      "Environment: SIXPIPE_MAXCONN for --maxconn, and so on; the command line wins.\n"
+	      "By file, too: --config FILE; by environment: SIXPIPE_MAXCONN for --maxconn.\n"
 	      "Signals: TERM and INT drain until --drain-timeout, the second one stops at once.\n"
 	      "Exit codes: 0 success, 1 failure at run time, 2 bad usage.\n"
 	      "The manual: man 8 sixpipe\n",
@@ -165,15 +166,27 @@ void usage_print_command(FILE *out, const char *word)
 int usage_fail(int code, const char *error)
 {
 	fputs("sixpipe: ", stderr);
-	for (; *error; error++) {
-		unsigned char byte = (unsigned char)*error;
+	while (*error) {
+		size_t length = utf8_printable(error, strlen(error));
 
-		if (byte < ' ' || byte == 0x7f)
-			fprintf(stderr, "\\x%02x", byte);
+		if (length)
+			fwrite(error, length, 1, stderr);
 		else
-			fputc(byte, stderr);
+			fprintf(stderr, "\\x%02x", (unsigned char)*error);
+		error += MAX(length, 1);
 	}
 	fputc('\n', stderr);
+	return code;
+}
+
+int usage_fail_all(int code, const struct config_errors *errors, const char *error)
+{
+	if (!errors->count)
+		return usage_fail(code, error);
+	for (unsigned i = 0; i < errors->count; i++)
+		usage_fail(code, errors->list[i]);
+	if (errors->more)
+		fprintf(stderr, "sixpipe: %u more like these\n", errors->more);
 	return code;
 }
 

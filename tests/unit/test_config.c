@@ -204,6 +204,8 @@ Test(config, the_table_is_sound)
 			     "--%s", option->name);
 		cr_expect_gt(strlen(option->help), 10, "--%s", option->name);
 		cr_expect_eq(option->type == OPTION_FLAG, !*option->argument, "--%s", option->name);
+		/* --dump-config writes it, and reading that would add it once more */
+		cr_expect(!config_is_list(option) || !*option->default_text, "--%s", option->name);
 		for (size_t j = 0; j < i; j++)
 			cr_expect(options[j].offset != option->offset ||
 					  options[j].scope != option->scope ||

@@ -1,0 +1,136 @@
+#include "config_dump.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "config_file.h"
+#include "config_origin.h"
+#include "utf8.h"
+
+#define ORIGIN_COLUMN 48
+
+struct dump {
+	const struct config *config;
+	FILE *out;
+	const struct config_value *misfit; /* the first that a file cannot hold */
+};
+
+static bool is_blank(char byte)
+{
+	return byte == ' ' || byte == '\t';
+}
+
+/* Whether a file gives this value back. */
+static bool fits(const char *text)
+{
+	size_t count = strlen(text), length;
+
+	if (!count || count > CONFIG_FILE_VALUE_LIMIT)
+		return false;
+	for (size_t i = 0; i < count; i += length) {
+		bool after_blank = !i || is_blank(text[i - 1]);
+
+		if ((text[i] == '#' || text[i] == ';') && after_blank)
+			return false;
+		length = text[i] == '\t' ? 1 : utf8_printable(text + i, count - i);
+		if (!length)
+			return false;
+	}
+	return !is_blank(text[0]) && !is_blank(text[count - 1]);
+}
+
+/* The path of the file may be anything. */
+static void print_comment(FILE *out, const char *text)
+{
+	while (*text) {
+		size_t length = utf8_printable(text, strlen(text));
+
+		if (length)
+			fwrite(text, length, 1, out);
+		else
+			fprintf(out, "\\x%02x", (unsigned char)*text);
+		text += MAX(length, 1);
+	}
+	fputc('\n', out);
+}
+
+static void print_value(struct dump *dump, const struct config_value *value)
+{
+	char *text = strdup(value->text), origin[CONFIG_ORIGIN_BYTES];
+	size_t length = strlen(text);
+	int column;
+
+	CHECK(text);
+	/* the words of a backend may stand on several lines of a variable */
+	for (size_t i = 0; i < length && value->option->type == OPTION_BACKEND; i++)
+		if (isspace((unsigned char)text[i]))
+			text[i] = ' ';
+	while (value->option->type == OPTION_BACKEND && length && text[length - 1] == ' ')
+		text[--length] = '\0';
+	if (!fits(text) && !dump->misfit)
+		dump->misfit = value;
+	column = fprintf(dump->out, "%s = %s", value->option->name, text);
+	fprintf(dump->out, "%*s  # ", MAX(0, ORIGIN_COLUMN - column), "");
+	print_comment(dump->out, config_origin_print(dump->config, value, origin));
+	free(text);
+}
+
+/* An option's values; a flag that was never set is off. */
+static void print_option(struct dump *dump, const struct config_values *values,
+			 const struct option_spec *option)
+{
+	const struct config_value off = {option, "no", {CONFIG_ORIGIN_DEFAULT, 0}};
+	const struct config_value *value;
+	unsigned at = 0, count = 0;
+
+	for (; (value = config_values_next(values, option, &at)); count++)
+		print_value(dump, value);
+	if (!count && option->type == OPTION_FLAG)
+		print_value(dump, &off);
+}
+
+static bool is_of_forward(const struct option_spec *option)
+{
+	return option->scope == OPTION_SCOPE_FORWARD || option->type == OPTION_LISTEN ||
+	       option->type == OPTION_BACKEND;
+}
+
+static void print_options(struct dump *dump, const struct config_values *values, bool of_forward)
+{
+	size_t count;
+	const struct option_spec *options = options_list(&count);
+
+	for (size_t i = 0; i < count; i++)
+		if (options[i].group != OPTION_GROUP_GENERAL &&
+		    is_of_forward(&options[i]) == of_forward)
+			print_option(dump, values, &options[i]);
+}
+
+char *config_dump(const struct config *config, char error[CONFIG_ERROR_BYTES])
+{
+	struct dump dump = {.config = config};
+	char *text = NULL;
+	size_t bytes;
+
+	dump.out = open_memstream(&text, &bytes);
+	CHECK(dump.out);
+	fputs("# The configuration in effect; behind each value, where it comes from.\n", dump.out);
+	print_options(&dump, &config->values, false);
+	for (unsigned i = 0; i < config->forward_count; i++) {
+		fprintf(dump.out, "\n[forward %s]\n", config->forwards[i].name);
+		print_options(&dump, &config->forwards[i].values, true);
+	}
+	CHECK(!fclose(dump.out));
+	if (!dump.misfit)
+		return text;
+	free(text);
+	config_fail(error,
+		    "--%s '%.80s': cannot be written to a file, for its control characters, blanks "
+		    "around it or a comment in it; give another value",
+		    dump.misfit->option->name, dump.misfit->text);
+	config_origin_rename(config, dump.misfit, error);
+	return NULL;
+}

@@ -1,0 +1,60 @@
+#include "config_origin.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "check.h"
+
+#define SHOWN_BYTES 200 /* of a file's name */
+
+const char *config_origin_variable(const struct option_spec *option,
+				   char name[CONFIG_VARIABLE_BYTES])
+{
+	int length =
+		snprintf(name, CONFIG_VARIABLE_BYTES, CONFIG_VARIABLE_PREFIX "%s", option->name);
+
+	CHECK(length < CONFIG_VARIABLE_BYTES);
+	for (char *at = name; *at; at++)
+		*at = *at == '-' ? '_' : (char)toupper((unsigned char)*at);
+	return name;
+}
+
+const char *config_origin_print(const struct config *config, const struct config_value *value,
+				char text[CONFIG_ORIGIN_BYTES])
+{
+	char name[CONFIG_VARIABLE_BYTES];
+
+	switch (value->origin.kind) {
+	case CONFIG_ORIGIN_FILE:
+		snprintf(text, CONFIG_ORIGIN_BYTES, "%.*s:%u", SHOWN_BYTES, config->file,
+			 value->origin.line);
+		break;
+	case CONFIG_ORIGIN_ENVIRONMENT:
+		snprintf(text, CONFIG_ORIGIN_BYTES, "%s",
+			 config_origin_variable(value->option, name));
+		break;
+	case CONFIG_ORIGIN_COMMAND_LINE:
+		snprintf(text, CONFIG_ORIGIN_BYTES, "command line");
+		break;
+	default:
+		snprintf(text, CONFIG_ORIGIN_BYTES, "default");
+	}
+	return text;
+}
+
+void config_origin_rename(const struct config *config, const struct config_value *value,
+			  char error[CONFIG_ERROR_BYTES])
+{
+	const char *name = value->option->name;
+	char detail[CONFIG_ERROR_BYTES], where[CONFIG_ORIGIN_BYTES];
+
+	snprintf(detail, sizeof(detail), "%s", error);
+	if (strncmp(detail, "--", 2) || strncmp(detail + 2, name, strlen(name)))
+		return;
+	config_origin_print(config, value, where);
+	if (value->origin.kind == CONFIG_ORIGIN_FILE)
+		config_fail(error, "%s: %s", where, detail + 2);
+	else if (value->origin.kind == CONFIG_ORIGIN_ENVIRONMENT)
+		config_fail(error, "%s%s", where, detail + 2 + strlen(name));
+}

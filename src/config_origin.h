@@ -1,0 +1,26 @@
+/* Where a value came from, and what an option is called there. */
+#pragma once
+
+#include "config.h"
+
+#define CONFIG_VARIABLE_PREFIX "SIXPIPE_"
+#define CONFIG_VARIABLE_BYTES  64 /* of a variable that stands for an option */
+
+/* Room for the beginning of a file's name, a line and more. */
+#define CONFIG_ORIGIN_BYTES 240
+
+/* Prints the name of an option's environment variable; returns `name`. */
+const char *config_origin_variable(const struct option_spec *option,
+				   char name[CONFIG_VARIABLE_BYTES]);
+
+/* Prints "default", "FILE:LINE", the variable, or "command line"; returns `text`. */
+const char *config_origin_print(const struct config *config, const struct config_value *value,
+				char text[CONFIG_ORIGIN_BYTES]);
+
+/*
+ * What sets and checks names an option as on the command line, at the beginning of `error`. This writes
+ * there what it is called where the value came from: "FILE:LINE: maxconn" or "SIXPIPE_MAXCONN". An
+ * error that begins otherwise is left alone.
+ */
+void config_origin_rename(const struct config *config, const struct config_value *value,
+			  char error[CONFIG_ERROR_BYTES]);

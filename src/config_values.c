@@ -1,0 +1,108 @@
+#include "config_values.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+
+/* Memory that cannot be had at the start ends the program. */
+static void *grow(void *array, size_t count, size_t element_bytes)
+{
+	void *grown = reallocarray(array, count, element_bytes);
+
+	CHECK(grown);
+	return grown;
+}
+
+bool config_is_list(const struct option_spec *option)
+{
+	switch (option->type) {
+	case OPTION_BACKEND:
+	case OPTION_CIDRS:
+	case OPTION_TLV:
+		return true;
+	case OPTION_COUNT:
+	case OPTION_SIZE:
+	case OPTION_DURATION:
+	case OPTION_FLAG:
+	case OPTION_CHOICE:
+	case OPTION_TEXT:
+	case OPTION_ADDRESS:
+	case OPTION_SOURCE:
+	case OPTION_LISTEN:
+		break;
+	}
+	return false;
+}
+
+void config_values_put(struct config_values *values, const struct config_value *value)
+{
+	for (unsigned i = 0; i < values->count && !config_is_list(value->option); i++)
+		if (values->list[i].option == value->option) {
+			values->list[i] = *value;
+			return;
+		}
+	values->list = grow(values->list, values->count + 1, sizeof(*value));
+	values->list[values->count++] = *value;
+}
+
+void config_values_copy(struct config_values *values, const struct config_values *from)
+{
+	values->list = grow(NULL, from->count + 1, sizeof(*from->list));
+	values->count = from->count;
+	if (from->count)
+		memcpy(values->list, from->list, from->count * sizeof(*from->list));
+}
+
+void config_values_finish(struct config_values *values)
+{
+	free(values->list);
+	*values = (struct config_values){0};
+}
+
+const struct config_value *config_values_next(const struct config_values *values,
+					      const struct option_spec *option, unsigned *at)
+{
+	while (*at < values->count)
+		if (values->list[(*at)++].option == option)
+			return &values->list[*at - 1];
+	return NULL;
+}
+
+const char *config_text_keep(struct config_text **texts, const char *text)
+{
+	size_t bytes = strlen(text) + 1;
+	struct config_text *kept = grow(NULL, sizeof(*kept) + bytes, 1);
+
+	memcpy(kept->text, text, bytes);
+	kept->next = *texts;
+	*texts = kept;
+	return kept->text;
+}
+
+void config_text_finish(struct config_text **texts)
+{
+	while (*texts) {
+		struct config_text *text = *texts;
+
+		*texts = text->next;
+		free(text);
+	}
+}
+
+void config_errors_add(struct config_errors *errors, const char *error)
+{
+	if (errors->count == CONFIG_ERROR_LIMIT) {
+		errors->more++;
+		return;
+	}
+	errors->list = grow(errors->list, errors->count + 1, sizeof(*errors->list));
+	snprintf(errors->list[errors->count++], CONFIG_ERROR_BYTES, "%s", error);
+}
+
+void config_errors_finish(struct config_errors *errors)
+{
+	free(errors->list);
+	*errors = (struct config_errors){0};
+}

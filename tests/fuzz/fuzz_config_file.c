@@ -1,0 +1,80 @@
+/*
+ * config_file.h: any bytes are either a configuration, and then what --dump-config prints of it is the
+ * same one, or each error names a line that there is.
+ */
+#include "config_file.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "config_dump.h"
+#include "fuzz.h"
+
+static void check_errors(const struct config *config, const uint8_t *bytes, size_t count)
+{
+	unsigned line, lines = 1;
+
+	for (size_t i = 0; i < count; i++)
+		lines += bytes[i] == '\n';
+	CHECK(config->errors.count <= CONFIG_ERROR_LIMIT);
+	for (unsigned i = 0; i < config->errors.count; i++) {
+		const char *error = config->errors.list[i];
+
+		CHECK(strnlen(error, CONFIG_ERROR_BYTES) < CONFIG_ERROR_BYTES &&
+		      strchr(error, ';'));
+		if (!strncmp(error, "LISTEN and BACKEND", strlen("LISTEN and BACKEND")))
+			continue;
+		CHECK(sscanf(error, "f:%u: ", &line) == 1 && line >= 1 && line <= lines);
+	}
+}
+
+/* Cuts the origins off, in place. */
+static void strip(char *dump)
+{
+	char *to = dump;
+
+	for (char *at = dump; *at;) {
+		if (!strncmp(at, "  # ", 4))
+			at += strcspn(at, "\n");
+		else
+			*to++ = *at++;
+	}
+	*to = '\0';
+}
+
+static void check_dump(const struct config *config)
+{
+	char error[CONFIG_ERROR_BYTES];
+	char *dump = config_dump(config, error), *second;
+	struct config again;
+
+	CHECK(dump);
+	config_init(&again);
+	config_file_parse(&again, "f", dump, strlen(dump));
+	CHECK(!config_check(&again, error));
+	second = config_dump(&again, error);
+	CHECK(second);
+	strip(dump);
+	strip(second);
+	CHECK(!strcmp(dump, second));
+	free(dump);
+	free(second);
+	config_finish(&again);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
+{
+	char error[CONFIG_ERROR_BYTES];
+	struct config config;
+
+	config_init(&config);
+	config_file_parse(&config, "f", (const char *)bytes, count);
+	if (config_check(&config, error))
+		check_errors(&config, bytes, count);
+	else
+		check_dump(&config);
+	config_finish(&config);
+	return 0;
+}

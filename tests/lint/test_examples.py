@@ -1,0 +1,40 @@
+"""examples/*.conf: each is accepted, as it is and as --dump-config prints it. SIXPIPE names the binary."""
+
+import os
+import pathlib
+import re
+import subprocess
+import unittest
+
+DIRECTORY = pathlib.Path(__file__).resolve().parents[2] / 'examples'
+SIXPIPE = os.environ.get('SIXPIPE', '')
+NAMES = ('edge.conf', 'sidecar.conf', 'simple.conf')
+
+
+def run(*arguments, text=None):
+    return subprocess.run([SIXPIPE, *arguments], input=text, env={}, capture_output=True, text=True, check=False)
+
+
+class Examples(unittest.TestCase):
+    def test_none_is_forgotten(self):
+        self.assertEqual(tuple(sorted(path.name for path in DIRECTORY.glob('*.conf'))), NAMES)
+
+    def test_accepted(self):
+        for name in NAMES:
+            with self.subTest(name=name):
+                done = run('--check', '--config', DIRECTORY / name)
+                self.assertEqual((done.returncode, done.stdout), (0, 'configuration OK\n'), done.stderr)
+
+    def test_dumped(self):
+        for name in NAMES:
+            with self.subTest(name=name):
+                first = run('--dump-config', '--config', DIRECTORY / name)
+                self.assertEqual(first.returncode, 0, first.stderr)
+                again = run('--dump-config', '--config', '/dev/stdin', text=first.stdout)
+                self.assertEqual(again.returncode, 0, again.stderr)
+                plain = [re.sub('  +# .*', '', done.stdout) for done in (first, again)]
+                self.assertEqual(*plain)
+
+
+if __name__ == '__main__':
+    unittest.main()

@@ -1,0 +1,518 @@
+#include "config_file.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config_parse.h"
+#include "support.h"
+#include "util.h"
+
+TestSuite(config_file, .fini = support_check_leaks);
+
+#define FORWARD	    "[forward a]\nlisten=[::1]:1\nbackend=127.0.0.1:2\n"
+#define ERROR_LIMIT 8
+#define TEXT(text)  (text), sizeof(text) - 1
+
+struct row {
+	const char *text;
+	size_t count;
+	const char *errors[ERROR_LIMIT];
+};
+
+/* What is wrong is told with its line, its reason and its remedy, and nothing besides. */
+static const struct row rows[] = {
+	/* lines */
+	{TEXT(""), {"f:1: holds no option; write NAME = VALUE and [forward NAME]"}},
+	{TEXT("\n # nothing\n;nor here\n"),
+	 {"f:1: holds no option; write NAME = VALUE and [forward NAME]"}},
+	{TEXT("maxconn\nmaxconn 5\n= 5\nmaxconn: 5\nlisten [::]:80\nmax conn = 5\n" FORWARD),
+	 {"f:1: maxconn: no '=' behind an option's name; write NAME = VALUE",
+	  "f:2: maxconn 5: no '=' behind an option's name; write NAME = VALUE",
+	  "f:3: = 5: no '=' behind an option's name; write NAME = VALUE",
+	  "f:4: maxconn: 5: no '=' behind an option's name; write NAME = VALUE",
+	  "f:5: listen [::]:80: no '=' behind an option's name; write NAME = VALUE",
+	  "f:6: max conn = 5: no '=' behind an option's name; write NAME = VALUE"}},
+	{TEXT("user=a\0b\nuser=\x1b[31m\nuser=\xff\nuser=\xc3\nuser=\xe2\x82\xac\xc2\x9b\n" FORWARD),
+	 {"f:1: byte 7 is 0x00, a control character or no UTF-8; remove it",
+	  "f:2: byte 6 is 0x1b, a control character or no UTF-8; remove it",
+	  "f:3: byte 6 is 0xff, a control character or no UTF-8; remove it",
+	  "f:4: byte 6 is 0xc3, a control character or no UTF-8; remove it",
+	  "f:5: byte 9 is 0xc2, a control character or no UTF-8; remove it"}},
+	{TEXT("a\rmaxconn=5\n" FORWARD),
+	 {"f:1: byte 2 is 0x0d, a control character or no UTF-8; remove it"}},
+
+	/* sections */
+	{TEXT(FORWARD "[front]\nnonsense\nuser=\n[]\n[forward\n[forward b] x\n[Global]\n"),
+	 {"f:4: [front]: no such section; write [global] or [forward NAME]",
+	  "f:7: []: no such section; write [global] or [forward NAME]",
+	  "f:8: [forward: not a section; write [global] or [forward NAME]",
+	  "f:9: [forward b] x: not a section; write [global] or [forward NAME]",
+	  "f:10: [Global]: no such section; write [global] or [forward NAME]"}},
+	{TEXT("[forward]\n[forward a b]\n[forward \xc3\xa4]\n[forward a/b]\n[global x]\n"
+	      "[forward 0123456789012345678901234567890123456789012345678901234567890123]\n"),
+	 {"f:1: [forward ]: no name for a forward; give 1 to 63 of A-Z, a-z, 0-9, '_', '.' and '-'",
+	  "f:2: [forward a b]: no name for a forward; give 1 to 63 of A-Z, a-z, 0-9, '_', '.' and "
+	  "'-'",
+	  "f:3: [forward \xc3\xa4]: no name for a forward; give 1 to 63 of A-Z, a-z, 0-9, '_', '.' "
+	  "and '-'",
+	  "f:4: [forward a/b]: no name for a forward; give 1 to 63 of A-Z, a-z, 0-9, '_', '.' and "
+	  "'-'",
+	  "f:5: [global x]: no such section; write [global] or [forward NAME]",
+	  "f:6: [forward 0123456789012345678901234567890123456789012345678901234567890123]: no name "
+	  "for a forward; give 1 to 63 of A-Z, a-z, 0-9, '_', '.' and '-'"}},
+	{TEXT(FORWARD
+	      "[forward a]\nlisten=x\n[forward b]\n[forward c]\nlisten=[::1]:2\n[forward d]\n"
+	      "backend=127.0.0.1:1"),
+	 {"f:4: [forward a]: is at line 1 already; give this one another name",
+	  "f:6: [forward b]: has no listen; add listen = ADDRESS",
+	  "f:6: [forward b]: has no backend; add backend = ADDRESS",
+	  "f:7: [forward c]: has no backend; add backend = ADDRESS",
+	  "f:9: [forward d]: has no listen; add listen = ADDRESS"}},
+	{TEXT("[global]\n[global]\n" FORWARD),
+	 {"f:2: [global]: comes twice; put it before the first [forward NAME]"}},
+	{TEXT(FORWARD "[global]\nmaxconn=5\n"),
+	 {"f:4: [global]: comes behind another section; put it before the first [forward NAME]"}},
+
+	/* options */
+	{TEXT("maxcon=5\nMaxconn=5\n--maxconn=5\nfrobnicate=1\nchekc=1\n" FORWARD),
+	 {"f:1: maxcon: no such option; did you mean maxconn?",
+	  "f:2: Maxconn: no such option; did you mean maxconn?",
+	  "f:3: --maxconn: no such option; did you mean maxconn?",
+	  "f:4: frobnicate: no such option; sixpipe --help lists all",
+	  "f:5: chekc: no such option; sixpipe --help lists all"}},
+	{TEXT("check=yes\nhelp=no\nversion=1\nconfig=g\ndump-config=yes\n" FORWARD),
+	 {"f:1: check: is for the command line alone; leave it out",
+	  "f:2: help: is for the command line alone; leave it out",
+	  "f:3: version: is for the command line alone; leave it out",
+	  "f:4: config: is for the command line alone; leave it out",
+	  "f:5: dump-config: is for the command line alone; leave it out"}},
+	{TEXT("listen=[::1]:1\nbackend=127.0.0.1:1\n" FORWARD "maxconn=5\n"),
+	 {"f:1: listen: is of one forward; put it behind a line [forward NAME]",
+	  "f:2: backend: is of one forward; put it behind a line [forward NAME]",
+	  "f:6: maxconn: is of the whole process; put it before the first section"}},
+	{TEXT("maxconn=5\n[global]\nmaxconn=6\naccess-log=yes\n access-log = yes\n" FORWARD
+	      "timeout-idle=1s\nlisten=[::1]:9\ntimeout-idle=1s\n"),
+	 {"f:3: maxconn: is at line 1 already; leave one of them out",
+	  "f:5: access-log: is at line 4 already; leave one of them out",
+	  "f:10: listen: is at line 7 already; leave one of them out",
+	  "f:11: timeout-idle: is at line 9 already; leave one of them out"}},
+
+	/* values, as the command line has them */
+	{TEXT("workers=0\nengine=\nmaxconn=x\nuser=#u\naccess-log=maybe\n" FORWARD
+	      "timeout-idle=5\n"),
+	 {"f:1: workers '0': out of range; give 1 to 256",
+	  "f:2: engine '': not one of auto|io_uring|epoll; give one of these",
+	  "f:3: maxconn 'x': not a number; give a count such as 1000",
+	  "f:4: user '': empty; give NAME[:GROUP]",
+	  "f:5: access-log 'maybe': neither yes nor no; give 1, yes, true or on, or 0, no, false or "
+	  "off",
+	  "f:9: timeout-idle '5': not a time; give a number and its unit, such as 500ms, 5s, 2m, 1h "
+	  "or 1d"}},
+	{TEXT("[forward a]\nlisten=::1:80\nbackend=127.0.0.1:0\n[forward b]\nlisten=[::1]:0\n"
+	      "backend=127.0.0.1:1 frobnicate=2\n"),
+	 {"f:2: listen '::1:80': looks like IPv6 without brackets; write [address]:port",
+	  "f:3: backend '127.0.0.1:0': port 0 cannot be connected to; give 1 to 65535",
+	  "f:6: backend '127.0.0.1:1': 'frobnicate=2' is no parameter of a backend; sixpipe --help "
+	  "forwarding lists them"}},
+
+	/* the whole */
+	{TEXT(FORWARD
+	      "[forward b]\nbackend=127.0.0.1:2\nlisten=[::1]:1\n[forward c]\nlisten=[::1]:1"
+	      "\nbackend=127.0.0.1:x"),
+	 {"f:9: backend '127.0.0.1:x': has a port that is not a number; give one from 0 to 65535, names are not looked up",
+	  "f:6: listen '[::1]:1': is given at f:2 too; put all its backends behind one",
+	  "f:8: listen '[::1]:1': is given at f:2 too; put all its backends behind one"}},
+	{TEXT("metrics=[::1]:1\n" FORWARD "accept-proxy=yes\n"),
+	 {"f:1: metrics '[::1]:1': is a listener's address; give another port"}},
+	{TEXT(FORWARD "accept-proxy=yes\n"),
+	 {"f:2: listen '[::1]:1': --accept-proxy without --trust would let anybody claim any "
+	  "address; add --trust with the blocks of your proxies"}},
+	{TEXT("trust=10.0.0.0/8\n" FORWARD),
+	 {"f:1: trust: without --accept-proxy nobody is trusted with anything; add --accept-proxy or "
+	  "leave it out"}},
+	{TEXT("[forward a]\nbackend=127.0.0.1:2\nlisten=127.0.0.1:2\n"),
+	 {"f:3: listen '127.0.0.1:2': is a backend of its own and would forward to itself; give the "
+	  "service's address"}},
+	{TEXT(FORWARD "source=2001:db8::1\n"),
+	 {"f:2: listen '[::1]:1': --source gives IPv6 addresses, which cannot reach backend "
+	  "127.0.0.1:2; give that one a listener of its own"}},
+	/* one mistake does not look like another: the trust that was meant is in the line with the fault */
+	{TEXT(FORWARD "accept-proxy=yes\ntrsut=10.0.0.0/8\n"),
+	 {"f:5: trsut: no such option; did you mean trust?"}},
+	{TEXT("trsut=10.0.0.0/8\n" FORWARD "accept-proxy=yes\n"),
+	 {"f:1: trsut: no such option; did you mean trust?"}},
+	{TEXT("maxconn=5\n"),
+	 {"LISTEN and BACKEND are missing; give both, as in: sixpipe '[::]:2000' 192.0.2.1:80 (see "
+	  "--help)"}},
+};
+
+Test(config_file, errors)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		char error[CONFIG_ERROR_BYTES] = "";
+		struct config config;
+		unsigned wanted = 0;
+
+		config_init(&config);
+		config_file_parse(&config, "f", rows[i].text, rows[i].count);
+		cr_expect_neq(config_check(&config, error), 0, "row %zu", i);
+		while (wanted < ERROR_LIMIT && rows[i].errors[wanted])
+			wanted++;
+		cr_expect_eq(config.errors.count, wanted, "row %zu: %u errors", i,
+			     config.errors.count);
+		for (unsigned j = 0; j < config.errors.count; j++)
+			cr_expect_str_eq(config.errors.list[j], j < wanted ? rows[i].errors[j] : "",
+					 "row %zu: %s", i, config.errors.list[j]);
+		if (config.errors.count)
+			cr_expect_str_eq(error, config.errors.list[0], "row %zu", i);
+		config_finish(&config);
+	}
+}
+
+static void read_well(struct config *config, const char *text)
+{
+	char error[CONFIG_ERROR_BYTES] = "";
+
+	config_init(config);
+	config_file_parse(config, "f", text, strlen(text));
+	cr_assert_eq(config_check(config, error), 0, "%s", error);
+}
+
+/* Comments, blanks, line ends and the order of the keys; what stands before the sections is for all of them. */
+Test(config_file, values)
+{
+	char forwards[SUPPORT_FORWARDS_BYTES];
+	struct config config;
+
+	read_well(&config, "\xef\xbb\xbfmaxconn = 5 # as many\r\n"
+			   "\ttimeout-idle=5m\t;half of it\n"
+			   "user=1#1\n"
+			   "trust = 10.0.0.0/8\n"
+			   "[ global ] # the same part\n"
+			   "pseudo-key = a#b;c = d\n"
+			   "trust = 2001:db8::/32,192.0.2.1\n"
+			   "[forward edge.1_x-y];comment\n"
+			   "  accept-proxy=on\n"
+			   "  backend = 127.0.0.1:1   send-proxy=v2 \n"
+			   "  backend = 127.0.0.1:2\n"
+			   "  listen = [::1]:1\n"
+			   "  timeout-idle = 0\n"
+			   "  trust = 198.51.100.0/24\n"
+			   "\t[forward\tb\t]\n"
+			   "listen=[::1]:0\nbackend=127.0.0.1:3");
+	support_describe_forwards(&config, forwards);
+	cr_expect_str_eq(forwards, "[::1]:1>127.0.0.1:1,127.0.0.1:2 [::1]:0>127.0.0.1:3", "%s",
+			 forwards);
+	cr_expect_eq(config.maxconn, 5);
+	cr_expect_str_eq(config.user, "1#1");
+	cr_assert_eq(config.forward_count, 2);
+	cr_expect_str_eq(config.forwards[0].name, "edge.1_x-y");
+	cr_expect_str_eq(config.forwards[1].name, "b");
+	cr_expect_eq(config.forwards[0].options.timeout_idle_ms, 0);
+	cr_expect_eq(config.forwards[1].options.timeout_idle_ms, 300000);
+	cr_expect_eq(config.forwards[0].options.trust_count, 4);
+	cr_expect_eq(config.forwards[1].options.trust_count, 3);
+	cr_expect(config.forwards[0].options.accept_proxy);
+	cr_expect(!config.forwards[1].options.accept_proxy);
+	cr_expect_str_eq(config.forwards[1].options.pseudo_key, "a#b;c = d");
+	cr_expect_eq(config.forwards[0].backends[0].send_proxy, CONFIG_SEND_PROXY_V2);
+	cr_expect_eq(config.forwards[0].backends[1].send_proxy, CONFIG_SEND_PROXY_OFF);
+	config_finish(&config);
+}
+
+Test(config_file, flags)
+{
+	static const struct {
+		const char *text;
+		bool value;
+	} words[] = {
+		{"yes", true}, {"on", true},   {"true", true},	 {"1", true},  {"Yes", true},
+		{"no", false}, {"off", false}, {"false", false}, {"0", false}, {"OFF", false},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(words); i++) {
+		struct config config;
+		char text[128];
+
+		snprintf(text, sizeof(text), "access-log=%s\n" FORWARD, words[i].text);
+		read_well(&config, text);
+		cr_expect_eq(config.access_log, words[i].value, "%s", words[i].text);
+		config_finish(&config);
+	}
+}
+
+/* A line may be as long as the limit says and no longer, and the next is read all the same. */
+Test(config_file, long_lines)
+{
+	static const size_t counts[] = {CONFIG_FILE_LINE_LIMIT - 1, CONFIG_FILE_LINE_LIMIT,
+					CONFIG_FILE_LINE_LIMIT + 1, 1 << 20};
+
+	for (size_t i = 0; i < ARRAY_COUNT(counts); i++) {
+		static const char rest[] = "\nmaxconn=x\n" FORWARD;
+		size_t count = counts[i] + strlen(rest);
+		char *text = malloc(count + 1), wanted[128];
+		bool fits = counts[i] <= CONFIG_FILE_LINE_LIMIT;
+		struct config config;
+
+		cr_assert_not_null(text);
+		memset(text, '#', counts[i]);
+		memcpy(text + counts[i], rest, sizeof(rest));
+		config_init(&config);
+		config_file_parse(&config, "f", text, count);
+		cr_expect_eq(config.errors.count, fits ? 1 : 2, "%zu", counts[i]);
+		snprintf(wanted, sizeof(wanted), "f:1: has %zu bytes; %d are the limit of a line",
+			 counts[i], CONFIG_FILE_LINE_LIMIT);
+		if (!fits)
+			cr_expect_str_eq(config.errors.list[0], wanted, "%s",
+					 config.errors.list[0]);
+		config_finish(&config);
+		free(text);
+	}
+}
+
+Test(config_file, long_values)
+{
+	for (unsigned more = 0; more < 2; more++) {
+		char text[CONFIG_FILE_VALUE_LIMIT + 64];
+		struct config config;
+
+		snprintf(text, sizeof(text), "user=%0*u\n" FORWARD,
+			 (int)(CONFIG_FILE_VALUE_LIMIT + more), 1);
+		config_init(&config);
+		config_file_parse(&config, "f", text, strlen(text));
+		cr_expect_eq(config.errors.count, more);
+		cr_expect_eq(config.user ? strlen(config.user) : 0,
+			     more ? 0 : CONFIG_FILE_VALUE_LIMIT);
+		if (more)
+			cr_expect_str_eq(config.errors.list[0],
+					 "f:1: user: has 4097 bytes; 4096 are the limit of a "
+					 "value");
+		config_finish(&config);
+	}
+}
+
+Test(config_file, more_errors_than_are_told)
+{
+	char text[8 * (CONFIG_ERROR_LIMIT + 7) + 1] = "";
+	struct config config;
+
+	for (unsigned i = 0; i < CONFIG_ERROR_LIMIT + 7; i++)
+		memcpy(text + 4 * i, "x=1\n", 5);
+	config_init(&config);
+	config_file_parse(&config, "f", text, strlen(text));
+	cr_expect_eq(config.errors.count, CONFIG_ERROR_LIMIT);
+	cr_expect_eq(config.errors.more, 7);
+	config_finish(&config);
+}
+
+Test(config_file, more_forwards_than_the_limit)
+{
+	char *text = NULL, error[CONFIG_ERROR_BYTES];
+	struct config config;
+	size_t bytes;
+	FILE *out = open_memstream(&text, &bytes);
+
+	cr_assert_not_null(out);
+	for (unsigned i = 0; i < CONFIG_FORWARD_LIMIT + 2; i++)
+		fprintf(out, "[forward %u]\nlisten=[::1]:%u\nbackend=127.0.0.1:1\n", i, i + 1);
+	fclose(out);
+	config_init(&config);
+	config_file_parse(&config, "f", text, bytes);
+	cr_expect_eq(config.forward_count, CONFIG_FORWARD_LIMIT);
+	cr_assert_eq(config.errors.count, 2);
+	cr_expect_str_eq(config.errors.list[0],
+			 "f:769: [forward 256]: one too many; 256 listeners are the limit, start "
+			 "another process for more");
+	cr_expect_neq(config_check(&config, error), 0);
+	cr_expect_eq(config.errors.count, 2);
+	config_finish(&config);
+	free(text);
+}
+
+/* Precedence ----------------------------------------------------------------------------------- */
+
+#define WORD_LIMIT 10
+
+struct precedence_row {
+	const char *text;
+	const char *environment, *words[WORD_LIMIT];
+	const char *forwards;	      /* NULL: refused */
+	uint64_t maxconn, idle_ms[2]; /* the latter of the first two forwards */
+	const char *error;
+};
+
+#define BOTH FORWARD "timeout-idle=2s\n[forward b]\nlisten=[::1]:3\nbackend=127.0.0.1:4\n"
+#define A    "[::1]:1>127.0.0.1:2"
+#define B    "[::1]:3>127.0.0.1:4"
+
+static const struct precedence_row precedence_rows[] = {
+	{"maxconn=5\ntimeout-idle=9s\n" BOTH,
+	 NULL,
+	 {"--config", "F"},
+	 A " " B,
+	 5,
+	 {2000, 9000},
+	 NULL},
+	{"maxconn=5\n" BOTH,
+	 "SIXPIPE_MAXCONN=6",
+	 {"--config=F"},
+	 A " " B,
+	 6,
+	 {2000, 3600000},
+	 NULL},
+	{"maxconn=5\n" BOTH,
+	 "SIXPIPE_MAXCONN=6",
+	 {"--maxconn", "7", "--config", "F"},
+	 A " " B,
+	 7,
+	 {2000, 3600000},
+	 NULL},
+	/* also before what the file says of one forward */
+	{BOTH, "SIXPIPE_TIMEOUT_IDLE=3s", {"--config", "F"}, A " " B, 0, {3000, 3000}, NULL},
+	{BOTH, NULL, {"--config", "F", "--timeout-idle", "4s"}, A " " B, 0, {4000, 4000}, NULL},
+	{BOTH,
+	 "SIXPIPE_TIMEOUT_IDLE=3s",
+	 {"--timeout-idle", "4s", "--config", "F"},
+	 A " " B,
+	 0,
+	 {4000, 4000},
+	 NULL},
+	/* both kinds of forwards */
+	{FORWARD,
+	 NULL,
+	 {"--config", "F", "[::1]:3", "127.0.0.1:4"},
+	 A " " B,
+	 0,
+	 {3600000, 3600000},
+	 NULL},
+	{"timeout-idle=9s\n" FORWARD,
+	 NULL,
+	 {"--config", "F", "--listen", "[::1]:3", "--backend", "127.0.0.1:4", "--timeout-idle",
+	  "5s"},
+	 A " " B,
+	 0,
+	 {9000, 5000},
+	 NULL},
+	{"maxconn=5\n",
+	 NULL,
+	 {"[::1]:1", "127.0.0.1:2", "--config", "F"},
+	 A,
+	 5,
+	 {3600000, 0},
+	 NULL},
+	{FORWARD, "SIXPIPE_LISTEN=[::1]:9", {"--config", "F"}, A, 0, {3600000, 0}, NULL},
+	{"maxconn=5\n", "SIXPIPE_CONFIG=F", {"[::1]:1", "127.0.0.1:2"}, A, 5, {3600000, 0}, NULL},
+	{"maxconn=5\n",
+	 "SIXPIPE_CONFIG=/nonexistent",
+	 {"--config", "F", "[::1]:1", "127.0.0.1:2"},
+	 A,
+	 5,
+	 {3600000, 0},
+	 NULL},
+	/* a word that is an option's value is none itself */
+	{"", NULL, {"--user", "--config", "[::1]:1", "127.0.0.1:2"}, A, 0, {3600000, 0}, NULL},
+	/* what is refused */
+	{FORWARD,
+	 NULL,
+	 {"--config", "F", "--backend", "127.0.0.1:4"},
+	 NULL,
+	 0,
+	 {0, 0},
+	 "--backend '127.0.0.1:4': comes before any"},
+	{FORWARD,
+	 NULL,
+	 {"--config", "F", "--config", "F"},
+	 NULL,
+	 0,
+	 {0, 0},
+	 "--config 'F': one too many; "},
+	{FORWARD,
+	 NULL,
+	 {"--config", "F", "[::1]:1", "127.0.0.1:4"},
+	 NULL,
+	 0,
+	 {0, 0},
+	 "--listen '[::1]:1': is given at F:2 too; "},
+	{FORWARD, NULL, {"--config", "F", "--maxconn", "x"}, NULL, 0, {0, 0}, "--maxconn 'x': "},
+	{"x=1\n",
+	 "SIXPIPE_MAXCONN=x",
+	 {"--config", "F"},
+	 NULL,
+	 0,
+	 {0, 0},
+	 "F:1: x: no such option"},
+	{FORWARD, "SIXPIPE_MAXCONN=x", {"--config", "F"}, NULL, 0, {0, 0}, "SIXPIPE_MAXCONN 'x': "},
+	{FORWARD,
+	 NULL,
+	 {"--config", "/nonexistent"},
+	 NULL,
+	 0,
+	 {0, 0},
+	 "--config '/nonexistent': cannot be read: No such file"},
+	{FORWARD,
+	 NULL,
+	 {"--config", "."},
+	 NULL,
+	 0,
+	 {0, 0},
+	 "--config '.': cannot be read: Is a directory"},
+	{FORWARD,
+	 NULL,
+	 {"--config", "/dev/zero"},
+	 NULL,
+	 0,
+	 {0, 0},
+	 "--config '/dev/zero': has more than 16 MiB"},
+	{FORWARD, NULL, {"--config"}, NULL, 0, {0, 0}, "--config: has no value; give FILE"},
+	{FORWARD, NULL, {"--config="}, NULL, 0, {0, 0}, "--config ''"},
+};
+
+static void expect_precedence(const struct precedence_row *row, size_t number)
+{
+	char *argv[WORD_LIMIT + 2] = {(char *)"sixpipe"},
+				*environment[] = {(char *)row->environment, NULL};
+	char error[CONFIG_ERROR_BYTES] = "", forwards[SUPPORT_FORWARDS_BYTES];
+	struct config config;
+	struct command_line line = {.config = &config, .environment = environment};
+	FILE *file = fopen("F", "w");
+	int argc = 1, result;
+
+	cr_assert_not_null(file);
+	fputs(row->text, file);
+	fclose(file);
+	while (row->words[argc - 1]) {
+		argv[argc] = (char *)row->words[argc - 1];
+		argc++;
+	}
+	config_init(&config);
+	result = config_parse(&line, argc, argv, error);
+	if (row->forwards) {
+		support_describe_forwards(&config, forwards);
+		cr_expect_eq(result, 0, "row %zu: %s", number, error);
+		cr_expect_str_eq(forwards, row->forwards, "row %zu: %s", number, forwards);
+		cr_expect_eq(config.maxconn, row->maxconn, "row %zu", number);
+		for (unsigned i = 0; i < config.forward_count; i++)
+			cr_expect_eq(config.forwards[i].options.timeout_idle_ms, row->idle_ms[i],
+				     "row %zu", number);
+	} else {
+		cr_expect_neq(result, 0, "row %zu", number);
+		cr_expect_eq(strncmp(error, row->error, strlen(row->error)), 0, "row %zu: %s",
+			     number, error);
+	}
+	config_finish(&config);
+}
+
+Test(config_file, precedence)
+{
+	char directory[] = "/tmp/test_config_file.XXXXXX";
+
+	cr_assert_not_null(mkdtemp(directory));
+	cr_assert_eq(chdir(directory), 0);
+	for (size_t i = 0; i < ARRAY_COUNT(precedence_rows); i++)
+		expect_precedence(&precedence_rows[i], i);
+	cr_expect_eq(unlink("F"), 0);
+	cr_expect_eq(rmdir(directory), 0);
+}
