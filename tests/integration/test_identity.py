@@ -30,7 +30,7 @@ class WithClients(Case):
         self.netns.__enter__()
         self.addCleanup(self.netns.__exit__)
         for client in (*CLIENTS, NEIGHBOUR):
-            self.netns.ip(f'address add {client}/128 dev lo')
+            self.netns.ip(f'address add {client}/128 dev lo nodad')
         self.state = tempfile.mkdtemp(prefix='sixpipe-test-')
         self.addCleanup(lambda: subprocess.run(['rm', '-r', self.state], check=True))
 
@@ -168,9 +168,9 @@ class Fixed(WithClients):
     def test_the_address_inside_the_clients(self):
         self.route('198.51.100.7/32')
         self.route('8.8.4.4/32')
-        self.netns.ip('address add 64:ff9b::808:404/128 dev lo')   # 8.8.4.4
-        self.netns.ip('address add 2002:808:404::1/128 dev lo')    # 8.8.4.4
-        self.netns.ip('address add 2002:808:808::1/128 dev lo')    # 8.8.8.8, not routed here
+        self.netns.ip('address add 64:ff9b::808:404/128 dev lo nodad')   # 8.8.4.4
+        self.netns.ip('address add 2002:808:404::1/128 dev lo nodad')    # 8.8.4.4
+        self.netns.ip('address add 2002:808:808::1/128 dev lo nodad')    # 8.8.8.8, not routed here
         backend = self.backend(netns=self.netns)
         with self.forward(backend.address, '--source', 'embedded,127.0.0.78') as proxy:
             self.assertEqual(self.sources_of(proxy, backend, ('64:ff9b::808:404', '2002:808:404::1',
