@@ -209,12 +209,14 @@ static const char *cause_of(const struct admin_job *job, char text[32])
 	return text;
 }
 
+/* Of IPv6 also what has all of IPv4 in it. */
 static bool is_too_wide(const struct cidr *client)
 {
+	static const struct in6_addr v4_first = {.s6_addr = {[10] = 0xff, [11] = 0xff}};
 	unsigned least =
 		cidr_is_v4(client) ? 96 + ADMIN_BAN_BITS_LEAST_V4 : ADMIN_BAN_BITS_LEAST_V6;
 
-	return client->bits < least;
+	return client->bits < least || (!cidr_is_v4(client) && cidr_contains(client, &v4_first));
 }
 
 /* Bans job->client. Returns whether the job is over, which is so when it failed. */
@@ -278,9 +280,9 @@ static bool is_own_client(const struct admin_who *who, const struct session_reco
 }
 
 /*
- * Sets job->client to whom the sessions found belong. With a port the first of them decides.
- * Without, they must agree, and a source address counts only where it is one client's: the address
- * of this host stands for everybody. Returns NULL, or why not, a static string.
+ * Sets job->client to whom the sessions found belong, or the lease. They must agree: a port is used
+ * again, and for each backend anew. Without a port a source address counts only where it is one
+ * client's: the address of this host stands for everybody. Returns NULL, or why not, a static string.
  */
 static const char *choose_client(struct admin_job *job)
 {
@@ -288,22 +290,29 @@ static const char *choose_client(struct admin_job *job)
 
 	/* nobody's source address: a client that comes by IPv4 */
 	job->client = who->block;
+	if (!job->found_count && job->has_lease)
+		job->client = job->lease;
+	if (!job->found_count && job->has_lease)
+		return NULL;
 	if (!job->found_count)
 		return who->port ? "is nobody's, so there is nobody to ban; ban a client by its "
 				   "address"
 				 : NULL;
 	job->client = client_of(job->found[0]);
-	for (unsigned i = 0; i < job->found_count && !who->port; i++) {
+	for (unsigned i = 0; i < job->found_count; i++) {
 		const struct session_record *record = job->found[i];
 		struct cidr client = client_of(record);
 
-		if (!record->has_own_source && !is_own_client(who, record))
+		if (!who->port && !record->has_own_source && !is_own_client(who, record))
 			return "is a source address that clients share; give its port too, as in "
 			       "10.0.0.1:41234, or the client's own address";
 		if (memcmp(&client, &job->client, sizeof(client)))
-			return "has been the source address of more than one client; give its port "
-			       "too, or the client's own address";
+			return "has been the source address of more than one client; give the "
+			       "client's own address";
 	}
+	/* a small pool gives an address to one after another */
+	if (job->has_lease && memcmp(&job->lease, &job->client, sizeof(job->lease)))
+		return "is another client's address now than it was; give the client's own address";
 	return NULL;
 }
 
@@ -326,14 +335,11 @@ static bool begin_ban(struct admin_job *job, struct admin_answer *answer)
 	const struct admin_who *who = &job->request.who;
 	bool is_v4 = cidr_is_v4(&who->block);
 
-	if (job->has_lease) {
-		job->client = job->lease;
-	} else if (!who->is_block && (who->port || is_v4)) {
+	if (!who->is_block && (who->port || is_v4)) {
 		ask(job, QUERY_WHO, &who->block, who->port);
 		return false;
-	} else {
-		job->client = who->is_block ? who->block : admin_client_of(&who->block.network);
 	}
+	job->client = who->is_block ? who->block : admin_client_of(&who->block.network);
 	return make_ban(job, answer);
 }
 

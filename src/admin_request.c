@@ -8,7 +8,7 @@
 #include "check.h"
 #include "units.h"
 
-#define HOST_BITS 64 /* of an IPv6 address: the rest names the network */
+#define NETWORK_BITS 64 /* of an IPv6 address: the rest names the host */
 
 static const char *const words[ADMIN_VERB_COUNT] = {
 	[ADMIN_WHO] = "who",
@@ -65,14 +65,7 @@ const char *admin_who_parse(const char *text, struct admin_who *who)
 
 struct cidr admin_client_of(const struct in6_addr *address)
 {
-	static const struct in6_addr none;
-	struct cidr client = {.network = cidr_mask(address, 128 - HOST_BITS),
-			      .bits = 128 - HOST_BITS};
-
-	/* ::/64 is no network: loopback is in there, and all of IPv4 */
-	if (!memcmp(&client.network, &none, sizeof(none)))
-		client = (struct cidr){.network = *address, .bits = 128};
-	return client;
+	return cidr_client_of(address, NETWORK_BITS);
 }
 
 /* Takes the next word off `*rest`, up to a blank or the end; NULL when there is none. */

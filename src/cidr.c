@@ -29,6 +29,21 @@ struct in6_addr cidr_mask(const struct in6_addr *address, unsigned bits)
 	return masked;
 }
 
+struct cidr cidr_client_of(const struct in6_addr *address, unsigned v6_bits)
+{
+	static const struct cidr shared[] = {
+		/* ::/64, which holds IPv4-mapped addresses, too */
+		{.network = {{{0}}}, .bits = 64},
+		{.network = {{{0x00, 0x64, 0xff, 0x9b}}}, .bits = 96},
+		{.network = {{{0xfe, 0x80}}}, .bits = 64},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(shared); i++)
+		if (cidr_contains(&shared[i], address))
+			v6_bits = 128;
+	return (struct cidr){.network = cidr_mask(address, v6_bits), .bits = v6_bits};
+}
+
 const char *cidr_parse(const char *text, struct cidr *cidr)
 {
 	const char *slash = strchr(text, '/');

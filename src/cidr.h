@@ -32,6 +32,13 @@ bool cidr_contains(const struct cidr *cidr, const struct in6_addr *address);
 /* The address with all bits behind the first `bits` cleared. */
 struct in6_addr cidr_mask(const struct in6_addr *address, unsigned bits);
 
+/*
+ * What counts as one client: the first `v6_bits` of its address, or all of it where that is not a
+ * network of its own but many hosts': IPv4-mapped, behind NAT64's 64:ff9b::/96 (RFC 6052), ::/64 and
+ * link-local.
+ */
+struct cidr cidr_client_of(const struct in6_addr *address, unsigned v6_bits);
+
 /* The address of an endpoint, IPv4 in its mapped form; all zeros where there is none. */
 struct in6_addr cidr_address_of(const struct addr *endpoint);
 

@@ -1,3 +1,4 @@
+#include <endian.h>
 #include <string.h>
 
 #include "cidr.h"
@@ -13,14 +14,14 @@ static uint64_t mix(uint64_t x)
 
 uint64_t pool_client_key(const struct in6_addr *client)
 {
-	uint64_t key = 0;
+	struct in6_addr network = cidr_client_of(client, 64).network;
+	uint64_t halves[2];
 
-	/* an IPv4 one is in ::ffff:0:0/96, whose /64 no IPv6 client can come from */
+	memcpy(halves, &network, sizeof(halves));
+	/* an IPv4 one is its own; a network of IPv6 is in the first half */
 	if (IN6_IS_ADDR_V4MAPPED(client))
 		return cidr_v4_of(client);
-	for (unsigned i = 0; i < 8; i++)
-		key = key << 8 | client->s6_addr[i];
-	return key;
+	return be64toh(halves[0]) ^ be64toh(halves[1]);
 }
 
 uint64_t pool_hash_seed(const struct addr *address, unsigned twin)

@@ -138,6 +138,9 @@ static unsigned look_at_slot(const struct query *query, struct desk *desk,
 
 	if (!session || !is_meant(query, &session->client, &session->source))
 		return 1;
+	/* not the client yet, but the proxy that announces it: session_admit() will ask */
+	if (query->kind == QUERY_RESET && session->state == SESSION_OPENING)
+		return 1;
 	if (query->kind == QUERY_RESET) {
 		desk->answer.reset_count++;
 		session_end(sessions, session, CLOSE_banned);

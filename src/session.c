@@ -267,7 +267,7 @@ void sessions_on_timer(struct sessions *sessions, struct timer *timer)
 	}
 	switch (session->state) {
 	case SESSION_OPENING:
-		session_expire_header(sessions, session);
+		session_on_header_timer(sessions, session);
 		break;
 	case SESSION_CONNECTING:
 		session_expire_connect(sessions, session);

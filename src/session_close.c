@@ -51,7 +51,7 @@ static void log_close(struct sessions *sessions, const struct session *session)
 	if (session->attempts)
 		backend = upstream_backend(sessions->upstream, session->forward,
 					   session->first_backend, session->attempts - 1U);
-	if (backend && backend->send_proxy == CONFIG_SEND_PROXY_V2)
+	if (session->named && backend && backend->send_proxy == CONFIG_SEND_PROXY_V2)
 		log_text(&line, "id", session_print_id(sessions, session, id));
 	log_addr(&line, "client", &session->client);
 	log_addr(&line, "listen", &forward->listen);

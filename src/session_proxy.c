@@ -16,6 +16,9 @@ _Static_assert(PROXY_HEADER_LIMIT <= PUMP_PREFACE_BYTES, "the pump takes any hea
 /* Where in the pump's scratch a header that came is looked at; one that goes stands at the front. */
 #define SEEN_OFFSET (PUMP_SCRATCH_BYTES / 2)
 
+/* How often a header is looked at that the socket calls readable and is not. */
+#define LOOK_AGAIN_MS 10
+
 /* Coming --------------------------------------------------------------------------------------- */
 
 static void refuse(struct sessions *sessions, struct session *session, enum close_reason reason,
@@ -59,6 +62,26 @@ static void take_identity(struct session *session, const struct proxy_header *he
 	}
 }
 
+/*
+ * Waits until `needed` bytes are there; not for every fragment: a byte at a time would be a cheap way to
+ * keep us busy. Where less than was asked for has come and a wait is answered all the same, it would
+ * be again, at once: the header has urgent data in it, which stops a read, or the kernel is short of
+ * memory (tcp_epollin_ready). Then it is looked at again in a while.
+ */
+static void wait_for_rest(struct sessions *sessions, struct session *session, ssize_t size,
+			  size_t needed)
+{
+	if (size > 0 && size < session->wanted_bytes) {
+		session_arm_timer(sessions, session, LOOK_AGAIN_MS);
+		return;
+	}
+	if (needed > 1) {
+		sock_set_low_water(session->fd[SESSION_CLIENT], (uint32_t)needed);
+		session->wanted_bytes = (uint16_t)needed;
+	}
+	session_wait_readable(sessions, session, SESSION_CLIENT);
+}
+
 /* Looks at what has come, and connects, waits for more, or closes. `ended`: nothing more will come. */
 static void read_header(struct sessions *sessions, struct session *session, bool ended)
 {
@@ -83,7 +106,7 @@ static void read_header(struct sessions *sessions, struct session *session, bool
 		result = proxy_parse(seen, (size_t)size, &header);
 	switch (result) {
 	case PROXY_COMPLETE:
-		if (session->low_water)
+		if (session->wanted_bytes)
 			sock_set_low_water(fd, 1);
 		timer_cancel(sessions->wheel, &session->timer);
 		take_identity(session, &header);
@@ -104,12 +127,7 @@ static void read_header(struct sessions *sessions, struct session *session, bool
 		       "the client ended within its header");
 		return;
 	}
-	/* not woken by every fragment: a byte at a time would be a cheap way to keep us busy */
-	if (header.need_bytes > 1) {
-		sock_set_low_water(fd, (uint32_t)header.need_bytes);
-		session->low_water = true;
-	}
-	session_wait_readable(sessions, session, SESSION_CLIENT);
+	wait_for_rest(sessions, session, size, header.need_bytes);
 }
 
 void session_await_header(struct sessions *sessions, struct session *session)
@@ -136,9 +154,19 @@ void session_on_header_news(struct sessions *sessions, struct session *session, 
 	read_header(sessions, session, news & ENGINE_NEWS_ENDED);
 }
 
-void session_expire_header(struct sessions *sessions, struct session *session)
+void session_on_header_timer(struct sessions *sessions, struct session *session)
 {
-	refuse(sessions, session, CLOSE_proxy_timeout, "no whole header came in time");
+	uint64_t limit_ms = session_options(sessions, session)->timeout_proxy_ms;
+	uint64_t passed_ms = sessions->now_ms - session->opened_ms;
+
+	if (limit_ms && passed_ms >= limit_ms) {
+		refuse(sessions, session, CLOSE_proxy_timeout, "no whole header came in time");
+		return;
+	}
+	if (limit_ms)
+		session_arm_timer(sessions, session, limit_ms - passed_ms);
+	if (session->waits[SESSION_CLIENT] == SESSION_WAIT_NONE)
+		read_header(sessions, session, false);
 }
 
 /* Going ---------------------------------------------------------------------------------------- */
@@ -159,6 +187,19 @@ static bool take_header(struct sessions *sessions, struct session *session,
 		return true;
 	lane_on_source_failed(&session->lane[SESSION_CLIENT], size < 0 ? (int)-size : ECONNRESET);
 	return false;
+}
+
+/* What came and what is added are too much together: ours goes without theirs. */
+static void log_dropped_values(struct sessions *sessions, const struct session *session)
+{
+	struct log_line line;
+
+	if (!log_begin(&line, LOG_EVENT_proxy_values_dropped))
+		return;
+	log_addr(&line, "client", &session->client);
+	log_addr(&line, "listen", &sessions->config->forwards[session->forward].listen);
+	log_number(&line, "limit_bytes", PROXY_HEADER_LIMIT);
+	log_end(&line);
 }
 
 /* What a backend is told. `header` is what the client sent; zeroed where it sends none. */
@@ -187,12 +228,14 @@ static uint32_t build_header(struct sessions *sessions, struct session *session,
 		sock_get_local(session->fd[SESSION_CLIENT], &header->destination);
 	}
 	/* whoever was first to name the connection is believed */
-	if (!proxy_tlv_find(&header->tlvs, PROXY_TLV_UNIQUE_ID, &theirs))
-		build.unique_id = session_print_id(sessions, session, id);
+	session->named = !proxy_tlv_find(&header->tlvs, PROXY_TLV_UNIQUE_ID, &theirs);
+	build.unique_id = session->named ? session_print_id(sessions, session, id) : NULL;
 	length = proxy_build(&build, sessions->pump.scratch, PROXY_HEADER_LIMIT);
 	if (length < 0) {
-		/* what came and what is added are too much together: ours goes without theirs */
+		log_dropped_values(sessions, session);
 		memset(&build.received, 0, sizeof(build.received));
+		build.unique_id = session_print_id(sessions, session, id);
+		session->named = true;
 		length = proxy_build(&build, sessions->pump.scratch, PROXY_HEADER_LIMIT);
 	}
 	CHECK(length > 0);

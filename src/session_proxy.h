@@ -15,8 +15,8 @@ void session_await_header(struct sessions *sessions, struct session *session);
 /* Takes the answer to that wait: enum engine_news or -errno. */
 void session_on_header_news(struct sessions *sessions, struct session *session, int32_t news);
 
-/* --timeout-proxy has passed. */
-void session_expire_header(struct sessions *sessions, struct session *session);
+/* The session's timer: --timeout-proxy has passed, or the header is to be looked at again. */
+void session_on_header_timer(struct sessions *sessions, struct session *session);
 
 /* Takes a header that came from the client's socket, and sends the backend its own, as configured. */
 void session_pass_header(struct sessions *sessions, struct session *session,

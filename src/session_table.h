@@ -71,7 +71,8 @@ struct session {
 	bool connect_expired;
 	bool embedded;		    /* `source` is the address inside the client's */
 	bool leased;		    /* `source` is out of a pool, to be given back */
-	bool low_water;		    /* the client's socket has SO_RCVLOWAT set */
+	bool named;		    /* the backend was told our id of the session */
+	uint16_t wanted_bytes;	    /* the client's SO_RCVLOWAT; 0: it was not set */
 	uint8_t identity;	    /* enum session_identity */
 	bool queued;		    /* in the ready list */
 	uint32_t delivery_wait_ms;  /* while closing: the pause before the next count of */

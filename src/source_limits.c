@@ -120,8 +120,8 @@ void source_limits_destroy(struct source_limits *limits)
 static struct place place_of(const struct source_limits *limits, const struct in6_addr *client)
 {
 	bool v4 = IN6_IS_ADDR_V4MAPPED(client);
-	unsigned bits = v4 ? 96 + limits->options.v4_bits : limits->options.v6_bits;
-	struct in6_addr source = cidr_mask(client, bits);
+	struct in6_addr source = v4 ? cidr_mask(client, 96 + limits->options.v4_bits)
+				    : cidr_client_of(client, limits->options.v6_bits).network;
 	uint64_t hash = siphash24(limits->options.key, &source, sizeof(source));
 	struct place place = {.tag = hash >> LIVE_BITS};
 

@@ -58,12 +58,12 @@ static unsigned home_of(uint32_t address)
 
 static struct in6_addr identity(const struct source_pool *pool, const struct in6_addr *client)
 {
-	return IN6_IS_ADDR_V4MAPPED(client) ? *client : cidr_mask(client, pool->client_bits);
+	return cidr_client_of(client, pool->client_bits).network;
 }
 
 static struct cidr client_of(const struct source_pool *pool, const struct in6_addr *prefix)
 {
-	return (struct cidr){*prefix, IN6_IS_ADDR_V4MAPPED(prefix) ? 128 : pool->client_bits};
+	return cidr_client_of(prefix, pool->client_bits);
 }
 
 static bool begin_request(const struct source_pool *pool, const struct in6_addr *prefix,

@@ -17,6 +17,7 @@
 struct sources {
 	const struct config *config;
 	struct source_pool_stats saved; /* when the files were written last */
+	bool failed;			/* ... and could not be */
 	/* by forward; NULL: none. Forwards that share a pool have the same one */
 	struct source_pool *pools[];
 };
@@ -278,9 +279,10 @@ bool sources_are_unsaved(const struct sources *sources)
 int sources_save(struct sources *sources, char error[CONFIG_ERROR_BYTES])
 {
 	char detail[CONFIG_ERROR_BYTES];
+	struct source_pool_stats now;
 	int result = 0;
 
-	sources->saved = read_stats(sources);
+	now = read_stats(sources);
 	for (unsigned i = 0; i < sources->config->forward_count; i++) {
 		const char *path = sources->config->forwards[i].options.pseudo_state;
 		struct source_clock clock;
@@ -295,5 +297,8 @@ int sources_save(struct sources *sources, char error[CONFIG_ERROR_BYTES])
 			snprintf(error, CONFIG_ERROR_BYTES, "%s", detail);
 		}
 	}
+	/* after a failure all is tried again, whatever happens meanwhile */
+	sources->failed = result;
+	sources->saved = now;
 	return result;
 }

@@ -283,6 +283,18 @@ class Accepted(Case):
                 self.connect(proxy.endpoint).sendall(data)
             self.assert_idle_cpu(proxy)
 
+    def test_urgent_data_in_a_header_costs_nothing(self):
+        backend = self.backend()
+        with self.forward(backend, '--timeout-proxy', '3s') as proxy:
+            client = self.connect(proxy.endpoint)
+            header = proxy_header.v2(CLIENT, TARGET)
+            client.sendall(header[:10])
+            client.send(header[10:12], socket.MSG_OOB)
+            client.sendall(header[12:])
+            self.assert_idle_cpu(proxy)
+            self.assertEqual(client.recv_to_end(), (b'', RESET))
+            self.assert_reason(proxy, client, 'proxy_timeout')
+
     def test_unknown_and_local_are_the_proxy_itself(self):
         rows = ((b'PROXY UNKNOWN\r\n', 'v1'), (b'PROXY UNKNOWN ffff::1 whatever\r\n', 'v1'),
                 (proxy_header.v2(), 'v2'), (proxy_header.v2(CLIENT, TARGET, command=0), 'v2'))

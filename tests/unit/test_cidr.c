@@ -102,6 +102,34 @@ Test(cidr, contains)
 	}
 }
 
+Test(cidr, clients)
+{
+	static const struct {
+		const char *address, *client;
+	} rows[] = {
+		{"[2001:db8:1:2:3::4]:1", "2001:db8:1:2::/64"},
+		{"192.0.2.1:1", "192.0.2.1"},
+		{"[::ffff:192.0.2.1]:1", "192.0.2.1"},
+		{"[::1]:1", "::1"},
+		{"[64:ff9b::808:808]:1", "64:ff9b::808:808"},
+		{"[64:ff9b:0:0:0:1::]:1", "64:ff9b::/64"},
+		{"[fe80::1]:1", "fe80::1"},
+		{"[fe80:0:0:1::1]:1", "fe80:0:0:1::/64"},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		char text[CIDR_TEXT_BYTES];
+		struct in6_addr address;
+		struct addr endpoint;
+		struct cidr client;
+
+		cr_assert_null(addr_parse(rows[i].address, &endpoint));
+		address = cidr_address_of(&endpoint);
+		client = cidr_client_of(&address, 64);
+		cr_expect_str_eq(cidr_print(&client, text), rows[i].client);
+	}
+}
+
 Test(cidr, parts)
 {
 	static const struct addr none;
