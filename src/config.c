@@ -33,8 +33,10 @@ static int complete_forward(const struct config *config, struct forward *forward
 			"--listen '%.80s': --accept-proxy without --trust would let anybody claim "
 			"any address; add --trust with the blocks of your proxies",
 			text);
-	forward->needs_client = options->accept_proxy || options->source.embedded ||
-				options->source.kind == CONFIG_SOURCE_POOL;
+	forward->needs_client = options->accept_proxy || config->admin ||
+				options->source.embedded ||
+				options->source.kind == CONFIG_SOURCE_POOL || options->rule_count ||
+				options->per_source_maxconn || options->per_source_rate;
 	forward->wants_client = forward->needs_client || config->access_log;
 	for (unsigned i = 0; i < forward->backend_count; i++) {
 		if (forward->backends[i].send_proxy == CONFIG_SEND_PROXY_INHERIT)

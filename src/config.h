@@ -18,6 +18,7 @@
 #define CONFIG_FORWARD_LIMIT 256 /* listeners; each costs a socket per worker */
 #define CONFIG_BACKEND_LIMIT 256 /* per listener */
 #define CONFIG_TRUST_LIMIT   64	 /* blocks of --trust, per listener */
+#define CONFIG_RULE_LIMIT    64	 /* options of --allow, --deny and their files, per listener */
 #define CONFIG_TLV_LIMIT     16	 /* as many as there are types for custom use */
 #define CONFIG_TLV_BYTES_LIMIT                                                                     \
 	2048			/* of their texts together; so they fit a header, with the rest */
@@ -52,6 +53,19 @@ struct config_source {
 /* The values of --pseudo-prefix, in its order. */
 enum config_pseudo_prefix { CONFIG_PSEUDO_PREFIX_64, CONFIG_PSEUDO_PREFIX_128 };
 
+/* One option of those that say who may connect; its text is a list of blocks or a file's path. */
+struct config_rule {
+	const char *text;
+	bool allow;
+	bool file;
+};
+
+/* Bytes per second, by lane (session_table.h): up is 0, down is 1. 0: no limit. */
+struct config_bandwidth {
+	uint64_t own[2];   /* of each session */
+	uint64_t total[2]; /* of all sessions of the forward */
+};
+
 /* What can be set for each forward by itself. Copied from the defaults when the forward begins. */
 struct forward_options {
 	uint64_t timeout_connect_ms; /* this and the other times: 0 is "never" */
@@ -72,6 +86,14 @@ struct forward_options {
 	const char *pseudo_key;
 	const char *pseudo_state;
 	uint64_t pseudo_leases;
+	unsigned rule_count;
+	struct config_rule rules[CONFIG_RULE_LIMIT]; /* in the order of the command line */
+	uint64_t maxconn_forward;		     /* this and the next two: 0 is "no limit" */
+	uint64_t per_source_maxconn;
+	uint64_t per_source_rate;
+	uint64_t per_source_prefix6;
+	uint64_t per_source_prefix4;
+	struct config_bandwidth limits;
 };
 
 struct forward {

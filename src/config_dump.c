@@ -8,6 +8,7 @@
 #include "check.h"
 #include "config_file.h"
 #include "config_origin.h"
+#include "config_rules.h"
 #include "utf8.h"
 
 #define ORIGIN_COLUMN 48
@@ -92,6 +93,14 @@ static void print_option(struct dump *dump, const struct config_values *values,
 		print_value(dump, &off);
 }
 
+/* --allow, --deny and their files are one list: they stand in its order, where the first of them would. */
+static void print_rules(struct dump *dump, const struct config_values *values)
+{
+	for (unsigned i = 0; i < values->count; i++)
+		if (config_rules_hold(values->list[i].option))
+			print_value(dump, &values->list[i]);
+}
+
 static bool is_of_forward(const struct option_spec *option)
 {
 	return option->scope == OPTION_SCOPE_FORWARD || option->type == OPTION_LISTEN ||
@@ -104,8 +113,12 @@ static void print_options(struct dump *dump, const struct config_values *values,
 	const struct option_spec *options = options_list(&count);
 
 	for (size_t i = 0; i < count; i++)
-		if (options[i].group != OPTION_GROUP_GENERAL &&
-		    is_of_forward(&options[i]) == of_forward)
+		if (options[i].group == OPTION_GROUP_GENERAL ||
+		    is_of_forward(&options[i]) != of_forward)
+			continue;
+		else if (options[i].type == OPTION_ALLOW)
+			print_rules(dump, values);
+		else if (!config_rules_hold(&options[i]))
 			print_option(dump, values, &options[i]);
 }
 

@@ -13,6 +13,7 @@
 
 #include "check.h"
 #include "config_origin.h"
+#include "config_rules.h"
 #include "config_source.h"
 #include "units.h"
 
@@ -37,6 +38,8 @@ static const char *print_number(const struct option_spec *option, uint64_t value
 		return units_print_size(value, text);
 	if (option->type == OPTION_DURATION)
 		return units_print_duration(value, text);
+	if (option->type == OPTION_RATE)
+		return units_print_rate(value, text);
 	snprintf(text, UNITS_TEXT_BYTES, "%" PRIu64, value);
 	return text;
 }
@@ -48,6 +51,8 @@ static int parse_number(const struct option_spec *option, const char *text, uint
 		return units_parse_size(text, value);
 	case OPTION_DURATION:
 		return units_parse_duration(text, value);
+	case OPTION_RATE:
+		return units_parse_rate(text, value);
 	default:
 		return units_parse_count(text, value);
 	}
@@ -60,9 +65,21 @@ static const char *number_form(const struct option_spec *option)
 		return "not a size; give bytes or a unit, such as 65536, 64KiB or 1MiB";
 	case OPTION_DURATION:
 		return "not a time; give a number and its unit, such as 500ms, 5s, 2m, 1h or 1d";
+	case OPTION_RATE:
+		return "not a rate; give bytes per second, such as 65536, 64KiB or 1MiB/s";
 	default:
 		return "not a number; give a count such as 1000";
 	}
+}
+
+/* What 0 stands for where it is allowed besides; NULL: it is a number like others. */
+static const char *meaning_of_zero(const struct option_spec *option)
+{
+	if (option->type == OPTION_DURATION)
+		return ", or 0 for never";
+	if (option->type == OPTION_RATE)
+		return ", or 0 for no limit";
+	return NULL;
 }
 
 static int set_number(void *field, const struct option_spec *option, const char *text,
@@ -71,16 +88,16 @@ static int set_number(void *field, const struct option_spec *option, const char 
 	char least[UNITS_TEXT_BYTES], most[UNITS_TEXT_BYTES];
 	uint64_t value = 0;
 	int parsed = parse_number(option, text, &value);
-	bool never = option->type == OPTION_DURATION && !parsed && !value;
+	const char *zero = meaning_of_zero(option);
+	bool special = zero && !parsed && !value;
 
 	if (parsed == -EINVAL)
 		return config_fail(error, "--%s '%.80s': %s", option->name, text,
 				   number_form(option));
-	if (parsed || (!never && (value < option->least || value > option->most)))
+	if (parsed || (!special && (value < option->least || value > option->most)))
 		return config_fail(error, "--%s '%.80s': out of range; give %s to %s%s",
 				   option->name, text, print_number(option, option->least, least),
-				   print_number(option, option->most, most),
-				   option->type == OPTION_DURATION ? ", or 0 for never" : "");
+				   print_number(option, option->most, most), zero ? zero : "");
 	*(uint64_t *)field = value;
 	return 0;
 }
@@ -359,6 +376,11 @@ static int set_value(void *owner, const struct option_spec *option, const char *
 		return set_tlv(owner, option, text, error);
 	case OPTION_SOURCE:
 		return config_source_parse(field, option->name, text, error);
+	case OPTION_ALLOW:
+	case OPTION_DENY:
+	case OPTION_ALLOW_FILE:
+	case OPTION_DENY_FILE:
+		return config_rules_add(owner, option, text, error);
 	case OPTION_TEXT:
 		if (!*text)
 			return config_fail(error, "--%s '': empty; give %s", option->name,

@@ -21,10 +21,15 @@ bool config_is_list(const struct option_spec *option)
 	case OPTION_BACKEND:
 	case OPTION_CIDRS:
 	case OPTION_TLV:
+	case OPTION_ALLOW:
+	case OPTION_DENY:
+	case OPTION_ALLOW_FILE:
+	case OPTION_DENY_FILE:
 		return true;
 	case OPTION_COUNT:
 	case OPTION_SIZE:
 	case OPTION_DURATION:
+	case OPTION_RATE:
 	case OPTION_FLAG:
 	case OPTION_CHOICE:
 	case OPTION_TEXT:

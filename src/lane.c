@@ -24,6 +24,8 @@ static enum lane_step next_open(const struct lane *lane)
 		return LANE_FLUSH;
 	if (!lane->source_ready)
 		return LANE_WAIT_READABLE;
+	if (lane->paced && !lane->credit_bytes)
+		return LANE_WAIT_CREDIT;
 	if (!lane->room_bytes || lane->room_bytes < lane->room_low_bytes)
 		return LANE_MEASURE;
 	return LANE_FILL;
@@ -60,6 +62,25 @@ void lane_on_arrival(struct lane *lane, bool ended)
 	lane->source_ended |= ended;
 }
 
+void lane_on_credit(struct lane *lane, uint32_t bytes)
+{
+	CHECK(lane_next(lane) == LANE_WAIT_CREDIT && bytes > 0);
+	lane->credit_bytes = bytes;
+}
+
+uint32_t lane_take_credit(struct lane *lane)
+{
+	uint32_t bytes = lane->credit_bytes;
+
+	lane->credit_bytes = 0;
+	return bytes;
+}
+
+uint32_t lane_affords(const struct lane *lane, uint32_t bytes)
+{
+	return lane->paced ? MIN(bytes, lane->credit_bytes) : bytes;
+}
+
 bool lane_is_chatty(const struct lane *lane)
 {
 	return lane->small_fills == LANE_CHATTY_FILLS;
@@ -84,6 +105,10 @@ static void after_fill(struct lane *lane, uint32_t bytes, bool drained)
 	bool small = drained && bytes < LANE_SMALL_BYTES;
 
 	lane->stirred = true;
+	if (lane->paced) {
+		CHECK(bytes <= lane->credit_bytes);
+		lane->credit_bytes -= bytes;
+	}
 	lane->source_woken = false;
 	/* a source that has ended or failed is read to its very end */
 	lane->source_ready = !drained || lane->source_error || lane->source_ended;
@@ -137,7 +162,8 @@ void lane_on_filled(struct lane *lane, uint32_t bytes, bool drained)
 
 void lane_on_begun(struct lane *lane, uint32_t preface_bytes, uint32_t bytes, bool drained)
 {
-	CHECK(lane_next(lane) == LANE_FILL && preface_bytes > 0 && !lane->moved_bytes);
+	CHECK(lane->state == LANE_OPEN && !lane->held_bytes && !lane->moved_bytes);
+	CHECK(preface_bytes > 0);
 	lane->held_bytes = preface_bytes + bytes;
 	lane->preface_bytes = preface_bytes;
 	if (bytes)

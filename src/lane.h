@@ -22,6 +22,9 @@
  * costs of it is learned, for the kernel counts its overhead too, which small windows and small
  * fragments multiply (tests/kernel/probe_sock_meminfo_room). It is an estimate: a rest may still
  * stay in the pipe.
+ *
+ * A paced lane reads no more than it was granted, either: without credit it leaves its source alone
+ * until its owner has got it some.
  */
 #pragma once
 
@@ -74,6 +77,7 @@ enum lane_step {
 	LANE_FLUSH,   /* move held_bytes to the target: lane_on_flushed() and its siblings */
 	LANE_WAIT_READABLE, /* until the source is readable: lane_on_arrival() */
 	LANE_WAIT_WRITABLE, /* until the target is writable: lane_on_writable() */
+	LANE_WAIT_CREDIT,   /* until more may be read: lane_on_credit() */
 	LANE_SHUT_TARGET,   /* pass the FIN on: lane_on_shut() */
 	LANE_RESET_TARGET,  /* pass the failure on, which ends the session */
 	LANE_REST,	    /* nothing, ever again */
@@ -86,6 +90,7 @@ struct lane {
 	bool source_ended;   /* the kernel has seen its end, which is to be read yet */
 	bool bulk;	     /* fills are large: splice */
 	uint8_t small_fills; /* in a row, up to LANE_CHATTY_FILLS */
+	bool paced;	     /* it takes `credit_bytes` at most; the owner's to set */
 	bool stirred;	     /* it was filled since lane_take_stirred() */
 	bool target_ready;   /* the target may take bytes */
 	bool target_woken; /* ... because the kernel said so, and its room was not measured since */
@@ -93,7 +98,8 @@ struct lane {
 	int target_error;  /* errno, 0 for none: how the target failed */
 	/* the most that is to wait in the target's socket, 0: what fits; the owner's to set */
 	uint32_t unsent_limit_bytes;
-	uint32_t held_bytes; /* received and not yet accepted by the target */
+	uint32_t credit_bytes; /* of a paced lane: may still be taken from the source */
+	uint32_t held_bytes;   /* received and not yet accepted by the target */
 	uint32_t
 		preface_bytes; /* of these, the first: not the source's, and not counted as moved */
 	uint32_t room_bytes;   /* what the target takes, as far as known */
@@ -118,6 +124,15 @@ void lane_on_writable(struct lane *lane);
  * so it is read until the end shows.
  */
 void lane_on_arrival(struct lane *lane, bool ended);
+
+/* A paced lane may take `bytes` > 0: what LANE_WAIT_CREDIT waits for. */
+void lane_on_credit(struct lane *lane, uint32_t bytes);
+
+/* Takes the lane's credit back: how much it was. */
+uint32_t lane_take_credit(struct lane *lane);
+
+/* How much of `bytes` the lane may take from its source now. */
+uint32_t lane_affords(const struct lane *lane, uint32_t bytes);
 
 /* Whether the lane's waits for its source are many and short; until it is called quiet. */
 bool lane_is_chatty(const struct lane *lane);

@@ -147,14 +147,23 @@ static void refuse(struct listeners *self, int fd)
 	metrics_add(self->sessions->metrics, METRIC_connections_shed, 1);
 }
 
-/* Gives an accepted connection to a worker, or returns false: maxconn is reached. */
+/* Gives an accepted connection to a worker, or returns false: a maxconn is reached. */
 static bool place(struct listeners *self, unsigned index, int fd)
 {
 	struct sessions *sessions = self->sessions;
-	int worker = load_admit(sessions->load, sessions->worker);
+	int worker;
 
-	if (worker < 0)
+	if (!admission_take_place(sessions->admission, index))
 		return false;
+	worker = load_admit(sessions->load, sessions->worker);
+	if (worker < 0) {
+		/*
+		 * somebody may have missed the place meanwhile: nobody can use it until a session
+		 * ends, which wakes all who wait
+		 */
+		admission_give_place(sessions->admission, index);
+		return false;
+	}
 	if ((unsigned)worker == sessions->worker) {
 		session_open(sessions, index, fd);
 		return true;
@@ -168,6 +177,33 @@ static bool place(struct listeners *self, unsigned index, int fd)
 	return true;
 }
 
+/* Sessions that a listener may still bring. */
+static uint32_t room_for(const struct listeners *self, unsigned index)
+{
+	uint32_t room = load_room(self->sessions->load);
+	uint32_t own = admission_room(self->sessions->admission, index);
+
+	return MIN(room, own);
+}
+
+/* The listener has its --maxconn-forward, and there would be room for others. */
+static void pause_listener(struct listeners *self, unsigned index)
+{
+	if (self->listeners[index].full)
+		return;
+	self->listeners[index].full = true;
+	metrics_add(self->sessions->metrics, METRIC_accept_pauses_forward, 1);
+	log_pause(self, LOG_EVENT_accept_paused, "maxconn_forward", (int)index);
+}
+
+static void resume_listener(struct listeners *self, unsigned index)
+{
+	if (!self->listeners[index].full || !room_for(self, index))
+		return;
+	self->listeners[index].full = false;
+	log_pause(self, LOG_EVENT_accept_resumed, "maxconn_forward", (int)index);
+}
+
 /*
  * Waits for room, or returns true when there is some after all: a session that ended between the
  * look and the wait has seen nobody waiting.
@@ -175,9 +211,11 @@ static bool place(struct listeners *self, unsigned index, int fd)
 static bool pause_full(struct listeners *self, unsigned index)
 {
 	load_wait(self->sessions->load, self->sessions->worker);
-	if (load_room(self->sessions->load))
+	if (room_for(self, index))
 		return true;
-	if (!self->full) {
+	if (load_room(self->sessions->load)) {
+		pause_listener(self, index);
+	} else if (!self->full) {
 		self->full = true;
 		metrics_add(self->sessions->metrics, METRIC_accept_pauses_maxconn, 1);
 		log_pause(self, LOG_EVENT_accept_paused, "maxconn", (int)index);
@@ -240,9 +278,9 @@ static void arm(struct listeners *self, unsigned index)
 
 	if (listener->armed || listener->waiting_fd >= 0 || timer_is_armed(&listener->timer))
 		return;
-	if (!load_room(self->sessions->load) && !pause_full(self, index))
+	if (!room_for(self, index) && !pause_full(self, index))
 		return;
-	room = load_room(self->sessions->load);
+	room = room_for(self, index);
 	listener->many = !self->no_multishot && !listener->careful_count && room > self->many_room;
 	engine_accept(self->sessions->engine, listener->fd, listener->many, accept_token(index));
 	listener->armed = true;
@@ -255,6 +293,7 @@ void listeners_resume(struct listeners *self)
 	for (unsigned i = 0; i < self->count; i++) {
 		place_waiting(self, i);
 		arm(self, i);
+		resume_listener(self, i);
 	}
 	if (self->full && load_room(self->sessions->load)) {
 		self->full = false;
@@ -326,7 +365,7 @@ static void on_accept(struct listeners *self, const struct engine_event *event)
 	else
 		on_accept_failed(self, index, event->result);
 	if (event->more) {
-		if (listener->many && load_room(self->sessions->load) <= self->many_room)
+		if (listener->many && room_for(self, index) <= self->many_room)
 			cancel_accept(self, index);
 		return;
 	}

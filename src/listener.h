@@ -1,7 +1,7 @@
 /*
  * Listeners of one worker: accepting, the limit of --maxconn, and the choice of the worker.
  *
- * Policy. At maxconn accepting pauses; clients wait in the kernel's backlog, and one accepted in
+ * Policy. At maxconn, the process's or the listener's own, accepting pauses; clients wait in the kernel's backlog, and one accepted in
  * the meantime waits here, until a session ends. Want of descriptors or memory pauses accepting for
  * LISTENER_RETRY_MS at a time. Nothing is shed, but for connections beyond maxconn when several
  * listeners fill up at once: those are reset and counted.
@@ -26,6 +26,7 @@ struct listener {
 	bool armed;		/* an accept is in flight */
 	bool many;		/* it is a multishot one */
 	bool cancelled;		/* its last event is awaited */
+	bool full;		/* pausing for --maxconn-forward */
 	bool starved;		/* pausing for want of descriptors */
 	unsigned careful_count; /* connections to accept one by one, since it was */
 	int waiting_fd;		/* accepted and not admitted yet; -1: none */

@@ -237,6 +237,7 @@ static int run(struct config *config)
 		.drain_delay_ms = config->drain_delay_ms,
 		.drain_timeout_ms = config->drain_timeout_ms,
 	};
+	struct workers_shared shared = {0};
 	struct privs_target target;
 	struct capacity_host host;
 	struct capacity limits;
@@ -252,7 +253,11 @@ static int run(struct config *config)
 				  "the descriptor limit leaves no room for a single session; "
 				  "raise it (ulimit -n), or lower --workers or --maxpipes");
 	warn_of_limits(&limits);
+	/* before the check is over, for it reads the files of --allow-file */
+	if (admission_create(&shared.admission, config, limits.maxconn, error))
+		return usage_fail(EXIT_FAILURE, error);
 	if (config->check) {
+		admission_destroy(shared.admission);
 		puts("configuration OK");
 		return EXIT_SUCCESS;
 	}
@@ -262,7 +267,8 @@ static int run(struct config *config)
 				  "cannot make a signalfd; raise the descriptor limit");
 	if (sources_create(&task.sources, config, error))
 		return usage_fail(EXIT_FAILURE, error);
-	if (workers_create(&task.workers, config, &limits, task.sources, error))
+	shared.sources = task.sources;
+	if (workers_create(&task.workers, config, &limits, &shared, error))
 		return usage_fail(EXIT_FAILURE, error);
 	result = listen_and_serve(config, &limits, &target, &task);
 	admin_destroy(task.admin);
@@ -270,6 +276,7 @@ static int run(struct config *config)
 		http_destroy(task.http);
 	workers_destroy(task.workers);
 	sources_destroy(task.sources);
+	admission_destroy(shared.admission);
 	close(task.signal_fd);
 	return result;
 }

@@ -4,6 +4,8 @@
 
 #include "check.h"
 #include "config.h"
+#include "pacer.h"
+#include "source_limits.h"
 
 #define OWNER_GLOBAL  struct config
 #define OWNER_FORWARD struct forward_options
@@ -109,8 +111,8 @@ const struct option_spec *options_suggest(const char *name, size_t name_length)
 const char *options_group_name(enum option_group group)
 {
 	static const char *const names[OPTION_GROUP_COUNT] = {
-		"forwarding", "proxy",	 "source",     "process", "limits",
-		"timeouts",   "logging", "monitoring", "general",
+		"forwarding", "proxy",	  "source",  "admission",  "bandwidth", "process",
+		"limits",     "timeouts", "logging", "monitoring", "general",
 	};
 
 	CHECK((unsigned)group < OPTION_GROUP_COUNT);

@@ -237,6 +237,7 @@ bool pump_run(struct pump *pump, struct lane *lane, struct pipe **pipe, int sour
 			break;
 		case LANE_FILL:
 			limit_bytes = MIN(lane->room_bytes, *budget_bytes);
+			limit_bytes = lane_affords(lane, limit_bytes);
 			if (!limit_bytes)
 				return lane->moved_bytes != moved_before;
 			moved_until_now = lane->moved_bytes;
@@ -277,6 +278,7 @@ void pump_begin(struct pump *pump, struct lane *lane, struct pipe **pipe, int so
 		int target_fd, uint32_t preface_bytes)
 {
 	char *behind = pump->scratch + preface_bytes;
+	uint32_t asked = lane_affords(lane, LANE_SMALL_BYTES);
 	ssize_t received = 0;
 
 	CHECK(!*pipe && preface_bytes && preface_bytes <= PUMP_PREFACE_BYTES);
@@ -287,12 +289,13 @@ void pump_begin(struct pump *pump, struct lane *lane, struct pipe **pipe, int so
 		send_alone(pump, lane, target_fd, preface_bytes);
 		return;
 	}
-	received = recv(source_fd, behind, LANE_SMALL_BYTES, MSG_DONTWAIT);
+	if (asked)
+		received = recv(source_fd, behind, asked, MSG_DONTWAIT);
 	if (received < 0 && !would_block(errno) && errno != EINTR)
 		on_source_error(lane, errno);
 	/* an end is seen again by the first fill */
 	received = MAX(received, 0);
-	lane_on_begun(lane, preface_bytes, (uint32_t)received, received < LANE_SMALL_BYTES);
+	lane_on_begun(lane, preface_bytes, (uint32_t)received, received < (ssize_t)asked);
 	send_received(pump, lane, pipe, target_fd);
 }
 

@@ -15,6 +15,7 @@
 #include "log.h"
 #include "session_close.h"
 #include "session_connect.h"
+#include "session_pace.h"
 #include "session_proxy.h"
 #include "session_wait.h"
 #include "sock.h"
@@ -113,6 +114,13 @@ static void shut_target(struct session *session, unsigned lane)
 	lane_on_target_failed(&session->lane[lane], error ? error : ENOTCONN);
 }
 
+/* Whether a lane at this step goes on to take bytes, and so keeps the credit that it has. */
+static bool wants_credit(enum lane_step step)
+{
+	return step == LANE_MEASURE || step == LANE_FILL || step == LANE_FLUSH ||
+	       step == LANE_WAIT_CREDIT;
+}
+
 /* Runs one lane until it waits, and arms what it waits for. Returns whether it wants another turn. */
 static bool run_lane(struct sessions *sessions, struct session *session, unsigned i)
 {
@@ -121,10 +129,17 @@ static bool run_lane(struct sessions *sessions, struct session *session, unsigne
 
 	if (session->waits[i])
 		return false;
-	if (pump_run(&sessions->pump, lane, &session->pipe[i], session->fd[i], session->fd[!i],
-		     &budget_bytes))
-		session->active_ms = sessions->now_ms;
+	do {
+		if (pump_run(&sessions->pump, lane, &session->pipe[i], session->fd[i],
+			     session->fd[!i], &budget_bytes))
+			session->active_ms = sessions->now_ms;
+	} while (lane_next(lane) == LANE_WAIT_CREDIT && budget_bytes &&
+		 session_pace_take(sessions, session, i, budget_bytes));
+	if (lane->paced && !wants_credit(lane_next(lane)))
+		session_pace_leave(sessions, session, i);
 	switch (lane_next(lane)) {
+	case LANE_WAIT_CREDIT:
+		return !session->waits[i];
 	case LANE_WAIT_READABLE:
 		session_wait_readable(sessions, session, i);
 		return false;
@@ -209,6 +224,7 @@ void session_open(struct sessions *sessions, unsigned forward, int client_fd)
 	CHECK(session);
 	session->state = SESSION_OPENING;
 	session->forward = (uint16_t)forward;
+	session->ticket = SOURCE_UNCOUNTED;
 	session->fd[SESSION_CLIENT] = client_fd;
 	session->id = ++sessions->opened_count;
 	session->opened_ms = sessions->now_ms;
@@ -263,6 +279,10 @@ void sessions_on_timer(struct sessions *sessions, struct timer *timer)
 
 	if (timer->kind == SESSION_QUIET_TIMER) {
 		sessions_on_quiet_timer(sessions);
+		return;
+	}
+	if (timer->kind == SESSION_PACE_TIMER) {
+		session_pace_on_timer(sessions, timer);
 		return;
 	}
 	switch (session->state) {

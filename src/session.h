@@ -10,6 +10,7 @@
 
 #include <stdint.h>
 
+#include "admission.h"
 #include "bans.h"
 #include "close_reason.h"
 #include "config.h"
@@ -31,6 +32,8 @@ struct sessions {
 	struct timer_wheel *wheel;
 	struct upstream *upstream;
 	struct sources *sources;
+	struct admission *admission;
+	struct session_paces *paces; /* NULL: no forward has a limit on bandwidth */
 	struct load *load;
 	struct metrics *metrics;
 	const struct bans *bans; /* NULL: nobody is refused; shared with the control thread */
@@ -59,6 +62,7 @@ static inline const struct forward_options *session_options(const struct session
 /* timer.kind of a session's timer, and of the one for all that are chatty. */
 #define SESSION_TIMER	    1
 #define SESSION_QUIET_TIMER 3
+#define SESSION_PACE_TIMER  4
 
 /* "0011223344556677-18446744073709551615" and NUL, rounded up. */
 #define SESSION_ID_TEXT_BYTES 48

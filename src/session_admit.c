@@ -1,6 +1,20 @@
 #include "session_admit.h"
 
+#include "log.h"
 #include "session_close.h"
+
+static void refuse(struct sessions *sessions, struct session *session, enum close_reason reason)
+{
+	struct log_line line;
+
+	if (log_begin(&line, LOG_EVENT_refused)) {
+		log_addr(&line, "client", &session->client);
+		log_addr(&line, "listen", &sessions->config->forwards[session->forward].listen);
+		log_text(&line, "reason", close_reason_rule(reason)->word);
+		log_end(&line);
+	}
+	session_close(sessions, session, reason);
+}
 
 static bool is_banned(const struct sessions *sessions, const struct session *session)
 {
@@ -14,9 +28,23 @@ static bool is_banned(const struct sessions *sessions, const struct session *ses
 
 bool session_admit(struct sessions *sessions, struct session *session)
 {
-	if (!is_banned(sessions, session))
+	static const enum close_reason reasons[] = {
+		[ADMISSION_DENIED] = CLOSE_denied,
+		[ADMISSION_SOURCE_MAXCONN] = CLOSE_source_maxconn,
+		[ADMISSION_SOURCE_RATE] = CLOSE_source_rate,
+	};
+	enum admission_verdict verdict;
+
+	/* whoever set the ban knows of it: no line */
+	if (is_banned(sessions, session)) {
+		metrics_add(sessions->metrics, METRIC_connections_banned, 1);
+		session_close(sessions, session, CLOSE_banned);
+		return false;
+	}
+	verdict = admission_enter(sessions->admission, session->forward, &session->client,
+				  sessions->now_ms, &session->ticket);
+	if (verdict == ADMISSION_OK)
 		return true;
-	metrics_add(sessions->metrics, METRIC_connections_banned, 1);
-	session_close(sessions, session, CLOSE_banned);
+	refuse(sessions, session, reasons[verdict]);
 	return false;
 }

@@ -12,6 +12,7 @@
 
 #include "check.h"
 #include "log.h"
+#include "session_pace.h"
 #include "session_record.h"
 #include "session_wait.h"
 #include "sock.h"
@@ -89,6 +90,8 @@ static void finish_close(struct sessions *sessions, struct session *session)
 	if (session->leased)
 		sources_release(sessions->sources, session->forward, &session->source,
 				sessions->now_ms);
+	admission_leave(sessions->admission, session->forward, session->ticket);
+	admission_give_place(sessions->admission, session->forward);
 	timer_cancel(sessions->wheel, &session->timer);
 	metrics_add(sessions->metrics, METRIC_sessions_closed, 1);
 	metrics_count_close(sessions->metrics, (enum close_reason)session->reason);
@@ -157,6 +160,7 @@ void session_close(struct sessions *sessions, struct session *session, enum clos
 	session->reason = (uint8_t)reason;
 	session->delivery_wait_ms = DELIVERY_WAIT_FIRST_MS;
 	timer_cancel(sessions->wheel, &session->timer);
+	session_pace_end(sessions, session);
 	release_pipes(sessions, session);
 	for (unsigned i = 0; i < 2; i++)
 		metrics_add(sessions->metrics, i ? METRIC_bytes_down : METRIC_bytes_up,

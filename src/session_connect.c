@@ -6,6 +6,7 @@
 #include "log.h"
 #include "session_admit.h"
 #include "session_close.h"
+#include "session_pace.h"
 #include "session_proxy.h"
 #include "session_wait.h"
 #include "sock.h"
@@ -51,6 +52,7 @@ static void begin_relay(struct sessions *sessions, struct session *session)
 	}
 	if (sessions->config->access_log || sessions->history)
 		learn_source(session);
+	session_pace_begin(sessions, session);
 	session_pass_header(sessions, session, present_backend(sessions, session));
 	session_arm_timer(sessions, session,
 			  limit_ms ? MIN(limit_ms, KEEPALIVE_DELAY_MS) : KEEPALIVE_DELAY_MS);

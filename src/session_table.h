@@ -12,6 +12,7 @@
 #include "addr.h"
 #include "lane.h"
 #include "pipe_pool.h"
+#include "source_limits.h"
 #include "timer.h"
 
 enum session_state {
@@ -37,6 +38,7 @@ enum session_wait {
 	SESSION_WAIT_READABLE, /* its source, once */
 	SESSION_WAIT_ARRIVAL,  /* for its source's watch to tell of something */
 	SESSION_WAIT_WRITABLE, /* its target, once */
+	SESSION_WAIT_CREDIT,   /* the timer of its pacing: nothing is in flight */
 };
 
 /*
@@ -56,6 +58,7 @@ struct session {
 	uint64_t active_ms; /* when a byte last moved */
 	uint32_t slot;
 	uint32_t generation;
+	source_ticket ticket;	/* where it counts for its source */
 	uint16_t forward;	/* index in the configuration */
 	uint16_t first_backend; /* index in the forward */
 	uint16_t attempts;	/* backends tried, the present one included */

@@ -101,6 +101,14 @@ void session_wait_readable(struct sessions *sessions, struct session *session, u
 	session->in_flight++;
 }
 
+void session_wait_credit(struct sessions *sessions, struct session *session, unsigned lane)
+{
+	/* a watch would wake us for what arrives meanwhile */
+	lane_on_quiet(&session->lane[lane]);
+	drop_watch(sessions, session, lane);
+	session->waits[lane] = SESSION_WAIT_CREDIT;
+}
+
 void session_wait_failed(struct sessions *sessions, struct session *session)
 {
 	unsigned side = session->guarded_side = session->lane[SESSION_BACKEND].state == LANE_SHUT;

@@ -21,6 +21,12 @@ void session_wait_writable(struct sessions *sessions, struct session *session, u
 			   bool peer_ended);
 
 /*
+ * Makes a lane wait for credit, with nothing in flight that would tell of its source: session_pace.h,
+ * which ends the wait.
+ */
+void session_wait_credit(struct sessions *sessions, struct session *session, unsigned lane);
+
+/*
  * Ends a lane's wait for its source, if that is what it waits for. Returns whether it waits for
  * nothing now; otherwise an answer comes that makes the session ready.
  */

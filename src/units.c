@@ -104,6 +104,22 @@ int units_parse_duration(const char *text, uint64_t *milliseconds)
 	return parse_with_units(text, duration_units, ARRAY_COUNT(duration_units), milliseconds);
 }
 
+int units_parse_rate(const char *text, uint64_t *bytes_per_s)
+{
+	static const char per_second[] = "/s";
+	size_t length = strlen(text), suffix = strlen(per_second);
+	char size[UNITS_TEXT_BYTES];
+
+	if (length >= suffix && !strcmp(text + length - suffix, per_second))
+		length -= suffix;
+	/* longer ones are no numbers that would fit, but for leading zeros */
+	if (length >= sizeof(size))
+		return -EINVAL;
+	memcpy(size, text, length);
+	size[length] = '\0';
+	return units_parse_size(size, bytes_per_s);
+}
+
 static const char *print_with_units(uint64_t value, const struct unit *units, size_t unit_count,
 				    char text[UNITS_TEXT_BYTES])
 {
@@ -131,4 +147,14 @@ const char *units_print_duration(uint64_t milliseconds, char text[UNITS_TEXT_BYT
 		return text;
 	}
 	return print_with_units(milliseconds, duration_units, ARRAY_COUNT(duration_units), text);
+}
+
+const char *units_print_rate(uint64_t bytes_per_s, char text[UNITS_TEXT_BYTES])
+{
+	size_t length;
+
+	units_print_size(bytes_per_s, text);
+	length = strlen(text);
+	snprintf(text + length, UNITS_TEXT_BYTES - length, "/s");
+	return text;
 }

@@ -3,7 +3,7 @@
  *
  * Counts are plain decimal numbers. Sizes are bytes, with the binary suffixes KiB, MiB, GiB (K, M,
  * G mean the same). Durations are milliseconds inside the program and need a unit outside: 500ms,
- * 5s, 2m, 1h, 1d; a bare 0 is allowed and means "never" wherever an option takes one.
+ * 5s, 2m, 1h, 1d; rates are sizes per second, with or without "/s" behind them. A bare 0 is allowed and means "never" wherever an option takes one.
  */
 #pragma once
 
@@ -20,7 +20,9 @@
 int units_parse_count(const char *text, uint64_t *count);
 int units_parse_size(const char *text, uint64_t *bytes);
 int units_parse_duration(const char *text, uint64_t *milliseconds);
+int units_parse_rate(const char *text, uint64_t *bytes_per_s);
 
 /* Each printer writes the shortest exact form that its parser reads back, and returns `text`. */
 const char *units_print_size(uint64_t bytes, char text[UNITS_TEXT_BYTES]);
 const char *units_print_duration(uint64_t milliseconds, char text[UNITS_TEXT_BYTES]);
+const char *units_print_rate(uint64_t bytes_per_s, char text[UNITS_TEXT_BYTES]);

@@ -24,6 +24,8 @@ static const char *const group_titles[OPTION_GROUP_COUNT] = {
 	[OPTION_GROUP_FORWARDING] = "what is forwarded where",
 	[OPTION_GROUP_PROXY] = "the PROXY protocol, to backends and from proxies",
 	[OPTION_GROUP_SOURCE] = "where connections to backends come from",
+	[OPTION_GROUP_ADMISSION] = "who may connect, and how often",
+	[OPTION_GROUP_BANDWIDTH] = "how fast bytes may go",
 	[OPTION_GROUP_PROCESS] = "user, threads and engine",
 	[OPTION_GROUP_LIMITS] = "sessions, backlog and pipes",
 	[OPTION_GROUP_TIMEOUTS] = "timeouts and dead peers; 0 is never",
@@ -102,8 +104,7 @@ static void print_overview(FILE *out)
 	      "       sixpipe [OPTIONS] --listen LISTEN --backend BACKEND ... [--listen ...]\n"
 	      "       sixpipe COMMAND ...\n"
 	      "\n"
-	      "Accepts TCP connections on IPv6 and forwards them to IPv4 backends.\n"
-	      "\n"
+	      "Accepts TCP connections on IPv6 and forwards them to IPv4 backends:\n"
 	      "  sixpipe --user nobody '[::]:2000' 192.0.2.1:80\n"
 	      "\n"
 	      "--help GROUP tells the options of a group, --help all everything. The groups:\n",
@@ -117,8 +118,7 @@ static void print_overview(FILE *out)
 	fputs("\n\n"
 	      "By file, too: --config FILE; by environment: SIXPIPE_MAXCONN for --maxconn.\n"
 	      "Signals: TERM and INT drain until --drain-timeout, the second one stops at once.\n"
-	      "Exit codes: 0 success, 1 failure at run time, 2 bad usage.\n"
-	      "The manual: man 8 sixpipe\n",
+	      "Exit codes: 0 success, 1 failure, 2 bad usage. The manual: man 8 sixpipe\n",
 	      out);
 }
 
@@ -148,8 +148,8 @@ int usage_print(FILE *out, const char *topic, char error[CONFIG_ERROR_BYTES])
 		return 0;
 	return config_fail(
 		error,
-		"--help '%.80s': no such group; give forwarding, proxy, source, process, limits, timeouts, logging, "
-		"monitoring, general, commands or all",
+		"--help '%.80s': no such group; give forwarding, proxy, source, admission, bandwidth, process, limits, "
+		"timeouts, logging, monitoring, general, commands or all",
 		topic);
 }
 

@@ -16,6 +16,7 @@
 #include "check.h"
 #include "host.h"
 #include "log.h"
+#include "session_pace.h"
 #include "sock.h"
 
 /*
@@ -91,10 +92,10 @@ static void fire_timers(struct worker *worker)
 	struct timer *timer;
 
 	while ((timer = timer_wheel_pop(&worker->wheel, worker->sessions.now_ms))) {
-		if (timer->kind == SESSION_TIMER || timer->kind == SESSION_QUIET_TIMER)
-			sessions_on_timer(&worker->sessions, timer);
-		else
+		if (timer->kind == LISTENER_TIMER)
 			listeners_on_timer(&worker->listeners, timer);
+		else
+			sessions_on_timer(&worker->sessions, timer);
 	}
 }
 
@@ -211,6 +212,7 @@ static int make_worker(struct workers *workers, unsigned index, const struct con
 	sessions->wheel = &worker->wheel;
 	sessions->upstream = workers->upstream;
 	sessions->sources = workers->sources;
+	sessions->admission = workers->admission;
 	sessions->load = &workers->load;
 	sessions->metrics = &worker->metrics;
 	sessions->worker = index;
@@ -228,6 +230,8 @@ static int make_worker(struct workers *workers, unsigned index, const struct con
 		 * cost nothing
 		 */
 		result = session_table_create(&sessions->table, limits->maxconn);
+	if (!result)
+		result = session_paces_create(&sessions->paces, config, limits->maxconn);
 	if (result) {
 		snprintf(error, CONFIG_ERROR_BYTES,
 			 "no memory for %u sessions: %s; lower --maxconn", limits->maxconn,
@@ -294,7 +298,7 @@ static int bind_workers(struct workers *workers, struct config *config,
 }
 
 int workers_create(struct workers **workers, struct config *config, const struct capacity *limits,
-		   struct sources *sources, char error[CONFIG_ERROR_BYTES])
+		   const struct workers_shared *shared, char error[CONFIG_ERROR_BYTES])
 {
 	struct workers *made = calloc(1, sizeof(*made));
 	unsigned count = limits->workers;
@@ -305,7 +309,8 @@ int workers_create(struct workers **workers, struct config *config, const struct
 	if (!made)
 		return -ENOMEM;
 	made->count = count;
-	made->sources = sources;
+	made->sources = shared->sources;
+	made->admission = shared->admission;
 	made->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	result = made->event_fd < 0 ? -errno : 0;
 	/* each worker's counters have cache lines of their own */
@@ -355,6 +360,7 @@ static void destroy_worker(struct worker *worker)
 		pipe_pool_destroy(sessions->pump.pipes);
 	if (sessions->table)
 		session_table_destroy(sessions->table);
+	session_paces_destroy(sessions->paces);
 	history_destroy(sessions->history);
 	free(sessions->pump.scratch);
 }

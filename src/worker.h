@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "admission.h"
 #include "capacity.h"
 #include "config.h"
 #include "metrics.h"
@@ -18,15 +19,21 @@ enum worker_phase {
 	WORKER_STOP,   /* reset everything now */
 };
 
+/* What all workers share, made before them; must outlive them. */
+struct workers_shared {
+	struct sources *sources;
+	struct admission *admission;
+};
+
 struct workers;
 
 /*
  * Makes the workers for the forwards of `config`, as many and as large as `limits` says, and binds
- * the listeners last; ports of 0 are replaced in `config`. `sources` must outlive them. Returns 0 and the workers, or -errno with
+ * the listeners last; ports of 0 are replaced in `config`. Returns 0 and the workers, or -errno with
  * `error` saying what could not be had, why, and what to do.
  */
 int workers_create(struct workers **workers, struct config *config, const struct capacity *limits,
-		   struct sources *sources, char error[CONFIG_ERROR_BYTES]);
+		   const struct workers_shared *shared, char error[CONFIG_ERROR_BYTES]);
 void workers_destroy(struct workers *workers);
 
 /*

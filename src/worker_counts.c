@@ -9,7 +9,8 @@ uint64_t workers_metric(const struct workers *workers, enum metric metric)
 		sum += metrics_get(&workers->list[i].metrics, metric);
 	if (metric == METRIC_bans && workers->bans)
 		sum += bans_count(workers->bans);
-	return sum + sources_metric(workers->sources, metric);
+	return sum + sources_metric(workers->sources, metric) +
+	       admission_metric(workers->admission, metric);
 }
 
 uint64_t workers_closed_count(const struct workers *workers, enum close_reason reason)

@@ -32,6 +32,7 @@ struct workers {
 	unsigned started_count;
 	struct upstream *upstream;
 	struct sources *sources;
+	struct admission *admission;
 	struct bans *bans; /* these two are NULL without --admin, and not ours */
 	struct queries *queries;
 	struct load load;

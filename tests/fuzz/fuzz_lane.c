@@ -23,13 +23,17 @@ static void complete(struct lane_input *input, const struct lane *lane, uint32_t
 		input->bytes = random >> random % 32;
 		break;
 	case EVENT_FILLED:
-		input->bytes = scale(random, lane->room_bytes);
+		input->bytes = scale(random, lane_affords(lane, lane->room_bytes));
 		break;
 	case EVENT_COPIED: /* may be more than the credit */
-		input->bytes = scale(random, lane->room_bytes) + (random % 64 == 2);
+		input->bytes =
+			scale(random, lane_affords(lane, lane->room_bytes)) + (random % 64 == 2);
 		break;
 	case EVENT_FLUSHED:
 		input->bytes = scale(random, lane->held_bytes);
+		break;
+	case EVENT_CREDIT: /* of every magnitude */
+		input->bytes = 1 + (random >> 1 >> random % 31);
 		break;
 	case EVENT_ARRIVAL: /* mostly without an end */
 		input->drained = random % 8 == 0;
@@ -47,6 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 
 	lane_init(&lane, count % 2);
 	lane_model_init(&model, count % 2);
+	lane.paced = model.paced = count / 2 % 2;
 	CHECK(!lane_model_problem(&model, &lane));
 	for (; count >= 5; bytes += 5, count -= 5) {
 		struct lane_input input = {.event = bytes[0] % EVENT_COUNT};

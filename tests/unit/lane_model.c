@@ -27,7 +27,14 @@ enum lane_step lane_model_next(const struct lane_model *model)
 		return LANE_WAIT_WRITABLE;
 	if (held_bytes(model))
 		return LANE_FLUSH;
-	return model->source == SOURCE_QUIET ? LANE_WAIT_READABLE : LANE_FILL;
+	if (model->source == SOURCE_QUIET)
+		return LANE_WAIT_READABLE;
+	return model->paced && !model->credit_bytes ? LANE_WAIT_CREDIT : LANE_FILL;
+}
+
+static bool affords(const struct lane_model *model, uint32_t bytes)
+{
+	return !model->paced || bytes <= model->credit_bytes;
 }
 
 bool lane_model_permits(const struct lane_model *model, const struct lane *lane,
@@ -41,13 +48,17 @@ bool lane_model_permits(const struct lane_model *model, const struct lane *lane,
 	case EVENT_WRITABLE: /* these may be stale */
 	case EVENT_ARRIVAL:
 	case EVENT_QUIET:
+	case EVENT_CREDIT_BACK:
 		return true;
+	case EVENT_CREDIT:
+		return step == LANE_WAIT_CREDIT && input->bytes;
 	case EVENT_ROOM:
 		return step == LANE_MEASURE;
 	case EVENT_FILLED:
-		return step == LANE_FILL && input->bytes && input->bytes <= lane->room_bytes;
+		return step == LANE_FILL && input->bytes && input->bytes <= lane->room_bytes &&
+		       affords(model, input->bytes);
 	case EVENT_COPIED:
-		return step == LANE_FILL && input->bytes;
+		return step == LANE_FILL && input->bytes && affords(model, input->bytes);
 	case EVENT_SOURCE_EMPTY:
 	case EVENT_SOURCE_EOF:
 		return step == LANE_FILL;
@@ -67,12 +78,15 @@ bool lane_model_permits(const struct lane_model *model, const struct lane *lane,
 }
 
 /* What "nothing more for now" means: from a source that failed, that was all. */
-static void after_taking(struct lane_model *model, bool drained)
+static void after_taking(struct lane_model *model, uint32_t bytes, bool drained)
 {
 	bool over = drained && !model->source_error && !model->source_ended;
 
 	model->source = over ? SOURCE_QUIET : SOURCE_MAY_HAVE;
 	model->source_woken = false;
+	model->filled_bytes += bytes;
+	if (model->paced)
+		model->credit_bytes -= bytes;
 }
 
 static void pay(struct lane_model *model, uint32_t bytes)
@@ -124,13 +138,11 @@ void lane_model_apply(struct lane_model *model, const struct lane_input *input)
 		on_room(model, input->bytes);
 		break;
 	case EVENT_FILLED:
-		model->filled_bytes += input->bytes;
-		after_taking(model, input->drained);
+		after_taking(model, input->bytes, input->drained);
 		break;
 	case EVENT_COPIED:
-		model->filled_bytes += input->bytes;
+		after_taking(model, input->bytes, input->drained);
 		pay(model, input->bytes);
-		after_taking(model, input->drained);
 		break;
 	case EVENT_SOURCE_EMPTY:
 		model->source = model->source_error ? SOURCE_ENDED : SOURCE_QUIET;
@@ -162,6 +174,12 @@ void lane_model_apply(struct lane_model *model, const struct lane_input *input)
 		break;
 	case EVENT_SHUT:
 		model->target = TARGET_OVER;
+		break;
+	case EVENT_CREDIT:
+		model->credit_bytes = input->bytes;
+		break;
+	case EVENT_CREDIT_BACK:
+		model->credit_bytes = 0;
 		break;
 	default:
 		CHECK(!"no such event");
@@ -210,6 +228,12 @@ void lane_model_call(struct lane *lane, const struct lane_input *input)
 	case EVENT_SHUT:
 		lane_on_shut(lane);
 		break;
+	case EVENT_CREDIT:
+		lane_on_credit(lane, input->bytes);
+		break;
+	case EVENT_CREDIT_BACK:
+		lane_take_credit(lane);
+		break;
 	default:
 		CHECK(!"no such event");
 	}
@@ -249,6 +273,10 @@ const char *lane_model_problem(const struct lane_model *model, const struct lane
 		return "the step is another than the model's";
 	if (step == LANE_FILL && lane->room_bytes > model->room_limit_bytes)
 		return "would take more than was measured";
+	if (lane->paced != model->paced || lane->credit_bytes != model->credit_bytes)
+		return "the credit is not granted - taken back - filled";
+	if (lane_affords(lane, UINT32_MAX) != (lane->paced ? lane->credit_bytes : UINT32_MAX))
+		return "affords something else than its credit";
 	if (lane->held_bytes != held_bytes(model))
 		return "held is not filled - moved - lost";
 	if (lane->moved_bytes != model->moved_bytes)
@@ -265,8 +293,8 @@ const char *lane_model_problem(const struct lane_model *model, const struct lane
 const char *lane_model_step_name(enum lane_step step)
 {
 	static const char *const names[] = {"MEASURE",	     "FILL",	      "FLUSH",
-					    "WAIT_READABLE", "WAIT_WRITABLE", "SHUT_TARGET",
-					    "RESET_TARGET",  "REST"};
+					    "WAIT_READABLE", "WAIT_WRITABLE", "WAIT_CREDIT",
+					    "SHUT_TARGET",   "RESET_TARGET",  "REST"};
 
 	CHECK((unsigned)step < ARRAY_COUNT(names));
 	return names[step];
@@ -277,7 +305,7 @@ const char *lane_model_event_name(enum lane_event event)
 	static const char *const names[EVENT_COUNT] = {
 		"writable",    "arrival",	"quiet",      "room",	       "filled",
 		"copied",      "source_empty",	"source_eof", "source_failed", "flushed",
-		"target_full", "target_failed", "shut"};
+		"target_full", "target_failed", "shut",	      "credit",	       "credit_back"};
 
 	CHECK((unsigned)event < EVENT_COUNT);
 	return names[event];

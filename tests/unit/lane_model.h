@@ -26,6 +26,8 @@ enum lane_event {
 	EVENT_TARGET_FULL,
 	EVENT_TARGET_FAILED,
 	EVENT_SHUT,
+	EVENT_CREDIT,
+	EVENT_CREDIT_BACK, /* taken from the lane */
 	EVENT_COUNT
 };
 
@@ -50,6 +52,8 @@ struct lane_model {
 	bool source_woken; /* the kernel called it readable, and no fill has been tried since */
 	int source_error;
 	int target_error;
+	bool paced;		   /* set after lane_model_init(), as in the lane */
+	uint64_t credit_bytes;	   /* granted, not taken back, and not filled yet */
 	uint64_t room_limit_bytes; /* what the lane may take at most without measuring again */
 };
 

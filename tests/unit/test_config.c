@@ -66,6 +66,8 @@ static const char *print(const struct option_spec *option, uint64_t value,
 		return units_print_size(value, text);
 	if (option->type == OPTION_DURATION)
 		return units_print_duration(value, text);
+	if (option->type == OPTION_RATE)
+		return units_print_rate(value, text);
 	snprintf(text, UNITS_TEXT_BYTES, "%" PRIu64, value);
 	return text;
 }
@@ -99,17 +101,17 @@ Test(config, numbers_keep_their_bounds)
 
 	for (size_t i = 0; i < count; i++) {
 		const struct option_spec *option = &options[i];
-		bool duration = option->type == OPTION_DURATION;
+		bool zero = option->type == OPTION_DURATION || option->type == OPTION_RATE;
 
-		if (option->type != OPTION_COUNT && option->type != OPTION_SIZE && !duration)
+		if (option->type != OPTION_COUNT && option->type != OPTION_SIZE && !zero)
 			continue;
 		expect_bound(option, option->least, true);
 		expect_bound(option, option->most, true);
 		expect_bound(option, option->most + 1, false);
 		expect_bound(option, UINT64_MAX, false);
-		/* for a time, 0 is "never" and allowed besides */
+		/* for a time, 0 is "never", for a rate "no limit", and allowed besides */
 		if (option->least > 0)
-			expect_bound(option, 0, duration);
+			expect_bound(option, 0, zero);
 		if (option->least > 1)
 			expect_bound(option, option->least - 1, false);
 	}
@@ -184,6 +186,13 @@ Test(config, choices_mean_their_enum)
 	config_finish(&config);
 }
 
+/* They make one list together. */
+static bool is_rule(const struct option_spec *option)
+{
+	return option->type == OPTION_ALLOW || option->type == OPTION_DENY ||
+	       option->type == OPTION_ALLOW_FILE || option->type == OPTION_DENY_FILE;
+}
+
 /* A value out of reach of every option's field would be written over something else. */
 Test(config, the_table_is_sound)
 {
@@ -209,7 +218,8 @@ Test(config, the_table_is_sound)
 		for (size_t j = 0; j < i; j++)
 			cr_expect(options[j].offset != option->offset ||
 					  options[j].scope != option->scope ||
-					  option->offset == offsetof(struct config, none),
+					  option->offset == offsetof(struct config, none) ||
+					  (is_rule(option) && is_rule(&options[j])),
 				  "--%s and --%s share a field", option->name, options[j].name);
 	}
 }

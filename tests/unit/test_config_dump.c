@@ -1,4 +1,5 @@
 #include "config_dump.h"
+#include "config_rules.h"
 
 #include <criterion/criterion.h>
 #include <inttypes.h>
@@ -229,6 +230,15 @@ static void pick(const struct option_spec *option, char text[VALUE_BYTES])
 	case OPTION_BACKEND:
 		snprintf(text, VALUE_BYTES, "127.0.0.1:%u", 1 + (unsigned)below(1000));
 		break;
+	case OPTION_RATE:
+		units_print_rate(below(4) ? number : 0, text);
+		break;
+	case OPTION_ALLOW_FILE:
+	case OPTION_DENY_FILE:
+		pick_text(text);
+		break;
+	case OPTION_ALLOW:
+	case OPTION_DENY:
 	case OPTION_CIDRS:
 		snprintf(text, VALUE_BYTES, "%s", blocks[below(ARRAY_COUNT(blocks))]);
 		break;
@@ -307,6 +317,7 @@ static void expect_same_field(const struct option_spec *option, const void *a, c
 	case OPTION_COUNT:
 	case OPTION_SIZE:
 	case OPTION_DURATION:
+	case OPTION_RATE:
 	case OPTION_CHOICE:
 		cr_expect_eq(memcmp(left, right, sizeof(uint64_t)), 0, "%s", option->name);
 		break;
@@ -358,6 +369,8 @@ static void expect_same_forward(const struct forward *a, const struct forward *b
 		cr_expect_eq(left->proxy_tlvs[i].type, right->proxy_tlvs[i].type);
 		cr_expect_str_eq(left->proxy_tlvs[i].text, right->proxy_tlvs[i].text);
 	}
+	/* in their order */
+	cr_expect(config_rules_are_same(left, right));
 }
 
 static void expect_same(const struct config *a, const struct config *b)

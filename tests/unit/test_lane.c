@@ -16,10 +16,10 @@ TestSuite(lane, .fini = support_check_leaks);
  * mark), and of every kind the first KIND_LIMIT members are followed. From each, every event is
  * tried with the byte counts that matter there; lane and model must agree afterwards.
  */
-#define STATE_LIMIT (1U << 16)
+#define STATE_LIMIT (1U << 18)
 #define KIND_LIMIT  32
-#define KEY_WORDS   16
-#define INPUT_LIMIT 64
+#define KEY_WORDS   18
+#define INPUT_LIMIT 96
 
 struct node {
 	struct lane lane;
@@ -63,6 +63,8 @@ static void make_key(const struct node *node, uint64_t key[KEY_WORDS])
 		lane->room_bytes<lane->room_low_bytes, node->model.filled_bytes> 0,
 		node->model.source,
 		node->model.target,
+		lane->paced,
+		lane->credit_bytes > 0,
 	};
 
 	memcpy(key, words, sizeof(words));
@@ -114,7 +116,9 @@ static unsigned list_inputs(const struct lane *lane, struct lane_input inputs[IN
 				  65536,
 				  UINT32_MAX};
 	uint32_t room = lane->room_bytes, held = lane->held_bytes;
-	const uint32_t taken[] = {room, room / 2 + room % 2, room / 4 + 1};
+	const uint32_t taken[] = {room, room / 2 + room % 2, room / 4 + 1,
+				  lane_affords(lane, room)};
+	const uint32_t granted[] = {1, LANE_SMALL_BYTES, UINT32_MAX};
 	const uint32_t given[] = {held, held / 2 + held % 2};
 	unsigned count = 0;
 
@@ -132,6 +136,8 @@ static unsigned list_inputs(const struct lane *lane, struct lane_input inputs[IN
 	inputs[count++] = (struct lane_input){EVENT_COPIED, room + 1, false, 0};
 	for (unsigned i = 0; i < ARRAY_COUNT(given); i++)
 		inputs[count++] = (struct lane_input){.event = EVENT_FLUSHED, .bytes = given[i]};
+	for (unsigned i = 0; i < ARRAY_COUNT(granted); i++)
+		inputs[count++] = (struct lane_input){.event = EVENT_CREDIT, .bytes = granted[i]};
 	return count;
 }
 
@@ -152,7 +158,8 @@ static const char *progress_problem(const struct lane *before, const struct lane
 	if (before->source_error && after->source_error != before->source_error)
 		return "the first error is forgotten";
 	if (input->event == EVENT_SOURCE_FAILED || moves || input->event == EVENT_WRITABLE ||
-	    input->event == EVENT_ARRIVAL || input->event == EVENT_QUIET)
+	    input->event == EVENT_ARRIVAL || input->event == EVENT_QUIET ||
+	    input->event == EVENT_CREDIT_BACK)
 		return NULL;
 	if (step == LANE_FILL && (next == LANE_FILL || next == LANE_MEASURE))
 		return "a fill that moves nothing is tried again at once";
@@ -187,11 +194,12 @@ static void start_walk(struct walk *walk)
 	walk->slots = calloc(2 * STATE_LIMIT, sizeof(*walk->slots));
 	walk->count = 0;
 	cr_assert(walk->nodes && walk->slots);
-	for (int ready = 0; ready < 2; ready++) {
+	for (int i = 0; i < 4; i++) {
 		struct node node = {0};
 
-		lane_init(&node.lane, ready);
-		lane_model_init(&node.model, ready);
+		lane_init(&node.lane, i % 2);
+		lane_model_init(&node.model, i % 2);
+		node.lane.paced = node.model.paced = i / 2;
 		cr_assert_null(lane_model_problem(&node.model, &node.lane));
 		discover(walk, &node);
 	}
@@ -235,10 +243,11 @@ static void bring_to(struct lane *lane, struct lane_model *model, enum lane_step
 		[LANE_RESET_TARGET] = {{.event = EVENT_SOURCE_FAILED, .error = 104},
 				       {.event = EVENT_SOURCE_EOF}},
 		[LANE_REST] = {{.event = EVENT_TARGET_FAILED, .error = 104}},
-	};
+	}; /* none for LANE_WAIT_CREDIT: a paced lane begins with that */
 
 	lane_init(lane, true);
 	lane_model_init(model, true);
+	lane->paced = model->paced = step == LANE_WAIT_CREDIT;
 	for (const struct lane_input *input = ways[step]; input->event != EVENT_WRITABLE; input++) {
 		lane_model_call(lane, input);
 		lane_model_apply(model, input);
@@ -283,6 +292,9 @@ Test(lane, what_the_model_forbids_is_a_programming_error)
 		{.event = EVENT_TARGET_FAILED, .error = 0},
 		{.event = EVENT_TARGET_FAILED, .error = -104},
 		{.event = EVENT_SHUT},
+		{.event = EVENT_CREDIT, .bytes = 1},
+		{.event = EVENT_CREDIT},
+		{.event = EVENT_CREDIT_BACK},
 	};
 
 	for (unsigned step = 0; step <= LANE_REST; step++)
@@ -375,6 +387,44 @@ Test(lane, an_end_that_is_not_there_is_waited_for)
 	};
 
 	tell("no end", false, rows, ARRAY_COUNT(rows), 500);
+}
+
+/* Paced ---------------------------------------------------------------------------------------- */
+
+Test(lane, takes_no_more_than_its_credit)
+{
+	struct lane lane;
+
+	lane_init(&lane, true);
+	lane.paced = true;
+	cr_expect_eq(lane_next(&lane), LANE_WAIT_CREDIT);
+	lane_on_credit(&lane, 700);
+	cr_expect_eq(lane_affords(&lane, 4096), 700);
+	cr_expect_eq(lane_affords(&lane, 500), 500);
+	lane_on_filled(&lane, 500, false);
+	cr_expect_eq(lane_next(&lane), LANE_FLUSH);
+	lane_on_flushed(&lane, 500);
+	lane_on_copied(&lane, 200, false);
+	cr_expect_eq(lane_next(&lane), LANE_WAIT_CREDIT);
+}
+
+/* A wait for the source comes before one for credit; and an end is not seen without credit. */
+Test(lane, credit_is_wanted_when_there_may_be_something)
+{
+	struct lane lane;
+
+	lane_init(&lane, false);
+	lane.paced = true;
+	cr_expect_eq(lane_next(&lane), LANE_WAIT_READABLE);
+	lane_on_arrival(&lane, true);
+	cr_expect_eq(lane_next(&lane), LANE_WAIT_CREDIT);
+	lane_on_credit(&lane, 100);
+	cr_expect_eq(lane_take_credit(&lane), 100);
+	cr_expect_eq(lane_next(&lane), LANE_WAIT_CREDIT);
+	lane_on_credit(&lane, 1);
+	lane_on_source_eof(&lane);
+	cr_expect_eq(lane_next(&lane), LANE_SHUT_TARGET);
+	cr_expect_eq(lane_take_credit(&lane), 1);
 }
 
 /* Small, chatty, bulk -------------------------------------------------------------------------- */

@@ -154,6 +154,39 @@ Test(units, print_size)
 	}
 }
 
+Test(units, parse_rate)
+{
+	static const struct parse_row rows[] = {
+		{"0", 0, 0},
+		{"1000", 0, 1000},
+		{"1000/s", 0, 1000},
+		{"1MiB", 0, 1 << 20},
+		{"1MiB/s", 0, 1 << 20},
+		{"2G/s", 0, 2ULL << 30},
+		{"18446744073709551615/s", 0, UINT64_MAX},
+		{"18446744073709551616/s", -ERANGE, 0},
+		{"1GiB/s/s", -EINVAL, 0},
+		{"/s", -EINVAL, 0},
+		{"", -EINVAL, 0},
+		{"1MiB/m", -EINVAL, 0},
+		{"1MiB /s", -EINVAL, 0},
+		{"1MiB/", -EINVAL, 0},
+		{"1Mbit/s", -EINVAL, 0},
+		{"000000000000000000000000000000000000000000000000000001", -EINVAL, 0},
+	};
+
+	check_rows(units_parse_rate, rows, ARRAY_COUNT(rows));
+}
+
+Test(units, print_rate)
+{
+	char text[UNITS_TEXT_BYTES];
+
+	cr_expect_str_eq(units_print_rate(1000, text), "1000/s");
+	cr_expect_str_eq(units_print_rate(3 << 20, text), "3MiB/s");
+	cr_expect_str_eq(units_print_rate(UINT64_MAX, text), "18446744073709551615/s");
+}
+
 Test(units, print_duration)
 {
 	static const struct print_row rows[] = {

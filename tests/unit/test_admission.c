@@ -1,0 +1,229 @@
+#include "admission.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "support.h"
+#include "util.h"
+
+TestSuite(admission, .fini = support_check_leaks);
+
+#define MAXCONN 100
+
+static void set(struct config *config, const char *name, const char *text)
+{
+	char error[CONFIG_ERROR_BYTES];
+
+	cr_assert_eq(config_set(config, options_find(name, strlen(name)), text, error), 0, "%s",
+		     error);
+}
+
+static void listen_on(struct config *config, const char *address)
+{
+	set(config, "listen", address);
+	set(config, "backend", "192.0.2.1:80");
+}
+
+static struct admission *create(struct config *config)
+{
+	struct admission *admission;
+	char error[CONFIG_ERROR_BYTES];
+
+	cr_assert_eq(config_check(config, error), 0, "%s", error);
+	cr_assert_eq(admission_create(&admission, config, MAXCONN, error), 0, "%s", error);
+	return admission;
+}
+
+static enum admission_verdict enter(struct admission *admission, unsigned forward,
+				    const char *client, source_ticket *ticket)
+{
+	struct addr address;
+
+	cr_assert_null(addr_parse(client, &address));
+	return admission_enter(admission, forward, &address, 1000000, ticket);
+}
+
+struct verdict_row {
+	const char *options[4][2]; /* names and values, up to NULL */
+	const char *client;
+	enum admission_verdict verdict;
+};
+
+Test(admission, the_first_rule_decides)
+{
+	static const struct verdict_row rows[] = {
+		{{{0}}, "192.0.2.7:1", ADMISSION_OK},
+		{{{"allow", "192.0.2.0/24"}}, "192.0.2.7:1", ADMISSION_OK},
+		{{{"allow", "192.0.2.0/24"}}, "198.51.100.7:1", ADMISSION_DENIED},
+		{{{"allow", "192.0.2.0/24"}}, "[::1]:1", ADMISSION_DENIED},
+		{{{"deny", "192.0.2.0/24"}}, "192.0.2.7:1", ADMISSION_DENIED},
+		{{{"deny", "192.0.2.0/24"}}, "[::ffff:192.0.2.7]:1", ADMISSION_DENIED},
+		{{{"deny", "192.0.2.0/24"}}, "198.51.100.7:1", ADMISSION_OK},
+		{{{"deny", "192.0.2.7"}, {"allow", "192.0.2.0/24"}},
+		 "192.0.2.7:1",
+		 ADMISSION_DENIED},
+		{{{"allow", "192.0.2.0/24"}, {"deny", "192.0.2.7"}}, "192.0.2.7:1", ADMISSION_OK},
+		{{{"deny", "::1,192.0.2.7"}, {"allow", "::/0"}}, "[::1]:1", ADMISSION_DENIED},
+		{{{"deny", "::1,192.0.2.7"}, {"allow", "::/0"}}, "[::2]:1", ADMISSION_OK},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct admission *admission;
+		struct config config;
+		source_ticket ticket = 7;
+
+		config_init(&config);
+		listen_on(&config, "[::1]:2000");
+		for (size_t j = 0; j < 4 && rows[i].options[j][0]; j++)
+			set(&config, rows[i].options[j][0], rows[i].options[j][1]);
+		admission = create(&config);
+		cr_expect_eq(enter(admission, 0, rows[i].client, &ticket), rows[i].verdict,
+			     "row %zu", i);
+		cr_expect_eq(ticket, SOURCE_UNCOUNTED);
+		admission_leave(admission, 0, ticket);
+		admission_destroy(admission);
+		config_finish(&config);
+	}
+}
+
+Test(admission, files_are_read_where_they_stand)
+{
+	char path[] = "/tmp/test_admission.XXXXXX";
+	int fd = mkstemp(path);
+	struct admission *admission;
+	struct config config;
+	source_ticket ticket;
+
+	cr_assert_geq(fd, 0);
+	dprintf(fd, "# those\n192.0.2.0/24\n\n 2001:db8::/32 # and these\n");
+	config_init(&config);
+	set(&config, "deny", "192.0.2.7");
+	set(&config, "allow-file", path);
+	/* both have the same list, and share what is made of it */
+	listen_on(&config, "[::1]:2000");
+	listen_on(&config, "[::1]:2001");
+	admission = create(&config);
+	for (unsigned i = 0; i < 2; i++) {
+		cr_expect_eq(enter(admission, i, "192.0.2.7:1", &ticket), ADMISSION_DENIED);
+		cr_expect_eq(enter(admission, i, "192.0.2.8:1", &ticket), ADMISSION_OK);
+		cr_expect_eq(enter(admission, i, "[2001:db8::8]:1", &ticket), ADMISSION_OK);
+		cr_expect_eq(enter(admission, i, "[2001:db9::8]:1", &ticket), ADMISSION_DENIED);
+	}
+	admission_destroy(admission);
+	config_finish(&config);
+	close(fd);
+	unlink(path);
+}
+
+Test(admission, a_bad_file_is_named_with_its_line)
+{
+	char path[] = "/tmp/test_admission.XXXXXX", begin[64], error[CONFIG_ERROR_BYTES];
+	int fd = mkstemp(path);
+	struct admission *admission;
+	struct config config;
+
+	cr_assert_geq(fd, 0);
+	dprintf(fd, "192.0.2.0/24\n192.0.2.0/240\n");
+	config_init(&config);
+	listen_on(&config, "[::1]:2000");
+	set(&config, "deny-file", path);
+	snprintf(begin, sizeof(begin), "%s:2: ", path);
+	cr_expect_eq(admission_create(&admission, &config, MAXCONN, error), -EINVAL);
+	cr_expect_eq(strncmp(error, begin, strlen(begin)), 0, "%s", error);
+	unlink(path);
+	cr_expect_eq(admission_create(&admission, &config, MAXCONN, error), -ENOENT);
+	cr_expect_not_null(strstr(error, path), "%s", error);
+	config_finish(&config);
+	close(fd);
+}
+
+Test(admission, limits_of_a_source_are_each_forwards_own)
+{
+	struct admission *admission;
+	source_ticket first, second, ignored;
+	struct config config;
+
+	config_init(&config);
+	set(&config, "per-source-maxconn", "1");
+	listen_on(&config, "[::1]:2000");
+	listen_on(&config, "[::1]:2001");
+	set(&config, "per-source-maxconn", "0");
+	set(&config, "per-source-rate", "2");
+	set(&config, "per-source-prefix4", "24");
+	admission = create(&config);
+	cr_expect_eq(enter(admission, 0, "[2001:db8::1]:1", &first), ADMISSION_OK);
+	cr_expect_eq(enter(admission, 0, "[2001:db8::2]:1", &ignored), ADMISSION_SOURCE_MAXCONN);
+	cr_expect_eq(ignored, SOURCE_UNCOUNTED);
+	cr_expect_eq(enter(admission, 0, "[2001:db8:0:1::2]:1", &second), ADMISSION_OK);
+	admission_leave(admission, 0, first);
+	cr_expect_eq(enter(admission, 0, "[2001:db8::2]:1", &first), ADMISSION_OK);
+	admission_leave(admission, 0, first);
+	admission_leave(admission, 0, second);
+	for (unsigned i = 0; i < 4; i++) {
+		cr_expect_eq(enter(admission, 1, "192.0.2.1:1", &first),
+			     i < 2 ? ADMISSION_OK : ADMISSION_SOURCE_RATE);
+		admission_leave(admission, 1, first);
+	}
+	cr_expect_eq(enter(admission, 1, "192.0.2.200:1", &first), ADMISSION_SOURCE_RATE);
+	cr_expect_eq(enter(admission, 1, "192.0.3.1:1", &first), ADMISSION_OK);
+	admission_leave(admission, 1, first);
+	cr_expect_eq(admission_metric(admission, METRIC_sources_uncounted), 0);
+	admission_destroy(admission);
+	config_finish(&config);
+}
+
+Test(admission, places)
+{
+	struct admission *admission;
+	struct config config;
+
+	config_init(&config);
+	listen_on(&config, "[::1]:2000");
+	set(&config, "maxconn-forward", "2");
+	listen_on(&config, "[::1]:2001");
+	admission = create(&config);
+	cr_expect_eq(admission_room(admission, 0), 2);
+	cr_expect_eq(admission_room(admission, 1), UINT32_MAX);
+	cr_expect(admission_take_place(admission, 0));
+	cr_expect(admission_take_place(admission, 0));
+	cr_expect(!admission_take_place(admission, 0));
+	cr_expect_eq(admission_room(admission, 0), 0);
+	admission_give_place(admission, 0);
+	cr_expect_eq(admission_room(admission, 0), 1);
+	cr_expect(admission_take_place(admission, 1));
+	admission_give_place(admission, 1);
+	cr_expect_eq(admission_room(admission, 1), UINT32_MAX);
+	admission_destroy(admission);
+	config_finish(&config);
+}
+
+Test(admission, bandwidth)
+{
+	struct admission_bandwidth *up, *down;
+	struct admission *admission;
+	struct config config;
+
+	config_init(&config);
+	listen_on(&config, "[::1]:2000");
+	cr_expect(!admission_limits_bandwidth(&config));
+	listen_on(&config, "[::1]:2001");
+	set(&config, "limit-up", "1MiB/s");
+	set(&config, "limit-down-total", "2MiB");
+	cr_expect(admission_limits_bandwidth(&config));
+	admission = create(&config);
+	up = admission_bandwidth(admission, 1, 0);
+	down = admission_bandwidth(admission, 1, 1);
+	cr_expect_null(admission_bandwidth(admission, 0, 0));
+	cr_expect_null(admission_bandwidth(admission, 0, 1));
+	cr_assert(up && down);
+	cr_expect(up->own_limited && !up->total_limited);
+	cr_expect(!down->own_limited && down->total_limited);
+	cr_expect_eq(up->own.bytes_per_s, 1 << 20);
+	cr_expect_eq(down->total_rate.bytes_per_s, 2 << 20);
+	admission_destroy(admission);
+	config_finish(&config);
+}
