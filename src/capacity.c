@@ -32,6 +32,17 @@ void capacity_read_host(const char *root, struct capacity_host *host)
 	cgroup_read_limits(root, &host->cgroup);
 }
 
+/* Of backends, at a time. */
+static unsigned count_checks(const struct config *config)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < config->forward_count; i++)
+		for (unsigned j = 0; j < config->forwards[i].backend_count; j++)
+			count += config->forwards[i].backends[j].check;
+	return MIN(count, CAPACITY_CHECK_DESCRIPTORS);
+}
+
 void capacity_compute(const struct config *config, const struct capacity_host *host,
 		      struct capacity *limits)
 {
@@ -46,7 +57,7 @@ void capacity_compute(const struct config *config, const struct capacity_host *h
 	fixed = host_fixed_descriptors(
 		limits->workers, config->forward_count, limits->workers * limits->pipes_per_worker,
 		(config->metrics.length_bytes ? CAPACITY_HTTP_DESCRIPTORS : 0) +
-			(config->admin ? CAPACITY_ADMIN_DESCRIPTORS : 0));
+			(config->admin ? CAPACITY_ADMIN_DESCRIPTORS : 0) + count_checks(config));
 	limits->descriptor_sessions = host_sessions_for(host->descriptors, fixed);
 	limits->memory_sessions = host_sessions_in_memory(host->cgroup.memory_bytes);
 	limits->maxconn = config->maxconn

@@ -20,6 +20,9 @@
 #define CAPACITY_ADMIN_CONNECTIONS 8
 #define CAPACITY_ADMIN_DESCRIPTORS (CAPACITY_ADMIN_CONNECTIONS + 1)
 
+/* Active checks of backends at a time, each with one. */
+#define CAPACITY_CHECK_DESCRIPTORS 64
+
 /* What the host allows. */
 struct capacity_host {
 	unsigned cpus; /* that the process may run on */

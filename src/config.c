@@ -8,6 +8,7 @@
 #include "check.h"
 #include "config_origin.h"
 #include "config_source.h"
+#include "pool.h"
 
 int config_fail(char error[CONFIG_ERROR_BYTES], const char *format, ...)
 {
@@ -17,6 +18,42 @@ int config_fail(char error[CONFIG_ERROR_BYTES], const char *format, ...)
 	vsnprintf(error, CONFIG_ERROR_BYTES, format, arguments);
 	__builtin_va_end(arguments);
 	return -EINVAL;
+}
+
+static unsigned count_in_use(const struct forward *forward)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < forward->backend_count; i++)
+		count += !forward->backends[i].down && forward->backends[i].weight;
+	return count;
+}
+
+/* What --balance and the checks need. */
+static int complete_pool(struct forward *forward, char error[CONFIG_ERROR_BYTES])
+{
+	struct forward_options *options = &forward->options;
+	char text[ADDR_TEXT_BYTES];
+
+	addr_print(&forward->listen, text);
+	/* refusing clients because the only backend refused one helps nobody, unless asked for */
+	if (options->max_fails == CONFIG_MAX_FAILS_AUTO)
+		options->max_fails = count_in_use(forward) > 1;
+	if (options->max_fails && !options->fail_timeout_ms)
+		return config_fail(error,
+				   "--listen '%.80s': with --fail-timeout 0 a backend that failed "
+				   "once would never be tried again; give a time, or --max-fails 0",
+				   text);
+	for (unsigned i = 0; i < forward->backend_count; i++) {
+		forward->backends[i].check |= options->check_backends;
+		forward->has_checks |= forward->backends[i].check;
+	}
+	if (forward->has_checks && (!options->check_interval_ms || !options->check_timeout_ms))
+		return config_fail(error,
+				   "--listen '%.80s': checks need a --check-interval and a "
+				   "--check-timeout above 0; give times",
+				   text);
+	return 0;
 }
 
 /* What an accepting side with PROXY protocol headers needs; and what backends leave to the forward. */
@@ -37,7 +74,10 @@ static int complete_forward(const struct config *config, struct forward *forward
 				options->source.embedded ||
 				options->source.kind == CONFIG_SOURCE_POOL || options->rule_count ||
 				options->per_source_maxconn || options->per_source_rate;
-	forward->wants_client = forward->needs_client || config->access_log;
+	forward->wants_client =
+		forward->needs_client || config->access_log || options->balance == POOL_SOURCE;
+	if (complete_pool(forward, error))
+		return -EINVAL;
 	for (unsigned i = 0; i < forward->backend_count; i++) {
 		if (forward->backends[i].send_proxy == CONFIG_SEND_PROXY_INHERIT)
 			forward->backends[i].send_proxy = options->send_proxy;
@@ -83,6 +123,25 @@ static int check_trust(const struct config *config, char error[CONFIG_ERROR_BYTE
 			   "add --accept-proxy or leave it out");
 	config_origin_rename(config, &trust, error);
 	return -EINVAL;
+}
+
+/* What is sent and expected may stand before listeners without checks, but one must have some. */
+static int check_checks(const struct config *config, char error[CONFIG_ERROR_BYTES])
+{
+	bool described = false, checked = false;
+
+	for (unsigned i = 0; i < config->forward_count; i++) {
+		const struct forward *forward = &config->forwards[i];
+
+		described |=
+			forward->options.check_send.count || forward->options.check_expect.count;
+		checked |= forward->has_checks;
+	}
+	if (described && !checked)
+		return config_fail(error,
+				   "--check-send, --check-expect: no backend is checked; add "
+				   "--check-backends, or check behind a backend's address");
+	return 0;
 }
 
 static int fail_twice(const struct config *config, const struct forward *other, const char *listen,
@@ -169,7 +228,7 @@ static int check_together(const struct config *config, char error[CONFIG_ERROR_B
 		return config_fail(error,
 				   "LISTEN and BACKEND are missing; give both, as in: sixpipe "
 				   "'[::]:2000' 192.0.2.1:80 (see --help)");
-	return check_trust(config, error);
+	return check_trust(config, error) ? -EINVAL : check_checks(config, error);
 }
 
 int config_check(struct config *config, char error[CONFIG_ERROR_BYTES])
@@ -203,6 +262,7 @@ void config_init(struct config *config)
 	size_t count;
 
 	memset(config, 0, sizeof(*config));
+	config->defaults.max_fails = CONFIG_MAX_FAILS_AUTO;
 	options = options_list(&count);
 	for (size_t i = 0; i < count; i++)
 		if (*options[i].default_text)

@@ -22,6 +22,7 @@
 #define CONFIG_TLV_LIMIT     16	 /* as many as there are types for custom use */
 #define CONFIG_TLV_BYTES_LIMIT                                                                     \
 	2048			/* of their texts together; so they fit a header, with the rest */
+#define CONFIG_BYTES_LIMIT  255 /* of --check-send, --check-expect */
 #define CONFIG_WORKER_LIMIT 256 /* a token has eight bits for a worker */
 
 /* The values of --send-proxy, in its order. */
@@ -35,6 +36,20 @@ enum config_send_proxy {
 struct backend {
 	struct addr addr;
 	uint64_t send_proxy; /* enum config_send_proxy */
+	uint64_t weight;
+	uint64_t maxconn; /* 0: no limit of its own */
+	bool backup;
+	bool down;
+	bool check; /* by itself, or as all of the forward; set by config_check() */
+};
+
+/* --max-fails, until config_check(): as the number of backends says. */
+#define CONFIG_MAX_FAILS_AUTO UINT64_MAX
+
+/* Text whose escapes were read: any bytes. */
+struct config_bytes {
+	unsigned count;
+	char bytes[CONFIG_BYTES_LIMIT];
 };
 
 enum config_source_kind {
@@ -94,6 +109,18 @@ struct forward_options {
 	uint64_t per_source_prefix6;
 	uint64_t per_source_prefix4;
 	struct config_bandwidth limits;
+	uint64_t balance; /* enum pool_balance */
+	uint64_t retries;
+	uint64_t max_fails;
+	uint64_t fail_timeout_ms; /* above 0 with max_fails */
+	uint64_t slow_start_ms;	  /* 0: none */
+	bool check_backends;
+	uint64_t check_interval_ms; /* this and the next: above 0 where backends are checked */
+	uint64_t check_timeout_ms;
+	uint64_t fall;
+	uint64_t rise;
+	struct config_bytes check_send;
+	struct config_bytes check_expect;
 };
 
 struct forward {
@@ -106,6 +133,7 @@ struct forward {
 	unsigned backend_count;
 	bool wants_client; /* who the client is matters; set by config_check() */
 	bool needs_client; /* ... so much that one who cannot be known is refused */
+	bool has_checks;   /* of a backend at least; set by config_check() */
 	struct forward_options options;
 };
 

@@ -4,6 +4,7 @@
  */
 #include "config.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,7 +19,6 @@
 #include "units.h"
 
 #define BLANKS " \t\n"
-
 /* Address and parameters of a backend, as one word each. */
 #define BACKEND_WORD_BYTES 300
 
@@ -156,6 +156,56 @@ static int set_address(void *field, const struct option_spec *option, const char
 	if (problem)
 		return config_fail(error, "--%s '%.80s': %s", option->name, text, problem);
 	memcpy(field, &address, sizeof(address));
+	return 0;
+}
+
+/* The byte behind a backslash at *at, which is moved past it; -1: none is meant. */
+static int read_escape(const char **at)
+{
+	static const char names[] = "rnt\\";
+	static const char bytes[] = "\r\n\t\\";
+	const char *name = **at ? strchr(names, **at) : NULL;
+	char digits[3] = "";
+
+	if (name) {
+		++*at;
+		return bytes[name - names];
+	}
+	if (**at != 'x')
+		return -1;
+	snprintf(digits, sizeof(digits), "%s", *at + 1);
+	if (!isxdigit((unsigned char)digits[0]) || !isxdigit((unsigned char)digits[1]))
+		return -1;
+	*at += 3;
+	return (int)strtol(digits, NULL, 16);
+}
+
+static int set_bytes(void *field, const struct option_spec *option, const char *text,
+		     char error[CONFIG_ERROR_BYTES])
+{
+	struct config_bytes read = {0};
+	const char *at = text;
+
+	if (!*text)
+		return config_fail(error, "--%s '': empty; give %s, or leave it out", option->name,
+				   option->argument);
+	while (*at) {
+		int byte = (unsigned char)*at++;
+
+		if (byte == '\\')
+			byte = read_escape(&at);
+		if (byte < 0)
+			return config_fail(error,
+					   "--%s '%.80s': a backslash stands before none of r, n, "
+					   "t, xHH or another backslash; double it",
+					   option->name, text);
+		if (read.count == CONFIG_BYTES_LIMIT)
+			return config_fail(error,
+					   "--%s '%.80s...': too long; %d bytes are the limit",
+					   option->name, text, CONFIG_BYTES_LIMIT);
+		read.bytes[read.count++] = (char)byte;
+	}
+	memcpy(field, &read, sizeof(read));
 	return 0;
 }
 
@@ -331,7 +381,7 @@ static int set_parameter(struct backend *backend, const char *address, char *wor
 
 static int set_backend(struct config *config, const char *text, char error[CONFIG_ERROR_BYTES])
 {
-	struct backend backend = {.send_proxy = CONFIG_SEND_PROXY_INHERIT};
+	struct backend backend = {.send_proxy = CONFIG_SEND_PROXY_INHERIT, .weight = 1};
 	size_t length = strcspn(text, BLANKS);
 	char word[BACKEND_WORD_BYTES], address[BACKEND_WORD_BYTES];
 	const char *problem;
@@ -374,6 +424,8 @@ static int set_value(void *owner, const struct option_spec *option, const char *
 		return add_cidrs(owner, option, text, error);
 	case OPTION_TLV:
 		return set_tlv(owner, option, text, error);
+	case OPTION_BYTES:
+		return set_bytes(field, option, text, error);
 	case OPTION_SOURCE:
 		return config_source_parse(field, option->name, text, error);
 	case OPTION_ALLOW:

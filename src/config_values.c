@@ -33,6 +33,7 @@ bool config_is_list(const struct option_spec *option)
 	case OPTION_FLAG:
 	case OPTION_CHOICE:
 	case OPTION_TEXT:
+	case OPTION_BYTES:
 	case OPTION_ADDRESS:
 	case OPTION_SOURCE:
 	case OPTION_LISTEN:

@@ -13,7 +13,8 @@
 
 /* Signals, and workers that end or answer; then those of http.h and admin.h. */
 #define OWN_POLL_FDS	 2
-#define CONTROL_POLL_FDS (OWN_POLL_FDS + HTTP_POLL_FDS + ADMIN_POLL_FDS)
+#define CHECKER_FDS_AT	 (OWN_POLL_FDS + HTTP_POLL_FDS + ADMIN_POLL_FDS)
+#define CONTROL_POLL_FDS (CHECKER_FDS_AT + CHECKER_POLL_FDS)
 
 struct control {
 	const struct control_task *task;
@@ -162,7 +163,6 @@ static int prepare_poll(const struct control *control, struct pollfd fds[CONTROL
 
 	fds[0] = (struct pollfd){.fd = task->signal_fd, .events = POLLIN};
 	fds[1] = (struct pollfd){.fd = workers_end_fd(task->workers), .events = POLLIN};
-	/* poll(2) passes over a negative descriptor */
 	for (unsigned i = OWN_POLL_FDS; i < CONTROL_POLL_FDS; i++)
 		fds[i].fd = -1;
 	if (task->http)
@@ -170,7 +170,35 @@ static int prepare_poll(const struct control *control, struct pollfd fds[CONTROL
 	if (task->admin)
 		wait_ms = shorter(wait_ms, admin_prepare_poll(task->admin,
 							      fds + OWN_POLL_FDS + HTTP_POLL_FDS));
+	if (task->checker)
+		wait_ms =
+			shorter(wait_ms, checker_prepare_poll(task->checker, fds + CHECKER_FDS_AT));
 	return wait_ms;
+}
+
+/*
+ * poll(2) for those that are open: it refuses more entries than the process may have descriptors, those
+ * that it would pass over included.
+ */
+static void poll_open(struct pollfd fds[CONTROL_POLL_FDS], int wait_ms)
+{
+	struct pollfd open[CONTROL_POLL_FDS];
+	unsigned places[CONTROL_POLL_FDS];
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < CONTROL_POLL_FDS; i++) {
+		fds[i].revents = 0;
+		if (fds[i].fd < 0)
+			continue;
+		places[count] = i;
+		open[count++] = fds[i];
+	}
+	if (poll(open, count, wait_ms) < 0) {
+		CHECK(errno == EINTR);
+		return;
+	}
+	for (unsigned i = 0; i < count; i++)
+		fds[places[i]].revents = open[i].revents;
 }
 
 int control_run(const struct control_task *task)
@@ -185,8 +213,7 @@ int control_run(const struct control_task *task)
 		int wait_ms = prepare_poll(&control, fds);
 		uint64_t ended;
 
-		if (poll(fds, CONTROL_POLL_FDS, wait_ms) < 0)
-			CHECK(errno == EINTR);
+		poll_open(fds, wait_ms);
 		on_signals(&control);
 		if (is_due(&control))
 			on_due(&control);
@@ -197,6 +224,8 @@ int control_run(const struct control_task *task)
 			http_run(task->http, control.draining ? HTTP_DRAINING : HTTP_READY);
 		if (task->admin)
 			admin_run(task->admin);
+		if (task->checker)
+			checker_run(task->checker, fds + CHECKER_FDS_AT);
 	}
 	/* whoever asked has an answer by now: the workers have gone */
 	if (task->admin)

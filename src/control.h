@@ -1,5 +1,6 @@
 /*
- * The main thread's work while the workers run: signals, the drain and the HTTP listener. It may
+ * The main thread's work while the workers run: signals, the drain, the HTTP listener and the checks of
+ * backends. It may
  * block; no worker does.
  *
  *	TERM, INT	tell load balancers (/ready) at once, go on accepting for --drain-delay,
@@ -10,13 +11,15 @@
 #pragma once
 
 #include "admin.h"
+#include "checker.h"
 #include "http.h"
 #include "worker.h"
 
 struct control_task {
 	struct workers *workers;
-	struct http *http;   /* NULL: no --metrics */
-	struct admin *admin; /* NULL: no --admin */
+	struct http *http;	 /* NULL: no --metrics */
+	struct admin *admin;	 /* NULL: no --admin */
+	struct checker *checker; /* NULL: no backend is checked */
 	struct sources *sources;
 	int signal_fd; /* of control_take_signals() */
 	uint64_t drain_delay_ms;

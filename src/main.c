@@ -222,6 +222,8 @@ static int listen_and_serve(struct config *config, const struct capacity *limits
 	};
 	char error[CONFIG_ERROR_BYTES];
 
+	if (checker_create(&task->checker, config, workers_upstream(task->workers)))
+		return usage_fail(EXIT_FAILURE, "out of memory; check fewer backends");
 	if (config->metrics.length_bytes &&
 	    http_create(&task->http, &config->metrics, task->workers, error))
 		return usage_fail(EXIT_FAILURE, error);
@@ -274,6 +276,8 @@ static int run(struct config *config)
 	admin_destroy(task.admin);
 	if (task.http)
 		http_destroy(task.http);
+	if (task.checker)
+		checker_destroy(task.checker);
 	workers_destroy(task.workers);
 	sources_destroy(task.sources);
 	admission_destroy(shared.admission);

@@ -5,6 +5,7 @@
 #include "check.h"
 #include "config.h"
 #include "pacer.h"
+#include "pool.h"
 #include "source_limits.h"
 
 #define OWNER_GLOBAL  struct config
@@ -108,13 +109,24 @@ const struct option_spec *options_suggest(const char *name, size_t name_length)
 	return best;
 }
 
+struct option_group_words {
+	const char *name, *title;
+};
+
+static const struct option_group_words groups[OPTION_GROUP_COUNT] = {
+#define OPTION_GROUP(NAME, name, title) {name, title},
+	OPTION_GROUPS(OPTION_GROUP)
+#undef OPTION_GROUP
+};
+
 const char *options_group_name(enum option_group group)
 {
-	static const char *const names[OPTION_GROUP_COUNT] = {
-		"forwarding", "proxy",	  "source",  "admission",  "bandwidth", "process",
-		"limits",     "timeouts", "logging", "monitoring", "general",
-	};
-
 	CHECK((unsigned)group < OPTION_GROUP_COUNT);
-	return names[group];
+	return groups[group].name;
+}
+
+const char *options_group_title(enum option_group group)
+{
+	CHECK((unsigned)group < OPTION_GROUP_COUNT);
+	return groups[group].title;
 }

@@ -18,6 +18,7 @@ enum option_type {
 	OPTION_ADDRESS,
 	OPTION_CIDRS,
 	OPTION_TLV,
+	OPTION_BYTES,
 	OPTION_SOURCE,
 	OPTION_ALLOW,
 	OPTION_DENY,
@@ -34,19 +35,30 @@ enum option_scope {
 	OPTION_SCOPE_BACKEND, /* struct backend; written behind its address, not with dashes */
 };
 
+/*
+ * The groups of --help: OPTION_GROUP(NAME, name, title). A title is at most 25 characters long, so that two
+ * groups fit on a line.
+ */
+#define OPTION_GROUPS(OPTION_GROUP)                                                                \
+	OPTION_GROUP(FORWARDING, "forwarding", "listeners and backends")                           \
+	OPTION_GROUP(BALANCE, "balance", "choice among backends")                                  \
+	OPTION_GROUP(CHECKS, "checks", "active checks of backends")                                \
+	OPTION_GROUP(PROXY, "proxy", "PROXY protocol, both ways")                                  \
+	OPTION_GROUP(SOURCE, "source", "the address backends see")                                 \
+	OPTION_GROUP(ADMISSION, "admission", "who may connect")                                    \
+	OPTION_GROUP(BANDWIDTH, "bandwidth", "how fast bytes may go")                              \
+	OPTION_GROUP(PROCESS, "process", "user, threads, file")                                    \
+	OPTION_GROUP(LIMITS, "limits", "sessions, backlog, pipes")                                 \
+	OPTION_GROUP(TIMEOUTS, "timeouts", "time limits; 0 is never")                              \
+	OPTION_GROUP(LOGGING, "logging", "the log on stderr")                                      \
+	OPTION_GROUP(MONITORING, "monitoring", "health, metrics, admin")                           \
+	OPTION_GROUP(GENERAL, "general", "checking, dumping, help")
+
 enum option_group {
-	OPTION_GROUP_FORWARDING,
-	OPTION_GROUP_PROXY,
-	OPTION_GROUP_SOURCE,
-	OPTION_GROUP_ADMISSION,
-	OPTION_GROUP_BANDWIDTH,
-	OPTION_GROUP_PROCESS,
-	OPTION_GROUP_LIMITS,
-	OPTION_GROUP_TIMEOUTS,
-	OPTION_GROUP_LOGGING,
-	OPTION_GROUP_MONITORING,
-	OPTION_GROUP_GENERAL,
-	OPTION_GROUP_COUNT
+#define OPTION_GROUP(NAME, name, title) OPTION_GROUP_##NAME,
+	OPTION_GROUPS(OPTION_GROUP)
+#undef OPTION_GROUP
+		OPTION_GROUP_COUNT
 };
 
 struct option_spec {
@@ -75,3 +87,4 @@ const struct option_spec *options_suggest(const char *name, size_t name_length);
 
 /* "forwarding", "proxy", ... */
 const char *options_group_name(enum option_group group);
+const char *options_group_title(enum option_group group);

@@ -150,6 +150,7 @@ static void set_terms(struct pool_slot *slot, const struct pool_member *member)
 	atomic_store_explicit(&slot->weight, (uint16_t)member->weight, memory_order_relaxed);
 	atomic_store_explicit(&slot->maxconn, member->maxconn, memory_order_relaxed);
 	atomic_store_explicit(&slot->tier, member->backup ? 1 : 0, memory_order_relaxed);
+	atomic_store_explicit(&slot->unchecked, member->unchecked, memory_order_relaxed);
 }
 
 /* Nobody else reads or writes a free slot's address; the others' words tell them nothing yet. */
@@ -308,6 +309,18 @@ const char *pool_state_name(enum pool_state state)
 unsigned pool_slot_count(const struct pool *pool)
 {
 	return atomic_load_explicit(&pool->slot_count, memory_order_relaxed);
+}
+
+unsigned pool_up_count(const struct pool *pool)
+{
+	unsigned slots = pool_slot_count(pool);
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < slots; i++)
+		count += !(places_of(pool, i) & POOL_CLOSED) &&
+			 !(atomic_load_explicit(&pool->slots[i].health, memory_order_relaxed) &
+			   POOL_NOT_UP_MASK);
+	return count;
 }
 
 static enum pool_state state_of(uint64_t places, const struct pool_health *health, unsigned maxconn,

@@ -70,6 +70,7 @@ struct pool_member {
 	unsigned maxconn;    /* sessions; 0: POOL_LIVE_LIMIT */
 	bool backup;
 	bool off;	/* as by pool_set_off() */
+	bool unchecked; /* though there are checks, this one has none: the traffic decides alone */
 	unsigned group; /* the caller's: whose addresses pool_replace() replaces */
 };
 
@@ -127,6 +128,9 @@ int pool_choose(struct pool *pool, const struct pool_ask *ask, struct pool_place
 
 /* The address of the member whose place is held; valid until pool_end(). */
 const struct addr *pool_address(const struct pool *pool, const struct pool_place *place);
+
+/* The group of the member whose place is held. */
+unsigned pool_group(const struct pool *pool, const struct pool_place *place);
 
 /*
  * Gives a held place back; harmless for one that is not held. A probe that said nothing leaves the
@@ -229,6 +233,9 @@ struct pool_snapshot {
 
 /* Slots that may be in use: 0 to this less 1. */
 unsigned pool_slot_count(const struct pool *pool);
+
+/* Members that are open, up and not off, full ones included. Any thread; a look at each. */
+unsigned pool_up_count(const struct pool *pool);
 
 /* Control thread. What is known of a slot; the parts may be some moments apart. */
 void pool_snapshot(const struct pool *pool, unsigned member, uint64_t now_ms,

@@ -283,6 +283,12 @@ const struct addr *pool_address(const struct pool *pool, const struct pool_place
 	return &pool->slots[place->member].address;
 }
 
+unsigned pool_group(const struct pool *pool, const struct pool_place *place)
+{
+	CHECK(place->held && place->member < pool->settings.slots);
+	return pool->slots[place->member].group;
+}
+
 void pool_end(struct pool *pool, struct pool_place *place)
 {
 	if (!place->held)

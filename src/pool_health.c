@@ -67,12 +67,16 @@ static bool swap_health(struct pool_slot *slot, uint64_t *word, const struct poo
 	return true;
 }
 
-static void take_down(const struct pool_settings *settings, struct pool_health *health,
-		      uint64_t now_ms)
+static void take_down(const struct pool *pool, const struct pool_slot *slot,
+		      struct pool_health *health, uint64_t now_ms)
 {
+	const struct pool_settings *settings = &pool->settings;
+	bool checked =
+		settings->rise && !atomic_load_explicit(&slot->unchecked, memory_order_relaxed);
+
 	health->phase = POOL_PHASE_DOWN;
 	health->streak = 0;
-	health->time_ms = settings->rise ? POOL_TIME_MASK : now_ms + settings->fail_timeout_ms;
+	health->time_ms = checked ? POOL_TIME_MASK : now_ms + settings->fail_timeout_ms;
 }
 
 static void bring_up(struct pool_health *health)
@@ -84,15 +88,17 @@ static void bring_up(struct pool_health *health)
 }
 
 /* One more failure of a member that is up. */
-static void count_failure(const struct pool_settings *settings, struct pool_health *health,
-			  uint64_t now_ms)
+static void count_failure(const struct pool *pool, const struct pool_slot *slot,
+			  struct pool_health *health, uint64_t now_ms)
 {
+	const struct pool_settings *settings = &pool->settings;
+
 	if (!health->fails || now_ms >= health->time_ms + settings->fail_timeout_ms) {
 		health->fails = 0;
 		health->time_ms = now_ms;
 	}
 	if (++health->fails >= settings->max_fails)
-		take_down(settings, health, now_ms);
+		take_down(pool, slot, health, now_ms);
 }
 
 enum pool_change pool_failed(struct pool *pool, struct pool_place *place, uint64_t now_ms)
@@ -110,9 +116,9 @@ enum pool_change pool_failed(struct pool *pool, struct pool_place *place, uint64
 		health = pool_health_unpack(word);
 		if (place->probe) {
 			CHECK(health.phase == POOL_PHASE_PROBING);
-			take_down(&pool->settings, &health, now_ms);
+			take_down(pool, slot, &health, now_ms);
 		} else if (health.phase == POOL_PHASE_UP) {
-			count_failure(&pool->settings, &health, now_ms);
+			count_failure(pool, slot, &health, now_ms);
 		} else {
 			return POOL_UNCHANGED;
 		}
@@ -162,7 +168,7 @@ enum pool_change pool_check_result(struct pool *pool, unsigned member, uint32_t 
 			if (ok)
 				bring_up(&health);
 			else
-				take_down(&pool->settings, &health, now_ms);
+				take_down(pool, slot, &health, now_ms);
 		}
 	} while (!swap_health(slot, &word, &health, now_ms, &change));
 	return change;

@@ -8,6 +8,7 @@
 #include "session_close.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -43,20 +44,20 @@ static void log_close(struct sessions *sessions, const struct session *session)
 {
 	const struct forward *forward = &sessions->config->forwards[session->forward];
 	static const struct addr none;
-	const struct backend *backend = NULL;
+	const struct backend *backend =
+		upstream_backend(sessions->upstream, session->forward, &session->path);
 	char id[SESSION_ID_TEXT_BYTES];
 	struct log_line line;
 
 	if (!sessions->config->access_log || !log_begin(&line, LOG_EVENT_close))
 		return;
-	if (session->attempts)
-		backend = upstream_backend(sessions->upstream, session->forward,
-					   session->first_backend, session->attempts - 1U);
 	if (session->named && backend && backend->send_proxy == CONFIG_SEND_PROXY_V2)
 		log_text(&line, "id", session_print_id(sessions, session, id));
 	log_addr(&line, "client", &session->client);
 	log_addr(&line, "listen", &forward->listen);
-	log_addr(&line, "backend", backend ? &backend->addr : &none);
+	log_addr(&line, "backend",
+		 backend ? upstream_address(sessions->upstream, session->forward, &session->path)
+			 : &none);
 	log_addr(&line, "source", &session->source);
 	log_number(&line, "bytes_up", session->lane[SESSION_CLIENT].moved_bytes);
 	log_number(&line, "bytes_down", session->lane[SESSION_BACKEND].moved_bytes);
@@ -87,6 +88,7 @@ static void finish_close(struct sessions *sessions, struct session *session)
 	}
 	log_close(sessions, session);
 	remember(sessions, session);
+	upstream_leave(sessions->upstream, session->forward, &session->path);
 	if (session->leased)
 		sources_release(sessions->sources, session->forward, &session->source,
 				sessions->now_ms);
@@ -156,6 +158,8 @@ static void release_pipes(struct sessions *sessions, struct session *session)
 void session_close(struct sessions *sessions, struct session *session, enum close_reason reason)
 {
 	CHECK(session->state != SESSION_FREE && session->state != SESSION_CLOSING);
+	if (session->state != SESSION_RELAYING)
+		memset(session->lane, 0, sizeof(session->lane));
 	session->state = SESSION_CLOSING;
 	session->reason = (uint8_t)reason;
 	session->delivery_wait_ms = DELIVERY_WAIT_FIRST_MS;

@@ -20,13 +20,6 @@
 /* Sessions that last so long get keepalive towards the backend. Scenario: crc-64 (bench/). */
 #define KEEPALIVE_DELAY_MS 1000
 
-static const struct backend *present_backend(const struct sessions *sessions,
-					     const struct session *session)
-{
-	return upstream_backend(sessions->upstream, session->forward, session->first_backend,
-				session->attempts - 1U);
-}
-
 /* With its port; a socket that was reset meanwhile knows nothing more. */
 static void learn_source(struct session *session)
 {
@@ -53,22 +46,27 @@ static void begin_relay(struct sessions *sessions, struct session *session)
 	if (sessions->config->access_log || sessions->history)
 		learn_source(session);
 	session_pace_begin(sessions, session);
-	session_pass_header(sessions, session, present_backend(sessions, session));
+	session_pass_header(sessions, session,
+			    upstream_backend(sessions->upstream, session->forward, &session->path));
 	session_arm_timer(sessions, session,
 			  limit_ms ? MIN(limit_ms, KEEPALIVE_DELAY_MS) : KEEPALIVE_DELAY_MS);
 	session_make_ready(sessions, session);
 }
 
-static void log_backend_failed(struct sessions *sessions, const struct addr *backend, int error)
+/* The connect was not to be: says so to all who count it. */
+static void fail_backend(struct sessions *sessions, struct session *session, int error)
 {
 	struct log_line line;
 
 	metrics_add(sessions->metrics, METRIC_connects_failed, 1);
-	if (!log_begin(&line, LOG_EVENT_backend_failed))
-		return;
-	log_addr(&line, "backend", backend);
-	log_error(&line, "error", error);
-	log_end(&line);
+	if (log_begin(&line, LOG_EVENT_backend_failed)) {
+		log_addr(&line, "backend",
+			 upstream_address(sessions->upstream, session->forward, &session->path));
+		log_error(&line, "error", error);
+		log_end(&line);
+	}
+	upstream_answered(sessions->upstream, session->forward, &session->path, error,
+			  sessions->now_ms);
 }
 
 /* Sets where the connection to the backend is to come from; false, and it is closed: no address is left. */
@@ -88,60 +86,134 @@ static bool choose_source(struct sessions *sessions, struct session *session, bo
 	return true;
 }
 
-/* Begins to connect to the session's next backend, or closes when there is none. */
-static void connect_next(struct sessions *sessions, struct session *session)
+/* It cannot be bound, its route is gone: no backend is to blame, and none would do better. */
+static void fail_source(struct sessions *sessions, struct session *session, int error)
+{
+	struct log_line line;
+
+	if (log_begin(&line, LOG_EVENT_source_failed)) {
+		log_addr(&line, "source", &session->source);
+		log_addr(&line, "listen", &sessions->config->forwards[session->forward].listen);
+		log_error(&line, "error", error);
+		log_text(&line, "remedy", "sixpipe doctor tells whether --source is this host's");
+		log_end(&line);
+	}
+	upstream_answered(sessions->upstream, session->forward, &session->path, error,
+			  sessions->now_ms);
+	session_close(sessions, session, CLOSE_no_source);
+}
+
+static void refuse(struct sessions *sessions, struct session *session, enum log_event event,
+		   enum close_reason reason)
+{
+	struct log_line line;
+
+	if (log_begin(&line, event)) {
+		log_addr(&line, "listen", &sessions->config->forwards[session->forward].listen);
+		log_end(&line);
+	}
+	session_close(sessions, session, reason);
+}
+
+/*
+ * Chooses the session's next backend. False, and the session is closed, where there is none; for the
+ * reason `exhausted` if that is because those before have failed.
+ */
+static bool choose_backend(struct sessions *sessions, struct session *session,
+			   enum close_reason exhausted)
+{
+	bool again = session->path.stage == UPSTREAM_FAILED;
+
+	switch (upstream_choose(sessions->upstream, session->forward, &session->path,
+				&session->tried, &session->client, sessions->now_ms)) {
+	case UPSTREAM_CHOICE_MADE:
+		if (again)
+			metrics_add(sessions->metrics, METRIC_redispatches, 1);
+		return true;
+	case UPSTREAM_CHOICE_DOWN:
+		refuse(sessions, session, LOG_EVENT_no_backend, CLOSE_no_backend);
+		return false;
+	case UPSTREAM_CHOICE_FULL:
+		refuse(sessions, session, LOG_EVENT_backends_full, CLOSE_backends_full);
+		return false;
+	default:
+		session_close(sessions, session, exhausted);
+		return false;
+	}
+}
+
+/* Begins to connect to the chosen backend. Returns 0, or -errno and nothing was begun. */
+static int begin_connect(struct sessions *sessions, struct session *session)
 {
 	uint64_t limit_ms = session_options(sessions, session)->timeout_connect_ms;
-	const struct backend *backend;
+	int fd = upstream_connect(sessions->upstream, sessions->engine, session->forward,
+				  &session->path, &session->source, session_connect_token(session));
 
-	while ((backend = upstream_backend(sessions->upstream, session->forward,
-					   session->first_backend, session->attempts))) {
-		int fd =
-			upstream_connect(sessions->upstream, sessions->engine, session->forward,
-					 backend, &session->source, session_connect_token(session));
+	if (fd < 0)
+		return fd;
+	metrics_add(sessions->metrics, METRIC_connects, 1);
+	session->fd[SESSION_BACKEND] = fd;
+	session->connecting = true;
+	session->connect_expired = false;
+	session->in_flight++;
+	if (limit_ms)
+		session_arm_timer(sessions, session, limit_ms);
+	return 0;
+}
 
-		if (fd == -EADDRNOTAVAIL && session->embedded) {
+/* Begins to connect to one backend after another, or closes: choose_backend(). */
+static void connect_next(struct sessions *sessions, struct session *session,
+			 enum close_reason exhausted)
+{
+	while (choose_backend(sessions, session, exhausted)) {
+		int error = begin_connect(sessions, session);
+
+		if (error == -EADDRNOTAVAIL && session->embedded) {
 			/* the client's address is not routed to this host */
 			if (!choose_source(sessions, session, false))
 				return;
-			continue;
+			error = begin_connect(sessions, session);
 		}
-		session->attempts++;
-		if (fd >= 0) {
-			metrics_add(sessions->metrics, METRIC_connects, 1);
-			session->fd[SESSION_BACKEND] = fd;
-			session->connecting = true;
-			session->connect_expired = false;
-			session->in_flight++;
-			if (limit_ms)
-				session_arm_timer(sessions, session, limit_ms);
+		if (!error)
+			return;
+		if (error == -EADDRNOTAVAIL && session->source.length_bytes) {
+			fail_source(sessions, session, error);
 			return;
 		}
-		log_backend_failed(sessions, &backend->addr, fd);
-		if (sock_classify(fd) == SOCK_DESCRIPTORS) {
+		fail_backend(sessions, session, error);
+		if (sock_classify(error) == SOCK_DESCRIPTORS) {
 			sessions->starved = true;
 			session_close(sessions, session, CLOSE_no_descriptors);
 			return;
 		}
+		exhausted = CLOSE_connect_failed;
 	}
-	session_close(sessions, session, CLOSE_connect_failed);
+}
+
+static bool was_reset(int result)
+{
+	return result == -ECONNRESET || result == -EPIPE;
 }
 
 void session_on_connect(struct sessions *sessions, struct session *session, int result)
 {
 	timer_cancel(sessions->wheel, &session->timer);
-	if (!result || result == -ECONNRESET || result == -EPIPE) {
+	/* reset since it was connected: what it sent before is the client's, or else nothing is lost */
+	if (!result || (was_reset(result) && sock_unread_bytes(session->fd[SESSION_BACKEND]) > 0)) {
+		upstream_answered(sessions->upstream, session->forward, &session->path, 0,
+				  sessions->now_ms);
 		begin_relay(sessions, session);
-		/* reset since it was connected: the socket has told that for the last time */
+		/* the socket has told that for the last time */
 		if (result)
 			lane_on_source_failed(&session->lane[SESSION_BACKEND], -result);
 		return;
 	}
 	if (session->connect_expired && result == -ECANCELED)
 		result = -ETIMEDOUT;
-	log_backend_failed(sessions, &present_backend(sessions, session)->addr, result);
+	fail_backend(sessions, session, result);
 	session_close_backend(sessions, session);
-	connect_next(sessions, session);
+	connect_next(sessions, session,
+		     was_reset(result) ? CLOSE_backend_reset : CLOSE_connect_failed);
 }
 
 void session_connect(struct sessions *sessions, struct session *session)
@@ -149,9 +221,8 @@ void session_connect(struct sessions *sessions, struct session *session)
 	session->state = SESSION_CONNECTING;
 	if (!session_admit(sessions, session))
 		return;
-	session->first_backend = (uint16_t)upstream_choose(sessions->upstream, session->forward);
 	if (choose_source(sessions, session, true))
-		connect_next(sessions, session);
+		connect_next(sessions, session, CLOSE_connect_failed);
 }
 
 void session_expire_connect(struct sessions *sessions, struct session *session)

@@ -14,6 +14,7 @@
 #include "pipe_pool.h"
 #include "source_limits.h"
 #include "timer.h"
+#include "upstream.h"
 
 enum session_state {
 	SESSION_FREE,	 /* the slot is nobody's; nothing is in flight */
@@ -47,7 +48,10 @@ enum session_wait {
  */
 struct session {
 	int fd[2]; /* -1: not open */
-	struct lane lane[2];
+	union {
+		struct pool_tried tried; /* before SESSION_RELAYING: backends that failed */
+		struct lane lane[2];	 /* from then on; as zeroed in one that closes before */
+	};
 	struct pipe *pipe[2]; /* borrowed by the lane, NULL when it holds nothing */
 	struct timer timer;
 	struct session *next; /* in the free list or the ready list */
@@ -58,17 +62,15 @@ struct session {
 	uint64_t active_ms; /* when a byte last moved */
 	uint32_t slot;
 	uint32_t generation;
-	source_ticket ticket;	/* where it counts for its source */
-	uint16_t forward;	/* index in the configuration */
-	uint16_t first_backend; /* index in the forward */
-	uint16_t attempts;	/* backends tried, the present one included */
-	uint8_t state;		/* enum session_state */
-	uint8_t reason;		/* enum close_reason, once closing */
-	uint8_t in_flight;	/* requests that the engine has not answered for the last time */
-	uint8_t waits[2];	/* enum session_wait, by lane */
-	bool watched[2];	/* a watch on fd[i] is one of them */
-	bool connecting;	/* the connect is one of them */
-	bool guarding;		/* the wait for a failure of `guarded_side` is one of them */
+	source_ticket ticket; /* where it counts for its source */
+	uint16_t forward;     /* index in the configuration */
+	uint8_t state;	      /* enum session_state */
+	uint8_t reason;	      /* enum close_reason, once closing */
+	uint8_t in_flight;    /* requests that the engine has not answered for the last time */
+	uint8_t waits[2];     /* enum session_wait, by lane */
+	bool watched[2];      /* a watch on fd[i] is one of them */
+	bool connecting;      /* the connect is one of them */
+	bool guarding;	      /* the wait for a failure of `guarded_side` is one of them */
 	uint8_t guarded_side;
 	bool kept_alive; /* keepalive is on towards the backend */
 	bool connect_expired;
@@ -80,6 +82,7 @@ struct session {
 	bool queued;		    /* in the ready list */
 	uint32_t delivery_wait_ms;  /* while closing: the pause before the next count of */
 	uint64_t undelivered_bytes; /* ... bytes on their way, as counted last */
+	struct upstream_path path;  /* its place with a backend */
 	/* who the client is, as the header says where one was sent; filled in if forward.wants_client */
 	struct addr client;
 	/* where the connection to the backend comes from; filled in when it was chosen here, or logged */

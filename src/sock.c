@@ -289,6 +289,13 @@ uint32_t sock_unsent_bytes(int fd)
 	return ioctl(fd, SIOCOUTQNSD, &bytes) || bytes < 0 ? 0 : (uint32_t)bytes;
 }
 
+uint32_t sock_unread_bytes(int fd)
+{
+	int bytes = 0;
+
+	return ioctl(fd, SIOCINQ, &bytes) || bytes < 0 ? 0 : (uint32_t)bytes;
+}
+
 typedef int name_function(int fd, struct sockaddr *address, socklen_t *length_bytes);
 
 static void get_name(name_function *get, int fd, struct addr *address)

@@ -86,6 +86,9 @@ int sock_take_error(int fd);
 /* Bytes sent to the peer that it has not acknowledged: SIOCOUTQ, tcp(7). 0 when the socket is dead. */
 uint64_t sock_undelivered_bytes(int fd);
 
+/* Bytes that have come and were not read: SIOCINQ, tcp(7). */
+uint32_t sock_unread_bytes(int fd);
+
 /*
  * Bytes the send buffer takes before it is full: SO_MEMINFO, Linux 4.12. An estimate from the
  * kernel's own accounting (tests/kernel/probe_sock_meminfo_room).

@@ -5,71 +5,317 @@
 #include <stdlib.h>
 
 #include "check.h"
+#include "cidr.h"
+#include "log.h"
 #include "sock.h"
+#include "timer.h"
+
+_Static_assert(CONFIG_BACKEND_LIMIT <= POOL_MEMBERS_LIMIT, "every backend is a member");
+
+struct upstream_forward {
+	struct pool *pool;
+	struct sock_tuning tuning;
+};
+
+/* Changed when a backend's state changes, or by the one thread that checks. */
+struct counts {
+	_Atomic uint64_t downs;
+	_Atomic uint64_t ups;
+	_Atomic uint64_t checks;
+	_Atomic uint64_t checks_failed;
+};
 
 struct upstream {
 	const struct config *config;
-	struct sock_tuning *tunings; /* per forward */
-	_Atomic uint32_t turns[];    /* per forward; only ever counted up */
+	struct counts counts;
+	struct upstream_forward forwards[];
 };
+
+/* Making --------------------------------------------------------------------------------------- */
+
+static int make_pool(struct pool **pool, const struct forward *forward, uint64_t now_ms)
+{
+	const struct forward_options *options = &forward->options;
+	const struct pool_settings settings = {
+		.slots = forward->backend_count,
+		.balance = (enum pool_balance)options->balance,
+		.max_fails = (unsigned)options->max_fails,
+		.fail_timeout_ms = options->fail_timeout_ms,
+		.rise = forward->has_checks ? (unsigned)options->rise : 0,
+		.fall = forward->has_checks ? (unsigned)options->fall : 0,
+		.slow_start_ms = options->slow_start_ms,
+	};
+	struct pool_member *members = calloc(forward->backend_count, sizeof(*members));
+	int result = members ? pool_create(pool, &settings) : -ENOMEM;
+
+	for (unsigned i = 0; i < forward->backend_count && !result; i++) {
+		const struct backend *backend = &forward->backends[i];
+
+		members[i] = (struct pool_member){
+			.address = backend->addr,
+			.weight = (unsigned)backend->weight,
+			.maxconn = (unsigned)backend->maxconn,
+			.backup = backend->backup,
+			.off = backend->down,
+			.unchecked = !backend->check,
+			.group = i,
+		};
+	}
+	if (!result)
+		CHECK(!pool_add_all(*pool, members, forward->backend_count, now_ms));
+	free(members);
+	return result;
+}
 
 int upstream_create(struct upstream **upstream, const struct config *config)
 {
-	size_t turns_bytes = config->forward_count * sizeof(_Atomic uint32_t);
-	struct upstream *made = calloc(1, sizeof(*made) + turns_bytes);
+	struct upstream *made =
+		calloc(1, sizeof(*made) + config->forward_count * sizeof(made->forwards[0]));
+	uint64_t now_ms = timer_now_ms();
+	int result = 0;
 
 	if (!made)
 		return -ENOMEM;
 	made->config = config;
-	made->tunings = calloc(config->forward_count, sizeof(*made->tunings));
-	if (!made->tunings) {
-		free(made);
-		return -ENOMEM;
+	for (unsigned i = 0; i < config->forward_count && !result; i++) {
+		const struct forward *forward = &config->forwards[i];
+
+		sock_tuning_init(&made->forwards[i].tuning, forward->options.keepalive_ms,
+				 forward->options.user_timeout_ms);
+		result = make_pool(&made->forwards[i].pool, forward, now_ms);
 	}
-	for (unsigned i = 0; i < config->forward_count; i++)
-		sock_tuning_init(&made->tunings[i], config->forwards[i].options.keepalive_ms,
-				 config->forwards[i].options.user_timeout_ms);
+	if (result) {
+		upstream_destroy(made);
+		return result;
+	}
 	*upstream = made;
 	return 0;
 }
 
 void upstream_destroy(struct upstream *upstream)
 {
-	free(upstream->tunings);
+	for (unsigned i = 0; i < upstream->config->forward_count; i++)
+		if (upstream->forwards[i].pool)
+			pool_destroy(upstream->forwards[i].pool);
 	free(upstream);
 }
 
-unsigned upstream_choose(struct upstream *upstream, unsigned forward)
+/* State ---------------------------------------------------------------------------------------- */
+
+static void count(_Atomic uint64_t *counter)
 {
-	uint32_t turn;
+	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
+/* What brought a change about. */
+struct cause {
+	const char *word;
+	int error;	   /* an errno, or */
+	const char *fault; /* ... words; neither: it went well */
+};
+
+/* Logs and counts a change of which this thread alone was told. */
+static void tell_change(struct upstream *upstream, unsigned forward, const struct addr *backend,
+			enum pool_change change, const struct cause *cause)
+{
+	bool down = change == POOL_WENT_DOWN;
+	struct log_line line;
+
+	if (change == POOL_UNCHANGED)
+		return;
+	count(down ? &upstream->counts.downs : &upstream->counts.ups);
+	if (!log_begin(&line, down ? LOG_EVENT_backend_down : LOG_EVENT_backend_up))
+		return;
+	log_addr(&line, "backend", backend);
+	log_addr(&line, "listen", &upstream->config->forwards[forward].listen);
+	log_text(&line, "cause", cause->word);
+	if (cause->error)
+		log_error(&line, "error", cause->error);
+	else if (cause->fault)
+		log_text(&line, "error", cause->fault);
+	log_number(&line, "up", pool_up_count(upstream->forwards[forward].pool));
+	log_end(&line);
+}
+
+bool upstream_blames_backend(int error)
+{
+	switch (error < 0 ? -error : error) {
+	case EADDRNOTAVAIL: /* the source's address or its ports */
+	case EAGAIN:
+	case ECONNRESET: /* it did accept, and may have had a reason of this one connection */
+	case EPIPE:
+		return false;
+	default:
+		return sock_classify(error) != SOCK_DESCRIPTORS;
+	}
+}
+
+const struct pool *upstream_pool(const struct upstream *upstream, unsigned forward)
+{
+	CHECK(forward < upstream->config->forward_count);
+	return upstream->forwards[forward].pool;
+}
+
+void upstream_checked(struct upstream *upstream, unsigned forward,
+		      const struct upstream_verdict *verdict, uint64_t now_ms)
+{
+	const struct cause cause = {.word = "check", .fault = verdict->fault};
 
 	CHECK(forward < upstream->config->forward_count);
-	turn = atomic_fetch_add_explicit(&upstream->turns[forward], 1, memory_order_relaxed);
-	return turn % upstream->config->forwards[forward].backend_count;
+	count(&upstream->counts.checks);
+	if (verdict->fault)
+		count(&upstream->counts.checks_failed);
+	tell_change(upstream, forward, verdict->address,
+		    pool_check_result(upstream->forwards[forward].pool, verdict->member,
+				      verdict->generation, !verdict->fault, now_ms),
+		    &cause);
+}
+
+/* Backends of all forwards that are up, down or off: as `metric` says. */
+static uint64_t count_backends(const struct upstream *upstream, enum metric metric)
+{
+	uint64_t now_ms = timer_now_ms();
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < upstream->config->forward_count; i++) {
+		const struct pool *pool = upstream->forwards[i].pool;
+		struct pool_snapshot now;
+
+		for (unsigned member = 0; member < pool_slot_count(pool); member++) {
+			pool_snapshot(pool, member, now_ms, &now);
+			if (now.state == POOL_UP || now.state == POOL_FULL)
+				sum += metric == METRIC_backends_up;
+			else if (now.state == POOL_DOWN || now.state == POOL_CHECKING)
+				sum += metric == METRIC_backends_down;
+			else if (now.state == POOL_OFF)
+				sum += metric == METRIC_backends_off;
+		}
+	}
+	return sum;
+}
+
+uint64_t upstream_metric(const struct upstream *upstream, enum metric metric)
+{
+	const struct counts *counts = &upstream->counts;
+
+	switch (metric) {
+	case METRIC_backend_downs:
+		return atomic_load_explicit(&counts->downs, memory_order_relaxed);
+	case METRIC_backend_ups:
+		return atomic_load_explicit(&counts->ups, memory_order_relaxed);
+	case METRIC_checks:
+		return atomic_load_explicit(&counts->checks, memory_order_relaxed);
+	case METRIC_checks_failed:
+		return atomic_load_explicit(&counts->checks_failed, memory_order_relaxed);
+	case METRIC_backends_up:
+	case METRIC_backends_down:
+	case METRIC_backends_off:
+		return count_backends(upstream, metric);
+	default:
+		return 0;
+	}
+}
+
+/* Paths ---------------------------------------------------------------------------------------- */
+
+static enum upstream_choice to_choice(int refusal)
+{
+	switch (refusal) {
+	case POOL_ALL_DOWN:
+		return UPSTREAM_CHOICE_DOWN;
+	case POOL_ALL_FULL:
+		return UPSTREAM_CHOICE_FULL;
+	default:
+		return UPSTREAM_CHOICE_EXHAUSTED;
+	}
+}
+
+enum upstream_choice upstream_choose(struct upstream *upstream, unsigned forward,
+				     struct upstream_path *path, struct pool_tried *tried,
+				     const struct addr *client, uint64_t now_ms)
+{
+	const struct forward_options *options = &upstream->config->forwards[forward].options;
+	struct pool *pool = upstream->forwards[forward].pool;
+	struct pool_ask ask = {.tried = tried, .now_ms = now_ms};
+	struct pool_place place = {0};
+	int chosen;
+
+	CHECK(path->stage == UPSTREAM_NOWHERE || path->stage == UPSTREAM_FAILED);
+	if (path->stage == UPSTREAM_FAILED)
+		pool_mark_tried(tried, path->place.member);
+	if (path->choices > options->retries)
+		return UPSTREAM_CHOICE_EXHAUSTED;
+	if (options->balance == POOL_SOURCE) {
+		struct in6_addr address = cidr_address_of(client);
+
+		ask.client_key = pool_client_key(&address);
+	}
+	chosen = pool_choose(pool, &ask, &place);
+	if (chosen < 0)
+		return to_choice(chosen);
+	upstream_leave(upstream, forward, path);
+	path->place = place;
+	path->stage = UPSTREAM_CHOSEN;
+	path->choices++;
+	return UPSTREAM_CHOICE_MADE;
+}
+
+int upstream_connect(const struct upstream *upstream, struct engine *engine, unsigned forward,
+		     const struct upstream_path *path, const struct addr *source, uint64_t token)
+{
+	const struct addr *backend = upstream_address(upstream, forward, path);
+	int fd = sock_open_backend(backend, &upstream->forwards[forward].tuning, source);
+
+	CHECK(path->stage == UPSTREAM_CHOSEN);
+	if (fd >= 0)
+		engine_connect(engine, fd, &backend->any, backend->length_bytes, token);
+	return fd;
+}
+
+void upstream_answered(struct upstream *upstream, unsigned forward, struct upstream_path *path,
+		       int error, uint64_t now_ms)
+{
+	struct pool *pool = upstream->forwards[forward].pool;
+	const struct cause cause = {.word = "connect", .error = error};
+	enum pool_change change = POOL_UNCHANGED;
+
+	CHECK(path->stage == UPSTREAM_CHOSEN);
+	if (!error)
+		change = pool_succeeded(pool, &path->place, now_ms);
+	else if (upstream_blames_backend(error))
+		change = pool_failed(pool, &path->place, now_ms);
+	tell_change(upstream, forward, pool_address(pool, &path->place), change, &cause);
+	path->stage = error ? UPSTREAM_FAILED : UPSTREAM_CONNECTED;
+}
+
+void upstream_leave(struct upstream *upstream, unsigned forward, struct upstream_path *path)
+{
+	pool_end(upstream->forwards[forward].pool, &path->place);
+	path->stage = UPSTREAM_NOWHERE;
+}
+
+const struct addr *upstream_address(const struct upstream *upstream, unsigned forward,
+				    const struct upstream_path *path)
+{
+	return path->place.held ? pool_address(upstream->forwards[forward].pool, &path->place)
+				: NULL;
 }
 
 const struct backend *upstream_backend(const struct upstream *upstream, unsigned forward,
-				       unsigned first, unsigned attempt)
+				       const struct upstream_path *path)
 {
-	const struct forward *chosen = &upstream->config->forwards[forward];
+	const struct forward *configured = &upstream->config->forwards[forward];
+	unsigned group;
 
-	if (attempt >= chosen->backend_count)
+	if (!path->place.held)
 		return NULL;
-	return &chosen->backends[(first + attempt) % chosen->backend_count];
+	group = pool_group(upstream->forwards[forward].pool, &path->place);
+	CHECK(group < configured->backend_count);
+	return &configured->backends[group];
 }
 
 void upstream_keep_alive(const struct upstream *upstream, unsigned forward, int fd)
 {
 	/* a dead socket refuses it, and tells its owner by other ways */
-	(void)sock_keep_alive(fd, &upstream->tunings[forward]);
-}
-
-int upstream_connect(const struct upstream *upstream, struct engine *engine, unsigned forward,
-		     const struct backend *backend, const struct addr *source, uint64_t token)
-{
-	int fd = sock_open_backend(&backend->addr, &upstream->tunings[forward], source);
-
-	if (fd >= 0)
-		engine_connect(engine, fd, &backend->addr.any, backend->addr.length_bytes, token);
-	return fd;
+	(void)sock_keep_alive(fd, &upstream->forwards[forward].tuning);
 }

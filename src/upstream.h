@@ -1,7 +1,14 @@
 /*
- * Backend choice and connect: which backend a session gets, and the socket on its way there. The
- * backends of a forward take turns; a session that cannot reach its first moves on to the next,
- * each once.
+ * The backends of each forward, for its sessions: which one a session gets (pool.h), the socket on
+ * its way there, and what became of it. A session has a struct upstream_path and goes
+ *
+ *	upstream_choose -> upstream_connect -> upstream_answered (-> upstream_choose ...) -> upstream_leave
+ *
+ * Each choice holds a place with a backend, and is answered once at most: a second answer aborts. The
+ * place is given up by the next choice or by upstream_leave(), which every session comes to, whatever
+ * it was doing; one that was never answered says nothing about its backend. The changes of state that
+ * answers and checks bring about are logged and counted here. All functions are for any thread unless
+ * they say otherwise, and do not wait; `now_ms` is CLOCK_MONOTONIC.
  */
 #pragma once
 
@@ -9,31 +16,99 @@
 
 #include "config.h"
 #include "engine.h"
+#include "metrics.h"
+#include "pool.h"
 
-/* Shared by all workers: whose turn it is, per forward. */
+/* Shared by all workers: a pool per forward. */
 struct upstream;
 
-/* `config` must outlive it. Returns 0 or -ENOMEM. */
+/* `config` must outlive it, and is one that config_check() has seen. Returns 0 or -ENOMEM. */
 int upstream_create(struct upstream **upstream, const struct config *config);
+
+/* No path may hold a place any more. */
 void upstream_destroy(struct upstream *upstream);
 
-/* Takes a turn in `forward`: the index of the session's first backend. Any thread. */
-unsigned upstream_choose(struct upstream *upstream, unsigned forward);
+/* Paths ---------------------------------------------------------------------------------------- */
 
-/* The backend for attempt 0, 1, ... of a session that began with `first`; NULL when each was tried. */
-const struct backend *upstream_backend(const struct upstream *upstream, unsigned forward,
-				       unsigned first, unsigned attempt);
+enum upstream_stage {
+	UPSTREAM_NOWHERE,   /* no place is held */
+	UPSTREAM_CHOSEN,    /* a place is held, and how the connect goes is not known */
+	UPSTREAM_CONNECTED, /* a place is held until the session ends */
+	UPSTREAM_FAILED,    /* as before, of a backend that failed: until the next choice */
+};
+
+/* A session's way to a backend; zeroed: before the first. */
+struct upstream_path {
+	struct pool_place place;
+	uint16_t choices; /* so far */
+	uint8_t stage;	  /* enum upstream_stage */
+};
+
+enum upstream_choice {
+	UPSTREAM_CHOICE_MADE,
+	UPSTREAM_CHOICE_DOWN,	   /* no backend is up */
+	UPSTREAM_CHOICE_FULL,	   /* of those that are up, each has its maxconn */
+	UPSTREAM_CHOICE_EXHAUSTED, /* those that are up were tried, or --retries is used up */
+};
 
 /*
- * Begins to connect to `backend`, from `source` unless that is none; the engine answers with
- * `token`. Returns the socket, the caller's to close, or -errno, and then nothing was begun:
- * -EADDRNOTAVAIL where `source` is no address of this host.
+ * Chooses a backend that is not in `tried`, to which one that failed is added, for `client`, which is
+ * read where the forward wants it. The path must be at the beginning, or its last choice have failed; if no further one can
+ * be made, it stays with that.
+ */
+enum upstream_choice upstream_choose(struct upstream *upstream, unsigned forward,
+				     struct upstream_path *path, struct pool_tried *tried,
+				     const struct addr *client, uint64_t now_ms);
+
+/*
+ * Begins to connect to the chosen backend, from `source` unless that is none; the engine answers with
+ * `token`. Returns the socket, the caller's to close, or -errno, and then nothing was begun and
+ * another source may be tried: -EADDRNOTAVAIL where `source` is no address of this host.
  */
 int upstream_connect(const struct upstream *upstream, struct engine *engine, unsigned forward,
-		     const struct backend *backend, const struct addr *source, uint64_t token);
+		     const struct upstream_path *path, const struct addr *source, uint64_t token);
+
+/*
+ * How the connect to the chosen backend went: 0 or -errno. What is no fault of the backend, such as
+ * no descriptor or no port left here, is not held against it.
+ */
+void upstream_answered(struct upstream *upstream, unsigned forward, struct upstream_path *path,
+		       int error, uint64_t now_ms);
+
+/* Gives up the place that the path holds, if any. */
+void upstream_leave(struct upstream *upstream, unsigned forward, struct upstream_path *path);
+
+/* The backend whose place the path holds, valid as long; NULL: none. What is configured for it. */
+const struct addr *upstream_address(const struct upstream *upstream, unsigned forward,
+				    const struct upstream_path *path);
+const struct backend *upstream_backend(const struct upstream *upstream, unsigned forward,
+				       const struct upstream_path *path);
 
 /*
  * Turns keepalive on for a connection that has lasted a while: a short one does not live to need
  * it.
  */
 void upstream_keep_alive(const struct upstream *upstream, unsigned forward, int fd);
+
+/* Checks --------------------------------------------------------------------------------------- */
+
+/* Whether a connect that ended with `error`, an errno of either sign, speaks against the backend. */
+bool upstream_blames_backend(int error);
+
+/* The members of a forward, and what is known of them: pool_snapshot(). Control thread. */
+const struct pool *upstream_pool(const struct upstream *upstream, unsigned forward);
+
+/* What a check has found out; of whom, a snapshot said. */
+struct upstream_verdict {
+	unsigned member;
+	uint32_t generation;
+	const struct addr *address;
+	const char *fault; /* what was wrong, in words; NULL: it is fit */
+};
+
+/* Control thread. Takes a verdict, and counts it. */
+void upstream_checked(struct upstream *upstream, unsigned forward,
+		      const struct upstream_verdict *verdict, uint64_t now_ms);
+
+/* The metrics that are about backends, over all forwards; 0 for all others. Control thread. */
+uint64_t upstream_metric(const struct upstream *upstream, enum metric metric);

@@ -20,20 +20,6 @@ static const struct command_help commands[] = {
 #undef COMMAND
 };
 
-static const char *const group_titles[OPTION_GROUP_COUNT] = {
-	[OPTION_GROUP_FORWARDING] = "what is forwarded where",
-	[OPTION_GROUP_PROXY] = "the PROXY protocol, to backends and from proxies",
-	[OPTION_GROUP_SOURCE] = "where connections to backends come from",
-	[OPTION_GROUP_ADMISSION] = "who may connect, and how often",
-	[OPTION_GROUP_BANDWIDTH] = "how fast bytes may go",
-	[OPTION_GROUP_PROCESS] = "user, threads and engine",
-	[OPTION_GROUP_LIMITS] = "sessions, backlog and pipes",
-	[OPTION_GROUP_TIMEOUTS] = "timeouts and dead peers; 0 is never",
-	[OPTION_GROUP_LOGGING] = "the log on stderr",
-	[OPTION_GROUP_MONITORING] = "health and metrics over HTTP",
-	[OPTION_GROUP_GENERAL] = "checks and help",
-};
-
 /* Prints text wrapped at the screen's edge, each line indented. */
 static void print_wrapped(FILE *out, const char *text)
 {
@@ -81,7 +67,7 @@ static void print_group(FILE *out, enum option_group group)
 	size_t count;
 	const struct option_spec *options = options_list(&count);
 
-	fprintf(out, "Options, %s: %s\n", options_group_name(group), group_titles[group]);
+	fprintf(out, "Options, %s: %s\n", options_group_name(group), options_group_title(group));
 	for (size_t i = 0; i < count; i++)
 		if (options[i].group == group)
 			print_option(out, &options[i]);
@@ -109,9 +95,11 @@ static void print_overview(FILE *out)
 	      "\n"
 	      "--help GROUP tells the options of a group, --help all everything. The groups:\n",
 	      out);
-	for (unsigned group = 0; group < OPTION_GROUP_COUNT; group++)
-		fprintf(out, "  %-10s  %s\n", options_group_name((enum option_group)group),
-			group_titles[group]);
+	for (unsigned i = 0; i < OPTION_GROUP_COUNT; i++)
+		fprintf(out,
+			i % 2 || i + 1 == OPTION_GROUP_COUNT ? "  %-10s  %s\n" : "  %-10s  %-27s",
+			options_group_name((enum option_group)i),
+			options_group_title((enum option_group)i));
 	fprintf(out, "  %-10s ", "commands");
 	for (size_t i = 0; i < ARRAY_COUNT(commands); i++)
 		fprintf(out, " %s", commands[i].word);
@@ -120,6 +108,20 @@ static void print_overview(FILE *out)
 	      "Signals: TERM and INT drain until --drain-timeout, the second one stops at once.\n"
 	      "Exit codes: 0 success, 1 failure, 2 bad usage. The manual: man 8 sixpipe\n",
 	      out);
+}
+
+static int fail_topic(const char *topic, char error[CONFIG_ERROR_BYTES])
+{
+	char names[CONFIG_ERROR_BYTES / 2] = "";
+
+	for (unsigned i = 0; i < OPTION_GROUP_COUNT; i++) {
+		size_t length = strlen(names);
+
+		snprintf(names + length, sizeof(names) - length, "%s, ",
+			 options_group_name((enum option_group)i));
+	}
+	return config_fail(error, "--help '%.80s': no such group; give %scommands or all", topic,
+			   names);
 }
 
 int usage_print(FILE *out, const char *topic, char error[CONFIG_ERROR_BYTES])
@@ -146,11 +148,7 @@ int usage_print(FILE *out, const char *topic, char error[CONFIG_ERROR_BYTES])
 	}
 	if (known)
 		return 0;
-	return config_fail(
-		error,
-		"--help '%.80s': no such group; give forwarding, proxy, source, admission, bandwidth, process, limits, "
-		"timeouts, logging, monitoring, general, commands or all",
-		topic);
+	return fail_topic(topic, error);
 }
 
 void usage_print_command(FILE *out, const char *word)

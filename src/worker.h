@@ -10,6 +10,7 @@
 #include "metrics.h"
 #include "query.h"
 #include "sources.h"
+#include "upstream.h"
 
 enum worker_phase {
 	WORKER_START, /* until every worker is up: none could be handed a connection yet */
@@ -63,7 +64,10 @@ void workers_join(struct workers *workers);
 
 unsigned workers_count(const struct workers *workers);
 
-/* Sums over all workers; any time. */
+/* The backends of all workers. */
+struct upstream *workers_upstream(const struct workers *workers);
+
+/* Sums over all workers; any time, by the control thread. */
 uint64_t workers_metric(const struct workers *workers, enum metric metric);
 uint64_t workers_closed_count(const struct workers *workers, enum close_reason reason);
 

@@ -1,6 +1,11 @@
 /* What can be read off the workers. */
 #include "worker_parts.h"
 
+struct upstream *workers_upstream(const struct workers *workers)
+{
+	return workers->upstream;
+}
+
 uint64_t workers_metric(const struct workers *workers, enum metric metric)
 {
 	uint64_t sum = 0;
@@ -10,7 +15,8 @@ uint64_t workers_metric(const struct workers *workers, enum metric metric)
 	if (metric == METRIC_bans && workers->bans)
 		sum += bans_count(workers->bans);
 	return sum + sources_metric(workers->sources, metric) +
-	       admission_metric(workers->admission, metric);
+	       admission_metric(workers->admission, metric) +
+	       upstream_metric(workers->upstream, metric);
 }
 
 uint64_t workers_closed_count(const struct workers *workers, enum close_reason reason)

@@ -142,6 +142,19 @@ class Pseudo(WithClients):
         self.assertEqual(done.returncode, 1)
         self.assertIn('ip route add local 240.0.0.0/4 dev lo', done.stdout)
 
+    def test_a_route_that_goes_is_told_of(self):
+        self.route('240.0.0.0/4')
+        backend = self.backend(netns=self.netns)
+        with self.forward(backend.address, '--source', 'pseudo') as proxy:
+            self.source_of(proxy, backend, CLIENTS[0])
+            self.netns.ip('route del local 240.0.0.0/4 dev lo')
+            with contextlib.suppress(ConnectionResetError):
+                peer = self.connect(proxy.endpoint, netns=self.netns, bind=(CLIENTS[0], 0))
+                self.assertEqual(peer.recv_to_end(), (b'', RESET))
+            proxy.wait_event('close', reason='no_source')
+            self.assertRegex(proxy.wait_event('source_failed')['source'], '^2[45]')
+            self.assertFalse(proxy.events('backend_failed'))
+
     def test_a_state_that_cannot_be_written_is_told_at_the_start(self):
         if os.geteuid() != 0:
             self.skipTest('needs root')

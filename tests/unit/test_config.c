@@ -323,3 +323,163 @@ Test(config, a_long_value_does_not_push_out_the_reason)
 	}
 	free(text);
 }
+
+Test(config, bytes_and_their_escapes)
+{
+	static const struct {
+		const char *text;
+		const char *bytes; /* NULL: refused, with `count` of no meaning */
+		unsigned count;
+	} rows[] = {
+		{"plain", "plain", 5},
+		{"PING\\r\\n", "PING\r\n", 6},
+		{"\\x00\\xfF\\t\\\\", "\0\xff\t\\", 4},
+		{"\\x411", "A1", 2},
+		{"caf\xc3\xa9", "caf\xc3\xa9", 5},
+		{"", NULL, 0},
+		{"\\", NULL, 0},
+		{"a\\", NULL, 0},
+		{"\\x", NULL, 0},
+		{"\\x4", NULL, 0},
+		{"\\x4g", NULL, 0},
+		{"\\xg4", NULL, 0},
+		{"\\x 4", NULL, 0},
+		{"\\0", NULL, 0},
+		{"\\e", NULL, 0},
+	};
+	char error[CONFIG_ERROR_BYTES];
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		const struct config_bytes *read;
+		struct config config;
+		int result;
+
+		config_init(&config);
+		read = &config.defaults.check_send;
+		result = set(&config, "check-send", rows[i].text, error);
+		if (!rows[i].bytes) {
+			cr_expect_eq(result, -EINVAL, "'%s'", rows[i].text);
+			cr_expect_not_null(strstr(error, "--check-send"), "%s", error);
+			cr_expect_eq(read->count, 0);
+		} else {
+			cr_expect_eq(result, 0, "'%s': %s", rows[i].text, error);
+			cr_expect_eq(read->count, rows[i].count, "'%s'", rows[i].text);
+			cr_expect_eq(memcmp(read->bytes, rows[i].bytes, rows[i].count), 0, "'%s'",
+				     rows[i].text);
+		}
+		config_finish(&config);
+	}
+}
+
+Test(config, bytes_have_a_limit)
+{
+	char text[4 * CONFIG_BYTES_LIMIT + 5] = "", error[CONFIG_ERROR_BYTES];
+	struct config config;
+
+	config_init(&config);
+	for (unsigned i = 0; i < CONFIG_BYTES_LIMIT; i++)
+		memcpy(text + (size_t)4 * i, "\\x61", 5);
+	cr_expect_eq(set(&config, "check-expect", text, error), 0);
+	cr_expect_eq(config.defaults.check_expect.count, CONFIG_BYTES_LIMIT);
+	memcpy(text + (size_t)4 * CONFIG_BYTES_LIMIT, "a", 2);
+	cr_expect_eq(set(&config, "check-expect", text, error), -EINVAL);
+	config_finish(&config);
+}
+
+struct words {
+	const char *words[10][2]; /* option and value, up to NULL */
+};
+
+static int check(struct config *config, const struct words *row, char error[CONFIG_ERROR_BYTES])
+{
+	config_init(config);
+	for (size_t i = 0; i < ARRAY_COUNT(row->words) && row->words[i][0]; i++)
+		cr_assert_eq(set(config, row->words[i][0], row->words[i][1], error), 0, "%s",
+			     error);
+	return config_check(config, error);
+}
+
+/* What is not given depends on how many backends are in use. */
+Test(config, max_fails_by_default)
+{
+	static const struct {
+		struct words words;
+		unsigned max_fails;
+	} rows[] = {
+		{{{{"listen", "[::]:1"}, {"backend", "192.0.2.1:1"}}}, 0},
+		{{{{"listen", "[::]:1"}, {"backend", "192.0.2.1:1"}, {"backend", "192.0.2.2:1"}}},
+		 1},
+		{{{{"listen", "[::]:1"},
+		   {"backend", "192.0.2.1:1"},
+		   {"backend", "192.0.2.2:1 backup"}}},
+		 1},
+		{{{{"listen", "[::]:1"},
+		   {"backend", "192.0.2.1:1"},
+		   {"backend", "192.0.2.2:1 down"}}},
+		 0},
+		{{{{"listen", "[::]:1"},
+		   {"backend", "192.0.2.1:1"},
+		   {"backend", "192.0.2.2:1 weight=0"}}},
+		 0},
+		{{{{"max-fails", "3"}, {"listen", "[::]:1"}, {"backend", "192.0.2.1:1"}}}, 3},
+		{{{{"listen", "[::]:1"},
+		   {"backend", "192.0.2.1:1"},
+		   {"backend", "192.0.2.2:1"},
+		   {"max-fails", "0"}}},
+		 0},
+	};
+	char error[CONFIG_ERROR_BYTES];
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct config config;
+
+		cr_assert_eq(check(&config, &rows[i].words, error), 0, "%s", error);
+		cr_expect_eq(config.forwards[0].options.max_fails, rows[i].max_fails, "row %zu", i);
+		config_finish(&config);
+	}
+}
+
+Test(config, pools_that_make_no_sense)
+{
+	static const struct {
+		struct words words;
+		const char *told; /* NULL: accepted */
+	} rows[] = {
+		{{{{"listen", "[::]:1"}, {"backend", "192.0.2.1:1"}, {"fail-timeout", "0"}}}, NULL},
+		{{{{"listen", "[::]:1"},
+		   {"backend", "192.0.2.1:1"},
+		   {"fail-timeout", "0"},
+		   {"max-fails", "1"}}},
+		 "--fail-timeout 0"},
+		{{{{"listen", "[::]:1"}, {"backend", "192.0.2.1:1"}, {"check-interval", "0"}}},
+		 NULL},
+		{{{{"listen", "[::]:1"},
+		   {"backend", "192.0.2.1:1 check"},
+		   {"check-interval", "0"}}},
+		 "--check-interval"},
+		{{{{"listen", "[::]:1"}, {"backend", "192.0.2.1:1 check"}, {"check-timeout", "0"}}},
+		 "--check-timeout"},
+		{{{{"listen", "[::]:1"}, {"backend", "192.0.2.1:1"}, {"check-send", "x"}}},
+		 "--check-backends"},
+		{{{{"check-expect", "x"}, {"listen", "[::]:1"}, {"backend", "192.0.2.1:1"}}},
+		 "--check-backends"},
+		{{{{"check-expect", "x"},
+		   {"listen", "[::]:1"},
+		   {"backend", "192.0.2.1:1"},
+		   {"listen", "[::]:2"},
+		   {"backend", "192.0.2.1:1"},
+		   {"check-backends", NULL}}},
+		 NULL},
+	};
+	char error[CONFIG_ERROR_BYTES];
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct config config;
+		int result = check(&config, &rows[i].words, error);
+
+		cr_expect_eq(result, rows[i].told ? -EINVAL : 0, "row %zu", i);
+		if (rows[i].told)
+			cr_expect_not_null(strstr(error, rows[i].told), "row %zu: %s", i, error);
+		config_finish(&config);
+	}
+}

@@ -261,8 +261,8 @@ Test(config_env, every_option_has_a_variable)
 		config_init(&config);
 		result = config_env_set_options(&config, environment, error);
 		if (options[i].type == OPTION_ALLOW_FILE || options[i].type == OPTION_DENY_FILE ||
-		    options[i].type == OPTION_TEXT || options[i].type == OPTION_LISTEN ||
-		    options[i].type == OPTION_BACKEND) {
+		    options[i].type == OPTION_TEXT || options[i].type == OPTION_BYTES ||
+		    options[i].type == OPTION_LISTEN || options[i].type == OPTION_BACKEND) {
 			cr_expect_eq(result, 0, "%s: %s", variable, error);
 		} else {
 			cr_expect_eq(result, -EINVAL, "%s", variable);

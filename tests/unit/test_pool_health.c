@@ -379,3 +379,32 @@ Test(pool_health, slow_start_refuses_nobody)
 	cr_expect_str_eq(pool_fixture_turns(pool, 20, NOW, turns), "aaaaaaaaaaaaaaaaaaaa");
 	pool_destroy(pool);
 }
+
+/* Beside members with checks, one without comes up by the traffic. */
+Test(pool_health, an_unchecked_member_beside_checked_ones)
+{
+	struct pool_settings settings = {
+		.slots = 2, .max_fails = 1, .fail_timeout_ms = 100, .rise = 1, .fall = 1};
+	struct pool *pool = pool_fixture_make(settings, "");
+	struct pool_place place = {0};
+	struct pool_member member = pool_fixture_member(0);
+
+	cr_assert_eq(pool_add(pool, &member, POOL_FIXTURE_MS), 0);
+	member = pool_fixture_member(1);
+	member.unchecked = true;
+	cr_assert_eq(pool_add(pool, &member, POOL_FIXTURE_MS), 1);
+	cr_expect_eq(pool_up_count(pool), 2);
+	cr_expect_eq(pool_fixture_fail(pool, 0, 1, POOL_FIXTURE_MS), POOL_WENT_DOWN);
+	cr_expect_eq(pool_up_count(pool), 1);
+	cr_expect_eq(pool_fixture_fail(pool, 1, 1, POOL_FIXTURE_MS), POOL_WENT_DOWN);
+	cr_expect_eq(pool_up_count(pool), 0);
+	cr_expect_eq(pool_fixture_choose(pool, POOL_FIXTURE_MS + 99, &place), POOL_ALL_DOWN);
+	cr_assert_eq(pool_fixture_choose(pool, POOL_FIXTURE_MS + 100, &place), 1);
+	cr_expect_eq(pool_group(pool, &place), member.group);
+	cr_expect_eq(pool_succeeded(pool, &place, POOL_FIXTURE_MS + 100), POOL_CAME_UP);
+	pool_end(pool, &place);
+	cr_expect_eq(pool_up_count(pool), 1);
+	cr_expect_eq(pool_set_off(pool, 1, true, POOL_FIXTURE_MS + 100), POOL_WENT_DOWN);
+	cr_expect_eq(pool_up_count(pool), 0);
+	pool_destroy(pool);
+}

@@ -86,8 +86,10 @@ static struct session *open_session(struct desk_job *job, const struct addr *cli
 	cr_assert_not_null(session);
 	session->state = SESSION_RELAYING;
 	session->opened_ms = ++job->sessions.now_ms;
-	session->attempts = 1;
 	session->client = *client;
+	cr_assert_eq(upstream_choose(job->sessions.upstream, 0, &session->path, &session->tried,
+				     client, job->sessions.now_ms),
+		     UPSTREAM_CHOICE_MADE);
 	session->source = *source;
 	return session;
 }
@@ -238,7 +240,7 @@ Test(query, what_is_told_of_a_live_session)
 	cr_expect_eq(record->opened_ms, session->opened_ms);
 	cr_expect_eq(record->bytes_up, 11);
 	cr_expect_eq(record->bytes_down, 22);
-	session->attempts = 0;
+	upstream_leave(job->sessions.upstream, 0, &session->path);
 	cr_expect_eq(ask(job, &query)->records[0].backend.length_bytes, 0);
 	finish(job);
 }

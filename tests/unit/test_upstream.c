@@ -14,92 +14,306 @@ TestSuite(upstream, .fini = support_check_leaks);
 #define BACKENDS 3
 #define THREADS	 4
 #define CHOICES	 3000
+#define NOW_MS	 1000
 
-static void configure(struct config *config)
+struct setting {
+	const char *name;
+	const char *value;
+};
+
+/* What a session keeps. */
+struct journey {
+	struct upstream_path path;
+	struct pool_tried tried;
+};
+
+static struct config config;
+static struct upstream *upstream;
+
+static void set(const char *name, const char *value)
 {
-	static const char *const words[][2] = {
-		{"listen", "[::1]:2000"},   {"backend", "127.0.0.1:1"}, {"backend", "127.0.0.1:2"},
-		{"backend", "127.0.0.1:3"}, {"listen", "[::1]:2001"},	{"backend", "127.0.0.1:9"},
-	};
 	char error[CONFIG_ERROR_BYTES];
 
-	config_init(config);
-	for (size_t i = 0; i < ARRAY_COUNT(words); i++)
-		cr_assert_eq(config_set(config, options_find(words[i][0], strlen(words[i][0])),
-					words[i][1], error),
-			     0, "%s", error);
+	cr_assert_eq(config_set(&config, options_find(name, strlen(name)), value, error), 0, "%s",
+		     error);
+}
+
+/* One listener with these options, and behind them another with one backend. */
+static void make(const struct setting *settings, size_t count)
+{
+	char error[CONFIG_ERROR_BYTES];
+
+	config_init(&config);
+	set("listen", "[::1]:2000");
+	for (size_t i = 0; i < count; i++)
+		set(settings[i].name, settings[i].value);
+	set("listen", "[::1]:2001");
+	set("backend", "127.0.0.1:9");
+	cr_assert_eq(config_check(&config, error), 0, "%s", error);
+	cr_assert_eq(upstream_create(&upstream, &config), 0);
+}
+
+static void finish(void)
+{
+	upstream_destroy(upstream);
+	config_finish(&config);
+}
+
+static const struct setting three[] = {
+	{"backend", "127.0.0.1:1"}, {"backend", "127.0.0.1:2"}, {"backend", "127.0.0.1:3"}};
+
+static enum upstream_choice choose(unsigned forward, struct journey *path, uint64_t now_ms)
+{
+	static const struct addr client;
+
+	return upstream_choose(upstream, forward, &path->path, &path->tried, &client, now_ms);
+}
+
+/* The port that a session of its own gets, over at once; 0: none. */
+static unsigned port_of_one(unsigned forward)
+{
+	struct journey path = {0};
+	unsigned port;
+
+	if (choose(forward, &path, NOW_MS))
+		return 0;
+	port = addr_port(upstream_address(upstream, forward, &path.path));
+	cr_expect_eq(port, addr_port(&upstream_backend(upstream, forward, &path.path)->addr));
+	upstream_answered(upstream, forward, &path.path, 0, NOW_MS);
+	upstream_leave(upstream, forward, &path.path);
+	cr_expect_null(upstream_address(upstream, forward, &path.path));
+	cr_expect_null(upstream_backend(upstream, forward, &path.path));
+	return port;
 }
 
 Test(upstream, backends_take_turns)
 {
-	struct upstream *upstream;
-	struct config config;
-
-	configure(&config);
-	cr_assert_eq(upstream_create(&upstream, &config), 0);
+	make(three, ARRAY_COUNT(three));
 	for (unsigned i = 0; i < 10; i++) {
-		cr_expect_eq(upstream_choose(upstream, 0), i % BACKENDS);
+		cr_expect_eq(port_of_one(0), 1 + i % BACKENDS);
 		/* every forward has its own turns */
-		cr_expect_eq(upstream_choose(upstream, 1), 0);
+		cr_expect_eq(port_of_one(1), 9);
 	}
-	upstream_destroy(upstream);
-	config_finish(&config);
+	finish();
+}
+
+/* Fails each choice in turn until there is none; the ports, and how it ended. */
+static enum upstream_choice exhaust(struct journey *path, int error, unsigned *ports,
+				    unsigned *count)
+{
+	enum upstream_choice choice;
+
+	*count = 0;
+	while (!(choice = choose(0, path, NOW_MS))) {
+		ports[(*count)++] = addr_port(upstream_address(upstream, 0, &path->path));
+		upstream_answered(upstream, 0, &path->path, error, NOW_MS);
+		cr_assert_leq(*count, BACKENDS);
+	}
+	return choice;
 }
 
 Test(upstream, each_backend_is_tried_once)
 {
-	struct upstream *upstream;
-	struct config config;
-
-	configure(&config);
-	cr_assert_eq(upstream_create(&upstream, &config), 0);
+	make(three, ARRAY_COUNT(three));
 	for (unsigned first = 0; first < BACKENDS; first++) {
-		for (unsigned attempt = 0; attempt < BACKENDS; attempt++) {
-			const struct backend *backend =
-				upstream_backend(upstream, 0, first, attempt);
+		struct journey path = {0};
+		unsigned ports[BACKENDS], count, seen = 0;
 
-			cr_assert_not_null(backend);
-			cr_expect_eq(addr_port(&backend->addr), 1 + (first + attempt) % BACKENDS);
-		}
-		cr_expect_null(upstream_backend(upstream, 0, first, BACKENDS));
-		cr_expect_null(upstream_backend(upstream, 0, first, 65535));
+		/* a reset is nobody's fault, so all are up still */
+		cr_expect_eq(exhaust(&path, -ECONNRESET, ports, &count), UPSTREAM_CHOICE_EXHAUSTED);
+		cr_assert_eq(count, BACKENDS);
+		for (unsigned i = 0; i < count; i++)
+			seen |= 1U << ports[i];
+		cr_expect_eq(seen, 2 + 4 + 8);
+		/* the last one can be named until the end */
+		cr_expect_eq(addr_port(upstream_address(upstream, 0, &path.path)),
+			     ports[count - 1]);
+		upstream_leave(upstream, 0, &path.path);
+		upstream_leave(upstream, 0, &path.path);
 	}
-	cr_expect_eq(addr_port(&upstream_backend(upstream, 1, 0, 0)->addr), 9);
-	cr_expect_null(upstream_backend(upstream, 1, 0, 1));
-	upstream_destroy(upstream);
-	config_finish(&config);
+	cr_expect_eq(upstream_metric(upstream, METRIC_backends_up), BACKENDS + 1);
+	finish();
 }
 
-struct chooser {
-	struct upstream *upstream;
-	_Atomic unsigned chosen[BACKENDS];
-};
-
-static void *choose(void *argument)
+Test(upstream, retries_are_further_backends)
 {
-	struct chooser *chooser = argument;
+	static const char *const texts[] = {"0", "1", "2", "9"};
+	static const unsigned tried[] = {1, 2, 3, 3};
 
+	for (size_t i = 0; i < ARRAY_COUNT(texts); i++) {
+		struct setting settings[4] = {three[0], three[1], three[2], {"retries", texts[i]}};
+		struct journey path = {0};
+		unsigned ports[BACKENDS], count;
+
+		make(settings, ARRAY_COUNT(settings));
+		cr_expect_eq(exhaust(&path, -ECONNREFUSED, ports, &count),
+			     UPSTREAM_CHOICE_EXHAUSTED);
+		cr_expect_eq(count, tried[i], "--retries %s: %u", texts[i], count);
+		upstream_leave(upstream, 0, &path.path);
+		finish();
+	}
+}
+
+/* What takes a backend down by default, and what does not. */
+Test(upstream, failures_are_the_backends_or_ours)
+{
+	static const struct {
+		int error;
+		bool blamed;
+	} rows[] = {
+		{-ECONNREFUSED, true}, {-ETIMEDOUT, true},   {-EHOSTUNREACH, true},
+		{-ENETUNREACH, true},  {-EACCES, true},	     {-EADDRNOTAVAIL, false},
+		{-EMFILE, false},      {-ENFILE, false},     {-ENOBUFS, false},
+		{-ENOMEM, false},      {-ECONNRESET, false}, {-EPIPE, false},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct journey path = {0};
+
+		make(three, ARRAY_COUNT(three));
+		cr_assert_eq(choose(0, &path, NOW_MS), UPSTREAM_CHOICE_MADE);
+		upstream_answered(upstream, 0, &path.path, rows[i].error, NOW_MS);
+		upstream_leave(upstream, 0, &path.path);
+		cr_expect_eq(upstream_metric(upstream, METRIC_backend_downs), rows[i].blamed, "%s",
+			     strerror(-rows[i].error));
+		cr_expect_eq(upstream_metric(upstream, METRIC_backends_down), rows[i].blamed);
+		finish();
+	}
+}
+
+Test(upstream, the_only_backend_is_always_tried)
+{
+	static const struct setting one[] = {{"backend", "127.0.0.1:1"}};
+
+	make(one, ARRAY_COUNT(one));
+	for (unsigned i = 0; i < 5; i++) {
+		struct journey path = {0};
+		unsigned ports[BACKENDS], count;
+
+		cr_expect_eq(exhaust(&path, -ECONNREFUSED, ports, &count),
+			     UPSTREAM_CHOICE_EXHAUSTED);
+		cr_expect_eq(count, 1);
+		upstream_leave(upstream, 0, &path.path);
+	}
+	finish();
+}
+
+Test(upstream, all_down_is_told_from_all_full_and_all_tried)
+{
+	static const struct setting settings[] = {{"backend", "127.0.0.1:1 maxconn=1"},
+						  {"backend", "127.0.0.1:2"}};
+	struct journey failing = {0}, holding = {0}, late = {0};
+
+	make(settings, ARRAY_COUNT(settings));
+	cr_assert_eq(choose(0, &holding, NOW_MS), UPSTREAM_CHOICE_MADE);
+	cr_assert_eq(addr_port(upstream_address(upstream, 0, &holding.path)), 1);
+	upstream_answered(upstream, 0, &holding.path, 0, NOW_MS);
+	cr_assert_eq(choose(0, &failing, NOW_MS), UPSTREAM_CHOICE_MADE);
+	upstream_answered(upstream, 0, &failing.path, -ECONNREFUSED, NOW_MS);
+	cr_expect_eq(choose(0, &failing, NOW_MS), UPSTREAM_CHOICE_FULL);
+	upstream_leave(upstream, 0, &holding.path);
+	/* a place has come free: the same session may go on */
+	cr_assert_eq(choose(0, &failing, NOW_MS), UPSTREAM_CHOICE_MADE);
+	upstream_answered(upstream, 0, &failing.path, -ECONNREFUSED, NOW_MS);
+	cr_expect_eq(choose(0, &failing, NOW_MS), UPSTREAM_CHOICE_EXHAUSTED);
+	cr_expect_eq(choose(0, &late, NOW_MS), UPSTREAM_CHOICE_DOWN);
+	upstream_leave(upstream, 0, &failing.path);
+	cr_expect_eq(upstream_metric(upstream, METRIC_backend_downs), 2);
+	finish();
+}
+
+/* A probe that the session gave up without an answer is the next session's. */
+Test(upstream, a_path_that_is_left_says_nothing)
+{
+	struct journey paths[BACKENDS] = {0};
+	struct journey probe = {0};
+	uint64_t late_ms = NOW_MS + 10000;
+
+	make(three, ARRAY_COUNT(three));
+	for (unsigned i = 0; i < BACKENDS; i++) {
+		cr_assert_eq(choose(0, &paths[i], NOW_MS), UPSTREAM_CHOICE_MADE);
+		upstream_answered(upstream, 0, &paths[i].path, -ECONNREFUSED, NOW_MS);
+		upstream_leave(upstream, 0, &paths[i].path);
+	}
+	for (unsigned i = 0; i < 2 * BACKENDS; i++) {
+		cr_assert_eq(choose(0, &probe, late_ms), UPSTREAM_CHOICE_MADE);
+		upstream_leave(upstream, 0, &probe.path);
+	}
+	cr_expect_eq(upstream_metric(upstream, METRIC_backend_ups), 0);
+	cr_assert_eq(choose(0, &probe, late_ms), UPSTREAM_CHOICE_MADE);
+	upstream_answered(upstream, 0, &probe.path, 0, late_ms);
+	upstream_leave(upstream, 0, &probe.path);
+	cr_expect_eq(upstream_metric(upstream, METRIC_backend_ups), 1);
+	cr_expect_eq(upstream_metric(upstream, METRIC_backends_up), 2);
+	finish();
+}
+
+Test(upstream, parameters_and_checks_reach_the_pool)
+{
+	static const struct setting settings[] = {
+		{"rise", "1"},
+		{"fall", "1"},
+		{"backend", "127.0.0.1:1 weight=2 check"},
+		{"backend", "127.0.0.1:2 down"},
+		{"backend", "127.0.0.1:3 backup"},
+	};
+	struct upstream_verdict verdict = {.fault = "no answer"};
+	struct pool_snapshot snapshot;
+	struct journey path = {0};
+
+	make(settings, ARRAY_COUNT(settings));
+	cr_expect_eq(upstream_metric(upstream, METRIC_backends_off), 1);
+	for (unsigned i = 0; i < 4; i++)
+		cr_expect_eq(port_of_one(0), 1);
+	pool_snapshot(upstream_pool(upstream, 0), 0, NOW_MS, &snapshot);
+	cr_expect_eq(snapshot.weight, 2);
+	verdict.generation = snapshot.generation;
+	verdict.address = &snapshot.address;
+	upstream_checked(upstream, 0, &verdict, NOW_MS);
+	cr_expect_eq(port_of_one(0), 3);
+	verdict.fault = NULL;
+	upstream_checked(upstream, 0, &verdict, NOW_MS);
+	cr_expect_eq(port_of_one(0), 1);
+	cr_expect_eq(upstream_metric(upstream, METRIC_checks), 2);
+	cr_expect_eq(upstream_metric(upstream, METRIC_checks_failed), 1);
+	cr_expect_eq(upstream_metric(upstream, METRIC_backend_downs), 1);
+	cr_expect_eq(upstream_metric(upstream, METRIC_backend_ups), 1);
+
+	/* the backup has no checks: the traffic that took it down brings it up */
+	verdict.fault = "no answer";
+	upstream_checked(upstream, 0, &verdict, NOW_MS);
+	cr_assert_eq(choose(0, &path, NOW_MS), UPSTREAM_CHOICE_MADE);
+	upstream_answered(upstream, 0, &path.path, -ECONNREFUSED, NOW_MS);
+	upstream_leave(upstream, 0, &path.path);
+	path = (struct journey){0};
+	cr_expect_eq(choose(0, &path, NOW_MS), UPSTREAM_CHOICE_DOWN);
+	cr_expect_eq(choose(0, &path, NOW_MS + 10000), UPSTREAM_CHOICE_MADE);
+	upstream_leave(upstream, 0, &path.path);
+	finish();
+}
+
+static _Atomic unsigned chosen[BACKENDS + 1];
+
+static void *choose_many(void *unused)
+{
+	(void)unused;
 	for (unsigned i = 0; i < CHOICES; i++)
-		chooser->chosen[upstream_choose(chooser->upstream, 0)]++;
+		chosen[port_of_one(0)]++;
 	return NULL;
 }
 
 /* Turns are shared by all workers: none is lost or taken twice. */
 Test(upstream, threads_share_the_turns)
 {
-	struct chooser chooser = {0};
 	pthread_t threads[THREADS];
-	struct config config;
 
-	configure(&config);
-	cr_assert_eq(upstream_create(&chooser.upstream, &config), 0);
+	make(three, ARRAY_COUNT(three));
 	for (unsigned i = 0; i < THREADS; i++)
-		cr_assert(!pthread_create(&threads[i], NULL, choose, &chooser));
+		cr_assert(!pthread_create(&threads[i], NULL, choose_many, NULL));
 	for (unsigned i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
-	for (unsigned i = 0; i < BACKENDS; i++)
-		cr_expect_eq(chooser.chosen[i], THREADS * CHOICES / BACKENDS, "backend %u: %u", i,
-			     chooser.chosen[i]);
-	upstream_destroy(chooser.upstream);
-	config_finish(&config);
+	for (unsigned i = 1; i <= BACKENDS; i++)
+		cr_expect_eq(chosen[i], THREADS * CHOICES / BACKENDS, "backend %u: %u", i,
+			     chosen[i]);
+	finish();
 }
