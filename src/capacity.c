@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "addr_set.h"
 #include "host.h"
 
 /* What a stalled session holds where nothing bounds it but the buffers' defaults: test_stalled. */
@@ -39,7 +40,8 @@ static unsigned count_checks(const struct config *config)
 
 	for (unsigned i = 0; i < config->forward_count; i++)
 		for (unsigned j = 0; j < config->forwards[i].backend_count; j++)
-			count += config->forwards[i].backends[j].check;
+			if (config->forwards[i].backends[j].check)
+				count += *config->forwards[i].backends[j].name ? ADDR_SET_MOST : 1;
 	return MIN(count, CAPACITY_CHECK_DESCRIPTORS);
 }
 
@@ -57,7 +59,8 @@ void capacity_compute(const struct config *config, const struct capacity_host *h
 	fixed = host_fixed_descriptors(
 		limits->workers, config->forward_count, limits->workers * limits->pipes_per_worker,
 		(config->metrics.length_bytes ? CAPACITY_HTTP_DESCRIPTORS : 0) +
-			(config->admin ? CAPACITY_ADMIN_DESCRIPTORS : 0) + count_checks(config));
+			(config->admin ? CAPACITY_ADMIN_DESCRIPTORS : 0) + count_checks(config) +
+			(config->name_count ? CAPACITY_DNS_DESCRIPTORS : 0));
 	limits->descriptor_sessions = host_sessions_for(host->descriptors, fixed);
 	limits->memory_sessions = host_sessions_in_memory(host->cgroup.memory_bytes);
 	limits->maxconn = config->maxconn

@@ -23,6 +23,9 @@
 /* Active checks of backends at a time, each with one. */
 #define CAPACITY_CHECK_DESCRIPTORS 64
 
+/* What names of backends need at most: a UDP and a TCP socket per DNS server, and /etc/hosts. */
+#define CAPACITY_DNS_DESCRIPTORS (2 * DNS_SERVERS_MOST + 1)
+
 /* What the host allows. */
 struct capacity_host {
 	unsigned cpus; /* that the process may run on */

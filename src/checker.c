@@ -2,6 +2,9 @@
  * Theory of operation. A target is a backend that is checked; its timer tells when its turn is. A
  * check is one of few slots with a socket, borrowed by a target from its turn to the verdict; its
  * timer is the time limit. Targets whose turn comes while no slot is free wait in a queue.
+ *
+ * Which members a name has, changes: a listener with names has a target for every place in its pool,
+ * and a turn of one that is empty, or whose backend is not checked, passes.
  */
 #include "checker.h"
 
@@ -22,6 +25,9 @@
 #define TURN_TIMER  1
 #define LIMIT_TIMER 2
 
+/* Into how many moments the interval is divided where most targets may be empty: they wake us too. */
+#define MOMENTS_WITH_NAMES 16
+
 /* A header that says nothing but whose connection it is, and then --check-send. */
 #define REQUEST_BYTES (PROXY_HEADER_LIMIT + CONFIG_BYTES_LIMIT)
 
@@ -30,7 +36,7 @@ struct target {
 	uint64_t due_ms; /* the turn that comes next, or is running */
 	struct target *next_waiting;
 	unsigned forward;
-	unsigned member;
+	unsigned member; /* of the forward's pool */
 };
 
 enum stage { CHECK_IDLE, CHECK_CONNECTING, CHECK_SENDING, CHECK_EXPECTING };
@@ -41,6 +47,7 @@ struct check {
 	enum stage stage;
 	int fd; /* -1: idle */
 	struct addr address;
+	unsigned backend; /* that the member is one of */
 	uint32_t generation;
 	size_t request_bytes;
 	size_t sent_bytes;
@@ -70,10 +77,12 @@ static const struct forward_options *options_of(const struct checker *checker,
 
 /* Making --------------------------------------------------------------------------------------- */
 
-static unsigned count_checked(const struct forward *forward)
+static unsigned count_targets(const struct forward *forward)
 {
 	unsigned count = 0;
 
+	if (forward->name_count)
+		return forward->has_checks ? POOL_MEMBERS_LIMIT : 0;
 	for (unsigned i = 0; i < forward->backend_count; i++)
 		count += forward->backends[i].check;
 	return count;
@@ -83,15 +92,17 @@ static unsigned count_checked(const struct forward *forward)
 static void add_targets(struct checker *checker, unsigned forward)
 {
 	const struct forward *configured = &checker->config->forwards[forward];
-	unsigned count = count_checked(configured), nth = 0;
+	unsigned count = count_targets(configured), nth = 0;
+	unsigned moments = configured->name_count ? MOMENTS_WITH_NAMES : count;
 
-	for (unsigned i = 0; i < configured->backend_count; i++) {
+	for (unsigned i = 0; nth < count; i++) {
 		struct target *target = &checker->targets[checker->target_count];
 		uint64_t delay_ms;
 
-		if (!configured->backends[i].check)
+		/* members that have no names are those of the backends' order */
+		if (!configured->name_count && !configured->backends[i].check)
 			continue;
-		delay_ms = configured->options.check_interval_ms * nth++ / count;
+		delay_ms = configured->options.check_interval_ms * (nth++ % moments) / moments;
 		target->forward = forward;
 		target->member = i;
 		target->due_ms = checker->now_ms + delay_ms;
@@ -108,7 +119,7 @@ int checker_create(struct checker **checker, const struct config *config, struct
 
 	*checker = NULL;
 	for (unsigned i = 0; i < config->forward_count; i++)
-		count += count_checked(&config->forwards[i]);
+		count += count_targets(&config->forwards[i]);
 	if (!count)
 		return 0;
 	made = calloc(1, sizeof(*made) + count * sizeof(made->targets[0]));
@@ -202,7 +213,7 @@ static void write_request(const struct checker *checker, struct check *check)
 	const struct target *target = check->target;
 	const struct config_bytes *text = &options_of(checker, target)->check_send;
 	const struct backend *backend =
-		&checker->config->forwards[target->forward].backends[target->member];
+		&checker->config->forwards[target->forward].backends[check->backend];
 	const struct proxy_build build = {
 		.version = backend->send_proxy == CONFIG_SEND_PROXY_V1 ? 1 : 2,
 		.kind = PROXY_KIND_LOCAL,
@@ -228,11 +239,13 @@ static void begin(struct checker *checker, struct check *check, struct target *t
 		      checker->now_ms, &member);
 	check->target = target;
 	if (member.state == POOL_EMPTY || member.state == POOL_DRAINING ||
-	    member.state == POOL_OFF) {
+	    member.state == POOL_OFF ||
+	    !checker->config->forwards[target->forward].backends[member.group].check) {
 		release(checker, check);
 		return;
 	}
 	check->address = member.address;
+	check->backend = member.group;
 	check->generation = member.generation;
 	check->sent_bytes = 0;
 	check->answer_bytes = 0;

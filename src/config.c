@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "config_names.h"
 #include "config_origin.h"
 #include "config_source.h"
 #include "pool.h"
@@ -37,8 +38,10 @@ static int complete_pool(struct forward *forward, char error[CONFIG_ERROR_BYTES]
 
 	addr_print(&forward->listen, text);
 	/* refusing clients because the only backend refused one helps nobody, unless asked for */
-	if (options->max_fails == CONFIG_MAX_FAILS_AUTO)
-		options->max_fails = count_in_use(forward) > 1;
+	if (options->max_fails == CONFIG_MAX_FAILS_AUTO) {
+		forward->auto_max_fails = true;
+		options->max_fails = count_in_use(forward) > 1 || forward->name_count;
+	}
 	if (options->max_fails && !options->fail_timeout_ms)
 		return config_fail(error,
 				   "--listen '%.80s': with --fail-timeout 0 a backend that failed "
@@ -144,6 +147,18 @@ static int check_checks(const struct config *config, char error[CONFIG_ERROR_BYT
 	return 0;
 }
 
+static int check_names(struct config *config, char error[CONFIG_ERROR_BYTES])
+{
+	const char *name = NULL;
+	struct config_value value;
+
+	if (!config_names_check(config, &name, error))
+		return 0;
+	value = first_value(&config->values, name, config->origin);
+	config_origin_rename(config, &value, error);
+	return -EINVAL;
+}
+
 static int fail_twice(const struct config *config, const struct forward *other, const char *listen,
 		      char error[CONFIG_ERROR_BYTES])
 {
@@ -188,13 +203,15 @@ static int check_forward(const struct config *config, struct forward *forward,
 			error, "--listen '%.80s': has no backend; add --backend ADDRESS after it",
 			text);
 	for (unsigned i = 0; i < forward->backend_count; i++)
-		if (addr_equal(&forward->backends[i].addr, &forward->listen))
+		if (!*forward->backends[i].name &&
+		    addr_equal(&forward->backends[i].addr, &forward->listen))
 			return config_fail(
 				error,
 				"--listen '%.80s': is a backend of its own and would forward to "
 				"itself; give the service's address",
 				text);
-	if (complete_forward(config, forward, error))
+	if (config_names_check_forward(config, forward, error) ||
+	    complete_forward(config, forward, error))
 		return -EINVAL;
 	return config_source_check(config, forward, error);
 }
@@ -222,13 +239,15 @@ static void name_forwards(struct config *config)
 }
 
 /* What only all forwards together tell. */
-static int check_together(const struct config *config, char error[CONFIG_ERROR_BYTES])
+static int check_together(struct config *config, char error[CONFIG_ERROR_BYTES])
 {
 	if (!config->forward_count)
 		return config_fail(error,
 				   "LISTEN and BACKEND are missing; give both, as in: sixpipe "
 				   "'[::]:2000' 192.0.2.1:80 (see --help)");
-	return check_trust(config, error) ? -EINVAL : check_checks(config, error);
+	if (check_names(config, error) || check_trust(config, error))
+		return -EINVAL;
+	return check_checks(config, error);
 }
 
 int config_check(struct config *config, char error[CONFIG_ERROR_BYTES])

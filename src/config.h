@@ -11,15 +11,17 @@
 #include "addr.h"
 #include "cidr.h"
 #include "config_values.h"
+#include "dns.h"
 #include "options.h"
 #include "proxy_protocol.h"
 #include "util.h"
 
-#define CONFIG_FORWARD_LIMIT 256 /* listeners; each costs a socket per worker */
-#define CONFIG_BACKEND_LIMIT 256 /* per listener */
-#define CONFIG_TRUST_LIMIT   64	 /* blocks of --trust, per listener */
-#define CONFIG_RULE_LIMIT    64	 /* options of --allow, --deny and their files, per listener */
-#define CONFIG_TLV_LIMIT     16	 /* as many as there are types for custom use */
+#define CONFIG_FORWARD_LIMIT  256  /* listeners; each costs a socket per worker */
+#define CONFIG_BACKEND_LIMIT  256  /* per listener */
+#define CONFIG_DNS_NAME_LIMIT 1024 /* backends by name, of all listeners */
+#define CONFIG_TRUST_LIMIT    64   /* blocks of --trust, per listener */
+#define CONFIG_RULE_LIMIT     64   /* options of --allow, --deny and their files, per listener */
+#define CONFIG_TLV_LIMIT      16   /* as many as there are types for custom use */
 #define CONFIG_TLV_BYTES_LIMIT                                                                     \
 	2048			/* of their texts together; so they fit a header, with the rest */
 #define CONFIG_BYTES_LIMIT  255 /* of --check-send, --check-expect */
@@ -34,8 +36,9 @@ enum config_send_proxy {
 };
 
 struct backend {
-	struct addr addr;
-	uint64_t send_proxy; /* enum config_send_proxy */
+	struct addr addr;	   /* of one by name, 0.0.0.0 and the port */
+	char name[DNS_NAME_BYTES]; /* "": by address */
+	uint64_t send_proxy;	   /* enum config_send_proxy */
 	uint64_t weight;
 	uint64_t maxconn; /* 0: no limit of its own */
 	bool backup;
@@ -131,11 +134,17 @@ struct forward {
 	struct addr listen;
 	struct backend *backends;
 	unsigned backend_count;
-	bool wants_client; /* who the client is matters; set by config_check() */
-	bool needs_client; /* ... so much that one who cannot be known is refused */
-	bool has_checks;   /* of a backend at least; set by config_check() */
+	unsigned name_count; /* of these, those by name; set by config_check() */
+	bool wants_client;   /* who the client is matters; set by config_check() */
+	bool needs_client;   /* ... so much that one who cannot be known is refused */
+	bool has_checks;     /* of a backend at least; set by config_check() */
+	bool auto_max_fails; /* max_fails follows the number of backends in use, which names change */
 	struct forward_options options;
 };
+
+/* The values of --dns-family and of --resolve-at-start, in their order. */
+enum config_dns_family { CONFIG_DNS_V4, CONFIG_DNS_BOTH };
+enum config_resolve { CONFIG_RESOLVE_TRY, CONFIG_RESOLVE_REQUIRE };
 
 /* The values of --pin, in its order. */
 enum config_pin { CONFIG_PIN_AUTO, CONFIG_PIN_ON, CONFIG_PIN_OFF };
@@ -145,6 +154,7 @@ struct config {
 	unsigned forward_count;
 	struct forward_options defaults; /* of the forwards to come */
 	unsigned file_forward_count;	 /* the first ones, when they came from a file */
+	unsigned name_count;		 /* backends by name; set by config_check() */
 
 	const char *file;	     /* NULL: none */
 	struct config_origin origin; /* of what is set next */
@@ -166,9 +176,15 @@ struct config {
 	uint64_t log_level;	   /* enum log_level */
 	uint64_t log_format;	   /* enum log_format */
 	bool access_log;
-	struct addr metrics; /* none: off */
-	const char *admin;   /* NULL: off */
-	uint64_t admin_mode; /* 0: 0600, 1: 0660 */
+	struct addr metrics;	 /* none: off */
+	const char *admin;	 /* NULL: off */
+	uint64_t admin_mode;	 /* 0: 0600, 1: 0660 */
+	const char *dns_servers; /* NULL: those of resolv.conf(5) */
+	uint64_t dns_family;	 /* enum config_dns_family */
+	uint64_t dns_min_ttl_ms;
+	uint64_t dns_max_ttl_ms;
+	uint64_t resolve_at_start;   /* enum config_resolve */
+	uint64_t resolve_timeout_ms; /* 0: the start does not wait */
 	bool check;
 	bool dump_config;
 	bool help;

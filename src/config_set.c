@@ -13,14 +13,14 @@
 #include <strings.h>
 
 #include "check.h"
+#include "config_names.h"
 #include "config_origin.h"
 #include "config_rules.h"
 #include "config_source.h"
 #include "units.h"
 
-#define BLANKS " \t\n"
-/* Address and parameters of a backend, as one word each. */
-#define BACKEND_WORD_BYTES 300
+#define BLANKS		   " \t\n"
+#define BACKEND_WORD_BYTES 300 /* of address and parameters of a backend, each */
 
 /* Grows an array by one; memory that cannot be had at the start ends the program. */
 static void *grow(void *array, unsigned count, size_t element_bytes)
@@ -342,7 +342,7 @@ static int add_backend(struct forward *forward, const struct backend *backend, c
 			"--backend '%.80s': one too many; %d per listener are the limit, leave "
 			"some out",
 			text, CONFIG_BACKEND_LIMIT);
-	if (addr_equal(&backend->addr, &forward->listen))
+	if (!*backend->name && addr_equal(&backend->addr, &forward->listen))
 		return config_fail(
 			error,
 			"--backend '%.80s': is the listener's own address and would forward to "
@@ -387,7 +387,7 @@ static int set_backend(struct config *config, const char *text, char error[CONFI
 	const char *problem;
 
 	snprintf(address, sizeof(address), "%.*s", (int)MIN(length, sizeof(address)), text);
-	problem = addr_parse(address, &backend.addr);
+	problem = config_names_parse_backend(address, &backend);
 	if (problem)
 		return config_fail(error, "--backend '%.80s': %s", address, problem);
 	if (!latest_forward(config))

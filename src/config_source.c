@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "config_names.h"
+
 /* A pool's block, the mode's own where none is given. */
 static int parse_pool(struct config_source *source, const char *name, const char *text,
 		      const char *block, bool loopback, char error[CONFIG_ERROR_BYTES])
@@ -169,7 +171,7 @@ static bool is_v4_source(const struct config_source *source)
 static int check_families(const struct forward *forward, char error[CONFIG_ERROR_BYTES])
 {
 	const struct config_source *source = &forward->options.source;
-	char listen[ADDR_TEXT_BYTES], address[ADDR_TEXT_BYTES];
+	char listen[ADDR_TEXT_BYTES], address[CONFIG_BACKEND_TEXT_BYTES];
 	bool v4 = is_v4_source(source);
 
 	if (source->kind == CONFIG_SOURCE_NONE && !source->embedded)
@@ -187,7 +189,7 @@ static int check_families(const struct forward *forward, char error[CONFIG_ERROR
 				"--listen '%s': --source gives IPv%c addresses, which cannot "
 				"reach backend %s; give that one a listener of its own",
 				addr_print(&forward->listen, listen), v4 ? '4' : '6',
-				addr_print(&forward->backends[i].addr, address));
+				config_names_print_backend(&forward->backends[i], address));
 	return 0;
 }
 

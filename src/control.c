@@ -14,7 +14,8 @@
 /* Signals, and workers that end or answer; then those of http.h and admin.h. */
 #define OWN_POLL_FDS	 2
 #define CHECKER_FDS_AT	 (OWN_POLL_FDS + HTTP_POLL_FDS + ADMIN_POLL_FDS)
-#define CONTROL_POLL_FDS (CHECKER_FDS_AT + CHECKER_POLL_FDS)
+#define NAMES_FDS_AT	 (CHECKER_FDS_AT + CHECKER_POLL_FDS)
+#define CONTROL_POLL_FDS (NAMES_FDS_AT + NAMES_POLL_FDS)
 
 struct control {
 	const struct control_task *task;
@@ -173,6 +174,8 @@ static int prepare_poll(const struct control *control, struct pollfd fds[CONTROL
 	if (task->checker)
 		wait_ms =
 			shorter(wait_ms, checker_prepare_poll(task->checker, fds + CHECKER_FDS_AT));
+	if (task->names)
+		wait_ms = shorter(wait_ms, names_prepare_poll(task->names, fds + NAMES_FDS_AT));
 	return wait_ms;
 }
 
@@ -226,6 +229,8 @@ int control_run(const struct control_task *task)
 			admin_run(task->admin);
 		if (task->checker)
 			checker_run(task->checker, fds + CHECKER_FDS_AT);
+		if (task->names)
+			names_run(task->names, fds + NAMES_FDS_AT);
 	}
 	/* whoever asked has an answer by now: the workers have gone */
 	if (task->admin)

@@ -1,7 +1,6 @@
 /*
- * The main thread's work while the workers run: signals, the drain, the HTTP listener and the checks of
- * backends. It may
- * block; no worker does.
+ * The main thread's work while the workers run: signals, the drain, the HTTP listener, the checks of
+ * backends and their names. It may block; no worker does.
  *
  *	TERM, INT	tell load balancers (/ready) at once, go on accepting for --drain-delay,
  *			then stop accepting and let sessions finish until --drain-timeout, then
@@ -13,6 +12,7 @@
 #include "admin.h"
 #include "checker.h"
 #include "http.h"
+#include "names.h"
 #include "worker.h"
 
 struct control_task {
@@ -20,6 +20,7 @@ struct control_task {
 	struct http *http;	 /* NULL: no --metrics */
 	struct admin *admin;	 /* NULL: no --admin */
 	struct checker *checker; /* NULL: no backend is checked */
+	struct names *names;	 /* NULL: every backend is given by address */
 	struct sources *sources;
 	int signal_fd; /* of control_take_signals() */
 	uint64_t drain_delay_ms;

@@ -185,6 +185,9 @@ static int serve(const struct config *config, const struct capacity *limits,
 	/* at the start, not a minute later: whether it may be written by who we are now */
 	if (sources_save(task->sources, error))
 		return usage_fail(EXIT_FAILURE, error);
+	/* before the first thread: whoever connects meanwhile waits in the backlog */
+	if (task->names && names_wait(task->names, task->signal_fd, error))
+		return usage_fail(EXIT_FAILURE, error);
 	result = log_start(limits->workers);
 	if (!result)
 		result = workers_start(workers);
@@ -224,6 +227,8 @@ static int listen_and_serve(struct config *config, const struct capacity *limits
 
 	if (checker_create(&task->checker, config, workers_upstream(task->workers)))
 		return usage_fail(EXIT_FAILURE, "out of memory; check fewer backends");
+	if (names_create(&task->names, config, workers_upstream(task->workers), error))
+		return usage_fail(EXIT_FAILURE, error);
 	if (config->metrics.length_bytes &&
 	    http_create(&task->http, &config->metrics, task->workers, error))
 		return usage_fail(EXIT_FAILURE, error);
@@ -278,6 +283,8 @@ static int run(struct config *config)
 		http_destroy(task.http);
 	if (task.checker)
 		checker_destroy(task.checker);
+	if (task.names)
+		names_destroy(task.names);
 	workers_destroy(task.workers);
 	sources_destroy(task.sources);
 	admission_destroy(shared.admission);

@@ -43,6 +43,7 @@ enum option_scope {
 	OPTION_GROUP(FORWARDING, "forwarding", "listeners and backends")                           \
 	OPTION_GROUP(BALANCE, "balance", "choice among backends")                                  \
 	OPTION_GROUP(CHECKS, "checks", "active checks of backends")                                \
+	OPTION_GROUP(NAMES, "names", "backends by name, DNS")                                      \
 	OPTION_GROUP(PROXY, "proxy", "PROXY protocol, both ways")                                  \
 	OPTION_GROUP(SOURCE, "source", "the address backends see")                                 \
 	OPTION_GROUP(ADMISSION, "admission", "who may connect")                                    \

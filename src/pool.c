@@ -67,6 +67,7 @@ int pool_create(struct pool **pool, const struct pool_settings *settings)
 		return -ENOMEM;
 	memset(made, 0, sizeof(*made));
 	made->settings = *settings;
+	atomic_init(&made->max_fails, settings->max_fails);
 	if (create_slots(made) || create_sequences(made)) {
 		free(made->slots);
 		free(made->places);
@@ -296,6 +297,13 @@ void pool_set_maxconn(struct pool *pool, unsigned member, unsigned maxconn)
 {
 	CHECK(member < pool->settings.slots && maxconn <= POOL_LIVE_LIMIT);
 	atomic_store_explicit(&pool->slots[member].maxconn, maxconn, memory_order_relaxed);
+}
+
+void pool_set_max_fails(struct pool *pool, unsigned max_fails)
+{
+	CHECK(max_fails <= POOL_FAILS_LIMIT);
+	CHECK(!max_fails || pool->settings.fail_timeout_ms);
+	atomic_store_explicit(&pool->max_fails, max_fails, memory_order_relaxed);
 }
 
 /* A look at it ---------------------------------------------------------------------------------- */

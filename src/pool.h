@@ -200,6 +200,12 @@ int pool_replace(struct pool *pool, const struct pool_group *group, uint64_t now
 void pool_set_weight(struct pool *pool, unsigned member, unsigned weight);
 void pool_set_maxconn(struct pool *pool, unsigned member, unsigned maxconn);
 
+/*
+ * Control thread. As `max_fails` of the settings, from the next failure on: for who wants another
+ * number when a name has brought other members. Members that are down come up as they would have.
+ */
+void pool_set_max_fails(struct pool *pool, unsigned max_fails);
+
 /* A look at it ---------------------------------------------------------------------------------- */
 
 enum pool_state {

@@ -92,12 +92,14 @@ static void count_failure(const struct pool *pool, const struct pool_slot *slot,
 			  struct pool_health *health, uint64_t now_ms)
 {
 	const struct pool_settings *settings = &pool->settings;
+	unsigned max_fails = atomic_load_explicit(&pool->max_fails, memory_order_relaxed);
 
 	if (!health->fails || now_ms >= health->time_ms + settings->fail_timeout_ms) {
 		health->fails = 0;
 		health->time_ms = now_ms;
 	}
-	if (++health->fails >= settings->max_fails)
+	/* 0: it was set in this moment */
+	if (++health->fails >= max_fails && max_fails)
 		take_down(pool, slot, health, now_ms);
 }
 
@@ -110,7 +112,8 @@ enum pool_change pool_failed(struct pool *pool, struct pool_place *place, uint64
 
 	CHECK(place->held);
 	atomic_fetch_add_explicit(&slot->failed_count, 1, memory_order_relaxed);
-	if (!pool->settings.max_fails)
+	/* a probe is answered even so, or the member would be due for the next one at once */
+	if (!atomic_load_explicit(&pool->max_fails, memory_order_relaxed) && !place->probe)
 		return POOL_UNCHANGED;
 	do {
 		health = pool_health_unpack(word);

@@ -86,6 +86,7 @@ struct pool {
 	struct pool_sequence sequences[2][POOL_TIERS];
 	_Atomic unsigned current; /* which of the two */
 	_Atomic unsigned slot_count;
+	_Atomic unsigned max_fails; /* of the settings, until pool_set_max_fails() */
 	uint64_t log_table[POOL_LOG_ENTRIES];
 	/* each choice changes it: away from what is only read */
 	_Alignas(CACHE_LINE_BYTES) _Atomic uint64_t turn[POOL_TIERS];

@@ -17,6 +17,9 @@
 
 #define RETRY_MS 1000
 
+/* A failure is over at most so long after its cause is. */
+#define RETRY_MOST_MS 60000
+
 /* How long an answer of /etc/hosts is good for: it has no TTL, and reading it costs little. */
 #define HOSTS_TTL_MS 10000
 
@@ -69,9 +72,9 @@ static const char *describe_status(int status)
 		[ARES_ETIMEOUT] = "timed out", [ARES_ECONNREFUSED] = "no server has an answer",
 		[ARES_ENOMEM] = "no memory",
 	};
-	bool known = status >= 0 && status < (int)ARRAY_COUNT(words) && words[status];
-
-	return known ? words[status] : "cannot be asked for";
+	if (status < 0 || status >= (int)ARRAY_COUNT(words) || !words[status])
+		return "cannot be asked for";
+	return words[status];
 }
 
 /* Names ---------------------------------------------------------------------------------------- */
@@ -176,11 +179,12 @@ static bool replace_addresses(struct name *name)
 
 static uint64_t retry_delay_ms(const struct resolver *resolver, unsigned failures)
 {
+	uint64_t most_ms = MIN(resolver->max_ttl_ms, RETRY_MOST_MS);
 	uint64_t delay_ms = resolver->retry_ms;
 
-	while (failures-- && delay_ms < resolver->max_ttl_ms)
+	while (failures-- && delay_ms < most_ms)
 		delay_ms *= 2;
-	return MIN(delay_ms, resolver->max_ttl_ms);
+	return MIN(delay_ms, most_ms);
 }
 
 /* What failed: a family of which nothing is known rather than one that is known not to be there. */
@@ -468,33 +472,4 @@ void resolver_run(struct resolver *resolver, const struct pollfd fds[RESOLVER_PO
 	ares_process_fd(resolver->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
 	while ((next = next_to_ask(resolver)) && next->due_ms <= now_ms)
 		ask(next);
-}
-
-static unsigned pending_count(const struct resolver *resolver)
-{
-	unsigned count = 0;
-
-	for (unsigned i = 0; i < resolver->name_count; i++)
-		count += resolver->names[i]->state == RESOLVER_PENDING;
-	return count;
-}
-
-unsigned resolver_wait_first(struct resolver *resolver, uint64_t timeout_ms)
-{
-	uint64_t end_ms = timer_now_ms() + timeout_ms;
-	struct pollfd fds[RESOLVER_POLL_FDS];
-
-	while (pending_count(resolver)) {
-		uint64_t now_ms = timer_now_ms();
-		int wait_ms = resolver_prepare_poll(resolver, fds);
-
-		if (now_ms >= end_ms)
-			break;
-		if (wait_ms < 0 || (uint64_t)wait_ms > end_ms - now_ms)
-			wait_ms = (int)MIN(end_ms - now_ms, (uint64_t)INT_MAX);
-		if (poll(fds, RESOLVER_POLL_FDS, wait_ms) < 0)
-			CHECK(errno == EINTR);
-		resolver_run(resolver, fds);
-	}
-	return pending_count(resolver);
 }

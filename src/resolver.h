@@ -10,7 +10,7 @@
  *	PENDING   nothing is known yet
  *	RESOLVED  the addresses are those of the last answer, which is good for its TTL
  *	FAILING   the last question had no answer with an address: the addresses of the last good
- *		  one are kept, and it is asked again after 1, 2, 4 ... s
+ *		  one are kept, and it is asked again after 1, 2, 4 ... 60 s
  *
  * Where there are several servers, one that answers SERVFAIL, NOTIMP or REFUSED is passed over for
  * the next; when none is left the error is "no server has an answer".
@@ -41,7 +41,7 @@ struct resolver_options {
 	const char *servers;
 	/* An answer is good for its TTL, but not less than this ... */
 	uint64_t min_ttl_ms; /* at least 1 */
-	/* ... nor more than this, which is also the longest time between two tries that fail. */
+	/* ... nor more than this, which the time between two tries that fail does not exceed either. */
 	uint64_t max_ttl_ms;
 	uint64_t retry_ms;   /* after the first failure, doubled by each more; 0: a second */
 	uint64_t timeout_ms; /* of the first try per server, doubled by each more; 0: 5 s */
@@ -61,7 +61,7 @@ struct resolver_answer {
 };
 
 /*
- * Called from resolver_run() and resolver_wait_first() when a name's addresses or its state have
+ * Called from resolver_run() when a name's addresses or its state have
  * changed, and not otherwise. It may call resolver_get() alone of what is here.
  */
 typedef void resolver_on_change(void *context, const struct resolver_answer *answer);
@@ -98,9 +98,3 @@ int resolver_prepare_poll(struct resolver *resolver, struct pollfd fds[RESOLVER_
 
 /* Takes the answers that poll(2) has found, and asks what is due; without waiting. */
 void resolver_run(struct resolver *resolver, const struct pollfd fds[RESOLVER_POLL_FDS]);
-
-/*
- * Blocks until every name has had an answer or has failed, but no longer than `timeout_ms`.
- * Returns how many are still pending. For the start, before there is a control loop.
- */
-unsigned resolver_wait_first(struct resolver *resolver, uint64_t timeout_ms);

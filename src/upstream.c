@@ -28,16 +28,38 @@ struct counts {
 struct upstream {
 	const struct config *config;
 	struct counts counts;
+	struct upstream_names names;
 	struct upstream_forward forwards[];
 };
 
+static bool is_named(const struct backend *backend)
+{
+	return *backend->name != '\0';
+}
+
 /* Making --------------------------------------------------------------------------------------- */
+
+static struct pool_member make_member(const struct forward *forward, unsigned i)
+{
+	const struct backend *backend = &forward->backends[i];
+
+	return (struct pool_member){
+		.address = backend->addr,
+		.weight = (unsigned)backend->weight,
+		.maxconn = (unsigned)backend->maxconn,
+		.backup = backend->backup,
+		.off = backend->down,
+		.unchecked = !backend->check,
+		.group = i,
+	};
+}
 
 static int make_pool(struct pool **pool, const struct forward *forward, uint64_t now_ms)
 {
 	const struct forward_options *options = &forward->options;
 	const struct pool_settings settings = {
-		.slots = forward->backend_count,
+		/* how many addresses names will have is not known */
+		.slots = forward->name_count ? POOL_MEMBERS_LIMIT : forward->backend_count,
 		.balance = (enum pool_balance)options->balance,
 		.max_fails = (unsigned)options->max_fails,
 		.fail_timeout_ms = options->fail_timeout_ms,
@@ -47,22 +69,13 @@ static int make_pool(struct pool **pool, const struct forward *forward, uint64_t
 	};
 	struct pool_member *members = calloc(forward->backend_count, sizeof(*members));
 	int result = members ? pool_create(pool, &settings) : -ENOMEM;
+	unsigned count = 0;
 
-	for (unsigned i = 0; i < forward->backend_count && !result; i++) {
-		const struct backend *backend = &forward->backends[i];
-
-		members[i] = (struct pool_member){
-			.address = backend->addr,
-			.weight = (unsigned)backend->weight,
-			.maxconn = (unsigned)backend->maxconn,
-			.backup = backend->backup,
-			.off = backend->down,
-			.unchecked = !backend->check,
-			.group = i,
-		};
-	}
-	if (!result)
-		CHECK(!pool_add_all(*pool, members, forward->backend_count, now_ms));
+	for (unsigned i = 0; i < forward->backend_count && !result; i++)
+		if (!is_named(&forward->backends[i]))
+			members[count++] = make_member(forward, i);
+	if (count)
+		CHECK(!pool_add_all(*pool, members, count, now_ms));
 	free(members);
 	return result;
 }
@@ -171,6 +184,60 @@ void upstream_checked(struct upstream *upstream, unsigned forward,
 		    &cause);
 }
 
+static unsigned count_in_use(const struct pool *pool, uint64_t now_ms)
+{
+	struct pool_snapshot now;
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < pool_slot_count(pool); i++) {
+		pool_snapshot(pool, i, now_ms, &now);
+		count += now.weight && now.state != POOL_EMPTY && now.state != POOL_DRAINING &&
+			 now.state != POOL_OFF;
+	}
+	return count;
+}
+
+/* Addresses that no member of a backend has. */
+static unsigned count_missing(const struct pool *pool, const struct pool_group *group,
+			      uint64_t now_ms)
+{
+	unsigned count = group->count;
+	struct pool_snapshot now;
+
+	for (unsigned i = 0; i < pool_slot_count(pool); i++) {
+		pool_snapshot(pool, i, now_ms, &now);
+		count -= now.group == group->terms.group && now.state != POOL_EMPTY &&
+			 now.state != POOL_DRAINING;
+	}
+	return count;
+}
+
+int upstream_set_addresses(struct upstream *upstream, unsigned forward, unsigned backend,
+			   const struct addr_set *addresses, unsigned *left_out)
+{
+	const struct forward *configured = &upstream->config->forwards[forward];
+	struct pool *pool = upstream->forwards[forward].pool;
+	const struct pool_group group = {
+		.terms = make_member(configured, backend),
+		.addresses = addresses->list,
+		.count = addresses->count,
+	};
+	uint64_t now_ms = timer_now_ms();
+	int result = pool_replace(pool, &group, now_ms);
+
+	CHECK(is_named(&configured->backends[backend]));
+	*left_out = result ? count_missing(pool, &group, now_ms) : 0;
+	/* as config_check() does for addresses: to refuse clients for the sake of one helps nobody */
+	if (configured->auto_max_fails)
+		pool_set_max_fails(pool, count_in_use(pool, now_ms) > 1);
+	return result;
+}
+
+void upstream_set_names(struct upstream *upstream, const struct upstream_names *names)
+{
+	upstream->names = *names;
+}
+
 /* Backends of all forwards that are up, down or off: as `metric` says. */
 static uint64_t count_backends(const struct upstream *upstream, enum metric metric)
 {
@@ -207,6 +274,14 @@ uint64_t upstream_metric(const struct upstream *upstream, enum metric metric)
 		return atomic_load_explicit(&counts->checks, memory_order_relaxed);
 	case METRIC_checks_failed:
 		return atomic_load_explicit(&counts->checks_failed, memory_order_relaxed);
+	case METRIC_names_resolved:
+		return upstream->names.resolved;
+	case METRIC_names_failing:
+		return upstream->names.failing;
+	case METRIC_name_failures:
+		return upstream->names.failures;
+	case METRIC_name_changes:
+		return upstream->names.changes;
 	case METRIC_backends_up:
 	case METRIC_backends_down:
 	case METRIC_backends_off:

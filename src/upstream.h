@@ -14,6 +14,7 @@
 
 #include <stdint.h>
 
+#include "addr_set.h"
 #include "config.h"
 #include "engine.h"
 #include "metrics.h"
@@ -110,5 +111,25 @@ struct upstream_verdict {
 void upstream_checked(struct upstream *upstream, unsigned forward,
 		      const struct upstream_verdict *verdict, uint64_t now_ms);
 
-/* The metrics that are about backends, over all forwards; 0 for all others. Control thread. */
+/* Names ---------------------------------------------------------------------------------------- */
+
+/*
+ * Makes `addresses` the members of a backend that is configured by name: those that stay keep their
+ * health, sessions with those that go go on. Returns 0, or -ENOSPC when some found no place in the
+ * pool, all of which, those still draining included, are POOL_MEMBERS_LIMIT; `left_out` says how
+ * many. Control thread.
+ */
+int upstream_set_addresses(struct upstream *upstream, unsigned forward, unsigned backend,
+			   const struct addr_set *addresses, unsigned *left_out);
+
+/* What upstream_metric() tells of names. */
+struct upstream_names {
+	uint64_t resolved, failing; /* names now */
+	uint64_t failures, changes; /* so far */
+};
+
+/* Control thread. */
+void upstream_set_names(struct upstream *upstream, const struct upstream_names *names);
+
+/* The metrics that are about backends and their names, over all forwards; 0 for all others. Control thread. */
 uint64_t upstream_metric(const struct upstream *upstream, enum metric metric);

@@ -191,12 +191,12 @@ class Sixpipe:
 
     # --- the log ---
 
-    def events(self, name, **fields):
+    def events(self, name, /, **fields):
         with self.changed:
             return [event for event in self.log if event.get('event') == name
                     and all(event.get(key) == value for key, value in fields.items())]
 
-    def wait_events(self, name, count, timeout_s=PATIENCE_S, **fields):
+    def wait_events(self, name, count, /, timeout_s=PATIENCE_S, **fields):
         """The events of that name and with these fields, once there are `count` of them."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -212,7 +212,7 @@ class Sixpipe:
                                          f' arguments: {self.argv[1:]}; stderr:\n' + '\n'.join(self.lines[-30:]))
                 self.changed.wait(min(left_s, 0.5))
 
-    def wait_event(self, name, timeout_s=PATIENCE_S, **fields):
+    def wait_event(self, name, /, timeout_s=PATIENCE_S, **fields):
         return self.wait_events(name, 1, timeout_s, **fields)[0]
 
     def close_of(self, client, timeout_s=PATIENCE_S):

@@ -22,6 +22,7 @@
 #include <sanitizer/lsan_interface.h>
 #endif
 
+#include "config_names.h"
 #include "sock.h"
 #include "timer.h"
 #include "util.h"
@@ -200,7 +201,7 @@ size_t support_check_pattern(const void *bytes, size_t count, uint64_t at)
 
 void support_describe_forwards(const struct config *config, char text[SUPPORT_FORWARDS_BYTES])
 {
-	char address[ADDR_TEXT_BYTES];
+	char address[CONFIG_BACKEND_TEXT_BYTES];
 
 	text[0] = '\0';
 	for (unsigned i = 0; i < config->forward_count; i++) {
@@ -210,7 +211,7 @@ void support_describe_forwards(const struct config *config, char text[SUPPORT_FO
 		snprintf(text + strlen(text), SUPPORT_FORWARDS_BYTES - strlen(text), "%s%s>",
 			 i ? " " : "", address);
 		for (unsigned j = 0; j < forward->backend_count; j++) {
-			addr_print(&forward->backends[j].addr, address);
+			config_names_print_backend(&forward->backends[j], address);
 			snprintf(text + strlen(text), SUPPORT_FORWARDS_BYTES - strlen(text), "%s%s",
 				 j ? "," : "", address);
 		}

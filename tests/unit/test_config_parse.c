@@ -141,7 +141,9 @@ static const struct invalid_row invalid_rows[] = {
 	{{"::1:80", B}, "LISTEN '::1:80': looks like IPv6 without brackets", "[address]:port"},
 	{{"", B}, "LISTEN '': is empty", "[address]:port"},
 	{{L, ""}, "BACKEND '': is empty", "[address]:port"},
-	{{L, "localhost:80"}, "BACKEND 'localhost:80': is not an IPv4", "not looked up"},
+	{{L, "192.0.2.300:80"}, "BACKEND '192.0.2.300:80': is not an IPv4", "web.example:80"},
+	{{L, "web..example:80"}, "BACKEND 'web..example:80': has two dots", "remove one"},
+	{{"localhost:80", B}, "LISTEN 'localhost:80': is not an IPv4", "not looked up"},
 	{{"--listen", "x", "--backend", B}, "--listen 'x': has no port", "address:port"},
 	{{L, B, "--workers"}, "--workers: has no value", "give N"},
 	{{L, B, "--workers", "x"}, "--workers 'x': not a number", "such as 1000"},
@@ -177,7 +179,7 @@ static const struct invalid_row invalid_rows[] = {
 	{{L, B, "--=x"}, "--: no such option", "--help"},
 	{{L, B, "-u", "nobody"}, "-u: no such option", "two dashes"},
 	{{L, B, "-"}, "-: no such option", "two dashes"},
-	{{L, B, "--", "--check"}, "BACKEND '--check': has no port", "address:port"},
+	{{L, B, "--", "--check"}, "BACKEND '--check': has a part that begins", "remove it"},
 };
 
 Test(config_parse, invalid)

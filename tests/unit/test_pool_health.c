@@ -408,3 +408,32 @@ Test(pool_health, an_unchecked_member_beside_checked_ones)
 	cr_expect_eq(pool_up_count(pool), 0);
 	pool_destroy(pool);
 }
+
+/* Another number of failures holds from the next one on, and what is down comes up all the same. */
+Test(pool_health, another_number_of_failures)
+{
+	struct pool *pool = pool_fixture_make(by_traffic, "1");
+	struct pool_place probe;
+	uint64_t now = NOW;
+
+	pool_set_max_fails(pool, 0);
+	cr_expect_eq(pool_fixture_fail(pool, 0, 5, now), POOL_UNCHANGED);
+	pool_set_max_fails(pool, 1);
+	cr_expect_eq(pool_fixture_fail(pool, 0, 1, now), POOL_WENT_DOWN);
+	pool_set_max_fails(pool, 0);
+	for (unsigned i = 0; i < 2; i++) {
+		now += TIMEOUT_MS;
+		cr_assert_eq(pool_fixture_choose(pool, now, &probe), 0);
+		cr_expect(probe.probe);
+		/* a probe that fails counts even so: it is not due again at once */
+		cr_expect_eq(pool_failed(pool, &probe, now), POOL_UNCHANGED);
+		pool_end(pool, &probe);
+		cr_expect_eq(pool_fixture_choose(pool, now, &probe), POOL_ALL_DOWN);
+	}
+	now += TIMEOUT_MS;
+	cr_assert_eq(pool_fixture_choose(pool, now, &probe), 0);
+	cr_expect_eq(pool_succeeded(pool, &probe, now), POOL_CAME_UP);
+	pool_end(pool, &probe);
+	cr_expect_eq(pool_fixture_fail(pool, 0, 5, now), POOL_UNCHANGED);
+	pool_destroy(pool);
+}

@@ -410,6 +410,21 @@ Test(resolver, failures_are_further_and_further_apart)
 	close_all();
 }
 
+/* However good answers may be for, a failure is not left alone for longer than a minute. */
+Test(resolver, a_failure_is_asked_about_soon)
+{
+	open_with((struct resolver_options){.retry_ms = 50000});
+	serve_code(DNS_NXDOMAIN);
+	await_calls(1);
+	cr_expect_eq(get().wait_ms, 50000);
+	close_all();
+	open_with((struct resolver_options){.retry_ms = 100000});
+	serve_code(DNS_NXDOMAIN);
+	await_calls(1);
+	cr_expect_eq(get().wait_ms, 60000);
+	close_all();
+}
+
 /* What a server, or somebody else, may send without anybody having asked. */
 Test(resolver, garbage_is_passed_over)
 {
@@ -583,20 +598,16 @@ Test(resolver, questions_at_a_time_are_bounded)
 }
 
 /* A name of /etc/hosts is known without a question, and has a TTL of our own. */
-Test(resolver, wait_first)
+Test(resolver, hosts)
 {
 	dns_peer_open(&peer);
-	create((struct resolver_options){.timeout_ms = 1, .tries = 1});
-	cr_expect_eq(resolver_wait_first(resolver, 0), 0);
+	create((struct resolver_options){0});
 	cr_expect_eq(resolver_add(resolver, "localhost", 80, on_change, &told), 0);
-	cr_expect_eq(resolver_wait_first(resolver, 0), 1);
-	cr_expect_eq(resolver_wait_first(resolver, SUPPORT_PATIENCE_MS), 0);
+	cr_expect_eq(get().state, RESOLVER_PENDING);
+	await_calls(1);
 	expect_addresses(&told.addresses, "127.0.0.1:80");
 	cr_expect_eq(get().wait_ms, 10000);
 	cr_expect(!dns_peer_take(&peer));
-	cr_expect_eq(resolver_add(resolver, "silent.example", 80, NULL, NULL), 1);
-	cr_expect_eq(resolver_wait_first(resolver, SUPPORT_PATIENCE_MS), 0);
-	cr_expect_eq(told.calls, 1);
 	close_all();
 }
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "support.h"
@@ -315,5 +316,77 @@ Test(upstream, threads_share_the_turns)
 	for (unsigned i = 1; i <= BACKENDS; i++)
 		cr_expect_eq(chosen[i], THREADS * CHOICES / BACKENDS, "backend %u: %u", i,
 			     chosen[i]);
+	finish();
+}
+
+/* 127.0.HIGH.1 and the following, with port 80. */
+static struct addr_set addresses(unsigned high, unsigned count)
+{
+	struct addr_set set = {0};
+
+	for (unsigned i = 0; i < count; i++) {
+		char text[ADDR_TEXT_BYTES];
+		struct addr address;
+
+		snprintf(text, sizeof(text), "127.0.%u.%u:80", high, i + 1);
+		cr_assert_null(addr_parse(text, &address));
+		addr_set_insert(&set, &address);
+	}
+	return set;
+}
+
+static unsigned set_addresses(unsigned backend, unsigned high, unsigned count)
+{
+	const struct addr_set set = addresses(high, count);
+	unsigned left_out;
+	int result = upstream_set_addresses(upstream, 0, backend, &set, &left_out);
+
+	cr_expect_eq(result, left_out ? -ENOSPC : 0);
+	return left_out;
+}
+
+/* A name is as many backends as it has addresses, with its parameters, and as none before it has any. */
+Test(upstream, names_bring_backends)
+{
+	static const struct setting named[] = {{"backend", "web.example:80 weight=2"},
+					       {"backend", "db.example:80 backup"}};
+	struct journey path = {0};
+	const struct backend *first;
+
+	make(named, ARRAY_COUNT(named));
+	first = config.forwards[0].backends;
+	cr_expect_eq(choose(0, &path, NOW_MS), UPSTREAM_CHOICE_DOWN);
+	cr_expect_eq(set_addresses(0, 0, 2), 0);
+	cr_expect_eq(set_addresses(1, 1, 1), 0);
+	cr_expect_eq(upstream_metric(upstream, METRIC_backends_up), 4);
+	cr_expect_eq(choose(0, &path, NOW_MS), UPSTREAM_CHOICE_MADE);
+	cr_expect_eq(upstream_backend(upstream, 0, &path.path), first);
+	upstream_answered(upstream, 0, &path.path, 0, NOW_MS);
+	/* it has gone, and the session goes on */
+	cr_expect_eq(set_addresses(0, 2, 1), 0);
+	cr_expect_eq(upstream_backend(upstream, 0, &path.path), first);
+	cr_expect_neq(upstream_address(upstream, 0, &path.path), NULL);
+	cr_expect_eq(upstream_metric(upstream, METRIC_backends_up), 3);
+	upstream_leave(upstream, 0, &path.path);
+	finish();
+}
+
+/* A pool with names has 256 places, whatever is configured. */
+Test(upstream, more_addresses_than_places)
+{
+	static const struct setting named[] = {{"backend", "a:80"}, {"backend", "b:80"},
+					       {"backend", "c:80"}, {"backend", "d:80"},
+					       {"backend", "e:80"}, {"backend", "127.9.9.9:80"}};
+
+	make(named, ARRAY_COUNT(named));
+	for (unsigned i = 0; i < 3; i++)
+		cr_expect_eq(set_addresses(i, i, 64), 0);
+	cr_expect_eq(set_addresses(3, 3, 63), 0);
+	cr_expect_eq(set_addresses(4, 4, 5), 5);
+	cr_expect_eq(set_addresses(3, 3, 60), 0);
+	cr_expect_eq(set_addresses(4, 4, 5), 2);
+	cr_expect_eq(set_addresses(0, 0, 1), 0);
+	cr_expect_eq(set_addresses(4, 4, 5), 0);
+	cr_expect_eq(upstream_metric(upstream, METRIC_backends_up), 1 + 64 + 64 + 60 + 5 + 1 + 1);
 	finish();
 }
