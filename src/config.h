@@ -91,6 +91,8 @@ struct forward_options {
 	uint64_t timeout_client_fin_ms;
 	uint64_t timeout_server_fin_ms;
 	uint64_t timeout_proxy_ms;
+	uint64_t timeout_session_ms;
+	uint64_t timeout_write_ms;
 	uint64_t keepalive_ms;
 	uint64_t user_timeout_ms;
 	uint64_t send_proxy; /* enum config_send_proxy */

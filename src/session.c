@@ -17,6 +17,7 @@
 #include "session_connect.h"
 #include "session_pace.h"
 #include "session_proxy.h"
+#include "session_time.h"
 #include "session_wait.h"
 #include "sock.h"
 
@@ -47,47 +48,13 @@ const char *session_print_id(const struct sessions *sessions, const struct sessi
 	return text;
 }
 
-/* Time limits ---------------------------------------------------------------------------------- */
-
-/* The limit on silence that holds now, 0 for none, and the reason if it passes. */
-static uint64_t silence_limit_ms(const struct sessions *sessions, const struct session *session,
-				 enum close_reason *reason)
-{
-	const struct forward_options *options = session_options(sessions, session);
-
-	if (session->lane[SESSION_CLIENT].state == LANE_SHUT) {
-		*reason = CLOSE_client_fin_timeout;
-		return options->timeout_client_fin_ms;
-	}
-	if (session->lane[SESSION_BACKEND].state == LANE_SHUT) {
-		*reason = CLOSE_server_fin_timeout;
-		return options->timeout_server_fin_ms;
-	}
-	*reason = CLOSE_idle_timeout;
-	return options->timeout_idle_ms;
-}
+/* Relaying ------------------------------------------------------------------------------------- */
 
 static bool is_half_closed(const struct session *session)
 {
 	return (session->lane[SESSION_CLIENT].state == LANE_SHUT) !=
 	       (session->lane[SESSION_BACKEND].state == LANE_SHUT);
 }
-
-/* Arms the timer for what is left of the limit; false when that has passed, with the reason. */
-static bool arm_silence_timer(struct sessions *sessions, struct session *session,
-			      enum close_reason *reason)
-{
-	uint64_t limit_ms = silence_limit_ms(sessions, session, reason);
-	uint64_t silent_ms = sessions->now_ms - session->active_ms;
-
-	if (limit_ms && silent_ms >= limit_ms)
-		return false;
-	if (limit_ms)
-		session_arm_timer(sessions, session, limit_ms - silent_ms);
-	return true;
-}
-
-/* Relaying ------------------------------------------------------------------------------------- */
 
 static enum close_reason reason_of_lane(const struct session *session, unsigned source)
 {
@@ -205,14 +172,8 @@ static void session_relay(struct sessions *sessions, struct session *session)
 	}
 	if (again)
 		session_make_ready(sessions, session);
-	if (is_half_closed(session) && !was_half_closed) {
-		enum close_reason reason;
-		uint64_t limit_ms = silence_limit_ms(sessions, session, &reason);
-
-		session->active_ms = sessions->now_ms;
-		session_arm_timer(sessions, session,
-				  limit_ms ? MIN(limit_ms, GUARD_DELAY_MS) : GUARD_DELAY_MS);
-	}
+	if (is_half_closed(session) && !was_half_closed)
+		session_change_limits(sessions, session, GUARD_DELAY_MS);
 }
 
 /* Opening -------------------------------------------------------------------------------------- */
@@ -285,6 +246,10 @@ void sessions_on_timer(struct sessions *sessions, struct timer *timer)
 		session_pace_on_timer(sessions, timer);
 		return;
 	}
+	if (session->state != SESSION_CLOSING && session_is_too_old(sessions, session)) {
+		session_close(sessions, session, CLOSE_session_timeout);
+		return;
+	}
 	switch (session->state) {
 	case SESSION_OPENING:
 		session_on_header_timer(sessions, session);
@@ -300,11 +265,7 @@ void sessions_on_timer(struct sessions *sessions, struct timer *timer)
 		}
 		if (is_half_closed(session) && !session->guarding)
 			session_wait_failed(sessions, session);
-		/*
-		 * the timer does not move with every byte: it asks, when it fires, how long the
-		 * silence is
-		 */
-		if (!arm_silence_timer(sessions, session, &reason))
+		if (!session_keeps_limits(sessions, session, &reason))
 			session_close(sessions, session, reason);
 		break;
 	default:

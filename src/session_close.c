@@ -15,6 +15,7 @@
 #include "log.h"
 #include "session_pace.h"
 #include "session_record.h"
+#include "session_time.h"
 #include "session_wait.h"
 #include "sock.h"
 
@@ -122,11 +123,10 @@ static bool is_delivering(struct sessions *sessions, struct session *session)
 static bool delivery_has_expired(const struct sessions *sessions, const struct session *session)
 {
 	const struct close_rule *rule = close_reason_rule((enum close_reason)session->reason);
-	const struct forward_options *options = session_options(sessions, session);
-	uint64_t limit_ms = rule->failed_side == CLOSE_SIDE_CLIENT ? options->timeout_client_fin_ms
-								   : options->timeout_server_fin_ms;
+	uint64_t limit_ms = session_delivery_limit_ms(sessions, session, rule->failed_side);
 
-	return limit_ms && sessions->now_ms - session->active_ms >= limit_ms;
+	return (limit_ms && sessions->now_ms - session->active_ms >= limit_ms) ||
+	       session_is_too_old(sessions, session);
 }
 
 void session_continue_close(struct sessions *sessions, struct session *session)
@@ -163,6 +163,7 @@ void session_close(struct sessions *sessions, struct session *session, enum clos
 	session->state = SESSION_CLOSING;
 	session->reason = (uint8_t)reason;
 	session->delivery_wait_ms = DELIVERY_WAIT_FIRST_MS;
+	session->undelivered_bytes = 0;
 	timer_cancel(sessions->wheel, &session->timer);
 	session_pace_end(sessions, session);
 	release_pipes(sessions, session);

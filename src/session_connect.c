@@ -8,6 +8,7 @@
 #include "session_close.h"
 #include "session_pace.h"
 #include "session_proxy.h"
+#include "session_time.h"
 #include "session_wait.h"
 #include "sock.h"
 
@@ -32,10 +33,7 @@ static void learn_source(struct session *session)
 
 static void begin_relay(struct sessions *sessions, struct session *session)
 {
-	uint64_t limit_ms = session_options(sessions, session)->timeout_idle_ms;
-
 	session->state = SESSION_RELAYING;
-	session->active_ms = sessions->now_ms;
 	/* a client has often sent its request by now; a backend that was just connected to, hardly */
 	lane_init(&session->lane[SESSION_CLIENT], true);
 	lane_init(&session->lane[SESSION_BACKEND], false);
@@ -48,8 +46,7 @@ static void begin_relay(struct sessions *sessions, struct session *session)
 	session_pace_begin(sessions, session);
 	session_pass_header(sessions, session,
 			    upstream_backend(sessions->upstream, session->forward, &session->path));
-	session_arm_timer(sessions, session,
-			  limit_ms ? MIN(limit_ms, KEEPALIVE_DELAY_MS) : KEEPALIVE_DELAY_MS);
+	session_begin_limits(sessions, session, KEEPALIVE_DELAY_MS);
 	session_make_ready(sessions, session);
 }
 
@@ -156,8 +153,7 @@ static int begin_connect(struct sessions *sessions, struct session *session)
 	session->connecting = true;
 	session->connect_expired = false;
 	session->in_flight++;
-	if (limit_ms)
-		session_arm_timer(sessions, session, limit_ms);
+	session_arm_timer(sessions, session, limit_ms);
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 #include "proxy_protocol.h"
 #include "session_close.h"
 #include "session_connect.h"
+#include "session_time.h"
 #include "session_wait.h"
 #include "sock.h"
 
@@ -139,8 +140,7 @@ void session_await_header(struct sessions *sessions, struct session *session)
 		       "the client is in no block of --trust");
 		return;
 	}
-	if (options->timeout_proxy_ms)
-		session_arm_timer(sessions, session, options->timeout_proxy_ms);
+	session_arm_timer(sessions, session, options->timeout_proxy_ms);
 	read_header(sessions, session, false);
 }
 
@@ -163,8 +163,7 @@ void session_on_header_timer(struct sessions *sessions, struct session *session)
 		refuse(sessions, session, CLOSE_proxy_timeout, "no whole header came in time");
 		return;
 	}
-	if (limit_ms)
-		session_arm_timer(sessions, session, limit_ms - passed_ms);
+	session_arm_timer(sessions, session, limit_ms ? limit_ms - passed_ms : 0);
 	if (session->waits[SESSION_CLIENT] == SESSION_WAIT_NONE)
 		read_header(sessions, session, false);
 }

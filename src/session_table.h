@@ -74,15 +74,23 @@ struct session {
 	uint8_t guarded_side;
 	bool kept_alive; /* keepalive is on towards the backend */
 	bool connect_expired;
-	bool embedded;		    /* `source` is the address inside the client's */
-	bool leased;		    /* `source` is out of a pool, to be given back */
-	bool named;		    /* the backend was told our id of the session */
-	uint16_t wanted_bytes;	    /* the client's SO_RCVLOWAT; 0: it was not set */
-	uint8_t identity;	    /* enum session_identity */
-	bool queued;		    /* in the ready list */
-	uint32_t delivery_wait_ms;  /* while closing: the pause before the next count of */
-	uint64_t undelivered_bytes; /* ... bytes on their way, as counted last */
-	struct upstream_path path;  /* its place with a backend */
+	bool embedded;		   /* `source` is the address inside the client's */
+	bool leased;		   /* `source` is out of a pool, to be given back */
+	bool named;		   /* the backend was told our id of the session */
+	uint16_t wanted_bytes;	   /* the client's SO_RCVLOWAT; 0: it was not set */
+	uint8_t identity;	   /* enum session_identity */
+	bool queued;		   /* in the ready list */
+	struct upstream_path path; /* its place with a backend */
+	union {
+		struct { /* while relaying, for --timeout-write; modulo 2^32, by side */
+			uint32_t delivered[2]; /* bytes that its peer had taken, as counted last */
+			uint32_t delivered_ms[2]; /* ... and when that was first so */
+		};
+		struct {			    /* while closing */
+			uint32_t delivery_wait_ms;  /* the pause before the next count of */
+			uint64_t undelivered_bytes; /* ... bytes on their way, as counted last */
+		};
+	};
 	/* who the client is, as the header says where one was sent; filled in if forward.wants_client */
 	struct addr client;
 	/* where the connection to the backend comes from; filled in when it was chosen here, or logged */

@@ -28,12 +28,6 @@ void session_make_ready(struct sessions *sessions, struct session *session)
 	sessions->ready_last = &session->next;
 }
 
-void session_arm_timer(struct sessions *sessions, struct session *session, uint64_t delay_ms)
-{
-	session->timer.kind = SESSION_TIMER;
-	timer_arm(sessions->wheel, &session->timer, delay_ms);
-}
-
 static void unlist_chatty(struct session *session)
 {
 	if (!session->chatty_link)

@@ -9,9 +9,6 @@
 /* Queues a session to be run once in the next round; harmless when it is queued. */
 void session_make_ready(struct sessions *sessions, struct session *session);
 
-/* Arms the session's timer, SESSION_TIMER, anew. */
-void session_arm_timer(struct sessions *sessions, struct session *session, uint64_t delay_ms);
-
 /*
  * Makes a lane wait for its source, or its target; the answer makes the session ready. `peer_ended`:
  * the target's peer has ended its stream, as far as is known (engine_wait_for()).

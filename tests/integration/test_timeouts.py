@@ -129,11 +129,149 @@ class HalfClosed(TimeoutCase):
             self.assert_reason(proxy, client, 'done')
 
 
+class Life(TimeoutCase):
+    """--timeout-session: whatever moves, and in whatever state the session is."""
+
+    def test_a_busy_session_ends(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, '--timeout-session', SHORT) as proxy:
+            client, server = self.pair(proxy, backend)
+            sent = 0
+            try:
+                for sent in range(1, 1_000_000):
+                    client.sendall(b'.')
+                    self.assertEqual(server.recv_exact(1), b'.')
+                    time.sleep(TIMEOUT_MS / 20_000)
+            except OSError:
+                pass
+            self.assertGreater(sent, 4)
+            self.assert_timed_out(proxy, client, 'session_timeout')
+
+    def test_a_silent_one_too(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, '--timeout-session', SHORT, '--timeout-idle', '0') as proxy:
+            client, server = self.pair(proxy, backend)
+            self.assertEqual(client.recv_to_end(), (b'', RESET))
+            self.assertEqual(server.recv_to_end(), (b'', RESET))
+            self.assert_timed_out(proxy, client, 'session_timeout')
+
+    def test_a_half_closed_one_too(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, '--timeout-session', SHORT) as proxy:
+            client, server = self.pair(proxy, backend)
+            client.finish_sending()
+            self.assertEqual(server.recv_to_end(), (b'', EOF))
+            self.assertEqual(client.recv_to_end(), (b'', RESET))
+            self.assert_timed_out(proxy, client, 'session_timeout')
+
+    def test_one_that_waits_for_its_header(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, '--timeout-session', SHORT, '--timeout-proxy', '0',
+                          '--accept-proxy', '--trust', '::1') as proxy:
+            client = self.connect(proxy.endpoint)
+            self.assertEqual(client.recv_to_end(), (b'', RESET))
+            self.assert_timed_out(proxy, client, 'session_timeout')
+
+    def test_one_that_is_connecting(self):
+        with Netns() as netns:
+            hole = netns.add_black_hole()
+            with self.sixpipe('[::1]:0', f'{hole}:9', '--timeout-session', SHORT, '--timeout-connect', '0',
+                              netns=netns) as proxy:
+                client = self.connect(proxy.endpoint, netns=netns)
+                self.assertEqual(client.recv_to_end(), (b'', RESET))
+                self.assert_timed_out(proxy, client, 'session_timeout')
+
+    def test_one_that_only_delivers(self):
+        """The client is gone and the backend does not read what came from it: that ends with the life as well."""
+        backend = self.backend(rcvbuf=4096)
+        with self.sixpipe('[::1]:0', backend.address, '--timeout-session', '1500ms') as proxy:
+            client, server = self.pair(proxy, backend)
+            client.sendall(bytes(200_000))
+            client.wait_acked()
+            client.reset()
+            close = self.assert_reason(proxy, client, 'client_reset')
+            self.assertGreaterEqual(close.int('duration_ms'), 1490)
+            self.assertEqual(server.recv_to_end()[1], RESET)
+
+
+class Write(TimeoutCase):
+    """--timeout-write: bytes wait for a peer that takes none, whatever moves the other way."""
+
+    def check_stall(self, reader_is_client, *args):
+        backend = self.backend(rcvbuf=4096)
+        with self.sixpipe('[::1]:0', backend.address, '--timeout-write', SHORT, *args) as proxy:
+            client, server = self.pair(proxy, backend, rcvbuf=4096)
+            stalled, other = (client, server) if reader_is_client else (server, client)
+            self.assertGreater(other.send_until_full(bytes(64 << 20), quiet_s=0.1), 0)
+            try:
+                while True:  # the way back is not idle
+                    stalled.sendall(b'.')
+                    self.assertIn(other.recv(1), (b'.', b''))
+                    time.sleep(TIMEOUT_MS / 20_000)
+            except OSError:
+                pass
+            close = self.assert_reason(proxy, client, 'client_stalled' if reader_is_client else 'backend_stalled')
+            self.assertGreaterEqual(close.int('duration_ms'), TIMEOUT_MS - 20)
+            self.assertLess(close.int('duration_ms'), LATEST_MS + 5000)
+
+    def test_client_that_does_not_read(self):
+        self.check_stall(True)
+
+    def test_backend_that_does_not_read(self):
+        self.check_stall(False)
+
+    def test_little_that_waits_in_the_socket_alone(self):
+        """Nothing is left to read from the backend: all of it is in the client's socket, and stays there."""
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, '--timeout-write', SHORT) as proxy:
+            client, server = self.pair(proxy, backend, rcvbuf=4096)
+            server.sendall(bytes(60_000))
+            server.wait_acked()
+            self.assert_reason(proxy, client, 'client_stalled')
+            self.assertEqual(server.recv_to_end(), (b'', RESET))
+
+    def test_a_stall_after_a_fin(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, '--timeout-write', SHORT) as proxy:
+            client, server = self.pair(proxy, backend, rcvbuf=4096)
+            server.sendall(bytes(60_000))
+            server.finish_sending()
+            self.assert_reason(proxy, client, 'client_stalled')
+
+    def test_a_slow_reader_is_none(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, '--timeout-write', SHORT) as proxy:
+            client, server = self.pair(proxy, backend, rcvbuf=4096)
+            server.sendall(bytes(100_000))
+            server.finish_sending()
+            got, end = client.recv_to_end(piece=4096, pause_s=TIMEOUT_MS / 8000)
+            self.assertEqual((len(got), end), (100_000, EOF))
+            client.finish_sending()
+            close = self.assert_reason(proxy, client, 'done')
+            self.assertGreater(close.int('duration_ms'), 2 * TIMEOUT_MS)
+
+    def test_silence_is_none(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, '--timeout-write', '100ms') as proxy:
+            client, server = self.pair(proxy, backend)
+            for _ in range(2):
+                client.sendall(b'ping')
+                self.assertEqual(server.recv_exact(4), b'ping')
+                self.assertTrue(client.is_silent(0.5))
+
+    def test_the_idle_timeout_keeps_its_meaning(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, '--timeout-write', '100ms', '--timeout-idle', SHORT) as proxy:
+            client, _ = self.pair(proxy, backend)
+            self.assertEqual(client.recv_to_end(), (b'', RESET))
+            self.assert_timed_out(proxy, client, 'idle_timeout')
+
+
 class Never(TimeoutCase):
 
     def test_zero_is_never(self):
         backend = self.backend()
-        zeros = [f'--timeout-{name}=0' for name in ('connect', 'idle', 'client-fin', 'server-fin')]
+        zeros = [f'--timeout-{name}=0' for name in ('connect', 'idle', 'client-fin', 'server-fin', 'session', 'write')]
         with self.sixpipe('[::1]:0', backend.address, *zeros) as proxy:
             client, server = self.pair(proxy, backend)
             self.assertTrue(client.is_silent(1))
