@@ -8,6 +8,11 @@
 #include "check.h"
 #include "units.h"
 
+#define LOCAL_PREFIX "unix:"
+
+/* Between the brackets: an IPv6 address, and an interface. */
+#define HOST_BYTES 80
+
 /* Reads "port" to the end; ports are 0 to 65535, and 0 asks the kernel to choose. */
 static const char *parse_port(const char *text, in_port_t *port_be)
 {
@@ -39,7 +44,7 @@ static const char *parse_scope(const char *name, uint32_t *scope_id)
 static const char *parse_v6(const char *text, struct addr *address)
 {
 	const char *close = strchr(text, ']');
-	char host[ADDR_TEXT_BYTES];
+	char host[HOST_BYTES];
 	const char *problem;
 	char *percent;
 	size_t length;
@@ -101,6 +106,51 @@ const char *addr_parse(const char *text, struct addr *address)
 	return *text == '[' ? parse_v6(text, address) : parse_v4(text, address);
 }
 
+bool addr_is_local_text(const char *text)
+{
+	return !strncmp(text, LOCAL_PREFIX, strlen(LOCAL_PREFIX));
+}
+
+const char *addr_parse_local(const char *text, size_t length, struct sockaddr_un *name,
+			     struct addr *address)
+{
+	const char *path = text + strlen(LOCAL_PREFIX);
+	size_t path_bytes = length - MIN(length, strlen(LOCAL_PREFIX));
+
+	memset(address, 0, sizeof(*address));
+	memset(name, 0, sizeof(*name));
+	if (path_bytes < 2 || (*path != '/' && *path != '@'))
+		return "is not unix:/path or unix:@name; write the whole path, or a name behind the @";
+	if (path_bytes >= sizeof(name->sun_path))
+		return "is too long for a local socket; 107 bytes are the limit, give a shorter path";
+	name->sun_family = AF_UNIX;
+	memcpy(name->sun_path, path, path_bytes);
+	if (*path == '@')
+		name->sun_path[0] = '\0';
+	address->local.family = AF_UNIX;
+	address->local.path_bytes = (uint16_t)path_bytes;
+	address->local.name = name;
+	address->length_bytes = sizeof(address->local);
+	return NULL;
+}
+
+const struct sockaddr *addr_sockaddr(const struct addr *address, socklen_t *length_bytes)
+{
+	*length_bytes = address->length_bytes;
+	if (!addr_is_local(address))
+		return &address->any;
+	CHECK(address->local.name);
+	/* the NUL belongs to a path; an abstract name has one in front and none at its end: unix(7) */
+	*length_bytes = (socklen_t)(offsetof(struct sockaddr_un, sun_path) +
+				    address->local.path_bytes + !!*address->local.name->sun_path);
+	return (const struct sockaddr *)address->local.name;
+}
+
+bool addr_is_local(const struct addr *address)
+{
+	return address->length_bytes && address->any.sa_family == AF_UNIX;
+}
+
 const char *addr_why_not_listen(const struct addr *address)
 {
 	const struct in6_addr *v6 = &address->v6.sin6_addr;
@@ -116,6 +166,18 @@ const char *addr_why_not_listen(const struct addr *address)
 	return NULL;
 }
 
+static const char *print_local(const struct addr_local *local, char text[ADDR_TEXT_BYTES])
+{
+	const char *path = local->name ? local->name->sun_path : "";
+
+	if (!local->name)
+		snprintf(text, ADDR_TEXT_BYTES, "unix");
+	else
+		snprintf(text, ADDR_TEXT_BYTES, LOCAL_PREFIX "%s%.*s", *path ? "" : "@",
+			 local->path_bytes - !*path, *path ? path : path + 1);
+	return text;
+}
+
 const char *addr_print_host(const struct addr *address, char text[ADDR_TEXT_BYTES])
 {
 	const void *bytes = &address->v4.sin_addr;
@@ -124,6 +186,8 @@ const char *addr_print_host(const struct addr *address, char text[ADDR_TEXT_BYTE
 		snprintf(text, ADDR_TEXT_BYTES, "-");
 		return text;
 	}
+	if (addr_is_local(address))
+		return print_local(&address->local, text);
 	if (address->any.sa_family == AF_INET6)
 		bytes = &address->v6.sin6_addr;
 	CHECK(inet_ntop(address->any.sa_family, bytes, text, INET6_ADDRSTRLEN));
@@ -138,12 +202,23 @@ const char *addr_print(const struct addr *address, char text[ADDR_TEXT_BYTES])
 	char host[ADDR_TEXT_BYTES];
 
 	addr_print_host(address, host);
-	if (!address->length_bytes)
+	if (!address->length_bytes || addr_is_local(address))
 		memcpy(text, host, sizeof(host));
 	else
 		snprintf(text, ADDR_TEXT_BYTES, strchr(host, ':') ? "[%.60s]:%u" : "%.60s:%u", host,
 			 addr_port(address));
 	return text;
+}
+
+static void unmap(struct addr *address)
+{
+	struct sockaddr_in6 mapped = address->v6;
+
+	memset(address, 0, sizeof(*address));
+	address->length_bytes = sizeof(address->v4);
+	address->v4.sin_family = AF_INET;
+	address->v4.sin_port = mapped.sin6_port;
+	memcpy(&address->v4.sin_addr, mapped.sin6_addr.s6_addr + 12, sizeof(address->v4.sin_addr));
 }
 
 void addr_from_sockaddr(struct addr *address, const struct sockaddr_storage *from)
@@ -154,10 +229,18 @@ void addr_from_sockaddr(struct addr *address, const struct sockaddr_storage *fro
 	else if (from->ss_family == AF_INET)
 		address->length_bytes = sizeof(address->v4);
 	memcpy(&address->any, from, address->length_bytes);
+	if (from->ss_family == AF_UNIX) {
+		address->local.family = AF_UNIX;
+		address->length_bytes = sizeof(address->local);
+	}
+	if (from->ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&address->v6.sin6_addr))
+		unmap(address);
 }
 
 unsigned addr_port(const struct addr *address)
 {
+	if (address->any.sa_family == AF_UNIX)
+		return 0;
 	return ntohs(address->any.sa_family == AF_INET6 ? address->v6.sin6_port
 							: address->v4.sin_port);
 }
@@ -165,6 +248,8 @@ unsigned addr_port(const struct addr *address)
 void addr_set_port(struct addr *address, unsigned port)
 {
 	CHECK(port <= 65535);
+	if (address->any.sa_family == AF_UNIX)
+		return;
 	if (address->any.sa_family == AF_INET6)
 		address->v6.sin6_port = htons((uint16_t)port);
 	else
@@ -175,13 +260,25 @@ bool addr_is_loopback(const struct addr *address)
 {
 	if (address->any.sa_family == AF_INET6)
 		return IN6_IS_ADDR_LOOPBACK(&address->v6.sin6_addr);
-	return ntohl(address->v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+	return address->any.sa_family == AF_INET &&
+	       ntohl(address->v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+}
+
+bool addr_is_v6_wildcard(const struct addr *address)
+{
+	return address->any.sa_family == AF_INET6 &&
+	       IN6_IS_ADDR_UNSPECIFIED(&address->v6.sin6_addr);
 }
 
 bool addr_equal(const struct addr *a, const struct addr *b)
 {
 	if (a->length_bytes != b->length_bytes || a->any.sa_family != b->any.sa_family)
 		return false;
+	if (addr_is_local(a))
+		return a->local.path_bytes == b->local.path_bytes && a->local.name &&
+		       b->local.name &&
+		       !memcmp(a->local.name->sun_path, b->local.name->sun_path,
+			       a->local.path_bytes);
 	if (a->any.sa_family == AF_INET6)
 		return a->v6.sin6_port == b->v6.sin6_port &&
 		       a->v6.sin6_scope_id == b->v6.sin6_scope_id &&

@@ -129,7 +129,7 @@ int checker_create(struct checker **checker, const struct config *config, struct
 	made->upstream = upstream;
 	made->now_ms = timer_now_ms();
 	made->waiting_last = &made->waiting_first;
-	sock_tuning_init(&made->tuning, 0, 0);
+	made->tuning.loopback_congestion = sock_choose_loopback_congestion();
 	timer_wheel_init(&made->wheel, made->now_ms);
 	for (unsigned i = 0; i < CHECKER_PARALLEL_LIMIT; i++) {
 		made->checks[i].fd = -1;
@@ -230,6 +230,8 @@ static void write_request(const struct checker *checker, struct check *check)
 
 static void begin(struct checker *checker, struct check *check, struct target *target)
 {
+	const struct sockaddr *address;
+	socklen_t length_bytes;
 	const struct forward_options *options = options_of(checker, target);
 	const struct config_source *source = &options->source;
 	struct pool_snapshot member;
@@ -258,8 +260,8 @@ static void begin(struct checker *checker, struct check *check, struct target *t
 	}
 	check->stage = CHECK_CONNECTING;
 	timer_arm(&checker->wheel, &check->timer, options->check_timeout_ms);
-	if (connect(check->fd, &check->address.any, check->address.length_bytes) &&
-	    errno != EINPROGRESS)
+	address = addr_sockaddr(&check->address, &length_bytes);
+	if (connect(check->fd, address, length_bytes) && errno != EINPROGRESS)
 		fail(checker, check, errno);
 }
 

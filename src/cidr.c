@@ -106,7 +106,7 @@ bool cidr_contains(const struct cidr *cidr, const struct in6_addr *address)
 
 struct in6_addr cidr_address_of(const struct addr *endpoint)
 {
-	if (!endpoint->length_bytes)
+	if (!endpoint->length_bytes || addr_is_local(endpoint))
 		return (struct in6_addr){0};
 	if (endpoint->any.sa_family == AF_INET6)
 		return endpoint->v6.sin6_addr;

@@ -39,7 +39,8 @@ struct in6_addr cidr_mask(const struct in6_addr *address, unsigned bits);
  */
 struct cidr cidr_client_of(const struct in6_addr *address, unsigned v6_bits);
 
-/* The address of an endpoint, IPv4 in its mapped form; all zeros where there is none. */
+/* The address of an endpoint, IPv4 in its mapped form; all zeros where there is none, as for local
+ * sockets. */
 struct in6_addr cidr_address_of(const struct addr *endpoint);
 
 /* The IPv4 address within a mapped one, in host byte order. */

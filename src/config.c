@@ -8,6 +8,7 @@
 #include "check.h"
 #include "config_names.h"
 #include "config_origin.h"
+#include "config_range.h"
 #include "config_source.h"
 #include "pool.h"
 
@@ -72,6 +73,12 @@ static int complete_forward(const struct config *config, struct forward *forward
 			error,
 			"--listen '%.80s': --accept-proxy without --trust would let anybody claim "
 			"any address; add --trust with the blocks of your proxies",
+			text);
+	if (options->accept_proxy && addr_is_local(&forward->listen))
+		return config_fail(
+			error,
+			"--listen '%.120s': --accept-proxy does not go with a local socket, which "
+			"would wake us for every byte of a header; listen on loopback",
 			text);
 	forward->needs_client = options->accept_proxy || config->admin ||
 				options->source.embedded ||
@@ -185,6 +192,12 @@ static int fail_metrics(const struct config *config, const char *listen,
 	return -EINVAL;
 }
 
+/* Not one that the kernel chooses, differently for each. */
+static bool is_fixed(const struct addr *listen)
+{
+	return addr_is_local(listen) || addr_port(listen);
+}
+
 static int check_forward(const struct config *config, struct forward *forward,
 			 char error[CONFIG_ERROR_BYTES])
 {
@@ -194,7 +207,7 @@ static int check_forward(const struct config *config, struct forward *forward,
 	if (addr_port(&forward->listen) && addr_equal(&forward->listen, &config->metrics))
 		return fail_metrics(config, text, error);
 	for (const struct forward *other = config->forwards; other < forward; other++)
-		if (addr_port(&forward->listen) && addr_equal(&forward->listen, &other->listen))
+		if (is_fixed(&forward->listen) && addr_equal(&forward->listen, &other->listen))
 			return fail_twice(config, other, text, error);
 	if (forward->broken)
 		return 0;
@@ -238,6 +251,38 @@ static void name_forwards(struct config *config)
 	}
 }
 
+/* As --trust: --dual-stack may stand before listeners that have no use for it. */
+static int check_dual_stack(const struct config *config, char error[CONFIG_ERROR_BYTES])
+{
+	const struct forward *wanting = NULL;
+	struct config_value dual;
+
+	for (unsigned i = 0; i < config->forward_count; i++) {
+		if (!config->forwards[i].options.tuning.dual_stack)
+			continue;
+		if (addr_is_v6_wildcard(&config->forwards[i].listen))
+			return 0;
+		wanting = &config->forwards[i];
+	}
+	if (!wanting)
+		return 0;
+	dual = value_of_forward(wanting, "dual-stack");
+	config_fail(error,
+		    "--dual-stack: no listener that it holds for is on [::], and others have one "
+		    "family; listen on [::], or leave it out");
+	config_origin_rename(config, &dual, error);
+	return -EINVAL;
+}
+
+uint64_t config_largest_backlog(const struct config *config)
+{
+	uint64_t largest = config->forward_count ? 0 : config->defaults.backlog;
+
+	for (unsigned i = 0; i < config->forward_count; i++)
+		largest = MAX(largest, config->forwards[i].options.backlog);
+	return largest;
+}
+
 /* What only all forwards together tell. */
 static int check_together(struct config *config, char error[CONFIG_ERROR_BYTES])
 {
@@ -245,7 +290,8 @@ static int check_together(struct config *config, char error[CONFIG_ERROR_BYTES])
 		return config_fail(error,
 				   "LISTEN and BACKEND are missing; give both, as in: sixpipe "
 				   "'[::]:2000' 192.0.2.1:80 (see --help)");
-	if (check_names(config, error) || check_trust(config, error))
+	if (check_names(config, error) || check_trust(config, error) ||
+	    check_dual_stack(config, error))
 		return -EINVAL;
 	return check_checks(config, error);
 }
@@ -254,6 +300,8 @@ int config_check(struct config *config, char error[CONFIG_ERROR_BYTES])
 {
 	struct config_errors *errors = &config->errors;
 
+	if (config_expand_ranges(config, error))
+		config_errors_add(errors, error);
 	for (unsigned i = 0; i < config->forward_count; i++) {
 		struct config_value listen = value_of_forward(&config->forwards[i], "listen");
 
@@ -295,6 +343,9 @@ void config_finish(struct config *config)
 		free(config->forwards[i].backends);
 		config_values_finish(&config->forwards[i].values);
 	}
+	for (unsigned i = 0; i < config->local_name_count; i++)
+		free(config->local_names[i]);
+	free(config->local_names);
 	free(config->forwards);
 	config_values_finish(&config->values);
 	config_values_finish(&config->default_values);

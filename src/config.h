@@ -14,6 +14,7 @@
 #include "dns.h"
 #include "options.h"
 #include "proxy_protocol.h"
+#include "sock_tuning.h"
 #include "util.h"
 
 #define CONFIG_FORWARD_LIMIT  256  /* listeners; each costs a socket per worker */
@@ -38,6 +39,7 @@ enum config_send_proxy {
 struct backend {
 	struct addr addr;	   /* of one by name, 0.0.0.0 and the port */
 	char name[DNS_NAME_BYTES]; /* "": by address */
+	unsigned port_count;	   /* of a range that begins with `addr`; 1 after config_check() */
 	uint64_t send_proxy;	   /* enum config_send_proxy */
 	uint64_t weight;
 	uint64_t maxconn; /* 0: no limit of its own */
@@ -93,8 +95,8 @@ struct forward_options {
 	uint64_t timeout_proxy_ms;
 	uint64_t timeout_session_ms;
 	uint64_t timeout_write_ms;
-	uint64_t keepalive_ms;
-	uint64_t user_timeout_ms;
+	uint64_t backlog;
+	struct sock_tuning tuning;
 	uint64_t send_proxy; /* enum config_send_proxy */
 	bool accept_proxy;
 	unsigned trust_count;
@@ -134,6 +136,8 @@ struct forward {
 	struct config_values values; /* listen, backends and everything in `options`, as given */
 	bool broken;		     /* something of it was refused: what it lacks is no news */
 	struct addr listen;
+	unsigned port_count; /* of a range that begins with `listen`; 1 after config_check() */
+	bool is_of_range;    /* made for a port of a range that is not the first */
 	struct backend *backends;
 	unsigned backend_count;
 	unsigned name_count; /* of these, those by name; set by config_check() */
@@ -154,6 +158,8 @@ enum config_pin { CONFIG_PIN_AUTO, CONFIG_PIN_ON, CONFIG_PIN_OFF };
 struct config {
 	struct forward *forwards;
 	unsigned forward_count;
+	struct sockaddr_un **local_names; /* what the addresses of local sockets point to */
+	unsigned local_name_count;
 	struct forward_options defaults; /* of the forwards to come */
 	unsigned file_forward_count;	 /* the first ones, when they came from a file */
 	unsigned name_count;		 /* backends by name; set by config_check() */
@@ -170,7 +176,6 @@ struct config {
 	uint64_t pin;	  /* enum config_pin */
 	uint64_t engine;  /* enum engine_kind */
 	uint64_t maxconn; /* 0: from descriptors and memory */
-	uint64_t backlog;
 	uint64_t pipe_bytes;
 	uint64_t maxpipes;
 	uint64_t drain_delay_ms;   /* 0: none */
@@ -220,7 +225,10 @@ int config_set(struct config *config, const struct option_spec *option, const ch
 
 /*
  * Checks what only the whole can tell: that there are forwards, each with backends, none in
- * conflict. What backends leave to their forward is filled in, and forwards without a name get one.
+ * conflict. A forward of a range of ports becomes one for each. What backends leave to their forward is filled in, and forwards without a name get one.
  * Returns 0, or -EINVAL with the first `error`; config->errors has got all.
  */
 int config_check(struct config *config, char error[CONFIG_ERROR_BYTES]);
+
+/* The largest backlog of all forwards. */
+uint64_t config_largest_backlog(const struct config *config);

@@ -133,6 +133,8 @@ char *config_dump(const struct config *config, char error[CONFIG_ERROR_BYTES])
 	fputs("# The configuration in effect; behind each value, where it comes from.\n", dump.out);
 	print_options(&dump, &config->values, false);
 	for (unsigned i = 0; i < config->forward_count; i++) {
+		if (config->forwards[i].is_of_range)
+			continue;
 		fprintf(dump.out, "\n[forward %s]\n", config->forwards[i].name);
 		print_options(&dump, &config->forwards[i].values, true);
 	}

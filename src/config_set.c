@@ -1,6 +1,6 @@
 /*
- * Theory of operation. Each type has a function that reads a text into a field; whose field it is,
- * the process's, a forward's or a backend's, config_set() decides by the option's scope.
+ * Theory of operation. What a text means for a field config_field.c knows; whose field it is, the process's, a
+ * forward's or a backend's, config_set() decides by the option's scope.
  */
 #include "config.h"
 
@@ -13,14 +13,18 @@
 #include <strings.h>
 
 #include "check.h"
+#include "config_field.h"
 #include "config_names.h"
 #include "config_origin.h"
 #include "config_rules.h"
+#include "config_socket.h"
 #include "config_source.h"
 #include "units.h"
 
-#define BLANKS		   " \t\n"
-#define BACKEND_WORD_BYTES 300 /* of address and parameters of a backend, each */
+#define BLANKS " \t\n"
+
+/* An address, or a parameter behind it. */
+#define ADDRESS_WORD_BYTES 300
 
 /* Grows an array by one; memory that cannot be had at the start ends the program. */
 static void *grow(void *array, unsigned count, size_t element_bytes)
@@ -29,255 +33,6 @@ static void *grow(void *array, unsigned count, size_t element_bytes)
 
 	CHECK(grown);
 	return grown;
-}
-
-static const char *print_number(const struct option_spec *option, uint64_t value,
-				char text[UNITS_TEXT_BYTES])
-{
-	if (option->type == OPTION_SIZE)
-		return units_print_size(value, text);
-	if (option->type == OPTION_DURATION)
-		return units_print_duration(value, text);
-	if (option->type == OPTION_RATE)
-		return units_print_rate(value, text);
-	snprintf(text, UNITS_TEXT_BYTES, "%" PRIu64, value);
-	return text;
-}
-
-static int parse_number(const struct option_spec *option, const char *text, uint64_t *value)
-{
-	switch (option->type) {
-	case OPTION_SIZE:
-		return units_parse_size(text, value);
-	case OPTION_DURATION:
-		return units_parse_duration(text, value);
-	case OPTION_RATE:
-		return units_parse_rate(text, value);
-	default:
-		return units_parse_count(text, value);
-	}
-}
-
-static const char *number_form(const struct option_spec *option)
-{
-	switch (option->type) {
-	case OPTION_SIZE:
-		return "not a size; give bytes or a unit, such as 65536, 64KiB or 1MiB";
-	case OPTION_DURATION:
-		return "not a time; give a number and its unit, such as 500ms, 5s, 2m, 1h or 1d";
-	case OPTION_RATE:
-		return "not a rate; give bytes per second, such as 65536, 64KiB or 1MiB/s";
-	default:
-		return "not a number; give a count such as 1000";
-	}
-}
-
-/* What 0 stands for where it is allowed besides; NULL: it is a number like others. */
-static const char *meaning_of_zero(const struct option_spec *option)
-{
-	if (option->type == OPTION_DURATION)
-		return ", or 0 for never";
-	if (option->type == OPTION_RATE)
-		return ", or 0 for no limit";
-	return NULL;
-}
-
-static int set_number(void *field, const struct option_spec *option, const char *text,
-		      char error[CONFIG_ERROR_BYTES])
-{
-	char least[UNITS_TEXT_BYTES], most[UNITS_TEXT_BYTES];
-	uint64_t value = 0;
-	int parsed = parse_number(option, text, &value);
-	const char *zero = meaning_of_zero(option);
-	bool special = zero && !parsed && !value;
-
-	if (parsed == -EINVAL)
-		return config_fail(error, "--%s '%.80s': %s", option->name, text,
-				   number_form(option));
-	if (parsed || (!special && (value < option->least || value > option->most)))
-		return config_fail(error, "--%s '%.80s': out of range; give %s to %s%s",
-				   option->name, text, print_number(option, option->least, least),
-				   print_number(option, option->most, most), zero ? zero : "");
-	*(uint64_t *)field = value;
-	return 0;
-}
-
-static int set_choice(void *field, const struct option_spec *option, const char *text,
-		      char error[CONFIG_ERROR_BYTES])
-{
-	const char *choice = option->argument;
-	size_t length = strlen(text);
-
-	for (uint64_t i = 0;; i++) {
-		size_t choice_length = strcspn(choice, "|");
-
-		if (choice_length == length && !memcmp(choice, text, length)) {
-			*(uint64_t *)field = i;
-			return 0;
-		}
-		if (!choice[choice_length])
-			break;
-		choice += choice_length + 1;
-	}
-	return config_fail(error, "--%s '%.80s': not one of %s; give one of these", option->name,
-			   text, option->argument);
-}
-
-static int set_flag(void *field, const struct option_spec *option, const char *text,
-		    char error[CONFIG_ERROR_BYTES])
-{
-	static const char *const words[][2] = {
-		{"0", "1"}, {"no", "yes"}, {"false", "true"}, {"off", "on"}};
-
-	for (size_t i = 0; i < ARRAY_COUNT(words) && text; i++)
-		for (int value = 0; value < 2; value++)
-			if (!strcasecmp(text, words[i][value])) {
-				*(bool *)field = value;
-				return 0;
-			}
-	if (text)
-		return config_fail(error,
-				   "--%s '%.80s': neither yes nor no; give 1, yes, true or on, or "
-				   "0, no, false or off",
-				   option->name, text);
-	*(bool *)field = true;
-	return 0;
-}
-
-/* One that sixpipe itself listens on. */
-static int set_address(void *field, const struct option_spec *option, const char *text,
-		       char error[CONFIG_ERROR_BYTES])
-{
-	struct addr address;
-	const char *problem = addr_parse(text, &address);
-
-	if (!problem)
-		problem = addr_why_not_listen(&address);
-	if (problem)
-		return config_fail(error, "--%s '%.80s': %s", option->name, text, problem);
-	memcpy(field, &address, sizeof(address));
-	return 0;
-}
-
-/* The byte behind a backslash at *at, which is moved past it; -1: none is meant. */
-static int read_escape(const char **at)
-{
-	static const char names[] = "rnt\\";
-	static const char bytes[] = "\r\n\t\\";
-	const char *name = **at ? strchr(names, **at) : NULL;
-	char digits[3] = "";
-
-	if (name) {
-		++*at;
-		return bytes[name - names];
-	}
-	if (**at != 'x')
-		return -1;
-	snprintf(digits, sizeof(digits), "%s", *at + 1);
-	if (!isxdigit((unsigned char)digits[0]) || !isxdigit((unsigned char)digits[1]))
-		return -1;
-	*at += 3;
-	return (int)strtol(digits, NULL, 16);
-}
-
-static int set_bytes(void *field, const struct option_spec *option, const char *text,
-		     char error[CONFIG_ERROR_BYTES])
-{
-	struct config_bytes read = {0};
-	const char *at = text;
-
-	if (!*text)
-		return config_fail(error, "--%s '': empty; give %s, or leave it out", option->name,
-				   option->argument);
-	while (*at) {
-		int byte = (unsigned char)*at++;
-
-		if (byte == '\\')
-			byte = read_escape(&at);
-		if (byte < 0)
-			return config_fail(error,
-					   "--%s '%.80s': a backslash stands before none of r, n, "
-					   "t, xHH or another backslash; double it",
-					   option->name, text);
-		if (read.count == CONFIG_BYTES_LIMIT)
-			return config_fail(error,
-					   "--%s '%.80s...': too long; %d bytes are the limit",
-					   option->name, text, CONFIG_BYTES_LIMIT);
-		read.bytes[read.count++] = (char)byte;
-	}
-	memcpy(field, &read, sizeof(read));
-	return 0;
-}
-
-/* Lists ---------------------------------------------------------------------------------------- */
-
-/* Adds blocks with commas between them. */
-static int add_cidrs(struct forward_options *options, const struct option_spec *option,
-		     const char *text, char error[CONFIG_ERROR_BYTES])
-{
-	const char *at = text;
-
-	do {
-		size_t length = strcspn(at, ",");
-		char word[CIDR_TEXT_BYTES];
-		const char *problem;
-
-		snprintf(word, sizeof(word), "%.*s", (int)MIN(length, sizeof(word)), at);
-		if (options->trust_count == CONFIG_TRUST_LIMIT)
-			return config_fail(
-				error,
-				"--%s '%.80s': one too many; %d per listener are the limit, "
-				"name larger blocks",
-				option->name, word, CONFIG_TRUST_LIMIT);
-		problem = cidr_parse(word, &options->trust[options->trust_count]);
-		if (problem)
-			return config_fail(error, "--%s '%.80s': %s", option->name, word, problem);
-		options->trust_count++;
-		at += length;
-	} while (*at++);
-	return 0;
-}
-
-/* 0xE0=text, in place of an earlier one of the type. */
-static int set_tlv(struct forward_options *options, const struct option_spec *option,
-		   const char *text, char error[CONFIG_ERROR_BYTES])
-{
-	struct proxy_custom custom;
-	const char *value = strchr(text, '=');
-	size_t bytes = value ? strlen(value + 1) : 0;
-	unsigned i = 0;
-
-	switch (proxy_custom_parse(text, &custom)) {
-	case 0:
-		break;
-	case -ERANGE:
-		return config_fail(
-			error,
-			"--%s '%.80s': the type is not free for custom use; give 0xE0 to "
-			"0xEF",
-			option->name, text);
-	case -EMSGSIZE:
-		return config_fail(error,
-				   "--%s '%.80s...': too long; %d bytes of text are the limit",
-				   option->name, text, PROXY_CUSTOM_LIMIT);
-	default:
-		return config_fail(error, "--%s '%.80s': not TYPE=TEXT; write it as in 0xE0=text",
-				   option->name, text);
-	}
-	while (i < options->proxy_tlv_count && options->proxy_tlvs[i].type != custom.type)
-		i++;
-	CHECK(i < CONFIG_TLV_LIMIT);
-	for (unsigned j = 0; j < options->proxy_tlv_count; j++)
-		bytes += j == i ? 0 : strlen(options->proxy_tlvs[j].text);
-	if (bytes > CONFIG_TLV_BYTES_LIMIT)
-		return config_fail(
-			error,
-			"--%s '%.80s...': too long; %d bytes of text are the limit for all of "
-			"them together",
-			option->name, text, CONFIG_TLV_BYTES_LIMIT);
-	options->proxy_tlvs[i] = custom;
-	options->proxy_tlv_count = MAX(options->proxy_tlv_count, i + 1);
-	return 0;
 }
 
 /* Forwards ------------------------------------------------------------------------------------- */
@@ -309,12 +64,50 @@ struct forward *config_begin_forward(struct config *config, const char *name,
 	return &config->forwards[config->forward_count++];
 }
 
+/* An address for IP, of a range of ports perhaps, or that of a local socket. */
+static const char *parse_local(struct config *config, const char *text, struct addr *address)
+{
+	struct sockaddr_un *name = malloc(sizeof(*name));
+
+	CHECK(name);
+	config->local_names =
+		grow(config->local_names, config->local_name_count, sizeof(*config->local_names));
+	config->local_names[config->local_name_count++] = name;
+	return addr_parse_local(text, strlen(text), name, address);
+}
+
+static const char *parse_listen(struct config *config, const char *text, struct addr *address,
+				unsigned *port_count)
+{
+	char word[ADDRESS_WORD_BYTES];
+	const char *problem;
+
+	*port_count = 1;
+	if (addr_is_local_text(text))
+		return parse_local(config, text, address);
+	problem = config_socket_split_range(text, word, sizeof(word), port_count);
+	return problem ? problem : addr_parse(word, address);
+}
+
+static const char *parse_backend(struct config *config, const char *text, struct backend *backend)
+{
+	char word[ADDRESS_WORD_BYTES];
+	const char *problem;
+
+	backend->port_count = 1;
+	if (addr_is_local_text(text))
+		return parse_local(config, text, &backend->addr);
+	problem = config_socket_split_range(text, word, sizeof(word), &backend->port_count);
+	return problem ? problem : config_names_parse_backend(word, backend);
+}
+
 static int set_listen(struct config *config, const char *text, char error[CONFIG_ERROR_BYTES])
 {
 	char detail[CONFIG_ERROR_BYTES];
 	struct addr address;
 	struct forward *forward;
-	const char *problem = addr_parse(text, &address);
+	unsigned port_count;
+	const char *problem = parse_listen(config, text, &address, &port_count);
 
 	if (!problem)
 		problem = addr_why_not_listen(&address);
@@ -326,13 +119,14 @@ static int set_listen(struct config *config, const char *text, char error[CONFIG
 	if (!forward)
 		return config_fail(error, "--listen '%.80s': %.300s", text, detail);
 	forward->listen = address;
+	forward->port_count = port_count;
 	return 0;
 }
 
 static int add_backend(struct forward *forward, const struct backend *backend, const char *text,
 		       char error[CONFIG_ERROR_BYTES])
 {
-	if (!addr_port(&backend->addr))
+	if (!addr_is_local(&backend->addr) && !addr_port(&backend->addr))
 		return config_fail(
 			error, "--backend '%.80s': port 0 cannot be connected to; give 1 to 65535",
 			text);
@@ -353,9 +147,6 @@ static int add_backend(struct forward *forward, const struct backend *backend, c
 	return 0;
 }
 
-static int set_value(void *owner, const struct option_spec *option, const char *text,
-		     char error[CONFIG_ERROR_BYTES]);
-
 /* A parameter behind a backend's address, NAME=VALUE or NAME alone. */
 static int set_parameter(struct backend *backend, const char *address, char *word,
 			 char error[CONFIG_ERROR_BYTES])
@@ -374,7 +165,7 @@ static int set_parameter(struct backend *backend, const char *address, char *wor
 	if (option->type != OPTION_FLAG && !value)
 		return config_fail(error, "--backend '%.80s': %s has no value; write %s=%s",
 				   address, option->name, option->name, option->argument);
-	if (!set_value(backend, option, value, detail))
+	if (!config_field_set(backend, option, value, detail))
 		return 0;
 	return config_fail(error, "--backend '%.80s': %.300s", address, detail + strlen("--"));
 }
@@ -383,11 +174,11 @@ static int set_backend(struct config *config, const char *text, char error[CONFI
 {
 	struct backend backend = {.send_proxy = CONFIG_SEND_PROXY_INHERIT, .weight = 1};
 	size_t length = strcspn(text, BLANKS);
-	char word[BACKEND_WORD_BYTES], address[BACKEND_WORD_BYTES];
+	char word[ADDRESS_WORD_BYTES], address[ADDRESS_WORD_BYTES];
 	const char *problem;
 
 	snprintf(address, sizeof(address), "%.*s", (int)MIN(length, sizeof(address)), text);
-	problem = config_names_parse_backend(address, &backend);
+	problem = parse_backend(config, address, &backend);
 	if (problem)
 		return config_fail(error, "--backend '%.80s': %s", address, problem);
 	if (!latest_forward(config))
@@ -407,48 +198,11 @@ static int set_backend(struct config *config, const char *text, char error[CONFI
 	return add_backend(latest_forward(config), &backend, address, error);
 }
 
-/* Sets a field of `owner`, the struct that the option's scope says. */
-static int set_value(void *owner, const struct option_spec *option, const char *text,
-		     char error[CONFIG_ERROR_BYTES])
-{
-	void *field = (char *)owner + option->offset;
-
-	switch (option->type) {
-	case OPTION_ADDRESS:
-		return set_address(field, option, text, error);
-	case OPTION_FLAG:
-		return set_flag(field, option, text, error);
-	case OPTION_CHOICE:
-		return set_choice(field, option, text, error);
-	case OPTION_CIDRS:
-		return add_cidrs(owner, option, text, error);
-	case OPTION_TLV:
-		return set_tlv(owner, option, text, error);
-	case OPTION_BYTES:
-		return set_bytes(field, option, text, error);
-	case OPTION_SOURCE:
-		return config_source_parse(field, option->name, text, error);
-	case OPTION_ALLOW:
-	case OPTION_DENY:
-	case OPTION_ALLOW_FILE:
-	case OPTION_DENY_FILE:
-		return config_rules_add(owner, option, text, error);
-	case OPTION_TEXT:
-		if (!*text)
-			return config_fail(error, "--%s '': empty; give %s", option->name,
-					   option->argument);
-		memcpy(field, &text, sizeof(text));
-		return 0;
-	default:
-		return set_number(field, option, text, error);
-	}
-}
-
 /* Sets an option of a forward and keeps the text, in one place. */
 static int set_of_forward(struct forward_options *options, struct config_values *values,
 			  const struct config_value *value, char error[CONFIG_ERROR_BYTES])
 {
-	int result = set_value(options, value->option, value->text, error);
+	int result = config_field_set(options, value->option, value->text, error);
 
 	if (!result)
 		config_values_put(values, value);
@@ -479,7 +233,7 @@ static int set(struct config *config, const struct config_value *value,
 	else if (option->type == OPTION_BACKEND)
 		result = set_backend(config, value->text, error);
 	else
-		result = set_value(config, option, value->text, error);
+		result = config_field_set(config, option, value->text, error);
 	if (!result)
 		config_values_put(is_of_process ? &config->values : &latest_forward(config)->values,
 				  value);

@@ -183,7 +183,7 @@ static int check_families(const struct forward *forward, char error[CONFIG_ERROR
 			"one for all others reach no backend both; give an IPv4 one",
 			addr_print_host(&source->address, address));
 	for (unsigned i = 0; i < forward->backend_count; i++)
-		if ((forward->backends[i].addr.any.sa_family == AF_INET) != v4)
+		if (forward->backends[i].addr.any.sa_family != (v4 ? AF_INET : AF_INET6))
 			return config_fail(
 				error,
 				"--listen '%s': --source gives IPv%c addresses, which cannot "

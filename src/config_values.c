@@ -36,6 +36,10 @@ bool config_is_list(const struct option_spec *option)
 	case OPTION_BYTES:
 	case OPTION_ADDRESS:
 	case OPTION_SOURCE:
+	case OPTION_TOS:
+	case OPTION_MARK:
+	case OPTION_MODE:
+	case OPTION_PORTS:
 	case OPTION_LISTEN:
 		break;
 	}

@@ -329,13 +329,18 @@ static bool judge_memory(const struct doctor_facts *facts, struct doctor_finding
  * A peer that does not read fills its socket's send buffer and the other side's receive buffer. All
  * sockets of the host slow down when such memory comes to the second value of tcp_mem.
  */
+static bool has_write_limit(const struct forward_options *options)
+{
+	return options->tuning.user_timeout_ms || options->timeout_write_ms;
+}
+
 /* Whether no listener waits for ever for a peer that does not read. */
-static bool has_user_timeouts(const struct config *config)
+static bool has_write_limits(const struct config *config)
 {
 	for (unsigned i = 0; i < config->forward_count; i++)
-		if (!config->forwards[i].options.user_timeout_ms)
+		if (!has_write_limit(&config->forwards[i].options))
 			return false;
-	return config->forward_count || config->defaults.user_timeout_ms;
+	return config->forward_count || has_write_limit(&config->defaults);
 }
 
 static bool judge_tcp_memory(const struct doctor_facts *facts, struct doctor_finding *finding)
@@ -352,16 +357,16 @@ static bool judge_tcp_memory(const struct doctor_facts *facts, struct doctor_fin
 	stalled = pressure / (uint64_t)(facts->tcp_wmem_most + facts->tcp_rmem_most);
 	say(finding->value, "%s before pressure: %" PRIu64 " of %u sessions may stall",
 	    print_about(pressure, text), stalled, facts->capacity.maxconn);
-	if (stalled < facts->capacity.maxconn && !has_user_timeouts(facts->config)) {
+	if (stalled < facts->capacity.maxconn && !has_write_limits(facts->config)) {
 		finding->state = DOCTOR_WARN;
-		say(finding->remedy, "--user-timeout 1m");
+		say(finding->remedy, "--timeout-write 1m");
 	}
 	return true;
 }
 
 static bool judge_backlog(const struct doctor_facts *facts, struct doctor_finding *finding)
 {
-	uint64_t backlog = facts->config->backlog;
+	uint64_t backlog = config_largest_backlog(facts->config);
 
 	say(finding->value, "%" PRIu64, backlog);
 	if (facts->somaxconn != DOCTOR_UNKNOWN && (uint64_t)facts->somaxconn < backlog) {
@@ -387,15 +392,32 @@ static bool judge_congestion(const struct doctor_facts *facts, struct doctor_fin
 	return true;
 }
 
+/* An error of the start, in which the remedy stands behind the last semicolon. */
+static void say_error(const char *error, struct doctor_finding *finding)
+{
+	const char *remedy = NULL;
+
+	for (const char *at = error; (at = strstr(at, "; ")); at++)
+		remedy = at;
+	finding->state = DOCTOR_FAIL;
+	say(finding->value, "%.*s", (int)(remedy ? MIN(remedy - error, 150) : 150), error);
+	say(finding->remedy, "%.150s", remedy ? remedy + strlen("; ") : "give another");
+}
+
+static bool judge_sockets(const struct doctor_facts *facts, struct doctor_finding *finding)
+{
+	if (!*facts->tuning_error)
+		return false;
+	say_error(facts->tuning_error, finding);
+	return true;
+}
+
 static bool judge_user(const struct doctor_facts *facts, struct doctor_finding *finding)
 {
-	const char *user = facts->config->user, *remedy = strstr(facts->user_error, "; ");
+	const char *user = facts->config->user;
 
 	if (*facts->user_error) {
-		finding->state = DOCTOR_FAIL;
-		say(finding->value, "%.*s", (int)(remedy ? remedy - facts->user_error : 150),
-		    facts->user_error);
-		say(finding->remedy, "%.150s", remedy ? remedy + strlen("; ") : "give another");
+		say_error(facts->user_error, finding);
 	} else if (user) {
 		say(finding->value, "becomes %.100s", user);
 	} else if (facts->root) {
@@ -415,7 +437,7 @@ static const struct doctor_check checks[] = {
 	{"pipes", judge_pipes},	    {"tcp_memory", judge_tcp_memory},
 	{"backlog", judge_backlog}, {"congestion", judge_congestion},
 	{"ports", judge_ports},	    {"source", judge_source},
-	{"user", judge_user},
+	{"sockets", judge_sockets}, {"user", judge_user},
 };
 
 const struct doctor_check *doctor_checks(size_t *count)

@@ -26,7 +26,8 @@ struct doctor_facts {
 	const struct config *config;
 	struct capacity capacity;
 	bool root;
-	char user_error[CONFIG_ERROR_BYTES]; /* why --user cannot be used, "" when it can */
+	char user_error[CONFIG_ERROR_BYTES];   /* why --user cannot be used, "" when it can */
+	char tuning_error[CONFIG_ERROR_BYTES]; /* of tuning_check(), "": none */
 
 	unsigned kernel_major, kernel_minor;
 	int ring_error;	    /* 0, or why there is no ring: -errno */

@@ -14,6 +14,7 @@
 #include "privs.h"
 #include "sock.h"
 #include "sources.h"
+#include "tuning_check.h"
 
 #define FILE_BYTES 4096
 
@@ -147,4 +148,6 @@ void doctor_gather(const char *root, const struct config *config, struct doctor_
 	gather_settings(root, facts);
 	gather_listeners(facts);
 	gather_sources(facts);
+	if (!tuning_check(config, root, facts->tuning_error))
+		facts->tuning_error[0] = '\0';
 }

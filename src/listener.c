@@ -19,6 +19,7 @@
 #include "check.h"
 #include "log.h"
 #include "sock.h"
+#include "sock_local.h"
 
 /*
  * After a want of descriptors: a multishot accept would take those that the accepted sessions need
@@ -36,6 +37,14 @@ void listener_describe_error(const struct addr *address, int error, char text[CO
 	char where[ADDR_TEXT_BYTES];
 	char remedy[160];
 
+	if (addr_is_local(address)) {
+		snprintf(
+			text, CONFIG_ERROR_BYTES,
+			"cannot listen on %s: %s; a program that listens there must stop, what is no "
+			"socket must go, and the directory must be there for us to write in",
+			addr_print(address, where), strerror(-error));
+		return;
+	}
 	switch (-error) {
 	case EADDRINUSE:
 		snprintf(
@@ -81,8 +90,9 @@ int listeners_open(struct config *config, unsigned worker_count, int *fds,
 		struct addr *address = &config->forwards[i].listen;
 		const struct forward_options *options = &config->forwards[i].options;
 
-		sock_tuning_init(&tuning, options->keepalive_ms, options->user_timeout_ms);
-		result = sock_open_listeners(address, &tuning, (unsigned)config->backlog,
+		tuning = options->tuning;
+		tuning.loopback_congestion = sock_choose_loopback_congestion();
+		result = sock_open_listeners(address, &tuning, (unsigned)options->backlog,
 					     of_forward, worker_count);
 		if (result)
 			listener_describe_error(address, result, error);
@@ -97,7 +107,6 @@ int listeners_init(struct listeners *self, const int *fds, struct sessions *sess
 		   struct engine **engines, unsigned worker_count)
 {
 	const struct config *config = sessions->config;
-	uint64_t many_room = worker_count * (config->backlog + 1);
 
 	memset(self, 0, sizeof(*self));
 	self->listeners = calloc(config->forward_count, sizeof(*self->listeners));
@@ -107,13 +116,21 @@ int listeners_init(struct listeners *self, const int *fds, struct sessions *sess
 	self->sessions = sessions;
 	self->engines = engines;
 	self->worker_count = worker_count;
-	self->many_room = (uint32_t)MIN(many_room, (uint64_t)UINT32_MAX);
 	for (unsigned i = 0; i < self->count; i++) {
 		self->listeners[i].fd = fds[i];
 		self->listeners[i].waiting_fd = -1;
 		self->listeners[i].timer.kind = LISTENER_TIMER;
+		self->listeners[i].backlog = (uint32_t)config->forwards[i].options.backlog;
+		self->listeners[i].many_room = worker_count * (self->listeners[i].backlog + 1);
 	}
 	return 0;
+}
+
+void listeners_remove_files(const struct config *config)
+{
+	for (unsigned i = 0; i < config->forward_count; i++)
+		if (addr_is_local(&config->forwards[i].listen))
+			sock_remove_local(&config->forwards[i].listen);
 }
 
 void listeners_finish(struct listeners *self)
@@ -258,7 +275,7 @@ static void drain_backlog(struct listeners *self, unsigned index)
 		refuse(self, listener->waiting_fd);
 	listener->waiting_fd = -1;
 	/* the backlog holds one more than its number; what comes meanwhile is not waited for */
-	for (uint64_t i = 0; i <= self->sessions->config->backlog; i++) {
+	for (uint64_t i = 0; i <= listener->backlog; i++) {
 		fd = sock_accept(listener->fd);
 		if (fd < 0 && fd != -ECONNABORTED)
 			break;
@@ -281,7 +298,8 @@ static void arm(struct listeners *self, unsigned index)
 	if (!room_for(self, index) && !pause_full(self, index))
 		return;
 	room = room_for(self, index);
-	listener->many = !self->no_multishot && !listener->careful_count && room > self->many_room;
+	listener->many =
+		!self->no_multishot && !listener->careful_count && room > listener->many_room;
 	engine_accept(self->sessions->engine, listener->fd, listener->many, accept_token(index));
 	listener->armed = true;
 }
@@ -365,7 +383,7 @@ static void on_accept(struct listeners *self, const struct engine_event *event)
 	else
 		on_accept_failed(self, index, event->result);
 	if (event->more) {
-		if (listener->many && room_for(self, index) <= self->many_room)
+		if (listener->many && room_for(self, index) <= listener->many_room)
 			cancel_accept(self, index);
 		return;
 	}

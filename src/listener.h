@@ -29,7 +29,9 @@ struct listener {
 	bool full;		/* pausing for --maxconn-forward */
 	bool starved;		/* pausing for want of descriptors */
 	unsigned careful_count; /* connections to accept one by one, since it was */
-	int waiting_fd;		/* accepted and not admitted yet; -1: none */
+	uint32_t backlog;
+	uint32_t many_room; /* accept one by one when there is less room than this for sessions */
+	int waiting_fd;	    /* accepted and not admitted yet; -1: none */
 	struct timer timer;
 };
 
@@ -39,9 +41,8 @@ struct listeners {
 	struct sessions *sessions;
 	struct engine **engines; /* of all workers */
 	unsigned worker_count;
-	uint32_t many_room; /* accept one by one when there is less room than this for sessions */
-	bool no_multishot;  /* the kernel does not know it: before Linux 5.19 */
-	bool full;	    /* pausing for maxconn */
+	bool no_multishot; /* the kernel does not know it: before Linux 5.19 */
+	bool full;	   /* pausing for maxconn */
 	bool closing;
 	unsigned sending_count; /* connections on their way to other workers */
 };
@@ -53,6 +54,12 @@ struct listeners {
  */
 int listeners_open(struct config *config, unsigned worker_count, int *fds,
 		   char error[CONFIG_ERROR_BYTES]);
+
+/*
+ * Removes the files of local listeners, as far as we still may, once nobody listens there any more:
+ * after all workers have ended.
+ */
+void listeners_remove_files(const struct config *config);
 
 /*
  * Says in words why listening on `address` failed: the address, the reason (`error`, -errno) and

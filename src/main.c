@@ -14,10 +14,12 @@
 #include "config_dump.h"
 #include "config_parse.h"
 #include "control.h"
+#include "listener.h"
 #include "log.h"
 #include "privs.h"
 #include "session_table.h"
 #include "sock.h"
+#include "tuning_check.h"
 #include "usage.h"
 #include "worker.h"
 
@@ -77,7 +79,7 @@ static void log_limits(const struct config *config, const struct capacity *limit
 				 capacity_print_cpus(cgroup->cpu_millis, quota));
 		log_number(&line, "pipes", pipes);
 		log_number(&line, "pipe_bytes", pipe_bytes);
-		log_number(&line, "backlog", config->backlog);
+		log_number(&line, "backlog", config_largest_backlog(config));
 		log_number(&line, "session_bytes", sizeof(struct session));
 		if (congestion)
 			log_text(&line, "loopback_congestion", congestion);
@@ -259,6 +261,8 @@ static int run(struct config *config)
 		return usage_fail(EXIT_FAILURE,
 				  "the descriptor limit leaves no room for a single session; "
 				  "raise it (ulimit -n), or lower --workers or --maxpipes");
+	if (tuning_check(config, "", error))
+		return usage_fail(EXIT_FAILURE, error);
 	warn_of_limits(&limits);
 	/* before the check is over, for it reads the files of --allow-file */
 	if (admission_create(&shared.admission, config, limits.maxconn, error))
@@ -286,6 +290,7 @@ static int run(struct config *config)
 	if (task.names)
 		names_destroy(task.names);
 	workers_destroy(task.workers);
+	listeners_remove_files(config);
 	sources_destroy(task.sources);
 	admission_destroy(shared.admission);
 	close(task.signal_fd);

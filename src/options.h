@@ -20,6 +20,10 @@ enum option_type {
 	OPTION_TLV,
 	OPTION_BYTES,
 	OPTION_SOURCE,
+	OPTION_TOS,
+	OPTION_MARK,
+	OPTION_MODE,
+	OPTION_PORTS,
 	OPTION_ALLOW,
 	OPTION_DENY,
 	OPTION_ALLOW_FILE,
@@ -51,6 +55,8 @@ enum option_scope {
 	OPTION_GROUP(PROCESS, "process", "user, threads, file")                                    \
 	OPTION_GROUP(LIMITS, "limits", "sessions, backlog, pipes")                                 \
 	OPTION_GROUP(TIMEOUTS, "timeouts", "time limits; 0 is never")                              \
+	OPTION_GROUP(LISTENERS, "listeners", "how clients are accepted")                           \
+	OPTION_GROUP(SOCKETS, "sockets", "dead peers, buffers, TCP")                               \
 	OPTION_GROUP(LOGGING, "logging", "the log on stderr")                                      \
 	OPTION_GROUP(MONITORING, "monitoring", "health, metrics, admin")                           \
 	OPTION_GROUP(GENERAL, "general", "checking, dumping, help")

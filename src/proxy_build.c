@@ -61,7 +61,7 @@ static bool find_endpoints(const struct proxy_build *build, struct endpoints *en
 	if (build->kind != PROXY_KIND_PROXY)
 		return false;
 	for (size_t i = 0; i < 2; i++) {
-		if (!addresses[i] || !addresses[i]->length_bytes)
+		if (!addresses[i] || !addresses[i]->length_bytes || addr_is_local(addresses[i]))
 			return false;
 		endpoints->hosts[i] = cidr_address_of(addresses[i]);
 		endpoints->ports[i] = addr_port(addresses[i]);

@@ -223,7 +223,7 @@ static uint32_t build_header(struct sessions *sessions, struct session *session,
 	if (session->identity == SESSION_IDENTITY_PEER) {
 		build.kind = PROXY_KIND_PROXY;
 		header->source = session->client;
-		/* a client that is gone leaves no address behind, and is UNKNOWN then */
+		/* a client that is gone leaves no address behind, a local one has none: UNKNOWN then */
 		sock_get_local(session->fd[SESSION_CLIENT], &header->destination);
 	}
 	/* whoever was first to name the connection is believed */

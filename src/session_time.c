@@ -89,7 +89,7 @@ void session_change_limits(struct sessions *sessions, struct session *session, u
 /* Whether bytes have waited for this side's peer for the whole limit, and it has taken none. */
 static bool is_stalled(const struct sessions *sessions, struct session *session, unsigned side)
 {
-	uint64_t undelivered_bytes = sock_undelivered_bytes(session->fd[side]);
+	uint64_t undelivered_bytes = sock_untaken_bytes(session->fd[side]);
 	uint32_t delivered = (uint32_t)(session->lane[!side].moved_bytes - undelivered_bytes);
 	uint32_t now_ms = (uint32_t)sessions->now_ms;
 

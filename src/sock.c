@@ -1,7 +1,6 @@
 #include "sock.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <linux/sock_diag.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
@@ -10,13 +9,7 @@
 #include <unistd.h>
 
 #include "check.h"
-
-/*
- * After the idle time, this many probes at this distance; an unanswered peer is lost after 45 s
- * more.
- */
-#define KEEPALIVE_PROBES     3
-#define KEEPALIVE_INTERVAL_S 15
+#include "sock_local.h"
 
 enum sock_failure sock_classify(int error)
 {
@@ -47,81 +40,16 @@ static int set_option(int fd, int level, int option, int value)
 	return setsockopt(fd, level, option, &value, sizeof(value)) ? -errno : 0;
 }
 
-/* tcp(7) limits TCP_KEEPIDLE to 32767 s. */
-static int to_keepidle_s(uint64_t milliseconds)
-{
-	return (int)MIN(MAX(milliseconds / 1000, 1), 32767);
-}
-
-static int tune(int fd, const struct sock_tuning *tuning)
-{
-	int error = set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-
-	/* RFC 6093: urgent data stays in the stream, so that no byte is lost and none stalls it */
-	if (!error)
-		error = set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
-	if (!error && tuning->user_timeout_ms)
-		error = set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
-				   (int)MIN(tuning->user_timeout_ms, (uint64_t)INT_MAX));
-	return error;
-}
-
-int sock_keep_alive(int fd, const struct sock_tuning *tuning)
-{
-	int error;
-
-	if (!tuning->keepalive_ms)
-		return 0;
-	error = set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-	if (!error)
-		error = set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE,
-				   to_keepidle_s(tuning->keepalive_ms));
-	if (!error)
-		error = set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
-	if (!error)
-		error = set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);
-	return error;
-}
-
-const char *sock_choose_loopback_congestion(void)
-{
-	static const char *const unpaced[] = {"cubic", "reno"};
-	const char *chosen = NULL;
-	char name[16] = ""; /* TCP_CA_NAME_MAX */
-	socklen_t length = sizeof(name) - 1;
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
-
-	if (fd < 0)
-		return NULL;
-	if (!getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &length) && !strncmp(name, "bbr", 3))
-		for (unsigned i = 0; i < ARRAY_COUNT(unpaced) && !chosen; i++)
-			if (!setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, unpaced[i],
-					(socklen_t)strlen(unpaced[i])))
-				chosen = unpaced[i];
-	close(fd);
-	return chosen;
-}
-
-void sock_tuning_init(struct sock_tuning *tuning, uint64_t keepalive_ms, uint64_t user_timeout_ms)
-{
-	tuning->keepalive_ms = keepalive_ms;
-	tuning->user_timeout_ms = user_timeout_ms;
-	tuning->loopback_congestion = sock_choose_loopback_congestion();
-}
-
 static int open_tcp(const struct addr *address, const struct sock_tuning *tuning)
 {
+	bool local = addr_is_local(address);
 	int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
-			IPPROTO_TCP);
+			local ? 0 : IPPROTO_TCP);
 	int error;
 
 	if (fd < 0)
 		return -errno;
-	error = tune(fd, tuning);
-	/* a refusal costs CPU, nothing else: the choice was made with the privileges of the start */
-	if (!error && tuning->loopback_congestion && addr_is_loopback(address))
-		(void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, tuning->loopback_congestion,
-				 (socklen_t)strlen(tuning->loopback_congestion));
+	error = local ? 0 : sock_tune(fd, address, tuning);
 	if (error) {
 		close(fd);
 		return error;
@@ -145,11 +73,9 @@ static int open_bound(struct addr *address, const struct sock_tuning *tuning, bo
 
 	if (fd < 0)
 		return fd;
-	error = sock_keep_alive(fd, tuning);
+	error = sock_tune_listener(fd, address, tuning);
 	if (!error)
 		error = set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-	if (!error && address->any.sa_family == AF_INET6)
-		error = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
 	if (!error && !first)
 		error = set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (!error)
@@ -169,6 +95,8 @@ int sock_open_listeners(struct addr *address, const struct sock_tuning *tuning, 
 	unsigned opened;
 	int error = 0;
 
+	if (addr_is_local(address))
+		return sock_listen_local(address, backlog, (mode_t)tuning->local_mode, fds, count);
 	for (opened = 0; opened < count && !error; opened++) {
 		fds[opened] = open_bound(address, tuning, opened == 0);
 		if (fds[opened] < 0)
@@ -190,12 +118,25 @@ int sock_try_bind(const struct addr *address)
 {
 	struct sock_tuning tuning = {0};
 	struct addr copy = *address;
-	int fd = open_bound(&copy, &tuning, true);
+	int fd;
+
+	if (addr_is_local(address))
+		return sock_try_local(address);
+	fd = open_bound(&copy, &tuning, true);
 
 	if (fd < 0)
 		return fd;
 	close(fd);
 	return 0;
+}
+
+static int bind_source(int fd, const struct addr *source)
+{
+	int error = set_option(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+
+	if (!error && bind(fd, &source->any, source->length_bytes))
+		error = -errno;
+	return error;
 }
 
 int sock_open_backend(const struct addr *backend, const struct sock_tuning *tuning,
@@ -204,11 +145,11 @@ int sock_open_backend(const struct addr *backend, const struct sock_tuning *tuni
 	int fd = open_tcp(backend, tuning);
 	int error;
 
-	if (fd < 0 || !source || !source->length_bytes)
+	if (fd < 0)
 		return fd;
-	error = set_option(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
-	if (!error && bind(fd, &source->any, source->length_bytes))
-		error = -errno;
+	error = addr_is_local(backend) ? 0 : sock_tune_backend(fd, tuning);
+	if (!error && source && source->length_bytes)
+		error = bind_source(fd, source);
 	if (error) {
 		close(fd);
 		return error;
@@ -244,30 +185,51 @@ int sock_take_error(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) ? 0 : error;
 }
 
-uint64_t sock_undelivered_bytes(int fd)
+/* Sent and not yet with the peer, for a local socket not yet read by it, which `*local` tells. */
+static uint64_t count_waiting(int fd, bool *local)
 {
 	struct tcp_info info = {0};
 	socklen_t length = sizeof(info);
 	int bytes = 0;
 
+	*local = false;
 	if (ioctl(fd, SIOCOUTQ, &bytes) || bytes <= 0)
 		return 0;
+	*local = getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) && errno == EOPNOTSUPP;
 	/* a socket that was reset keeps its last count for ever */
-	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) || info.tcpi_state == TCP_CLOSE)
-		return 0;
-	return (uint64_t)bytes;
+	return *local || info.tcpi_state != TCP_CLOSE ? (uint64_t)bytes : 0;
+}
+
+uint64_t sock_undelivered_bytes(int fd)
+{
+	bool local;
+	uint64_t bytes = count_waiting(fd, &local);
+
+	/* what a local peer has not read is its own already, and outlives the connection */
+	return local ? 0 : bytes;
+}
+
+uint64_t sock_untaken_bytes(int fd)
+{
+	bool local;
+
+	return count_waiting(fd, &local);
 }
 
 uint32_t sock_room_bytes(int fd)
 {
 	uint32_t info[SK_MEMINFO_VARS] = {0};
+	uint32_t queued;
 	socklen_t length = sizeof(info);
 
 	if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &length))
 		return 0;
-	if (info[SK_MEMINFO_WMEM_QUEUED] >= info[SK_MEMINFO_SNDBUF])
+	/* a local socket counts what its peer has not read elsewhere */
+	queued = info[SK_MEMINFO_WMEM_QUEUED] ? info[SK_MEMINFO_WMEM_QUEUED]
+					      : info[SK_MEMINFO_WMEM_ALLOC];
+	if (queued >= info[SK_MEMINFO_SNDBUF])
 		return 0;
-	return info[SK_MEMINFO_SNDBUF] - info[SK_MEMINFO_WMEM_QUEUED];
+	return info[SK_MEMINFO_SNDBUF] - queued;
 }
 
 void sock_limit_unsent(int fd, uint32_t bytes)

@@ -1,5 +1,5 @@
 /*
- * TCP sockets: how listeners and backend sockets are set up, what a socket can tell, and what an
+ * TCP sockets, and local ones: how listeners and backend sockets are set up, what a socket can tell, and what an
  * errno means for a session. Every descriptor returned is non-blocking, close-on-exec and the
  * caller's.
  */
@@ -9,15 +9,7 @@
 #include <stdint.h>
 
 #include "addr.h"
-
-struct sock_tuning {
-	/* idle time before the first probe, 0 for none: SO_KEEPALIVE, tcp(7) */
-	uint64_t keepalive_ms;
-	/* a peer that leaves bytes unacknowledged for so long is lost: TCP_USER_TIMEOUT, tcp(7) */
-	uint64_t user_timeout_ms;
-	/* sock_choose_loopback_congestion(); NULL: leave it */
-	const char *loopback_congestion;
-};
+#include "sock_tuning.h"
 
 /* What an error on one side of a session means. */
 enum sock_failure {
@@ -27,17 +19,6 @@ enum sock_failure {
 	SOCK_OTHER,
 };
 
-/*
- * The congestion control for connections that stay on this host (TCP_CONGESTION, tcp(7)). Where the
- * system's default is one that paces (bbr), its timers cost more CPU than all the rest of a
- * forwarder, and on loopback there is nothing to pace for. NULL when the default will do, or no
- * other is allowed here. Static strings.
- */
-const char *sock_choose_loopback_congestion(void);
-
-/* The tuning with these times, in milliseconds, and the congestion control chosen as above. */
-void sock_tuning_init(struct sock_tuning *tuning, uint64_t keepalive_ms, uint64_t user_timeout_ms);
-
 /* `error` is an errno, of either sign. */
 enum sock_failure sock_classify(int error);
 
@@ -46,7 +27,8 @@ enum sock_failure sock_classify(int error);
  * (SO_REUSEPORT, socket(7)). The first is bound without SO_REUSEPORT, so that an address which
  * anybody else holds fails with EADDRINUSE (tests/kernel/probe_reuseport_bind_probe). Port 0 is
  * replaced in `address` by the one that the kernel chose. What is set here is inherited by the
- * accepted sockets. An IPv6 listener is v6-only. Returns 0 or -errno, with nothing left open.
+ * accepted sockets. An IPv6 listener is v6-only, but for
+ * [::] with dual_stack. Returns 0 or -errno, with nothing left open.
  */
 int sock_open_listeners(struct addr *address, const struct sock_tuning *tuning, unsigned backlog,
 			int *fds, unsigned count);
@@ -61,12 +43,6 @@ int sock_try_bind(const struct addr *address);
  */
 int sock_open_backend(const struct addr *backend, const struct sock_tuning *tuning,
 		      const struct addr *source);
-
-/*
- * Makes TCP ask whether a silent peer is still there: SO_KEEPALIVE, tcp(7). Listeners have it from
- * the start; backends, for its four calls, once they have lasted. Returns 0 or -errno.
- */
-int sock_keep_alive(int fd, const struct sock_tuning *tuning);
 
 /* Accepts one connection without blocking: accept4(2). Returns the socket or -errno. */
 int sock_accept(int listener_fd);
@@ -88,6 +64,8 @@ uint64_t sock_undelivered_bytes(int fd);
 
 /* Bytes that have come and were not read: SIOCINQ, tcp(7). */
 uint32_t sock_unread_bytes(int fd);
+/* The same, but for local sockets: what the peer has not read, with the kernel's overhead. */
+uint64_t sock_untaken_bytes(int fd);
 
 /*
  * Bytes the send buffer takes before it is full: SO_MEMINFO, Linux 4.12. An estimate from the

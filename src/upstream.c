@@ -93,8 +93,8 @@ int upstream_create(struct upstream **upstream, const struct config *config)
 	for (unsigned i = 0; i < config->forward_count && !result; i++) {
 		const struct forward *forward = &config->forwards[i];
 
-		sock_tuning_init(&made->forwards[i].tuning, forward->options.keepalive_ms,
-				 forward->options.user_timeout_ms);
+		made->forwards[i].tuning = forward->options.tuning;
+		made->forwards[i].tuning.loopback_congestion = sock_choose_loopback_congestion();
 		result = make_pool(&made->forwards[i].pool, forward, now_ms);
 	}
 	if (result) {
@@ -340,10 +340,13 @@ int upstream_connect(const struct upstream *upstream, struct engine *engine, uns
 {
 	const struct addr *backend = upstream_address(upstream, forward, path);
 	int fd = sock_open_backend(backend, &upstream->forwards[forward].tuning, source);
+	const struct sockaddr *address;
+	socklen_t length_bytes;
 
+	address = addr_sockaddr(backend, &length_bytes);
 	CHECK(path->stage == UPSTREAM_CHOSEN);
 	if (fd >= 0)
-		engine_connect(engine, fd, &backend->any, backend->length_bytes, token);
+		engine_connect(engine, fd, address, length_bytes, token);
 	return fd;
 }
 

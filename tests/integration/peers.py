@@ -20,14 +20,25 @@ RESET = 'reset'
 
 
 def parse_endpoint(text):
-    """'[::1]:2000' or '127.0.0.1:2000' as the tuple that socket.connect takes."""
+    """What socket.connect takes: a tuple for '[::1]:2000' or '127.0.0.1:2000', the path of 'unix:/path'."""
+    if text.startswith('unix:'):
+        return text[len('unix:'):].replace('@', '\0', 1) if text[5] == '@' else text[len('unix:'):]
     host, _, port = text.rpartition(':')
     return host.strip('[]'), int(port)
 
 
 def endpoint_name(endpoint):
+    if not isinstance(endpoint, tuple):  # a local socket; a peer's has no name
+        name = endpoint if isinstance(endpoint, str) else endpoint.decode()
+        return 'unix:' + name.replace('\0', '@', 1) if name else 'unix'
     host, port = endpoint[:2]
     return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
+
+
+def family_of(endpoint):
+    if not isinstance(endpoint, tuple):
+        return socket.AF_UNIX
+    return socket.AF_INET6 if ':' in endpoint[0] else socket.AF_INET
 
 
 class Peer(socket.socket):
@@ -120,15 +131,15 @@ class Backend:
 
     def __init__(self, case, host='127.0.0.1', port=0, backlog=512, rcvbuf=None):
         self.case = case
-        family = socket.AF_INET6 if ':' in host else socket.AF_INET
-        self.socket = socket.socket(family, socket.SOCK_STREAM)
+        endpoint = host if host[0] in '/\0' else (host, port)
+        self.socket = socket.socket(family_of(endpoint), socket.SOCK_STREAM)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if rcvbuf:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
-        self.socket.bind((host, port))
+        self.socket.bind(endpoint)
         self.socket.listen(backlog)
         self.socket.settimeout(PATIENCE_S)
-        self.endpoint = self.socket.getsockname()[:2]
+        self.endpoint = self.socket.getsockname()[:2] if isinstance(endpoint, tuple) else endpoint
         self.address = endpoint_name(self.endpoint)
 
     def accept(self):
@@ -210,7 +221,7 @@ class PeersMixin:
 
     @staticmethod
     def open_client(endpoint, rcvbuf, bind):
-        peer = Peer(socket.AF_INET6 if ':' in endpoint[0] else socket.AF_INET, socket.SOCK_STREAM)
+        peer = Peer(family_of(endpoint), socket.SOCK_STREAM)
         try:
             peer.settimeout(PATIENCE_S)
             if rcvbuf:

@@ -236,7 +236,7 @@ Test(addr, printed_addresses_are_read_back)
 
 Test(addr, none_is_printed_as_a_dash)
 {
-	struct sockaddr_storage storage = {.ss_family = AF_UNIX};
+	struct sockaddr_storage storage = {.ss_family = AF_NETLINK};
 	char text[ADDR_TEXT_BYTES];
 	struct addr address;
 
@@ -262,6 +262,21 @@ Test(addr, from_sockaddr)
 		addr_from_sockaddr(&copy, &storage);
 		cr_expect(addr_equal(&address, &copy), "%s", rows[i]);
 	}
+}
+
+/* What a socket for both families says of its IPv4 peers. */
+Test(addr, from_an_ipv4_mapped_sockaddr)
+{
+	struct sockaddr_storage storage = {0};
+	struct addr address, copy;
+	char text[ADDR_TEXT_BYTES];
+
+	cr_assert_null(addr_parse("[::ffff:192.0.2.1]:8080", &address));
+	memcpy(&storage, &address.any, address.length_bytes);
+	addr_from_sockaddr(&copy, &storage);
+	cr_expect_str_eq(addr_print(&copy, text), "192.0.2.1:8080");
+	cr_expect_eq(copy.any.sa_family, AF_INET);
+	cr_expect_eq(copy.length_bytes, sizeof(copy.v4));
 }
 
 struct equal_row {
@@ -304,4 +319,70 @@ Test(addr, a_port_above_65535_is_a_programming_error)
 
 	cr_assert_null(addr_parse("[::1]:80", &address));
 	cr_assert(support_aborts(set_port_too_high, &address));
+}
+
+#define TEN "0123456789"
+
+struct local_row {
+	const char *text;
+	size_t length;
+	socklen_t name_bytes; /* 0: refused */
+};
+
+Test(addr, local_sockets)
+{
+	static const char longest[] = "unix:/" TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN "0123456";
+	static const struct local_row rows[] = {
+		{"unix:/run/x", 11, 2 + 6 + 1},
+		{"unix:@name", 10, 2 + 5},
+		{"unix:/a b=c", 7, 2 + 2 + 1},
+		{"unix:@a", 7, 2 + 2},
+		{longest, 112, 2 + 107 + 1},
+		{longest, 113, 0},
+		{"unix:", 5, 0},
+		{"unix:/", 6, 0},
+		{"unix:@", 6, 0},
+		{"unix:run/x", 10, 0},
+		{"unix:name", 9, 0},
+		{"unix", 4, 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct sockaddr_un name;
+		struct addr address, copy;
+		char text[ADDR_TEXT_BYTES];
+		socklen_t bytes;
+		const char *problem =
+			addr_parse_local(rows[i].text, rows[i].length, &name, &address);
+
+		cr_expect_eq(!problem, rows[i].name_bytes > 0, "row %zu", i);
+		if (problem)
+			continue;
+		cr_expect(addr_is_local(&address));
+		cr_expect_eq((const void *)addr_sockaddr(&address, &bytes), &name);
+		cr_expect_eq(bytes, rows[i].name_bytes, "row %zu: %u", i, bytes);
+		addr_print(&address, text);
+		cr_expect_eq(strlen(text), rows[i].length, "%s", text);
+		cr_expect_eq(strncmp(text, rows[i].text, rows[i].length), 0, "%s", text);
+		cr_expect_eq(addr_port(&address), 0);
+		addr_set_port(&address, 80);
+		cr_expect(!addr_is_loopback(&address));
+		copy = address;
+		cr_expect(addr_equal(&address, &copy));
+	}
+}
+
+Test(addr, a_local_peer_has_no_name)
+{
+	struct sockaddr_storage storage = {.ss_family = AF_UNIX};
+	struct sockaddr_un name;
+	struct addr peer, named;
+	char text[ADDR_TEXT_BYTES];
+
+	addr_from_sockaddr(&peer, &storage);
+	cr_expect(addr_is_local(&peer));
+	cr_expect_str_eq(addr_print(&peer, text), "unix");
+	cr_assert_null(addr_parse_local("unix:@x", 7, &name, &named));
+	cr_expect(!addr_equal(&peer, &named));
+	cr_expect(!addr_equal(&peer, &peer), "two without a name need not be one");
 }

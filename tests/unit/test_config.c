@@ -483,3 +483,107 @@ Test(config, pools_that_make_no_sense)
 		config_finish(&config);
 	}
 }
+
+struct range_row {
+	const char *listen, *backend, *error;
+	unsigned count, first_port, last_port, first_backend, last_backend;
+};
+
+/* A port of a range is a listener of its own, whose backend has the same place in its range. */
+Test(config, ranges_of_ports)
+{
+	static const struct range_row rows[] = {
+		{"[::]:8000-8010", "192.0.2.1:8000-8010", NULL, 11, 8000, 8010, 8000, 8010},
+		{"[::]:8000-8010", "192.0.2.1:9000-9010", NULL, 11, 8000, 8010, 9000, 9010},
+		{"[::]:8000-8010", "192.0.2.1:80", NULL, 11, 8000, 8010, 80, 80},
+		{"[::]:1-256", "192.0.2.1:80", NULL, 256, 1, 256, 80, 80},
+		{"[::]:8000-8000", "192.0.2.1:80-80", NULL, 1, 8000, 8000, 80, 80},
+		{"[::]:8000-8010", "192.0.2.1:9000-9009", "has 10 ports for the listener's 11", 0,
+		 0, 0, 0, 0},
+		{"[::]:80", "192.0.2.1:9000-9001", "has 2 ports for the listener's 1", 0, 0, 0, 0,
+		 0},
+		{"[::]:1-257", "192.0.2.1:80", "one too many", 0, 0, 0, 0, 0},
+		{"[::]:9-8", "192.0.2.1:80", "ends before it begins", 0, 0, 0, 0, 0},
+		{"[::]:8000-8010", "[::]:8005", "backend of its own", 0, 0, 0, 0, 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		const struct range_row *row = &rows[i];
+		char error[CONFIG_ERROR_BYTES];
+		struct config config;
+		int result;
+
+		config_init(&config);
+		result = set(&config, "listen", row->listen, error);
+		if (!result)
+			result = set(&config, "backend", row->backend, error);
+		if (!result)
+			result = set(&config, "timeout-idle", "7s", error);
+		if (!result)
+			result = config_check(&config, error);
+		cr_expect_eq(result, row->error ? -EINVAL : 0, "row %zu: %s", i, error);
+		if (row->error) {
+			cr_expect_not_null(strstr(error, row->error), "row %zu: %s", i, error);
+		} else {
+			const struct forward *first = &config.forwards[0];
+			const struct forward *last = &config.forwards[row->count - 1];
+
+			cr_assert_eq(config.forward_count, row->count, "row %zu", i);
+			cr_expect_eq(addr_port(&first->listen), row->first_port, "row %zu", i);
+			cr_expect_eq(addr_port(&last->listen), row->last_port, "row %zu", i);
+			cr_expect_eq(addr_port(&first->backends[0].addr), row->first_backend);
+			cr_expect_eq(addr_port(&last->backends[0].addr), row->last_backend);
+			cr_expect_eq(first->options.timeout_idle_ms, 7000, "row %zu", i);
+			cr_expect_eq(last->options.timeout_idle_ms, 7000, "row %zu", i);
+			cr_expect_eq(config_check(&config, error), 0, "row %zu: %s", i, error);
+		}
+		config_finish(&config);
+	}
+}
+
+Test(config, an_option_behind_a_range_is_not_the_next_listeners)
+{
+	char error[CONFIG_ERROR_BYTES];
+	struct config config;
+
+	config_init(&config);
+	cr_assert(!set(&config, "listen", "[::]:80", error));
+	cr_assert(!set(&config, "backend", "127.0.0.1:9", error));
+	cr_assert(!set(&config, "listen", "[::]:81-82", error));
+	cr_assert(!set(&config, "backlog", "7", error));
+	cr_assert(!set(&config, "backend", "127.0.0.1:9", error));
+	cr_assert(!set(&config, "listen", "[::]:83", error));
+	cr_assert(!set(&config, "backend", "127.0.0.1:9", error));
+	cr_assert(!config_check(&config, error), "%s", error);
+	cr_assert_eq(config.forward_count, 4);
+	cr_expect_eq(config.forwards[0].options.backlog, 1024);
+	cr_expect_eq(config.forwards[1].options.backlog, 7);
+	cr_expect_eq(config.forwards[2].options.backlog, 7);
+	cr_expect_eq(config.forwards[3].options.backlog, 1024);
+	cr_expect_eq(config_largest_backlog(&config), 1024);
+	config_finish(&config);
+}
+
+struct dual_row {
+	const char *listen;
+	bool fine;
+};
+
+Test(config, dual_stack_needs_the_ipv6_wildcard)
+{
+	static const struct dual_row rows[] = {
+		{"[::]:80", true}, {"[::1]:80", false}, {"0.0.0.0:80", false}};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		char error[CONFIG_ERROR_BYTES];
+		struct config config;
+
+		config_init(&config);
+		cr_assert(!set(&config, "dual-stack", NULL, error));
+		cr_assert(!set(&config, "listen", rows[i].listen, error));
+		cr_assert(!set(&config, "backend", "127.0.0.1:9", error));
+		cr_expect_eq(config_check(&config, error), rows[i].fine ? 0 : -EINVAL, "%s",
+			     rows[i].listen);
+		config_finish(&config);
+	}
+}

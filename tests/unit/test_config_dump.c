@@ -250,6 +250,18 @@ static void pick(const struct option_spec *option, char text[VALUE_BYTES])
 	case OPTION_SOURCE:
 		snprintf(text, VALUE_BYTES, "%s", sources[below(ARRAY_COUNT(sources))]);
 		break;
+	case OPTION_TOS:
+		snprintf(text, VALUE_BYTES, "%s", below(2) ? "ef" : "0x20");
+		break;
+	case OPTION_MARK:
+		snprintf(text, VALUE_BYTES, "%u", 1 + (unsigned)below(1000));
+		break;
+	case OPTION_MODE:
+		snprintf(text, VALUE_BYTES, "0%o", (unsigned)below(01000));
+		break;
+	case OPTION_PORTS:
+		snprintf(text, VALUE_BYTES, "%u-40000", 1 + (unsigned)below(40000));
+		break;
 	}
 }
 

@@ -79,7 +79,8 @@ Test(doctor_checks, a_good_host_lacks_nothing)
 
 		if (!doctor_judge(&checks[i], &facts, &finding)) {
 			cr_expect(!strcmp(checks[i].name, "memlock") ||
-					  !strcmp(checks[i].name, "source"),
+					  !strcmp(checks[i].name, "source") ||
+					  !strcmp(checks[i].name, "sockets"),
 				  "%s", checks[i].name);
 			continue;
 		}
@@ -319,10 +320,10 @@ Test(doctor_checks, tcp_memory)
 	facts = good_facts(&config);
 	facts.tcp_pressure_pages = 256000; /* 1000 MiB, and 10 MiB for a session */
 	expect("tcp_memory", &facts, DOCTOR_WARN, "1000MiB before pressure: 100 of",
-	       "--user-timeout");
-	config.defaults.user_timeout_ms = 60000;
+	       "--timeout-write");
+	config.defaults.timeout_write_ms = 60000;
 	expect("tcp_memory", &facts, DOCTOR_OK, "100 of", "");
-	config.defaults.user_timeout_ms = 0;
+	config.defaults.timeout_write_ms = 0;
 	facts.capacity.maxconn = 100;
 	expect("tcp_memory", &facts, DOCTOR_OK, "100 of 100", "");
 	facts.tcp_pressure_pages = DOCTOR_UNKNOWN;
@@ -414,7 +415,7 @@ static struct doctor_facts bad_facts(struct config *config)
 	config->workers = 256;
 	config->maxpipes = 65536;
 	config->pipe_bytes = 1 << 30;
-	config->backlog = 65535;
+	config->defaults.backlog = 65535;
 	cr_assert(!config_set(config, options_find("listen", 6), "[::]:80", error));
 	facts = good_facts(config);
 	capacity_compute(config, &host, &facts.capacity);
@@ -476,5 +477,17 @@ Test(doctor_checks, remedies_fit_their_line)
 		cr_expect_leq(strlen(finding.remedy), 64, "%s: %s", checks[i].name, finding.remedy);
 		cr_expect_leq(strlen(finding.value), 61, "%s: %s", checks[i].name, finding.value);
 	}
+	config_finish(&config);
+}
+
+Test(doctor_checks, options_of_sockets)
+{
+	struct doctor_facts facts;
+	struct config config;
+
+	config_init(&config);
+	facts = good_facts(&config);
+	strcpy(facts.tuning_error, "--tos: no; not so; run: x");
+	expect("sockets", &facts, DOCTOR_FAIL, "--tos: no; not so", "run: x");
 	config_finish(&config);
 }

@@ -484,3 +484,26 @@ Test(sock, resetting_what_is_no_socket_is_a_programming_error)
 
 	cr_expect(support_aborts(reset_no_socket, &fd));
 }
+
+/* Local sockets --------------------------------------------------------------------------------- */
+
+/* What the peer has not read takes room, and waits for it; but it is the peer's already. */
+Test(sock, room_of_a_local_socket)
+{
+	char bytes[40000] = "";
+	uint32_t room;
+	int pair[2];
+
+	cr_assert(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair));
+	room = sock_room_bytes(pair[0]);
+	cr_expect_gt(room, sizeof(bytes));
+	cr_expect_eq(sock_untaken_bytes(pair[0]), 0);
+	cr_assert_eq(send(pair[0], bytes, sizeof(bytes), 0), sizeof(bytes));
+	cr_expect_leq(sock_room_bytes(pair[0]), room - sizeof(bytes));
+	cr_expect_geq(sock_untaken_bytes(pair[0]), sizeof(bytes));
+	cr_expect_eq(sock_undelivered_bytes(pair[0]), 0);
+	cr_assert_eq(recv(pair[1], bytes, sizeof(bytes), 0), sizeof(bytes));
+	cr_expect_eq(sock_room_bytes(pair[0]), room);
+	cr_expect_eq(sock_untaken_bytes(pair[0]), 0);
+	close_all(pair, 2);
+}

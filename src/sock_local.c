@@ -1,0 +1,98 @@
+#include "sock_local.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static int open_socket(void)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static bool is_in_file_system(const struct addr *address)
+{
+	return *address->local.name->sun_path;
+}
+
+/*
+ * What stands at the path: 0 a socket on which nobody listens, -ENOENT nothing, -EADDRINUSE
+ * anything else, or why it cannot be told.
+ */
+static int look(const struct addr *address)
+{
+	struct stat status;
+	socklen_t length_bytes;
+	const struct sockaddr *name = addr_sockaddr(address, &length_bytes);
+	int fd, result;
+
+	if (is_in_file_system(address)) {
+		if (lstat(address->local.name->sun_path, &status))
+			return -errno;
+		if (!S_ISSOCK(status.st_mode))
+			return -EADDRINUSE;
+	}
+	fd = open_socket();
+	if (fd < 0)
+		return fd;
+	result = connect(fd, name, length_bytes) ? errno : 0;
+	close(fd);
+	return result == ECONNREFUSED ? 0 : -EADDRINUSE;
+}
+
+int sock_try_local(const struct addr *address)
+{
+	int result = look(address);
+
+	return result == -ENOENT ? 0 : result;
+}
+
+void sock_remove_local(const struct addr *address)
+{
+	/* what may not be removed, for the privileges are gone, is replaced by the next start */
+	if (is_in_file_system(address) && !look(address))
+		(void)unlink(address->local.name->sun_path);
+}
+
+/* The file has its mode from the first moment on: nobody can connect in between. */
+static int bind_with_mode(int fd, const struct addr *address, mode_t mode)
+{
+	socklen_t length_bytes;
+	const struct sockaddr *name = addr_sockaddr(address, &length_bytes);
+	mode_t mask = umask(0777 & ~mode);
+	int error = bind(fd, name, length_bytes) ? -errno : 0;
+
+	umask(mask);
+	return error;
+}
+
+int sock_listen_local(const struct addr *address, unsigned backlog, mode_t mode, int *fds,
+		      unsigned count)
+{
+	int error = sock_try_local(address);
+	unsigned opened = 0;
+
+	if (error)
+		return error;
+	sock_remove_local(address);
+	fds[0] = open_socket();
+	if (fds[0] < 0)
+		return fds[0];
+	opened = 1;
+	error = bind_with_mode(fds[0], address, mode);
+	if (!error && listen(fds[0], (int)backlog))
+		error = -errno;
+	for (; opened < count && !error; opened++) {
+		fds[opened] = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
+		if (fds[opened] < 0) {
+			error = -errno;
+			break;
+		}
+	}
+	while (error && opened)
+		close(fds[--opened]);
+	return error;
+}

@@ -1,0 +1,300 @@
+"""Local sockets, unix(7), on either side: all pairs of families, the file of a listener, and what differs from TCP."""
+
+import contextlib
+import os
+import random
+import socket
+import stat
+import tempfile
+import threading
+import unittest
+
+from harness import Case
+from peers import EOF, RESET
+
+FAMILIES = ('ipv6', 'ipv4', 'unix')
+
+
+class UnixCase(Case):
+
+    def setUp(self):
+        super().setUp()
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.directory = directory.name
+        self.numbers = iter(range(1000))
+
+    def path(self):
+        return f'{self.directory}/{next(self.numbers)}'
+
+    def listen_text(self, family):
+        return {'ipv6': '[::1]:0', 'ipv4': '127.0.0.1:0', 'unix': f'unix:{self.path()}'}[family]
+
+    def backend_of(self, family, **options):
+        host = {'ipv6': '::1', 'ipv4': '127.0.0.1', 'unix': self.path()}[family]
+        return self.backend(host=host, **options)
+
+    def each_pair(self, *args):
+        """A running sixpipe for each of the nine pairs of families, with its backend."""
+        for front in FAMILIES:
+            for back in FAMILIES:
+                with self.subTest(client=front, backend=back):
+                    backend = self.backend_of(back)
+                    with self.sixpipe(self.listen_text(front), backend.address, *args) as proxy:
+                        yield proxy, backend, front, back
+
+    def only_close(self, proxy):
+        return proxy.wait_event('close')
+
+
+class Pairs(UnixCase):
+
+    def test_bytes_both_ways_at_once(self):
+        source = random.Random(6)
+        up, down = source.randbytes(3_000_000), source.randbytes(2_000_000)
+        for proxy, backend, front, back in self.each_pair():
+            client, server = self.pair(proxy, backend)
+
+            def send(peer, data):
+                peer.sendall(data)
+                peer.finish_sending()
+            threads = [threading.Thread(target=send, args=pair) for pair in ((client, up), (server, down))]
+            reader = {}
+            threads.append(threading.Thread(target=lambda: reader.update(up=server.recv_to_end())))
+            for thread in threads:
+                thread.start()
+            self.assertTrue(client.recv_to_end() == (down, EOF), 'what the client got')
+            for thread in threads:
+                thread.join()
+            self.assertTrue(reader['up'] == (up, EOF), 'what the backend got')
+            close = self.only_close(proxy)
+            self.assertEqual(close['reason'], 'done')
+            self.assertEqual((close.int('bytes_up'), close.int('bytes_down')), (len(up), len(down)))
+            self.assertEqual(close['client'] == 'unix', front == 'unix')
+            self.assertEqual(close['source'] == 'unix', back == 'unix')
+            self.assertEqual(close['backend'], backend.address)
+
+    def test_small_messages(self):
+        for proxy, backend, *_ in self.each_pair():
+            client, server = self.pair(proxy, backend)
+            for number in range(300):
+                client.sendall(b'%d' % number)
+                self.assertEqual(server.recv_exact(len(b'%d' % number)), b'%d' % number)
+                server.sendall(b'.')
+                self.assertEqual(client.recv_exact(1), b'.')
+
+    def test_half_close(self):
+        for proxy, backend, *_ in self.each_pair():
+            for first_is_client in (True, False):
+                client, server = self.pair(proxy, backend)
+                first, second = (client, server) if first_is_client else (server, client)
+                first.sendall(b'question')
+                first.finish_sending()
+                self.assertEqual(second.recv_to_end(), (b'question', EOF))
+                self.assertTrue(first.is_silent(0.15), 'past the guard of half-closed sessions')
+                second.sendall(b'answer' * 20_000)
+                second.close()
+                self.assertEqual(first.recv_to_end(), (b'answer' * 20_000, EOF))
+            self.assertEqual([close['reason'] for close in proxy.wait_events('close', 2)], ['done'] * 2)
+
+    def test_abort(self):
+        """A TCP peer sends a RST. A local one that closes with bytes unread says as much."""
+        for proxy, backend, front, back in self.each_pair():
+            for by_client in (True, False):
+                client, server = self.pair(proxy, backend)
+                loser, other = (client, server) if by_client else (server, client)
+                loser.sendall(b'last words')
+                self.assertEqual(other.recv_exact(10), b'last words')
+                other.sendall(b'unread')
+                while loser.is_silent(0):
+                    pass
+                loser.reset()
+                got, end = other.recv_to_end()
+                self.assertEqual(got, b'')
+                # a local peer sees no RST, but the end of the stream
+                self.assertEqual(end, EOF if (back if by_client else front) == 'unix' else RESET)
+            reasons = sorted(close['reason'] for close in proxy.wait_events('close', 2))
+            self.assertEqual(reasons, ['backend_reset', 'client_reset'])
+
+    def test_everything_arrives_before_an_abort(self):
+        for proxy, backend, front, _ in self.each_pair():
+            client, server = self.pair(proxy, backend)
+            server.sendall(b'unread')
+            while client.is_silent(0):
+                pass
+            client.sendall(b'x' * 100_000)
+            if front != 'unix':
+                client.wait_acked()
+            client.reset()
+            got, _ = server.recv_to_end()
+            self.assertEqual(len(got), 100_000)
+
+    def test_stalled_reader_costs_no_cpu(self):
+        for proxy, backend, *_ in self.each_pair():
+            client, server = self.pair(proxy, backend)
+            sent = client.send_until_full(bytes(128 << 20), quiet_s=0.15)
+            self.assertLess(sent, 128 << 20)
+            self.assert_idle_cpu(proxy, 0.2, limit=0.1)
+            client.finish_sending()
+            got, end = server.recv_to_end()
+            self.assertEqual((len(got), end), (sent, EOF))
+
+    def test_idle_timeout(self):
+        for proxy, backend, front, back in self.each_pair('--timeout-idle', '150ms'):
+            client, server = self.pair(proxy, backend)
+            self.assertEqual(client.recv_to_end(), (b'', EOF if front == 'unix' else RESET))
+            self.assertEqual(server.recv_to_end(), (b'', EOF if back == 'unix' else RESET))
+            self.assertEqual(self.only_close(proxy)['reason'], 'idle_timeout')
+
+    def test_write_timeout(self):
+        for proxy, backend, *_ in self.each_pair('--timeout-write', '200ms'):
+            client, _ = self.pair(proxy, backend)
+            with contextlib.suppress(OSError):  # a RST, or the end of the other way
+                while True:
+                    client.sendall(bytes(1 << 16))
+            self.assertEqual(self.only_close(proxy)['reason'], 'backend_stalled')
+
+
+class Listener(UnixCase):
+
+    def test_file_is_made_with_its_mode_and_removed(self):
+        for option, mode in (((), 0o666), (('--unix-mode', '0600'), 0o600), (('--unix-mode', '660'), 0o660)):
+            with self.subTest(option=option):
+                path, backend = self.path(), self.backend()
+                with self.sixpipe(f'unix:{path}', backend.address, *option) as proxy:
+                    self.assertEqual(proxy.ready['listen'], f'unix:{path}')
+                    status = os.stat(path)
+                    self.assertTrue(stat.S_ISSOCK(status.st_mode))
+                    self.assertEqual(stat.S_IMODE(status.st_mode), mode)
+                self.assertFalse(os.path.lexists(path))
+
+    def test_stale_file_is_replaced(self):
+        path, backend = self.path(), self.backend()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stale:
+            stale.bind(path)
+        with self.sixpipe(f'unix:{path}', backend.address) as proxy:
+            self.pair(proxy, backend)
+
+    def check_refused(self, path):
+        done = self.run_sixpipe(f'unix:{path}', '127.0.0.1:9')
+        self.assertEqual(done.returncode, 1, done)
+        self.assertIn(f'cannot listen on unix:{path}: ', done.stderr)
+
+    def test_what_is_in_use_is_not(self):
+        path = self.path()
+        self.backend(host=path)
+        self.check_refused(path)
+        self.assertTrue(os.path.exists(path))
+
+    def test_what_is_no_socket_is_not(self):
+        path = self.path()
+        with open(path, 'w', encoding='ascii') as file:
+            file.write('precious')
+        self.check_refused(path)
+        with open(path, encoding='ascii') as file:
+            self.assertEqual(file.read(), 'precious')
+
+    def test_directory_that_is_not_there(self):
+        self.check_refused(f'{self.directory}/no/such')
+
+    def test_abstract_names(self):
+        name = f'sixpipe-test-{os.getpid()}'
+        backend = self.backend(host=f'\0{name}-b')
+        with self.sixpipe(f'unix:@{name}', f'unix:@{name}-b') as proxy:
+            client, server = self.pair(proxy, backend)
+            client.sendall(b'ping')
+            self.assertEqual(server.recv_exact(4), b'ping')
+            self.assertEqual(proxy.ready['listen'], f'unix:@{name}')
+            done = self.run_sixpipe(f'unix:@{name}', '127.0.0.1:9')
+            self.assertEqual(done.returncode, 1, 'the name is taken')
+
+    def test_workers_share_the_connections(self):
+        backend = self.backend()
+        with self.sixpipe(self.listen_text('unix'), backend.address, '--workers', '4') as proxy:
+            pairs = [self.pair(proxy, backend) for _ in range(60)]
+            for client, server in pairs:
+                client.sendall(b'x')
+            self.assertEqual([server.recv_exact(1) for _, server in pairs], [b'x'] * 60)
+
+    def test_maxconn_holds_there_too(self):
+        backend = self.backend()
+        with self.sixpipe(self.listen_text('unix'), backend.address, '--maxconn', '3', '--workers', '2') as proxy:
+            pairs = [self.pair(proxy, backend) for _ in range(3)]
+            late = self.connect(proxy.endpoint)
+            self.assertFalse(backend.has_waiting(0.3))
+            for peer in pairs.pop():
+                peer.reset()
+            late.sendall(b'now')
+            self.assertEqual(backend.accept().recv_exact(3), b'now')
+
+    def test_backlog_is_served_at_term(self):
+        backend = self.backend()
+        with self.sixpipe(self.listen_text('unix'), backend.address, '--workers', '2') as proxy:
+            with proxy.stopped():
+                clients = [self.connect(proxy.endpoint) for _ in range(10)]
+                for client in clients:
+                    client.sendall(b'hello')
+                    client.finish_sending()
+                proxy.signal(15)
+            for _ in clients:
+                server = backend.accept()
+                self.assertEqual(server.recv_to_end(), (b'hello', EOF))
+                server.close()
+            proxy.finish(term=False)
+
+
+class Options(UnixCase):
+
+    def test_backend_that_is_not_there_is_passed_over(self):
+        backend = self.backend_of('unix')
+        stale = self.path()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as closed:
+            closed.bind(stale)
+        with self.sixpipe('[::1]:0', f'unix:{self.path()}', f'unix:{stale}', backend.address) as proxy:
+            self.pair(proxy, backend)
+
+    def test_all_options_of_tcp_are_passed_over(self):
+        backend = self.backend_of('unix')
+        with self.sixpipe(self.listen_text('unix'), backend.address, '--keepalive', '9s', '--user-timeout', '9s',
+                          '--tos', 'ef', '--defer-accept', '3s', '--sndbuf', '64KiB',
+                          '--congestion', 'reno') as proxy:
+            client, server = self.pair(proxy, backend)
+            self.assertTrue(client.is_silent(1.3), 'keepalive is due by now')
+            client.sendall(b'ping')
+            self.assertEqual(server.recv_exact(4), b'ping')
+
+    def test_proxy_header_names_nobody(self):
+        for version, header in (('v1', b'PROXY UNKNOWN\r\n'), ('v2', b'\r\n\r\n\0\r\nQUIT\n\x21\0')):
+            with self.subTest(version=version):
+                backend = self.backend_of('unix')
+                with self.sixpipe(self.listen_text('unix'), backend.address, '--send-proxy', version) as proxy:
+                    _, server = self.pair(proxy, backend)
+                    self.assertEqual(server.recv_exact(len(header)), header)
+
+    def test_proxy_header_to_a_local_backend_names_the_client(self):
+        backend = self.backend_of('unix')
+        with self.sixpipe('127.0.0.1:0', backend.address, '--send-proxy', 'v1') as proxy:
+            client, server = self.pair(proxy, backend)
+            ports = client.getsockname()[1], proxy.endpoint[1]
+            header = 'PROXY TCP4 127.0.0.1 127.0.0.1 {} {}\r\n'.format(*ports).encode()
+            self.assertEqual(server.recv_exact(len(header)), header)
+
+    def test_bad_ones_are_refused(self):
+        for args, word in ((('unix:', '127.0.0.1:9'), 'unix:/path'),
+                           (('unix:relative', '127.0.0.1:9'), 'unix:/path'),
+                           (('[::1]:0', 'unix:/' + 'x' * 107), 'too long'),
+                           (('unix:/x', 'unix:/x'), 'own address'),
+                           (('[::1]:0', 'unix:/x', '--source', '::1'), 'cannot reach'),
+                           (('[::1]:0', 'unix:/x', '--source', '127.0.0.1'), 'cannot reach'),
+                           (('unix:/x', '127.0.0.1:9', '--accept-proxy', '--trust', '::1'), '--accept-proxy'),
+                           (('unix:/x', '127.0.0.1:9', '--unix-mode', '0888'), 'octal'),
+                           (('--listen', 'unix:/x', '--backend', '127.0.0.1:9', '--listen', 'unix:/x', '--backend',
+                             '127.0.0.1:9'), 'given twice')):
+            with self.subTest(args=args):
+                done = self.run_sixpipe('--check', *args)
+                self.assertEqual(done.returncode, 2, done)
+                self.assertIn(word, done.stderr)
+
+
+if __name__ == '__main__':
+    unittest.main()

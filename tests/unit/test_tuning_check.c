@@ -1,0 +1,109 @@
+#include "tuning_check.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "support.h"
+
+TestSuite(tuning_check, .fini = support_check_leaks);
+
+#define SYSCTLS "/proc/sys/net/ipv4"
+
+static const char *const files[] = {"tcp_allowed_congestion_control", "tcp_fastopen",
+				    "ip_local_port_range"};
+
+struct host_row {
+	const char *option, *value;
+	const char *contents[ARRAY_COUNT(files)]; /* NULL: no such file */
+	const char *error;			  /* a part of it; NULL: none */
+};
+
+static void write_file(const char *root, const char *name, const char *text)
+{
+	char path[256];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s" SYSCTLS "/%s", root, name);
+	file = fopen(path, "w");
+	cr_assert_not_null(file);
+	cr_assert(fputs(text, file) >= 0);
+	cr_assert(!fclose(file));
+}
+
+static void make_directories(const char *root, bool make)
+{
+	static const char *const paths[] = {"/proc", "/proc/sys", "/proc/sys/net", SYSCTLS};
+	char path[256];
+
+	for (size_t i = 0; i < ARRAY_COUNT(paths); i++) {
+		snprintf(path, sizeof(path), "%s%s", root,
+			 paths[make ? i : ARRAY_COUNT(paths) - 1 - i]);
+		cr_assert(!(make ? mkdir(path, 0700) : rmdir(path)), "%s", path);
+	}
+}
+
+static void check_row(const char *root, const struct host_row *row)
+{
+	char error[CONFIG_ERROR_BYTES] = "", path[256];
+	struct config config;
+
+	for (size_t i = 0; i < ARRAY_COUNT(files); i++)
+		if (row->contents[i])
+			write_file(root, files[i], row->contents[i]);
+	config_init(&config);
+	cr_assert(!config_set(&config, options_find("listen", 6), "[::1]:80", error));
+	cr_assert(!config_set(&config, options_find(row->option, strlen(row->option)), row->value,
+			      error),
+		  "%s", error);
+	cr_expect_eq(tuning_check(&config, root, error), row->error ? -EINVAL : 0, "%s %s: %s",
+		     row->option, row->value, error);
+	if (row->error) {
+		cr_expect_not_null(strstr(error, row->error), "%s", error);
+		cr_expect_not_null(strstr(error, row->option), "%s", error);
+	}
+	config_finish(&config);
+	for (size_t i = 0; i < ARRAY_COUNT(files); i++) {
+		snprintf(path, sizeof(path), "%s" SYSCTLS "/%s", root, files[i]);
+		unlink(path);
+	}
+}
+
+Test(tuning_check, hosts)
+{
+	static const struct host_row rows[] = {
+		{"congestion", "reno", {"reno cubic\n"}, NULL},
+		{"congestion", "cubic", {"reno cubic\n"}, NULL},
+		{"congestion", "bbr", {"reno cubic\n"}, "give one of: reno cubic, or"},
+		{"congestion", "cub", {"reno cubic\n"}, "not allowed"},
+		{"congestion", "renocubic", {"reno cubic\n"}, "not allowed"},
+		{"congestion", "bbr", {NULL}, NULL},
+		{"fastopen", "16", {NULL, "3\n"}, NULL},
+		{"fastopen", "16", {NULL, "2\n"}, NULL},
+		{"fastopen", "16", {NULL, "1\n"}, "net.ipv4.tcp_fastopen=3"},
+		{"fastopen", "16", {NULL, "0\n"}, "net.ipv4.tcp_fastopen=2"},
+		{"fastopen", "16", {NULL, NULL}, NULL},
+		{"source-port-range", "40000-40010", {NULL, NULL, "32768\t60999\n"}, NULL},
+		{"source-port-range", "32768-60999", {NULL, NULL, "32768\t60999\n"}, NULL},
+		{"source-port-range", "32767-40000", {NULL, NULL, "32768\t60999\n"}, "32768-60999"},
+		{"source-port-range", "40000-61000", {NULL, NULL, "32768\t60999\n"}, "32768-60999"},
+		{"sndbuf", "1GiB", {NULL}, "net.core.wmem_max=1073741824"},
+		{"rcvbuf", "1GiB", {NULL}, "net.core.rmem_max=1073741824"},
+		{"sndbuf", "8KiB", {NULL}, NULL},
+		{"rcvbuf", "8KiB", {NULL}, NULL},
+		{"bind-device", "lo", {NULL}, NULL},
+		{"bind-device", "no-such-if", {NULL}, "no such interface"},
+	};
+	char root[] = "/tmp/test_tuning_check.XXXXXX";
+
+	cr_assert_not_null(mkdtemp(root));
+	make_directories(root, true);
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++)
+		check_row(root, &rows[i]);
+	make_directories(root, false);
+	rmdir(root);
+}
