@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 /*
- * What a session costs a control group's memory, whatever its peers do: 312 bytes of ours, about
+ * What a session costs a control group's memory, whatever its peers do: 336 bytes of ours, about
  * 5,600 of the kernel's for two sockets and their files (bench: idle-9000), and the 4 KiB that each
  * of the four socket buffers keeps under memory pressure (the least of net.ipv4.tcp_rmem and
  * tcp_wmem), in all some 22 KiB; the rest is for what is on its way. Above that floor buffers grow

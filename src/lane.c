@@ -132,7 +132,7 @@ static void learn_cost(struct lane *lane, uint32_t room_bytes)
 		return;
 	cost = MAX(used * 16 / lane->sent_bytes, LANE_COST_LEAST);
 	cost = MIN(cost, UINT16_MAX);
-	lane->cost = cost > lane->cost ? (uint32_t)cost : (lane->cost + (uint32_t)cost) / 2;
+	lane->cost = (uint16_t)(cost > lane->cost ? cost : (lane->cost + cost) / 2);
 }
 
 void lane_on_room(struct lane *lane, uint32_t bytes)
@@ -199,7 +199,7 @@ void lane_on_source_failed(struct lane *lane, int error)
 {
 	CHECK(error > 0);
 	if (!lane->source_error)
-		lane->source_error = error;
+		lane->source_error = (int16_t)error;
 	if (lane->state == LANE_OPEN)
 		lane->source_ready = true;
 }
@@ -240,7 +240,7 @@ void lane_on_target_full(struct lane *lane)
 void lane_on_target_failed(struct lane *lane, int error)
 {
 	CHECK(error > 0 && lane->state != LANE_SHUT);
-	lane->target_error = error;
+	lane->target_error = (int16_t)error;
 	lane->held_bytes = 0;
 	lane->state = LANE_SHUT;
 }

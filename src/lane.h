@@ -94,8 +94,9 @@ struct lane {
 	bool stirred;	     /* it was filled since lane_take_stirred() */
 	bool target_ready;   /* the target may take bytes */
 	bool target_woken; /* ... because the kernel said so, and its room was not measured since */
-	int source_error;  /* errno, 0 for none: how the source failed */
-	int target_error;  /* errno, 0 for none: how the target failed */
+	int16_t source_error; /* errno, 0 for none: how the source failed */
+	int16_t target_error; /* errno, 0 for none: how the target failed */
+	uint16_t cost;	      /* LANE_COST_*: what a byte was seen to cost */
 	/* the most that is to wait in the target's socket, 0: what fits; the owner's to set */
 	uint32_t unsent_limit_bytes;
 	uint32_t credit_bytes; /* of a paced lane: may still be taken from the source */
@@ -106,7 +107,6 @@ struct lane {
 	uint32_t room_low_bytes; /* below this it is measured again */
 	uint32_t measured_bytes; /* the last measurement */
 	uint32_t sent_bytes;	 /* since then */
-	uint32_t cost;		 /* LANE_COST_*: what a byte was seen to cost */
 	uint64_t moved_bytes;	 /* accepted by the target */
 };
 

@@ -69,17 +69,17 @@ struct session {
 	uint8_t in_flight;    /* requests that the engine has not answered for the last time */
 	uint8_t waits[2];     /* enum session_wait, by lane */
 	bool watched[2];      /* a watch on fd[i] is one of them */
-	bool connecting;      /* the connect is one of them */
-	bool guarding;	      /* the wait for a failure of `guarded_side` is one of them */
 	uint8_t guarded_side;
-	bool kept_alive; /* keepalive is on towards the backend */
-	bool connect_expired;
-	bool embedded;		   /* `source` is the address inside the client's */
-	bool leased;		   /* `source` is out of a pool, to be given back */
-	bool named;		   /* the backend was told our id of the session */
-	uint16_t wanted_bytes;	   /* the client's SO_RCVLOWAT; 0: it was not set */
-	uint8_t identity;	   /* enum session_identity */
-	bool queued;		   /* in the ready list */
+	uint8_t identity;      /* enum session_identity */
+	uint16_t wanted_bytes; /* the client's SO_RCVLOWAT; 0: it was not set */
+	bool connecting : 1;   /* the connect is one of them */
+	bool guarding : 1;     /* the wait for a failure of `guarded_side` is one of them */
+	bool kept_alive : 1;   /* keepalive is on towards the backend */
+	bool connect_expired : 1;
+	bool embedded : 1;	   /* `source` is the address inside the client's */
+	bool leased : 1;	   /* `source` is out of a pool, to be given back */
+	bool named : 1;		   /* the backend was told our id of the session */
+	bool queued : 1;	   /* in the ready list */
 	struct upstream_path path; /* its place with a backend */
 	union {
 		struct { /* while relaying, for --timeout-write; modulo 2^32, by side */
