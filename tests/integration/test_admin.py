@@ -116,6 +116,9 @@ class Who(AdminCase):
             for reset in (False, True):
                 client, server = self.open_as(proxy, backend, CLIENT)
                 source = '%s:%u' % server.getpeername()
+                # relaying by then: before, a reset is a connect that failed, and there is no source
+                server.sendall(b'!')
+                client.recv_exact(1)
                 if reset:
                     server.reset()
                 client.close()
