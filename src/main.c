@@ -239,6 +239,36 @@ static int listen_and_serve(struct config *config, const struct capacity *limits
 	return serve(config, limits, target, task);
 }
 
+/* Makes what the workers share and the workers, serves, and takes all of it down. */
+static int serve_with(struct config *config, const struct capacity *limits,
+		      const struct privs_target *target, struct control_task *task,
+		      struct workers_shared *shared)
+{
+	char error[CONFIG_ERROR_BYTES];
+	int result;
+
+	if (sources_create(&task->sources, config, error))
+		return usage_fail(EXIT_FAILURE, error);
+	shared->sources = task->sources;
+	if (workers_create(&task->workers, config, limits, shared, error)) {
+		result = usage_fail(EXIT_FAILURE, error);
+	} else {
+		result = listen_and_serve(config, limits, target, task);
+		admin_destroy(task->admin);
+		if (task->http)
+			http_destroy(task->http);
+		if (task->checker)
+			checker_destroy(task->checker);
+		if (task->names)
+			names_destroy(task->names);
+		workers_destroy(task->workers);
+		/* not where binding failed: the file may be another's */
+		listeners_remove_files(config);
+	}
+	sources_destroy(task->sources);
+	return result;
+}
+
 static int run(struct config *config)
 {
 	char error[CONFIG_ERROR_BYTES];
@@ -274,26 +304,13 @@ static int run(struct config *config)
 	}
 	task.signal_fd = control_take_signals();
 	if (task.signal_fd < 0)
-		return usage_fail(EXIT_FAILURE,
-				  "cannot make a signalfd; raise the descriptor limit");
-	if (sources_create(&task.sources, config, error))
-		return usage_fail(EXIT_FAILURE, error);
-	shared.sources = task.sources;
-	if (workers_create(&task.workers, config, &limits, &shared, error))
-		return usage_fail(EXIT_FAILURE, error);
-	result = listen_and_serve(config, &limits, &target, &task);
-	admin_destroy(task.admin);
-	if (task.http)
-		http_destroy(task.http);
-	if (task.checker)
-		checker_destroy(task.checker);
-	if (task.names)
-		names_destroy(task.names);
-	workers_destroy(task.workers);
-	listeners_remove_files(config);
-	sources_destroy(task.sources);
+		result = usage_fail(EXIT_FAILURE,
+				    "cannot make a signalfd; raise the descriptor limit");
+	else
+		result = serve_with(config, &limits, &target, &task, &shared);
+	if (task.signal_fd >= 0)
+		close(task.signal_fd);
 	admission_destroy(shared.admission);
-	close(task.signal_fd);
 	return result;
 }
 
