@@ -275,10 +275,11 @@ bool addr_equal(const struct addr *a, const struct addr *b)
 	if (a->length_bytes != b->length_bytes || a->any.sa_family != b->any.sa_family)
 		return false;
 	if (addr_is_local(a))
-		return a->local.path_bytes == b->local.path_bytes && a->local.name &&
-		       b->local.name &&
-		       !memcmp(a->local.name->sun_path, b->local.name->sun_path,
-			       a->local.path_bytes);
+		return a->local.name == b->local.name ||
+		       (a->local.name && b->local.name &&
+			a->local.path_bytes == b->local.path_bytes &&
+			!memcmp(a->local.name->sun_path, b->local.name->sun_path,
+				a->local.path_bytes));
 	if (a->any.sa_family == AF_INET6)
 		return a->v6.sin6_port == b->v6.sin6_port &&
 		       a->v6.sin6_scope_id == b->v6.sin6_scope_id &&

@@ -191,10 +191,12 @@ static void conclude(struct checker *checker, struct check *check, const char *f
 /* An error, of either sign, that ends a check: the backend's, or what was missing here. */
 static void fail(struct checker *checker, struct check *check, int error)
 {
+	/* of a local socket it says that the backlog is full, not that no port was left here */
+	bool is_stuck = abs(error) == EAGAIN && addr_is_local(&check->address);
 	struct log_line line;
 
 	/* a reset, which the client of a session might be the reason of, has no such excuse here */
-	if (upstream_blames_backend(error) || sock_classify(error) == SOCK_RESET) {
+	if (upstream_blames_backend(error) || sock_classify(error) == SOCK_RESET || is_stuck) {
 		conclude(checker, check, strerror(abs(error)));
 		return;
 	}

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "config_names.h"
 
 static unsigned count_ports(const struct forward *forward)
 {
@@ -14,7 +15,7 @@ static unsigned count_ports(const struct forward *forward)
 
 static int check_counts(const struct config *config, char error[CONFIG_ERROR_BYTES])
 {
-	char listen[ADDR_TEXT_BYTES], text[ADDR_TEXT_BYTES];
+	char listen[ADDR_TEXT_BYTES], text[CONFIG_BACKEND_TEXT_BYTES];
 	unsigned total = 0;
 
 	for (unsigned i = 0; i < config->forward_count; i++) {
@@ -37,7 +38,7 @@ static int check_counts(const struct config *config, char error[CONFIG_ERROR_BYT
 					error,
 					"--listen '%.120s': backend %.120s has %u ports for the listener's "
 					"%u; give as many, or one for all",
-					listen, addr_print(&backend->addr, text),
+					listen, config_names_print_backend(backend, text),
 					backend->port_count, ports);
 		}
 	}
