@@ -87,5 +87,5 @@ bool addr_is_loopback(const struct addr *address);
 /* [::], whatever the port. */
 bool addr_is_v6_wildcard(const struct addr *address);
 
-/* Same family, address, scope and port. */
+/* Same family, address, scope and port; local sockets: the same name, or none on either side. */
 bool addr_equal(const struct addr *a, const struct addr *b);
