@@ -50,6 +50,7 @@ static int complete_pool(struct forward *forward, char error[CONFIG_ERROR_BYTES]
 				   text);
 	for (unsigned i = 0; i < forward->backend_count; i++) {
 		forward->backends[i].check |= options->check_backends;
+		forward->backends[i].fastopen |= options->fastopen_backends;
 		forward->has_checks |= forward->backends[i].check;
 	}
 	if (forward->has_checks && (!options->check_interval_ms || !options->check_timeout_ms))

@@ -45,7 +45,8 @@ struct backend {
 	uint64_t maxconn; /* 0: no limit of its own */
 	bool backup;
 	bool down;
-	bool check; /* by itself, or as all of the forward; set by config_check() */
+	bool check;    /* by itself, or as all of the forward; set by config_check() */
+	bool fastopen; /* the same */
 };
 
 /* --max-fails, until config_check(): as the number of backends says. */
@@ -122,6 +123,7 @@ struct forward_options {
 	uint64_t fail_timeout_ms; /* above 0 with max_fails */
 	uint64_t slow_start_ms;	  /* 0: none */
 	bool check_backends;
+	bool fastopen_backends;
 	uint64_t check_interval_ms; /* this and the next: above 0 where backends are checked */
 	uint64_t check_timeout_ms;
 	uint64_t fall;

@@ -98,6 +98,12 @@ void engine_connect(struct engine *engine, int fd, const struct sockaddr *addres
 	engine->ops->connect(engine, fd, address, length_bytes, token);
 }
 
+void engine_await_connect(struct engine *engine, int fd, uint64_t token)
+{
+	CHECK(engine_token_op(token) == ENGINE_OP_CONNECT);
+	engine->ops->wait_for(engine, fd, ENGINE_WRITABLE, false, token);
+}
+
 void engine_wait_for(struct engine *engine, int fd, enum engine_condition condition,
 		     bool peer_ended, uint64_t token)
 {

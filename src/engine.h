@@ -87,6 +87,12 @@ void engine_accept(struct engine *engine, int fd, bool many, uint64_t token);
 void engine_connect(struct engine *engine, int fd, const struct sockaddr *address,
 		    socklen_t length_bytes, uint64_t token);
 
+/*
+ * Waits for `fd`, whose connect was begun elsewhere: sock_connect_with(). The one event is as that
+ * of engine_connect(), or its result is positive and sock_take_error() tells it.
+ */
+void engine_await_connect(struct engine *engine, int fd, uint64_t token);
+
 /* What the positive result of a wait or a watch is made of. */
 enum engine_news {
 	ENGINE_NEWS_MET = 1,   /* what was waited for */

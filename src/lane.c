@@ -215,6 +215,13 @@ static void take_room(struct lane *lane, uint32_t bytes)
 	lane->room_bytes -= MIN(lane->room_bytes, cost_bytes);
 }
 
+void lane_on_early(struct lane *lane, uint32_t bytes)
+{
+	CHECK(lane->state == LANE_OPEN && !lane->held_bytes && !lane->moved_bytes && bytes > 0);
+	lane->stirred = true;
+	take_room(lane, bytes);
+}
+
 void lane_on_flushed(struct lane *lane, uint32_t bytes)
 {
 	CHECK(lane_next(lane) == LANE_FLUSH && bytes > 0 && bytes <= lane->held_bytes);

@@ -153,6 +153,12 @@ void lane_on_filled(struct lane *lane, uint32_t bytes, bool drained);
  */
 void lane_on_begun(struct lane *lane, uint32_t preface_bytes, uint32_t bytes, bool drained);
 
+/*
+ * Before the first fill: `bytes` > 0 of the source's were accepted by the target already, and taken
+ * from the source since.
+ */
+void lane_on_early(struct lane *lane, uint32_t bytes);
+
 /* The source has nothing now. */
 void lane_on_source_empty(struct lane *lane);
 

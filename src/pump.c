@@ -299,6 +299,16 @@ void pump_begin(struct pump *pump, struct lane *lane, struct pipe **pipe, int so
 	send_received(pump, lane, pipe, target_fd);
 }
 
+void pump_pass_early(struct pump *pump, struct lane *lane, int source_fd, uint32_t bytes)
+{
+	if (!pump_discard(pump, source_fd, bytes)) {
+		on_source_error(lane, EIO);
+		return;
+	}
+	metrics_add(pump->metrics, METRIC_bytes_copied, bytes);
+	lane_on_early(lane, bytes);
+}
+
 int pump_release(struct pump *pump, struct lane *lane, struct pipe **pipe)
 {
 	struct pipe *held = *pipe;

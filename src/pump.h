@@ -55,6 +55,12 @@ ssize_t pump_peek(int fd, void *bytes, size_t size);
 bool pump_discard(struct pump *pump, int fd, size_t bytes);
 
 /*
+ * For a lane that was just begun: takes the source's first `bytes` > 0, which the target had with its SYN, out of
+ * its socket, where they were seen. Otherwise as pump_run().
+ */
+void pump_pass_early(struct pump *pump, struct lane *lane, int source_fd, uint32_t bytes);
+
+/*
  * Takes the pipe from a lane that will not run again. One that holds bytes is closed and replaced.
  * Returns 0 or -errno when it could not be replaced.
  */

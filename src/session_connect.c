@@ -33,6 +33,8 @@ static void learn_source(struct session *session)
 
 static void begin_relay(struct sessions *sessions, struct session *session)
 {
+	struct session_early early = session->early;
+
 	session->state = SESSION_RELAYING;
 	/* a client has often sent its request by now; a backend that was just connected to, hardly */
 	lane_init(&session->lane[SESSION_CLIENT], true);
@@ -45,7 +47,8 @@ static void begin_relay(struct sessions *sessions, struct session *session)
 		learn_source(session);
 	session_pace_begin(sessions, session);
 	session_pass_header(sessions, session,
-			    upstream_backend(sessions->upstream, session->forward, &session->path));
+			    upstream_backend(sessions->upstream, session->forward, &session->path),
+			    early);
 	session_begin_limits(sessions, session, KEEPALIVE_DELAY_MS);
 	session_make_ready(sessions, session);
 }
@@ -143,12 +146,24 @@ static bool choose_backend(struct sessions *sessions, struct session *session,
 static int begin_connect(struct sessions *sessions, struct session *session)
 {
 	uint64_t limit_ms = session_options(sessions, session)->timeout_connect_ms;
-	int fd = upstream_connect(sessions->upstream, sessions->engine, session->forward,
-				  &session->path, &session->source, session_connect_token(session));
+	struct upstream_call call = {
+		.source = &session->source,
+		.token = session_connect_token(session),
+	};
+	int fd;
 
+	session_gather_early(sessions, session, &call);
+	fd = upstream_connect(sessions->upstream, sessions->engine, session->forward,
+			      &session->path, &call);
 	if (fd < 0)
 		return fd;
 	metrics_add(sessions->metrics, METRIC_connects, 1);
+	session->early = (struct session_early){0};
+	if (call.taken_bytes) {
+		metrics_add(sessions->metrics, METRIC_connects_fastopen, 1);
+		session->early.header_bytes = (uint16_t)call.header_bytes;
+		session->early.client_bytes = (uint16_t)(call.taken_bytes - call.header_bytes);
+	}
 	session->fd[SESSION_BACKEND] = fd;
 	session->connecting = true;
 	session->connect_expired = false;
@@ -191,11 +206,22 @@ static bool was_reset(int result)
 	return result == -ECONNRESET || result == -EPIPE;
 }
 
+/*
+ * Whether a backend that was connected to and has reset that since is the session's for good: what it
+ * sent before is the client's, and what was sent to it is not another's. Or else nothing is lost.
+ */
+static bool has_passed_bytes(const struct session *session)
+{
+	return session->early.header_bytes || session->early.client_bytes ||
+	       sock_unread_bytes(session->fd[SESSION_BACKEND]) > 0;
+}
+
 void session_on_connect(struct sessions *sessions, struct session *session, int result)
 {
 	timer_cancel(sessions->wheel, &session->timer);
-	/* reset since it was connected: what it sent before is the client's, or else nothing is lost */
-	if (!result || (was_reset(result) && sock_unread_bytes(session->fd[SESSION_BACKEND]) > 0)) {
+	if (result > 0)
+		result = -sock_take_error(session->fd[SESSION_BACKEND]);
+	if (!result || (was_reset(result) && has_passed_bytes(session))) {
 		upstream_answered(sessions->upstream, session->forward, &session->path, 0,
 				  sessions->now_ms);
 		begin_relay(sessions, session);

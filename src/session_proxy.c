@@ -17,6 +17,15 @@ _Static_assert(PROXY_HEADER_LIMIT <= PUMP_PREFACE_BYTES, "the pump takes any hea
 /* Where in the pump's scratch a header that came is looked at; one that goes stands at the front. */
 #define SEEN_OFFSET (PUMP_SCRATCH_BYTES / 2)
 
+/*
+ * What is taken of the client's bytes for a SYN, at most: all that a packet holds on the way to most backends, the
+ * kernel leaving out what is too much for the one at hand.
+ */
+#define EARLY_BYTES 1460
+
+/* A header larger than that does not go with a SYN: what is left of 576 bytes, RFC 791, by IP and TCP headers. */
+#define EARLY_HEADER_BYTES 496
+
 /* How often a header is looked at that the socket calls readable and is not. */
 #define LOOK_AGAIN_MS 10
 
@@ -241,17 +250,59 @@ static uint32_t build_header(struct sessions *sessions, struct session *session,
 	return (uint32_t)length;
 }
 
-void session_pass_header(struct sessions *sessions, struct session *session,
-			 const struct backend *backend)
+/* Whether the client's bytes are counted out to it, so that none may go ahead. */
+static bool is_paced(const struct sessions *sessions, const struct session *session)
 {
+	return sessions->paces &&
+	       admission_bandwidth(sessions->admission, session->forward, SESSION_CLIENT);
+}
+
+void session_gather_early(struct sessions *sessions, struct session *session,
+			  struct upstream_call *call)
+{
+	const struct backend *backend =
+		upstream_backend(sessions->upstream, session->forward, &session->path);
+	char *seen = sessions->pump.scratch + SEEN_OFFSET;
+	struct proxy_header header = {0};
+	ssize_t size;
+
+	if (!backend->fastopen || addr_is_local(&backend->addr))
+		return;
+	size = pump_peek(session->fd[SESSION_CLIENT], seen, PROXY_HEADER_LIMIT + EARLY_BYTES);
+	size = MAX(size, 0);
+	/* gone since it was read: the relay will see that */
+	if (session_options(sessions, session)->accept_proxy &&
+	    proxy_parse(seen, (size_t)size, &header) != PROXY_COMPLETE)
+		return;
+	if (backend->send_proxy != CONFIG_SEND_PROXY_OFF)
+		call->header_bytes = build_header(sessions, session, backend, &header);
+	if (call->header_bytes > EARLY_HEADER_BYTES)
+		return;
+	size = is_paced(sessions, session) ? 0 : size - (ssize_t)header.header_bytes;
+	size = MIN(size, EARLY_BYTES);
+	memcpy(sessions->pump.scratch + call->header_bytes, seen + header.header_bytes,
+	       (size_t)size);
+	call->early = sessions->pump.scratch;
+	call->early_bytes = call->header_bytes + (uint32_t)size;
+}
+
+void session_pass_header(struct sessions *sessions, struct session *session,
+			 const struct backend *backend, struct session_early early)
+{
+	struct lane *lane = &session->lane[SESSION_CLIENT];
 	struct proxy_header header = {0};
 
 	if (session_options(sessions, session)->accept_proxy &&
 	    !take_header(sessions, session, &header))
 		return;
-	if (backend->send_proxy == CONFIG_SEND_PROXY_OFF)
+	if (early.client_bytes)
+		pump_pass_early(&sessions->pump, lane, session->fd[SESSION_CLIENT],
+				early.client_bytes);
+	/* another backend may have been told of, and not have answered */
+	session->named &= backend->send_proxy != CONFIG_SEND_PROXY_OFF;
+	if (backend->send_proxy == CONFIG_SEND_PROXY_OFF || early.header_bytes)
 		return;
-	pump_begin(&sessions->pump, &session->lane[SESSION_CLIENT], &session->pipe[SESSION_CLIENT],
+	pump_begin(&sessions->pump, lane, &session->pipe[SESSION_CLIENT],
 		   session->fd[SESSION_CLIENT], session->fd[SESSION_BACKEND],
 		   build_header(sessions, session, backend, &header));
 }

@@ -18,6 +18,16 @@ void session_on_header_news(struct sessions *sessions, struct session *session, 
 /* The session's timer: --timeout-proxy has passed, or the header is to be looked at again. */
 void session_on_header_timer(struct sessions *sessions, struct session *session);
 
-/* Takes a header that came from the client's socket, and sends the backend its own, as configured. */
+/*
+ * Finds what may travel with the SYN to the chosen backend, where that is wanted: its header, and what has come from
+ * the client. It lies in the pump's scratch and is good for one connect.
+ */
+void session_gather_early(struct sessions *sessions, struct session *session,
+			  struct upstream_call *call);
+
+/*
+ * Takes a header that came from the client's socket, and sends the backend its own, as configured; but for what went
+ * with the SYN.
+ */
 void session_pass_header(struct sessions *sessions, struct session *session,
-			 const struct backend *backend);
+			 const struct backend *backend, struct session_early early);

@@ -33,6 +33,13 @@ enum session_identity {
 	SESSION_IDENTITY_LOCAL,	  /* the socket: the proxy speaks for itself */
 };
 
+/* What went with a SYN (--fastopen-backends): all of our header, and the client's first bytes. */
+struct session_early {
+	uint16_t header_bytes; /* 0 where nothing went, or no header is sent */
+	uint16_t
+		client_bytes; /* they stay in the client's socket until the connect has succeeded */
+};
+
 /* What a lane waits for. */
 enum session_wait {
 	SESSION_WAIT_NONE,
@@ -49,8 +56,11 @@ enum session_wait {
 struct session {
 	int fd[2]; /* -1: not open */
 	union {
-		struct pool_tried tried; /* before SESSION_RELAYING: backends that failed */
-		struct lane lane[2];	 /* from then on; as zeroed in one that closes before */
+		struct {			    /* before SESSION_RELAYING */
+			struct pool_tried tried;    /* backends that failed */
+			struct session_early early; /* of the connect in flight */
+		};
+		struct lane lane[2]; /* from then on; as zeroed in one that closes before */
 	};
 	struct pipe *pipe[2]; /* borrowed by the lane, NULL when it holds nothing */
 	struct timer timer;

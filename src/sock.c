@@ -157,6 +157,17 @@ int sock_open_backend(const struct addr *backend, const struct sock_tuning *tuni
 	return fd;
 }
 
+ssize_t sock_connect_with(int fd, const struct sockaddr *address, socklen_t length_bytes,
+			  const void *bytes, size_t size)
+{
+	ssize_t taken = sendto(fd, bytes, size, MSG_FASTOPEN | MSG_DONTWAIT | MSG_NOSIGNAL, address,
+			       length_bytes);
+
+	if (taken < 0)
+		return errno == EINPROGRESS ? 0 : -errno;
+	return taken;
+}
+
 int sock_accept(int listener_fd)
 {
 	int fd = accept4(listener_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);

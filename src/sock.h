@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "addr.h"
 #include "sock_tuning.h"
@@ -43,6 +44,15 @@ int sock_try_bind(const struct addr *address);
  */
 int sock_open_backend(const struct addr *backend, const struct sock_tuning *tuning,
 		      const struct addr *source);
+
+/*
+ * Begins to connect `fd` with up to `size` > 0 bytes in the SYN: sendto(2), MSG_FASTOPEN, tcp(7). Returns how many travel with it,
+ * 0 where no cookie of the peer's is there yet; all are the kernel's to deliver. Or -errno, and nothing was begun: -EOPNOTSUPP where
+ * net.ipv4.tcp_fastopen does not allow it. The socket is writable once it is connected or has failed
+ * (tests/kernel/probe_fastopen_connect).
+ */
+ssize_t sock_connect_with(int fd, const struct sockaddr *address, socklen_t length_bytes,
+			  const void *bytes, size_t size);
 
 /* Accepts one connection without blocking: accept4(2). Returns the socket or -errno. */
 int sock_accept(int listener_fd);

@@ -15,7 +15,9 @@
 #include "host.h"
 #include "units.h"
 
-#define FASTOPEN_SERVER_BIT 2 /* net.ipv4.tcp_fastopen, ip-sysctl */
+/* net.ipv4.tcp_fastopen, ip-sysctl */
+#define FASTOPEN_CLIENT_BIT 1
+#define FASTOPEN_SERVER_BIT 2
 
 #define SYSCTL_BYTES	    512
 
@@ -59,21 +61,36 @@ static int check_congestion(const struct sock_tuning *tuning, const char *root,
 		tuning->congestion, allowed);
 }
 
-static int check_fastopen(const struct sock_tuning *tuning, const char *root,
+static bool has_fastopen_backends(const struct forward *forward)
+{
+	for (unsigned i = 0; i < forward->backend_count; i++)
+		if (forward->backends[i].fastopen)
+			return true;
+	return false;
+}
+
+static int check_fastopen(const struct forward *forward, const char *root,
 			  char error[CONFIG_ERROR_BYTES])
 {
+	uint64_t queue = forward->options.tuning.fastopen_queue;
 	char text[SYSCTL_BYTES];
 	unsigned bits;
 
-	if (!tuning->fastopen_queue ||
-	    !read_sysctl(root, "/proc/sys/net/ipv4/tcp_fastopen", text) ||
-	    sscanf(text, "%u", &bits) != 1 || bits & FASTOPEN_SERVER_BIT)
+	if (!read_sysctl(root, "/proc/sys/net/ipv4/tcp_fastopen", text) ||
+	    sscanf(text, "%u", &bits) != 1)
 		return 0;
-	return config_fail(error,
-			   "--fastopen '%" PRIu64
-			   "': this host does not allow it to listeners; run: sysctl -w "
-			   "net.ipv4.tcp_fastopen=%u",
-			   tuning->fastopen_queue, bits | FASTOPEN_SERVER_BIT);
+	if (queue && !(bits & FASTOPEN_SERVER_BIT))
+		return config_fail(error,
+				   "--fastopen '%" PRIu64
+				   "': this host does not allow it to listeners; run: sysctl -w "
+				   "net.ipv4.tcp_fastopen=%u",
+				   queue, bits | FASTOPEN_SERVER_BIT);
+	if (has_fastopen_backends(forward) && !(bits & FASTOPEN_CLIENT_BIT))
+		return config_fail(error,
+				   "--fastopen-backends: this host does not allow it towards "
+				   "backends; run: sysctl -w net.ipv4.tcp_fastopen=%u",
+				   bits | FASTOPEN_CLIENT_BIT);
+	return 0;
 }
 
 static int check_buffer(const char *name, const char *sysctl, int option, uint64_t bytes,
@@ -146,7 +163,7 @@ int tuning_check(const struct config *config, const char *root, char error[CONFI
 
 		result = check_congestion(tuning, root, error);
 		if (!result)
-			result = check_fastopen(tuning, root, error);
+			result = check_fastopen(&config->forwards[i], root, error);
 		if (!result)
 			result = check_buffer("sndbuf", "net.core.wmem_max", SO_SNDBUF,
 					      tuning->send_bytes, error);

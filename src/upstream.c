@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "cidr.h"
@@ -335,18 +336,50 @@ enum upstream_choice upstream_choose(struct upstream *upstream, unsigned forward
 	return UPSTREAM_CHOICE_MADE;
 }
 
+/* Whether the connect was begun with bytes in its SYN, or -errno. */
+static int connect_early(int fd, const struct sockaddr *address, socklen_t length_bytes,
+			 struct upstream_call *call)
+{
+	ssize_t taken;
+
+	if (!call->early_bytes)
+		return false;
+	taken = sock_connect_with(fd, address, length_bytes, call->early, call->early_bytes);
+	if (taken < 0)
+		return taken == -EOPNOTSUPP ? false : (int)taken;
+	call->taken_bytes = (uint32_t)taken;
+	return true;
+}
+
 int upstream_connect(const struct upstream *upstream, struct engine *engine, unsigned forward,
-		     const struct upstream_path *path, const struct addr *source, uint64_t token)
+		     const struct upstream_path *path, struct upstream_call *call)
 {
 	const struct addr *backend = upstream_address(upstream, forward, path);
-	int fd = sock_open_backend(backend, &upstream->forwards[forward].tuning, source);
+	int fd = sock_open_backend(backend, &upstream->forwards[forward].tuning, call->source);
 	const struct sockaddr *address;
 	socklen_t length_bytes;
+	int begun;
 
-	address = addr_sockaddr(backend, &length_bytes);
 	CHECK(path->stage == UPSTREAM_CHOSEN);
-	if (fd >= 0)
-		engine_connect(engine, fd, address, length_bytes, token);
+	call->taken_bytes = 0;
+	if (fd < 0)
+		return fd;
+	address = addr_sockaddr(backend, &length_bytes);
+	begun = connect_early(fd, address, length_bytes, call);
+	if (begun < 0) {
+		close(fd);
+		return begun;
+	}
+	if (call->taken_bytes && call->taken_bytes < call->header_bytes) {
+		/* half a header: what is left of it might not be told any more when this is answered */
+		close(fd);
+		call->early_bytes = 0;
+		return upstream_connect(upstream, engine, forward, path, call);
+	}
+	if (begun)
+		engine_await_connect(engine, fd, call->token);
+	else
+		engine_connect(engine, fd, address, length_bytes, call->token);
 	return fd;
 }
 

@@ -61,13 +61,25 @@ enum upstream_choice upstream_choose(struct upstream *upstream, unsigned forward
 				     struct upstream_path *path, struct pool_tried *tried,
 				     const struct addr *client, uint64_t now_ms);
 
+/* A connect: how it is to be made, and what came of it. */
+struct upstream_call {
+	const struct addr *source; /* none: the kernel's choice */
+	uint64_t token;		   /* the engine answers with it */
+	/* what may travel with the SYN; the header, which comes first, wholly or not at all */
+	const char *early;
+	uint32_t early_bytes;
+	uint32_t header_bytes;
+	/* how much of that does: 0 or header_bytes at least; set by upstream_connect() */
+	uint32_t taken_bytes;
+};
+
 /*
- * Begins to connect to the chosen backend, from `source` unless that is none; the engine answers with
- * `token`. Returns the socket, the caller's to close, or -errno, and then nothing was begun and
- * another source may be tried: -EADDRNOTAVAIL where `source` is no address of this host.
+ * Begins to connect to the chosen backend. Returns the socket, the caller's to close, or -errno, and
+ * then nothing was begun and another source may be tried: -EADDRNOTAVAIL where that of the call is no
+ * address of this host. An answer > 0 means that sock_take_error() knows it.
  */
 int upstream_connect(const struct upstream *upstream, struct engine *engine, unsigned forward,
-		     const struct upstream_path *path, const struct addr *source, uint64_t token);
+		     const struct upstream_path *path, struct upstream_call *call);
 
 /*
  * How the connect to the chosen backend went: 0 or -errno. What is no fault of the backend, such as

@@ -296,6 +296,36 @@ Test(engine, connects_or_tells_why_not)
 	engine_destroy(engine);
 }
 
+/* Begins to connect without the engine, and lets it tell how that went. */
+static void expect_awaited(struct engine *engine, const struct addr *address, int error)
+{
+	int fd = open_backend();
+	struct engine_event event;
+
+	cr_assert(!connect(fd, &address->any, address->length_bytes) || errno == EINPROGRESS);
+	engine_await_connect(engine, fd, OTHER);
+	event = fixture_next(engine);
+	cr_expect_eq(event.token, OTHER);
+	cr_expect(!event.more);
+	if (event.result > 0)
+		event.result = -sock_take_error(fd);
+	cr_expect_eq(event.result, -error, "%d", event.result);
+	engine_forget(engine, fd);
+	close(fd);
+}
+
+Test(engine, awaits_a_connect_that_was_begun)
+{
+	struct engine *engine = fixture_open();
+	struct addr address;
+	int listener = support_listen(&address, 8);
+
+	expect_awaited(engine, &address, 0);
+	close(listener);
+	expect_awaited(engine, &address, ECONNREFUSED);
+	engine_destroy(engine);
+}
+
 Test(engine, a_connect_can_be_cancelled)
 {
 	struct engine *engine = fixture_open();

@@ -439,6 +439,17 @@ static void pass(struct lane *lane, uint32_t bytes, bool drained)
 	lane_on_flushed(lane, bytes);
 }
 
+Test(lane, bytes_that_went_ahead_are_counted)
+{
+	struct lane lane;
+
+	lane_init(&lane, true);
+	lane_on_early(&lane, 700);
+	cr_expect_eq(lane.moved_bytes, 700);
+	cr_expect(lane_take_stirred(&lane));
+	cr_expect_eq(lane_next(&lane), LANE_FILL, "there may be more");
+}
+
 Test(lane, is_chatty_after_some_small_messages_until_quiet)
 {
 	struct lane lane;

@@ -1,0 +1,98 @@
+/*
+ * Claim: sendto(2) with MSG_FASTOPEN on a non-blocking socket begins to connect and says how many bytes
+ * go with the SYN, none (EINPROGRESS) where there is no cookie yet. poll(2) calls the socket writable once
+ * it is connected, or has failed, and then SO_ERROR says of what. Bytes in a SYN that was refused are
+ * nobody's.
+ *
+ * sock_connect_with() and engine_await_connect() rely on it: so a session can go on to another backend.
+ */
+#include "probe.h"
+
+#include <net/if.h>
+#include <sched.h>
+
+#define FIRST "first bytes"
+
+/* A namespace of our own, where fast open may be switched on for both sides. */
+static void enter_namespace(void)
+{
+	struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
+	int fd;
+
+	if (unshare(CLONE_NEWNET))
+		probe_skip("no network namespace here: %s", strerror(errno));
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	PROBE_NEED(fd >= 0);
+	PROBE_NEED(!ioctl(fd, SIOCSIFFLAGS, &request));
+	close(fd);
+	fd = open("/proc/sys/net/ipv4/tcp_fastopen", O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, "3", 1) != 1)
+		probe_skip("net.ipv4.tcp_fastopen cannot be set: %s", strerror(errno));
+	close(fd);
+}
+
+/* Returns how many bytes go with the SYN, or -errno; the socket goes to *fd. */
+static ssize_t connect_with(const struct sockaddr_in *address, int *fd)
+{
+	ssize_t taken;
+
+	*fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	PROBE_NEED(*fd >= 0);
+	taken = sendto(*fd, FIRST, strlen(FIRST), MSG_FASTOPEN | MSG_DONTWAIT | MSG_NOSIGNAL,
+		       (const struct sockaddr *)address, sizeof(*address));
+	return taken < 0 ? -errno : taken;
+}
+
+static int error_of(int fd)
+{
+	socklen_t length = sizeof(int);
+	int error;
+
+	PROBE_NEED(!getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length));
+	return error;
+}
+
+static void expect_connected(int fd)
+{
+	int seen = probe_poll(fd, POLLOUT, PROBE_DEADLINE_MS);
+
+	PROBE_CHECK(seen == POLLOUT, "connected, and poll says %#x", seen);
+	PROBE_CHECK(!error_of(fd), "connected, and there is an error");
+}
+
+int main(void)
+{
+	struct sockaddr_in address;
+	char got[32] = "";
+	ssize_t taken;
+	int listener, client, server, seen, error;
+
+	enter_namespace();
+	listener = probe_listen(&address, 8);
+	probe_set(listener, IPPROTO_TCP, TCP_FASTOPEN, 8);
+
+	taken = connect_with(&address, &client);
+	PROBE_CHECK(taken == -EINPROGRESS, "without a cookie: %zd", taken);
+	expect_connected(client);
+	close(client);
+	close(probe_accept(listener));
+
+	taken = connect_with(&address, &client);
+	PROBE_CHECK(taken == (ssize_t)strlen(FIRST), "with a cookie: %zd", taken);
+	expect_connected(client);
+	server = probe_accept(listener);
+	PROBE_CHECK(recv(server, got, sizeof(got), MSG_DONTWAIT) == taken && !strcmp(got, FIRST),
+		    "the bytes are not there with the connection");
+	close(client);
+	close(server);
+	close(listener);
+
+	taken = connect_with(&address, &client);
+	PROBE_CHECK(taken == (ssize_t)strlen(FIRST), "to nobody: %zd", taken);
+	seen = probe_poll(client, POLLOUT, PROBE_DEADLINE_MS);
+	error = error_of(client);
+	PROBE_CHECK(seen & POLLERR && error == ECONNREFUSED, "refused: poll %#x, error %d", seen,
+		    error);
+	close(client);
+	probe_hold("%zd bytes go with a SYN, and how it went is told as of any connect", taken);
+}
