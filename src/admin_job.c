@@ -294,6 +294,10 @@ static const char *choose_client(struct admin_job *job)
 		job->client = job->lease;
 	if (!job->found_count && job->has_lease)
 		return NULL;
+	if (!job->found_count && !who->port && job->tools.sources &&
+	    sources_own(job->tools.sources, &who->block))
+		return "is of a pool of --source and no client's now, so there is nobody to ban; "
+		       "--pseudo-state keeps who had it over restarts";
 	if (!job->found_count)
 		return who->port ? "is nobody's, so there is nobody to ban; ban a client by its "
 				   "address"

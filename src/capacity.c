@@ -45,6 +45,16 @@ static unsigned count_checks(const struct config *config)
 	return MIN(count, CAPACITY_CHECK_DESCRIPTORS);
 }
 
+/* A lock each, and what a save takes. */
+static unsigned count_state_descriptors(const struct config *config)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < config->forward_count; i++)
+		count += config->forwards[i].options.pseudo_state != NULL;
+	return count ? count + CAPACITY_SAVE_DESCRIPTORS : 0;
+}
+
 void capacity_compute(const struct config *config, const struct capacity_host *host,
 		      struct capacity *limits)
 {
@@ -60,6 +70,7 @@ void capacity_compute(const struct config *config, const struct capacity_host *h
 		limits->workers, config->forward_count, limits->workers * limits->pipes_per_worker,
 		(config->metrics.length_bytes ? CAPACITY_HTTP_DESCRIPTORS : 0) +
 			(config->admin ? CAPACITY_ADMIN_DESCRIPTORS : 0) + count_checks(config) +
+			count_state_descriptors(config) +
 			(config->name_count ? CAPACITY_DNS_DESCRIPTORS : 0));
 	limits->descriptor_sessions = host_sessions_for(host->descriptors, fixed);
 	limits->memory_sessions = host_sessions_in_memory(host->cgroup.memory_bytes);

@@ -124,7 +124,8 @@ static void save_sources(struct control *control)
 	if (!control->save_due_ms || timer_now_ms() < control->save_due_ms)
 		return;
 	control->save_due_ms = timer_now_ms() + SAVE_INTERVAL_MS;
-	control_save(control->task);
+	if (sources_are_unsaved(control->task->sources))
+		control_save(control->task);
 }
 
 void control_save(const struct control_task *task)
@@ -132,8 +133,6 @@ void control_save(const struct control_task *task)
 	char error[CONFIG_ERROR_BYTES];
 	struct log_line line;
 
-	if (!sources_are_unsaved(task->sources))
-		return;
 	if (sources_save(task->sources, error) && log_begin(&line, LOG_EVENT_state_failed)) {
 		log_text(&line, "error", error);
 		log_end(&line);

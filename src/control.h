@@ -34,7 +34,7 @@ struct control_task {
  */
 int control_take_signals(void);
 
-/* Saves the sources' state if there is anything new, and logs a failure. */
+/* Saves the sources' state, where there are files for it, and logs a failure. */
 void control_save(const struct control_task *task);
 
 /*

@@ -243,24 +243,18 @@ static bool judge_ports(const struct doctor_facts *facts, struct doctor_finding 
 
 static bool judge_source(const struct doctor_facts *facts, struct doctor_finding *finding)
 {
-	const struct config_source *source = &facts->source;
-	char text[ADDR_TEXT_BYTES];
+	char text[SOURCES_TEXT_BYTES];
 
-	if (source->kind == CONFIG_SOURCE_NONE)
+	if (!facts->source)
 		return false;
-	if (source->kind == CONFIG_SOURCE_POOL)
-		cidr_print(&source->pool, text);
-	else
-		addr_print_host(&source->address, text);
-	say(finding->value, facts->source_error ? "%s is not this host's: %s" : "%s is this host's",
-	    text, strerror(-facts->source_error));
-	if (!facts->source_error)
+	sources_print(facts->source, text);
+	if (!*facts->source_fault.what) {
+		say(finding->value, "%s can be used", text);
 		return true;
+	}
 	finding->state = DOCTOR_FAIL;
-	if (source->kind == CONFIG_SOURCE_POOL)
-		say(finding->remedy, "ip route add local %s dev lo", text);
-	else
-		say(finding->remedy, "--source with one of 'ip address'");
+	say(finding->value, "%s: %s", text, facts->source_fault.what);
+	say(finding->remedy, "%s", facts->source_fault.remedy);
 	return true;
 }
 

@@ -8,6 +8,7 @@
 
 #include "capacity.h"
 #include "config.h"
+#include "sources.h"
 
 /* Facts that the host does not show. */
 #define DOCTOR_UNKNOWN (-1)
@@ -48,9 +49,9 @@ struct doctor_facts {
 	bool may_bind_low;  /* CAP_NET_BIND_SERVICE */
 	int64_t port_start;
 
-	/* the first --source that connections cannot come from, or the first; kind none: there is none */
-	struct config_source source;
-	int source_error; /* -errno, 0: they can */
+	/* the first --source that connections cannot come from, or the first; NULL: there is none */
+	const struct config_source *source;
+	struct sources_fault source_fault; /* "": they can */
 
 	int64_t tcp_pressure_pages; /* the second of net.ipv4.tcp_mem */
 	int64_t tcp_wmem_most, tcp_rmem_most;

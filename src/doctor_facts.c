@@ -124,14 +124,15 @@ static void gather_sources(struct doctor_facts *facts)
 {
 	const struct config *config = facts->config;
 
-	for (unsigned i = 0; i < config->forward_count && !facts->source_error; i++) {
+	for (unsigned i = 0; i < config->forward_count; i++) {
 		const struct config_source *source = &config->forwards[i].options.source;
-		int error = sources_try(source);
+		int error = sources_try(&config->forwards[i], &facts->source_fault);
 
-		if (source->kind == CONFIG_SOURCE_NONE || (facts->source.kind && !error))
-			continue;
-		facts->source = *source;
-		facts->source_error = error;
+		if (error ||
+		    (!facts->source && (source->kind != CONFIG_SOURCE_NONE || source->embedded)))
+			facts->source = source;
+		if (error)
+			return;
 	}
 }
 

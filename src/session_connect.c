@@ -65,6 +65,9 @@ static void fail_backend(struct sessions *sessions, struct session *session, int
 		log_error(&line, "error", error);
 		log_end(&line);
 	}
+	/* from an address that the client brought along, only a refusal is surely the backend's */
+	if (session->embedded && error != -ECONNREFUSED)
+		error = -EADDRNOTAVAIL;
 	upstream_answered(sessions->upstream, session->forward, &session->path, error,
 			  sessions->now_ms);
 }
@@ -142,7 +145,18 @@ static bool choose_backend(struct sessions *sessions, struct session *session,
 	}
 }
 
-/* Begins to connect to the chosen backend. Returns 0, or -errno and nothing was begun. */
+/* Whether the client's own address can be used with the chosen backend: that of loopback stays on this host. */
+static bool suits_backend(const struct sessions *sessions, const struct session *session)
+{
+	return !addr_is_loopback(&session->source) ||
+	       addr_is_loopback(
+		       upstream_address(sessions->upstream, session->forward, &session->path));
+}
+
+/*
+ * Begins to connect to the chosen backend. Returns 0, or -errno and nothing was begun: -EADDRNOTAVAIL
+ * where the source can't be used.
+ */
 static int begin_connect(struct sessions *sessions, struct session *session)
 {
 	uint64_t limit_ms = session_options(sessions, session)->timeout_connect_ms;
@@ -152,6 +166,8 @@ static int begin_connect(struct sessions *sessions, struct session *session)
 	};
 	int fd;
 
+	if (session->embedded && !suits_backend(sessions, session))
+		return -EADDRNOTAVAIL;
 	session_gather_early(sessions, session, &call);
 	fd = upstream_connect(sessions->upstream, sessions->engine, session->forward,
 			      &session->path, &call);

@@ -236,7 +236,8 @@ static uint32_t build_header(struct sessions *sessions, struct session *session,
 		sock_get_local(session->fd[SESSION_CLIENT], &header->destination);
 	}
 	/* whoever was first to name the connection is believed */
-	session->named = !proxy_tlv_find(&header->tlvs, PROXY_TLV_UNIQUE_ID, &theirs);
+	session->named = build.version == 2 && build.kind != PROXY_KIND_LOCAL &&
+			 !proxy_tlv_find(&header->tlvs, PROXY_TLV_UNIQUE_ID, &theirs);
 	build.unique_id = session->named ? session_print_id(sessions, session, id) : NULL;
 	length = proxy_build(&build, sessions->pump.scratch, PROXY_HEADER_LIMIT);
 	if (length < 0) {

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -72,9 +73,9 @@ static void write_leases(FILE *file, const struct source_pool *pool,
 	fprintf(file, "end %" PRIu64 "\n", count);
 }
 
-/* Writes a file that is not there yet, and has it on the disk. */
+/* Writes a file that is not there yet, and has it on the disk and locked. */
 static int write_new(const char *new_path, const struct source_pool *pool,
-		     const struct source_clock *clock, char error[SOURCE_ERROR_BYTES])
+		     const struct source_clock *clock, int *lock_fd, char error[SOURCE_ERROR_BYTES])
 {
 	/* nobody's leftover, nor anybody's link: a file of our own */
 	int fd = open(new_path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -94,6 +95,9 @@ static int write_new(const char *new_path, const struct source_pool *pool,
 	errno = EIO; /* where only an earlier write failed */
 	if (fflush(file) || ferror(file) || fsync(fd))
 		result = fail_errno(error, new_path, "write it");
+	/* a lock is of the open file, and outlives this descriptor; where there are none, so be it */
+	(void)flock(fd, LOCK_EX | LOCK_NB);
+	*lock_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (fclose(file) && !result)
 		result = fail_errno(error, new_path, "write it");
 	return result;
@@ -119,10 +123,17 @@ static int sync_directory(const char *path, char error[SOURCE_ERROR_BYTES])
 	return result;
 }
 
+static void close_open(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
 int source_pool_save(const struct source_pool *pool, const char *path,
-		     const struct source_clock *clock, char error[SOURCE_ERROR_BYTES])
+		     const struct source_clock *clock, int *lock_fd, char error[SOURCE_ERROR_BYTES])
 {
 	char new_path[PATH_MAX];
+	int new_lock_fd = -1;
 	int result;
 
 	if (snprintf(new_path, sizeof(new_path), "%s.new", path) >= (int)sizeof(new_path)) {
@@ -131,12 +142,15 @@ int source_pool_save(const struct source_pool *pool, const char *path,
 	}
 	if (unlink(new_path) && errno != ENOENT)
 		return fail_errno(error, new_path, "remove it");
-	result = write_new(new_path, pool, clock, error);
+	result = write_new(new_path, pool, clock, &new_lock_fd, error);
 	if (!result && rename(new_path, path))
 		result = fail_errno(error, path, "replace it");
 	if (result) {
 		unlink(new_path);
+		close_open(new_lock_fd);
 		return result;
 	}
+	close_open(*lock_fd);
+	*lock_fd = new_lock_fd;
 	return sync_directory(path, error);
 }

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -71,15 +72,35 @@ static int open_secret(const char *path, char error[SOURCE_ERROR_BYTES])
 		result = fail_errno(error, path, "look at it");
 	else if (!S_ISREG(status.st_mode))
 		result = fail(error, -EINVAL, "%.200s: is not a regular file; name another", path);
-	else if (status.st_mode & 077)
+	else if (status.st_mode &
+		 07) /* a group may: so Kubernetes gives files to a user (fsGroup) */
 		result = fail(error, -EINVAL,
-			      "%.200s: holds a secret key, and its mode %03o lets others at it; "
+			      "%.200s: holds a secret key, and its mode %03o lets everybody at it; "
 			      "run: chmod 600 %.200s",
 			      path, status.st_mode & 0777, path);
 	if (!result)
 		return fd;
 	close(fd);
 	return result;
+}
+
+int source_state_lock(const char *path, int *lock_fd, char error[SOURCE_ERROR_BYTES])
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	/* whoever reads it says why it cannot be */
+	if (fd < 0)
+		return 0;
+	if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) {
+		close(fd);
+		return fail(
+			error, -EBUSY,
+			"%.200s: another process keeps its addresses there, and both would give "
+			"them away; give each its own --pseudo-state",
+			path);
+	}
+	*lock_fd = fd;
+	return 0;
 }
 
 /* The value of a hexadecimal digit, or -1. */

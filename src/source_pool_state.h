@@ -12,7 +12,7 @@
  *
  * A lease has address, client and time of last use (Unix seconds); `end` counts them, so that a file
  * cut off is known as such. The key is a secret: whoever has it can tell which clients share an
- * address. Both files are refused when others than the owner can read them.
+ * address. Both files are refused when everybody can read them.
  *
  * All of this blocks and takes memory: it is for the start and for the control thread. `error`
  * names file, line where there is one, reason and remedy.
@@ -47,13 +47,21 @@ int source_pool_open(const struct source_pool_options *options, const struct sou
 		     char error[SOURCE_ERROR_BYTES]);
 
 /*
+ * Keeps other processes from a state file for as long as *lock_fd is open: flock(2). Leaves -1 there where the file cannot be opened, as
+ * one that is not there yet; its first save locks it. Returns 0, or -EBUSY with `error`: another process has it.
+ */
+int source_state_lock(const char *path, int *lock_fd, char error[SOURCE_ERROR_BYTES]);
+
+/*
  * Writes the state file while other threads use the pool: first as PATH.new, of mode 0600, that
  * then takes the place of PATH and is on the disk when this returns (fsync(2) of file and
  * directory). Returns 0 or -errno, and then PATH is what it was; but it may be the new one when
- * only the directory's fsync failed.
+ * only the directory's fsync failed. The new file is locked before it has the name, and *lock_fd,
+ * which may be -1, is replaced.
  */
 int source_pool_save(const struct source_pool *pool, const char *path,
-		     const struct source_clock *clock, char error[SOURCE_ERROR_BYTES]);
+		     const struct source_clock *clock, int *lock_fd,
+		     char error[SOURCE_ERROR_BYTES]);
 
 /*
  * Reads leases into a pool that no other thread uses yet. Returns 0; -ENOENT, without `error`, when

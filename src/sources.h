@@ -29,11 +29,21 @@ int sources_create(struct sources **sources, const struct config *config,
 		   char error[CONFIG_ERROR_BYTES]);
 void sources_destroy(struct sources *sources);
 
+/* Why connections cannot come from what --source names, and what to do about it. */
+struct sources_fault {
+	char what[160], remedy[160];
+};
+
 /*
- * Whether connections can be made from what --source names: its addresses are this host's, by an
- * interface or a local route. Returns 0, -EADDRNOTAVAIL or another -errno.
+ * Whether connections to a forward's backends can be made from what its --source names: its addresses are this
+ * host's, by an interface or a local route, and no backend is out of their reach. Returns 0, or -errno with the
+ * fault. Before the configuration's threads start.
  */
-int sources_try(const struct config_source *source);
+int sources_try(const struct forward *forward, struct sources_fault *fault);
+
+/* "240.0.0.0/4", "192.0.2.7", "embedded,240.0.0.0/4": returns `text`. */
+#define SOURCES_TEXT_BYTES (ADDR_TEXT_BYTES + 16)
+const char *sources_print(const struct config_source *source, char text[SOURCES_TEXT_BYTES]);
 
 /*
  * Chooses for a client of `forward`; without `embedded`, not the address inside the client's. `now_ms`
@@ -47,6 +57,9 @@ void sources_release(struct sources *sources, unsigned forward, const struct add
 
 /* Whose address it is in any pool: false for nobody's. Any thread. */
 bool sources_find(const struct sources *sources, struct in_addr address, struct cidr *client);
+
+/* Whether the block begins in that of a pool: no client comes from there. Any thread. */
+bool sources_own(const struct sources *sources, const struct cidr *block);
 
 /* The metrics that are about pools, summed over these; 0 for all others. Any thread. */
 uint64_t sources_metric(const struct sources *sources, enum metric metric);

@@ -155,6 +155,7 @@ bool upstream_blames_backend(int error)
 {
 	switch (error < 0 ? -error : error) {
 	case EADDRNOTAVAIL: /* the source's address or its ports */
+	case EINVAL:	    /* that address reaches no such backend */
 	case EAGAIN:
 	case ECONNRESET: /* it did accept, and may have had a reason of this one connection */
 	case EPIPE:

@@ -269,6 +269,16 @@ class Ban(AdminCase):
             self.assertEqual(code, 1)
             self.assertIn('is banned as a part of 2001:db8::/32', error)
 
+    def test_an_address_of_a_pool_that_nobody_has(self):
+        """It stood for a client of an earlier life: to ban an IPv4 client of that address would shut out nobody."""
+        with self.admin('127.0.0.1:9', '--source', 'loopback') as proxy:
+            del proxy
+            code, _, error = self.ask('ban', '127.64.3.4')
+            self.assertEqual(code, 1)
+            self.assertIn('--pseudo-state', error)
+            self.assertEqual(self.ask_json('bans')['bans'], [])
+            self.assertEqual(self.ask('ban', '192.0.2.4')[0], 0)
+
     def test_the_metrics(self):
         backend = self.backend()
         with self.admin(backend.address, *PROXIED) as proxy:

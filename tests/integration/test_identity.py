@@ -92,6 +92,31 @@ class Pseudo(WithClients):
         self.assertEqual(self.sources_of_a_run('--pseudo-state', state), before)
         self.assertEqual(os.listdir(self.state), ['state'], 'nothing else is left there')
 
+    def test_two_processes_do_not_share_a_state(self):
+        state = os.path.join(self.state, 'state')
+        backend = self.backend(netns=self.netns)
+        with self.forward(backend.address, '--source', 'loopback', '--pseudo-state', state):
+            done = self.netns.run(self.run_sixpipe, '[::1]:0', '127.0.0.1:1', '--source', 'loopback:127.99.0.0/16',
+                                  '--pseudo-state', state)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(state, done.stderr)
+            self.assertIn('another process', done.stderr)
+
+    def test_the_end_is_saved_too(self):
+        """When a client was last there decides who is forgotten first: also where no address is new."""
+        state = os.path.join(self.state, 'state')
+
+        def last_use():
+            with open(state, encoding='ascii') as file:
+                return max(int(line.split()[3]) for line in file if line.startswith('lease'))
+        self.sources_of_a_run('--pseudo-state', state)
+        with open(state, encoding='ascii') as file:
+            aged = re.sub(r'(?m)^(lease .* )\d+$', r'\g<1>1700000000', file.read())
+        with open(state, 'w', encoding='ascii') as file:
+            file.write(aged)
+        self.sources_of_a_run('--pseudo-state', state)
+        self.assertGreater(last_use(), 1700000000)
+
     def test_the_same_key_gives_the_same_addresses(self):
         key = os.path.join(self.state, 'key')
         with open(key, 'w', encoding='ascii') as file:
@@ -189,6 +214,51 @@ class Fixed(WithClients):
             self.assertEqual(self.sources_of(proxy, backend, ('64:ff9b::808:404', '2002:808:404::1',
                                                               '2002:808:808::1', CLIENTS[0])),
                              ['8.8.4.4', '8.8.4.4', '127.0.0.78', '127.0.0.78'])
+
+
+    def set_sysctl(self, name, value):
+        def write():
+            with open(f'/proc/sys/net/{name}', 'w', encoding='ascii') as file:
+                file.write(value)
+        self.netns.run(write)
+
+    def test_an_address_that_reaches_no_backend_is_no_fault_of_theirs(self):
+        """A client on loopback, backends elsewhere: it is not used, and all stay up."""
+        with Netns() as far:
+            self.netns.link_to(far)
+            for mode in ('embedded', 'embedded,192.0.2.1'):
+                backends = [self.backend(netns=far, host='192.0.2.2') for _ in range(2)]
+                with self.subTest(mode), self.sixpipe(
+                        '[::]:0', *(backend.address for backend in backends), '--dual-stack', '--source', mode,
+                        netns=self.netns) as proxy:
+                    for backend, host in zip(backends, ('127.0.0.1', '::1')):
+                        self.connect((host, proxy.endpoint[1]), netns=self.netns)
+                        self.assertEqual(backend.accept().remote.rpartition(':')[0], '192.0.2.1')
+                    self.assertFalse(proxy.events('backend_down'))
+                    self.assertFalse(proxy.events('backend_failed'))
+                    self.close_peers()
+
+    def check_refused(self, *args, words):
+        done = self.netns.run(self.run_sixpipe, *args)
+        self.assertEqual(done.returncode, 1, done)
+        doctor = self.netns.run(self.run_sixpipe, 'doctor', '--json', *args)
+        self.assertEqual(doctor.returncode, 1, doctor)
+        for word in words:
+            self.assertIn(word, done.stderr)
+            self.assertIn(word, doctor.stdout)
+
+    def test_what_could_not_work_is_refused(self):
+        self.netns.add_black_hole()
+        self.check_refused('[::1]:0', '192.0.2.9:80', '--source', 'loopback',
+                           words=('127.64.0.0/10', '192.0.2.9:80', 'use --source pseudo'))
+        self.check_refused('[::1]:0', '127.0.0.1:80', '192.0.2.9:80', '--source', '127.0.0.7',
+                           words=('127.0.0.7', '192.0.2.9:80'))
+        self.set_sysctl('ipv4/ip_nonlocal_bind', '1')
+        self.check_refused('[::1]:0', '127.0.0.1:80', '--source', 'embedded',
+                           words=('embedded', 'sysctl -w net.ipv4.ip_nonlocal_bind=0'))
+        backend = self.backend(netns=self.netns, host='192.0.2.1')
+        with self.forward(backend.address, '--source', 'loopback') as proxy:
+            self.assertRegex(self.source_of(proxy, backend, CLIENTS[0]), '^127', 'this host has that address')
 
 
 class Programs(WithClients):

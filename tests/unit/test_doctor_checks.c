@@ -294,20 +294,20 @@ Test(doctor_checks, capacity)
 
 Test(doctor_checks, source)
 {
+	struct config_source source = {.kind = CONFIG_SOURCE_POOL};
 	struct doctor_facts facts;
 	struct config config;
 
 	config_init(&config);
 	facts = good_facts(&config);
-	facts.source.kind = CONFIG_SOURCE_POOL;
-	cr_assert_null(cidr_parse("240.0.0.0/4", &facts.source.pool));
-	expect("source", &facts, DOCTOR_OK, "240.0.0.0/4 is this host's", "");
-	facts.source_error = -EADDRNOTAVAIL;
-	expect("source", &facts, DOCTOR_FAIL, "240.0.0.0/4 is not this host's",
-	       "ip route add local 240.0.0.0/4 dev lo");
-	facts.source.kind = CONFIG_SOURCE_ADDRESS;
-	cr_assert_null(addr_parse("192.0.2.7:0", &facts.source.address));
-	expect("source", &facts, DOCTOR_FAIL, "192.0.2.7 is not this host's", "ip address");
+	facts.source = &source;
+	cr_assert_null(cidr_parse("240.0.0.0/4", &source.pool));
+	expect("source", &facts, DOCTOR_OK, "240.0.0.0/4 can be used", "");
+	source.embedded = true;
+	facts.source_fault = (struct sources_fault){.what = "what it is", .remedy = "do this"};
+	expect("source", &facts, DOCTOR_FAIL, "embedded,240.0.0.0/4: what it is", "do this");
+	source.kind = CONFIG_SOURCE_NONE;
+	expect("source", &facts, DOCTOR_FAIL, "embedded: what it is", "do this");
 	config_finish(&config);
 }
 

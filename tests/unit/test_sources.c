@@ -1,0 +1,163 @@
+#include "sources.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "support.h"
+
+TestSuite(sources, .fini = support_check_leaks);
+
+static char directory[] = "/tmp/test_sources.XXXXXX";
+static char state_path[64], link_path[64];
+
+static void set(struct config *config, const char *name, const char *value)
+{
+	char error[CONFIG_ERROR_BYTES];
+
+	cr_assert(!config_set(config, options_find(name, strlen(name)), value, error), "%s", error);
+}
+
+/* A listener with --source `source`, and the state file if there is a path for it. */
+static void begin(struct config *config, const char *source, const char *state)
+{
+	char error[CONFIG_ERROR_BYTES];
+
+	config_init(config);
+	set(config, "source", source);
+	if (state)
+		set(config, "pseudo-state", state);
+	set(config, "listen", "[::1]:0");
+	set(config, "backend", "127.0.0.1:80");
+	cr_assert(!config_check(config, error), "%s", error);
+}
+
+static void make_directory(void)
+{
+	cr_assert_not_null(mkdtemp(directory));
+	snprintf(state_path, sizeof(state_path), "%s/state", directory);
+	snprintf(link_path, sizeof(link_path), "%s/link", directory);
+}
+
+static void remove_directory(void)
+{
+	unlink(state_path);
+	unlink(link_path);
+	rmdir(directory);
+}
+
+static void visit(struct sources *sources, const char *client_text)
+{
+	struct sources_choice choice;
+	struct addr client;
+
+	cr_assert_null(addr_parse(client_text, &client));
+	cr_assert_eq(sources_choose(sources, 0, &client, true, 1000, &choice), 0);
+	cr_assert(choice.leased);
+	sources_release(sources, 0, &choice.address, 1000);
+}
+
+Test(sources, a_save_that_failed_is_due_again)
+{
+	char error[CONFIG_ERROR_BYTES] = "";
+	struct sources *sources;
+	struct config config;
+
+	make_directory();
+	begin(&config, "loopback", state_path);
+	cr_assert_eq(sources_create(&sources, &config, error), 0, "%s", error);
+	cr_assert_eq(sources_save(sources, error), 0, "%s", error);
+	cr_expect(!sources_are_unsaved(sources));
+
+	visit(sources, "[2001:db8::1]:1");
+	cr_expect(sources_are_unsaved(sources));
+	unlink(state_path);
+	cr_assert(!rmdir(directory));
+	cr_expect_eq(sources_save(sources, error), -ENOENT, "%s", error);
+	cr_expect(sources_are_unsaved(sources), "nothing has changed since, but it is not written");
+
+	cr_assert(!mkdir(directory, 0700));
+	cr_expect_eq(sources_save(sources, error), 0, "%s", error);
+	cr_expect(!sources_are_unsaved(sources));
+	sources_destroy(sources);
+	config_finish(&config);
+	remove_directory();
+}
+
+Test(sources, a_state_file_is_of_one_process)
+{
+	char error[CONFIG_ERROR_BYTES] = "";
+	struct sources *sources, *others;
+	struct config config, other;
+
+	make_directory();
+	begin(&config, "loopback", state_path);
+	begin(&other, "loopback:127.99.0.0/16", state_path);
+	cr_assert_eq(sources_create(&sources, &config, error), 0, "%s", error);
+	for (unsigned saves = 1; saves <= 2; saves++) {
+		cr_assert_eq(sources_save(sources, error), 0, "%s", error);
+		cr_expect_eq(sources_create(&others, &other, error), -EBUSY);
+		cr_expect_not_null(strstr(error, state_path), "%s", error);
+		cr_expect_not_null(strstr(error, "another process"), "%s", error);
+	}
+	sources_destroy(sources);
+	cr_assert_eq(sources_create(&sources, &config, error), 0, "%s", error);
+	sources_destroy(sources);
+	config_finish(&config);
+	config_finish(&other);
+	remove_directory();
+}
+
+Test(sources, a_link_to_the_state_stays_one)
+{
+	char error[CONFIG_ERROR_BYTES] = "";
+	struct sources *sources;
+	struct config config;
+	struct stat status;
+
+	make_directory();
+	begin(&config, "loopback", state_path);
+	cr_assert_eq(sources_create(&sources, &config, error), 0, "%s", error);
+	cr_assert_eq(sources_save(sources, error), 0, "%s", error);
+	sources_destroy(sources);
+	config_finish(&config);
+
+	cr_assert(!symlink("state", link_path));
+	begin(&config, "loopback", link_path);
+	cr_assert_eq(sources_create(&sources, &config, error), 0, "%s", error);
+	visit(sources, "[2001:db8::1]:1");
+	cr_assert_eq(sources_save(sources, error), 0, "%s", error);
+	sources_destroy(sources);
+	config_finish(&config);
+	cr_assert(!lstat(link_path, &status));
+	cr_expect(S_ISLNK(status.st_mode));
+	remove_directory();
+}
+
+Test(sources, a_pools_addresses_are_its_own)
+{
+	char error[CONFIG_ERROR_BYTES] = "";
+	struct sources *sources;
+	struct config config;
+	struct cidr block;
+	static const struct {
+		const char *text;
+		bool own;
+	} rows[] = {
+		{"127.64.0.1", true},	 {"127.127.255.255", true}, {"127.63.0.1", false},
+		{"127.64.0.0/16", true}, {"192.0.2.1", false},	    {"2001:db8::1", false},
+	};
+
+	begin(&config, "loopback", NULL);
+	cr_assert_eq(sources_create(&sources, &config, error), 0, "%s", error);
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		cr_assert_null(cidr_parse(rows[i].text, &block));
+		cr_expect_eq(sources_own(sources, &block), rows[i].own, "%s", rows[i].text);
+	}
+	sources_destroy(sources);
+	config_finish(&config);
+}
