@@ -307,6 +307,9 @@ static const char *choose_client(struct admin_job *job)
 		const struct session_record *record = job->found[i];
 		struct cidr client = client_of(record);
 
+		if (addr_is_local(&record->client))
+			return "is of a client that came by a local socket, and has no address to "
+			       "ban";
 		if (!who->port && !record->has_own_source && !is_own_client(who, record))
 			return "is a source address that clients share; give its port too, as in "
 			       "10.0.0.1:41234, or the client's own address";

@@ -59,7 +59,7 @@ struct check {
 struct checker {
 	const struct config *config;
 	struct upstream *upstream;
-	struct sock_tuning tuning;
+	const char *loopback_congestion;
 	struct timer_wheel wheel;
 	uint64_t now_ms;
 	struct target *waiting_first;
@@ -129,7 +129,7 @@ int checker_create(struct checker **checker, const struct config *config, struct
 	made->upstream = upstream;
 	made->now_ms = timer_now_ms();
 	made->waiting_last = &made->waiting_first;
-	made->tuning.loopback_congestion = sock_choose_loopback_congestion();
+	made->loopback_congestion = sock_choose_loopback_congestion();
 	timer_wheel_init(&made->wheel, made->now_ms);
 	for (unsigned i = 0; i < CHECKER_PARALLEL_LIMIT; i++) {
 		made->checks[i].fd = -1;
@@ -238,6 +238,7 @@ static void begin(struct checker *checker, struct check *check, struct target *t
 	const struct config_source *source = &options->source;
 	struct pool_snapshot member;
 	bool fixed = source->kind == CONFIG_SOURCE_ADDRESS && !source->embedded;
+	struct sock_tuning tuning;
 
 	pool_snapshot(upstream_pool(checker->upstream, target->forward), target->member,
 		      checker->now_ms, &member);
@@ -254,8 +255,10 @@ static void begin(struct checker *checker, struct check *check, struct target *t
 	check->sent_bytes = 0;
 	check->answer_bytes = 0;
 	write_request(checker, check);
-	check->fd = sock_open_backend(&check->address, &checker->tuning,
-				      fixed ? &source->address : NULL);
+	/* as a session's: a firewall may know it by its port or its TOS */
+	tuning = options->tuning;
+	tuning.loopback_congestion = checker->loopback_congestion;
+	check->fd = sock_open_backend(&check->address, &tuning, fixed ? &source->address : NULL);
 	if (check->fd < 0) {
 		fail(checker, check, check->fd);
 		return;
@@ -271,6 +274,8 @@ static void on_connect(struct checker *checker, struct check *check)
 {
 	int error = sock_take_error(check->fd);
 
+	if (!error && sock_met_itself(check->fd, &check->address))
+		error = ECONNREFUSED;
 	if (error)
 		fail(checker, check, error);
 	else

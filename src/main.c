@@ -188,7 +188,7 @@ static int serve(const struct config *config, const struct capacity *limits,
 	if (sources_save(task->sources, error))
 		return usage_fail(EXIT_FAILURE, error);
 	/* before the first thread: whoever connects meanwhile waits in the backlog */
-	if (task->names && names_wait(task->names, task->signal_fd, error))
+	if (task->names && names_wait(task->names, error))
 		return usage_fail(EXIT_FAILURE, error);
 	result = log_start(limits->workers);
 	if (!result)

@@ -9,9 +9,12 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
 
 #include "capacity.h"
 #include "check.h"
@@ -379,14 +382,31 @@ static int give_up(struct names *names, char error[CONFIG_ERROR_BYTES])
 	return -ENOENT;
 }
 
-int names_wait(struct names *names, int stop_fd, char error[CONFIG_ERROR_BYTES])
+/*
+ * Readable once an end is wanted; the signal stays for those who act on it. HUP wants none. -1, and the wait cannot be cut
+ * short, where there is no descriptor.
+ */
+static int open_stop(void)
+{
+	sigset_t stops;
+
+	sigemptyset(&stops);
+	sigaddset(&stops, SIGTERM);
+	sigaddset(&stops, SIGINT);
+	return signalfd(-1, &stops, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+int names_wait(struct names *names, char error[CONFIG_ERROR_BYTES])
 {
 	uint64_t end_ms = timer_now_ms() + names->config->resolve_timeout_ms;
 	struct pollfd fds[NAMES_POLL_FDS + 1] = {{0}};
+	bool stopped = false;
+	int stop_fd;
 
 	if (!names->config->resolve_timeout_ms)
 		return 0;
-	while (find_awaited(names)) {
+	stop_fd = open_stop();
+	while (!stopped && find_awaited(names)) {
 		int wait_ms = names_prepare_poll(names, fds);
 		uint64_t now_ms = timer_now_ms();
 
@@ -401,8 +421,9 @@ int names_wait(struct names *names, int stop_fd, char error[CONFIG_ERROR_BYTES])
 		}
 		names_run(names, fds);
 		/* whoever wants an end is not asked to wait for names */
-		if (fds[NAMES_POLL_FDS].revents)
-			return 0;
+		stopped = fds[NAMES_POLL_FDS].revents;
 	}
-	return give_up(names, error);
+	if (stop_fd >= 0)
+		close(stop_fd);
+	return stopped ? 0 : give_up(names, error);
 }

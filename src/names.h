@@ -31,10 +31,10 @@ void names_destroy(struct names *names);
 
 /*
  * For the start: asks, and blocks until every name has had an answer (--resolve-at-start try) or an
- * address (require), no longer than --resolve-timeout, nor after `stop_fd` has become readable.
- * Returns 0, or -ENOENT with `error` when names are required and one has no address.
+ * address (require), no longer than --resolve-timeout, nor once TERM or INT, which must be
+ * blocked, are pending. Returns 0, or -ENOENT with `error` when names are required and one has no address.
  */
-int names_wait(struct names *names, int stop_fd, char error[CONFIG_ERROR_BYTES]);
+int names_wait(struct names *names, char error[CONFIG_ERROR_BYTES]);
 
 /*
  * Sets what poll(2) must wait for before the next names_run(), and returns the milliseconds after

@@ -35,6 +35,12 @@ static bool is_served(uint64_t health, uint64_t now_ms)
 		(health & POOL_TIME_MASK) <= now_ms);
 }
 
+/* One that is down and about to be tried again has no place for others than who tries it. */
+static bool is_up(const struct pool_slot *slot)
+{
+	return !(atomic_load_explicit(&slot->health, memory_order_relaxed) & POOL_NOT_UP_MASK);
+}
+
 static uint64_t place_limit(const struct pool_slot *slot)
 {
 	uint32_t maxconn = atomic_load_explicit(&slot->maxconn, memory_order_relaxed);
@@ -59,7 +65,7 @@ static uint32_t weigh(struct search *search, unsigned member)
 	if (places & POOL_CLOSED)
 		return 0;
 	if ((places & POOL_LIVE_MASK) >= place_limit(slot)) {
-		search->full = true;
+		search->full |= is_up(slot);
 		return 0;
 	}
 	return weight * pool_ramp(pool, slot, search->ask->now_ms);
@@ -219,7 +225,7 @@ static bool take_place(struct search *search, unsigned member)
 		if (word & POOL_CLOSED)
 			return false;
 		if ((word & POOL_LIVE_MASK) >= place_limit(slot)) {
-			search->full = true;
+			search->full |= is_up(slot);
 			return false;
 		}
 	} while (!atomic_compare_exchange_weak_explicit(

@@ -141,6 +141,9 @@ static unsigned look_at_slot(const struct query *query, struct desk *desk,
 	/* not the client yet, but the proxy that announces it: session_admit() will ask */
 	if (query->kind == QUERY_RESET && session->state == SESSION_OPENING)
 		return 1;
+	/* who came by a local socket has no address that could be meant */
+	if (query->kind == QUERY_RESET && addr_is_local(&session->client))
+		return 1;
 	if (query->kind == QUERY_RESET) {
 		desk->answer.reset_count++;
 		session_end(sessions, session, CLOSE_banned);

@@ -205,10 +205,11 @@ static void settle(struct name *name)
 	enum resolver_state before = name->state;
 	uint64_t ttl_ms = resolver->max_ttl_ms;
 	struct resolver_answer answer;
-	bool found = false, changed = false;
+	bool found = false, changed = false, partial = false;
 
 	resolver->asked_count--;
 	for (unsigned i = 0; i < resolver->share_count; i++) {
+		partial |= !is_known(&name->shares[i]);
 		if (!name->shares[i].found.count)
 			continue;
 		found = true;
@@ -218,12 +219,18 @@ static void settle(struct name *name)
 		changed = replace_addresses(name);
 		name->state = RESOLVER_RESOLVED;
 		name->error = NULL;
-		name->failures = 0;
 		name->wait_ms = MAX(ttl_ms, resolver->min_ttl_ms);
 	} else {
 		name->state = RESOLVER_FAILING;
 		name->error = failure(name);
-		name->wait_ms = retry_delay_ms(resolver, name->failures++);
+		name->wait_ms = UINT64_MAX;
+	}
+	/* a family that was not answered is asked for again as soon as a name that has nothing */
+	if (!found || partial) {
+		name->wait_ms = MIN(name->wait_ms, retry_delay_ms(resolver, name->failures));
+		name->failures++;
+	} else {
+		name->failures = 0;
 	}
 	name->due_ms = timer_now_ms() + name->wait_ms;
 	if (!name->on_change || (name->state == before && !changed))

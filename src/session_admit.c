@@ -20,7 +20,8 @@ static bool is_banned(const struct sessions *sessions, const struct session *ses
 {
 	struct in6_addr client;
 
-	if (!sessions->bans || !bans_count(sessions->bans))
+	/* local clients have no address, and no ban is for them */
+	if (!sessions->bans || !bans_count(sessions->bans) || addr_is_local(&session->client))
 		return false;
 	client = cidr_address_of(&session->client);
 	return bans_contains(sessions->bans, &client, sessions->now_ms);

@@ -71,7 +71,8 @@ static void remember(struct sessions *sessions, const struct session *session)
 {
 	struct session_record record;
 
-	if (!sessions->history)
+	/* those refused at the door would push out the others: whoever is banned must not choose whom we remember */
+	if (!sessions->history || !session->path.choices)
 		return;
 	session_describe(sessions, session, &record);
 	history_add(sessions->history, &record);

@@ -182,6 +182,7 @@ static int begin_connect(struct sessions *sessions, struct session *session)
 	}
 	session->fd[SESSION_BACKEND] = fd;
 	session->connecting = true;
+	session->active_ms = sessions->now_ms;
 	session->connect_expired = false;
 	session->in_flight++;
 	session_arm_timer(sessions, session, limit_ms);
@@ -237,6 +238,10 @@ void session_on_connect(struct sessions *sessions, struct session *session, int 
 	timer_cancel(sessions->wheel, &session->timer);
 	if (result > 0)
 		result = -sock_take_error(session->fd[SESSION_BACKEND]);
+	if (!result &&
+	    sock_met_itself(session->fd[SESSION_BACKEND],
+			    upstream_address(sessions->upstream, session->forward, &session->path)))
+		result = -ECONNREFUSED;
 	if (!result || (was_reset(result) && has_passed_bytes(session))) {
 		upstream_answered(sessions->upstream, session->forward, &session->path, 0,
 				  sessions->now_ms);
@@ -261,6 +266,14 @@ void session_connect(struct sessions *sessions, struct session *session)
 		return;
 	if (choose_source(sessions, session, true))
 		connect_next(sessions, session, CLOSE_connect_failed);
+}
+
+void session_blame_silence(struct sessions *sessions, struct session *session)
+{
+	uint64_t waited_ms = sessions->now_ms - session->active_ms;
+
+	if (waited_ms >= session_options(sessions, session)->timeout_session_ms / 2)
+		fail_backend(sessions, session, -ETIMEDOUT);
 }
 
 void session_expire_connect(struct sessions *sessions, struct session *session)

@@ -12,5 +12,11 @@ void session_connect(struct sessions *sessions, struct session *session);
 /* The connect was answered: 0 or -errno. Relays, tries the next backend, or closes. */
 void session_on_connect(struct sessions *sessions, struct session *session, int result);
 
+/*
+ * The session is over before its connect was answered: --timeout-session. Holds that against the backend where it has had
+ * half of that time, for otherwise a silent one would never be found out when --timeout-connect is no shorter.
+ */
+void session_blame_silence(struct sessions *sessions, struct session *session);
+
 /* --timeout-connect has passed: the next answer is -ECANCELED. */
 void session_expire_connect(struct sessions *sessions, struct session *session);

@@ -236,7 +236,7 @@ static uint32_t build_header(struct sessions *sessions, struct session *session,
 		sock_get_local(session->fd[SESSION_CLIENT], &header->destination);
 	}
 	/* whoever was first to name the connection is believed */
-	session->named = build.version == 2 && build.kind != PROXY_KIND_LOCAL &&
+	session->named = build.kind != PROXY_KIND_LOCAL &&
 			 !proxy_tlv_find(&header->tlvs, PROXY_TLV_UNIQUE_ID, &theirs);
 	build.unique_id = session->named ? session_print_id(sessions, session, id) : NULL;
 	length = proxy_build(&build, sessions->pump.scratch, PROXY_HEADER_LIMIT);
@@ -299,8 +299,6 @@ void session_pass_header(struct sessions *sessions, struct session *session,
 	if (early.client_bytes)
 		pump_pass_early(&sessions->pump, lane, session->fd[SESSION_CLIENT],
 				early.client_bytes);
-	/* another backend may have been told of, and not have answered */
-	session->named &= backend->send_proxy != CONFIG_SEND_PROXY_OFF;
 	if (backend->send_proxy == CONFIG_SEND_PROXY_OFF || early.header_bytes)
 		return;
 	pump_begin(&sessions->pump, lane, &session->pipe[SESSION_CLIENT],

@@ -69,7 +69,7 @@ struct session {
 	struct session **chatty_link; /* what points to it in the chatty list; NULL: not in there */
 	uint64_t id;		      /* of this worker's, counted up */
 	uint64_t opened_ms;
-	uint64_t active_ms; /* when a byte last moved */
+	uint64_t active_ms; /* when a byte last moved, or the connect began */
 	uint32_t slot;
 	uint32_t generation;
 	source_ticket ticket; /* where it counts for its source */

@@ -157,6 +157,19 @@ int sock_open_backend(const struct addr *backend, const struct sock_tuning *tuni
 	return fd;
 }
 
+bool sock_met_itself(int fd, const struct addr *backend)
+{
+	struct addr local;
+
+	if (addr_is_local(backend))
+		return false;
+	sock_get_local(fd, &local);
+	if (!addr_equal(&local, backend))
+		return false;
+	sock_reset_on_close(fd);
+	return true;
+}
+
 ssize_t sock_connect_with(int fd, const struct sockaddr *address, socklen_t length_bytes,
 			  const void *bytes, size_t size)
 {

@@ -46,6 +46,12 @@ int sock_open_backend(const struct addr *backend, const struct sock_tuning *tuni
 		      const struct addr *source);
 
 /*
+ * Whether a socket that was just connected to `backend`, on this host, met nobody but itself: the kernel had chosen the
+ * port on which nobody listens for its own end. Closing it then sends a RST, so that the port is free at once.
+ */
+bool sock_met_itself(int fd, const struct addr *backend);
+
+/*
  * Begins to connect `fd` with up to `size` > 0 bytes in the SYN: sendto(2), MSG_FASTOPEN, tcp(7). Returns how many travel with it,
  * 0 where no cookie of the peer's is there yet; all are the kernel's to deliver. Or -errno, and nothing was begun: -EOPNOTSUPP where
  * net.ipv4.tcp_fastopen does not allow it. The socket is writable once it is connected or has failed

@@ -129,6 +129,24 @@ class Who(AdminCase):
                 self.assertIn(session['reason'], ('backend_reset',) if reset else ('done',))
                 self.assertLessEqual(session['since'], session['closed'])
 
+    def test_who_is_refused_pushes_nobody_out(self):
+        """What is remembered is of fixed size: one who is banned must not be able to fill it."""
+        backend = self.backend()
+        with self.admin(backend.address, *PROXIED, '--workers', '1') as proxy:
+            client, server = self.open_as(proxy, backend, CLIENT)
+            source = '%s:%u' % server.getpeername()
+            server.sendall(b'!')
+            client.recv_exact(1)
+            client.close()
+            server.close()
+            proxy.wait_events('close', 1)
+            self.ask('ban', STRANGER[0])
+            for _ in range(3):
+                self.assert_refused(proxy, STRANGER)
+            proxy.wait_events('close', 4)
+            self.assertEqual(self.ask_json('who', STRANGER[0], code=1)['sessions'], [])
+            self.assertEqual(len(self.ask_json('who', source)['sessions']), 1)
+
     def test_nobody(self):
         with self.admin('127.0.0.1:9') as proxy:
             del proxy

@@ -395,6 +395,16 @@ class Start(NamesCase):
                 self.assertEqual(proxy.wait_exit(), 0)
                 proxy.finished = True
 
+    def test_hup_does_not(self):
+        self.dns.set(NAME, dns_server.NXDOMAIN)
+        with self.asking('[::1]:0', f'{NAME}:9', '--resolve-timeout', '700ms', '--resolve-at-start', 'require',
+                         wait_ready=False) as proxy:
+            self.dns.wait_queries(1)
+            proxy.signal(signal.SIGHUP)
+            self.assertEqual(proxy.wait_exit(), 1)
+            self.assertFalse(proxy.events('ready'))
+            proxy.finished = True
+
     def test_check_asks_nobody(self):
         done = self.run_sixpipe('[::1]:0', f'{NAME}:9', '--dns-server', self.dns.address, '--check')
         self.assertEqual((done.returncode, done.stdout), (0, 'configuration OK\n'), done)

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import pathlib
 import selectors
 import socket
 import threading
@@ -9,7 +10,8 @@ import time
 import unittest
 
 from harness import Case, wait_until
-from peers import PATIENCE_S, Peer, endpoint_name
+from netns import Netns
+from peers import PATIENCE_S, RESET, Peer, endpoint_name
 
 FLAPPED_CONNECTIONS = 10_000
 BATCH = 100
@@ -187,8 +189,8 @@ class Parameters(PoolCase):
             self.assertEqual(proxy.wait_event('backends_full')['listen'], proxy.ready['listen'])
             gone, letter = held[0]
             gone.close()
-            proxy.close_of(gone)
-            self.assertEqual(self.turns(proxy, 1), letter)
+            # its place is free a moment after its line is written
+            wait_until(lambda: self.turns(proxy, 1) == letter, what='a session for the free place')
 
     def test_full_is_not_down(self):
         a, b = self.service('a'), self.service('b')
@@ -278,6 +280,22 @@ class Passive(PoolCase):
         stopped = proxy.wait_event('stopped')
         self.assertEqual((stopped.int('connects'), stopped.int('closed_no_backend')), (3, 50))
 
+    def test_a_backend_that_meets_only_itself_is_down(self):
+        """Nobody listens, and the only port that the kernel can choose for our end is that very one."""
+        with Netns() as netns:
+            def narrow_ports():
+                pathlib.Path('/proc/sys/net/ipv4/ip_local_port_range').write_text('40000 40000')
+            netns.run(narrow_ports)
+            for more in ((), ('--check-backends', '--check-interval', '10ms')):
+                with self.subTest(more), self.sixpipe('[::1]:999', '127.0.0.1:40000', *more, netns=netns) as proxy:
+                    if more:
+                        self.assertIn('refused', proxy.wait_event('backend_down')['error'])
+                        continue
+                    client = self.connect(proxy.endpoint, netns=netns, bind=('::1', 998))
+                    self.assertEqual(client.recv_to_end(), (b'', RESET))
+                    self.assert_reason(proxy, client, 'connect_failed')
+                self.assertFalse(proxy.events('backend_up'))
+
     def test_slow_start(self):
         a, b = self.service('a'), self.service('b')
         with self.sixpipe('[::1]:0', a.address, b.address, '--fail-timeout', '200ms', '--slow-start', '1h') as proxy:
@@ -336,6 +354,17 @@ class Checks(PoolCase):
         stopped = proxy.wait_event('stopped')
         self.assertGreaterEqual(stopped.int('checks_failed'), 2)
         self.assertGreater(stopped.int('checks'), stopped.int('checks_failed'))
+
+    def test_they_come_from_where_sessions_do(self):
+        """A firewall may know sixpipe by its ports."""
+        first, last = 42000, 42015
+        listener = self.backend()
+        with self.sixpipe('[::1]:0', listener.address, '--check-backends', '--check-interval', '10ms',
+                          '--source-port-range', f'{first}-{last}'):
+            for _ in range(3):
+                check = listener.accept()
+                self.assertIn(int(check.remote.rpartition(':')[2]), range(first, last + 1))
+                check.close()
 
     def test_fall_and_rise(self):
         good, bad = [self.GOOD], [self.BAD]

@@ -181,6 +181,20 @@ class Life(TimeoutCase):
                 self.assertEqual(client.recv_to_end(), (b'', RESET))
                 self.assert_timed_out(proxy, client, 'session_timeout')
 
+    def test_a_silent_backend_is_found_out_all_the_same(self):
+        with Netns() as netns:
+            hole = netns.add_black_hole()
+            backend = self.backend(netns=netns)
+            with self.sixpipe('[::1]:0', f'{hole}:9', backend.address, '--timeout-session', SHORT,
+                              netns=netns) as proxy:
+                client = self.connect(proxy.endpoint, netns=netns)
+                self.assertEqual(client.recv_to_end(), (b'', RESET))
+                self.assert_timed_out(proxy, client, 'session_timeout')
+                self.assertEqual(proxy.wait_event('backend_down')['backend'], f'{hole}:9')
+                for _ in range(2):
+                    self.connect(proxy.endpoint, netns=netns)
+                    backend.accept()
+
     def test_one_that_only_delivers(self):
         """The client is gone and the backend does not read what came from it: that ends with the life as well."""
         backend = self.backend(rcvbuf=4096)

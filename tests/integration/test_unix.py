@@ -279,6 +279,20 @@ class Options(UnixCase):
             header = 'PROXY TCP4 127.0.0.1 127.0.0.1 {} {}\r\n'.format(*ports).encode()
             self.assertEqual(server.recv_exact(len(header)), header)
 
+    def test_a_ban_is_for_none_of_them(self):
+        """Local clients have no address: what shuts out one would shut out all."""
+        backend = self.backend()
+        admin = f'{self.directory}/admin.sock'
+        with self.sixpipe(self.listen_text('unix'), backend.address, '--admin', admin) as proxy:
+            client, server = self.pair(proxy, backend)
+            for who, code, words in ((server.remote, 2, 'local socket'), ('::', 0, ''), ('::/96', 0, '')):
+                done = self.run_sixpipe('ban', who, '--admin', admin)
+                self.assertEqual(done.returncode, code, done)
+                self.assertIn(words, done.stderr)
+            client.sendall(b'still here')
+            self.assertEqual(server.recv_exact(10), b'still here')
+            self.pair(proxy, backend)
+
     def test_bad_ones_are_refused(self):
         for args, word in ((('unix:', '127.0.0.1:9'), 'unix:/path'),
                            (('unix:relative', '127.0.0.1:9'), 'unix:/path'),

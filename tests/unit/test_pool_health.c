@@ -198,6 +198,22 @@ Test(pool_health, flapping_loses_nothing)
 	}
 }
 
+/* Down, due, and its places taken by sessions that are about to leave: the backup serves, nothing is full. */
+Test(pool_health, one_that_is_down_is_not_full)
+{
+	const struct pool_settings settings = {.max_fails = 1, .fail_timeout_ms = TIMEOUT_MS};
+	struct pool *pool = pool_fixture_make(settings, "1/2 1b");
+	struct pool_place places[3];
+
+	for (unsigned i = 0; i < 2; i++)
+		cr_assert_eq(pool_fixture_choose(pool, NOW, &places[i]), 0);
+	cr_assert_eq(pool_failed(pool, &places[1], NOW), POOL_WENT_DOWN);
+	cr_expect_eq(pool_fixture_choose(pool, NOW + TIMEOUT_MS, &places[2]), 1);
+	for (unsigned i = 0; i < 3; i++)
+		pool_end(pool, &places[i]);
+	pool_destroy(pool);
+}
+
 /* By checks -------------------------------------------------------------------------------------- */
 
 static const struct pool_settings by_checks = {

@@ -274,6 +274,26 @@ Test(resolver, both_families)
 	close_all();
 }
 
+/* One family is good for an hour: the other, which was not answered, is asked for again soon all the same. */
+Test(resolver, a_family_that_failed_is_asked_for_again)
+{
+	open_with((struct resolver_options){
+		.want_v6 = true, .retry_ms = 20, .min_ttl_ms = 3000, .max_ttl_ms = 3600000});
+	serve_both(DNS_SERVFAIL, DNS_OK);
+	await_calls(1);
+	expect_addresses(&told.addresses, "[2001:db8::1]:80");
+	cr_expect_eq(get().wait_ms, 20);
+	serve_both(DNS_REFUSED, DNS_OK);
+	while (get().wait_ms == 20)
+		turn(-1);
+	cr_expect_eq(get().wait_ms, 40, "not in haste, where it goes on");
+	serve_both(DNS_OK, DNS_OK);
+	await_calls(2);
+	expect_addresses(&told.addresses, "192.0.2.1:80 [2001:db8::1]:80");
+	cr_expect_geq(get().wait_ms, 3000);
+	close_all();
+}
+
 /* Failures ------------------------------------------------------------------------------------ */
 
 Test(resolver, failures)

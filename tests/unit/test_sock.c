@@ -26,6 +26,31 @@ struct classify_row {
 	enum sock_failure failure;
 };
 
+/* The kernel may choose the port that nobody listens on for the near end: then they are one socket. */
+Test(sock, a_connect_that_meets_itself)
+{
+	struct sock_tuning tuning = {0};
+	struct addr address, other;
+	int listener = support_listen(&address, 1), fd;
+
+	close(listener);
+	fd = sock_open_backend(&address, &tuning, NULL);
+	cr_assert_geq(fd, 0);
+	cr_assert(!bind(fd, &address.any, address.length_bytes));
+	cr_assert(!connect(fd, &address.any, address.length_bytes) || errno == EINPROGRESS);
+	support_poll(fd, POLLOUT);
+	cr_assert_eq(sock_take_error(fd), 0);
+	other = address;
+	addr_set_port(&other, addr_port(&address) ^ 1);
+	cr_expect(!sock_met_itself(fd, &other));
+	cr_expect(sock_met_itself(fd, &address));
+	close(fd);
+	/* not in TIME_WAIT */
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	cr_expect(!bind(fd, &address.any, address.length_bytes));
+	close(fd);
+}
+
 Test(sock, classify)
 {
 	static const struct classify_row rows[] = {
