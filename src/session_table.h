@@ -93,7 +93,8 @@ struct session {
 	struct upstream_path path; /* its place with a backend */
 	union {
 		struct { /* while relaying, for --timeout-write; modulo 2^32, by side */
-			uint32_t delivered[2]; /* bytes that its peer had taken, as counted last */
+			uint32_t delivered
+				[2]; /* bytes that its peer had taken, as last counted: session_time.c */
 			uint32_t delivered_ms[2]; /* ... and when that was first so */
 		};
 		struct {			    /* while closing */

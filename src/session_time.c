@@ -12,6 +12,15 @@
 
 #define WRITE_CHECKS 4
 
+/* No count of bytes delivered: at the last look nothing waited, or there was none. */
+#define NO_COUNT UINT32_MAX
+
+/* Modulo 2^32 - 1, so that none is NO_COUNT. */
+static uint32_t count(uint64_t bytes)
+{
+	return (uint32_t)(bytes % UINT32_MAX);
+}
+
 /* The less of two times of which 0 is never. */
 static uint64_t sooner(uint64_t a_ms, uint64_t b_ms)
 {
@@ -72,7 +81,7 @@ static uint64_t silence_limit_ms(const struct sessions *sessions, const struct s
 void session_begin_limits(struct sessions *sessions, struct session *session, uint64_t most_ms)
 {
 	for (unsigned side = 0; side < 2; side++)
-		session->delivered_ms[side] = (uint32_t)sessions->now_ms;
+		session->delivered[side] = NO_COUNT;
 	session_change_limits(sessions, session,
 			      sooner(most_ms, write_check_ms(sessions, session)));
 }
@@ -90,10 +99,15 @@ void session_change_limits(struct sessions *sessions, struct session *session, u
 static bool is_stalled(const struct sessions *sessions, struct session *session, unsigned side)
 {
 	uint64_t undelivered_bytes = sock_untaken_bytes(session->fd[side]);
-	uint32_t delivered = (uint32_t)(session->lane[!side].moved_bytes - undelivered_bytes);
+	uint32_t delivered = count(session->lane[!side].moved_bytes - undelivered_bytes);
 	uint32_t now_ms = (uint32_t)sessions->now_ms;
 
-	if (!undelivered_bytes || delivered != session->delivered[side]) {
+	if (!undelivered_bytes) {
+		session->delivered[side] = NO_COUNT;
+		return false;
+	}
+	/* the limit begins with a look that finds something waiting: how long it has waited by then, nobody knows */
+	if (delivered != session->delivered[side]) {
 		session->delivered[side] = delivered;
 		session->delivered_ms[side] = now_ms;
 		return false;

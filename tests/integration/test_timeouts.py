@@ -244,6 +244,18 @@ class Write(TimeoutCase):
             self.assert_reason(proxy, client, 'client_stalled')
             self.assertEqual(server.recv_to_end(), (b'', RESET))
 
+    def test_bytes_have_the_whole_time(self):
+        """Whenever they come, be it just before the socket is looked at."""
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address, '--timeout-write', SHORT) as proxy:
+            for part in (0.1, 0.5, 0.95):
+                client, server = self.pair(proxy, backend, rcvbuf=4096)
+                time.sleep(part * TIMEOUT_MS / 4000)
+                start_s = time.monotonic()
+                server.sendall(bytes(60_000))
+                self.assert_reason(proxy, client, 'client_stalled')
+                self.assertGreaterEqual(time.monotonic() - start_s, TIMEOUT_MS / 1000 - 0.02)
+
     def test_a_stall_after_a_fin(self):
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address, '--timeout-write', SHORT) as proxy:
