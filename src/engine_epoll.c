@@ -91,6 +91,12 @@ static struct descriptor *descriptor_of(struct epoll_engine *self, int fd)
 	return &self->descriptors[fd];
 }
 
+/* Not one that was given out beyond the limit of the start, which somebody has raised since: prlimit(2). */
+static bool is_known(const struct epoll_engine *self, int fd)
+{
+	return (unsigned)fd < self->descriptor_count;
+}
+
 /* Answers -------------------------------------------------------------------------------------- */
 
 static void answer(struct epoll_engine *self, uint64_t token, int32_t result, bool more)
@@ -161,9 +167,14 @@ static void arm(struct epoll_engine *self, int fd, struct descriptor *descriptor
 
 static void request(struct epoll_engine *self, int fd, enum request request, uint64_t token)
 {
-	struct descriptor *descriptor = descriptor_of(self, fd);
+	struct descriptor *descriptor;
 	bool reads = request == REQUEST_READABLE || request == REQUEST_WATCH;
 
+	if (!is_known(self, fd)) {
+		answer(self, token, -EMFILE, false);
+		return;
+	}
+	descriptor = descriptor_of(self, fd);
 	CHECK(!descriptor->tokens[request]);
 	descriptor->tokens[request] = token;
 	if (!reads || !(descriptor->mask & EPOLLIN) || descriptor->arrival_seen ||
@@ -224,9 +235,9 @@ static void stop_accepting(struct epoll_engine *self, int fd, struct descriptor 
 static void epoll_cancel(struct engine *engine, int fd, uint64_t token)
 {
 	struct epoll_engine *self = epoll(engine);
-	struct descriptor *descriptor = descriptor_of(self, fd);
+	struct descriptor *descriptor = is_known(self, fd) ? descriptor_of(self, fd) : NULL;
 
-	for (unsigned i = 0; i < REQUEST_COUNT; i++)
+	for (unsigned i = 0; descriptor && i < REQUEST_COUNT; i++)
 		if (descriptor->tokens[i] == token && is_accept(token))
 			stop_accepting(self, fd, descriptor, -ECANCELED);
 		else if (descriptor->tokens[i] == token)
@@ -237,7 +248,8 @@ static void epoll_cancel(struct engine *engine, int fd, uint64_t token)
 static void epoll_forget(struct engine *engine, int fd)
 {
 	/* closing takes it out of epoll: epoll(7) */
-	memset(descriptor_of(epoll(engine), fd), 0, sizeof(struct descriptor));
+	if (is_known(epoll(engine), fd))
+		memset(descriptor_of(epoll(engine), fd), 0, sizeof(struct descriptor));
 }
 
 static void epoll_hand_over(struct engine *engine, struct engine *target, int fd,
@@ -295,6 +307,10 @@ static void accept_some(struct epoll_engine *self, int fd, struct descriptor *de
 		}
 		if (accepted == -ECONNABORTED || accepted == -EINTR)
 			continue;
+		if (accepted >= 0 && !is_known(self, accepted)) {
+			close(accepted);
+			accepted = -EMFILE;
+		}
 		if (accepted >= 0 && descriptor->many) {
 			answer(self, descriptor->tokens[REQUEST_READABLE], accepted, true);
 			continue;

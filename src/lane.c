@@ -83,7 +83,7 @@ uint32_t lane_affords(const struct lane *lane, uint32_t bytes)
 
 bool lane_is_chatty(const struct lane *lane)
 {
-	return lane->small_fills == LANE_CHATTY_FILLS;
+	return lane->small_fills == LANE_CHATTY_FILLS && !lane->restless;
 }
 
 void lane_on_quiet(struct lane *lane)

@@ -90,9 +90,10 @@ struct lane {
 	bool source_ended;   /* the kernel has seen its end, which is to be read yet */
 	bool bulk;	     /* fills are large: splice */
 	uint8_t small_fills; /* in a row, up to LANE_CHATTY_FILLS */
-	bool paced;	     /* it takes `credit_bytes` at most; the owner's to set */
-	bool stirred;	     /* it was filled since lane_take_stirred() */
-	bool target_ready;   /* the target may take bytes */
+	bool paced : 1;	     /* it takes `credit_bytes` at most; the owner's to set */
+	bool restless : 1; /* reads stop short of what is there: never chatty; the owner's to set */
+	bool stirred;	   /* it was filled since lane_take_stirred() */
+	bool target_ready; /* the target may take bytes */
 	bool target_woken; /* ... because the kernel said so, and its room was not measured since */
 	int16_t source_error; /* errno, 0 for none: how the source failed */
 	int16_t target_error; /* errno, 0 for none: how the target failed */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -106,8 +107,31 @@ uint32_t pipe_pool_size_bytes(const struct pipe_pool *pool)
 	return smallest;
 }
 
+/* Makes the pipes that are missing, until one can't be. Returns 0 or -errno. */
+static int make_missing(struct pipe_pool *pool)
+{
+	int error = 0;
+
+	while (pool->missing_count && !error) {
+		struct pipe *missing = pool->missing[pool->missing_count - 1];
+
+		error = open_pipe(missing, pool->wanted_bytes, pool->page_bytes);
+		if (error)
+			break;
+		pool->missing_count--;
+		/* at the bottom: it may be smaller than the others, where the user has used up its pages */
+		memmove(&pool->free[1], &pool->free[0], pool->free_count * sizeof(pool->free[0]));
+		pool->free[0] = missing;
+		pool->free_count++;
+	}
+	return error;
+}
+
 struct pipe *pipe_pool_take(struct pipe_pool *pool)
 {
+	/* where all are missing, no discard comes that would make them anew */
+	if (!pool->free_count && pool->missing_count == pool->total_count)
+		(void)make_missing(pool);
 	if (!pool->free_count)
 		return NULL;
 	return pool->free[--pool->free_count];
@@ -121,19 +145,12 @@ void pipe_pool_give(struct pipe_pool *pool, struct pipe *pipe)
 
 int pipe_pool_discard(struct pipe_pool *pool, struct pipe *pipe)
 {
-	int error = 0;
+	uint32_t size_bytes = pipe->size_bytes;
+	int error;
 
 	CHECK(pool->missing_count < pool->total_count);
 	close_pipe(pipe);
 	pool->missing[pool->missing_count++] = pipe;
-	while (pool->missing_count && !error) {
-		struct pipe *missing = pool->missing[pool->missing_count - 1];
-
-		error = open_pipe(missing, pool->wanted_bytes, pool->page_bytes);
-		if (!error) {
-			pool->missing_count--;
-			pool->free[pool->free_count++] = missing;
-		}
-	}
-	return error;
+	error = make_missing(pool);
+	return !error && pipe->size_bytes < size_bytes ? -EPERM : error;
 }

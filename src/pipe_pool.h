@@ -39,7 +39,7 @@ void pipe_pool_give(struct pipe_pool *pool, struct pipe *pipe);
 
 /*
  * Takes back a pipe whose content is not to be known again: closes it and makes another.
- * Returns 0, or -errno when no other could be had; then the pool is one smaller until a later
- * discard succeeds in making up for it.
+ * Returns 0; -EPERM when the other is smaller, for the user has used up its pages (pipe(7)); or another -errno when
+ * none could be had, and then the pool is one smaller until a later discard succeeds in making up for it.
  */
 int pipe_pool_discard(struct pipe_pool *pool, struct pipe *pipe);

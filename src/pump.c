@@ -170,9 +170,13 @@ static void fill(struct pump *pump, struct lane *lane, struct pipe **pipe, int s
 		copy(pump, lane, source_fd, target_fd, limit_bytes);
 		return;
 	}
-	/* what the target does not take must fit in the pipe */
-	if (!lane->bulk && (*pipe)->size_bytes >= LANE_SMALL_BYTES) {
-		exchange(pump, lane, pipe, source_fd, target_fd, limit_bytes);
+	/*
+	 * what the target does not take must fit in the pipe; however small that is, no splice: one
+	 * that is short for want of slots looks like the last of what there was
+	 */
+	if (!lane->bulk) {
+		exchange(pump, lane, pipe, source_fd, target_fd,
+			 MIN(limit_bytes, (*pipe)->size_bytes));
 		return;
 	}
 	asked = MIN(limit_bytes, (*pipe)->size_bytes);

@@ -190,6 +190,8 @@ void session_open(struct sessions *sessions, unsigned forward, int client_fd)
 	session->id = ++sessions->opened_count;
 	session->opened_ms = sessions->now_ms;
 	session->active_ms = sessions->now_ms;
+	if (addr_is_local(&sessions->config->forwards[forward].listen))
+		sock_keep_urgent(client_fd);
 	if (sessions->config->forwards[forward].wants_client)
 		sock_get_peer(client_fd, &session->client);
 	metrics_add(sessions->metrics, METRIC_sessions_opened, 1);

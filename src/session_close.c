@@ -151,6 +151,7 @@ static void release_pipes(struct sessions *sessions, struct session *session)
 		if (!error || !log_begin(&line, LOG_EVENT_pipe_lost))
 			continue;
 		log_number(&line, "pipes", pipe_pool_count(sessions->pump.pipes));
+		log_number(&line, "pipe_bytes", pipe_pool_size_bytes(sessions->pump.pipes));
 		log_error(&line, "error", error);
 		log_end(&line);
 	}

@@ -31,6 +31,16 @@ static void learn_source(struct session *session)
 		session->source = source;
 }
 
+/* A read of a local socket stops at every message that descriptors come with, unix(7). */
+static void tell_lanes_of_local(const struct sessions *sessions, struct session *session)
+{
+	const struct addr *listen = &sessions->config->forwards[session->forward].listen;
+
+	session->lane[SESSION_CLIENT].restless = addr_is_local(listen);
+	session->lane[SESSION_BACKEND].restless = addr_is_local(
+		upstream_address(sessions->upstream, session->forward, &session->path));
+}
+
 static void begin_relay(struct sessions *sessions, struct session *session)
 {
 	struct session_early early = session->early;
@@ -39,6 +49,7 @@ static void begin_relay(struct sessions *sessions, struct session *session)
 	/* a client has often sent its request by now; a backend that was just connected to, hardly */
 	lane_init(&session->lane[SESSION_CLIENT], true);
 	lane_init(&session->lane[SESSION_BACKEND], false);
+	tell_lanes_of_local(sessions, session);
 	for (unsigned i = 0; i < 2 && load_is_crowded(sessions->load); i++) {
 		sock_limit_unsent(session->fd[!i], CROWD_UNSENT_BYTES);
 		session->lane[i].unsent_limit_bytes = CROWD_UNSENT_BYTES;

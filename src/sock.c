@@ -49,6 +49,8 @@ static int open_tcp(const struct addr *address, const struct sock_tuning *tuning
 
 	if (fd < 0)
 		return -errno;
+	if (local)
+		sock_keep_urgent(fd);
 	error = local ? 0 : sock_tune(fd, address, tuning);
 	if (error) {
 		close(fd);
@@ -186,6 +188,12 @@ int sock_accept(int listener_fd)
 	int fd = accept4(listener_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	return fd < 0 ? -errno : fd;
+}
+
+void sock_keep_urgent(int fd)
+{
+	/* kernels before 5.15 know no urgent bytes there */
+	(void)set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
 }
 
 int sock_shut_write(int fd)

@@ -63,6 +63,9 @@ ssize_t sock_connect_with(int fd, const struct sockaddr *address, socklen_t leng
 /* Accepts one connection without blocking: accept4(2). Returns the socket or -errno. */
 int sock_accept(int listener_fd);
 
+/* Keeps urgent bytes in the stream: SO_OOBINLINE, socket(7), which an accepted local socket does not inherit. */
+void sock_keep_urgent(int fd);
+
 /* Sends FIN after what is queued: shutdown(2). Returns 0 or -errno (ENOTCONN: already reset). */
 int sock_shut_write(int fd);
 

@@ -346,10 +346,17 @@ static int connect_early(int fd, const struct sockaddr *address, socklen_t lengt
 	if (!call->early_bytes)
 		return false;
 	taken = sock_connect_with(fd, address, length_bytes, call->early, call->early_bytes);
+	/* no ports left towards this backend: an ordinary connect says so as well, as its answer */
 	if (taken < 0)
-		return taken == -EOPNOTSUPP ? false : (int)taken;
+		return taken == -EOPNOTSUPP || taken == -EADDRNOTAVAIL ? false : (int)taken;
 	call->taken_bytes = (uint32_t)taken;
 	return true;
+}
+
+/* It is connected at once or not at all; a ring would have a kernel thread wait for a full backlog. */
+static int connect_local(int fd, const struct sockaddr *address, socklen_t length_bytes)
+{
+	return connect(fd, address, length_bytes) ? -errno : true;
 }
 
 int upstream_connect(const struct upstream *upstream, struct engine *engine, unsigned forward,
@@ -366,7 +373,10 @@ int upstream_connect(const struct upstream *upstream, struct engine *engine, uns
 	if (fd < 0)
 		return fd;
 	address = addr_sockaddr(backend, &length_bytes);
-	begun = connect_early(fd, address, length_bytes, call);
+	if (addr_is_local(backend))
+		begun = connect_local(fd, address, length_bytes);
+	else
+		begun = connect_early(fd, address, length_bytes, call);
 	if (begun < 0) {
 		close(fd);
 		return begun;

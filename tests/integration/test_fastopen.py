@@ -208,6 +208,20 @@ class FastOpen(Case):
                 self.finish(client, server)
         self.assert_counted(proxy, connects_fastopen=0)
 
+    def test_ports_that_are_used_up_are_one_backends_matter(self):
+        first, second = self.fast_backend(), self.fast_backend()
+        with self.proxy(first.address, second.address, '--send-proxy', 'v1', '--source', '127.0.0.5',
+                        '--source-port-range', '40000-40000') as proxy:
+            held = self.connect_and_send(proxy, b'1')
+            first.accept()
+            held_too = self.connect_and_send(proxy, b'2')
+            second.accept()
+            held_too.reset()
+            proxy.close_of(held_too)
+            client = self.connect_and_send(proxy, b'3')
+            self.assertIsNotNone(second.accept())
+            del held, client
+
     def test_backend_that_does_not_answer(self):
         backend = self.fast_backend()
         host = self.netns.add_black_hole()

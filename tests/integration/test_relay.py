@@ -80,6 +80,29 @@ class Segments(Case):
         self.assertEqual(target.recv_exact(len(data)), data)
         return time.monotonic() - start_s
 
+    def test_small_pipes_hold_nothing_back(self):
+        """A user whose pipe pages are used up gets tiny ones. Segments of two sessions in turn fill their slots."""
+        for size in ('4KiB', '8KiB'):
+            backend = self.backend()
+            with self.subTest(size), self.sixpipe('[::1]:0', backend.address, '--workers', '1',
+                                                  '--pipe-size', size) as proxy:
+                pairs = [self.pair(proxy, backend) for _ in range(2)]
+                times_s = [self.exchange_bursts(pairs) for _ in range(12)]
+                # held back, every one of them takes 50 ms at the least
+                self.assertLess(min(times_s[2:]), 0.04, times_s)
+
+    @staticmethod
+    def exchange_bursts(pairs):
+        start_s = time.monotonic()
+        for _ in range(20):
+            for client, _ in pairs:
+                client.sendall(b'x' * 300)
+        for client, server in pairs:
+            server.recv_exact(20 * 300)
+            server.sendall(b'.')
+            client.recv_exact(1)
+        return time.monotonic() - start_s
+
     def test_both_directions_at_once(self):
         backend = self.backend()
         up, down = Stream(14).bytes(8 << 20), Stream(15).bytes(8 << 20)

@@ -7,6 +7,7 @@ import socket
 import stat
 import tempfile
 import threading
+import time
 import unittest
 
 from harness import Case
@@ -153,6 +154,54 @@ class Pairs(UnixCase):
                 while True:
                     client.sendall(bytes(1 << 16))
             self.assertEqual(self.only_close(proxy)['reason'], 'backend_stalled')
+
+
+class Extras(UnixCase):
+    """What only local sockets have."""
+
+    def test_urgent_bytes_stay_in_the_stream(self):
+        for proxy, backend, front, back in self.each_pair():
+            client, server = self.pair(proxy, backend)
+            for source, target, family in ((client, server, front), (server, client, back)):
+                if family != 'unix':
+                    continue
+                source.sendall(b'A')
+                self.assertEqual(target.recv_exact(1), b'A')
+                try:
+                    source.send(b'B', socket.MSG_OOB)
+                except OSError as error:
+                    self.skipTest(f'this kernel has no urgent bytes there: {error}')
+                source.sendall(b'C')
+                self.assertEqual(target.recv_exact(2), b'BC')
+            self.close_peers()
+
+    def test_an_urgent_byte_costs_no_cpu(self):
+        backend = self.backend_of('ipv4')
+        with self.sixpipe(self.listen_text('unix'), backend.address) as proxy:
+            client, server = self.pair(proxy, backend)
+            try:
+                client.send(b'!', socket.MSG_OOB)
+            except OSError as error:
+                self.skipTest(f'this kernel has no urgent bytes there: {error}')
+            self.assertEqual(server.recv_exact(1), b'!')
+            self.assert_idle_cpu(proxy)
+
+    def test_messages_that_descriptors_come_with(self):
+        """A read stops at each of them; the descriptors go no further, the bytes at once."""
+        backend = self.backend_of('ipv4')
+        with self.sixpipe(self.listen_text('unix'), backend.address) as proxy, open(os.devnull, 'rb') as file:
+            client, server = self.pair(proxy, backend)
+
+            def exchange():
+                start_s = time.monotonic()
+                for _ in range(8):
+                    socket.send_fds(client, [b'x' * 100], [file.fileno()])
+                server.recv_exact(800)
+                server.sendall(b'.')
+                client.recv_exact(1)
+                return time.monotonic() - start_s
+            times_s = [exchange() for _ in range(12)]
+            self.assertLess(min(times_s[2:]), 0.04, times_s)
 
 
 class Listener(UnixCase):

@@ -254,6 +254,37 @@ Test(engine, want_of_descriptors_ends_an_accept)
 	engine_destroy(engine);
 }
 
+/* Somebody has raised the limit since: the engine has no room for what is given out beyond, and says so. */
+Test(engine, a_descriptor_beyond_the_limit_of_the_start)
+{
+	struct rlimit limit, low;
+	struct engine *engine;
+	struct support_tcp tcp;
+	struct engine_event event;
+	int beyond;
+
+	if (!fixture_is_epoll())
+		cr_skip_test("a ring has no table of descriptors");
+	cr_assert(!getrlimit(RLIMIT_NOFILE, &limit));
+	low = limit;
+	low.rlim_cur = 200;
+	cr_assert(!setrlimit(RLIMIT_NOFILE, &low));
+	engine = fixture_open();
+	cr_assert(!setrlimit(RLIMIT_NOFILE, &limit));
+	support_tcp_open(&tcp, 0, 0);
+	beyond = fcntl(tcp.ours, F_DUPFD_CLOEXEC, 300);
+	cr_assert_geq(beyond, 300);
+	engine_wait_for(engine, beyond, ENGINE_WRITABLE, false, TOKEN);
+	event = fixture_next(engine);
+	cr_expect_eq(event.token, TOKEN);
+	cr_expect_eq(event.result, -EMFILE, "%d", event.result);
+	engine_cancel(engine, beyond, TOKEN);
+	engine_forget(engine, beyond);
+	close(beyond);
+	support_tcp_close(&tcp);
+	engine_destroy(engine);
+}
+
 /* Connect -------------------------------------------------------------------------------------- */
 
 static int open_backend(void)

@@ -168,6 +168,7 @@ Test(pipe_pool, every_pipe_can_go_missing)
 {
 	unsigned before = support_count_descriptors();
 	struct pipe_pool *pool;
+	struct pipe *pipe;
 	rlim_t limit;
 
 	cr_assert_eq(pipe_pool_create(&pool, 2, 4096), 0);
@@ -177,8 +178,59 @@ Test(pipe_pool, every_pipe_can_go_missing)
 	cr_expect_null(pipe_pool_take(pool));
 	cr_expect_eq(pipe_pool_count(pool), 0);
 	forbid_descriptors(limit);
+	pipe = pipe_pool_take(pool);
+	cr_assert_not_null(pipe, "no discard comes any more that would make them anew");
+	cr_expect_eq(pipe_pool_count(pool), 2);
+	pipe_pool_give(pool, pipe);
 	pipe_pool_destroy(pool);
 	cr_expect_eq(support_count_descriptors(), before);
+}
+
+/* Opens large pipes as long as this user gets them; their number, and the descriptors in `fds`. */
+static unsigned use_up_pages(int (*fds)[2], unsigned most)
+{
+	unsigned count = 0;
+
+	while (count < most && !pipe2(fds[count], O_CLOEXEC)) {
+		int got = fcntl(fds[count][1], F_SETPIPE_SZ, 1 << 20);
+
+		count++;
+		if (got < 0)
+			break;
+	}
+	return count;
+}
+
+/* The user's pages are used up by others when a pipe is replaced: the small one is lent last, and told of. */
+Test(pipe_pool, a_smaller_pipe_in_place_of_a_large_one)
+{
+	int fds[200][2];
+	struct pipe_pool *pool;
+	struct pipe *first, *second;
+	unsigned count;
+
+	if (!geteuid()) /* whoever may exceed the limits does not meet them; one whom nobody else uses */
+		cr_assert(!setresgid(64321, 64321, 64321) && !setresuid(64321, 64321, 64321));
+	cr_assert_eq(pipe_pool_create(&pool, 3, 1 << 20), 0);
+	if (pipe_pool_size_bytes(pool) < 1 << 20) {
+		pipe_pool_destroy(pool);
+		cr_skip_test("this user has no room for large pipes");
+	}
+	first = pipe_pool_take(pool);
+	count = use_up_pages(fds, ARRAY_COUNT(fds));
+	cr_expect_eq(pipe_pool_discard(pool, first), -EPERM);
+	cr_expect_eq(pipe_pool_count(pool), 3);
+	cr_expect_lt(pipe_pool_size_bytes(pool), 1 << 20);
+	for (unsigned i = 0; i < 2; i++) {
+		second = pipe_pool_take(pool);
+		cr_expect_eq(second->size_bytes, 1 << 20);
+		pipe_pool_give(pool, second);
+	}
+	for (unsigned i = 0; i < count; i++) {
+		close(fds[i][0]);
+		close(fds[i][1]);
+	}
+	pipe_pool_destroy(pool);
 }
 
 struct short_row {
