@@ -41,6 +41,10 @@ class Setup:
         path.write_text(text, encoding="utf-8")
         return str(path)
 
+    def write_many(self, name, lines):
+        """A file too long to be shown in the results."""
+        return self.write(name, "".join(f"{line}\n" for line in lines))
+
 
 @dataclass
 class Peer:
@@ -102,6 +106,10 @@ class Record(Setup):
         self.files[name] = text
         return str(self.directory / name)
 
+    def write_many(self, name, lines):
+        first, second, *others = lines
+        return self.write(name, f"{first}\n{second}\n... {len(others)} more lines\n")
+
 
 def quote(word):
     return f"'{word}'" if re.search(r"[\s\[\]*?$;&|<>()]", word) else word
@@ -130,6 +138,17 @@ class Sixpipe(Peer):
         binary = self.binaries.get(os.path.basename(self.programs[0]), "sixpipe")
         return [binary, "--log-level", "warn", "--workers", str(setup.workers), *self.options,
                 setup.listen, setup.backend]
+
+
+class SixpipeRules(Sixpipe):
+    """Before a list that no client of the bench is in, so that all of them pass it."""
+    rules = 100_000
+
+    def command(self, setup):
+        path = setup.write_many("blocks", (f"{0x2000 + number // 65536:x}:{number % 65536:x}::/32"
+                                           for number in range(self.rules)))
+        binary, *rest = super().command(setup)
+        return [binary, "--deny-file", path, *rest]
 
 
 def sixpipe_variant(text, sixpipe_path):
@@ -256,6 +275,7 @@ class SixTunnel(Peer):
 
 
 SPLICES_BULK = ("bulk", "mtu")
+PER_CONNECTION = ("crc",)
 MANY_SMALL = ("small", "crc", "mixed")
 NO_BACKLOG = {"crc-64": "its backlog of 5 drops connections: they take seconds; see the tuned row"}
 
@@ -272,6 +292,12 @@ def all_peers(sixpipe_path):
         Sixpipe("sixpipe-epoll", "sixpipe, epoll engine", (str(sixpipe_path),),
                 ("sixpipe", "--version"), takes_workers=True, is_ours=True,
                 options=("--engine", "epoll"), notes="as in containers that forbid io_uring"),
+        Sixpipe("sixpipe-source", "sixpipe, an address per client", (str(sixpipe_path),),
+                ("sixpipe", "--version"), takes_workers=True, is_ours=True, only=PER_CONNECTION,
+                options=("--source", "loopback"), notes="what --source costs a connection"),
+        SixpipeRules("sixpipe-rules", "sixpipe, 100,000 rules", (str(sixpipe_path),),
+                     ("sixpipe", "--version"), takes_workers=True, is_ours=True,
+                     only=PER_CONNECTION, notes="what a long --deny-file costs a connection"),
         Haproxy("haproxy", "HAProxy", **haproxy,
                 notes="splice both ways with pipes of 1 MiB, its best; a listener per thread"),
         HaproxySmallPipes("haproxy-64k", "HAProxy, 64 KiB pipes", **haproxy, only=SPLICES_BULK,
