@@ -74,6 +74,7 @@ int sock_listen_local(const struct addr *address, unsigned backlog, mode_t mode,
 {
 	int error = sock_try_local(address);
 	unsigned opened = 0;
+	bool bound;
 
 	if (error)
 		return error;
@@ -83,6 +84,7 @@ int sock_listen_local(const struct addr *address, unsigned backlog, mode_t mode,
 		return fds[0];
 	opened = 1;
 	error = bind_with_mode(fds[0], address, mode);
+	bound = !error;
 	if (!error && listen(fds[0], (int)backlog))
 		error = -errno;
 	for (; opened < count && !error; opened++) {
@@ -94,5 +96,7 @@ int sock_listen_local(const struct addr *address, unsigned backlog, mode_t mode,
 	}
 	while (error && opened)
 		close(fds[--opened]);
+	if (error && bound)
+		sock_remove_local(address);
 	return error;
 }
