@@ -1,12 +1,11 @@
 #include "config_source.h"
 
 #include <arpa/inet.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "config_names.h"
+#include "host.h"
 
 /* A pool's block, the mode's own where none is given. */
 static int parse_pool(struct config_source *source, const char *name, const char *text,
@@ -87,23 +86,6 @@ static bool is_same_text(const char *a, const char *b)
 	return a == b || (a && b && !strcmp(a, b));
 }
 
-/* Whether two paths are one file, which need not be there yet: of one directory, and called the same. */
-static bool is_same_file(const char *a, const char *b)
-{
-	const char *a_slash = strrchr(a, '/'), *b_slash = strrchr(b, '/');
-	char a_folder[PATH_MAX] = ".", b_folder[PATH_MAX] = ".";
-	struct stat a_status, b_status;
-
-	if (strcmp(a_slash ? a_slash + 1 : a, b_slash ? b_slash + 1 : b))
-		return false;
-	if (a_slash)
-		snprintf(a_folder, sizeof(a_folder), "%.*s", (int)(a_slash - a) + 1, a);
-	if (b_slash)
-		snprintf(b_folder, sizeof(b_folder), "%.*s", (int)(b_slash - b) + 1, b);
-	return !stat(a_folder, &a_status) && !stat(b_folder, &b_status) &&
-	       a_status.st_dev == b_status.st_dev && a_status.st_ino == b_status.st_ino;
-}
-
 static bool is_same_block(const struct cidr *a, const struct cidr *b)
 {
 	return a->bits == b->bits && !memcmp(&a->network, &b->network, sizeof(a->network));
@@ -144,7 +126,7 @@ static int check_pair(const struct forward *forward, const struct forward *other
 				"address; give the same block or one apart",
 				error);
 		if (a->pseudo_state && b->pseudo_state &&
-		    is_same_file(a->pseudo_state, b->pseudo_state))
+		    host_is_same_file(a->pseudo_state, b->pseudo_state))
 			return fail_pools(forward,
 					  "has the --pseudo-state file of another block; give each "
 					  "block its own",
