@@ -101,12 +101,6 @@ static void print_rules(struct dump *dump, const struct config_values *values)
 			print_value(dump, &values->list[i]);
 }
 
-static bool is_of_forward(const struct option_spec *option)
-{
-	return option->scope == OPTION_SCOPE_FORWARD || option->type == OPTION_LISTEN ||
-	       option->type == OPTION_BACKEND;
-}
-
 static void print_options(struct dump *dump, const struct config_values *values, bool of_forward)
 {
 	size_t count;
@@ -114,7 +108,7 @@ static void print_options(struct dump *dump, const struct config_values *values,
 
 	for (size_t i = 0; i < count; i++)
 		if (options[i].group == OPTION_GROUP_GENERAL ||
-		    is_of_forward(&options[i]) != of_forward)
+		    options_is_of_forward(&options[i]) != of_forward)
 			continue;
 		else if (options[i].type == OPTION_ALLOW)
 			print_rules(dump, values);

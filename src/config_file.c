@@ -281,12 +281,9 @@ static void fail_unknown(struct reader *reader, const char *name)
 /* Why an option has no place here, or NULL. */
 static const char *why_misplaced(const struct reader *reader, const struct option_spec *option)
 {
-	bool is_of_forward = option->scope == OPTION_SCOPE_FORWARD ||
-			     option->type == OPTION_LISTEN || option->type == OPTION_BACKEND;
-
 	if (option->group == OPTION_GROUP_GENERAL)
 		return "is for the command line alone; leave it out";
-	if (reader->section == SECTION_FORWARD && !is_of_forward)
+	if (reader->section == SECTION_FORWARD && !options_is_of_forward(option))
 		return "is of the whole process; put it before the first section";
 	if (reader->section == SECTION_GLOBAL &&
 	    (option->type == OPTION_LISTEN || option->type == OPTION_BACKEND))

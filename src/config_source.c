@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "config_names.h"
+#include "config_range.h"
 #include "host.h"
 
 /* A pool's block, the mode's own where none is given. */
@@ -107,7 +108,7 @@ static int fail_pools(const struct forward *forward, const char *reason,
 	char listen[ADDR_TEXT_BYTES], block[CIDR_TEXT_BYTES];
 
 	return config_fail(error, "--listen '%s': --source pool %s %s",
-			   addr_print(&forward->listen, listen),
+			   config_range_print(forward, listen),
 			   cidr_print(&forward->options.source.pool, block), reason);
 }
 
@@ -170,7 +171,7 @@ static int check_families(const struct forward *forward, char error[CONFIG_ERROR
 				error,
 				"--listen '%s': --source gives IPv%c addresses, which cannot "
 				"reach backend %s; give that one a listener of its own",
-				addr_print(&forward->listen, listen), v4 ? '4' : '6',
+				config_range_print(forward, listen), v4 ? '4' : '6',
 				config_names_print_backend(&forward->backends[i], address));
 	return 0;
 }

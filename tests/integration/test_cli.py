@@ -63,6 +63,10 @@ BAD_USAGE = (
     (('--user', '', *GOOD), ('--user', "''")),
     (('--access-log=yes', *GOOD), ('--access-log',)),
     ((*GOOD, '--maxconn'), ('--maxconn',)),
+    (('--listen', '[::]:7', '--backend', '127.0.0.1:9', '--listen', '[::1]:7', '--backend', '127.0.0.1:9'),
+     ("--listen '[::1]:7'", 'within [::]:7')),
+    (('[::]:7', '127.0.0.1:9', '--dual-stack', '--metrics', '127.0.0.1:7'), ("--metrics '127.0.0.1:7'", 'within [::]:7')),
+    (('[::]:7', '[::1]:7'), ("'[::]:7'", 'backend [::1]:7')),
     (('--help', 'no-such-group'), ("'no-such-group'",)),
 )
 

@@ -126,13 +126,54 @@ static const struct row rows[] = {
 	  "f:6: listen '[::1]:1': is given at f:2 too; put all its backends behind one",
 	  "f:8: listen '[::1]:1': is given at f:2 too; put all its backends behind one"}},
 	{TEXT("metrics=[::1]:1\n" FORWARD "accept-proxy=yes\n"),
-	 {"f:1: metrics '[::1]:1': is a listener's address; give another port"}},
+	 {"f:1: metrics '[::1]:1': is a listener's address; give another port",
+	  "f:3: listen '[::1]:1': --accept-proxy without --trust would let anybody claim any "
+	  "address; add --trust with the blocks of your proxies"}},
 	{TEXT(FORWARD "accept-proxy=yes\n"),
 	 {"f:2: listen '[::1]:1': --accept-proxy without --trust would let anybody claim any "
 	  "address; add --trust with the blocks of your proxies"}},
 	{TEXT("trust=10.0.0.0/8\n" FORWARD),
 	 {"f:1: trust: without --accept-proxy nobody is trusted with anything; add --accept-proxy or "
 	  "leave it out"}},
+	{TEXT("metrics=[::1]:80\n[forward a]\nlisten=[::]:80\nbackend=127.0.0.1:2\n[forward b]\n"
+	      "listen=[::1]:80\nbackend=127.0.0.1:2\n"),
+	 {"f:1: metrics '[::1]:80': is within [::]:80 at f:3; give another port",
+	  "f:1: metrics '[::1]:80': is a listener's address; give another port",
+	  "f:6: listen '[::1]:80': is within [::]:80 at f:3; give one of them another port or "
+	  "address"}},
+	/* a mistake in a range is told once, at its line, and so are all mistakes of one forward */
+	{TEXT("[forward a]\nlisten=[::1]:80-90\nbackend=127.0.0.1:2\naccept-proxy=yes\n"
+	      "max-fails=1\nfail-timeout=0\nsource=2001:db8::1\n[forward b]\n"
+	      "listen=[::1]:85-95\nbackend=127.0.0.1:3-4\n"),
+	 {"f:2: listen '[::1]:80-90': --source gives IPv6 addresses, which cannot reach backend "
+	  "127.0.0.1:2; give that one a listener of its own",
+	  "f:2: listen '[::1]:80-90': --accept-proxy without --trust would let anybody claim any "
+	  "address; add --trust with the blocks of your proxies",
+	  "f:2: listen '[::1]:80-90': with --fail-timeout 0 a backend that failed once would never "
+	  "be tried again; give a time, or --max-fails 0",
+	  "f:9: listen '[::1]:85-95': shares ports with [::1]:80-90 at f:2; give one of them another "
+	  "port or address",
+	  "f:9: listen '[::1]:85-95': backend 127.0.0.1:3 has 2 ports for the listener's 11; give as "
+	  "many, or one for all"}},
+	{TEXT("[forward a]\nlisten=[::1]:1-200\nbackend=127.0.0.1:2\n[forward b]\n"
+	      "listen=[::1]:201-300\nbackend=127.0.0.1:2\n[forward c]\nlisten=[::1]:301\n"
+	      "backend=127.0.0.1:2\n"),
+	 {"f:5: listen '[::1]:201-300': one too many; 256 listeners are the limit, each port of a "
+	  "range being one; start another process for more"}},
+	{TEXT(FORWARD "source=embedded,2001:db8::1\n"),
+	 {"f:4: source 'embedded,2001:db8::1': IPv4 addresses for some clients and an IPv6 one for "
+	  "all others reach no backend both; give an IPv4 one"}},
+	/* what only all forwards together tell */
+	{TEXT("trust=10.0.0.0/8\ncheck-expect=x\ndual-stack=yes\ndns-min-ttl=2s\ndns-max-ttl=1s\n"
+	      "dns-server=x\n" FORWARD "check-send=x\n"),
+	 {"f:6: dns-server 'x': is not an address; write it as in 192.0.2.53, 192.0.2.53:5353 or [2001:db8::53]:5353",
+	  "f:5: dns-max-ttl: is less than --dns-min-ttl; give more",
+	  "f:1: trust: without --accept-proxy nobody is trusted with anything; add --accept-proxy or "
+	  "leave it out",
+	  "f:3: dual-stack: no listener that it holds for is on [::], and others have one family; "
+	  "listen on [::], or leave it out",
+	  "f:10: check-send: no backend is checked; add --check-backends, or check behind a "
+	  "backend's address"}},
 	{TEXT("[forward a]\nbackend=127.0.0.1:2\nlisten=127.0.0.1:2\n"),
 	 {"f:3: listen '127.0.0.1:2': is a backend of its own and would forward to itself; give the "
 	  "service's address"}},
