@@ -176,8 +176,6 @@ static void check_forward(struct config *config, struct forward *forward)
 		config_origin_add_error(config, forward, error);
 	if (config_conflict_of_listeners(config, forward, error))
 		config_origin_add_error(config, forward, error);
-	if (config_range_check(config, forward, error))
-		config_origin_add_error(config, forward, error);
 	/* where something was refused, what is missing is no news */
 	if (forward->broken)
 		return;
@@ -188,6 +186,8 @@ static void check_forward(struct config *config, struct forward *forward)
 		config_origin_add_error(config, forward, error);
 		return;
 	}
+	if (config_range_check(config, forward, error))
+		config_origin_add_error(config, forward, error);
 	complete_forward(config, forward);
 	if (config_conflict_of_backends(forward, error))
 		config_origin_add_error(config, forward, error);

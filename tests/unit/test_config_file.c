@@ -76,6 +76,23 @@ static const struct row rows[] = {
 	{TEXT(FORWARD "[global]\nmaxconn=5\n"),
 	 {"f:4: [global]: comes behind another section; put it before the first [forward NAME]"}},
 
+	/* a header that cannot be read is one: its lines are not of the section before */
+	{TEXT(FORWARD "[forward b\xff]\nlisten=[::1]:2\nbackend=127.0.0.1:3\n"),
+	 {"f:4: byte 11 is 0xff, a control character or no UTF-8; remove it"}},
+	{TEXT("[forward a]\n\t [forw\0ard b]\nlisten=[::1]:2\n\0[c]\n"),
+	 {"f:1: [forward a]: has no listen; add listen = ADDRESS",
+	  "f:1: [forward a]: has no backend; add backend = ADDRESS",
+	  "f:2: byte 8 is 0x00, a control character or no UTF-8; remove it",
+	  "f:4: byte 1 is 0x00, a control character or no UTF-8; remove it"}},
+	/* a line that cannot be read may be the one that its section lacks, a comment is not */
+	{TEXT("[forward a]\nlisten=[::1]:1\xff\nbackend=127.0.0.1:2-3\n[forward b]\nlisten=[::1]:2\n"
+	      "backend 127.0.0.1:3\n[forward c]\n# \xff\nlisten=[::1]:3\n"),
+	 {"f:2: byte 15 is 0xff, a control character or no UTF-8; remove it",
+	  "f:6: backend 127.0.0.1:3: no '=' behind an option's name; write NAME = VALUE",
+	  "f:8: byte 3 is 0xff, a control character or no UTF-8; remove it",
+	  "f:7: [forward c]: has no backend; add backend = ADDRESS"}},
+	{TEXT("\xff\n"), {"f:1: byte 1 is 0xff, a control character or no UTF-8; remove it"}},
+
 	/* options */
 	{TEXT("maxcon=5\nMaxconn=5\n--maxconn=5\nfrobnicate=1\nchekc=1\n" FORWARD),
 	 {"f:1: maxcon: no such option; did you mean maxconn?",
@@ -312,6 +329,24 @@ Test(config_file, long_lines)
 		config_finish(&config);
 		free(text);
 	}
+}
+
+/* Also where the line is a header. */
+Test(config_file, long_headers)
+{
+	size_t count = strlen(FORWARD) + 2 * CONFIG_FILE_LINE_LIMIT;
+	char *text = malloc(count);
+	struct config config;
+
+	cr_assert_not_null(text);
+	memset(text, '#', count);
+	memcpy(text, FORWARD "[", strlen(FORWARD) + 1);
+	memcpy(text + count - strlen("\nlisten=x"), "\nlisten=x", strlen("\nlisten=x"));
+	config_init(&config);
+	config_file_parse(&config, "f", text, count);
+	cr_expect_eq(config.errors.count, 1, "%s", config.errors.list[1]);
+	config_finish(&config);
+	free(text);
 }
 
 Test(config_file, long_values)
