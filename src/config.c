@@ -177,7 +177,7 @@ static void check_forward(struct config *config, struct forward *forward)
 	if (config_conflict_of_listeners(config, forward, error))
 		config_origin_add_error(config, forward, error);
 	/* where something was refused, what is missing is no news */
-	if (forward->broken)
+	if (forward->broken || config->broken)
 		return;
 	if (!forward->backend_count) {
 		config_fail(error,
