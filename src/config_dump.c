@@ -136,10 +136,17 @@ char *config_dump(const struct config *config, char error[CONFIG_ERROR_BYTES])
 	if (!dump.misfit)
 		return text;
 	free(text);
-	config_fail(error,
-		    "--%s '%.80s': cannot be written to a file, for its control characters, blanks "
-		    "around it or a comment in it; give another value",
-		    dump.misfit->option->name, dump.misfit->text);
+	if (strlen(dump.misfit->text) > CONFIG_FILE_VALUE_LIMIT)
+		config_fail(error,
+			    "--%s '%.80s...': cannot be written to a file, for its %zu bytes; %d "
+			    "are the limit of a value",
+			    dump.misfit->option->name, dump.misfit->text, strlen(dump.misfit->text),
+			    CONFIG_FILE_VALUE_LIMIT);
+	else
+		config_fail(error,
+			    "--%s '%.80s': cannot be written to a file, for its control "
+			    "characters, blanks around it or a comment in it; give another value",
+			    dump.misfit->option->name, dump.misfit->text);
 	config_origin_rename(config, dump.misfit, error);
 	return NULL;
 }

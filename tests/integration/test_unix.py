@@ -312,7 +312,10 @@ class Options(UnixCase):
                            (('unix:/x', '127.0.0.1:9', '--accept-proxy', '--trust', '::1'), '--accept-proxy'),
                            (('unix:/x', '127.0.0.1:9', '--unix-mode', '0888'), 'octal'),
                            (('--listen', 'unix:/x', '--backend', '127.0.0.1:9', '--listen', 'unix:/x', '--backend',
-                             '127.0.0.1:9'), 'given twice')):
+                             '127.0.0.1:9'), 'given twice'),
+                           (('--listen', 'unix:/tmp/x', '--backend', '127.0.0.1:9', '--listen', 'unix:/tmp/../tmp/x',
+                             '--backend', '127.0.0.1:9'), 'given twice'),
+                           (('unix:/tmp/x', 'unix:/tmp/./x'), 'backend of its own')):
             with self.subTest(args=args):
                 done = self.run_sixpipe('--check', *args)
                 self.assertEqual(done.returncode, 2, done)
