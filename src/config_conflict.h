@@ -1,6 +1,7 @@
 /*
  * Listeners that cannot be there together, and backends that are the listener itself: bind(2) would refuse the
- * second of two, or every connection would come back. For ranges of ports each is told once.
+ * second of two (tests/kernel/probe_listeners_overlap), or every connection would come back. For ranges of ports
+ * each is told once.
  */
 #pragma once
 
