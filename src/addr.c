@@ -264,6 +264,12 @@ bool addr_is_loopback(const struct addr *address)
 	       ntohl(address->v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
 }
 
+bool addr_is_wildcard(const struct addr *address)
+{
+	return addr_is_v6_wildcard(address) ||
+	       (address->any.sa_family == AF_INET && address->v4.sin_addr.s_addr == INADDR_ANY);
+}
+
 bool addr_is_v6_wildcard(const struct addr *address)
 {
 	return address->any.sa_family == AF_INET6 &&

@@ -84,6 +84,9 @@ void addr_set_port(struct addr *address, unsigned port);
 /* 127.0.0.0/8 or ::1: what is sent there stays on this host. */
 bool addr_is_loopback(const struct addr *address);
 
+/* [::] or 0.0.0.0, whatever the port. */
+bool addr_is_wildcard(const struct addr *address);
+
 /* [::], whatever the port. */
 bool addr_is_v6_wildcard(const struct addr *address);
 

@@ -9,6 +9,7 @@
 
 #include "check.h"
 #include "cidr.h"
+#include "config_origin.h"
 #include "config_rules.h"
 #include "prefix_set.h"
 #include "timer.h"
@@ -53,9 +54,41 @@ static int add_list(struct prefix_set *set, const struct config_rule *rule)
 	return result;
 }
 
-static int make_rules(struct prefix_set **set, const struct forward_options *options,
-		      char error[CONFIG_ERROR_BYTES])
+/* What is wrong with the file as a whole is about the option, anything else about a line of the file. */
+static void describe_error(const struct config *config, const struct config_value *value,
+			   int result, char error[CONFIG_ERROR_BYTES])
 {
+	char detail[CONFIG_ERROR_BYTES];
+	size_t length;
+
+	if (result != -EINVAL && result != -E2BIG) {
+		config_fail(error, "--%s '%.200s': %s; give a file that this user may read",
+			    value->option->name, value->text, strerror(-result));
+		config_origin_rename(config, value, error);
+		return;
+	}
+	snprintf(detail, sizeof(detail), "--%s", value->option->name);
+	config_origin_rename(config, value, detail);
+	length = strnlen(error, CONFIG_ERROR_BYTES - CONFIG_ORIGIN_BYTES);
+	snprintf(error + length, CONFIG_ERROR_BYTES - length, " (given by %.200s)", detail);
+}
+
+static int add_file(struct prefix_set *set, const struct config *config,
+		    const struct forward *forward, const struct config_rule *rule,
+		    char error[CONFIG_ERROR_BYTES])
+{
+	int result = prefix_set_add_file(set, rule->text, rule->allow ? PREFIX_ALLOW : PREFIX_DENY,
+					 error, CONFIG_ERROR_BYTES);
+
+	if (result)
+		describe_error(config, config_rules_value(forward, rule), result, error);
+	return result;
+}
+
+static int make_rules(struct prefix_set **set, const struct config *config,
+		      const struct forward *forward, char error[CONFIG_ERROR_BYTES])
+{
+	const struct forward_options *options = &forward->options;
 	int result = prefix_set_create(set);
 
 	snprintf(error, CONFIG_ERROR_BYTES,
@@ -64,9 +97,7 @@ static int make_rules(struct prefix_set **set, const struct forward_options *opt
 		const struct config_rule *rule = &options->rules[i];
 
 		if (rule->file)
-			result = prefix_set_add_file(*set, rule->text,
-						     rule->allow ? PREFIX_ALLOW : PREFIX_DENY,
-						     error, CONFIG_ERROR_BYTES);
+			result = add_file(*set, config, forward, rule, error);
 		else
 			result = add_list(*set, rule);
 	}
@@ -132,7 +163,7 @@ static int make_forward(struct admission *self, const struct config *config, uns
 		forward->rules = find_rules(self, config, index);
 	if (options->rule_count && !forward->rules) {
 		forward->owns_rules = true;
-		result = make_rules(&forward->rules, options, error);
+		result = make_rules(&forward->rules, config, &config->forwards[index], error);
 	}
 	if (!result && (options->per_source_maxconn || options->per_source_rate)) {
 		result = make_sources(&forward->sources, options, maxconn);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "config_conflict.h"
 #include "config_names.h"
 #include "config_origin.h"
 #include "config_range.h"
@@ -37,42 +38,41 @@ static int complete_pool(struct forward *forward, char error[CONFIG_ERROR_BYTES]
 	struct forward_options *options = &forward->options;
 	char text[ADDR_TEXT_BYTES];
 
-	addr_print(&forward->listen, text);
+	config_range_print(forward, text);
 	/* refusing clients because the only backend refused one helps nobody, unless asked for */
 	if (options->max_fails == CONFIG_MAX_FAILS_AUTO) {
 		forward->auto_max_fails = true;
 		options->max_fails = count_in_use(forward) > 1 || forward->name_count;
 	}
-	if (options->max_fails && !options->fail_timeout_ms)
-		return config_fail(error,
-				   "--listen '%.80s': with --fail-timeout 0 a backend that failed "
-				   "once would never be tried again; give a time, or --max-fails 0",
-				   text);
 	for (unsigned i = 0; i < forward->backend_count; i++) {
 		forward->backends[i].check |= options->check_backends;
 		forward->backends[i].fastopen |= options->fastopen_backends;
 		forward->has_checks |= forward->backends[i].check;
 	}
+	if (options->max_fails && !options->fail_timeout_ms)
+		return config_fail(error,
+				   "--listen '%.120s': with --fail-timeout 0 a backend that failed "
+				   "once would never be tried again; give a time, or --max-fails 0",
+				   text);
 	if (forward->has_checks && (!options->check_interval_ms || !options->check_timeout_ms))
 		return config_fail(error,
-				   "--listen '%.80s': checks need a --check-interval and a "
+				   "--listen '%.120s': checks need a --check-interval and a "
 				   "--check-timeout above 0; give times",
 				   text);
 	return 0;
 }
 
-/* What an accepting side with PROXY protocol headers needs; and what backends leave to the forward. */
-static int complete_forward(const struct config *config, struct forward *forward,
-			    char error[CONFIG_ERROR_BYTES])
+/* What an accepting side with PROXY protocol headers needs. */
+static int check_proxy(const struct forward *forward, char error[CONFIG_ERROR_BYTES])
 {
 	const struct forward_options *options = &forward->options;
 	char text[ADDR_TEXT_BYTES];
 
-	addr_print(&forward->listen, text);
+	config_range_print(forward, text);
 	if (options->accept_proxy && !options->trust_count)
 		return config_fail(
 			error,
-			"--listen '%.80s': --accept-proxy without --trust would let anybody claim "
+			"--listen '%.120s': --accept-proxy without --trust would let anybody claim "
 			"any address; add --trust with the blocks of your proxies",
 			text);
 	if (options->accept_proxy && addr_is_local(&forward->listen))
@@ -81,45 +81,32 @@ static int complete_forward(const struct config *config, struct forward *forward
 			"--listen '%.120s': --accept-proxy does not go with a local socket, which "
 			"would wake us for every byte of a header; listen on loopback",
 			text);
+	return 0;
+}
+
+/* What backends leave to the forward, and what follows from its options. */
+static void complete_forward(const struct config *config, struct forward *forward)
+{
+	const struct forward_options *options = &forward->options;
+
 	forward->needs_client = options->accept_proxy || config->admin ||
 				options->source.embedded ||
 				options->source.kind == CONFIG_SOURCE_POOL || options->rule_count ||
 				options->per_source_maxconn || options->per_source_rate;
 	forward->wants_client =
 		forward->needs_client || config->access_log || options->balance == POOL_SOURCE;
-	if (complete_pool(forward, error))
-		return -EINVAL;
 	for (unsigned i = 0; i < forward->backend_count; i++) {
 		if (forward->backends[i].send_proxy == CONFIG_SEND_PROXY_INHERIT)
 			forward->backends[i].send_proxy = options->send_proxy;
 		forward->wants_client |= forward->backends[i].send_proxy != CONFIG_SEND_PROXY_OFF;
 	}
-	return 0;
-}
-
-/* The first of an option's values; without one, no more than an origin. */
-static struct config_value first_value(const struct config_values *values, const char *name,
-				       struct config_origin origin)
-{
-	struct config_value missing = {.option = options_find(name, strlen(name)),
-				       .origin = origin};
-	const struct config_value *value;
-	unsigned at = 0;
-
-	value = config_values_next(values, missing.option, &at);
-	return value ? *value : missing;
-}
-
-static struct config_value value_of_forward(const struct forward *forward, const char *name)
-{
-	return first_value(&forward->values, name, forward->origin);
 }
 
 /* --trust may stand before listeners that have no use for it, but one must have. */
-static int check_trust(const struct config *config, char error[CONFIG_ERROR_BYTES])
+static void check_trust(struct config *config)
 {
 	const struct forward *trusting = NULL;
-	struct config_value trust;
+	char error[CONFIG_ERROR_BYTES];
 	bool accepting = false;
 
 	for (unsigned i = 0; i < config->forward_count; i++) {
@@ -128,106 +115,89 @@ static int check_trust(const struct config *config, char error[CONFIG_ERROR_BYTE
 		accepting |= config->forwards[i].options.accept_proxy;
 	}
 	if (!trusting || accepting)
-		return 0;
-	trust = value_of_forward(trusting, "trust");
+		return;
 	config_fail(error, "--trust: without --accept-proxy nobody is trusted with anything; "
 			   "add --accept-proxy or leave it out");
-	config_origin_rename(config, &trust, error);
-	return -EINVAL;
+	config_origin_add_error(config, trusting, error);
 }
 
 /* What is sent and expected may stand before listeners without checks, but one must have some. */
-static int check_checks(const struct config *config, char error[CONFIG_ERROR_BYTES])
+static void check_checks(struct config *config)
 {
-	bool described = false, checked = false;
+	const struct forward *describing = NULL;
+	char error[CONFIG_ERROR_BYTES];
 
 	for (unsigned i = 0; i < config->forward_count; i++) {
 		const struct forward *forward = &config->forwards[i];
 
-		described |=
-			forward->options.check_send.count || forward->options.check_expect.count;
-		checked |= forward->has_checks;
+		/* nor is there news in what has no backends */
+		if (forward->has_checks || !forward->backend_count)
+			return;
+		if (!describing &&
+		    (forward->options.check_send.count || forward->options.check_expect.count))
+			describing = forward;
 	}
-	if (described && !checked)
-		return config_fail(error,
-				   "--check-send, --check-expect: no backend is checked; add "
-				   "--check-backends, or check behind a backend's address");
-	return 0;
+	if (!describing)
+		return;
+	config_fail(error,
+		    "--%s: no backend is checked; add --check-backends, or check behind a "
+		    "backend's address",
+		    describing->options.check_send.count ? "check-send" : "check-expect");
+	config_origin_add_error(config, describing, error);
 }
 
-static int check_names(struct config *config, char error[CONFIG_ERROR_BYTES])
+/* As --trust: --dual-stack may stand before listeners that have no use for it. */
+static void check_dual_stack(struct config *config)
 {
-	const char *name = NULL;
-	struct config_value value;
+	const struct forward *wanting = NULL;
+	char error[CONFIG_ERROR_BYTES];
 
-	if (!config_names_check(config, &name, error))
-		return 0;
-	value = first_value(&config->values, name, config->origin);
-	config_origin_rename(config, &value, error);
-	return -EINVAL;
+	for (unsigned i = 0; i < config->forward_count; i++) {
+		if (!config->forwards[i].options.tuning.dual_stack)
+			continue;
+		if (addr_is_v6_wildcard(&config->forwards[i].listen))
+			return;
+		if (!wanting)
+			wanting = &config->forwards[i];
+	}
+	if (!wanting)
+		return;
+	config_fail(error,
+		    "--dual-stack: no listener that it holds for is on [::], and others have one "
+		    "family; listen on [::], or leave it out");
+	config_origin_add_error(config, wanting, error);
 }
 
-static int fail_twice(const struct config *config, const struct forward *other, const char *listen,
-		      char error[CONFIG_ERROR_BYTES])
+static void check_forward(struct config *config, struct forward *forward)
 {
-	char where[CONFIG_ORIGIN_BYTES];
-	struct config_value value = value_of_forward(other, "listen");
+	char error[CONFIG_ERROR_BYTES], text[ADDR_TEXT_BYTES];
 
-	if (value.origin.kind == CONFIG_ORIGIN_COMMAND_LINE)
-		return config_fail(error,
-				   "--listen '%.80s': given twice; put all its backends behind one "
-				   "--listen",
-				   listen);
-	return config_fail(error,
-			   "--listen '%.80s': is given at %s too; put all its backends behind one",
-			   listen, config_origin_print(config, &value, where));
-}
-
-static int fail_metrics(const struct config *config, const char *listen,
-			char error[CONFIG_ERROR_BYTES])
-{
-	struct config_value metrics = first_value(&config->values, "metrics", config->origin);
-
-	config_fail(error, "--metrics '%.80s': is a listener's address; give another port", listen);
-	config_origin_rename(config, &metrics, error);
-	return -EINVAL;
-}
-
-/* Not one that the kernel chooses, differently for each. */
-static bool is_fixed(const struct addr *listen)
-{
-	return addr_is_local(listen) || addr_port(listen);
-}
-
-static int check_forward(const struct config *config, struct forward *forward,
-			 char error[CONFIG_ERROR_BYTES])
-{
-	char text[ADDR_TEXT_BYTES];
-
-	addr_print(&forward->listen, text);
-	if (addr_port(&forward->listen) && addr_equal(&forward->listen, &config->metrics))
-		return fail_metrics(config, text, error);
-	for (const struct forward *other = config->forwards; other < forward; other++)
-		if (is_fixed(&forward->listen) && addr_equal(&forward->listen, &other->listen))
-			return fail_twice(config, other, text, error);
-	if (forward->broken)
-		return 0;
-	if (!forward->backend_count)
-		return config_fail(
-			error, "--listen '%.80s': has no backend; add --backend ADDRESS after it",
-			text);
-	for (unsigned i = 0; i < forward->backend_count; i++)
-		if (!*forward->backends[i].name &&
-		    addr_equal(&forward->backends[i].addr, &forward->listen))
-			return config_fail(
-				error,
-				"--listen '%.80s': is a backend of its own and would forward to "
-				"itself; give the service's address",
-				text);
+	if (config_conflict_of_metrics(config, forward, error))
+		config_origin_add_error(config, forward, error);
+	if (config_conflict_of_listeners(config, forward, error))
+		config_origin_add_error(config, forward, error);
+	/* where something was refused, what is missing is no news */
+	if (forward->broken || config->broken)
+		return;
+	if (!forward->backend_count) {
+		config_fail(error,
+			    "--listen '%.120s': has no backend; add --backend ADDRESS after it",
+			    config_range_print(forward, text));
+		config_origin_add_error(config, forward, error);
+		return;
+	}
+	if (config_range_check(config, forward, error))
+		config_origin_add_error(config, forward, error);
+	complete_forward(config, forward);
+	if (config_conflict_of_backends(forward, error))
+		config_origin_add_error(config, forward, error);
 	if (config_names_check_forward(config, forward, error) ||
-	    complete_forward(config, forward, error))
-		return -EINVAL;
-	return config_source_check(config, forward, error);
+	    config_source_check(config, forward, error))
+		config_origin_add_error(config, forward, error);
+	if (check_proxy(forward, error))
+		config_origin_add_error(config, forward, error);
+	if (complete_pool(forward, error))
+		config_origin_add_error(config, forward, error);
 }
 
 /* Forwards of the command line are called by their number, or the next that no section has for its name. */
@@ -252,29 +222,6 @@ static void name_forwards(struct config *config)
 	}
 }
 
-/* As --trust: --dual-stack may stand before listeners that have no use for it. */
-static int check_dual_stack(const struct config *config, char error[CONFIG_ERROR_BYTES])
-{
-	const struct forward *wanting = NULL;
-	struct config_value dual;
-
-	for (unsigned i = 0; i < config->forward_count; i++) {
-		if (!config->forwards[i].options.tuning.dual_stack)
-			continue;
-		if (addr_is_v6_wildcard(&config->forwards[i].listen))
-			return 0;
-		wanting = &config->forwards[i];
-	}
-	if (!wanting)
-		return 0;
-	dual = value_of_forward(wanting, "dual-stack");
-	config_fail(error,
-		    "--dual-stack: no listener that it holds for is on [::], and others have one "
-		    "family; listen on [::], or leave it out");
-	config_origin_rename(config, &dual, error);
-	return -EINVAL;
-}
-
 uint64_t config_largest_backlog(const struct config *config)
 {
 	uint64_t largest = config->forward_count ? 0 : config->defaults.backlog;
@@ -284,37 +231,25 @@ uint64_t config_largest_backlog(const struct config *config)
 	return largest;
 }
 
-/* What only all forwards together tell. */
-static int check_together(struct config *config, char error[CONFIG_ERROR_BYTES])
-{
-	if (!config->forward_count)
-		return config_fail(error,
-				   "LISTEN and BACKEND are missing; give both, as in: sixpipe "
-				   "'[::]:2000' 192.0.2.1:80 (see --help)");
-	if (check_names(config, error) || check_trust(config, error) ||
-	    check_dual_stack(config, error))
-		return -EINVAL;
-	return check_checks(config, error);
-}
-
 int config_check(struct config *config, char error[CONFIG_ERROR_BYTES])
 {
 	struct config_errors *errors = &config->errors;
+	bool whole = !errors->count;
 
-	if (config_expand_ranges(config, error))
+	for (unsigned i = 0; i < config->forward_count; i++)
+		check_forward(config, &config->forwards[i]);
+	if (whole && !config->forward_count) {
+		config_fail(error, "LISTEN and BACKEND are missing; give both, as in: sixpipe "
+				   "'[::]:2000' 192.0.2.1:80 (see --help)");
 		config_errors_add(errors, error);
-	for (unsigned i = 0; i < config->forward_count; i++) {
-		struct config_value listen = value_of_forward(&config->forwards[i], "listen");
-
-		if (!check_forward(config, &config->forwards[i], error))
-			continue;
-		config_origin_rename(config, &listen, error);
-		config_errors_add(errors, error);
+	} else if (whole) {
+		config_names_check(config);
+		check_trust(config);
+		check_dual_stack(config);
+		check_checks(config);
 	}
-	/* where something was refused, what is missing is no news */
-	if (!errors->count && check_together(config, error))
-		config_errors_add(errors, error);
 	if (!errors->count) {
+		config_range_expand(config);
 		name_forwards(config);
 		return 0;
 	}

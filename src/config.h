@@ -172,6 +172,7 @@ struct config {
 	struct config_values default_values;
 	struct config_text *texts;
 	struct config_errors errors;
+	bool broken; /* as of a forward, for all of them: not in the file, but beside it */
 
 	const char *user; /* NULL: stay who we are */
 	uint64_t workers; /* 0: from the CPUs and their quota */

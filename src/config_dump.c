@@ -101,12 +101,6 @@ static void print_rules(struct dump *dump, const struct config_values *values)
 			print_value(dump, &values->list[i]);
 }
 
-static bool is_of_forward(const struct option_spec *option)
-{
-	return option->scope == OPTION_SCOPE_FORWARD || option->type == OPTION_LISTEN ||
-	       option->type == OPTION_BACKEND;
-}
-
 static void print_options(struct dump *dump, const struct config_values *values, bool of_forward)
 {
 	size_t count;
@@ -114,7 +108,7 @@ static void print_options(struct dump *dump, const struct config_values *values,
 
 	for (size_t i = 0; i < count; i++)
 		if (options[i].group == OPTION_GROUP_GENERAL ||
-		    is_of_forward(&options[i]) != of_forward)
+		    options_is_of_forward(&options[i]) != of_forward)
 			continue;
 		else if (options[i].type == OPTION_ALLOW)
 			print_rules(dump, values);
@@ -142,10 +136,17 @@ char *config_dump(const struct config *config, char error[CONFIG_ERROR_BYTES])
 	if (!dump.misfit)
 		return text;
 	free(text);
-	config_fail(error,
-		    "--%s '%.80s': cannot be written to a file, for its control characters, blanks "
-		    "around it or a comment in it; give another value",
-		    dump.misfit->option->name, dump.misfit->text);
+	if (strlen(dump.misfit->text) > CONFIG_FILE_VALUE_LIMIT)
+		config_fail(error,
+			    "--%s '%.80s...': cannot be written to a file, for its %zu bytes; %d "
+			    "are the limit of a value",
+			    dump.misfit->option->name, dump.misfit->text, strlen(dump.misfit->text),
+			    CONFIG_FILE_VALUE_LIMIT);
+	else
+		config_fail(error,
+			    "--%s '%.80s': cannot be written to a file, for its control "
+			    "characters, blanks around it or a comment in it; give another value",
+			    dump.misfit->option->name, dump.misfit->text);
 	config_origin_rename(config, dump.misfit, error);
 	return NULL;
 }

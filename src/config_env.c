@@ -92,19 +92,18 @@ static int set_variable(struct config *config, const char *variable, const char 
 	return is_forward(option) ? 0 : config_set(config, option, value, error);
 }
 
-int config_env_set_options(struct config *config, char *const *environment,
-			   char error[CONFIG_ERROR_BYTES])
+void config_env_set_options(struct config *config, char *const *environment)
 {
-	int result = 0;
+	char error[CONFIG_ERROR_BYTES];
 
 	config->origin = (struct config_origin){.kind = CONFIG_ORIGIN_ENVIRONMENT};
-	for (; environment && *environment && !result; environment++) {
+	for (; environment && *environment; environment++) {
 		const char *equals = strchr(*environment, '=');
 
-		if (!strncmp(*environment, PREFIX, strlen(PREFIX)) && equals && equals[1])
-			result = set_variable(config, *environment, equals + 1, error);
+		if (!strncmp(*environment, PREFIX, strlen(PREFIX)) && equals && equals[1] &&
+		    set_variable(config, *environment, equals + 1, error))
+			config_errors_add(&config->errors, error);
 	}
-	return result;
 }
 
 const char *config_env_find(char *const *environment, const struct option_spec *option)

@@ -8,7 +8,7 @@
  * SIXPIPE_SERVICE_HOST, SIXPIPE_PORT_2000_TCP_ADDR and their like. Any other SIXPIPE_ variable is an
  * error, as an unknown option is.
  *
- * Each function takes an environ(7), or NULL for an empty one, and returns 0, or -EINVAL with `error` naming the variable, the value, the reason
+ * Each function takes an environ(7), or NULL for an empty one. An error names the variable, the value, the reason
  * and the remedy.
  */
 #pragma once
@@ -18,13 +18,12 @@
 /* The value of an option's variable, or NULL where it is unset or empty. */
 const char *config_env_find(char *const *environment, const struct option_spec *option);
 
-/* Sets every option that has a variable, but for the forward. */
-int config_env_set_options(struct config *config, char *const *environment,
-			   char error[CONFIG_ERROR_BYTES]);
+/* Sets every option that has a variable, but for the forward; what is wrong is added to config->errors. */
+void config_env_set_options(struct config *config, char *const *environment);
 
 /*
  * Adds the forward of SIXPIPE_LISTEN and SIXPIPE_BACKEND, if they are there, to a configuration that
- * has none. A listener without a backend is an error unless `backend_optional`.
+ * has none. A listener without a backend is an error unless `backend_optional`. Returns 0, or -EINVAL with `error`.
  */
 int config_env_add_forward(struct config *config, char *const *environment, bool backend_optional,
 			   char error[CONFIG_ERROR_BYTES]);

@@ -44,6 +44,7 @@ struct reader {
 	unsigned section_line;	 /* of its header; 0: none yet */
 	struct forward *forward; /* of SECTION_FORWARD */
 	bool globals_broken;	 /* what forwards lack may have been lost there */
+	bool lost_line;		 /* of this section: whichever option it was */
 	bool has_any;		 /* a section or a pair */
 	unsigned *given_lines;	 /* by option: where this section has it; 0: not yet */
 	char buffer[CONFIG_FILE_LINE_LIMIT + 1];
@@ -85,13 +86,20 @@ static void end_section(struct reader *reader)
 {
 	static const char *const needed[] = {"listen", "backend"};
 
-	if (reader->section != SECTION_FORWARD)
+	if (reader->section != SECTION_FORWARD || reader->lost_line)
 		return;
 	for (size_t i = 0; i < ARRAY_COUNT(needed); i++)
 		if (!reader->given_lines[index_of(options_find(needed[i], strlen(needed[i])))])
 			fail(reader, reader->section_line,
 			     "[forward %s]: has no %s; add %s = ADDRESS", reader->forward->name,
 			     needed[i], needed[i]);
+}
+
+/* The lines to come are of a section that is not known. */
+static void skip_section(struct reader *reader)
+{
+	reader->section = SECTION_SKIPPED;
+	reader->section_line = reader->line;
 }
 
 static void begin_globals(struct reader *reader)
@@ -120,10 +128,10 @@ static void begin_forward(struct reader *reader, const char *name)
 	size_t count, length = strlen(name);
 	char error[CONFIG_ERROR_BYTES];
 
-	reader->section = SECTION_SKIPPED;
-	reader->section_line = reader->line;
+	skip_section(reader);
 	options_list(&count);
 	memset(reader->given_lines, 0, count * sizeof(*reader->given_lines));
+	reader->lost_line = false;
 	if (!length || length > CONFIG_NAME_LIMIT || strspn(name, NAME_BYTES) != length) {
 		fail(reader, reader->line,
 		     "[forward %.80s]: no name for a forward; give 1 to %d of A-Z, a-z, 0-9, '_', "
@@ -158,8 +166,7 @@ static void parse_section(struct reader *reader, char *header)
 
 	end_section(reader);
 	if (!end || (*rest && *rest != '#' && *rest != ';')) {
-		reader->section = SECTION_SKIPPED;
-		reader->section_line = reader->line;
+		skip_section(reader);
 		fail(reader, reader->line, "%.80s: not a section; write [global] or [forward NAME]",
 		     header);
 		return;
@@ -174,8 +181,7 @@ static void parse_section(struct reader *reader, char *header)
 	} else if (!strcmp(kind, "global")) {
 		begin_globals(reader);
 	} else {
-		reader->section = SECTION_SKIPPED;
-		reader->section_line = reader->line;
+		skip_section(reader);
 		fail(reader, reader->line,
 		     "[%.80s]: no such section; write [global] or [forward NAME]", kind);
 	}
@@ -183,26 +189,54 @@ static void parse_section(struct reader *reader, char *header)
 
 /* Lines ---------------------------------------------------------------------------------------- */
 
+/* Where a line has a byte that no line has; `count` where it has none. */
+static size_t find_bad_byte(const char *line, size_t count)
+{
+	size_t at = 0, length;
+
+	while (at < count &&
+	       (length = line[at] == '\t' ? 1 : utf8_printable(line + at, count - at)))
+		at += length;
+	return at;
+}
+
+/*
+ * Of a line that cannot be read, its first byte is known: a header, of whatever section, ends the one
+ * before, a comment is no loss, and anything else may be what the section would lack.
+ */
+static void lose_line(struct reader *reader, const char *line, size_t count)
+{
+	while (count && (*line == ' ' || *line == '\t')) {
+		line++;
+		count--;
+	}
+	if (!count || (*line && strchr(comment_prefixes, *line)))
+		return;
+	reader->has_any = true;
+	if (*line != '[') {
+		reader->lost_line = true;
+		return;
+	}
+	end_section(reader);
+	skip_section(reader);
+}
+
 /* Whether a line can be one, byte by byte. */
 static bool check_bytes(struct reader *reader, const char *line, size_t count)
 {
-	size_t length;
+	size_t bad = find_bad_byte(line, MIN(count, CONFIG_FILE_LINE_LIMIT));
 
-	if (count > CONFIG_FILE_LINE_LIMIT) {
+	if (count <= CONFIG_FILE_LINE_LIMIT && bad == count)
+		return true;
+	lose_line(reader, line, count);
+	if (count > CONFIG_FILE_LINE_LIMIT)
 		fail(reader, reader->line, "has %zu bytes; %d are the limit of a line", count,
 		     CONFIG_FILE_LINE_LIMIT);
-		return false;
-	}
-	for (size_t i = 0; i < count; i += length) {
-		length = line[i] == '\t' ? 1 : utf8_printable(line + i, count - i);
-		if (!length) {
-			fail(reader, reader->line,
-			     "byte %zu is 0x%02x, a control character or no UTF-8; remove it",
-			     i + 1, (unsigned char)line[i]);
-			return false;
-		}
-	}
-	return true;
+	else
+		fail(reader, reader->line,
+		     "byte %zu is 0x%02x, a control character or no UTF-8; remove it", bad + 1,
+		     (unsigned char)line[bad]);
+	return false;
 }
 
 /* Sees to a line without the blanks around it; returns whether it is one for libinih. */
@@ -222,6 +256,7 @@ static bool check_line(struct reader *reader, char *line)
 		return false;
 	if (name_length && *after == '=')
 		return true;
+	reader->lost_line = true;
 	fail(reader, reader->line, "%.80s: no '=' behind an option's name; write NAME = VALUE",
 	     line);
 	return false;
@@ -281,12 +316,9 @@ static void fail_unknown(struct reader *reader, const char *name)
 /* Why an option has no place here, or NULL. */
 static const char *why_misplaced(const struct reader *reader, const struct option_spec *option)
 {
-	bool is_of_forward = option->scope == OPTION_SCOPE_FORWARD ||
-			     option->type == OPTION_LISTEN || option->type == OPTION_BACKEND;
-
 	if (option->group == OPTION_GROUP_GENERAL)
 		return "is for the command line alone; leave it out";
-	if (reader->section == SECTION_FORWARD && !is_of_forward)
+	if (reader->section == SECTION_FORWARD && !options_is_of_forward(option))
 		return "is of the whole process; put it before the first section";
 	if (reader->section == SECTION_GLOBAL &&
 	    (option->type == OPTION_LISTEN || option->type == OPTION_BACKEND))

@@ -1,9 +1,11 @@
 #include "config_names.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "config_origin.h"
+#include "config_range.h"
 
 /* Whether somebody who writes this means an IPv4 address. */
 static bool is_like_v4(const char *host)
@@ -74,7 +76,7 @@ int config_names_check_forward(const struct config *config, struct forward *forw
 	return config_fail(error,
 			   "--listen '%s': --source reaches addresses of one family, and names may "
 			   "have both; leave out --dns-family both",
-			   addr_print(&forward->listen, listen));
+			   config_range_print(forward, listen));
 }
 
 static int check_servers(const char *text, char error[CONFIG_ERROR_BYTES])
@@ -90,30 +92,48 @@ static int check_servers(const char *text, char error[CONFIG_ERROR_BYTES])
 	return problem ? config_fail(error, "--dns-server '%s': %s", item, problem) : 0;
 }
 
-int config_names_check(struct config *config, const char **option, char error[CONFIG_ERROR_BYTES])
+static int check_count(const struct config *config, char error[CONFIG_ERROR_BYTES])
 {
-	config->name_count = 0;
-	for (unsigned i = 0; i < config->forward_count; i++)
-		config->name_count += config->forwards[i].name_count;
-	*option = "backend";
-	if (config->name_count > CONFIG_DNS_NAME_LIMIT)
-		return config_fail(error,
-				   "--backend: %u of them are names; %d are the limit, start "
-				   "another process for more",
-				   config->name_count, CONFIG_DNS_NAME_LIMIT);
-	*option = "dns-server";
-	if (check_servers(config->dns_servers, error))
-		return -EINVAL;
-	*option = "dns-min-ttl";
+	if (config->name_count <= CONFIG_DNS_NAME_LIMIT)
+		return 0;
+	return config_fail(error,
+			   "--backend: %u of them are names; %d are the limit, start another "
+			   "process for more",
+			   config->name_count, CONFIG_DNS_NAME_LIMIT);
+}
+
+static int check_times(const struct config *config, char error[CONFIG_ERROR_BYTES])
+{
 	if (!config->dns_min_ttl_ms)
 		return config_fail(error, "--dns-min-ttl 0: answers with a TTL of 0 would be asked "
 					  "for without a pause; give at least 1ms");
-	*option = "dns-max-ttl";
 	if (config->dns_max_ttl_ms < config->dns_min_ttl_ms)
 		return config_fail(error, "--dns-max-ttl: is less than --dns-min-ttl; give more");
-	*option = "resolve-at-start";
-	if (config->resolve_at_start == CONFIG_RESOLVE_REQUIRE && !config->resolve_timeout_ms)
-		return config_fail(error, "--resolve-at-start require: needs time for the answers; "
-					  "give a --resolve-timeout above 0");
 	return 0;
+}
+
+static int check_start(const struct config *config, char error[CONFIG_ERROR_BYTES])
+{
+	if (config->resolve_at_start != CONFIG_RESOLVE_REQUIRE || config->resolve_timeout_ms)
+		return 0;
+	return config_fail(error, "--resolve-at-start require: needs time for the answers; give a "
+				  "--resolve-timeout above 0");
+}
+
+void config_names_check(struct config *config)
+{
+	char error[CONFIG_ERROR_BYTES];
+
+	config->name_count = 0;
+	for (unsigned i = 0; i < config->forward_count; i++)
+		config->name_count +=
+			config->forwards[i].name_count * config_range_ports(&config->forwards[i]);
+	if (check_count(config, error))
+		config_origin_add_error(config, NULL, error);
+	if (check_servers(config->dns_servers, error))
+		config_origin_add_error(config, NULL, error);
+	if (check_times(config, error))
+		config_origin_add_error(config, NULL, error);
+	if (check_start(config, error))
+		config_origin_add_error(config, NULL, error);
 }

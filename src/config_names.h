@@ -22,7 +22,7 @@ int config_names_check_forward(const struct config *config, struct forward *forw
 			       char error[CONFIG_ERROR_BYTES]);
 
 /*
- * Checks the options about names, and how many names there are in all forwards, which were checked.
- * Returns 0, or -EINVAL and in `option` the name of the one that is to blame.
+ * Checks the options about names, and how many names there are in all forwards, which were checked. What is
+ * wrong is added to config->errors.
  */
-int config_names_check(struct config *config, const char **option, char error[CONFIG_ERROR_BYTES]);
+void config_names_check(struct config *config);

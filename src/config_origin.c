@@ -43,6 +43,16 @@ const char *config_origin_print(const struct config *config, const struct config
 	return text;
 }
 
+struct config_value config_origin_of(const struct config_values *values,
+				     const struct option_spec *option, struct config_origin origin)
+{
+	struct config_value missing = {.option = option, .origin = origin};
+	unsigned at = 0;
+	const struct config_value *value = config_values_next(values, option, &at);
+
+	return value ? *value : missing;
+}
+
 void config_origin_rename(const struct config *config, const struct config_value *value,
 			  char error[CONFIG_ERROR_BYTES])
 {
@@ -57,4 +67,28 @@ void config_origin_rename(const struct config *config, const struct config_value
 		config_fail(error, "%s: %s", where, detail + 2);
 	else if (value->origin.kind == CONFIG_ORIGIN_ENVIRONMENT)
 		config_fail(error, "%s%s", where, detail + 2 + strlen(name));
+}
+
+void config_origin_rename_of(const struct config *config, const struct forward *forward,
+			     char error[CONFIG_ERROR_BYTES])
+{
+	const struct option_spec *option = NULL;
+	struct config_value value;
+
+	if (!strncmp(error, "--", 2))
+		option = options_find(error + 2, strcspn(error + 2, " :,"));
+	if (!option)
+		return;
+	if (forward && options_is_of_forward(option))
+		value = config_origin_of(&forward->values, option, forward->origin);
+	else
+		value = config_origin_of(&config->values, option, config->origin);
+	config_origin_rename(config, &value, error);
+}
+
+void config_origin_add_error(struct config *config, const struct forward *forward,
+			     char error[CONFIG_ERROR_BYTES])
+{
+	config_origin_rename_of(config, forward, error);
+	config_errors_add(&config->errors, error);
 }

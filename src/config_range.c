@@ -1,6 +1,5 @@
 #include "config_range.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,39 +7,49 @@
 #include "check.h"
 #include "config_names.h"
 
-static unsigned count_ports(const struct forward *forward)
+unsigned config_range_ports(const struct forward *forward)
 {
 	return MAX(forward->port_count, 1);
 }
 
-static int check_counts(const struct config *config, char error[CONFIG_ERROR_BYTES])
+const char *config_range_print(const struct forward *forward, char text[ADDR_TEXT_BYTES])
+{
+	unsigned ports = config_range_ports(forward);
+	size_t length;
+
+	addr_print(&forward->listen, text);
+	length = strlen(text);
+	if (ports > 1)
+		snprintf(text + length, ADDR_TEXT_BYTES - length, "-%u",
+			 addr_port(&forward->listen) + ports - 1);
+	return text;
+}
+
+int config_range_check(const struct config *config, const struct forward *forward,
+		       char error[CONFIG_ERROR_BYTES])
 {
 	char listen[ADDR_TEXT_BYTES], text[CONFIG_BACKEND_TEXT_BYTES];
-	unsigned total = 0;
+	unsigned ports = config_range_ports(forward), before = 0;
 
-	for (unsigned i = 0; i < config->forward_count; i++) {
-		const struct forward *forward = &config->forwards[i];
-		unsigned ports = count_ports(forward);
+	config_range_print(forward, listen);
+	for (const struct forward *other = config->forwards; other < forward; other++)
+		before += config_range_ports(other);
+	/* once: those behind it are too many as well */
+	if (before <= CONFIG_FORWARD_LIMIT && before + ports > CONFIG_FORWARD_LIMIT)
+		return config_fail(error,
+				   "--listen '%.120s': one too many; %d listeners are the limit, "
+				   "each port of a range being one; start another process for more",
+				   listen, CONFIG_FORWARD_LIMIT);
+	for (unsigned i = 0; i < forward->backend_count; i++) {
+		const struct backend *backend = &forward->backends[i];
 
-		addr_print(&forward->listen, listen);
-		total += ports;
-		if (total > CONFIG_FORWARD_LIMIT)
+		if (backend->port_count > 1 && backend->port_count != ports)
 			return config_fail(
 				error,
-				"--listen '%.120s': one too many; %d listeners are the limit, "
-				"each port of a range being one; start another process for more",
-				listen, CONFIG_FORWARD_LIMIT);
-		for (unsigned j = 0; j < forward->backend_count; j++) {
-			const struct backend *backend = &forward->backends[j];
-
-			if (backend->port_count > 1 && backend->port_count != ports)
-				return config_fail(
-					error,
-					"--listen '%.120s': backend %.120s has %u ports for the listener's "
-					"%u; give as many, or one for all",
-					listen, config_names_print_backend(backend, text),
-					backend->port_count, ports);
-		}
+				"--listen '%.120s': backend %.120s has %u ports for the listener's "
+				"%u; give as many, or one for all",
+				listen, config_names_print_backend(backend, text),
+				backend->port_count, ports);
 	}
 	return 0;
 }
@@ -60,7 +69,7 @@ static struct forward for_port(struct config *config, const struct forward *forw
 	made.port_count = 1;
 	if (index) {
 		made.is_of_range = true;
-		memset(&made.values, 0, sizeof(made.values));
+		config_values_copy(&made.values, &forward->values);
 		made.backends = calloc(MAX(made.backend_count, 1), sizeof(*made.backends));
 		CHECK(made.backends);
 		for (unsigned i = 0; i < made.backend_count; i++)
@@ -77,21 +86,19 @@ static struct forward for_port(struct config *config, const struct forward *forw
 	return made;
 }
 
-int config_expand_ranges(struct config *config, char error[CONFIG_ERROR_BYTES])
+void config_range_expand(struct config *config)
 {
-	struct forward *all = NULL;
+	struct forward *all;
 	unsigned count = 0, total = 0;
 
-	if (check_counts(config, error))
-		return -EINVAL;
 	for (unsigned i = 0; i < config->forward_count; i++)
-		total += count_ports(&config->forwards[i]);
+		total += config_range_ports(&config->forwards[i]);
 	if (total == config->forward_count)
-		return 0;
+		return;
 	all = calloc(total, sizeof(*all));
 	CHECK(all);
 	for (unsigned i = 0; i < config->forward_count; i++)
-		for (unsigned j = 0; j < count_ports(&config->forwards[i]); j++)
+		for (unsigned j = 0; j < config_range_ports(&config->forwards[i]); j++)
 			all[count++] = for_port(config, &config->forwards[i], j);
 	for (unsigned i = 0; i < count; i++)
 		for (unsigned j = 0; j < all[i].backend_count; j++)
@@ -99,5 +106,4 @@ int config_expand_ranges(struct config *config, char error[CONFIG_ERROR_BYTES])
 	free(config->forwards);
 	config->forwards = all;
 	config->forward_count = count;
-	return 0;
 }

@@ -3,9 +3,22 @@
 
 #include "config.h"
 
+/* Of the forward's listener: 1 where it is no range. */
+unsigned config_range_ports(const struct forward *forward);
+
+/* The listener's address, with its range of ports; returns `text`. */
+const char *config_range_print(const struct forward *forward, char text[ADDR_TEXT_BYTES]);
+
+/*
+ * Checks that the forward's backends have a port each for those of the listener, and that the limit on
+ * listeners is not passed with this one. Returns 0, or -EINVAL with `error`.
+ */
+int config_range_check(const struct config *config, const struct forward *forward,
+		       char error[CONFIG_ERROR_BYTES]);
+
 /*
  * Puts a forward for each port in the place of every forward with a range; a backend with a range
- * gives each its port, any other is the same for all. The first one keeps the values as given.
- * Returns 0, or -EINVAL with `error`, and nothing is changed.
+ * gives each its port, any other is the same for all. After all checks: a mistake is to be told once,
+ * not for each port.
  */
-int config_expand_ranges(struct config *config, char error[CONFIG_ERROR_BYTES]);
+void config_range_expand(struct config *config);

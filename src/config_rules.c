@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "check.h"
+
 bool config_rules_hold(const struct option_spec *option)
 {
 	return option->type == OPTION_ALLOW || option->type == OPTION_DENY ||
@@ -43,6 +45,19 @@ int config_rules_add(struct forward_options *options, const struct option_spec *
 	options->rules[options->rule_count++] =
 		(struct config_rule){.text = text, .allow = allow, .file = file};
 	return 0;
+}
+
+const struct config_value *config_rules_value(const struct forward *forward,
+					      const struct config_rule *rule)
+{
+	const struct config_values *values = &forward->values;
+	unsigned i = 0;
+
+	/* each value has a text of its own */
+	while (i < values->count && values->list[i].text != rule->text)
+		i++;
+	CHECK(i < values->count);
+	return &values->list[i];
 }
 
 bool config_rules_are_same(const struct forward_options *a, const struct forward_options *b)

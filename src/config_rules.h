@@ -23,5 +23,9 @@ int config_rules_add(struct forward_options *options, const struct option_spec *
  */
 const char *config_rules_next(const char **at, struct cidr *cidr, char word[CIDR_TEXT_BYTES]);
 
+/* What gave a forward the rule. */
+const struct config_value *config_rules_value(const struct forward *forward,
+					      const struct config_rule *rule);
+
 /* Whether two forwards were given the same list. */
 bool config_rules_are_same(const struct forward_options *a, const struct forward_options *b);

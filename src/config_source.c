@@ -1,12 +1,12 @@
 #include "config_source.h"
 
 #include <arpa/inet.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "config_names.h"
+#include "config_range.h"
+#include "host.h"
 
 /* A pool's block, the mode's own where none is given. */
 static int parse_pool(struct config_source *source, const char *name, const char *text,
@@ -87,23 +87,6 @@ static bool is_same_text(const char *a, const char *b)
 	return a == b || (a && b && !strcmp(a, b));
 }
 
-/* Whether two paths are one file, which need not be there yet: of one directory, and called the same. */
-static bool is_same_file(const char *a, const char *b)
-{
-	const char *a_slash = strrchr(a, '/'), *b_slash = strrchr(b, '/');
-	char a_folder[PATH_MAX] = ".", b_folder[PATH_MAX] = ".";
-	struct stat a_status, b_status;
-
-	if (strcmp(a_slash ? a_slash + 1 : a, b_slash ? b_slash + 1 : b))
-		return false;
-	if (a_slash)
-		snprintf(a_folder, sizeof(a_folder), "%.*s", (int)(a_slash - a) + 1, a);
-	if (b_slash)
-		snprintf(b_folder, sizeof(b_folder), "%.*s", (int)(b_slash - b) + 1, b);
-	return !stat(a_folder, &a_status) && !stat(b_folder, &b_status) &&
-	       a_status.st_dev == b_status.st_dev && a_status.st_ino == b_status.st_ino;
-}
-
 static bool is_same_block(const struct cidr *a, const struct cidr *b)
 {
 	return a->bits == b->bits && !memcmp(&a->network, &b->network, sizeof(a->network));
@@ -125,7 +108,7 @@ static int fail_pools(const struct forward *forward, const char *reason,
 	char listen[ADDR_TEXT_BYTES], block[CIDR_TEXT_BYTES];
 
 	return config_fail(error, "--listen '%s': --source pool %s %s",
-			   addr_print(&forward->listen, listen),
+			   config_range_print(forward, listen),
 			   cidr_print(&forward->options.source.pool, block), reason);
 }
 
@@ -144,7 +127,7 @@ static int check_pair(const struct forward *forward, const struct forward *other
 				"address; give the same block or one apart",
 				error);
 		if (a->pseudo_state && b->pseudo_state &&
-		    is_same_file(a->pseudo_state, b->pseudo_state))
+		    host_is_same_file(a->pseudo_state, b->pseudo_state))
 			return fail_pools(forward,
 					  "has the --pseudo-state file of another block; give each "
 					  "block its own",
@@ -188,7 +171,7 @@ static int check_families(const struct forward *forward, char error[CONFIG_ERROR
 				error,
 				"--listen '%s': --source gives IPv%c addresses, which cannot "
 				"reach backend %s; give that one a listener of its own",
-				addr_print(&forward->listen, listen), v4 ? '4' : '6',
+				config_range_print(forward, listen), v4 ? '4' : '6',
 				config_names_print_backend(&forward->backends[i], address));
 	return 0;
 }

@@ -197,6 +197,33 @@ static const char *print_host(const struct addr *address, char text[ADDR_TEXT_BY
 	return text[0] == '[' ? text + 1 : text;
 }
 
+static void judge_local(const struct doctor_facts *facts, struct doctor_finding *finding)
+{
+	char text[ADDR_TEXT_BYTES];
+
+	addr_print(&facts->listen, text);
+	switch (-facts->listen_error) {
+	case EADDRINUSE:
+		finding->state = DOCTOR_WARN;
+		say(finding->value, "%s is in use", text);
+		say(finding->remedy, "ss -lxp; what is no socket must go");
+		break;
+	case ENOENT:
+		say(finding->value, "%s: its directory is not there", text);
+		say(finding->remedy, "make the directory");
+		break;
+	case EACCES:
+	case EPERM:
+		say(finding->value, "%s: this user may not write there", text);
+		say(finding->remedy, "let this user write in the directory");
+		break;
+	default:
+		say(finding->value, "%s: %s", text, strerror(-facts->listen_error));
+		say(finding->remedy, "give another path");
+		break;
+	}
+}
+
 static bool judge_ports(const struct doctor_facts *facts, struct doctor_finding *finding)
 {
 	char text[ADDR_TEXT_BYTES];
@@ -211,12 +238,16 @@ static bool judge_ports(const struct doctor_facts *facts, struct doctor_finding 
 		return true;
 	}
 	addr_print(&facts->listen, text);
-	finding->state = DOCTOR_FAIL;
-	switch (-facts->listen_error) {
-	case 0:
-		finding->state = DOCTOR_OK;
+	if (!facts->listen_error) {
 		say(finding->value, "%s can be bound", text);
-		break;
+		return true;
+	}
+	finding->state = DOCTOR_FAIL;
+	if (addr_is_local(&facts->listen)) {
+		judge_local(facts, finding);
+		return true;
+	}
+	switch (-facts->listen_error) {
 	case EACCES:
 		say(finding->value, "%s: below %" PRId64 ", without CAP_NET_BIND_SERVICE", text,
 		    facts->port_start);
@@ -232,6 +263,10 @@ static bool judge_ports(const struct doctor_facts *facts, struct doctor_finding 
 		say(finding->value, "%s is not of this host", text);
 		say(finding->remedy, "ip address add %s dev INTERFACE",
 		    print_host(&facts->listen, text));
+		break;
+	case ENODEV: /* --bind-device */
+		say(finding->value, "%s: no such interface", text);
+		say(finding->remedy, "ip link lists them");
 		break;
 	default:
 		say(finding->value, "%s: %s", text, strerror(-facts->listen_error));

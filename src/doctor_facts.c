@@ -111,11 +111,12 @@ static void gather_listeners(struct doctor_facts *facts)
 	const struct config *config = facts->config;
 
 	for (unsigned i = 0; i < config->forward_count && !facts->listen_error; i++) {
-		int error = sock_try_bind(&config->forwards[i].listen);
+		const struct forward *forward = &config->forwards[i];
+		int error = sock_try_bind(&forward->listen, &forward->options.tuning);
 
 		if (i && !error)
 			continue;
-		facts->listen = config->forwards[i].listen;
+		facts->listen = forward->listen;
 		facts->listen_error = error;
 	}
 }

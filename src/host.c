@@ -5,7 +5,9 @@
 #include <limits.h>
 #include <sched.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -119,4 +121,20 @@ uint32_t host_sessions_in_memory(uint64_t memory_bytes)
 uint64_t host_memory_for(uint32_t sessions)
 {
 	return HOST_FIXED_MEMORY_BYTES + (uint64_t)sessions * HOST_SESSION_MEMORY_BYTES;
+}
+
+bool host_is_same_file(const char *a, const char *b)
+{
+	const char *a_slash = strrchr(a, '/'), *b_slash = strrchr(b, '/');
+	char a_folder[PATH_MAX] = ".", b_folder[PATH_MAX] = ".";
+	struct stat a_status, b_status;
+
+	if (strcmp(a_slash ? a_slash + 1 : a, b_slash ? b_slash + 1 : b))
+		return false;
+	if (a_slash)
+		snprintf(a_folder, sizeof(a_folder), "%.*s", (int)(a_slash - a) + 1, a);
+	if (b_slash)
+		snprintf(b_folder, sizeof(b_folder), "%.*s", (int)(b_slash - b) + 1, b);
+	return !stat(a_folder, &a_status) && !stat(b_folder, &b_status) &&
+	       a_status.st_dev == b_status.st_dev && a_status.st_ino == b_status.st_ino;
 }

@@ -1,6 +1,7 @@
 /* What this host gives the process: CPUs, descriptors, memory. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +22,9 @@
  * other; what does not fit is left out. Returns 0 and the NUL-terminated text, or -errno and "".
  */
 int host_read_file(const char *directory, const char *path, char *text, size_t text_bytes);
+
+/* Whether two paths are one file, which need not be there yet: of one directory, and called the same. */
+bool host_is_same_file(const char *a, const char *b);
 
 /* CPUs that the process may run on: sched_getaffinity(2). At least 1. */
 unsigned host_cpu_count(void);

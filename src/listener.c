@@ -79,6 +79,19 @@ void listener_describe_error(const struct addr *address, int error, char text[CO
 		 addr_print(address, where), strerror(-error), remedy);
 }
 
+/* The files of local ones go too: until the end of the start nobody else would remove them. */
+static void unbind(const struct config *config, unsigned worker_count, int *fds, unsigned bound)
+{
+	for (unsigned i = 0; i < bound; i++) {
+		for (unsigned j = 0; j < worker_count; j++) {
+			close(fds[j * config->forward_count + i]);
+			fds[j * config->forward_count + i] = -1;
+		}
+		if (addr_is_local(&config->forwards[i].listen))
+			sock_remove_local(&config->forwards[i].listen);
+	}
+}
+
 int listeners_open(struct config *config, unsigned worker_count, int *fds,
 		   char error[CONFIG_ERROR_BYTES])
 {
@@ -94,8 +107,10 @@ int listeners_open(struct config *config, unsigned worker_count, int *fds,
 		tuning.loopback_congestion = sock_choose_loopback_congestion();
 		result = sock_open_listeners(address, &tuning, (unsigned)options->backlog,
 					     of_forward, worker_count);
-		if (result)
+		if (result) {
 			listener_describe_error(address, result, error);
+			unbind(config, worker_count, fds, i);
+		}
 		for (unsigned j = 0; j < worker_count && !result; j++)
 			fds[j * config->forward_count + i] = of_forward[j];
 	}

@@ -50,7 +50,7 @@ struct listeners {
 /*
  * Binds every forward's listening sockets, one per worker: fds[worker * forward_count + forward].
  * Ports of 0 are replaced in `config`. Returns 0, or -errno with `error` naming the address, the
- * reason and the remedy; the caller closes what is open then (-1: not).
+ * reason and the remedy, and then nothing is left open, nor a file that was made.
  */
 int listeners_open(struct config *config, unsigned worker_count, int *fds,
 		   char error[CONFIG_ERROR_BYTES]);

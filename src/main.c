@@ -262,7 +262,7 @@ static int serve_with(struct config *config, const struct capacity *limits,
 		if (task->names)
 			names_destroy(task->names);
 		workers_destroy(task->workers);
-		/* not where binding failed: the file may be another's */
+		/* where binding failed, listeners_open() has: a file that it did not make is another's */
 		listeners_remove_files(config);
 	}
 	sources_destroy(task->sources);

@@ -49,6 +49,12 @@ const struct option_spec *options_parameters(size_t *count)
 	return parameters;
 }
 
+bool options_is_of_forward(const struct option_spec *option)
+{
+	return option->scope == OPTION_SCOPE_FORWARD || option->type == OPTION_LISTEN ||
+	       option->type == OPTION_BACKEND;
+}
+
 static const struct option_spec *find(const struct option_spec *list, size_t count,
 				      const char *name, size_t name_length)
 {

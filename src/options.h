@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -84,6 +85,9 @@ struct option_spec {
 /* The table, in the order of options.def, and that of the backends' parameters. Static. */
 const struct option_spec *options_list(size_t *count);
 const struct option_spec *options_parameters(size_t *count);
+
+/* Whether it is said of one forward: its options, its listener and its backends. */
+bool options_is_of_forward(const struct option_spec *option);
 
 /* The option, or the parameter, of that name, or NULL. */
 const struct option_spec *options_find(const char *name, size_t name_length);

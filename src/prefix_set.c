@@ -14,8 +14,9 @@
 
 #include "check.h"
 
-#define DEPTH_LIMIT 130 /* prefix lengths 0 to 128, and the whole space below them */
-#define SHOWN_BYTES 64	/* of a line, in a message */
+#define DEPTH_LIMIT 130		   /* prefix lengths 0 to 128, and the whole space below them */
+#define SHOWN_BYTES 64		   /* of a line, in a message */
+#define MARK	    "\xef\xbb\xbf" /* the byte order mark */
 
 /* Rule and verdict in one, so that a look-up touches the rules themselves no more. */
 #define OUTCOME(rule, verdict) ((rule) << 1 | (verdict))
@@ -150,9 +151,10 @@ static int add_lines(struct prefix_set *set, FILE *file, enum prefix_verdict ver
 	int result;
 
 	while ((result = read_line(file, line, &problem)) >= 0) {
-		const char *text = trim(line);
+		/* some editors write one, and --config takes it too */
+		bool marked = !number_of_line++ && !strncmp(line, MARK, strlen(MARK));
+		const char *text = trim(marked ? line + strlen(MARK) : line);
 
-		number_of_line++;
 		if (!*text)
 			continue;
 		problem = cidr_parse(text, &cidr);
@@ -165,7 +167,8 @@ static int add_lines(struct prefix_set *set, FILE *file, enum prefix_verdict ver
 		if (result) {
 			snprintf(error, error_bytes, "%s:%lu: rule %u: %s", path, number_of_line,
 				 set->rule_count + 1,
-				 result == -E2BIG ? "more than a set may have" : strerror(-result));
+				 result == -E2BIG ? "more than a set may have; name larger blocks"
+						  : strerror(-result));
 			return result;
 		}
 	}

@@ -116,16 +116,15 @@ int sock_open_listeners(struct addr *address, const struct sock_tuning *tuning, 
 	return error;
 }
 
-int sock_try_bind(const struct addr *address)
+int sock_try_bind(const struct addr *address, const struct sock_tuning *tuning)
 {
-	struct sock_tuning tuning = {0};
+	struct sock_tuning where = {.device = tuning->device, .dual_stack = tuning->dual_stack};
 	struct addr copy = *address;
 	int fd;
 
 	if (addr_is_local(address))
 		return sock_try_local(address);
-	fd = open_bound(&copy, &tuning, true);
-
+	fd = open_bound(&copy, &where, true);
 	if (fd < 0)
 		return fd;
 	close(fd);

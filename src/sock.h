@@ -34,8 +34,11 @@ enum sock_failure sock_classify(int error);
 int sock_open_listeners(struct addr *address, const struct sock_tuning *tuning, unsigned backlog,
 			int *fds, unsigned count);
 
-/* Whether sock_open_listeners() could bind there, without listening. Returns 0 or -errno: bind(2). */
-int sock_try_bind(const struct addr *address);
+/*
+ * Whether sock_open_listeners() could bind there, without listening. Of the tuning only what is about the
+ * address counts. Returns 0 or -errno: bind(2).
+ */
+int sock_try_bind(const struct addr *address, const struct sock_tuning *tuning);
 
 /*
  * Opens a socket for connecting to `backend`, without keepalive. Unless `source` is none or NULL, it is

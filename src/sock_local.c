@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -43,11 +45,25 @@ static int look(const struct addr *address)
 	return result == ECONNREFUSED ? 0 : -EADDRINUSE;
 }
 
+/* Whether a file can be made, or replaced, at the path: 0 or -errno. */
+static int try_directory(const char *path)
+{
+	char directory[sizeof(((struct sockaddr_un *)NULL)->sun_path) + 1];
+	const char *slash = strrchr(path, '/');
+
+	snprintf(directory, sizeof(directory), "%.*s", (int)(slash - path) + 1, path);
+	return faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) ? -errno : 0;
+}
+
 int sock_try_local(const struct addr *address)
 {
 	int result = look(address);
 
-	return result == -ENOENT ? 0 : result;
+	if (result == -ENOENT)
+		result = 0;
+	if (!result && is_in_file_system(address))
+		result = try_directory(address->local.name->sun_path);
+	return result;
 }
 
 void sock_remove_local(const struct addr *address)
@@ -72,10 +88,11 @@ static int bind_with_mode(int fd, const struct addr *address, mode_t mode)
 int sock_listen_local(const struct addr *address, unsigned backlog, mode_t mode, int *fds,
 		      unsigned count)
 {
-	int error = sock_try_local(address);
+	int error = look(address);
 	unsigned opened = 0;
+	bool bound;
 
-	if (error)
+	if (error && error != -ENOENT)
 		return error;
 	sock_remove_local(address);
 	fds[0] = open_socket();
@@ -83,6 +100,7 @@ int sock_listen_local(const struct addr *address, unsigned backlog, mode_t mode,
 		return fds[0];
 	opened = 1;
 	error = bind_with_mode(fds[0], address, mode);
+	bound = !error;
 	if (!error && listen(fds[0], (int)backlog))
 		error = -errno;
 	for (; opened < count && !error; opened++) {
@@ -94,5 +112,7 @@ int sock_listen_local(const struct addr *address, unsigned backlog, mode_t mode,
 	}
 	while (error && opened)
 		close(fds[--opened]);
+	if (error && bound)
+		sock_remove_local(address);
 	return error;
 }

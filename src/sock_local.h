@@ -18,7 +18,7 @@
 int sock_listen_local(const struct addr *address, unsigned backlog, mode_t mode, int *fds,
 		      unsigned count);
 
-/* Whether nobody listens there yet: 0 or -errno. Changes nothing. */
+/* Whether nobody listens there yet, and we may: 0 or -errno. Changes nothing. */
 int sock_try_local(const struct addr *address);
 
 /* Removes the file of a socket on which nobody listens any more, if we may. */

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "config_origin.h"
 #include "host.h"
 #include "units.h"
 
@@ -174,6 +175,8 @@ int tuning_check(const struct config *config, const char *root, char error[CONFI
 			result = check_ports(tuning, root, error);
 		if (!result)
 			result = check_listener(tuning, error);
+		if (result)
+			config_origin_rename_of(config, &config->forwards[i], error);
 	}
 	return result;
 }

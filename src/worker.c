@@ -293,7 +293,7 @@ static int bind_workers(struct workers *workers, struct config *config,
 		result = listeners_init(&workers->list[i].listeners,
 					fds + i * config->forward_count, &workers->list[i].sessions,
 					workers->engines, workers->count);
-	free(fds); /* on failure the process ends, and with it what is still open */
+	free(fds);
 	return result;
 }
 

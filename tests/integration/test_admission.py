@@ -102,8 +102,9 @@ class Rules(Admission):
 
     def test_errors_of_files(self):
         with self.file('127.0.0.1\n# fine\n127.0.0.1/33\n') as bad, self.file('') as empty:
-            for path, words in ((bad, (f'{bad}:3: ', '127.0.0.1/33')), (empty + '.none', (f'{empty}.none: No such',)),
-                                ('/', ('/: Is a directory',))):
+            for path, words in ((bad, (f'sixpipe: {bad}:3: ', '127.0.0.1/33', '(given by --allow-file)')),
+                                (empty + '.none', (f"--allow-file '{empty}.none': No such", '; give a file')),
+                                ('/', ("--allow-file '/': Is a directory; give a file",))):
                 for check in ((), ('--check',)):
                     done = self.run_sixpipe('[::1]:0', '127.0.0.1:9', '--allow-file', path, *check)
                     self.assertEqual((done.returncode, done.stdout), (1, ''), done)

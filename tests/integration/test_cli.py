@@ -4,7 +4,7 @@ import re
 import socket
 import unittest
 
-from harness import ROOT, Case
+from harness import ROOT, Case, environment
 
 GOOD = ('[::1]:0', '127.0.0.1:9')
 
@@ -61,8 +61,13 @@ BAD_USAGE = (
     (('--log-level', 'loud', *GOOD), ('--log-level', "'loud'", 'warn')),
     (('--log-format', 'xml', *GOOD), ('--log-format', "'xml'", 'json')),
     (('--user', '', *GOOD), ('--user', "''")),
-    (('--access-log=yes', *GOOD), ('--access-log',)),
+    (('--access-log=maybe', *GOOD), ('--access-log',)),
+    (('--check=no', *GOOD), ('--check',)),
     ((*GOOD, '--maxconn'), ('--maxconn',)),
+    (('--listen', '[::]:7', '--backend', '127.0.0.1:9', '--listen', '[::1]:7', '--backend', '127.0.0.1:9'),
+     ("--listen '[::1]:7'", 'within [::]:7')),
+    (('[::]:7', '127.0.0.1:9', '--dual-stack', '--metrics', '127.0.0.1:7'), ("--metrics '127.0.0.1:7'", 'within [::]:7')),
+    (('[::]:7', '[::1]:7'), ("'[::]:7'", 'backend [::1]:7')),
     (('--help', 'no-such-group'), ("'no-such-group'",)),
 )
 
@@ -102,6 +107,12 @@ class Usage(Case):
                 continue
             with self.subTest(arguments=arguments):
                 self.assert_refused(self.run_sixpipe('--check', *arguments), words)
+
+    def test_all_errors_in_one_run(self):
+        done = self.run_sixpipe('--maxconn', 'x', *GOOD, '--workers', 'y', env=environment(SIXPIPE_BACKLOG='z'))
+        self.assertEqual((done.returncode, done.stdout), (2, ''), done)
+        self.assertEqual([line.split(':')[1] for line in done.stderr.splitlines()],
+                         [" SIXPIPE_BACKLOG 'z'", " --maxconn 'x'", " --workers 'y'"])
 
     def test_unknown_option_with_a_suggestion(self):
         for wrong, right in UNKNOWN:

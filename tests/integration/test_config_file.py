@@ -122,6 +122,12 @@ class Usage(FileCase):
                                       ('timeout-idle', '5s', f'{path}:4'), ('keepalive', '7s', 'command line')):
             self.assertEqual(re.findall(f'^{option} = (.*?) +# (.*)$', text, re.M), [(value, origin)])
 
+    def test_a_flag_of_the_file_is_turned_off(self):
+        path = self.write('access-log = yes\n' + FORWARD + 'check-backends = yes\n')
+        text = self.dump('--config', path, '--access-log=no', '--check-backends=off')
+        self.assertEqual(dict(re.findall('^(access-log|check-backends) = (.*?) +# command line$', text, re.M)),
+                         {'access-log': 'no', 'check-backends': 'off'})
+
     def test_dump_is_read_again(self):
         path = self.write('trust = 10.0.0.0/8\n' + FORWARD + 'accept-proxy = yes\ntrust = 192.0.2.0/24\n'
                           'backend = 127.0.0.1:10 send-proxy=v2\nproxy-tlv = 0xE0=a;b# c\n')

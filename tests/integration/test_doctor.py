@@ -1,7 +1,9 @@
 """sixpipe doctor: what it says of this host, and of one that was made worse."""
 
 import json
+import os
 import resource
+import tempfile
 import unittest
 
 from cgroups import Cgroup
@@ -59,6 +61,25 @@ class Doctor(PrivilegesCase):
     def test_address_that_is_not_of_this_host(self):
         ports = self.doctor('[2001:db8::dead]:2000', '127.0.0.1:9', code=1)['ports']
         self.assertEqual(ports['remedy'], 'ip address add 2001:db8::dead dev INTERFACE')
+
+    def test_dual_stack_takes_the_port_of_both_families(self):
+        port = self.backend(host='127.0.0.1').endpoint[1]
+        self.assertEqual(self.doctor(f'[::]:{port}')['ports']['state'], 'ok')
+        self.assertEqual(self.doctor('--dual-stack', f'[::]:{port}')['ports']['state'], 'warn')
+
+    def test_local_listeners(self):
+        with tempfile.TemporaryDirectory() as directory:
+            os.chmod(directory, 0o755)
+            path = f'{directory}/socket'
+            self.assertEqual(self.doctor(f'unix:{path}')['ports']['state'], 'ok')
+            self.assertEqual(os.listdir(directory), [])
+            missing = self.doctor(f'unix:{path}/socket', code=1)['ports']
+            self.assertEqual(missing['remedy'], 'make the directory')
+            self.assertIn('may not write', self.doctor(f'unix:{path}', code=1, **self.as_nobody())['ports']['value'])
+            self.backend(host=path)
+            taken = self.doctor(f'unix:{path}')['ports']
+            self.assertEqual((taken['state'], taken['value']), ('warn', f'unix:{path} is in use'))
+            self.assertIn('ss -lxp', taken['remedy'])
 
     def test_low_port_as_nobody(self):
         ports = self.doctor(f'[::1]:{low_port()}', code=1, **self.as_nobody())['ports']

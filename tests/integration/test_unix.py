@@ -246,6 +246,15 @@ class Listener(UnixCase):
     def test_directory_that_is_not_there(self):
         self.check_refused(f'{self.directory}/no/such')
 
+    def test_nothing_stays_of_a_start_that_fails(self):
+        path, other = self.path(), self.path()
+        taken = self.backend().address
+        done = self.run_sixpipe('--listen', f'unix:{path}', '--backend', '127.0.0.1:9', '--listen', f'unix:{other}',
+                                '--backend', '127.0.0.1:9', '--listen', taken, '--backend', '127.0.0.1:9')
+        self.assertEqual(done.returncode, 1, done)
+        self.assertIn(f'cannot listen on {taken}: ', done.stderr)
+        self.assertEqual(os.listdir(self.directory), [])
+
     def test_abstract_names(self):
         name = f'sixpipe-test-{os.getpid()}'
         backend = self.backend(host=f'\0{name}-b')
@@ -352,7 +361,10 @@ class Options(UnixCase):
                            (('unix:/x', '127.0.0.1:9', '--accept-proxy', '--trust', '::1'), '--accept-proxy'),
                            (('unix:/x', '127.0.0.1:9', '--unix-mode', '0888'), 'octal'),
                            (('--listen', 'unix:/x', '--backend', '127.0.0.1:9', '--listen', 'unix:/x', '--backend',
-                             '127.0.0.1:9'), 'given twice')):
+                             '127.0.0.1:9'), 'given twice'),
+                           (('--listen', 'unix:/tmp/x', '--backend', '127.0.0.1:9', '--listen', 'unix:/tmp/../tmp/x',
+                             '--backend', '127.0.0.1:9'), 'given twice'),
+                           (('unix:/tmp/x', 'unix:/tmp/./x'), 'backend of its own')):
             with self.subTest(args=args):
                 done = self.run_sixpipe('--check', *args)
                 self.assertEqual(done.returncode, 2, done)

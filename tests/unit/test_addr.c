@@ -159,6 +159,26 @@ Test(addr, why_not_listen)
 	}
 }
 
+Test(addr, wildcards)
+{
+	static const struct {
+		const char *text;
+		bool wildcard, v6;
+	} rows[] = {
+		{"[::]:0", true, true},	      {"[::]:80", true, true},
+		{"0.0.0.0:80", true, false},  {"[::1]:80", false, false},
+		{"0.0.0.1:80", false, false}, {"127.0.0.1:0", false, false},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct addr address;
+
+		cr_assert_null(addr_parse(rows[i].text, &address));
+		cr_expect_eq(addr_is_wildcard(&address), rows[i].wildcard, "%s", rows[i].text);
+		cr_expect_eq(addr_is_v6_wildcard(&address), rows[i].v6, "%s", rows[i].text);
+	}
+}
+
 struct loopback_row {
 	const char *text;
 	bool loopback;

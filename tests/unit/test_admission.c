@@ -119,9 +119,10 @@ Test(admission, files_are_read_where_they_stand)
 	unlink(path);
 }
 
+/* ... and with the option that gave it; without a line, the option comes first. */
 Test(admission, a_bad_file_is_named_with_its_line)
 {
-	char path[] = "/tmp/test_admission.XXXXXX", begin[64], error[CONFIG_ERROR_BYTES];
+	char path[] = "/tmp/test_admission.XXXXXX", begin[128], error[CONFIG_ERROR_BYTES];
 	int fd = mkstemp(path);
 	struct admission *admission;
 	struct config config;
@@ -130,13 +131,22 @@ Test(admission, a_bad_file_is_named_with_its_line)
 	dprintf(fd, "192.0.2.0/24\n192.0.2.0/240\n");
 	config_init(&config);
 	listen_on(&config, "[::1]:2000");
+	config.file = "f";
+	config.origin = (struct config_origin){CONFIG_ORIGIN_FILE, 7};
+	set(&config, "deny", "192.0.2.9");
+	config.origin.line = 8;
 	set(&config, "deny-file", path);
 	snprintf(begin, sizeof(begin), "%s:2: ", path);
 	cr_expect_eq(admission_create(&admission, &config, MAXCONN, error), -EINVAL);
 	cr_expect_eq(strncmp(error, begin, strlen(begin)), 0, "%s", error);
+	cr_expect_not_null(strstr(error, " (given by f:8: deny-file)"), "%s", error);
 	unlink(path);
 	cr_expect_eq(admission_create(&admission, &config, MAXCONN, error), -ENOENT);
-	cr_expect_not_null(strstr(error, path), "%s", error);
+	snprintf(begin, sizeof(begin),
+		 "f:8: deny-file '%s': No such file or directory; give a file that this user may "
+		 "read",
+		 path);
+	cr_expect_str_eq(error, begin, "%s", error);
 	config_finish(&config);
 	close(fd);
 }

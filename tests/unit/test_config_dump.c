@@ -143,6 +143,29 @@ Test(config_dump, what_no_file_holds)
 	}
 }
 
+Test(config_dump, what_is_too_long_for_a_file)
+{
+	for (size_t more = 0; more < 2; more++) {
+		char text[CONFIG_FILE_VALUE_LIMIT + 2], error[CONFIG_ERROR_BYTES] = "", *dump;
+		struct config config;
+
+		memset(text, 'x', sizeof(text));
+		text[CONFIG_FILE_VALUE_LIMIT + more] = '\0';
+		config_init(&config);
+		config_set(&config, options_find("listen", 6), "[::1]:1", error);
+		config_set(&config, options_find("backend", 7), "127.0.0.1:1", error);
+		config_set(&config, options_find("user", 4), text, error);
+		cr_assert_eq(config_check(&config, error), 0);
+		dump = config_dump(&config, error);
+		cr_expect_eq(!dump, more);
+		if (more)
+			cr_expect_not_null(strstr(error, "for its 4097 bytes; 4096 are the limit"),
+					   "%s", error);
+		free(dump);
+		config_finish(&config);
+	}
+}
+
 /* The words of a backend may stand on several lines of a variable. */
 Test(config_dump, backend_over_lines)
 {

@@ -100,6 +100,7 @@ Test(config_parse, help_and_version)
 		{{"--help=logging"}, true, false, "logging"},
 		{{L, "--help", "--no-such-option"}, true, false, NULL},
 		{{"--workers", "3", "--help"}, true, false, NULL},
+		{{"--workers", "x", "--help"}, true, false, NULL},
 	};
 	char error[CONFIG_ERROR_BYTES], words[256];
 
@@ -165,7 +166,10 @@ static const struct invalid_row invalid_rows[] = {
 	{{L, B, "--engine", ""}, "--engine '': not one of", "give one of"},
 	{{L, B, "--log-level", "INFO"}, "--log-level 'INFO': not one of", "give one of"},
 	{{L, B, "--user", ""}, "--user '': empty", "give NAME"},
-	{{L, B, "--access-log=yes"}, "--access-log 'yes': takes no value", "--access-log alone"},
+	{{L, B, "--access-log=maybe"}, "--access-log 'maybe': neither yes nor no", "give 1, yes"},
+	{{L, B, "--access-log="}, "--access-log '': neither yes nor no", "give 1, yes"},
+	{{L, B, "--check=no"}, "--check 'no': takes no value", "--check alone"},
+	{{L, B, "--dump-config=yes"}, "--dump-config 'yes': takes no value", "alone"},
 	{{L, B, "--version=1"}, "--version '1': takes no value", "--version alone"},
 	{{L, B, "--listen", "[::1]:2001", "--backend", B}, "--listen: given beside", "before all"},
 	{{L, B, "--backend", "127.0.0.1:0"}, "--backend '127.0.0.1:0': port 0", "1 to 65535"},
@@ -197,6 +201,109 @@ Test(config_parse, invalid)
 		cr_expect_eq(strncmp(error, row->error, strlen(row->error)), 0, "%s: %s", words,
 			     error);
 		cr_expect_not_null(strstr(error, row->remedy), "%s: %s", words, error);
+		config_finish(&config);
+	}
+}
+
+struct errors_row {
+	const char *arguments[ARGUMENT_LIMIT + 1];
+	const char *environment[4];
+	const char *errors[6]; /* their beginnings, and no others */
+};
+
+/* All that is wrong is told, and nothing that may follow from it. */
+Test(config_parse, all_errors_at_once)
+{
+	static const struct errors_row rows[] = {
+		{{L, B, "--maxconn", "x", "--workers", "y"},
+		 {NULL},
+		 {"--maxconn 'x': ", "--workers 'y': "}},
+		{{"--maxconn=x", L, "y", "z", "--frob=1", "--version=1", "--access-log=2"},
+		 {NULL},
+		 {"--maxconn 'x': ", "BACKEND 'y': ", "BACKEND 'z': ", "--frob: no such",
+		  "--version '1': ", "--access-log '2': "}},
+		{{"--maxconn", "x"},
+		 {"SIXPIPE_WORKERS=y", "SIXPIPE_FROB=1", "SIXPIPE_LISTEN=z"},
+		 {"SIXPIPE_WORKERS 'y': ", "SIXPIPE_FROB: ", "--maxconn 'x': ",
+		  "SIXPIPE_LISTEN 'z': "}},
+		/* the next word may be the value, and the listener may be the one before */
+		{{L, "--workers=y", "--frob", "x", "--maxconn", "x"},
+		 {NULL},
+		 {"--workers 'y': ", "--frob: no such"}},
+		{{"-u", "x", "--maxconn", "x"}, {NULL}, {"-u: no such"}},
+		{{"--listen", "x", "--backend", B, "--maxconn", "x"}, {NULL}, {"--listen 'x': "}},
+		{{"x", "y"}, {NULL}, {"LISTEN 'x': "}},
+		/* what is missing may be what was refused */
+		{{"--accept-proxy", "--trust", "x", "--listen", L, "--backend", "y"},
+		 {NULL},
+		 {"--trust 'x': ", "--backend 'y': "}},
+		{{L, B, "--accept-proxy"}, {"SIXPIPE_TRUST=x"}, {"SIXPIPE_TRUST 'x': "}},
+		{{"--backend", B, "--listen", L}, {NULL}, {"--backend '" B "': comes before"}},
+		{{"--listen", L, "--backend", B, "--listen", L, "--maxconn", "x"},
+		 {NULL},
+		 {"--maxconn 'x': ", "--listen '" L "': given twice"}},
+		{{"--config", "a", "--config", "b", "--maxconn", "x"},
+		 {"SIXPIPE_WORKERS=y"},
+		 {"--config 'b': one too many", "SIXPIPE_WORKERS 'y': ", "--maxconn 'x': "}},
+	};
+	char words[256];
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		char *argv[ARGUMENT_LIMIT + 2] = {(char *)"sixpipe"},
+					    error[CONFIG_ERROR_BYTES] = "";
+		char *environment[ARRAY_COUNT(rows->environment) + 1] = {NULL};
+		struct config config;
+		struct command_line line = {.config = &config, .environment = environment};
+		unsigned wanted = 0;
+		int argc = 1;
+
+		for (; rows[i].arguments[argc - 1]; argc++)
+			argv[argc] = (char *)rows[i].arguments[argc - 1];
+		for (size_t j = 0; j < ARRAY_COUNT(rows->environment); j++)
+			environment[j] = (char *)rows[i].environment[j];
+		join(rows[i].arguments, words);
+		config_init(&config);
+		cr_expect_eq(config_parse(&line, argc, argv, error), -EINVAL, "%s", words);
+		while (wanted < ARRAY_COUNT(rows->errors) && rows[i].errors[wanted])
+			wanted++;
+		cr_expect_eq(config.errors.count, wanted, "%s: %u errors", words,
+			     config.errors.count);
+		for (unsigned j = 0; j < MIN(wanted, config.errors.count); j++)
+			cr_expect_eq(strncmp(config.errors.list[j], rows[i].errors[j],
+					     strlen(rows[i].errors[j])),
+				     0, "%s: %s", words, config.errors.list[j]);
+		cr_expect_str_eq(error, config.errors.list[0]);
+		config_finish(&config);
+	}
+}
+
+struct flag_row {
+	const char *arguments[ARGUMENT_LIMIT + 1];
+	bool access_log;
+};
+
+/* So that one of a file can be turned off. */
+Test(config_parse, flags_may_have_a_value)
+{
+	static const struct flag_row rows[] = {
+		{{L, B}, false},
+		{{L, B, "--access-log"}, true},
+		{{L, B, "--access-log=yes"}, true},
+		{{L, B, "--access-log=On"}, true},
+		{{L, B, "--access-log=1"}, true},
+		{{L, B, "--access-log", "--access-log=no"}, false},
+		{{L, B, "--access-log", "--access-log=false"}, false},
+		{{L, B, "--access-log=off", "--access-log"}, true},
+	};
+	char error[CONFIG_ERROR_BYTES], words[256];
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct command_line line;
+		struct config config;
+
+		join(rows[i].arguments, words);
+		cr_expect_eq(parse(&line, &config, rows[i].arguments, error), 0, "%s", error);
+		cr_expect_eq(config.access_log, rows[i].access_log, "%s", words);
 		config_finish(&config);
 	}
 }

@@ -367,8 +367,16 @@ Test(doctor_checks, ports)
 		 "ip address add 2001:db8::dead dev"},
 		{"192.0.2.1:80", -EADDRNOTAVAIL, DOCTOR_FAIL, "not of this host",
 		 "ip address add 192.0.2.1 dev"},
+		{"[::]:80", -ENODEV, DOCTOR_FAIL, "no such interface", "ip link"},
 		{"[::]:80", -EAFNOSUPPORT, DOCTOR_FAIL, "not supported", "another"},
+		{"unix:/a/b", 0, DOCTOR_OK, "unix:/a/b can be bound", ""},
+		{"unix:/a/b", -EADDRINUSE, DOCTOR_WARN, "unix:/a/b is in use", "ss -lxp"},
+		{"unix:@a", -EADDRINUSE, DOCTOR_WARN, "unix:@a is in use", "ss -lxp"},
+		{"unix:/a/b", -EACCES, DOCTOR_FAIL, "may not write", "let this user write"},
+		{"unix:/a/b", -ENOENT, DOCTOR_FAIL, "directory is not there", "make the directory"},
+		{"unix:/a/b", -EROFS, DOCTOR_FAIL, "Read-only", "another path"},
 	};
+	struct sockaddr_un name;
 	char error[CONFIG_ERROR_BYTES];
 	struct doctor_facts facts;
 	struct config config;
@@ -380,7 +388,11 @@ Test(doctor_checks, ports)
 	expect("ports", &facts, DOCTOR_OK, "any", "");
 	cr_assert(!config_set(&config, options_find("listen", 6), "[::]:1", error));
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		cr_assert_null(addr_parse(rows[i].listen, &facts.listen));
+		if (addr_is_local_text(rows[i].listen))
+			cr_assert_null(addr_parse_local(rows[i].listen, strlen(rows[i].listen),
+							&name, &facts.listen));
+		else
+			cr_assert_null(addr_parse(rows[i].listen, &facts.listen));
 		facts.listen_error = rows[i].error;
 		expect("ports", &facts, rows[i].state, rows[i].value, rows[i].remedy);
 	}

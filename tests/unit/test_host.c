@@ -4,7 +4,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "support.h"
 #include "util.h"
@@ -137,4 +140,25 @@ Test(host, sessions_take_two_descriptors_each)
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++)
 		cr_expect_eq(host_sessions_for(rows[i].limit, rows[i].fixed), rows[i].sessions,
 			     "row %zu: %u", i, host_sessions_for(rows[i].limit, rows[i].fixed));
+}
+
+/* What is not there has no number of its own: its directory has. */
+Test(host, paths_of_one_file)
+{
+	static const struct {
+		const char *a, *b;
+		bool same;
+	} rows[] = {
+		{"d/x", "d/x", true},	 {"d/x", "./d/x", true},     {"d/x", "d/../d/x", true},
+		{"d/x", "link/x", true}, {"x", "./x", true},	     {"d/x", "d/y", false},
+		{"d/x", "x", false},	 {"no/x", "no/../x", false},
+	};
+	char directory[] = "/tmp/test_host.XXXXXX";
+
+	cr_assert_not_null(mkdtemp(directory));
+	cr_assert(!chdir(directory) && !mkdir("d", 0700) && !symlink("d", "link"));
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++)
+		cr_expect_eq(host_is_same_file(rows[i].a, rows[i].b), rows[i].same, "%s and %s",
+			     rows[i].a, rows[i].b);
+	cr_assert(!unlink("link") && !rmdir("d") && !chdir("/") && !rmdir(directory));
 }

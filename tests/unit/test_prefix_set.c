@@ -331,6 +331,11 @@ Test(prefix_set, files_taken)
 		{ROW("\n\n# nothing\n   \t \n"), 0},
 		{ROW("10.0.0.0/8\n2001:db8::/32\n"), 2},
 		{ROW("10.0.0.0/8\n2001:db8::1"), 2},
+		{ROW("\xef\xbb\xbf"
+		     "10.0.0.0/8\n"),
+		 1},
+		{ROW("\xef\xbb\xbf# nothing\n"), 0},
+		{ROW("\xef\xbb\xbf"), 0},
 		{ROW("  10.0.0.0/8\t# ten\r\n#\r\n192.0.2.1#one\r\n"), 2},
 	};
 	char error[PREFIX_SET_ERROR_BYTES];
@@ -355,6 +360,7 @@ Test(prefix_set, files_refused)
 		{ROW("10.0.0.0/33"), ":1: '10.0.0.0/33' has a prefix longer than 32"},
 		{ROW("::1\n::\0002\n"), ":2: the line holds a NUL byte"},
 		{ROW("::1\n# \0\n"), ":2: the line holds a NUL byte"},
+		{ROW("::1\n\xef\xbb\xbf::2\n"), ":2: '???::2' is not an address block"},
 		{ROW("\0"), ":1: the line holds a NUL byte"},
 		{ROW("\x1b[1m\xc3\xa4\n"), ":1: '?[1m?"
 					   "?' is not an address block"},

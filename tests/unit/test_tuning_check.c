@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "config_file.h"
 #include "support.h"
 
 TestSuite(tuning_check, .fini = support_check_leaks);
@@ -110,4 +111,27 @@ Test(tuning_check, hosts)
 		check_row(root, &rows[i]);
 	make_directories(root, false);
 	rmdir(root);
+}
+
+/* Which of many forwards it is about: the line says it, also for those that a range made. */
+Test(tuning_check, the_place_is_named)
+{
+	static const char text[] = "[forward a]\nlisten=[::1]:1\nbackend=127.0.0.1:1\n"
+				   "[forward b]\nlisten=[::1]:2-3\nbackend=127.0.0.1:1\n"
+				   "bind-device=no-such-if\n";
+	char error[CONFIG_ERROR_BYTES] = "";
+	struct config config;
+
+	config_init(&config);
+	config_file_parse(&config, "f", text, strlen(text));
+	cr_assert(!config_check(&config, error), "%s", error);
+	for (unsigned i = 0; i < 2; i++) {
+		cr_expect_eq(tuning_check(&config, "", error), -EINVAL);
+		cr_expect_str_eq(error,
+				 "f:7: bind-device 'no-such-if': this host has no such interface; "
+				 "'ip link' lists them",
+				 "%s", error);
+		config.forwards[1].options.tuning.device = NULL;
+	}
+	config_finish(&config);
 }
