@@ -14,6 +14,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "admin_whom.h"
 #include "check.h"
 #include "log.h"
 #include "timer.h"
@@ -157,6 +158,7 @@ static unsigned reset_count(const struct admin_job *job)
 static void answer_who(struct admin_job *job, struct admin_answer *answer)
 {
 	struct admin_sessions sessions = {.config = job->tools.config};
+	char source[CIDR_TEXT_BYTES];
 	struct admin_text text;
 	bool found;
 	FILE *out;
@@ -165,9 +167,11 @@ static void answer_who(struct admin_job *job, struct admin_answer *answer)
 	sessions.records = job->found;
 	sessions.count = job->found_count;
 	sessions.truncated = job->truncated;
-	sessions.lease = job->has_lease ? &job->lease : NULL;
-	sessions.lease_source = job->request.given;
+	/* of an address with its port only where the session is forgotten: another may have had it then */
 	found = sessions.count || job->has_lease;
+	sessions.lease =
+		job->has_lease && (!job->request.who.port || !sessions.count) ? &job->lease : NULL;
+	sessions.lease_source = cidr_print(&job->request.who.block, source);
 	if (!found && !job->request.json) {
 		answer_about(job, answer, ADMIN_NOBODY,
 			     "is nobody's: no live session has it, nor any of the last %u per "
@@ -209,28 +213,17 @@ static const char *cause_of(const struct admin_job *job, char text[32])
 	return text;
 }
 
-/* Of IPv6 also what has all of IPv4 in it. */
-static bool is_too_wide(const struct cidr *client)
-{
-	static const struct in6_addr v4_first = {.s6_addr = {[10] = 0xff, [11] = 0xff}};
-	unsigned least =
-		cidr_is_v4(client) ? 96 + ADMIN_BAN_BITS_LEAST_V4 : ADMIN_BAN_BITS_LEAST_V6;
-
-	return client->bits < least || (!cidr_is_v4(client) && cidr_contains(client, &v4_first));
-}
-
 /* Bans job->client. Returns whether the job is over, which is so when it failed. */
 static bool make_ban(struct admin_job *job, struct admin_answer *answer)
 {
 	uint64_t now_ms = timer_now_ms();
 	uint64_t expires_ms = BANS_NEVER;
+	const char *problem = admin_whom_refuse(&job->client);
 	const struct ban *ban;
 	char cause[32];
 
-	if (is_too_wide(&job->client)) {
-		answer_about(job, answer, ADMIN_BAD,
-			     "is too wide to be banned; give a /%u or longer, of IPv4 a /%u",
-			     ADMIN_BAN_BITS_LEAST_V6, ADMIN_BAN_BITS_LEAST_V4);
+	if (problem) {
+		answer_about(job, answer, ADMIN_BAD, "%s", problem);
 		return true;
 	}
 	if (job->request.for_ms && job->request.for_ms < BANS_NEVER - now_ms)
@@ -264,72 +257,13 @@ static void answer_ban(struct admin_job *job, struct admin_answer *answer)
 	close_answer(answer, out);
 }
 
-static struct cidr client_of(const struct session_record *record)
-{
-	struct in6_addr address = cidr_address_of(&record->client);
-
-	return admin_client_of(&address);
-}
-
-/* Whether `who` is the address of this session's client and, where one is given, its port. */
-static bool is_own_client(const struct admin_who *who, const struct session_record *record)
-{
-	struct query query = {.block = who->block, .port = who->port};
-
-	return query_means(&query, &record->client);
-}
-
-/*
- * Sets job->client to whom the sessions found belong, or the lease. They must agree: a port is used
- * again, and for each backend anew. Without a port a source address counts only where it is one
- * client's: the address of this host stands for everybody. Returns NULL, or why not, a static string.
- */
-static const char *choose_client(struct admin_job *job)
-{
-	const struct admin_who *who = &job->request.who;
-
-	/* nobody's source address: a client that comes by IPv4 */
-	job->client = who->block;
-	if (!job->found_count && job->has_lease)
-		job->client = job->lease;
-	if (!job->found_count && job->has_lease)
-		return NULL;
-	if (!job->found_count && !who->port && job->tools.sources &&
-	    sources_own(job->tools.sources, &who->block))
-		return "is of a pool of --source and no client's now, so there is nobody to ban; "
-		       "--pseudo-state keeps who had it over restarts";
-	if (!job->found_count)
-		return who->port ? "is nobody's, so there is nobody to ban; ban a client by its "
-				   "address"
-				 : NULL;
-	job->client = client_of(job->found[0]);
-	for (unsigned i = 0; i < job->found_count; i++) {
-		const struct session_record *record = job->found[i];
-		struct cidr client = client_of(record);
-
-		if (addr_is_local(&record->client))
-			return "is of a client that came by a local socket, and has no address to "
-			       "ban";
-		if (!who->port && !record->has_own_source && !is_own_client(who, record))
-			return "is a source address that clients share; give its port too, as in "
-			       "10.0.0.1:41234, or the client's own address";
-		if (memcmp(&client, &job->client, sizeof(client)))
-			return "has been the source address of more than one client; give the "
-			       "client's own address";
-	}
-	/* a small pool gives an address to one after another */
-	if (job->has_lease && memcmp(&job->lease, &job->client, sizeof(job->lease)))
-		return "is another client's address now than it was; give the client's own address";
-	return NULL;
-}
-
 /* The workers have said who WHO is. Returns whether the job is over. */
 static bool ban_whom_found(struct admin_job *job, struct admin_answer *answer)
 {
 	const char *problem;
 
 	collect(job);
-	problem = choose_client(job);
+	problem = admin_whom_choose(job);
 	if (!problem)
 		return make_ban(job, answer);
 	answer_about(job, answer, job->found_count ? ADMIN_BAD : ADMIN_NOBODY, "%s", problem);
@@ -345,6 +279,14 @@ static bool begin_ban(struct admin_job *job, struct admin_answer *answer)
 	if (!who->is_block && (who->port || is_v4)) {
 		ask(job, QUERY_WHO, &who->block, who->port);
 		return false;
+	}
+	if (who->is_block && is_v4 && job->tools.sources &&
+	    sources_own(job->tools.sources, &who->block)) {
+		answer_about(
+			job, answer, ADMIN_BAD,
+			"has addresses of a pool of --source, from which no client comes; ban these "
+			"one by one, or a block of clients");
+		return true;
 	}
 	job->client = who->is_block ? who->block : admin_client_of(&who->block.network);
 	return make_ban(job, answer);
@@ -422,23 +364,13 @@ void admin_job_expire(const struct admin_tools *tools)
 
 /* The job -------------------------------------------------------------------------------------- */
 
-/* Whether WHO is an address out of a pool of --source, by itself, and whose it is now. */
-static bool find_lease(struct admin_job *job)
-{
-	const struct admin_who *who = &job->request.who;
-	struct in_addr address = {.s_addr = htonl(cidr_v4_of(&who->block.network))};
-
-	return !who->is_block && !who->port && cidr_is_v4(&who->block) && job->tools.sources &&
-	       sources_find(job->tools.sources, address, &job->lease);
-}
-
 void admin_job_begin(struct admin_job *job, const struct admin_request *request, uid_t asker)
 {
 	CHECK(!job->busy);
 	job->request = *request;
 	job->asker = asker;
 	job->has_ban = false;
-	job->has_lease = request->verb != ADMIN_BANS && find_lease(job);
+	job->has_lease = request->verb != ADMIN_BANS && admin_whom_find_lease(job);
 	job->busy = true;
 	job->asked = false;
 }

@@ -111,6 +111,8 @@ static int give_away(int file, const struct stat *status, const struct admin_own
 		errno = EEXIST;
 		return -1;
 	}
+	if (status->st_uid == owner->uid && status->st_gid == owner->gid)
+		return 0;
 	return fchownat(file, "", owner->uid, owner->gid, AT_EMPTY_PATH);
 }
 
@@ -162,7 +164,10 @@ int admin_socket_open(struct admin_socket *self, const char *path, bool for_grou
 		return 0;
 	close(self->fd);
 	self->fd = -1;
-	return fail(path, -result, "give a path where sixpipe may make a socket", error);
+	return fail(path, -result,
+		    result == -EPERM ? "it is given to --user: let CAP_CHOWN be there at the start"
+				     : "give a path where sixpipe may make a socket",
+		    error);
 }
 
 void admin_socket_close(struct admin_socket *self)

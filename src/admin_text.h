@@ -38,7 +38,7 @@ struct admin_sessions {
 	bool truncated;
 	/* the client that holds the address asked for, whether or not it has sessions; NULL: unknown */
 	const struct cidr *lease;
-	const char *lease_source; /* the address, as it was asked for */
+	const char *lease_source; /* the address */
 };
 
 void admin_text_print_sessions(const struct admin_text *text,

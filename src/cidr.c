@@ -9,7 +9,7 @@
 
 #define V4_OFFSET_BITS 96
 
-static struct in6_addr map_v4(struct in_addr v4)
+struct in6_addr cidr_map_v4(struct in_addr v4)
 {
 	struct in6_addr mapped = {.s6_addr = {[10] = 0xff, [11] = 0xff}};
 
@@ -59,7 +59,7 @@ const char *cidr_parse(const char *text, struct cidr *cidr)
 	memcpy(host, text, length);
 	host[length] = '\0';
 	if (inet_pton(AF_INET, host, &v4) == 1) {
-		cidr->network = map_v4(v4);
+		cidr->network = cidr_map_v4(v4);
 		offset = V4_OFFSET_BITS;
 	} else if (inet_pton(AF_INET6, host, &cidr->network) != 1) {
 		return "is not an address block; write it as in 2001:db8::/32 or 192.0.2.0/24";
@@ -110,7 +110,7 @@ struct in6_addr cidr_address_of(const struct addr *endpoint)
 		return (struct in6_addr){0};
 	if (endpoint->any.sa_family == AF_INET6)
 		return endpoint->v6.sin6_addr;
-	return map_v4(endpoint->v4.sin_addr);
+	return cidr_map_v4(endpoint->v4.sin_addr);
 }
 
 uint32_t cidr_v4_of(const struct in6_addr *mapped)

@@ -43,5 +43,8 @@ struct cidr cidr_client_of(const struct in6_addr *address, unsigned v6_bits);
  * sockets. */
 struct in6_addr cidr_address_of(const struct addr *endpoint);
 
+/* The mapped form of an IPv4 address. */
+struct in6_addr cidr_map_v4(struct in_addr v4);
+
 /* The IPv4 address within a mapped one, in host byte order. */
 uint32_t cidr_v4_of(const struct in6_addr *mapped);

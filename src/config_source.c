@@ -8,6 +8,14 @@
 #include "config_range.h"
 #include "host.h"
 
+/* A /4 or smaller, and neither "this network" nor multicast: RFC 6890. */
+static bool is_unicast(const struct cidr *block)
+{
+	uint32_t first = cidr_v4_of(&block->network);
+
+	return block->bits >= 96 + 4 && first >> 24 != 0 && first >> 28 != 14;
+}
+
 /* A pool's block, the mode's own where none is given. */
 static int parse_pool(struct config_source *source, const char *name, const char *text,
 		      const char *block, bool loopback, char error[CONFIG_ERROR_BYTES])
@@ -17,6 +25,9 @@ static int parse_pool(struct config_source *source, const char *name, const char
 	if (!problem && (!cidr_is_v4(&source->pool) || source->pool.bits > 96 + 30))
 		problem =
 			"is no block of IPv4 addresses of /30 or larger; give one such as 240.0.0.0/4";
+	if (!problem && !loopback && !is_unicast(&source->pool))
+		problem = "has addresses that no host can have, or most of all there are; give a "
+			  "block such as 240.0.0.0/4 or 100.64.0.0/10";
 	if (!problem && loopback &&
 	    (source->pool.bits < 96 + 8 ||
 	     cidr_v4_of(&source->pool.network) >> 24 != IN_LOOPBACKNET))

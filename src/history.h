@@ -28,6 +28,7 @@ struct session_record {
 	uint16_t forward;    /* index in the configuration */
 	uint8_t reason;	     /* enum close_reason, of one that has ended */
 	bool has_own_source; /* `source` stands for this client, and is not shared by all */
+	bool is_embedded;    /* ... being the address inside the client's own */
 };
 
 struct history;

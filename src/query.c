@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "session_admit.h"
 #include "session_record.h"
 
 enum stage { STAGE_SESSIONS, STAGE_HISTORY };
@@ -117,8 +118,21 @@ bool query_means(const struct query *query, const struct addr *endpoint)
 static bool is_meant(const struct query *query, const struct addr *client,
 		     const struct addr *source)
 {
-	return query_means(query, client) ||
-	       (query->kind == QUERY_WHO && query_means(query, source));
+	return query_means(query, client) || query_means(query, source);
+}
+
+/* As session_admit() asks it of the bans. */
+static bool is_to_be_reset(const struct query *query, const struct sessions *sessions,
+			   const struct session *session)
+{
+	struct in6_addr inside;
+
+	/* who came by a local socket has no address that could be meant */
+	if (addr_is_local(&session->client))
+		return false;
+	return query_means(query, &session->client) ||
+	       (session_embedded_client(sessions, session, &inside) &&
+		cidr_contains(&query->block, &inside));
 }
 
 static void tell(struct query_answer *answer, const struct session_record *record)
@@ -136,19 +150,18 @@ static unsigned look_at_slot(const struct query *query, struct desk *desk,
 	struct session *session = session_table_at(sessions->table, desk->slot++);
 	struct session_record record;
 
-	if (!session || !is_meant(query, &session->client, &session->source))
-		return 1;
-	/* not the client yet, but the proxy that announces it: session_admit() will ask */
-	if (query->kind == QUERY_RESET && session->state == SESSION_OPENING)
-		return 1;
-	/* who came by a local socket has no address that could be meant */
-	if (query->kind == QUERY_RESET && addr_is_local(&session->client))
+	if (!session)
 		return 1;
 	if (query->kind == QUERY_RESET) {
+		/* not the client yet, but the proxy that announces it: session_admit() will ask */
+		if (session->state == SESSION_OPENING || !is_to_be_reset(query, sessions, session))
+			return 1;
 		desk->answer.reset_count++;
 		session_end(sessions, session, CLOSE_banned);
 		return QUERY_RESET_STEPS;
 	}
+	if (!is_meant(query, &session->client, &session->source))
+		return 1;
 	session_describe(sessions, session, &record);
 	/* one that is closing has sockets yet, and will be in the history when it has none */
 	record.closed_ms = 0;

@@ -1,5 +1,6 @@
 #include "session_admit.h"
 
+#include "embedded.h"
 #include "log.h"
 #include "session_close.h"
 
@@ -16,6 +17,19 @@ static void refuse(struct sessions *sessions, struct session *session, enum clos
 	session_close(sessions, session, reason);
 }
 
+bool session_embedded_client(const struct sessions *sessions, const struct session *session,
+			     struct in6_addr *mapped)
+{
+	struct in6_addr client = cidr_address_of(&session->client);
+	struct in_addr inside;
+
+	if (!session_options(sessions, session)->source.embedded ||
+	    !embedded_ipv4(&client, &inside))
+		return false;
+	*mapped = cidr_map_v4(inside);
+	return true;
+}
+
 static bool is_banned(const struct sessions *sessions, const struct session *session)
 {
 	struct in6_addr client;
@@ -24,7 +38,11 @@ static bool is_banned(const struct sessions *sessions, const struct session *ses
 	if (!sessions->bans || !bans_count(sessions->bans) || addr_is_local(&session->client))
 		return false;
 	client = cidr_address_of(&session->client);
-	return bans_contains(sessions->bans, &client, sessions->now_ms);
+	if (bans_contains(sessions->bans, &client, sessions->now_ms))
+		return true;
+	/* what backends see is what they ban: a 6to4 site has its IPv4 address in 65,536 blocks */
+	return session_embedded_client(sessions, session, &client) &&
+	       bans_contains(sessions->bans, &client, sessions->now_ms);
 }
 
 bool session_admit(struct sessions *sessions, struct session *session)

@@ -11,3 +11,10 @@
  * for. True: go on. False: the session was closed, with its reason.
  */
 bool session_admit(struct sessions *sessions, struct session *session);
+
+/*
+ * The IPv4 address that stands for the client with backends, for it is inside the client's own (--source embedded); in its
+ * IPv4-mapped form. False: there is none.
+ */
+bool session_embedded_client(const struct sessions *sessions, const struct session *session,
+			     struct in6_addr *mapped);

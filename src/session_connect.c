@@ -83,6 +83,18 @@ static void fail_backend(struct sessions *sessions, struct session *session, int
 			  sessions->now_ms);
 }
 
+static void tell_exhausted(const struct sessions *sessions, const struct session *session)
+{
+	struct log_line line;
+
+	if (!log_begin(&line, LOG_EVENT_source_exhausted))
+		return;
+	log_addr(&line, "client", &session->client);
+	log_addr(&line, "listen", &sessions->config->forwards[session->forward].listen);
+	log_text(&line, "remedy", "a larger block, or more --pseudo-leases");
+	log_end(&line);
+}
+
 /* Sets where the connection to the backend is to come from; false, and it is closed: no address is left. */
 static bool choose_source(struct sessions *sessions, struct session *session, bool embedded)
 {
@@ -91,6 +103,7 @@ static bool choose_source(struct sessions *sessions, struct session *session, bo
 				   sessions->now_ms, &choice);
 
 	if (error) {
+		tell_exhausted(sessions, session);
 		session_close(sessions, session, CLOSE_no_source);
 		return false;
 	}
@@ -109,7 +122,8 @@ static void fail_source(struct sessions *sessions, struct session *session, int 
 		log_addr(&line, "source", &session->source);
 		log_addr(&line, "listen", &sessions->config->forwards[session->forward].listen);
 		log_error(&line, "error", error);
-		log_text(&line, "remedy", "sixpipe doctor tells whether --source is this host's");
+		log_text(&line, "remedy",
+			 "ip route get ADDRESS tells where it goes; it must be local");
 		log_end(&line);
 	}
 	upstream_answered(sessions->upstream, session->forward, &session->path, error,

@@ -14,6 +14,7 @@ void session_describe(const struct sessions *sessions, const struct session *ses
 		.forward = session->forward,
 		.reason = session->reason,
 		.has_own_source = session->leased || session->embedded,
+		.is_embedded = session->embedded,
 	};
 	if (session->state >= SESSION_RELAYING) {
 		record->bytes_up = session->lane[SESSION_CLIENT].moved_bytes;

@@ -23,6 +23,9 @@ struct pool_entry {
 	int lock_fd;		  /* of the state file; -1: it is not there yet */
 };
 
+/* Addresses of a block that are asked for, from end to end: they find a route for a part of it. */
+#define PROBES 67
+
 struct sources {
 	const struct config *config;
 	struct source_pool_stats saved; /* when the files were written last */
@@ -41,18 +44,29 @@ static struct addr v4_address(uint32_t address)
 	return made;
 }
 
-/* Tries addresses from end to end of a block, not the very first and last. */
-static int try_block(const struct cidr *block)
+/*
+ * Tries addresses from end to end of a block, not the very first and last. *astray is the first that is not
+ * this host's, *partly whether others are.
+ */
+static int try_block(const struct cidr *block, struct addr *astray, bool *partly)
 {
 	uint32_t first = cidr_v4_of(&block->network);
 	uint32_t last = first + (uint32_t)((1ULL << (128 - block->bits)) - 1);
-	const uint32_t tried[] = {first + 1, first + (last - first) / 2, last - 1};
+	unsigned steps = MIN(last - first, PROBES);
 	int error = 0;
 
-	for (unsigned i = 0; i < ARRAY_COUNT(tried) && !error; i++) {
-		struct addr address = v4_address(tried[i]);
+	*partly = false;
+	for (unsigned i = 1; i < steps; i++) {
+		struct addr address =
+			v4_address(first + (uint32_t)((uint64_t)(last - first) * i / steps));
+		int result = route_check_local(&address);
 
-		error = route_check_local(&address);
+		if (result && result != -EADDRNOTAVAIL)
+			return result;
+		if (result && !error)
+			*astray = address;
+		error = error ? error : result;
+		*partly |= !result;
 	}
 	return error;
 }
@@ -71,11 +85,18 @@ static int fault_unknown(int error, struct sources_fault *fault)
 static int check_pool(const struct config_source *source, struct sources_fault *fault)
 {
 	char text[ADDR_TEXT_BYTES];
-	int error = try_block(&source->pool);
+	struct addr astray;
+	bool partly;
+	int error = try_block(&source->pool, &astray, &partly);
 
 	if (error && error != -EADDRNOTAVAIL)
 		return fault_unknown(error, fault);
-	if (error) {
+	if (error && partly) {
+		snprintf(fault->what, sizeof(fault->what), "%s of it is not routed to this host",
+			 addr_print_host(&astray, text));
+		snprintf(fault->remedy, sizeof(fault->remedy),
+			 "see ip route get %s; give a block of which no part goes elsewhere", text);
+	} else if (error) {
 		snprintf(fault->what, sizeof(fault->what), "this host does not route it to itself");
 		snprintf(fault->remedy, sizeof(fault->remedy), "run: ip route add local %s dev lo",
 			 cidr_print(&source->pool, text));
@@ -340,11 +361,13 @@ bool sources_find(const struct sources *sources, struct in_addr address, struct 
 
 bool sources_own(const struct sources *sources, const struct cidr *block)
 {
-	for (unsigned i = 0; i < sources->config->forward_count; i++)
+	for (unsigned i = 0; i < sources->config->forward_count; i++) {
+		const struct cidr *pool = &sources->config->forwards[i].options.source.pool;
+
 		if (sources->pools[i].pool &&
-		    cidr_contains(&sources->config->forwards[i].options.source.pool,
-				  &block->network))
+		    (cidr_contains(pool, &block->network) || cidr_contains(block, &pool->network)))
 			return true;
+	}
 	return false;
 }
 

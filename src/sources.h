@@ -31,7 +31,7 @@ void sources_destroy(struct sources *sources);
 
 /* Why connections cannot come from what --source names, and what to do about it. */
 struct sources_fault {
-	char what[160], remedy[160];
+	char what[200], remedy[200];
 };
 
 /*
@@ -58,7 +58,7 @@ void sources_release(struct sources *sources, unsigned forward, const struct add
 /* Whose address it is in any pool: false for nobody's. Any thread. */
 bool sources_find(const struct sources *sources, struct in_addr address, struct cidr *client);
 
-/* Whether the block begins in that of a pool: no client comes from there. Any thread. */
+/* Whether a pool has any address of the block: no client comes from there. Any thread. */
 bool sources_own(const struct sources *sources, const struct cidr *block);
 
 /* The metrics that are about pools, summed over these; 0 for all others. Any thread. */

@@ -166,6 +166,9 @@ class Who(AdminCase):
             lease = {'client': '2001:db8::/64', 'source': source}
             self.assertEqual(self.ask_json('who', source)['lease'], lease)
             self.assertIn(f'state=lease client=2001:db8::/64 source={source}\n', self.ask('who', source)[1])
+            self.assertEqual(self.ask_json('who', f'{source}:1')['lease'], lease, 'of a port that nobody has known')
+            self.ask('ban', f'{source}:1')
+            self.assert_refused(proxy, CLIENT)
 
     @unittest.skipIf(SANITIZE, 'too many sessions')
     def test_among_two_thousand_sessions(self):
@@ -275,7 +278,8 @@ class Ban(AdminCase):
             self.assertEqual(self.ask_json('bans')['bans'], [])
 
     def test_what_cannot_be_banned(self):
-        rows = (('::/0', 'too wide'), ('2000::/15', 'too wide'), ('0.0.0.0/0', 'too wide'))
+        rows = (('::/0', 'too wide'), ('2000::/15', 'too wide'), ('0.0.0.0/0', 'too wide'),
+                ('::/64', 'all IPv4 clients'))
         with self.admin('127.0.0.1:9') as proxy:
             del proxy
             for who, says in rows:
@@ -294,8 +298,22 @@ class Ban(AdminCase):
             code, _, error = self.ask('ban', '127.64.3.4')
             self.assertEqual(code, 1)
             self.assertIn('--pseudo-state', error)
+            for block in ('127.99.0.0/16', '127.0.0.0/8'):
+                code, _, error = self.ask('ban', block)
+                self.assertEqual(code, 2, block)
+                self.assertIn('pool of --source', error)
             self.assertEqual(self.ask_json('bans')['bans'], [])
             self.assertEqual(self.ask('ban', '192.0.2.4')[0], 0)
+
+    def test_one_address_with_a_prefix_length(self):
+        """10.0.0.1/32 is 10.0.0.1, and stands for a client where it is one of a pool."""
+        backend = self.backend()
+        with self.admin(backend.address, *PROXIED, '--source', 'loopback') as proxy:
+            _, server = self.open_as(proxy, backend, CLIENT)
+            code, out, _ = self.ask('ban', f'{server.getpeername()[0]}/32')
+            self.assertEqual(code, 0)
+            self.assertIn('client=2001:db8::/64 ', out)
+            self.assert_refused(proxy, CLIENT)
 
     def test_the_metrics(self):
         backend = self.backend()

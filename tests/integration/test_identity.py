@@ -140,6 +140,7 @@ class Pseudo(WithClients):
                     sources.append(backend.accept().remote.rpartition(':')[0])
             self.assertEqual(sorted(sources), ['127.99.7.5', '127.99.7.6'])
             proxy.wait_events('close', len(CLIENTS) - 2, reason='no_source')
+            self.assertIn('--pseudo-leases', proxy.wait_event('source_exhausted')['remedy'])
 
     def test_two_clients_may_use_one_port(self):
         """Each source has all ports: what used to be one space of 28,000 for a backend."""
@@ -166,6 +167,20 @@ class Pseudo(WithClients):
         done = self.netns.run(self.run_sixpipe, 'doctor', '[::1]:0', '127.0.0.1:1', '--source', 'pseudo')
         self.assertEqual(done.returncode, 1)
         self.assertIn('ip route add local 240.0.0.0/4 dev lo', done.stdout)
+
+    def test_a_part_that_goes_elsewhere_is_named(self):
+        self.route('100.64.0.0/10')
+        self.netns.ip('route add blackhole 100.96.0.0/13')
+        done = self.netns.run(self.run_sixpipe, '[::1]:0', '127.0.0.1:1', '--source', 'pseudo:100.64.0.0/10')
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r'100\.9[6-9]\.\d+\.\d+ of it is not .* ip route get 100\.9[6-9]\.')
+        self.assertNotIn('ip route add', done.stderr)
+
+    def test_blocks_that_can_be_none(self):
+        for block in ('0.0.0.0/0', '0.0.0.0/8', '128.0.0.0/1', '224.0.0.0/4', '239.0.0.0/8'):
+            done = self.run_sixpipe('--check', '[::1]:0', '127.0.0.1:1', '--source', f'pseudo:{block}')
+            self.assertEqual(done.returncode, 2, done)
+            self.assertIn(block, done.stderr)
 
     def test_a_route_that_goes_is_told_of(self):
         self.route('240.0.0.0/4')
@@ -215,6 +230,40 @@ class Fixed(WithClients):
                                                               '2002:808:808::1', CLIENTS[0])),
                              ['8.8.4.4', '8.8.4.4', '127.0.0.78', '127.0.0.78'])
 
+
+    def test_a_ban_of_the_address_inside(self):
+        """A site with 6to4 has one IPv4 address in 65,536 blocks, and one behind NAT64 has it once more."""
+        self.route('8.8.8.8/32')
+        forms = ('2002:808:808::1', '2002:808:808:2::1', '64:ff9b::808:808')
+        for form in forms:
+            self.netns.ip(f'address add {form}/128 dev lo nodad')
+        backend = self.backend(netns=self.netns)
+        admin = os.path.join(self.state, 'admin.sock')
+        with self.forward(backend.address, '--source', 'embedded', '--admin', admin) as proxy:
+            def refused(form):
+                try:
+                    return self.connect(proxy.endpoint, netns=self.netns, bind=(form, 0)).recv_to_end()[1] == RESET
+                except ConnectionResetError:  # it has overtaken connect's own return
+                    return True
+
+            def ask(*args):
+                done = self.run_sixpipe(*args, '--admin', admin)
+                self.assertEqual(done.returncode, 0, done)
+                return done.stdout
+            ask('ban', '8.8.8.8')  # of whom nobody has ever heard
+            self.assertEqual([refused(form) for form in forms], [True] * 3)
+            ask('unban', '8.8.8.8')
+            peers = []
+            for form in forms:
+                peers.append(self.connect(proxy.endpoint, netns=self.netns, bind=(form, 0)))
+                self.assertEqual(backend.accept().remote.rpartition(':')[0], '8.8.8.8')
+            other = self.connect(proxy.endpoint, netns=self.netns, bind=(CLIENTS[0], 0))
+            kept = backend.accept()
+            self.assertIn('sessions_reset=3', ask('ban', '8.8.8.8'))
+            for peer in peers:
+                self.assertEqual(peer.recv_to_end()[1], RESET)
+            other.sendall(b'still here')
+            self.assertEqual(kept.recv_exact(10), b'still here')
 
     def set_sysctl(self, name, value):
         def write():

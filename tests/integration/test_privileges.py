@@ -1,14 +1,26 @@
 """What the running program may still do: /proc/PID/task/*/status of every thread."""
 
+import ctypes
 import grp
 import os
 import pwd
+import re
+import shutil
 import socket
+import tempfile
 import unittest
 
-from harness import SIXPIPE, Case
+from harness import ROOT, SIXPIPE, Case
 
 CAPABILITY_SETS = ('CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb')
+# in the order of their numbers: capabilities(7)
+CAPABILITY_NAMES = (
+    'CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_FSETID CAP_KILL CAP_SETGID CAP_SETUID CAP_SETPCAP '
+    'CAP_LINUX_IMMUTABLE CAP_NET_BIND_SERVICE CAP_NET_BROADCAST CAP_NET_ADMIN CAP_NET_RAW CAP_IPC_LOCK CAP_IPC_OWNER '
+    'CAP_SYS_MODULE CAP_SYS_RAWIO CAP_SYS_CHROOT CAP_SYS_PTRACE CAP_SYS_PACCT CAP_SYS_ADMIN CAP_SYS_BOOT CAP_SYS_NICE '
+    'CAP_SYS_RESOURCE CAP_SYS_TIME CAP_SYS_TTY_CONFIG CAP_MKNOD CAP_LEASE CAP_AUDIT_WRITE CAP_AUDIT_CONTROL '
+    'CAP_SETFCAP CAP_MAC_OVERRIDE CAP_MAC_ADMIN CAP_SYSLOG CAP_WAKE_ALARM CAP_BLOCK_SUSPEND CAP_AUDIT_READ').split()
+PR_CAPBSET_DROP = 24
 NOBODY = pwd.getpwnam('nobody')
 
 
@@ -151,6 +163,41 @@ class AsOrdinaryUser(PrivilegesCase):
         done = self.run_sixpipe('--user', 'root', '[::1]:0', '127.0.0.1:9', **options)
         self.assertEqual(done.returncode, 1, done.stderr)
         self.assertIn('root', done.stderr)
+
+
+class Unit(PrivilegesCase):
+    """examples/sixpipe.service: what it leaves of root's capabilities suffices for all that it speaks of."""
+
+    def test_its_capabilities(self):
+        self.need_root()
+        unit = (ROOT / 'examples' / 'sixpipe.service').read_text()
+        kept = re.search(r'^CapabilityBoundingSet=(.*)$', unit, re.MULTILINE)[1].split()
+        names = {name: number for number, name in enumerate(CAPABILITY_NAMES)}
+        libc = ctypes.CDLL(None, use_errno=True)
+
+        def drop_others():
+            for name, number in names.items():
+                if name not in kept and libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0):
+                    raise OSError(ctypes.get_errno(), name)
+        directory = tempfile.mkdtemp(prefix='sixpipe-unit-')
+        self.addCleanup(shutil.rmtree, directory)
+        os.chmod(directory, 0o755)
+        state = os.path.join(directory, 'state')
+        os.mkdir(state, 0o700)
+        os.chown(state, NOBODY.pw_uid, NOBODY.pw_gid)
+        backend = self.backend()
+        for _ in range(2):  # the second time there is a state file, of nobody's
+            with self.sixpipe('--user', 'nobody', '--admin', f'{directory}/admin.sock', '--source', 'loopback',
+                              '--pseudo-state', f'{state}/pool', f'[::1]:{low_port()}', backend.address,
+                              popen={'preexec_fn': drop_others}) as proxy:
+                client, server = self.pair(proxy, backend)
+                client.sendall(b'ping')
+                self.assertEqual(server.recv_exact(4), b'ping')
+                done = self.run_sixpipe('bans', '--admin', f'{directory}/admin.sock')
+                self.assertEqual(done.returncode, 0, done)
+                for one in (client, server):
+                    one.close()
+            backend = self.backend()
 
 
 if __name__ == '__main__':
