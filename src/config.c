@@ -102,69 +102,115 @@ static void complete_forward(const struct config *config, struct forward *forwar
 	}
 }
 
-/* --trust may stand before listeners that have no use for it, but one must have. */
-static void check_trust(struct config *config)
-{
-	const struct forward *trusting = NULL;
-	char error[CONFIG_ERROR_BYTES];
-	bool accepting = false;
+/* An option that is nothing without another: it may stand before listeners that have no use for it, but one must have. */
+struct dependence {
+	const char *option;
+	bool (*is_given)(const struct forward_options *options);
+	bool (*is_used)(const struct forward *forward);
+	const char *reason;
+};
 
-	for (unsigned i = 0; i < config->forward_count; i++) {
-		if (!trusting && config->forwards[i].options.trust_count)
-			trusting = &config->forwards[i];
-		accepting |= config->forwards[i].options.accept_proxy;
-	}
-	if (!trusting || accepting)
-		return;
-	config_fail(error, "--trust: without --accept-proxy nobody is trusted with anything; "
-			   "add --accept-proxy or leave it out");
-	config_origin_add_error(config, trusting, error);
+static bool has_trust(const struct forward_options *options)
+{
+	return options->trust_count;
 }
 
-/* What is sent and expected may stand before listeners without checks, but one must have some. */
-static void check_checks(struct config *config)
+static bool accepts_proxy(const struct forward *forward)
 {
-	const struct forward *describing = NULL;
-	char error[CONFIG_ERROR_BYTES];
-
-	for (unsigned i = 0; i < config->forward_count; i++) {
-		const struct forward *forward = &config->forwards[i];
-
-		/* nor is there news in what has no backends */
-		if (forward->has_checks || !forward->backend_count)
-			return;
-		if (!describing &&
-		    (forward->options.check_send.count || forward->options.check_expect.count))
-			describing = forward;
-	}
-	if (!describing)
-		return;
-	config_fail(error,
-		    "--%s: no backend is checked; add --check-backends, or check behind a "
-		    "backend's address",
-		    describing->options.check_send.count ? "check-send" : "check-expect");
-	config_origin_add_error(config, describing, error);
+	return forward->options.accept_proxy;
 }
 
-/* As --trust: --dual-stack may stand before listeners that have no use for it. */
-static void check_dual_stack(struct config *config)
+static bool has_tlvs(const struct forward_options *options)
+{
+	return options->proxy_tlv_count;
+}
+
+static bool sends_v2(const struct forward *forward)
+{
+	for (unsigned i = 0; i < forward->backend_count; i++)
+		if (forward->backends[i].send_proxy == CONFIG_SEND_PROXY_V2)
+			return true;
+	return !forward->backend_count;
+}
+
+static bool is_dual(const struct forward_options *options)
+{
+	return options->tuning.dual_stack;
+}
+
+static bool is_on_wildcard(const struct forward *forward)
+{
+	return addr_is_v6_wildcard(&forward->listen);
+}
+
+static bool has_check_send(const struct forward_options *options)
+{
+	return options->check_send.count;
+}
+
+static bool has_check_expect(const struct forward_options *options)
+{
+	return options->check_expect.count;
+}
+
+/* Nor is there news in what has no backends. */
+static bool is_checked(const struct forward *forward)
+{
+	return forward->has_checks || !forward->backend_count;
+}
+
+static bool has_key(const struct forward_options *options)
+{
+	return options->pseudo_key;
+}
+
+static bool has_state(const struct forward_options *options)
+{
+	return options->pseudo_state;
+}
+
+static bool has_pool(const struct forward *forward)
+{
+	return forward->options.source.kind == CONFIG_SOURCE_POOL;
+}
+
+static const struct dependence dependences[] = {
+	{"trust", has_trust, accepts_proxy,
+	 "without --accept-proxy nobody is trusted with anything; add --accept-proxy or leave it "
+	 "out"},
+	{"proxy-tlv", has_tlvs, sends_v2,
+	 "only headers of version 2 have room for it; add --send-proxy v2 or leave it out"},
+	{"dual-stack", is_dual, is_on_wildcard,
+	 "no listener that it holds for is on [::], and others have one family; listen on [::], or "
+	 "leave it out"},
+	{"check-send", has_check_send, is_checked,
+	 "no backend is checked; add --check-backends, or check behind a backend's address"},
+	{"check-expect", has_check_expect, is_checked,
+	 "no backend is checked; add --check-backends, or check behind a backend's address"},
+	{"pseudo-key", has_key, has_pool,
+	 "there are no addresses to choose by it; add --source pseudo or loopback, or leave it out"},
+	{"pseudo-state", has_state, has_pool,
+	 "there are no addresses to keep in it; add --source pseudo or loopback, or leave it out"},
+};
+
+static void check_dependence(struct config *config, const struct dependence *row)
 {
 	const struct forward *wanting = NULL;
 	char error[CONFIG_ERROR_BYTES];
 
 	for (unsigned i = 0; i < config->forward_count; i++) {
-		if (!config->forwards[i].options.tuning.dual_stack)
+		const struct forward *forward = &config->forwards[i];
+
+		if (!row->is_given(&forward->options))
 			continue;
-		if (addr_is_v6_wildcard(&config->forwards[i].listen))
+		if (row->is_used(forward))
 			return;
 		if (!wanting)
-			wanting = &config->forwards[i];
+			wanting = forward;
 	}
 	if (!wanting)
 		return;
-	config_fail(error,
-		    "--dual-stack: no listener that it holds for is on [::], and others have one "
-		    "family; listen on [::], or leave it out");
+	config_fail(error, "--%s: %s", row->option, row->reason);
 	config_origin_add_error(config, wanting, error);
 }
 
@@ -244,9 +290,8 @@ int config_check(struct config *config, char error[CONFIG_ERROR_BYTES])
 		config_errors_add(errors, error);
 	} else if (whole) {
 		config_names_check(config);
-		check_trust(config);
-		check_dual_stack(config);
-		check_checks(config);
+		for (size_t i = 0; i < ARRAY_COUNT(dependences); i++)
+			check_dependence(config, &dependences[i]);
 	}
 	if (!errors->count) {
 		config_range_expand(config);

@@ -345,7 +345,8 @@ class Programs(WithClients):
                 nginx = Nginx(self, self.netns,
                               server=f'listen 127.0.0.1:{port} proxy_protocol; location / {{ return 204; }}')
                 nginx.wait_port('127.0.0.1', port)
-                with self.forward(f'127.0.0.1:{port}', '--send-proxy', version, '--proxy-tlv', '0xE0=x') as proxy:
+                values = ('--proxy-tlv', '0xE0=x') if version == 'v2' else ()
+                with self.forward(f'127.0.0.1:{port}', '--send-proxy', version, *values) as proxy:
                     self.assertEqual(self.get(proxy.endpoint, CLIENTS[3], f'/{version}'), 204)
                     nginx.wait_log(lambda text: f'127.0.0.1 {CLIENTS[3]} /{version}\n' in text)
 

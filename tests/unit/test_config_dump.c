@@ -337,6 +337,13 @@ static void make_any(struct config *config)
 		}
 		set_some(config);
 	}
+	/* what some of the others are nothing without */
+	if (below(4)) {
+		config_set(config, options_find("source", strlen("source")), "loopback", error);
+		config_set(config, options_find("send-proxy", strlen("send-proxy")), "v2", error);
+		config_set(config, options_find("check-backends", strlen("check-backends")), "yes",
+			   error);
+	}
 }
 
 /* Whether a field is the same in both, by its type; lists are compared by expect_same(). */

@@ -44,7 +44,7 @@ Test(config_file, values)
 			   "  timeout-idle = 0\n"
 			   "  trust = 198.51.100.0/24\n"
 			   "\t[forward\tb\t]\n"
-			   "listen=[::1]:0\nbackend=127.0.0.1:3");
+			   "listen=[::1]:0\nbackend=127.0.0.1:3\nsource=loopback");
 	support_describe_forwards(&config, forwards);
 	cr_expect_str_eq(forwards, "[::1]:1>127.0.0.1:1,127.0.0.1:2 [::1]:0>127.0.0.1:3", "%s",
 			 forwards);

@@ -9,7 +9,7 @@
 TestSuite(config_file_errors, .fini = support_check_leaks);
 
 #define FORWARD	    "[forward a]\nlisten=[::1]:1\nbackend=127.0.0.1:2\n"
-#define ERROR_LIMIT 8
+#define ERROR_LIMIT 12
 #define TEXT(text)  (text), sizeof(text) - 1
 
 struct row {
@@ -178,15 +178,24 @@ static const struct row rows[] = {
 	  "all others reach no backend both; give an IPv4 one"}},
 	/* what only all forwards together tell */
 	{TEXT("trust=10.0.0.0/8\ncheck-expect=x\ndual-stack=yes\ndns-min-ttl=2s\ndns-max-ttl=1s\n"
-	      "dns-server=x\n" FORWARD "check-send=x\n"),
+	      "dns-server=x\n" FORWARD "check-send=x\nsend-proxy=v1\nproxy-tlv=0xE0=x\n"
+	      "source=127.0.0.9\npseudo-key=k\npseudo-state=s\n"),
 	 {"f:6: dns-server 'x': is not an address; write it as in 192.0.2.53, 192.0.2.53:5353 or [2001:db8::53]:5353",
 	  "f:5: dns-max-ttl: is less than --dns-min-ttl; give more",
 	  "f:1: trust: without --accept-proxy nobody is trusted with anything; add --accept-proxy or "
 	  "leave it out",
+	  "f:12: proxy-tlv: only headers of version 2 have room for it; add --send-proxy v2 or leave it "
+	  "out",
 	  "f:3: dual-stack: no listener that it holds for is on [::], and others have one family; "
 	  "listen on [::], or leave it out",
 	  "f:10: check-send: no backend is checked; add --check-backends, or check behind a "
-	  "backend's address"}},
+	  "backend's address",
+	  "f:2: check-expect: no backend is checked; add --check-backends, or check behind a "
+	  "backend's address",
+	  "f:14: pseudo-key: there are no addresses to choose by it; add --source pseudo or loopback, "
+	  "or leave it out",
+	  "f:15: pseudo-state: there are no addresses to keep in it; add --source pseudo or loopback, "
+	  "or leave it out"}},
 	{TEXT("[forward a]\nbackend=127.0.0.1:2\nlisten=127.0.0.1:2\n"),
 	 {"f:3: listen '127.0.0.1:2': is a backend of its own and would forward to itself; give the "
 	  "service's address"}},
