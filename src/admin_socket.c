@@ -41,8 +41,8 @@ static void directory_of(const char *path, char directory[sizeof(struct sockaddr
 			 slash == path ? 1 : (int)(slash - path), path);
 }
 
-static int check_directory(const char *path, const struct admin_owner *owner,
-			   char error[CONFIG_ERROR_BYTES])
+int admin_socket_check(const char *path, const struct admin_owner *owner,
+		       char error[CONFIG_ERROR_BYTES])
 {
 	char directory[sizeof(struct sockaddr_un)];
 	struct stat status;
@@ -151,7 +151,7 @@ int admin_socket_open(struct admin_socket *self, const char *path, bool for_grou
 	if (!*path || strlen(path) >= sizeof(address.sun_path))
 		return refuse(path, EINVAL, "no path of 1 to 107 bytes; give one", error);
 	strcpy(address.sun_path, path);
-	result = check_directory(path, owner, error);
+	result = admin_socket_check(path, owner, error);
 	if (!result)
 		result = clear_path(&address, error);
 	if (result)

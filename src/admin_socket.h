@@ -26,6 +26,10 @@ struct admin_owner {
 	gid_t gid;
 };
 
+/* Whether the directory of `path` is one for such a socket. Returns 0 or -errno with `error`, as the next. */
+int admin_socket_check(const char *path, const struct admin_owner *owner,
+		       char error[CONFIG_ERROR_BYTES]);
+
 /*
  * Listens on `path` with mode 0600 or, `for_group`, 0660, and gives the file to `owner`. A socket
  * that is there already is replaced only if nobody listens on it. Only before there are threads: it

@@ -10,6 +10,7 @@
 #include "usage.h"
 
 /* An 80-column screen: the name, the state, and what is left for words. */
+#define SCREEN_COLUMNS 80
 #define NAME_COLUMNS   12
 #define STATE_COLUMNS  5
 #define VALUE_COLUMNS  61
@@ -43,12 +44,31 @@ static void print_json(FILE *out, const char *name, const struct doctor_finding 
 	fputc('}', out);
 }
 
-/* Words for a terminal: cut at the screen's edge, without control characters. */
+/* How much of a text goes on a line: up to a blank, where it is too long. */
+static int fit(const char *text, int columns)
+{
+	int length = (int)strnlen(text, (size_t)columns + 1);
+
+	if (length <= columns)
+		return length;
+	for (length = columns; length > columns / 2; length--)
+		if (text[length] == ' ')
+			return length;
+	return columns;
+}
+
+/* Words for a terminal, without control characters, on as many lines as they take. */
 static void print_words(FILE *out, const char *text, int columns)
 {
-	for (; *text && columns; text++, columns--)
-		fputc((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text, out);
-	fputc('\n', out);
+	for (int length = fit(text, columns);; length = fit(text, columns)) {
+		for (; length; text++, length--)
+			fputc((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text, out);
+		fputc('\n', out);
+		text += strspn(text, " ");
+		if (!*text)
+			return;
+		fprintf(out, "%*s", SCREEN_COLUMNS - columns, "");
+	}
 }
 
 static void print_row(FILE *out, const char *name, const struct doctor_finding *finding)

@@ -421,33 +421,38 @@ static bool judge_congestion(const struct doctor_facts *facts, struct doctor_fin
 	return true;
 }
 
-/* An error of the start, in which the remedy stands behind the last semicolon. */
-static void say_error(const char *error, struct doctor_finding *finding)
+/* An error of the start, in which the remedy stands behind the last semicolon. False: "", there is none. */
+static bool judge_error(const char *error, struct doctor_finding *finding)
 {
 	const char *remedy = NULL;
 
+	if (!*error)
+		return false;
 	for (const char *at = error; (at = strstr(at, "; ")); at++)
 		remedy = at;
 	finding->state = DOCTOR_FAIL;
 	say(finding->value, "%.*s", (int)(remedy ? MIN(remedy - error, 150) : 150), error);
 	say(finding->remedy, "%.150s", remedy ? remedy + strlen("; ") : "give another");
+	return true;
 }
 
 static bool judge_sockets(const struct doctor_facts *facts, struct doctor_finding *finding)
 {
-	if (!*facts->tuning_error)
-		return false;
-	say_error(facts->tuning_error, finding);
-	return true;
+	return judge_error(facts->tuning_error, finding);
+}
+
+static bool judge_files(const struct doctor_facts *facts, struct doctor_finding *finding)
+{
+	return judge_error(facts->file_error, finding);
 }
 
 static bool judge_user(const struct doctor_facts *facts, struct doctor_finding *finding)
 {
 	const char *user = facts->config->user;
 
-	if (*facts->user_error) {
-		say_error(facts->user_error, finding);
-	} else if (user) {
+	if (judge_error(facts->user_error, finding))
+		return true;
+	if (user) {
 		say(finding->value, "becomes %.100s", user);
 	} else if (facts->root) {
 		finding->state = DOCTOR_WARN;
@@ -466,7 +471,8 @@ static const struct doctor_check checks[] = {
 	{"pipes", judge_pipes},	    {"tcp_memory", judge_tcp_memory},
 	{"backlog", judge_backlog}, {"congestion", judge_congestion},
 	{"ports", judge_ports},	    {"source", judge_source},
-	{"sockets", judge_sockets}, {"user", judge_user},
+	{"sockets", judge_sockets}, {"files", judge_files},
+	{"user", judge_user},
 };
 
 const struct doctor_check *doctor_checks(size_t *count)

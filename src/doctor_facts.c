@@ -3,16 +3,21 @@
 #include <cap-ng.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "admin_socket.h"
+#include "admission.h"
 #include "check.h"
 #include "engine.h"
 #include "host.h"
 #include "privs.h"
 #include "sock.h"
+#include "source_pool_state.h"
 #include "sources.h"
 #include "tuning_check.h"
 
@@ -137,6 +142,58 @@ static void gather_sources(struct doctor_facts *facts)
 	}
 }
 
+/* The directory of a state file, which a save replaces it in; the file itself need not be there. */
+static int check_state(const char *path, char error[CONFIG_ERROR_BYTES])
+{
+	const char *slash = strrchr(path, '/');
+	char directory[PATH_MAX] = ".";
+	struct stat status;
+
+	if (slash)
+		snprintf(directory, sizeof(directory), "%.*s",
+			 slash == path ? 1 : (int)(slash - path), path);
+	if (!stat(directory, &status) && S_ISDIR(status.st_mode))
+		return 0;
+	snprintf(error, CONFIG_ERROR_BYTES,
+		 "--pseudo-state '%.150s': no such directory; make it, writable by --user", path);
+	return -ENOENT;
+}
+
+static int check_files_of(const struct forward_options *options, char error[CONFIG_ERROR_BYTES])
+{
+	uint8_t key[SIPHASH_KEY_BYTES];
+	int result = 0;
+
+	if (options->pseudo_key)
+		result = source_key_read(options->pseudo_key, key, error);
+	if (!result && options->pseudo_state)
+		result = check_state(options->pseudo_state, error);
+	return result;
+}
+
+static void gather_files(struct doctor_facts *facts)
+{
+	const struct config *config = facts->config;
+	struct privs_target target;
+	char *error = facts->file_error, unused[CONFIG_ERROR_BYTES];
+	struct admission *admission = NULL;
+	int result = config->forward_count ? admission_create(&admission, config, 1, error) : 0;
+
+	admission_destroy(admission);
+	for (unsigned i = 0; i < config->forward_count && !result; i++)
+		result = check_files_of(&config->forwards[i].options, error);
+	if (!result && config->admin && !privs_resolve(config->user, &target, unused)) {
+		const struct admin_owner owner = {
+			.uid = target.change ? target.uid : geteuid(),
+			.gid = target.change ? target.gid : getegid(),
+		};
+
+		result = admin_socket_check(config->admin, &owner, error);
+	}
+	if (!result)
+		*error = '\0';
+}
+
 void doctor_gather(const char *root, const struct config *config, struct doctor_facts *facts)
 {
 	struct capacity_host host;
@@ -150,6 +207,7 @@ void doctor_gather(const char *root, const struct config *config, struct doctor_
 	gather_settings(root, facts);
 	gather_listeners(facts);
 	gather_sources(facts);
+	gather_files(facts);
 	if (!tuning_check(config, root, facts->tuning_error))
 		facts->tuning_error[0] = '\0';
 }

@@ -114,6 +114,24 @@ class Doctor(PrivilegesCase):
         limit = {'preexec_fn': lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))}
         self.assertEqual(self.doctor(code=1, **limit)['descriptors']['state'], 'fail')
 
+    def test_files_that_cannot_be_used(self):
+        for option, path, words in (('--pseudo-state', '/no/such/state', 'make it'),
+                                    ('--pseudo-key', '/no/such/key', '/dev/urandom'),
+                                    ('--admin', '/no/such/admin.sock', 'RuntimeDirectory'),
+                                    ('--allow-file', '/no/such/list', 'give a file')):
+            more = ('--source', 'loopback') if 'pseudo' in option else ()
+            done = self.run_sixpipe('doctor', '--json', '[::1]:0', '127.0.0.1:9', option, path, *more)
+            self.assertEqual(done.returncode, 1, done)
+            files = next(check for check in json.loads(done.stdout)['checks'] if check['name'] == 'files')
+            self.assertIn(path, files['value'] + files['remedy'])
+            self.assertIn(words, files['value'] + files['remedy'])
+
+    def test_long_words_are_on_several_lines(self):
+        done = self.run_sixpipe('doctor', '[::1]:0', '127.0.0.1:9', '--congestion', 'no-such')
+        remedy = ' '.join(done.stdout.split())
+        self.assertIn('add it to net.ipv4.tcp_allowed_congestion_control', remedy)
+        self.assertLessEqual(max(map(len, done.stdout.splitlines())), 80)
+
     def test_the_environment_counts(self):
         checks = self.doctor(env=environment(SIXPIPE_BACKLOG='65535', SIXPIPE_USER='no-such-user-here'), code=1)
         self.assertIn('no-such-user-here', checks['user']['value'])
