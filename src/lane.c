@@ -215,6 +215,12 @@ static void take_room(struct lane *lane, uint32_t bytes)
 	lane->room_bytes -= MIN(lane->room_bytes, cost_bytes);
 }
 
+bool lane_is_untouched(const struct lane *lane)
+{
+	/* `stirred` is taken of chatty lanes alone */
+	return !lane->stirred && !lane->small_fills && !lane->moved_bytes && !lane->held_bytes;
+}
+
 void lane_on_early(struct lane *lane, uint32_t bytes)
 {
 	CHECK(lane->state == LANE_OPEN && !lane->held_bytes && !lane->moved_bytes && bytes > 0);

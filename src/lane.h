@@ -160,6 +160,9 @@ void lane_on_begun(struct lane *lane, uint32_t preface_bytes, uint32_t bytes, bo
  */
 void lane_on_early(struct lane *lane, uint32_t bytes);
 
+/* Whether not a byte was ever taken from the source. */
+bool lane_is_untouched(const struct lane *lane);
+
 /* The source has nothing now. */
 void lane_on_source_empty(struct lane *lane);
 

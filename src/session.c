@@ -161,6 +161,8 @@ static void session_relay(struct sessions *sessions, struct session *session)
 
 		/* a source that failed after its end was passed on has nothing left to deliver */
 		if (over || lane_next(lane) == LANE_RESET_TARGET) {
+			if (i == SESSION_BACKEND && session_move_on(sessions, session))
+				return;
 			session_close(sessions, session, reason_of_lane(session, i));
 			return;
 		}

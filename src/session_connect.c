@@ -1,6 +1,8 @@
 #include "session_connect.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "check.h"
 #include "log.h"
@@ -64,8 +66,7 @@ static void begin_relay(struct sessions *sessions, struct session *session)
 	session_make_ready(sessions, session);
 }
 
-/* The connect was not to be: says so to all who count it. */
-static void fail_backend(struct sessions *sessions, struct session *session, int error)
+static void tell_failure(struct sessions *sessions, const struct session *session, int error)
 {
 	struct log_line line;
 
@@ -74,8 +75,18 @@ static void fail_backend(struct sessions *sessions, struct session *session, int
 		log_addr(&line, "backend",
 			 upstream_address(sessions->upstream, session->forward, &session->path));
 		log_error(&line, "error", error);
+		if (abs(error) == EADDRNOTAVAIL)
+			log_text(&line, "remedy",
+				 "no local port is left towards it: --source-port-range, "
+				 "net.ipv4.ip_local_port_range");
 		log_end(&line);
 	}
+}
+
+/* The connect was not to be: says so to all who count it. */
+static void fail_backend(struct sessions *sessions, struct session *session, int error)
+{
+	tell_failure(sessions, session, error);
 	/* from an address that the client brought along, only a refusal is surely the backend's */
 	if (session->embedded && error != -ECONNREFUSED)
 		error = -EADDRNOTAVAIL;
@@ -282,6 +293,68 @@ void session_on_connect(struct sessions *sessions, struct session *session, int 
 	session_close_backend(sessions, session);
 	connect_next(sessions, session,
 		     was_reset(result) ? CLOSE_backend_reset : CLOSE_connect_failed);
+}
+
+/* Whether a header was, or could be, sent before the stream: then a backend has been told something. */
+static bool may_send_header(const struct sessions *sessions, const struct session *session)
+{
+	const struct forward *forward = &sessions->config->forwards[session->forward];
+
+	for (unsigned i = 0; i < forward->backend_count; i++)
+		if (forward->backends[i].send_proxy != CONFIG_SEND_PROXY_OFF)
+			return true;
+	return forward->options.accept_proxy;
+}
+
+/*
+ * Whether a backend's reset is as that of a connect: within the time that one may take, nothing passed in either
+ * direction. So is what a backend resets that closes its listener before it has accepted.
+ */
+static bool may_move_on(const struct sessions *sessions, const struct session *session)
+{
+	const struct lane *up = &session->lane[SESSION_CLIENT];
+	const struct lane *down = &session->lane[SESSION_BACKEND];
+	uint64_t limit_ms = session_options(sessions, session)->timeout_connect_ms;
+
+	return !session->moved_on && sock_classify(down->source_error) == SOCK_RESET &&
+	       up->state == LANE_OPEN && !up->source_error && lane_is_untouched(up) &&
+	       lane_is_untouched(down) &&
+	       (!limit_ms || sessions->now_ms - session->opened_ms < limit_ms) &&
+	       !session->guarding && session->waits[SESSION_BACKEND] == SESSION_WAIT_NONE &&
+	       session->waits[SESSION_CLIENT] != SESSION_WAIT_WRITABLE &&
+	       !may_send_header(sessions, session);
+}
+
+/* As chosen, not as logged: without the port that the last connect was made from. */
+static void restore_source(const struct sessions *sessions, struct session *session)
+{
+	if (session->leased || session->embedded ||
+	    session_options(sessions, session)->source.kind == CONFIG_SOURCE_ADDRESS)
+		addr_set_port(&session->source, 0);
+	else
+		session->source = (struct addr){0};
+}
+
+bool session_move_on(struct sessions *sessions, struct session *session)
+{
+	if (!may_move_on(sessions, session))
+		return false;
+	CHECK(!session->pipe[SESSION_CLIENT] && !session->pipe[SESSION_BACKEND]);
+	tell_failure(sessions, session, session->lane[SESSION_BACKEND].source_error);
+	timer_cancel(sessions->wheel, &session->timer);
+	session_pace_end(sessions, session);
+	/* a wait for the client's bytes goes on, and lasts until there is a lane again */
+	if (session->waits[SESSION_CLIENT] == SESSION_WAIT_CREDIT)
+		session->waits[SESSION_CLIENT] = SESSION_WAIT_NONE;
+	session_close_backend(sessions, session);
+	memset(session->lane, 0, sizeof(session->lane));
+	restore_source(sessions, session);
+	session->kept_alive = false;
+	session->moved_on = true;
+	session->state = SESSION_CONNECTING;
+	upstream_lost(&session->path);
+	connect_next(sessions, session, CLOSE_backend_reset);
+	return true;
 }
 
 void session_connect(struct sessions *sessions, struct session *session)

@@ -13,6 +13,12 @@ void session_connect(struct sessions *sessions, struct session *session);
 void session_on_connect(struct sessions *sessions, struct session *session, int result);
 
 /*
+ * The backend has reset a session that is relayed. Goes on to another where that is as good as a connect that failed, and
+ * returns true; the session may be closed then.
+ */
+bool session_move_on(struct sessions *sessions, struct session *session);
+
+/*
  * The session is over before its connect was answered: --timeout-session. Holds that against the backend where it has had
  * half of that time, for otherwise a silent one would never be found out when --timeout-connect is no shorter.
  */

@@ -90,6 +90,7 @@ struct session {
 	bool leased : 1;	   /* `source` is out of a pool, to be given back */
 	bool named : 1;		   /* the backend was told our id of the session */
 	bool queued : 1;	   /* in the ready list */
+	bool moved_on : 1;	   /* from a backend that had answered: once is enough */
 	struct upstream_path path; /* its place with a backend */
 	union {
 		struct { /* while relaying, for --timeout-write; modulo 2^32, by side */

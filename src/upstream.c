@@ -410,6 +410,12 @@ void upstream_answered(struct upstream *upstream, unsigned forward, struct upstr
 	path->stage = error ? UPSTREAM_FAILED : UPSTREAM_CONNECTED;
 }
 
+void upstream_lost(struct upstream_path *path)
+{
+	CHECK(path->stage == UPSTREAM_CONNECTED);
+	path->stage = UPSTREAM_FAILED;
+}
+
 void upstream_leave(struct upstream *upstream, unsigned forward, struct upstream_path *path)
 {
 	pool_end(upstream->forwards[forward].pool, &path->place);

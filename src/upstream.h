@@ -88,6 +88,12 @@ int upstream_connect(const struct upstream *upstream, struct engine *engine, uns
 void upstream_answered(struct upstream *upstream, unsigned forward, struct upstream_path *path,
 		       int error, uint64_t now_ms);
 
+/*
+ * The backend that answered has reset the connection since, and no byte was passed in either direction: the path may go on
+ * as after a connect that failed. Nothing is held against the backend.
+ */
+void upstream_lost(struct upstream_path *path);
+
 /* Gives up the place that the path holds, if any. */
 void upstream_leave(struct upstream *upstream, unsigned forward, struct upstream_path *path);
 

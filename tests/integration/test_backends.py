@@ -234,5 +234,57 @@ class SlowConnect(Case):
             self.assertEqual(client.recv_exact(5), b'hello')
 
 
+class Answered(Case):
+    """A backend that goes away with what waits to be accepted: its kernel has answered, and resets."""
+
+    def leave(self, backend):
+        self.assertTrue(backend.has_waiting(PATIENCE_S))
+        backend.close()
+
+    def test_a_session_of_which_nothing_was_passed_goes_on(self):
+        for more in ((), ('--source', '127.0.0.9'), ('--source', 'loopback'), ('--limit-up', '1MiB')):
+            with self.subTest(more):
+                first, second = self.backend(), self.backend()
+                with self.sixpipe('[::1]:0', first.address, second.address, '--workers', '1', *more) as proxy:
+                    client = self.connect(proxy.endpoint)
+                    self.leave(first)
+                    server = second.accept()
+                    server.sendall(b'220 ready')
+                    self.assertEqual(client.recv_exact(9), b'220 ready')
+                    client.sendall(b'hello')
+                    self.assertEqual(server.recv_exact(5), b'hello')
+                    client.finish_sending()
+                    self.assertEqual(server.recv_to_end(), (b'', EOF))
+                    server.close()
+                    self.assertEqual(client.recv_to_end(), (b'', EOF))
+                    close = self.assert_reason(proxy, client, 'done')
+                    self.assertEqual(close['backend'], second.address)
+                    self.assertEqual((close.int('bytes_up'), close.int('bytes_down')), (5, 9))
+                    self.assertFalse(proxy.events('backend_down'), 'a reset is not held against it')
+                self.assertEqual(proxy.wait_event('stopped').int('redispatches'), 1)
+
+    def test_what_was_passed_stays_with_the_backend(self):
+        for more, say, seen in (((), b'hello', b'hello'), (('--send-proxy', 'v1'), b'', b'PROXY ')):
+            first, second = self.backend(), self.backend()
+            with self.subTest(more), self.sixpipe('[::1]:0', first.address, second.address, '--workers', '1',
+                                                  *more) as proxy:
+                client = self.connect(proxy.endpoint)
+                client.sendall(say)
+                server = first.accept()
+                self.assertEqual(server.recv_exact(len(seen)), seen)
+                server.reset()
+                self.assertEqual(client.recv_to_end(), (b'', RESET))
+                self.assert_reason(proxy, client, 'backend_reset')
+                self.assertFalse(second.has_waiting(0))
+
+    def test_the_only_backend(self):
+        backend = self.backend()
+        with self.sixpipe('[::1]:0', backend.address) as proxy:
+            client = self.connect(proxy.endpoint)
+            self.leave(backend)
+            self.assertEqual(client.recv_to_end(), (b'', RESET))
+            self.assert_reason(proxy, client, 'backend_reset')
+
+
 if __name__ == '__main__':
     unittest.main()

@@ -360,7 +360,8 @@ class Checks(PoolCase):
         first, last = 42000, 42015
         listener = self.backend()
         with self.sixpipe('[::1]:0', listener.address, '--check-backends', '--check-interval', '10ms',
-                          '--source-port-range', f'{first}-{last}'):
+                          '--source-port-range', f'{first}-{last}') as proxy:
+            self.settle_baseline(proxy)
             for _ in range(3):
                 check = listener.accept()
                 self.assertIn(int(check.remote.rpartition(':')[2]), range(first, last + 1))
