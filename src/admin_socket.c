@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "sock_local.h"
 
 /* Connections that wait to be accepted. */
 #define BACKLOG 64
@@ -104,34 +105,17 @@ static int bind_with_mode(int fd, const struct sockaddr_un *address, mode_t mode
 	return result;
 }
 
-/* Returns 0, or -1 with errno. */
-static int give_away(int file, const struct stat *status, const struct admin_owner *owner)
-{
-	if (!S_ISSOCK(status->st_mode) || status->st_nlink != 1) {
-		errno = EEXIST;
-		return -1;
-	}
-	if (status->st_uid == owner->uid && status->st_gid == owner->gid)
-		return 0;
-	return fchownat(file, "", owner->uid, owner->gid, AT_EMPTY_PATH);
-}
-
 static int listen_on(struct admin_socket *self, const struct sockaddr_un *address,
 		     const struct admin_owner *owner)
 {
 	struct stat status;
-	int file;
 	int result = bind_with_mode(self->fd, address, self->for_group ? 0660 : 0600);
 
 	if (result)
 		return result;
-	/* the very file that was made: its directory may be the user's, who could have put another there */
-	file = open(self->path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (file < 0 || fstat(file, &status) || give_away(file, &status, owner) ||
-	    listen(self->fd, BACKLOG))
+	result = sock_give_local(self->path, owner->uid, owner->gid, &status);
+	if (!result && listen(self->fd, BACKLOG))
 		result = -errno;
-	if (file >= 0)
-		close(file);
 	if (result) {
 		unlink(self->path);
 		return result;

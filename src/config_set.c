@@ -147,10 +147,12 @@ static int add_backend(struct forward *forward, const struct backend *backend, c
 	return 0;
 }
 
-/* A parameter behind a backend's address, NAME=VALUE or NAME alone. */
-static int set_parameter(struct backend *backend, const char *address, char *word,
+/* A parameter behind a backend's address, NAME=VALUE or NAME alone. `given` has a bit for each that stood there before. */
+static int set_parameter(struct backend *backend, const char *address, char *word, uint64_t *given,
 			 char error[CONFIG_ERROR_BYTES])
 {
+	size_t count;
+	const struct option_spec *list = options_parameters(&count);
 	size_t name_length = strcspn(word, "=");
 	const struct option_spec *option = options_find_parameter(word, name_length);
 	char detail[CONFIG_ERROR_BYTES];
@@ -162,6 +164,12 @@ static int set_parameter(struct backend *backend, const char *address, char *wor
 			"--backend '%.80s': '%.80s' is no parameter of a backend; sixpipe "
 			"--help forwarding lists them",
 			address, word);
+	CHECK(count <= 64);
+	if (*given >> (option - list) & 1)
+		return config_fail(error,
+				   "--backend '%.80s': %s is there twice; leave one of them out",
+				   address, option->name);
+	*given |= 1ULL << (option - list);
 	if (option->type != OPTION_FLAG && !value)
 		return config_fail(error, "--backend '%.80s': %s has no value; write %s=%s",
 				   address, option->name, option->name, option->argument);
@@ -175,6 +183,7 @@ static int set_backend(struct config *config, const char *text, char error[CONFI
 	struct backend backend = {.send_proxy = CONFIG_SEND_PROXY_INHERIT, .weight = 1};
 	size_t length = strcspn(text, BLANKS);
 	char word[ADDRESS_WORD_BYTES], address[ADDRESS_WORD_BYTES];
+	uint64_t given = 0;
 	const char *problem;
 
 	snprintf(address, sizeof(address), "%.*s", (int)MIN(length, sizeof(address)), text);
@@ -191,7 +200,7 @@ static int set_backend(struct config *config, const char *text, char error[CONFI
 
 		length = strcspn(at, BLANKS);
 		snprintf(word, sizeof(word), "%.*s", (int)MIN(length, sizeof(word)), at);
-		result = set_parameter(&backend, address, word, error);
+		result = set_parameter(&backend, address, word, &given, error);
 		if (result)
 			return result;
 	}

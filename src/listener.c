@@ -141,6 +141,27 @@ int listeners_init(struct listeners *self, const int *fds, struct sessions *sess
 	return 0;
 }
 
+int listeners_give_files(const struct config *config, uid_t uid, gid_t gid,
+			 char error[CONFIG_ERROR_BYTES])
+{
+	for (unsigned i = 0; i < config->forward_count; i++) {
+		const struct addr *listen = &config->forwards[i].listen;
+		char text[ADDR_TEXT_BYTES];
+		struct stat status;
+		int result;
+
+		if (!addr_is_local(listen) || !*listen->local.name->sun_path)
+			continue;
+		result = sock_give_local(listen->local.name->sun_path, uid, gid, &status);
+		if (result)
+			return config_fail(error,
+					   "--listen '%.120s': cannot be given to --user: %s; let "
+					   "CAP_CHOWN be there at the start",
+					   addr_print(listen, text), strerror(-result));
+	}
+	return 0;
+}
+
 void listeners_remove_files(const struct config *config)
 {
 	for (unsigned i = 0; i < config->forward_count; i++)

@@ -56,6 +56,13 @@ int listeners_open(struct config *config, unsigned worker_count, int *fds,
 		   char error[CONFIG_ERROR_BYTES]);
 
 /*
+ * Gives the files of local listeners to the user that the process becomes, so that --unix-mode lets that user's group in: before the
+ * privileges go. Returns 0, or -errno with `error` naming the listener and the remedy.
+ */
+int listeners_give_files(const struct config *config, uid_t uid, gid_t gid,
+			 char error[CONFIG_ERROR_BYTES]);
+
+/*
  * Removes the files of local listeners, as far as we still may, once nobody listens there any more:
  * after all workers have ended.
  */

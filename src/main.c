@@ -227,6 +227,8 @@ static int listen_and_serve(struct config *config, const struct capacity *limits
 	};
 	char error[CONFIG_ERROR_BYTES];
 
+	if (target->change && listeners_give_files(config, target->uid, target->gid, error))
+		return usage_fail(EXIT_FAILURE, error);
 	if (checker_create(&task->checker, config, workers_upstream(task->workers)))
 		return usage_fail(EXIT_FAILURE, "out of memory; check fewer backends");
 	if (names_create(&task->names, config, workers_upstream(task->workers), error))

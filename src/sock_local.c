@@ -66,6 +66,27 @@ int sock_try_local(const struct addr *address)
 	return result;
 }
 
+static int give(int file, uid_t uid, gid_t gid, struct stat *status)
+{
+	if (fstat(file, status))
+		return -errno;
+	if (!S_ISSOCK(status->st_mode) || status->st_nlink != 1)
+		return -EEXIST;
+	if (status->st_uid == uid && status->st_gid == gid)
+		return 0;
+	return fchownat(file, "", uid, gid, AT_EMPTY_PATH) ? -errno : 0;
+}
+
+int sock_give_local(const char *path, uid_t uid, gid_t gid, struct stat *status)
+{
+	int file = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	int result = file < 0 ? -errno : give(file, uid, gid, status);
+
+	if (file >= 0)
+		close(file);
+	return result;
+}
+
 void sock_remove_local(const struct addr *address)
 {
 	/* what may not be removed, for the privileges are gone, is replaced by the next start */

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "addr.h"
@@ -20,6 +21,12 @@ int sock_listen_local(const struct addr *address, unsigned backlog, mode_t mode,
 
 /* Whether nobody listens there yet, and we may: 0 or -errno. Changes nothing. */
 int sock_try_local(const struct addr *address);
+
+/*
+ * Gives the file of a socket that was just made to a user: whose it is decides with its mode who may connect. Never another file
+ * that somebody may have put there, whose directory it is. `status` is of the file. Returns 0 or -errno.
+ */
+int sock_give_local(const char *path, uid_t uid, gid_t gid, struct stat *status);
 
 /* Removes the file of a socket on which nobody listens any more, if we may. */
 void sock_remove_local(const struct addr *address);

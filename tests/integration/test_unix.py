@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pwd
 import random
 import socket
 import stat
@@ -216,6 +217,19 @@ class Listener(UnixCase):
                     self.assertTrue(stat.S_ISSOCK(status.st_mode))
                     self.assertEqual(stat.S_IMODE(status.st_mode), mode)
                 self.assertFalse(os.path.lexists(path))
+
+    def test_file_is_of_the_user(self):
+        """Its mode decides, with whose it is, who may connect."""
+        if os.geteuid() != 0:
+            self.skipTest('needs root')
+        nobody = pwd.getpwnam('nobody')
+        os.chmod(self.directory, 0o755)
+        backend, path = self.backend(), self.path()
+        with self.sixpipe(f'unix:{path}', backend.address, '--user', 'nobody', '--unix-mode', '0660') as proxy:
+            status = os.stat(path)
+            self.assertEqual((status.st_uid, status.st_gid), (nobody.pw_uid, nobody.pw_gid))
+            self.assertEqual(stat.S_IMODE(status.st_mode), 0o660)
+            self.pair(proxy, backend)
 
     def test_stale_file_is_replaced(self):
         path, backend = self.path(), self.backend()

@@ -196,6 +196,8 @@ static const struct row rows[] = {
 	  "or leave it out",
 	  "f:15: pseudo-state: there are no addresses to keep in it; add --source pseudo or loopback, "
 	  "or leave it out"}},
+	{TEXT("[forward a]\nlisten=[::1]:9\nbackend=127.0.0.1:2 weight=2 backup weight=3\n"),
+	 {"f:3: backend '127.0.0.1:2': weight is there twice; leave one of them out"}},
 	{TEXT("[forward a]\nbackend=127.0.0.1:2\nlisten=127.0.0.1:2\n"),
 	 {"f:3: listen '127.0.0.1:2': is a backend of its own and would forward to itself; give the "
 	  "service's address"}},
