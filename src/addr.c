@@ -81,6 +81,8 @@ static const char *parse_v4(const char *text, struct addr *address)
 
 	if (!colon)
 		return "has no port; write address:port";
+	if (strstr(text, "://"))
+		return "is a URL; write its address:port alone";
 	if (strchr(text, ':') != colon)
 		return "looks like IPv6 without brackets; write [address]:port";
 	length = (size_t)(colon - text);

@@ -285,8 +285,14 @@ int config_check(struct config *config, char error[CONFIG_ERROR_BYTES])
 	for (unsigned i = 0; i < config->forward_count; i++)
 		check_forward(config, &config->forwards[i]);
 	if (whole && !config->forward_count) {
-		config_fail(error, "LISTEN and BACKEND are missing; give both, as in: sixpipe "
-				   "'[::]:2000' 192.0.2.1:80 (see --help)");
+		if (config->file)
+			config_fail(error,
+				    "--config '%.150s': has no forward, and LISTEN and "
+				    "BACKEND are missing; add a [forward NAME], or give both",
+				    config->file);
+		else
+			config_fail(error, "LISTEN and BACKEND are missing; give both, as in: "
+					   "sixpipe '[::]:2000' 192.0.2.1:80 (see --help)");
 		config_errors_add(errors, error);
 	} else if (whole) {
 		config_names_check(config);

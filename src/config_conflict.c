@@ -186,20 +186,23 @@ static bool takes_loopback(const struct claim *own, const struct addr *to)
 	       (addr_is_loopback(to) || addr_is_wildcard(to)) && holds_host(own, to);
 }
 
-static bool is_itself(const struct forward *forward, const struct backend *backend)
+static bool is_itself(const struct forward *forward, const struct addr *to, unsigned port_count)
 {
 	struct claim own = claim_of(forward);
-	const struct addr *to = &backend->addr;
 	unsigned first = addr_port(&forward->listen), port = addr_port(to);
 
 	if (addr_is_local(own.address) || addr_is_local(to))
 		return is_same_local(own.address, to);
 	/* a range goes along with that of the listener, port by port */
-	if (*backend->name || !first ||
-	    (backend->port_count > 1 ? port != first
-				     : port < first || port >= first + own.port_count))
+	if (!first ||
+	    (port_count > 1 ? port != first : port < first || port >= first + own.port_count))
 		return false;
 	return is_same_host(own.address, to) || takes_loopback(&own, to);
+}
+
+bool config_conflict_is_itself(const struct forward *forward, const struct addr *backend)
+{
+	return is_itself(forward, backend, 1);
 }
 
 int config_conflict_of_backends(const struct forward *forward, char error[CONFIG_ERROR_BYTES])
@@ -210,7 +213,7 @@ int config_conflict_of_backends(const struct forward *forward, char error[CONFIG
 	for (unsigned i = 0; i < forward->backend_count; i++) {
 		const struct backend *backend = &forward->backends[i];
 
-		if (!is_itself(forward, backend))
+		if (*backend->name || !is_itself(forward, &backend->addr, backend->port_count))
 			continue;
 		if (addr_is_local(&forward->listen) ||
 		    is_same_host(&forward->listen, &backend->addr))

@@ -19,3 +19,6 @@ int config_conflict_of_metrics(const struct config *config, const struct forward
 
 /* ... the forward's listener and a backend that it would forward to itself by. */
 int config_conflict_of_backends(const struct forward *forward, char error[CONFIG_ERROR_BYTES]);
+
+/* Whether what is sent to a backend's address comes back to the forward's listener, as far as the address tells. */
+bool config_conflict_is_itself(const struct forward *forward, const struct addr *backend);

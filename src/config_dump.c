@@ -58,13 +58,28 @@ static void print_comment(FILE *out, const char *text)
 	fputc('\n', out);
 }
 
+/* A copy; of bytes, which may be written with escapes, such that no blank stands at an end. */
+static char *copy_text(const struct config_value *value)
+{
+	size_t length = strlen(value->text);
+	char *text = malloc(length + 2 * strlen("x20") + 1);
+	bool first = length && value->text[0] == ' ',
+	     last = length > 1 && value->text[length - 1] == ' ';
+
+	CHECK(text);
+	if (value->option->type != OPTION_BYTES)
+		first = last = false;
+	sprintf(text, "%s%.*s%s", first ? "\\x20" : "", (int)length - first - last,
+		value->text + first, last ? "\\x20" : "");
+	return text;
+}
+
 static void print_value(struct dump *dump, const struct config_value *value)
 {
-	char *text = strdup(value->text), origin[CONFIG_ORIGIN_BYTES];
+	char *text = copy_text(value), origin[CONFIG_ORIGIN_BYTES];
 	size_t length = strlen(text);
 	int column;
 
-	CHECK(text);
 	/* the words of a backend may stand on several lines of a variable */
 	for (size_t i = 0; i < length && value->option->type == OPTION_BACKEND; i++)
 		if (isspace((unsigned char)text[i]))

@@ -40,7 +40,7 @@ const char *config_names_parse_backend(const char *text, struct backend *backend
 	if (!colon)
 		return "has no port; write name:port";
 	if ((size_t)snprintf(full, sizeof(full), "0.0.0.0:%s", colon + 1) >= sizeof(full))
-		return "has a port that is too long; give a number from 0 to 65535";
+		return "has a port that is too long; give a number from 1 to 65535";
 	problem = addr_parse(full, &backend->addr);
 	if (!problem)
 		memcpy(backend->name, host, sizeof(host));

@@ -18,6 +18,7 @@
 
 #include "capacity.h"
 #include "check.h"
+#include "config_conflict.h"
 #include "config_names.h"
 #include "log.h"
 #include "timer.h"
@@ -141,7 +142,7 @@ static bool place_target(const struct name *name, const struct target *target,
 	int result;
 
 	for (unsigned i = 0; i < addresses->count; i++) {
-		if (!addr_equal(&addresses->list[i], &forward->listen))
+		if (!config_conflict_is_itself(forward, &addresses->list[i]))
 			addr_set_insert(&kept, &addresses->list[i]);
 		else if (tell)
 			tell_loop(name, &forward->listen);

@@ -141,6 +141,8 @@ static const char *show(const char *text, char shown[SHOWN_BYTES])
 	return shown;
 }
 
+_Static_assert(PREFIX_SET_RULE_LIMIT == 1000000, "add_lines() has it in words");
+
 static int add_lines(struct prefix_set *set, FILE *file, enum prefix_verdict verdict,
 		     const char *path, char *error, size_t error_bytes)
 {
@@ -167,7 +169,7 @@ static int add_lines(struct prefix_set *set, FILE *file, enum prefix_verdict ver
 		if (result) {
 			snprintf(error, error_bytes, "%s:%lu: rule %u: %s", path, number_of_line,
 				 set->rule_count + 1,
-				 result == -E2BIG ? "more than a set may have; name larger blocks"
+				 result == -E2BIG ? "1000000 are the limit; name larger blocks"
 						  : strerror(-result));
 			return result;
 		}

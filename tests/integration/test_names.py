@@ -211,13 +211,13 @@ class Members(NamesCase):
         self.assertEqual(len(self.dns.seen(name=NAME)), 1)
 
     def test_the_own_address_is_left_out(self):
-        backend, = self.backends('127.0.0.2')
-        with socket.create_server(('127.0.0.9', 0)) as holder:
-            port = holder.getsockname()[1]
         self.dns.set(NAME, dns_server.a('127.0.0.9'))
-        with self.asking(f'127.0.0.9:{port}', f'{NAME}:{port}') as proxy:
-            self.assertEqual(proxy.wait_event('name_loops')['listen'], f'127.0.0.9:{port}')
-            self.assert_turned_away(proxy)
+        for host in ('127.0.0.9', '0.0.0.0'):
+            with socket.create_server((host, 0)) as holder:
+                port = holder.getsockname()[1]
+            with self.subTest(host), self.asking(f'{host}:{port}', f'{NAME}:{port}') as proxy:
+                self.assertEqual(proxy.wait_event('name_loops')['listen'], f'{host}:{port}')
+                self.assert_turned_away(proxy, ('127.0.0.9', port))
 
     def test_more_addresses_than_there_is_room_for(self):
         """64 of a name, 256 of a listener; who found no room gets some as soon as there is some."""

@@ -210,8 +210,8 @@ static const struct row rows[] = {
 	{TEXT("trsut=10.0.0.0/8\n" FORWARD "accept-proxy=yes\n"),
 	 {"f:1: trsut: no such option; did you mean trust?"}},
 	{TEXT("maxconn=5\n"),
-	 {"LISTEN and BACKEND are missing; give both, as in: sixpipe '[::]:2000' 192.0.2.1:80 (see "
-	  "--help)"}},
+	 {"--config 'f': has no forward, and LISTEN and BACKEND are missing; add a [forward NAME], or "
+	  "give both"}},
 };
 
 Test(config_file_errors, rows)

@@ -60,7 +60,7 @@ static const struct text_row text_rows[] = {
 	 "b.example:80",
 	 NULL, NULL, "is not a host name"},
 	{"*.example:80", NULL, NULL, "is not a host name"},
-	{"http://web.example:80", NULL, NULL, "without brackets"},
+	{"http://web.example:80", NULL, NULL, "is a URL"},
 };
 
 Test(config_names, texts)
