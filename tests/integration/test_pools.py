@@ -291,7 +291,8 @@ class Passive(PoolCase):
                     if more:
                         self.assertIn('refused', proxy.wait_event('backend_down')['error'])
                         continue
-                    client = self.connect(proxy.endpoint, netns=netns, bind=('::1', 998))
+                    with proxy.stopped():  # otherwise the RST may overtake connect's own return
+                        client = self.connect(proxy.endpoint, netns=netns, bind=('::1', 998))
                     self.assertEqual(client.recv_to_end(), (b'', RESET))
                     self.assert_reason(proxy, client, 'connect_failed')
                 self.assertFalse(proxy.events('backend_up'))

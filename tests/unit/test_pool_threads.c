@@ -245,7 +245,8 @@ static void choose_while_replaced(struct crew *crew, unsigned thread)
 				   .addresses = addresses,
 				   .count = crew->address_count};
 
-	for (unsigned i = 0; !thread && i < ROUNDS; i++) {
+	/* and on until the others have had a place: on a busy machine they may come late */
+	for (unsigned i = 0; !thread && (i < ROUNDS || !atomic_load(&crew->live)); i++) {
 		make_set(i % SETS, addresses);
 		/* some find no slot now and then, while others drain */
 		(void)pool_replace(crew->pool, &group, NOW);
