@@ -1,7 +1,8 @@
 /*
  * docgen man|markdown: copies a template from stdin to stdout, with every line that is one of
  * @OPTIONS@,
- * @COMMANDS@, @CLOSE_REASONS@, @LOG_EVENTS@ and @METRICS@ replaced by that table, from the .def files in src/.
+ * @COMMANDS@, @CLOSE_REASONS@, @LOG_EVENTS@, @METRICS@ and @BACKEND_METRICS@ replaced by that table, from the .def files
+ * in src/.
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -36,8 +37,18 @@ static const struct row log_events[] = {
 
 static const struct row metrics[] = {
 #define METRIC(word, kind, meaning) {#word, #kind, meaning},
+#define BACKEND_METRIC(word, kind, meaning)
 #include "metrics.def"
 #undef METRIC
+#undef BACKEND_METRIC
+};
+
+static const struct row backend_metrics[] = {
+#define METRIC(word, kind, meaning)
+#define BACKEND_METRIC(word, kind, meaning) {"backend_" #word, #kind, meaning},
+#include "metrics.def"
+#undef METRIC
+#undef BACKEND_METRIC
 };
 
 static bool man;
@@ -150,6 +161,9 @@ int main(int argc, char **argv)
 				   "| event | level | meaning |");
 		else if (!strcmp(line, "@METRICS@\n"))
 			print_rows(metrics, ARRAY_COUNT(metrics), "| counter | kind | meaning |");
+		else if (!strcmp(line, "@BACKEND_METRICS@\n"))
+			print_rows(backend_metrics, ARRAY_COUNT(backend_metrics),
+				   "| counter | kind | meaning |");
 		else
 			fputs(line, stdout);
 	}

@@ -26,6 +26,7 @@
 
 struct http {
 	struct MHD_Daemon *daemon;
+	const struct config *config;
 	const struct workers *workers;
 	int listen_fd;
 	enum http_state state;
@@ -40,6 +41,70 @@ static const struct ready_answer {
 	[HTTP_READY] = {MHD_HTTP_OK, "ready\n"},
 	[HTTP_DRAINING] = {MHD_HTTP_SERVICE_UNAVAILABLE, "draining\n"},
 };
+
+/* Backends ------------------------------------------------------------------------------------- */
+
+static const struct pool *pool_of(const struct http *http, unsigned forward)
+{
+	return upstream_pool(workers_upstream(http->workers), forward);
+}
+
+static size_t backends_limit(const struct http *http)
+{
+	size_t limit = 0;
+
+	for (unsigned i = 0; i < http->config->forward_count; i++)
+		limit += pool_slot_count(pool_of(http, i));
+	return limit;
+}
+
+static void add_values(struct metrics_backend *row, const struct pool_snapshot *now)
+{
+	row->values[BACKEND_METRIC_up] |= now->state == POOL_UP || now->state == POOL_FULL;
+	row->values[BACKEND_METRIC_sessions] += now->live;
+	row->values[BACKEND_METRIC_connects] += now->total;
+	row->values[BACKEND_METRIC_connects_failed] += now->failed;
+	row->values[BACKEND_METRIC_outages] += now->downs;
+}
+
+/* Fills the rows of one forward. Returns how many: a backend that is given twice has one. */
+static size_t collect_forward(const struct http *http, unsigned index, struct metrics_backend *rows)
+{
+	const struct forward *forward = &http->config->forwards[index];
+	const struct pool *pool = pool_of(http, index);
+	uint64_t now_ms = timer_now_ms();
+	struct pool_snapshot now;
+	size_t count = 0;
+
+	for (unsigned i = 0; i < pool_slot_count(pool); i++) {
+		const char *name;
+		size_t row = 0;
+
+		pool_snapshot(pool, i, now_ms, &now);
+		if (now.state == POOL_EMPTY || now.state == POOL_DRAINING)
+			continue;
+		name = forward->backends[now.group].name;
+		while (row < count && (!addr_equal(&rows[row].address, &now.address) ||
+				       strcmp(rows[row].name, name)))
+			row++;
+		if (row == count)
+			rows[count++] = (struct metrics_backend){.forward = forward->name,
+								 .listen = &forward->listen,
+								 .address = now.address,
+								 .name = name};
+		add_values(&rows[row], &now);
+	}
+	return count;
+}
+
+static size_t collect_backends(const struct http *http, struct metrics_backend *rows)
+{
+	size_t count = 0;
+
+	for (unsigned i = 0; i < http->config->forward_count; i++)
+		count += collect_forward(http, i, rows + count);
+	return count;
+}
 
 /* Answers -------------------------------------------------------------------------------------- */
 
@@ -69,23 +134,38 @@ static enum MHD_Result answer_line(struct MHD_Connection *connection, unsigned s
 						      MHD_RESPMEM_PERSISTENT));
 }
 
-static enum MHD_Result answer_metrics(struct MHD_Connection *connection,
-				      const struct workers *workers)
+/* Prints all that is counted. Returns whether there was memory for it; the stream keeps its errors. */
+static bool print_metrics(FILE *out, const struct http *http)
 {
+	const struct workers *workers = http->workers;
+	size_t limit = backends_limit(http);
+	struct metrics_backend *backends = calloc(limit, sizeof(*backends));
 	struct metrics_totals totals;
-	struct MHD_Response *response = NULL;
-	char *text = NULL;
-	size_t bytes;
-	FILE *out = open_memstream(&text, &bytes);
 
-	if (!out)
-		return MHD_NO;
+	if (!backends)
+		return false;
 	for (unsigned i = 0; i < METRIC_COUNT; i++)
 		totals.values[i] = workers_metric(workers, (enum metric)i);
 	for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++)
 		totals.closed_by_reason[i] = workers_closed_count(workers, (enum close_reason)i);
 	metrics_text_print(out, &totals);
-	if (!fclose(out))
+	metrics_text_print_backends(out, backends, collect_backends(http, backends));
+	free(backends);
+	return true;
+}
+
+static enum MHD_Result answer_metrics(struct MHD_Connection *connection, const struct http *http)
+{
+	struct MHD_Response *response = NULL;
+	char *text = NULL;
+	size_t bytes;
+	FILE *out = open_memstream(&text, &bytes);
+	bool printed;
+
+	if (!out)
+		return MHD_NO;
+	printed = print_metrics(out, http);
+	if (!fclose(out) && printed)
 		response = MHD_create_response_from_buffer(bytes, text, MHD_RESPMEM_MUST_FREE);
 	if (!response)
 		free(text);
@@ -112,7 +192,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 	if (!strcmp(path, "/ready"))
 		return answer_line(connection, ready->status, ready->line);
 	if (!strcmp(path, "/metrics"))
-		return answer_metrics(connection, http->workers);
+		return answer_metrics(connection, http);
 	return answer_line(connection, MHD_HTTP_NOT_FOUND,
 			   "there are /live, /ready and /metrics\n");
 }
@@ -133,7 +213,7 @@ static struct MHD_Daemon *start_daemon(struct http *http)
 				MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
 }
 
-int http_create(struct http **http, struct addr *address, const struct workers *workers,
+int http_create(struct http **http, struct config *config, const struct workers *workers,
 		char error[CONFIG_ERROR_BYTES])
 {
 	struct http *made = calloc(1, sizeof(*made));
@@ -145,11 +225,12 @@ int http_create(struct http **http, struct addr *address, const struct workers *
 		 "descriptor limit (ulimit -n)");
 	if (!made)
 		return -ENOMEM;
+	made->config = config;
 	made->workers = workers;
-	result = sock_open_listeners(address, &tuning, CAPACITY_HTTP_CONNECTIONS, &made->listen_fd,
-				     1);
+	result = sock_open_listeners(&config->metrics, &tuning, CAPACITY_HTTP_CONNECTIONS,
+				     &made->listen_fd, 1);
 	if (result) {
-		listener_describe_error(address, result, error);
+		listener_describe_error(&config->metrics, result, error);
 		free(made);
 		return result;
 	}

@@ -7,7 +7,7 @@
  *			so then nobody answers.
  *	/ready		200 "ready" while new connections are wanted, 503 "draining" from the first
  *			TERM on, 503 "starting" before
- *	/metrics	200 and every counter: metrics_text.h
+ *	/metrics	200 and every counter, those of each backend too: metrics_text.h
  *
  * GET and HEAD alone, one request per connection, no TLS and no authentication: whoever reaches the
  * address may read all of this, and may occupy all its places. Bind it to loopback, or to an
@@ -30,12 +30,12 @@ enum http_state {
 struct http;
 
 /*
- * Listens on `address`, whose port of 0 is replaced. Needs the privileges of the start for ports
- * below 1024, starts no thread and answers nobody yet. `workers` are those whose counters /metrics
- * shows; they must outlive it. Returns 0 and the listener, or -errno with `error` naming the
- * address, the reason and the remedy.
+ * Listens on config->metrics, whose port of 0 is replaced. Needs the privileges of the start for ports
+ * below 1024, starts no thread and answers nobody yet. `workers`, those of `config`, are
+ * the ones whose counters /metrics shows; both must outlive it. Returns 0 and the listener, or -errno
+ * with `error` naming the address, the reason and the remedy.
  */
-int http_create(struct http **http, struct addr *address, const struct workers *workers,
+int http_create(struct http **http, struct config *config, const struct workers *workers,
 		char error[CONFIG_ERROR_BYTES]);
 void http_destroy(struct http *http);
 

@@ -233,8 +233,7 @@ static int listen_and_serve(struct config *config, const struct capacity *limits
 		return usage_fail(EXIT_FAILURE, "out of memory; check fewer backends");
 	if (names_create(&task->names, config, workers_upstream(task->workers), error))
 		return usage_fail(EXIT_FAILURE, error);
-	if (config->metrics.length_bytes &&
-	    http_create(&task->http, &config->metrics, task->workers, error))
+	if (config->metrics.length_bytes && http_create(&task->http, config, task->workers, error))
 		return usage_fail(EXIT_FAILURE, error);
 	if (config->admin && admin_create(&task->admin, &setup, error))
 		return usage_fail(EXIT_FAILURE, error);

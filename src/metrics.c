@@ -4,8 +4,10 @@
 
 static const char *const words[METRIC_COUNT] = {
 #define METRIC(word, kind, meaning) #word,
+#define BACKEND_METRIC(word, kind, meaning)
 #include "metrics.def"
 #undef METRIC
+#undef BACKEND_METRIC
 };
 
 /* One writer: a load and a store do, without the cost of a locked instruction. */

@@ -12,8 +12,10 @@
 
 enum metric {
 #define METRIC(word, kind, meaning) METRIC_##word,
+#define BACKEND_METRIC(word, kind, meaning)
 #include "metrics.def"
 #undef METRIC
+#undef BACKEND_METRIC
 	METRIC_COUNT
 };
 

@@ -16,6 +16,7 @@ memory, latency and CPU do not apply).
 import collections
 import contextlib
 import fcntl
+import http.client
 import json
 import os
 import pathlib
@@ -385,6 +386,21 @@ class Case(peers.PeersMixin, unittest.TestCase):
         """Runs sixpipe to its end, for what it refuses: a CompletedProcess with stdout and stderr as text."""
         return subprocess.run([SIXPIPE, *map(str, args)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
                               timeout=timeout_s, check=False, **{'env': environment(), **popen})
+
+    def samples(self, proxy):
+        """{series: value} of /metrics; none may be there twice."""
+        connection = http.client.HTTPConnection(*peers.parse_endpoint(proxy.ready['metrics']), timeout=PATIENCE_S)
+        with contextlib.closing(connection):
+            connection.request('GET', '/metrics')
+            lines = connection.getresponse().read().decode().splitlines()
+        pairs = [line.rsplit(' ', 1) for line in lines if not line.startswith('#')]
+        self.assertEqual(len(dict(pairs)), len(pairs))
+        return {series: int(value) for series, value in pairs}
+
+    def backend_samples(self, proxy, labels):
+        """{word: value} of the backend with these labels."""
+        return {series.removeprefix('sixpipe_backend_').removesuffix(labels): value
+                for series, value in self.samples(proxy).items() if series.endswith(labels)}
 
     def show_log(self, proxy):
         """A failed test's output ends with what sixpipe said (run.py prints it as a diagnostic)."""

@@ -7,6 +7,7 @@ import tempfile
 import unittest
 
 from harness import SIXPIPE, Case, environment
+from peers import endpoint_name
 
 FORWARD = '[forward web]\nlisten = [::1]:0\nbackend = 127.0.0.1:9\n'
 
@@ -42,6 +43,13 @@ class Serving(FileCase):
                     client.close()
                     proxy.close_of(client)
             self.assertEqual(seen, [{b'0000'}, {b'0001', b'0002'}])
+
+    def test_metrics_have_the_names_of_forwards(self):
+        path = self.write('metrics = [::1]:0\n[forward web.a]\nlisten = [::1]:0\nbackend = 127.0.0.1:9\n')
+        with self.sixpipe('--config', path, '[::1]:0', '127.0.0.1:9') as proxy:
+            for forward, endpoint in zip(('web.a', '1'), proxy.endpoints):
+                labels = f'{{forward="{forward}",listen="{endpoint_name(endpoint)}",backend="127.0.0.1:9",name=""}}'
+                self.assertEqual(self.backend_samples(proxy, labels)['up'], 1)
 
     def test_the_forwards_of_file_and_command_line(self):
         servers = [self.echo_server(greeting=b'%04d' % number) for number in range(2)]

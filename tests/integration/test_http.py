@@ -89,9 +89,13 @@ class Endpoints(HttpCase):
                       for word, kind in table('metrics.def', r'^METRIC\((\w+), (\w+)')}
             wanted |= {f'sixpipe_sessions_closed_by_reason_total{{reason="{word}"}}'
                        for word in table('close_reasons.def', r'^CLOSE_REASON\((\w+)')}
+            labels = f'{{forward="1",listen="{endpoint_name(proxy.endpoint)}",backend="{backend.address}",name=""}}'
+            wanted |= {f'sixpipe_backend_{word}' + ('_total' if kind == 'COUNTER' else '') + labels
+                       for word, kind in table('metrics.def', r'^BACKEND_METRIC\((\w+), (\w+)')}
             self.assertEqual(set(samples), wanted)
             self.assertEqual(samples['sixpipe_sessions_opened_total'], '3')
             self.assertEqual(samples['sixpipe_bytes_up_total'], '3000')
+            self.assertEqual(samples['sixpipe_backend_connects_total' + labels], '3')
             self.assertEqual(samples['sixpipe_sessions_closed_by_reason_total{reason="done"}'], '3')
 
     def test_asked_by_many_at_once(self):

@@ -1,7 +1,5 @@
 """Backends by name: what the DNS says becomes the pool of a listener, and what it does not say changes nothing."""
 
-import contextlib
-import http.client
 import os
 import pwd
 import re
@@ -73,12 +71,8 @@ class NamesCase(Case):
         self.assert_reason(proxy, client, 'no_backend')
 
     def metrics(self, proxy, *names):
-        host, port = parse_endpoint(proxy.ready['metrics'])
-        connection = http.client.HTTPConnection(host, port, timeout=PATIENCE_S)
-        with contextlib.closing(connection):
-            connection.request('GET', '/metrics')
-            text = connection.getresponse().read().decode()
-        return [int(re.search(rf'^sixpipe_{name}(_total)? (\d+)$', text, re.MULTILINE)[2]) for name in names]
+        samples = {series.removesuffix('_total'): value for series, value in self.samples(proxy).items()}
+        return [samples[f'sixpipe_{name}'] for name in names]
 
 
 class Members(NamesCase):
@@ -135,6 +129,22 @@ class Members(NamesCase):
             wait_until(lambda: len(proxy.events('name_resolved')) == 3, what='the third set')
             self.assertEqual(sorted(self.hosts_of(proxy, (old, new), 2)), ['127.0.0.2', '127.0.0.3'])
             self.check_passes(client, server)
+
+    def test_metrics_of_each_address(self):
+        """An address that goes takes its series with it; the same one by itself, or of another name, is another backend."""
+        old, new = self.backends('127.0.0.2', '127.0.0.3')
+        port = old.endpoint[1]
+        self.dns.set(NAME, dns_server.a('127.0.0.2', ttl=1))
+        self.dns.set('other.example', dns_server.a('127.0.0.3'))
+
+        def backends():
+            return sorted(re.findall(r',backend="(.*)",name="(.*)"', '\n'.join(
+                series for series in self.samples(proxy) if series.startswith('sixpipe_backend_up'))))
+        with self.named(old, new.address, f'other.example:{port}', '--metrics', '[::1]:0') as proxy:
+            others = [(new.address, ''), (new.address, f'other.example:{port}')]
+            self.assertEqual(backends(), [(old.address, f'{NAME}:{port}'), *others])
+            self.dns.set(NAME, dns_server.a('127.0.0.3', ttl=1))
+            wait_until(lambda: backends() == [*others, (new.address, f'{NAME}:{port}')], what='the new address')
 
     def test_health_of_what_stays_is_kept(self):
         first, second, third = self.backends('127.0.0.2', '127.0.0.3', '127.0.0.4')

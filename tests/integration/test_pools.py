@@ -448,6 +448,55 @@ class Checks(PoolCase):
             self.assertGreater(most - proxy.baseline['socket'], 32)
 
 
+class Metrics(PoolCase):
+    """The series that /metrics has for each backend."""
+
+    def samples_of(self, proxy, service, listener=0):
+        return self.backend_samples(proxy, f'{{forward="{listener + 1}",'
+                                           f'listen="{endpoint_name(proxy.endpoints[listener])}",'
+                                           f'backend="{service.address}",name=""}}')
+
+    def test_tell_which_backend_is_down(self):
+        a, b = self.service('a'), self.service('b')
+        with self.sixpipe('[::1]:0', a.address, b.address, '--check-backends', '--check-interval', '40ms',
+                          '--metrics', '[::1]:0') as proxy:
+            self.settle_baseline(proxy)
+            self.assertEqual(sorted(self.turns(proxy, 2)), ['a', 'b'])
+            a.go()
+            proxy.wait_event('backend_down')
+            held, letter = self.open_session(proxy)
+            self.assertEqual((letter, self.turns(proxy, 2)), ('b', 'bb'))
+            wait_until(lambda: self.samples_of(proxy, b)['sessions'] == 1, what='the end of the others')
+            self.assertEqual(self.samples_of(proxy, a), {'up': 0, 'sessions': 0, 'connects_total': 1,
+                                                              'connects_failed_total': 0, 'outages_total': 1})
+            self.assertEqual(self.samples_of(proxy, b), {'up': 1, 'sessions': 1, 'connects_total': 4,
+                                                              'connects_failed_total': 0, 'outages_total': 0})
+            a.come_back()
+            proxy.wait_event('backend_up')
+            self.assertEqual(self.samples_of(proxy, a)['up'], 1)
+            held.close()
+            wait_until(lambda: self.samples_of(proxy, b)['sessions'] == 0, what='the end of the last')
+
+    def test_states_and_failures(self):
+        """Full is up and off is not; a backend that is given twice is one; listeners do not mix."""
+        a, b, gone = self.service('a'), self.service('b'), self.service('c')
+        gone.go()
+        with self.sixpipe('--listen', '[::1]:0', '--backend', f'{a.address} maxconn=1', '--backend', f'{b.address} down',
+                          '--listen', '[::1]:0', '--backend', a.address, '--backend', a.address,
+                          '--backend', gone.address, '--metrics', '[::1]:0') as proxy:
+            clients = [self.open_session(proxy)[0]]
+            clients += [self.open_client_named(proxy.endpoints[1])[0] for _ in range(6)]
+            self.assertEqual(sum(series.startswith('sixpipe_backend_up{') for series in self.samples(proxy)), 4)
+            for service, listener, up, sessions, failed in ((a, 0, 1, 1, 0), (b, 0, 0, 0, 0), (a, 1, 1, 6, 0),
+                                                            (gone, 1, 0, 0, 1)):
+                with self.subTest(backend=service.name, listener=listener):
+                    self.assertEqual(self.samples_of(proxy, service, listener),
+                                     {'up': up, 'sessions': sessions, 'connects_total': sessions + failed,
+                                      'connects_failed_total': failed, 'outages_total': failed})
+            for client in clients:
+                client.close()
+
+
 class Flapper:
     """A backend that opens its listening socket, serves whom it can, and closes it again, all the time."""
 

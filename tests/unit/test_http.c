@@ -17,12 +17,14 @@ TestSuite(http, .fini = support_check_leaks);
 /* Without workers: /metrics is asked of the whole program, in tests/integration/test_http.py. */
 static struct http *create(struct addr *address)
 {
+	static struct config config;
 	char error[CONFIG_ERROR_BYTES];
 	struct http *http = NULL;
 
-	cr_assert_null(addr_parse("127.0.0.1:0", address));
-	cr_assert_eq(http_create(&http, address, NULL, error), 0, "%s", error);
-	cr_assert_neq(addr_port(address), 0);
+	cr_assert_null(addr_parse("127.0.0.1:0", &config.metrics));
+	cr_assert_eq(http_create(&http, &config, NULL, error), 0, "%s", error);
+	cr_assert_neq(addr_port(&config.metrics), 0);
+	*address = config.metrics;
 	return http;
 }
 
@@ -208,13 +210,13 @@ Test(http, an_address_in_use)
 {
 	char error[CONFIG_ERROR_BYTES], where[ADDR_TEXT_BYTES];
 	unsigned before = support_count_descriptors();
+	static struct config config;
 	struct http *http = NULL;
-	struct addr address;
-	int holder = support_listen(&address, 1);
+	int holder = support_listen(&config.metrics, 1);
 
-	cr_expect_eq(http_create(&http, &address, NULL, error), -EADDRINUSE);
+	cr_expect_eq(http_create(&http, &config, NULL, error), -EADDRINUSE);
 	cr_expect_null(http);
-	cr_expect_not_null(strstr(error, addr_print(&address, where)), "%s", error);
+	cr_expect_not_null(strstr(error, addr_print(&config.metrics, where)), "%s", error);
 	cr_expect_not_null(strstr(error, "; stop the program"), "%s", error);
 	close(holder);
 	cr_expect_eq(support_count_descriptors(), before);

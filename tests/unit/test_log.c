@@ -329,6 +329,8 @@ Test(log, events_without_a_rate_are_never_held_back)
 	char text[256];
 
 	cr_expect_eq(log_many(LOG_EVENT_close, 300, text), 300);
+	cr_expect_eq(log_many(LOG_EVENT_backend_down, 300, text), 300);
+	cr_expect_eq(log_many(LOG_EVENT_backend_up, 300, text), 300);
 }
 
 /* A clock that was set back does not silence an event until it has caught up. */

@@ -14,9 +14,65 @@ static const struct row {
 	const char *kind;
 } rows[METRIC_COUNT] = {
 #define METRIC(word, kind, meaning) {#word, #kind},
+#define BACKEND_METRIC(word, kind, meaning)
 #include "metrics.def"
 #undef METRIC
+#undef BACKEND_METRIC
 };
+
+static const struct row backend_rows[BACKEND_METRIC_COUNT] = {
+#define METRIC(word, kind, meaning)
+#define BACKEND_METRIC(word, kind, meaning) {#word, #kind},
+#include "metrics.def"
+#undef METRIC
+#undef BACKEND_METRIC
+};
+
+/* What a backend is, and the labels that must be of it. */
+static const struct backend_row {
+	const char *forward, *listen, *address, *name;
+	const char *labels;
+} backends[] = {
+	{"1", "[::]:80", "192.0.2.1:80", "",
+	 "forward=\"1\",listen=\"[::]:80\",backend=\"192.0.2.1:80\",name=\"\""},
+	{"web.a_b-c", "0.0.0.0:80", "[2001:db8::1]:8080", "web.example",
+	 "forward=\"web.a_b-c\",listen=\"0.0.0.0:80\",backend=\"[2001:db8::1]:8080\","
+	 "name=\"web.example:8080\""},
+	{"1", "unix:/l", "unix:/a\\b\"c\nd", "",
+	 "forward=\"1\",listen=\"unix:/l\",backend=\"unix:/a\\\\b\\\"c\\nd\",name=\"\""},
+	{"1", "unix:/l", "unix:/\xc3\xa4", "",
+	 "forward=\"1\",listen=\"unix:/l\",backend=\"unix:/\xc3\xa4\",name=\"\""},
+	{"1", "unix:/l", "unix:/\t\xff\xc3", "",
+	 "forward=\"1\",listen=\"unix:/l\",backend=\"unix:/\\\\x09\\\\xff\\\\xc3\",name=\"\""},
+};
+
+#define BACKEND_COUNT ARRAY_COUNT(backends)
+
+static void read_address(const char *text, struct sockaddr_un *name, struct addr *address)
+{
+	if (addr_is_local_text(text))
+		cr_assert_null(addr_parse_local(text, strlen(text), name, address), "%s", text);
+	else
+		cr_assert_null(addr_parse(text, address), "%s", text);
+}
+
+static void print_backends(FILE *out)
+{
+	struct metrics_backend made[BACKEND_COUNT];
+	struct sockaddr_un names[2 * BACKEND_COUNT];
+	struct addr listens[BACKEND_COUNT];
+
+	for (unsigned i = 0; i < BACKEND_COUNT; i++) {
+		made[i] = (struct metrics_backend){.forward = backends[i].forward,
+						   .listen = &listens[i],
+						   .name = backends[i].name};
+		read_address(backends[i].listen, &names[2 * i], &listens[i]);
+		read_address(backends[i].address, &names[2 * i + 1], &made[i].address);
+		for (unsigned j = 0; j < BACKEND_METRIC_COUNT; j++)
+			made[i].values[j] = 100 * i + j;
+	}
+	metrics_text_print_backends(out, made, BACKEND_COUNT);
+}
 
 /* Every number differs, so that none can stand for another. */
 static char *print(void)
@@ -32,6 +88,7 @@ static char *print(void)
 	for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++)
 		totals.closed_by_reason[i] = 1000 + i;
 	metrics_text_print(out, &totals);
+	print_backends(out);
 	cr_assert(!fclose(out));
 	return text;
 }
@@ -73,6 +130,44 @@ Test(metrics_text, every_close_reason_is_a_label)
 			 "sixpipe_sessions_closed_by_reason_total{reason=\"%s\"} %u",
 			 close_reason_rule((enum close_reason)i)->word, 1000 + i);
 		expect_line(text, line);
+	}
+	free(text);
+}
+
+Test(metrics_text, every_metric_of_every_backend)
+{
+	char *text = print();
+	char line[256];
+
+	for (unsigned i = 0; i < BACKEND_METRIC_COUNT; i++) {
+		bool counter = !strcmp(backend_rows[i].kind, "COUNTER");
+		const char *suffix = counter ? "_total" : "";
+
+		snprintf(line, sizeof(line), "# TYPE sixpipe_backend_%s%s %s", backend_rows[i].word,
+			 suffix, counter ? "counter" : "gauge");
+		expect_line(text, line);
+		for (unsigned j = 0; j < BACKEND_COUNT; j++) {
+			snprintf(line, sizeof(line), "sixpipe_backend_%s%s{%s} %u",
+				 backend_rows[i].word, suffix, backends[j].labels, 100 * j + i);
+			expect_line(text, line);
+		}
+	}
+	free(text);
+}
+
+/* A metric is in one place: its head comes once, and its samples follow. */
+Test(metrics_text, every_name_has_one_head)
+{
+	char *text = print();
+
+	for (char *at = strstr(text, "# TYPE "); at; at = strstr(at + 1, "# TYPE ")) {
+		char head[128];
+
+		cr_assert_eq(sscanf(at + 7, "%100s", head), 1);
+		strcat(head, " ");
+		for (char *other = strstr(at + 1, "# TYPE "); other;
+		     other = strstr(other + 1, "# TYPE "))
+			cr_expect_neq(strncmp(other + 7, head, strlen(head)), 0, "%stwice", head);
 	}
 	free(text);
 }
