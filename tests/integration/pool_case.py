@@ -1,0 +1,114 @@
+"""What the tests of backends share: services that can go away and come back, and who a session got."""
+
+import collections
+import contextlib
+import selectors
+import socket
+import threading
+import time
+
+from harness import Case
+from peers import PATIENCE_S, Peer
+
+
+class Service:
+    """A backend that says its name first, and then echoes. It can go away and come back on its port."""
+
+    def __init__(self, name, script=()):
+        self.name = name.encode()
+        self.port = 0
+        self.script = collections.deque(script)  # what the next checks are answered; the last one stays
+        self.requests = []
+        self.sessions = 0
+        self.socket = None
+        self.come_back()
+
+    def come_back(self):
+        self.socket = socket.create_server(('127.0.0.1', self.port), backlog=512)
+        self.port = self.socket.getsockname()[1]
+        self.address = f'127.0.0.1:{self.port}'
+        self.connections = set()
+        self.leaving = False
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.socket, selectors.EVENT_READ)
+            while not self.leaving:
+                for key, _ in selector.select(0.05):
+                    if key.fileobj is self.socket:
+                        with contextlib.suppress(OSError):
+                            connection, _ = self.socket.accept()
+                            selector.register(connection, selectors.EVENT_READ)
+                            self.connections.add(connection)
+                            self.sessions += 1
+                            connection.sendall(self.name)
+                    elif not self.answer(key.fileobj):
+                        selector.unregister(key.fileobj)
+                        self.connections.discard(key.fileobj)
+                        key.fileobj.close()
+
+    def answer(self, connection):
+        try:
+            data = connection.recv(1 << 16)
+            if data.endswith(b'check\r\n'):
+                self.requests.append(data)
+                data = b'fit' if self.script[0] else b'ill'
+                if len(self.script) > 1:
+                    self.script.popleft()
+                connection.sendall(data)
+                return False
+            connection.sendall(data)
+            return bool(data)
+        except OSError:
+            return False
+
+    def go(self):
+        self.leaving = True
+        self.thread.join(PATIENCE_S)
+        self.socket.close()
+        for connection in self.connections:
+            connection.close()
+
+    def close(self):
+        if not self.leaving:
+            self.go()
+
+
+class PoolCase(Case):
+
+    def service(self, name, **options):
+        return self.adopt(Service(name, **options))
+
+    def open_session(self, proxy, bind=None):
+        """(client, the letter of its backend or None where it was refused)."""
+        return self.open_client_named(proxy.endpoint, bind)
+
+    def open_client_named(self, endpoint, bind=None):
+        """The client knows its name even where a RST overtakes its own connect."""
+        client = self.adopt(Peer(socket.AF_INET6 if ':' in endpoint[0] else socket.AF_INET, socket.SOCK_STREAM))
+        client.bind(bind or (endpoint[0], 0))
+        client.settle(endpoint)
+        try:
+            client.connect(endpoint)
+            return client, client.recv(1).decode() or None
+        except ConnectionResetError:
+            return client, None
+
+    def turns(self, proxy, count, **options):
+        """The letters of so many sessions, one after the other."""
+        letters = ''
+        for _ in range(count):
+            client, letter = self.open_session(proxy, **options)
+            letters += letter or '-'
+            client.close()
+        return letters
+
+    def settle_baseline(self, proxy):
+        """A check that ran when the descriptors were counted is no part of the baseline."""
+        counts = [proxy.fds()]
+        for _ in range(20):
+            time.sleep(0.003)
+            counts.append(proxy.fds())
+        proxy.baseline['socket'] = min(count['socket'] for count in counts)

@@ -1,0 +1,176 @@
+"""Active checks of backends, and what /metrics tells of each."""
+
+import time
+import unittest
+
+from harness import wait_until
+from peers import endpoint_name
+from pool_case import PoolCase
+
+class Checks(PoolCase):
+    GOOD, BAD = True, False
+
+    def checked(self, *args):
+        return self.sixpipe('--check-interval', '40ms', '--check-send', r'check\r\n', '--check-expect', 'f\\x69t', *args)
+
+    def test_connect_alone(self):
+        a, b = self.service('a'), self.service('b')
+        with self.sixpipe('[::1]:0', a.address, b.address, '--check-backends', '--check-interval', '40ms',
+                          '--fall', '2', '--rise', '2') as proxy:
+            self.settle_baseline(proxy)
+            a.go()
+            down = proxy.wait_event('backend_down')
+            self.assertEqual((down['backend'], down['cause'], down.int('up')), (a.address, 'check', 1))
+            self.assertIn('refused', down['error'].lower())
+            self.assertEqual(self.turns(proxy, 4), 'bbbb')
+            self.assertEqual(proxy.events('backend_failed'), [], 'no session has met it')
+            a.come_back()
+            self.assertEqual(proxy.wait_event('backend_up')['cause'], 'check')
+            self.assertEqual(sorted(self.turns(proxy, 4)), list('aabb'))
+        stopped = proxy.wait_event('stopped')
+        self.assertGreaterEqual(stopped.int('checks_failed'), 2)
+        self.assertGreater(stopped.int('checks'), stopped.int('checks_failed'))
+
+    def test_they_come_from_where_sessions_do(self):
+        """A firewall may know sixpipe by its ports."""
+        first, last = 42000, 42015
+        listener = self.backend()
+        with self.sixpipe('[::1]:0', listener.address, '--check-backends', '--check-interval', '10ms',
+                          '--source-port-range', f'{first}-{last}') as proxy:
+            self.settle_baseline(proxy)
+            for _ in range(3):
+                check = listener.accept()
+                self.assertIn(int(check.remote.rpartition(':')[2]), range(first, last + 1))
+                check.close()
+
+    def test_fall_and_rise(self):
+        good, bad = [self.GOOD], [self.BAD]
+        before_down = good + (bad * 2 + good) * 3 + bad * 3
+        before_up = (good * 2 + bad) * 2 + good * 3
+        a = self.service('a', script=before_down + before_up)
+        b = self.service('b', script=good)
+        with self.checked('[::1]:0', a.address, b.address, '--check-backends', '--fall', '3', '--rise', '3') as proxy:
+            self.settle_baseline(proxy)
+            down = proxy.wait_event('backend_down')
+            self.assertGreaterEqual(len(a.requests), len(before_down))
+            self.assertEqual(down['backend'], a.address)
+            self.assertIn('--check-expect', down['error'])
+            self.assertEqual(proxy.wait_event('backend_up')['backend'], a.address)
+            self.assertGreaterEqual(len(a.requests), len(before_down) + len(before_up))
+            self.assertEqual((len(proxy.events('backend_down')), len(proxy.events('backend_up'))), (1, 1))
+            self.assertEqual(set(a.requests), {b'check\r\n'})
+
+    def test_no_answer_in_time(self):
+        silent = self.backend()
+        b = self.service('b', script=[self.GOOD])
+        with self.checked('[::1]:0', silent.address, b.address, '--check-backends', '--check-timeout', '100ms') as proxy:
+            self.settle_baseline(proxy)
+            down = proxy.wait_event('backend_down')
+            self.assertEqual(down['backend'], silent.address)
+            self.assertIn('--check-timeout', down['error'])
+            self.assertEqual(self.turns(proxy, 3), 'bbb')
+            self.close_peers()  # or the check that waits for an answer now is part of the baseline
+            self.settle_baseline(proxy)
+
+    def test_all_down_and_unchecked_backends(self):
+        a = self.service('a', script=[self.BAD])
+        b = self.service('b', script=[self.BAD])
+        with self.checked('--listen', '[::1]:0', '--backend', f'{a.address} check', '--backend', b.address,
+                          '--listen', '[::1]:0', '--backend', f'{a.address} check') as proxy:
+            self.settle_baseline(proxy)
+            proxy.wait_events('backend_down', 2, backend=a.address)
+            self.assertEqual(self.turns(proxy, 3), 'bbb', 'b is not checked')
+            with self.subTest(listener=2):
+                client, letter = self.open_client_named(proxy.endpoints[1])
+                self.assertIsNone(letter)
+                self.assert_reason(proxy, client, 'no_backend')
+            self.assertEqual(b.requests, [])
+
+    def test_the_traffic_takes_down_and_checks_bring_up(self):
+        a, b = self.service('a', script=[self.GOOD]), self.service('b', script=[self.GOOD])
+        with self.checked('[::1]:0', a.address, b.address, '--check-backends', '--fall', '200') as proxy:
+            self.settle_baseline(proxy)
+            wait_until(lambda: a.requests and b.requests, what='checks')
+            a.go()
+            self.assertEqual(self.turns(proxy, 4), 'bbbb')
+            self.assertEqual(proxy.wait_event('backend_down')['cause'], 'connect')
+            a.come_back()
+            self.assertEqual(proxy.wait_event('backend_up')['cause'], 'check')
+
+    def test_source_and_proxy_header(self):
+        seen = self.backend()
+        with self.sixpipe('--source', '127.0.0.77', '--listen', '[::1]:0', '--backend',
+                          f'{seen.address} check send-proxy=v1', '--check-send', 'hello', '--check-interval', '50ms') as proxy:
+            server = seen.accept()
+            self.assertEqual(server.recv_exact(20), b'PROXY UNKNOWN\r\nhello')
+            self.assertEqual(server.remote.rpartition(':')[0], '127.0.0.77')
+            self.settle_baseline(proxy)
+
+    def test_a_bounded_number_at_a_time(self):
+        silent = [self.backend() for _ in range(80)]
+        with self.sixpipe('[::1]:0', *(backend.address for backend in silent), '--check-backends', '--check-expect', 'x',
+                          '--check-interval', '100ms', '--check-timeout', '1s') as proxy:
+            most = 0
+            deadline = time.monotonic() + 1.5
+            while time.monotonic() < deadline:
+                most = max(most, proxy.fds()['socket'])
+                time.sleep(0.02)
+            proxy.wait_event('backend_down', up='0')
+            self.close_peers()
+            wait_until(lambda: proxy.fds()['socket'] < most - 50, what='the end of the checks')
+            self.settle_baseline(proxy)
+            self.assertLessEqual(most - proxy.baseline['socket'], 64)
+            self.assertGreater(most - proxy.baseline['socket'], 32)
+
+
+class Metrics(PoolCase):
+    """The series that /metrics has for each backend."""
+
+    def samples_of(self, proxy, service, listener=0):
+        return self.backend_samples(proxy, f'{{forward="{listener + 1}",'
+                                           f'listen="{endpoint_name(proxy.endpoints[listener])}",'
+                                           f'backend="{service.address}",name=""}}')
+
+    def test_tell_which_backend_is_down(self):
+        a, b = self.service('a'), self.service('b')
+        with self.sixpipe('[::1]:0', a.address, b.address, '--check-backends', '--check-interval', '40ms',
+                          '--metrics', '[::1]:0') as proxy:
+            self.settle_baseline(proxy)
+            self.assertEqual(sorted(self.turns(proxy, 2)), ['a', 'b'])
+            a.go()
+            proxy.wait_event('backend_down')
+            held, letter = self.open_session(proxy)
+            self.assertEqual((letter, self.turns(proxy, 2)), ('b', 'bb'))
+            wait_until(lambda: self.samples_of(proxy, b)['sessions'] == 1, what='the end of the others')
+            self.assertEqual(self.samples_of(proxy, a), {'up': 0, 'sessions': 0, 'connects_total': 1,
+                                                              'connects_failed_total': 0, 'outages_total': 1})
+            self.assertEqual(self.samples_of(proxy, b), {'up': 1, 'sessions': 1, 'connects_total': 4,
+                                                              'connects_failed_total': 0, 'outages_total': 0})
+            a.come_back()
+            proxy.wait_event('backend_up')
+            self.assertEqual(self.samples_of(proxy, a)['up'], 1)
+            held.close()
+            wait_until(lambda: self.samples_of(proxy, b)['sessions'] == 0, what='the end of the last')
+
+    def test_states_and_failures(self):
+        """Full is up and off is not; a backend that is given twice is one; listeners do not mix."""
+        a, b, gone = self.service('a'), self.service('b'), self.service('c')
+        gone.go()
+        with self.sixpipe('--listen', '[::1]:0', '--backend', f'{a.address} maxconn=1', '--backend', f'{b.address} down',
+                          '--listen', '[::1]:0', '--backend', a.address, '--backend', a.address,
+                          '--backend', gone.address, '--metrics', '[::1]:0') as proxy:
+            clients = [self.open_session(proxy)[0]]
+            clients += [self.open_client_named(proxy.endpoints[1])[0] for _ in range(6)]
+            self.assertEqual(sum(series.startswith('sixpipe_backend_up{') for series in self.samples(proxy)), 4)
+            for service, listener, up, sessions, failed in ((a, 0, 1, 1, 0), (b, 0, 0, 0, 0), (a, 1, 1, 6, 0),
+                                                            (gone, 1, 0, 0, 1)):
+                with self.subTest(backend=service.name, listener=listener):
+                    self.assertEqual(self.samples_of(proxy, service, listener),
+                                     {'up': up, 'sessions': sessions, 'connects_total': sessions + failed,
+                                      'connects_failed_total': failed, 'outages_total': failed})
+            for client in clients:
+                client.close()
+
+
+if __name__ == '__main__':
+    unittest.main()
