@@ -1,5 +1,6 @@
 """Several forwards in one process, many workers: no byte crosses from one session to another."""
 
+import contextlib
 import socket
 import threading
 import unittest
@@ -43,8 +44,19 @@ class Forwards(Case):
                 server.sendall(b'hi')
                 self.assertEqual(client.recv_exact(2), b'hi')
 
+    def ipv4_service(self):
+        """One whose port is free for IPv6: other tests run at the same time."""
+        for _ in range(20):
+            service = self.backend(host='0.0.0.0')
+            with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                with contextlib.suppress(OSError):
+                    probe.bind(('::', service.endpoint[1]))
+                    return service
+        raise AssertionError('no port is free on both')
+
     def test_ipv6_listener_leaves_the_port_to_an_ipv4_service(self):
-        ipv4 = self.backend(host='0.0.0.0')
+        ipv4 = self.ipv4_service()
         inside = self.backend()
         port = ipv4.endpoint[1]
         with self.sixpipe(f'[::]:{port}', inside.address) as proxy:
