@@ -104,7 +104,7 @@ uint32_t pipe_pool_size_bytes(const struct pipe_pool *pool)
 	for (unsigned i = 0; i < pool->total_count; i++)
 		if (pool->pipes[i].read_fd >= 0)
 			smallest = MIN(smallest, pool->pipes[i].size_bytes);
-	return smallest;
+	return pipe_pool_count(pool) ? smallest : 0;
 }
 
 /* Makes the pipes that are missing, until one can't be. Returns 0 or -errno. */

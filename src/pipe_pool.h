@@ -26,7 +26,7 @@ struct pipe_pool;
 int pipe_pool_create(struct pipe_pool **pool, unsigned count, uint32_t size_bytes);
 void pipe_pool_destroy(struct pipe_pool *pool);
 
-/* Pipes in all, those not lent, and the size in bytes of the smallest. */
+/* Pipes in all, those not lent, and the size in bytes of the smallest, 0 for none. */
 unsigned pipe_pool_count(const struct pipe_pool *pool);
 unsigned pipe_pool_free_count(const struct pipe_pool *pool);
 uint32_t pipe_pool_size_bytes(const struct pipe_pool *pool);

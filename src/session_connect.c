@@ -162,6 +162,8 @@ static bool choose_backend(struct sessions *sessions, struct session *session,
 			   enum close_reason exhausted)
 {
 	bool again = session->path.stage == UPSTREAM_FAILED;
+	/* one that a backend has answered ends for what that has done since, not for what the others are */
+	bool had_one = again && exhausted == CLOSE_backend_reset;
 
 	switch (upstream_choose(sessions->upstream, session->forward, &session->path,
 				&session->tried, &session->client, sessions->now_ms)) {
@@ -170,15 +172,20 @@ static bool choose_backend(struct sessions *sessions, struct session *session,
 			metrics_add(sessions->metrics, METRIC_redispatches, 1);
 		return true;
 	case UPSTREAM_CHOICE_DOWN:
+		if (had_one)
+			break;
 		refuse(sessions, session, LOG_EVENT_no_backend, CLOSE_no_backend);
 		return false;
 	case UPSTREAM_CHOICE_FULL:
+		if (had_one)
+			break;
 		refuse(sessions, session, LOG_EVENT_backends_full, CLOSE_backends_full);
 		return false;
 	default:
-		session_close(sessions, session, exhausted);
-		return false;
+		break;
 	}
+	session_close(sessions, session, exhausted);
+	return false;
 }
 
 /* Whether the client's own address can be used with the chosen backend: that of loopback stays on this host. */
@@ -187,6 +194,16 @@ static bool suits_backend(const struct sessions *sessions, const struct session 
 	return !addr_is_loopback(&session->source) ||
 	       addr_is_loopback(
 		       upstream_address(sessions->upstream, session->forward, &session->path));
+}
+
+/* As chosen, not as logged: without the port that the last connect was made from. */
+static void restore_source(const struct sessions *sessions, struct session *session)
+{
+	if (session->leased || session->embedded ||
+	    session_options(sessions, session)->source.kind == CONFIG_SOURCE_ADDRESS)
+		addr_set_port(&session->source, 0);
+	else
+		session->source = (struct addr){0};
 }
 
 /*
@@ -202,6 +219,8 @@ static int begin_connect(struct sessions *sessions, struct session *session)
 	};
 	int fd;
 
+	if (session->moved_on)
+		restore_source(sessions, session);
 	if (session->embedded && !suits_backend(sessions, session))
 		return -EADDRNOTAVAIL;
 	session_gather_early(sessions, session, &call);
@@ -318,21 +337,11 @@ static bool may_move_on(const struct sessions *sessions, const struct session *s
 
 	return !session->moved_on && sock_classify(down->source_error) == SOCK_RESET &&
 	       up->state == LANE_OPEN && !up->source_error && lane_is_untouched(up) &&
-	       lane_is_untouched(down) &&
+	       down->state == LANE_FLUSHED && lane_is_untouched(down) &&
 	       (!limit_ms || sessions->now_ms - session->opened_ms < limit_ms) &&
 	       !session->guarding && session->waits[SESSION_BACKEND] == SESSION_WAIT_NONE &&
 	       session->waits[SESSION_CLIENT] != SESSION_WAIT_WRITABLE &&
 	       !may_send_header(sessions, session);
-}
-
-/* As chosen, not as logged: without the port that the last connect was made from. */
-static void restore_source(const struct sessions *sessions, struct session *session)
-{
-	if (session->leased || session->embedded ||
-	    session_options(sessions, session)->source.kind == CONFIG_SOURCE_ADDRESS)
-		addr_set_port(&session->source, 0);
-	else
-		session->source = (struct addr){0};
 }
 
 bool session_move_on(struct sessions *sessions, struct session *session)
@@ -348,7 +357,6 @@ bool session_move_on(struct sessions *sessions, struct session *session)
 		session->waits[SESSION_CLIENT] = SESSION_WAIT_NONE;
 	session_close_backend(sessions, session);
 	memset(session->lane, 0, sizeof(session->lane));
-	restore_source(sessions, session);
 	session->kept_alive = false;
 	session->moved_on = true;
 	session->state = SESSION_CONNECTING;

@@ -277,6 +277,36 @@ class Answered(Case):
                 self.assert_reason(proxy, client, 'backend_reset')
                 self.assertFalse(second.has_waiting(0))
 
+    def test_an_end_that_was_passed_on_is_the_clients(self):
+        """What a client still sends is for the backend whose end it has seen, and for no other."""
+        first, second = self.backend(), self.backend()
+        with self.sixpipe('[::1]:0', first.address, second.address, '--workers', '1') as proxy:
+            client = self.connect(proxy.endpoint)
+            server = first.accept()
+            server.finish_sending()
+            self.assertEqual(client.recv(1), b'')
+            server.reset()
+            self.assert_reason(proxy, client, 'backend_reset')
+            self.assertFalse(second.has_waiting(0))
+
+    def test_no_place_elsewhere(self):
+        first, second = self.backend(), self.backend()
+        with self.sixpipe('--workers', '1', '--listen', '[::1]:0', '--backend', first.address, '--backend',
+                          f'{second.address} maxconn=1') as proxy:
+            client = self.connect(proxy.endpoint)
+            first.accept()
+            other = self.connect(proxy.endpoint)
+            second.accept()
+            third = self.connect(proxy.endpoint)
+            server = first.accept()
+            source = server.remote
+            server.reset()
+            self.assertEqual(third.recv_to_end(), (b'', RESET))
+            close = self.assert_reason(proxy, third, 'backend_reset')
+            self.assertEqual(close['backend'], first.address)
+            self.assertIn(close['source'], (source, '-'), 'that of the connect, where it was relayed already')
+            del client, other
+
     def test_the_only_backend(self):
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address) as proxy:

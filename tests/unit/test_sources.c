@@ -102,7 +102,7 @@ Test(sources, a_state_file_is_of_one_process)
 		cr_assert_eq(sources_save(sources, error), 0, "%s", error);
 		cr_expect_eq(sources_create(&others, &other, error), -EBUSY);
 		cr_expect_not_null(strstr(error, state_path), "%s", error);
-		cr_expect_not_null(strstr(error, "another process"), "%s", error);
+		cr_expect_not_null(strstr(error, "another process or listener"), "%s", error);
 	}
 	sources_destroy(sources);
 	cr_assert_eq(sources_create(&sources, &config, error), 0, "%s", error);
