@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "host.h"
 #include "sock_local.h"
 
 /* Connections that wait to be accepted. */
@@ -30,25 +31,13 @@ static int refuse(const char *path, int code, const char *why, char error[CONFIG
 	return -code;
 }
 
-/* The part before the last '/', "." where there is none; `path` fits a socket's address. */
-static void directory_of(const char *path, char directory[sizeof(struct sockaddr_un)])
-{
-	const char *slash = strrchr(path, '/');
-
-	if (!slash)
-		strcpy(directory, ".");
-	else
-		snprintf(directory, sizeof(struct sockaddr_un), "%.*s",
-			 slash == path ? 1 : (int)(slash - path), path);
-}
-
 int admin_socket_check(const char *path, const struct admin_owner *owner,
 		       char error[CONFIG_ERROR_BYTES])
 {
 	char directory[sizeof(struct sockaddr_un)];
 	struct stat status;
 
-	directory_of(path, directory);
+	host_directory_of(path, directory, sizeof(directory));
 	if (stat(directory, &status))
 		return fail(path, errno,
 			    "make its directory: install -d -m 0755 DIRECTORY, or systemd's "

@@ -145,13 +145,10 @@ static void gather_sources(struct doctor_facts *facts)
 /* The directory of a state file, which a save replaces it in; the file itself need not be there. */
 static int check_state(const char *path, char error[CONFIG_ERROR_BYTES])
 {
-	const char *slash = strrchr(path, '/');
-	char directory[PATH_MAX] = ".";
+	char directory[PATH_MAX];
 	struct stat status;
 
-	if (slash)
-		snprintf(directory, sizeof(directory), "%.*s",
-			 slash == path ? 1 : (int)(slash - path), path);
+	host_directory_of(path, directory, sizeof(directory));
 	if (!stat(directory, &status) && S_ISDIR(status.st_mode))
 		return 0;
 	snprintf(error, CONFIG_ERROR_BYTES,

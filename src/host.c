@@ -123,18 +123,26 @@ uint64_t host_memory_for(uint32_t sessions)
 	return HOST_FIXED_MEMORY_BYTES + (uint64_t)sessions * HOST_SESSION_MEMORY_BYTES;
 }
 
+const char *host_directory_of(const char *path, char *text, size_t text_bytes)
+{
+	const char *slash = strrchr(path, '/');
+
+	if (!slash)
+		snprintf(text, text_bytes, ".");
+	else /* "/state" is in "/" */
+		snprintf(text, text_bytes, "%.*s", slash == path ? 1 : (int)(slash - path), path);
+	return text;
+}
+
 bool host_is_same_file(const char *a, const char *b)
 {
 	const char *a_slash = strrchr(a, '/'), *b_slash = strrchr(b, '/');
-	char a_folder[PATH_MAX] = ".", b_folder[PATH_MAX] = ".";
+	char a_folder[PATH_MAX], b_folder[PATH_MAX];
 	struct stat a_status, b_status;
 
 	if (strcmp(a_slash ? a_slash + 1 : a, b_slash ? b_slash + 1 : b))
 		return false;
-	if (a_slash)
-		snprintf(a_folder, sizeof(a_folder), "%.*s", (int)(a_slash - a) + 1, a);
-	if (b_slash)
-		snprintf(b_folder, sizeof(b_folder), "%.*s", (int)(b_slash - b) + 1, b);
-	return !stat(a_folder, &a_status) && !stat(b_folder, &b_status) &&
+	return !stat(host_directory_of(a, a_folder, sizeof(a_folder)), &a_status) &&
+	       !stat(host_directory_of(b, b_folder, sizeof(b_folder)), &b_status) &&
 	       a_status.st_dev == b_status.st_dev && a_status.st_ino == b_status.st_ino;
 }

@@ -23,6 +23,9 @@
  */
 int host_read_file(const char *directory, const char *path, char *text, size_t text_bytes);
 
+/* The directory that a path's last part is in, "." where it names none; cut at `text_bytes`. Returns `text`. */
+const char *host_directory_of(const char *path, char *text, size_t text_bytes);
+
 /* Whether two paths are one file, which need not be there yet: of one directory, and called the same. */
 bool host_is_same_file(const char *a, const char *b);
 

@@ -8,6 +8,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "host.h"
+
 static int open_socket(void)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -49,9 +51,8 @@ static int look(const struct addr *address)
 static int try_directory(const char *path)
 {
 	char directory[sizeof(((struct sockaddr_un *)NULL)->sun_path) + 1];
-	const char *slash = strrchr(path, '/');
 
-	snprintf(directory, sizeof(directory), "%.*s", (int)(slash - path) + 1, path);
+	host_directory_of(path, directory, sizeof(directory));
 	return faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) ? -errno : 0;
 }
 

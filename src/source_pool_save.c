@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "host.h"
 #include "util.h"
 
 static int fail_errno(char *error, const char *path, const char *what)
@@ -106,14 +107,11 @@ static int write_new(const char *new_path, const struct source_pool *pool,
 /* Has the directory's new entry on the disk. */
 static int sync_directory(const char *path, char error[SOURCE_ERROR_BYTES])
 {
-	char directory[PATH_MAX] = ".";
-	const char *slash = strrchr(path, '/');
+	char directory[PATH_MAX];
 	int result = 0;
 	int fd;
 
-	if (slash) /* "/state" is in "/" */
-		snprintf(directory, sizeof(directory), "%.*s",
-			 slash == path ? 1 : (int)(slash - path), path);
+	host_directory_of(path, directory, sizeof(directory));
 	fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return fail_errno(error, directory, "open it");

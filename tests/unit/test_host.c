@@ -162,3 +162,15 @@ Test(host, paths_of_one_file)
 			     rows[i].a, rows[i].b);
 	cr_assert(!unlink("link") && !rmdir("d") && !chdir("/") && !rmdir(directory));
 }
+
+Test(host, directories_of_paths)
+{
+	static const char *const rows[][2] = {
+		{"state", "."},		{"/state", "/"},  {"a/state", "a"},
+		{"/a/b/state", "/a/b"}, {"./state", "."}, {"a//state", "a/"},
+	};
+	char text[32];
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++)
+		cr_expect_str_eq(host_directory_of(rows[i][0], text, sizeof(text)), rows[i][1]);
+}
