@@ -192,6 +192,7 @@ class Extras(UnixCase):
         backend = self.backend_of('ipv4')
         with self.sixpipe(self.listen_text('unix'), backend.address) as proxy, open(os.devnull, 'rb') as file:
             client, server = self.pair(proxy, backend)
+            server.no_delay()
 
             def exchange():
                 start_s = time.monotonic()
