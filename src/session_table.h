@@ -36,8 +36,7 @@ enum session_identity {
 /* What went with a SYN (--fastopen-backends): all of our header, and the client's first bytes. */
 struct session_early {
 	uint16_t header_bytes; /* 0 where nothing went, or no header is sent */
-	uint16_t
-		client_bytes; /* they stay in the client's socket until the connect has succeeded */
+	uint16_t client_bytes; /* in the client's socket until the connect has succeeded */
 };
 
 /* What a lane waits for. */
@@ -94,8 +93,7 @@ struct session {
 	struct upstream_path path; /* its place with a backend */
 	union {
 		struct { /* while relaying, for --timeout-write; modulo 2^32, by side */
-			uint32_t delivered
-				[2]; /* bytes that its peer had taken, as last counted: session_time.c */
+			uint32_t delivered[2];	  /* bytes its peer had taken: session_time.c */
 			uint32_t delivered_ms[2]; /* ... and when that was first so */
 		};
 		struct {			    /* while closing */

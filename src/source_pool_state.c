@@ -72,8 +72,7 @@ static int open_secret(const char *path, char error[SOURCE_ERROR_BYTES])
 		result = fail_errno(error, path, "look at it");
 	else if (!S_ISREG(status.st_mode))
 		result = fail(error, -EINVAL, "%.200s: is not a regular file; name another", path);
-	else if (status.st_mode &
-		 07) /* a group may: so Kubernetes gives files to a user (fsGroup) */
+	else if (status.st_mode & 07) /* a group may: Kubernetes' fsGroup */
 		result = fail(error, -EINVAL,
 			      "%.200s: holds a secret key, and its mode %03o lets everybody at it; "
 			      "run: chmod 600 %.200s",
