@@ -59,7 +59,6 @@ struct check {
 struct checker {
 	const struct config *config;
 	struct upstream *upstream;
-	const char *loopback_congestion;
 	struct timer_wheel wheel;
 	uint64_t now_ms;
 	struct target *waiting_first;
@@ -129,7 +128,6 @@ int checker_create(struct checker **checker, const struct config *config, struct
 	made->upstream = upstream;
 	made->now_ms = timer_now_ms();
 	made->waiting_last = &made->waiting_first;
-	made->loopback_congestion = sock_choose_loopback_congestion();
 	timer_wheel_init(&made->wheel, made->now_ms);
 	for (unsigned i = 0; i < CHECKER_PARALLEL_LIMIT; i++) {
 		made->checks[i].fd = -1;
@@ -238,7 +236,6 @@ static void begin(struct checker *checker, struct check *check, struct target *t
 	const struct config_source *source = &options->source;
 	struct pool_snapshot member;
 	bool fixed = source->kind == CONFIG_SOURCE_ADDRESS && !source->embedded;
-	struct sock_tuning tuning;
 
 	pool_snapshot(upstream_pool(checker->upstream, target->forward), target->member,
 		      checker->now_ms, &member);
@@ -256,9 +253,9 @@ static void begin(struct checker *checker, struct check *check, struct target *t
 	check->answer_bytes = 0;
 	write_request(checker, check);
 	/* as a session's: a firewall may know it by its port or its TOS */
-	tuning = options->tuning;
-	tuning.loopback_congestion = checker->loopback_congestion;
-	check->fd = sock_open_backend(&check->address, &tuning, fixed ? &source->address : NULL);
+	check->fd = sock_open_backend(&check->address,
+				      upstream_tuning(checker->upstream, target->forward),
+				      fixed ? &source->address : NULL);
 	if (check->fd < 0) {
 		fail(checker, check, check->fd);
 		return;

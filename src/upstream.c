@@ -165,6 +165,12 @@ bool upstream_blames_backend(int error)
 	}
 }
 
+const struct sock_tuning *upstream_tuning(const struct upstream *upstream, unsigned forward)
+{
+	CHECK(forward < upstream->config->forward_count);
+	return &upstream->forwards[forward].tuning;
+}
+
 const struct pool *upstream_pool(const struct upstream *upstream, unsigned forward)
 {
 	CHECK(forward < upstream->config->forward_count);
