@@ -161,7 +161,7 @@ class Sixpipe:
             if self.wait_ready:
                 self.ready = self.wait_event('ready')
                 self.endpoints = [peers.parse_endpoint(text) for text in self.ready.all('listen')]
-                self.baseline = self.fds()
+                self.count_baseline()
         except BaseException:
             self.kill()
             raise
@@ -259,11 +259,22 @@ class Sixpipe:
 
     def fds(self):
         """How many descriptors sixpipe holds, by kind. The spare one that lets it shed load counts as a file."""
-        kinds = collections.Counter()
+        return collections.Counter(map(describe_fd, self.fd_links()))
+
+    def fd_links(self):
+        """What each descriptor is, as /proc has it: 'socket:[123]', 'pipe:[45]', '/dev/null'."""
+        links = []
         for name in os.listdir(f'/proc/{self.pid}/fd'):
             with contextlib.suppress(FileNotFoundError):
-                kinds[describe_fd(os.readlink(f'/proc/{self.pid}/fd/{name}'))] += 1
-        return kinds
+                links.append(os.readlink(f'/proc/{self.pid}/fd/{name}'))
+        return links
+
+    def listening(self):
+        """The inodes of all sockets that listen in sixpipe's network namespace."""
+        rows = {name: [line.split() for line in pathlib.Path(f'/proc/{self.pid}/net/{name}').read_text().splitlines()[1:]]
+                for name in ('tcp', 'tcp6', 'unix')}
+        return ({row[9] for row in rows['tcp'] + rows['tcp6'] if row[3] == '0A'}
+                | {row[6] for row in rows['unix'] if int(row[3], 16) & 0x10000})
 
     def cpu_s(self):
         """User and system time so far of all threads, those of io_uring's kernel workers included."""
@@ -290,16 +301,28 @@ class Sixpipe:
 
     # --- the end ---
 
+    def count_baseline(self):
+        """Remembers what is held without any session."""
+        links, listening = self.fd_links(), self.listening()
+        self.baseline = collections.Counter(map(describe_fd, links))
+        self.first_sockets = {link for link in links if describe_fd(link) == 'socket'}
+        self.listeners = {link for link in self.first_sockets if link[len('socket:['):-1] in listening}
+
+    def against_baseline(self):
+        """What is held too much or too little. Fewer pipes are no leak: one that met an error is closed rather than
+        pooled. Sockets are told apart: one of a check or a question for a name may have been under way at the start."""
+        links = self.fd_links()
+        sockets = {link for link in links if describe_fd(link) == 'socket'}
+        extra = collections.Counter(map(describe_fd, links))
+        extra.subtract(self.baseline)
+        extra['socket'] = len(sockets - self.first_sockets)
+        extra['listener'] = -len(self.listeners - sockets)
+        return {kind: count for kind, count in extra.items() if count > 0 or (count < 0 and kind != 'pipe')}
+
     def wait_baseline(self, timeout_s=PATIENCE_S):
-        """Waits until no session is left by the count of descriptors. Fewer pipes are no leak: one that met an error
-        is closed rather than pooled."""
+        """Waits until no session is left by the descriptors."""
         deadline = time.monotonic() + timeout_s
-        while True:
-            extra = self.fds()
-            extra.subtract(self.baseline)
-            leaked = {kind: count for kind, count in extra.items() if count > 0 or (count < 0 and kind != 'pipe')}
-            if not leaked:
-                return
+        while leaked := self.against_baseline():
             if time.monotonic() > deadline:
                 raise AssertionError(f'descriptors against the start after {timeout_s} s: {leaked};'
                                      f' tail of the log:\n' + '\n'.join(self.lines[-10:]))

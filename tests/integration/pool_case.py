@@ -5,7 +5,6 @@ import contextlib
 import selectors
 import socket
 import threading
-import time
 
 from harness import Case
 from peers import PATIENCE_S, Peer
@@ -104,11 +103,3 @@ class PoolCase(Case):
             letters += letter or '-'
             client.close()
         return letters
-
-    def settle_baseline(self, proxy):
-        """A check that ran when the descriptors were counted is no part of the baseline."""
-        counts = [proxy.fds()]
-        for _ in range(20):
-            time.sleep(0.003)
-            counts.append(proxy.fds())
-        proxy.baseline['socket'] = min(count['socket'] for count in counts)
