@@ -10,14 +10,16 @@
 #include "support.h"
 #include "util.h"
 
-TestSuite(doctor_checks, .fini = support_check_leaks);
+static struct config config;
+static struct doctor_facts facts;
 
-/* A host that lacks nothing; each row changes what it is about. */
-static struct doctor_facts good_facts(struct config *config)
+/* A host that lacks nothing, for the configuration as it is by then. */
+static void make_good_facts(void)
 {
 	struct capacity_host host = {.cpus = 4, .descriptors = 1000000};
-	struct doctor_facts facts = {
-		.config = config,
+
+	facts = (struct doctor_facts){
+		.config = &config,
 		.kernel_major = 6,
 		.kernel_minor = 12,
 		.features = "single_issuer,defer_taskrun,submit_all",
@@ -34,30 +36,42 @@ static struct doctor_facts good_facts(struct config *config)
 		.congestion = "cubic",
 	};
 
-	capacity_compute(config, &host, &facts.capacity);
-	return facts;
+	capacity_compute(&config, &host, &facts.capacity);
 }
 
-static void judge(const char *name, const struct doctor_facts *facts,
-		  struct doctor_finding *finding)
+static void set_up(void)
+{
+	config_init(&config);
+	make_good_facts();
+}
+
+static void tear_down(void)
+{
+	config_finish(&config);
+	support_check_leaks();
+}
+
+/* Every test begins with a good host and the default configuration, and changes what it is about. */
+TestSuite(doctor_checks, .init = set_up, .fini = tear_down);
+
+static void judge(const char *name, struct doctor_finding *finding)
 {
 	size_t count;
 	const struct doctor_check *checks = doctor_checks(&count);
 
 	for (size_t i = 0; i < count; i++)
 		if (!strcmp(checks[i].name, name)) {
-			cr_assert(doctor_judge(&checks[i], facts, finding), "%s", name);
+			cr_assert(doctor_judge(&checks[i], &facts, finding), "%s", name);
 			return;
 		}
 	cr_assert_fail("no check called %s", name);
 }
 
-static void expect(const char *name, const struct doctor_facts *facts, enum doctor_state state,
-		   const char *value, const char *remedy)
+static void expect(const char *name, enum doctor_state state, const char *value, const char *remedy)
 {
 	struct doctor_finding finding;
 
-	judge(name, facts, &finding);
+	judge(name, &finding);
 	cr_expect_eq(finding.state, state, "%s: %s: %s", name, doctor_state_name(finding.state),
 		     finding.value);
 	cr_expect_not_null(strstr(finding.value, value), "%s: %s", name, finding.value);
@@ -69,11 +83,7 @@ Test(doctor_checks, a_good_host_lacks_nothing)
 {
 	size_t count;
 	const struct doctor_check *checks = doctor_checks(&count);
-	struct doctor_facts facts;
-	struct config config;
 
-	config_init(&config);
-	facts = good_facts(&config);
 	for (size_t i = 0; i < count; i++) {
 		struct doctor_finding finding;
 
@@ -89,7 +99,6 @@ Test(doctor_checks, a_good_host_lacks_nothing)
 		cr_expect_str_eq(finding.remedy, "", "%s", checks[i].name);
 		cr_expect(*finding.value, "%s", checks[i].name);
 	}
-	config_finish(&config);
 }
 
 struct ring_row {
@@ -120,12 +129,9 @@ Test(doctor_checks, ring)
 		{-ENOMEM, 0, 0, false, 6, 6, "ENOMEM", "memory limit"},
 		{-EMFILE, 0, 0, false, 6, 6, "descriptor", "ulimit -n"},
 	};
-	struct config config;
 
-	config_init(&config);
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		struct doctor_facts facts = good_facts(&config);
-
+		make_good_facts();
 		facts.ring_error = rows[i].error;
 		facts.uring_disabled = rows[i].disabled;
 		facts.seccomp_mode = rows[i].seccomp;
@@ -133,49 +139,36 @@ Test(doctor_checks, ring)
 		facts.kernel_major = rows[i].major;
 		facts.kernel_minor = rows[i].minor;
 		config.engine = ENGINE_AUTO;
-		expect("io_uring", &facts, rows[i].error == -EMFILE ? DOCTOR_FAIL : DOCTOR_WARN,
+		expect("io_uring", rows[i].error == -EMFILE ? DOCTOR_FAIL : DOCTOR_WARN,
 		       rows[i].value, rows[i].remedy);
-		expect("kernel", &facts, DOCTOR_OK, "Linux", "");
+		expect("kernel", DOCTOR_OK, "Linux", "");
 		config.engine = ENGINE_IO_URING;
-		expect("io_uring", &facts, DOCTOR_FAIL, rows[i].value, rows[i].remedy);
+		expect("io_uring", DOCTOR_FAIL, rows[i].value, rows[i].remedy);
 		config.engine = ENGINE_EPOLL;
-		expect("io_uring", &facts, DOCTOR_OK, "--engine epoll", "");
+		expect("io_uring", DOCTOR_OK, "--engine epoll", "");
 	}
-	config_finish(&config);
 }
 
 Test(doctor_checks, kernel)
 {
-	struct doctor_facts facts;
-	struct config config;
-
-	config_init(&config);
-	facts = good_facts(&config);
-	expect("kernel", &facts, DOCTOR_OK, "Linux 6.12: single_issuer,defer_taskrun", "");
+	expect("kernel", DOCTOR_OK, "Linux 6.12: single_issuer,defer_taskrun", "");
 	strcpy(facts.features, "coop_taskrun,submit_all");
 	facts.kernel_major = 5;
 	facts.kernel_minor = 19;
-	expect("kernel", &facts, DOCTOR_WARN, "Linux 5.19: coop_taskrun", "6.1");
-	config_finish(&config);
+	expect("kernel", DOCTOR_WARN, "Linux 5.19: coop_taskrun", "6.1");
 }
 
 Test(doctor_checks, memlock_matters_before_5_12)
 {
-	struct doctor_facts facts;
-	struct config config;
-
-	config_init(&config);
-	facts = good_facts(&config);
 	facts.kernel_major = 5;
 	facts.kernel_minor = 11;
 	facts.memlock_bytes = 64 << 10;
-	expect("memlock", &facts, DOCTOR_WARN, "64KiB", "ulimit -l unlimited");
+	expect("memlock", DOCTOR_WARN, "64KiB", "ulimit -l unlimited");
 	facts.memlock_bytes = 8 << 20;
-	expect("memlock", &facts, DOCTOR_OK, "8MiB", "");
+	expect("memlock", DOCTOR_OK, "8MiB", "");
 	facts.memlock_bytes = 0;
 	facts.may_lock_memory = true;
-	expect("memlock", &facts, DOCTOR_OK, "CAP_IPC_LOCK", "");
-	config_finish(&config);
+	expect("memlock", DOCTOR_OK, "CAP_IPC_LOCK", "");
 }
 
 struct pipe_row {
@@ -206,19 +199,14 @@ Test(doctor_checks, pipes)
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		struct doctor_facts facts;
-		struct config config;
-
-		config_init(&config);
 		config.maxpipes = rows[i].maxpipes;
 		config.pipe_bytes = rows[i].pipe_bytes;
-		facts = good_facts(&config);
+		make_good_facts();
 		facts.pipe_user_pages = rows[i].pages;
 		facts.pipe_max_bytes = rows[i].max_bytes;
 		facts.may_exceed_pipe_size = rows[i].privileged;
 		facts.may_exceed_pipe_pages = rows[i].privileged;
-		expect("pipes", &facts, rows[i].state, rows[i].value, rows[i].remedy);
-		config_finish(&config);
+		expect("pipes", rows[i].state, rows[i].value, rows[i].remedy);
 	}
 }
 
@@ -280,74 +268,51 @@ Test(doctor_checks, capacity)
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		struct doctor_facts facts;
-		struct config config;
-
-		config_init(&config);
 		config.workers = rows[i].workers;
 		config.maxconn = rows[i].maxconn;
-		facts = good_facts(&config);
+		make_good_facts();
 		capacity_compute(&config, &rows[i].host, &facts.capacity);
-		expect(rows[i].check, &facts, rows[i].state, rows[i].value, rows[i].remedy);
-		config_finish(&config);
+		expect(rows[i].check, rows[i].state, rows[i].value, rows[i].remedy);
 	}
 }
 
 Test(doctor_checks, source)
 {
 	struct config_source source = {.kind = CONFIG_SOURCE_POOL};
-	struct doctor_facts facts;
-	struct config config;
 
-	config_init(&config);
-	facts = good_facts(&config);
 	facts.source = &source;
 	cr_assert_null(cidr_parse("240.0.0.0/4", &source.pool));
-	expect("source", &facts, DOCTOR_OK, "240.0.0.0/4 can be used", "");
+	expect("source", DOCTOR_OK, "240.0.0.0/4 can be used", "");
 	source.embedded = true;
 	facts.source_fault = (struct sources_fault){.what = "what it is", .remedy = "do this"};
-	expect("source", &facts, DOCTOR_FAIL, "embedded,240.0.0.0/4: what it is", "do this");
+	expect("source", DOCTOR_FAIL, "embedded,240.0.0.0/4: what it is", "do this");
 	source.kind = CONFIG_SOURCE_NONE;
-	expect("source", &facts, DOCTOR_FAIL, "embedded: what it is", "do this");
-	config_finish(&config);
+	expect("source", DOCTOR_FAIL, "embedded: what it is", "do this");
 }
 
 Test(doctor_checks, tcp_memory)
 {
-	struct doctor_facts facts;
-	struct config config;
-
-	config_init(&config);
-	facts = good_facts(&config);
 	facts.tcp_pressure_pages = 256000; /* 1000 MiB, and 10 MiB for a session */
-	expect("tcp_memory", &facts, DOCTOR_WARN, "1000MiB before pressure: 100 of",
-	       "--timeout-write");
+	expect("tcp_memory", DOCTOR_WARN, "1000MiB before pressure: 100 of", "--timeout-write");
 	config.defaults.timeout_write_ms = 60000;
-	expect("tcp_memory", &facts, DOCTOR_OK, "100 of", "");
+	expect("tcp_memory", DOCTOR_OK, "100 of", "");
 	config.defaults.timeout_write_ms = 0;
 	facts.capacity.maxconn = 100;
-	expect("tcp_memory", &facts, DOCTOR_OK, "100 of 100", "");
+	expect("tcp_memory", DOCTOR_OK, "100 of 100", "");
 	facts.tcp_pressure_pages = DOCTOR_UNKNOWN;
-	expect("tcp_memory", &facts, DOCTOR_OK, "not shown", "");
-	config_finish(&config);
+	expect("tcp_memory", DOCTOR_OK, "not shown", "");
 }
 
 Test(doctor_checks, backlog_and_congestion)
 {
-	struct doctor_facts facts;
-	struct config config;
-
-	config_init(&config);
-	facts = good_facts(&config);
 	facts.somaxconn = 128;
-	expect("backlog", &facts, DOCTOR_WARN, "1024 is cut to 128", "net.core.somaxconn=1024");
+	expect("backlog", DOCTOR_WARN, "1024 is cut to 128", "net.core.somaxconn=1024");
 	facts.somaxconn = DOCTOR_UNKNOWN;
-	expect("backlog", &facts, DOCTOR_OK, "1024", "");
+	expect("backlog", DOCTOR_OK, "1024", "");
 	strcpy(facts.congestion, "bbr");
-	expect("congestion", &facts, DOCTOR_WARN, "bbr", "modprobe tcp_cubic");
+	expect("congestion", DOCTOR_WARN, "bbr", "modprobe tcp_cubic");
 	facts.loopback_congestion = "cubic";
-	expect("congestion", &facts, DOCTOR_OK, "bbr; cubic on loopback", "");
-	config_finish(&config);
+	expect("congestion", DOCTOR_OK, "bbr; cubic on loopback", "");
 }
 
 struct port_row {
@@ -379,14 +344,10 @@ Test(doctor_checks, ports)
 	};
 	struct sockaddr_un name;
 	char error[CONFIG_ERROR_BYTES];
-	struct doctor_facts facts;
-	struct config config;
 
-	config_init(&config);
-	facts = good_facts(&config);
-	expect("ports", &facts, DOCTOR_OK, "from 1024 on", "");
+	expect("ports", DOCTOR_OK, "from 1024 on", "");
 	facts.may_bind_low = true;
-	expect("ports", &facts, DOCTOR_OK, "any", "");
+	expect("ports", DOCTOR_OK, "any", "");
 	cr_assert(!config_set(&config, options_find("listen", 6), "[::]:1", error));
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		if (addr_is_local_text(rows[i].listen))
@@ -395,43 +356,35 @@ Test(doctor_checks, ports)
 		else
 			cr_assert_null(addr_parse(rows[i].listen, &facts.listen));
 		facts.listen_error = rows[i].error;
-		expect("ports", &facts, rows[i].state, rows[i].value, rows[i].remedy);
+		expect("ports", rows[i].state, rows[i].value, rows[i].remedy);
 	}
-	config_finish(&config);
 }
 
 Test(doctor_checks, user)
 {
-	struct doctor_facts facts;
-	struct config config;
-
-	config_init(&config);
-	facts = good_facts(&config);
-	expect("user", &facts, DOCTOR_OK, "not root", "");
+	expect("user", DOCTOR_OK, "not root", "");
 	facts.root = true;
-	expect("user", &facts, DOCTOR_WARN, "stays root", "--user nobody");
+	expect("user", DOCTOR_WARN, "stays root", "--user nobody");
 	config.user = "nobody";
-	expect("user", &facts, DOCTOR_OK, "becomes nobody", "");
+	expect("user", DOCTOR_OK, "becomes nobody", "");
 	strcpy(facts.user_error, "--user 'x': no such user; create it (useradd --system)");
-	expect("user", &facts, DOCTOR_FAIL, "--user 'x': no such user", "create it");
-	config_finish(&config);
+	expect("user", DOCTOR_FAIL, "--user 'x': no such user", "create it");
 }
 
 /* Everything is lacking at once, on an old kernel, with large numbers. */
-static struct doctor_facts bad_facts(struct config *config)
+static void make_bad_facts(void)
 {
 	struct capacity_host host = {.cpus = 1, .cgroup = {1, 1 << 24}, .descriptors = 10};
-	struct doctor_facts facts;
 	char error[CONFIG_ERROR_BYTES];
 
-	config->maxconn = 8000000;
-	config->workers = 256;
-	config->maxpipes = 65536;
-	config->pipe_bytes = 1 << 30;
-	config->defaults.backlog = 65535;
-	cr_assert(!config_set(config, options_find("listen", 6), "[::]:80", error));
-	facts = good_facts(config);
-	capacity_compute(config, &host, &facts.capacity);
+	config.maxconn = 8000000;
+	config.workers = 256;
+	config.maxpipes = 65536;
+	config.pipe_bytes = 1 << 30;
+	config.defaults.backlog = 65535;
+	cr_assert(!config_set(&config, options_find("listen", 6), "[::]:80", error));
+	make_good_facts();
+	capacity_compute(&config, &host, &facts.capacity);
 	facts.kernel_major = 5;
 	facts.kernel_minor = 4;
 	facts.ring_error = -EPERM;
@@ -441,23 +394,19 @@ static struct doctor_facts bad_facts(struct config *config)
 	facts.tcp_pressure_pages = 1;
 	facts.somaxconn = 1;
 	strcpy(facts.congestion, "bbr");
-	facts.listen = config->forwards[0].listen;
+	facts.listen = config.forwards[0].listen;
 	facts.listen_error = -EACCES;
 	facts.root = true;
-	return facts;
 }
 
 Test(doctor_checks, fit_a_screen_whatever_is_lacking)
 {
-	struct doctor_facts facts;
-	struct config config;
 	char *text = NULL;
 	unsigned lines = 0;
 	size_t bytes;
 	FILE *out = open_memstream(&text, &bytes);
 
-	config_init(&config);
-	facts = bad_facts(&config);
+	make_bad_facts();
 	cr_expect_not(doctor_print(out, &facts, false));
 	fclose(out);
 	for (const char *line = text; *line; line += strcspn(line, "\n") + 1) {
@@ -469,7 +418,6 @@ Test(doctor_checks, fit_a_screen_whatever_is_lacking)
 	cr_expect_leq(lines, 24, "%u lines:\n%s", lines, text);
 	cr_expect_not_null(strstr(text, "FAIL"));
 	free(text);
-	config_finish(&config);
 }
 
 /* No remedy is a command cut off in the middle: all fit the screen's line. */
@@ -477,11 +425,8 @@ Test(doctor_checks, remedies_fit_their_line)
 {
 	size_t count;
 	const struct doctor_check *checks = doctor_checks(&count);
-	struct doctor_facts facts;
-	struct config config;
 
-	config_init(&config);
-	facts = bad_facts(&config);
+	make_bad_facts();
 	for (size_t i = 0; i < count; i++) {
 		struct doctor_finding finding;
 
@@ -490,17 +435,10 @@ Test(doctor_checks, remedies_fit_their_line)
 		cr_expect_leq(strlen(finding.remedy), 64, "%s: %s", checks[i].name, finding.remedy);
 		cr_expect_leq(strlen(finding.value), 61, "%s: %s", checks[i].name, finding.value);
 	}
-	config_finish(&config);
 }
 
 Test(doctor_checks, options_of_sockets)
 {
-	struct doctor_facts facts;
-	struct config config;
-
-	config_init(&config);
-	facts = good_facts(&config);
 	strcpy(facts.tuning_error, "--tos: no; not so; run: x");
-	expect("sockets", &facts, DOCTOR_FAIL, "--tos: no; not so", "run: x");
-	config_finish(&config);
+	expect("sockets", DOCTOR_FAIL, "--tos: no; not so", "run: x");
 }
