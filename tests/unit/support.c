@@ -7,6 +7,7 @@
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -26,6 +27,8 @@
 #include "sock.h"
 #include "timer.h"
 #include "util.h"
+
+#define THREAD_LIMIT 64
 
 static int saved_stderr = -1;
 static int capture_fd = -1;
@@ -277,6 +280,20 @@ bool support_aborts(void (*function)(void *argument), void *argument)
 	close(said_fd);
 	/* a sanitizer that found something would abort as well, and say something else */
 	return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && !strcmp(said, expected);
+}
+
+void support_run_threads(void *(*function)(void *argument), void *arguments, size_t argument_bytes,
+			 unsigned count)
+{
+	pthread_t threads[THREAD_LIMIT];
+
+	cr_assert_leq(count, THREAD_LIMIT);
+	for (unsigned i = 0; i < count; i++)
+		cr_assert_eq(pthread_create(&threads[i], NULL, function,
+					    (char *)arguments + i * argument_bytes),
+			     0);
+	for (unsigned i = 0; i < count; i++)
+		pthread_join(threads[i], NULL);
 }
 
 void support_check_leaks(void)

@@ -1,6 +1,6 @@
 /*
  * What several unit tests need: TCP connections over loopback, captured stderr, counted
- * descriptors, and a look at whether a call aborts. A failure in here fails the test that called.
+ * descriptors, threads, and a look at whether a call aborts. A failure in here fails the test that called.
  */
 #pragma once
 
@@ -72,6 +72,13 @@ char *support_capture_end(void);
 
 /* Whether `function(argument)` fails a CHECK; it runs in a child process. */
 bool support_aborts(void (*function)(void *argument), void *argument);
+
+/*
+ * Runs `count` threads of `function` at once, and waits for the end of all. Each gets its own of
+ * the `arguments`, which lie `argument_bytes` apart; with 0 bytes all get the same.
+ */
+void support_run_threads(void *(*function)(void *argument), void *arguments, size_t argument_bytes,
+			 unsigned count);
 
 /*
  * For each suite's TestSuite(..., .fini): ends the whole test program when the test has leaked

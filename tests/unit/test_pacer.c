@@ -1,8 +1,6 @@
 #include "pacer.h"
 
 #include <criterion/criterion.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -459,81 +457,6 @@ Test(pacer, never_more_than_the_rate)
 					simulation->start_us + time_us + 10 * US_PER_S),
 			     simulation->rate.burst_bytes);
 		free(simulation);
-	}
-}
-
-/* Threads -------------------------------------------------------------------------------------- */
-
-#define THREADS	     4
-#define THREAD_STEPS 100000
-
-struct crowd {
-	struct pacer pacer;
-	_Atomic uint64_t now_us;
-	uint64_t tick_us; /* how far a step moves the clock */
-};
-
-struct member {
-	struct crowd *crowd;
-	uint64_t state;
-	uint64_t moved_bytes;
-};
-
-static void *take_and_leave(void *argument)
-{
-	struct member *member = argument;
-	struct crowd *crowd = member->crowd;
-	struct pacer_turn turn = {0};
-
-	for (unsigned i = 0; i < THREAD_STEPS; i++) {
-		uint64_t random = support_random(&member->state);
-		uint64_t now_us = atomic_fetch_add(&crowd->now_us, random % 2 * crowd->tick_us);
-		uint64_t got = pacer_take(&crowd->pacer, &turn, 1 + random % 5000, now_us);
-		uint64_t unused = random >> 32 & 1 ? got / 3 : 0;
-
-		if (unused)
-			pacer_give_back(&turn, unused);
-		member->moved_bytes += got - unused;
-		if ((random >> 40) % 4 == 0)
-			pacer_leave(&crowd->pacer, &turn);
-	}
-	pacer_leave(&crowd->pacer, &turn);
-	return NULL;
-}
-
-Test(pacer, threads)
-{
-	static const uint64_t ticks_us[] = {0, 1, 10, 500};
-
-	for (size_t i = 0; i < ARRAY_COUNT(ticks_us); i++) {
-		struct crowd crowd = {.now_us = 5000, .tick_us = ticks_us[i]};
-		struct member members[THREADS];
-		pthread_t threads[THREADS];
-		struct pacer_turn turn = {0};
-		struct pacer_rate rate;
-		uint64_t sum = 0, elapsed_us;
-
-		/* where no time passes the bucket holds more than all of them can take, so that the rest can be counted */
-		pacer_rate_init(&rate, 10000000,
-				ticks_us[i] ? 500000000 : (uint64_t)THREADS * THREAD_STEPS * 5001);
-		pacer_init(&crowd.pacer, &rate, crowd.now_us);
-		for (unsigned j = 0; j < THREADS; j++) {
-			members[j] = (struct member){.crowd = &crowd, .state = i * 100 + j};
-			cr_assert_eq(pthread_create(&threads[j], NULL, take_and_leave, &members[j]),
-				     0);
-		}
-		for (unsigned j = 0; j < THREADS; j++) {
-			pthread_join(threads[j], NULL);
-			sum += members[j].moved_bytes;
-		}
-		elapsed_us = crowd.now_us - 5000;
-		cr_expect_gt(sum, 1000000);
-		cr_expect_leq(sum, rate.burst_bytes + 10 * elapsed_us);
-		cr_expect_eq(crowd.pacer.waiting, 0);
-		/* what is left is what was not moved, to the byte, unless the bucket ran over */
-		if (!elapsed_us)
-			cr_expect_eq(pacer_take(&crowd.pacer, &turn, UINT64_MAX, crowd.now_us),
-				     rate.burst_bytes - sum);
 	}
 }
 
