@@ -1,31 +1,14 @@
 #include "source_limits.h"
 
 #include <criterion/criterion.h>
-#include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "cidr.h"
+#include "source_limits_fixture.h"
 #include "support.h"
 #include "util.h"
 
 TestSuite(source_limits, .fini = support_check_leaks);
-
-static struct source_limits *limits_of(uint32_t maxconn, uint32_t rate, uint32_t sources)
-{
-	struct source_limits_options options = {.maxconn = maxconn,
-						.rate = rate,
-						.v6_bits = 64,
-						.v4_bits = 32,
-						.sources = sources,
-						.key = "fifteen letters"};
-	struct source_limits *limits;
-
-	cr_assert_eq(source_limits_create(&limits, &options), 0);
-	return limits;
-}
 
 static struct in6_addr address_of(const char *text)
 {
@@ -33,32 +16,6 @@ static struct in6_addr address_of(const char *text)
 
 	cr_assert_null(cidr_parse(text, &cidr), "%s", text);
 	return cidr.network;
-}
-
-/* The address of source `number`; `host` is one of the addresses it has. */
-static struct in6_addr source_address(uint64_t number, uint64_t host)
-{
-	struct in6_addr address = {.s6_addr = {0x20, 0x01}};
-
-	for (unsigned i = 0; i < 6; i++)
-		address.s6_addr[7 - i] = (uint8_t)(number >> 8 * i);
-	memcpy(&address.s6_addr[8], &host, sizeof(host));
-	return address;
-}
-
-static enum source_verdict enter(struct source_limits *limits, uint64_t number, uint64_t now_ms,
-				 source_ticket *ticket)
-{
-	struct in6_addr address = source_address(number, now_ms);
-
-	return source_limits_enter(limits, &address, now_ms, ticket);
-}
-
-static uint32_t live(const struct source_limits *limits, uint64_t number)
-{
-	struct in6_addr address = source_address(number, 0);
-
-	return source_limits_live(limits, &address);
 }
 
 /* Who is a source ------------------------------------------------------------------------------ */
@@ -116,7 +73,7 @@ static void place_some(uint8_t key, source_ticket tickets[32])
 
 	cr_assert_eq(source_limits_create(&limits, &options), 0);
 	for (unsigned i = 0; i < 32; i++)
-		cr_assert_eq(enter(limits, i, 0, &tickets[i]), SOURCE_OK);
+		cr_assert_eq(fixture_enter(limits, i, 0, &tickets[i]), SOURCE_OK);
 	source_limits_destroy(limits);
 }
 
@@ -138,24 +95,24 @@ Test(source_limits, where_a_source_goes_depends_on_the_key)
 
 Test(source_limits, maxconn)
 {
-	struct source_limits *limits = limits_of(3, 0, 10);
+	struct source_limits *limits = fixture_limits(3, 0, 10);
 	source_ticket tickets[3], other;
 
 	for (unsigned i = 0; i < 3; i++)
-		cr_assert_eq(enter(limits, 1, 0, &tickets[i]), SOURCE_OK);
-	cr_expect_eq(live(limits, 1), 3);
-	cr_expect_eq(enter(limits, 1, 0, &other), SOURCE_TOO_MANY);
+		cr_assert_eq(fixture_enter(limits, 1, 0, &tickets[i]), SOURCE_OK);
+	cr_expect_eq(fixture_live(limits, 1), 3);
+	cr_expect_eq(fixture_enter(limits, 1, 0, &other), SOURCE_TOO_MANY);
 	cr_expect_eq(other, SOURCE_UNCOUNTED);
-	cr_expect_eq(live(limits, 1), 3);
-	cr_expect_eq(live(limits, 2), 0);
-	cr_expect_eq(enter(limits, 2, 0, &other), SOURCE_OK);
+	cr_expect_eq(fixture_live(limits, 1), 3);
+	cr_expect_eq(fixture_live(limits, 2), 0);
+	cr_expect_eq(fixture_enter(limits, 2, 0, &other), SOURCE_OK);
 	source_limits_leave(limits, tickets[1]);
-	cr_expect_eq(live(limits, 1), 2);
-	cr_expect_eq(enter(limits, 1, 1000000, &tickets[1]), SOURCE_OK);
-	cr_expect_eq(enter(limits, 1, 1000000, &other), SOURCE_TOO_MANY);
+	cr_expect_eq(fixture_live(limits, 1), 2);
+	cr_expect_eq(fixture_enter(limits, 1, 1000000, &tickets[1]), SOURCE_OK);
+	cr_expect_eq(fixture_enter(limits, 1, 1000000, &other), SOURCE_TOO_MANY);
 	for (unsigned i = 0; i < 3; i++)
 		source_limits_leave(limits, tickets[i]);
-	cr_expect_eq(live(limits, 1), 0);
+	cr_expect_eq(fixture_live(limits, 1), 0);
 	source_limits_leave(limits, SOURCE_UNCOUNTED);
 	cr_expect_eq(source_limits_uncounted(limits), 0);
 	source_limits_destroy(limits);
@@ -169,7 +126,7 @@ static unsigned burst(struct source_limits *limits, uint64_t now_ms, unsigned tr
 
 	while (tries--) {
 		source_ticket ticket;
-		enum source_verdict verdict = enter(limits, 1, now_ms, &ticket);
+		enum source_verdict verdict = fixture_enter(limits, 1, now_ms, &ticket);
 
 		cr_assert(verdict == SOURCE_OK || verdict == SOURCE_TOO_FAST);
 		entered += verdict == SOURCE_OK;
@@ -194,7 +151,7 @@ Test(source_limits, rate)
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		for (size_t start = 0; start < ARRAY_COUNT(starts_ms); start++) {
-			struct source_limits *limits = limits_of(0, rows[i].rate, 10);
+			struct source_limits *limits = fixture_limits(0, rows[i].rate, 10);
 			uint64_t now_ms = starts_ms[start];
 
 			cr_expect_eq(burst(limits, now_ms, 2 * rows[i].rate), rows[i].rate);
@@ -213,7 +170,7 @@ Test(source_limits, rate_over_a_long_time)
 	static const uint32_t rates[] = {1, 3, 7, 30, 333};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rates); i++) {
-		struct source_limits *limits = limits_of(0, rates[i], 10);
+		struct source_limits *limits = fixture_limits(0, rates[i], 10);
 		unsigned entered = 0;
 
 		for (uint64_t now_ms = 5000; now_ms < 1005000; now_ms++)
@@ -227,7 +184,7 @@ Test(source_limits, rate_over_a_long_time)
 
 Test(source_limits, a_clock_that_lags_gains_nothing)
 {
-	struct source_limits *limits = limits_of(0, 10, 10);
+	struct source_limits *limits = fixture_limits(0, 10, 10);
 
 	cr_expect_eq(burst(limits, 100000, 20), 10);
 	for (uint64_t lag_ms = 1; lag_ms <= 9000; lag_ms *= 3)
@@ -240,7 +197,7 @@ Test(source_limits, a_clock_that_lags_gains_nothing)
 Test(source_limits, time_wraps_around)
 {
 	const uint64_t wrap_ms = (1ULL << 44) / 1000;
-	struct source_limits *limits = limits_of(0, 1000, 10);
+	struct source_limits *limits = fixture_limits(0, 1000, 10);
 
 	cr_expect_eq(burst(limits, wrap_ms - 200, 2000), 1000);
 	cr_expect_eq(burst(limits, wrap_ms + 200, 2000), 400);
@@ -251,18 +208,18 @@ Test(source_limits, time_wraps_around)
 
 Test(source_limits, refusals_for_number_take_no_token)
 {
-	struct source_limits *limits = limits_of(1, 2, 10);
+	struct source_limits *limits = fixture_limits(1, 2, 10);
 	source_ticket first, other;
 
-	cr_assert_eq(enter(limits, 1, 0, &first), SOURCE_OK);
+	cr_assert_eq(fixture_enter(limits, 1, 0, &first), SOURCE_OK);
 	for (unsigned i = 0; i < 100; i++)
-		cr_expect_eq(enter(limits, 1, 0, &other), SOURCE_TOO_MANY);
+		cr_expect_eq(fixture_enter(limits, 1, 0, &other), SOURCE_TOO_MANY);
 	source_limits_leave(limits, first);
-	cr_assert_eq(enter(limits, 1, 0, &first), SOURCE_OK);
+	cr_assert_eq(fixture_enter(limits, 1, 0, &first), SOURCE_OK);
 	source_limits_leave(limits, first);
 	for (unsigned i = 0; i < 100; i++)
-		cr_expect_eq(enter(limits, 1, 0, &other), SOURCE_TOO_FAST);
-	cr_expect_eq(live(limits, 1), 0);
+		cr_expect_eq(fixture_enter(limits, 1, 0, &other), SOURCE_TOO_FAST);
+	cr_expect_eq(fixture_live(limits, 1), 0);
 	source_limits_destroy(limits);
 }
 
@@ -294,7 +251,7 @@ static enum source_verdict model_enter(struct model_source *source, uint64_t now
 
 Test(source_limits, as_the_model)
 {
-	struct source_limits *limits = limits_of(MODEL_MAXCONN, MODEL_RATE, 200);
+	struct source_limits *limits = fixture_limits(MODEL_MAXCONN, MODEL_RATE, 200);
 	struct model_source sources[MODEL_SOURCES] = {{0}};
 	unsigned verdicts[3] = {0};
 	uint64_t state = 1, now_ms = 0;
@@ -314,13 +271,13 @@ Test(source_limits, as_the_model)
 		} else {
 			enum source_verdict expected = model_enter(source, now_ms);
 
-			cr_assert_eq(enter(limits, number, now_ms, &ticket), expected, "step %u",
-				     i);
+			cr_assert_eq(fixture_enter(limits, number, now_ms, &ticket), expected,
+				     "step %u", i);
 			verdicts[expected]++;
 			if (expected == SOURCE_OK)
 				source->tickets[source->live++] = ticket;
 		}
-		cr_assert_eq(live(limits, number), source->live);
+		cr_assert_eq(fixture_live(limits, number), source->live);
 	}
 	for (unsigned i = 0; i < ARRAY_COUNT(verdicts); i++)
 		cr_expect_gt(verdicts[i], 10000, "%zu: %u", i, verdicts[i]);
@@ -335,24 +292,24 @@ Test(source_limits, all_sources_it_is_made_for_have_room)
 
 	for (size_t i = 0; i < ARRAY_COUNT(counts); i++) {
 		uint32_t count = counts[i];
-		struct source_limits *limits = limits_of(2, 0, count);
+		struct source_limits *limits = fixture_limits(2, 0, count);
 		source_ticket *tickets = calloc(count, sizeof(*tickets));
 		source_ticket flood;
 
 		for (uint32_t j = 0; j < count; j++) {
-			cr_assert_eq(enter(limits, j, 0, &tickets[j]), SOURCE_OK);
+			cr_assert_eq(fixture_enter(limits, j, 0, &tickets[j]), SOURCE_OK);
 			cr_assert_neq(tickets[j], SOURCE_UNCOUNTED, "%u of %u", j, count);
 		}
 		cr_expect_eq(source_limits_uncounted(limits), 0);
 		/* ten times as many: some are counted, the rest let pass; nobody else is forgotten */
 		for (uint32_t j = 0; j < 10 * count + 20; j++)
-			cr_assert_eq(enter(limits, count + j, 0, &flood), SOURCE_OK);
+			cr_assert_eq(fixture_enter(limits, count + j, 0, &flood), SOURCE_OK);
 		cr_expect_gt(source_limits_uncounted(limits), 0);
 		for (uint32_t j = 0; j < count; j++)
-			cr_assert_eq(live(limits, j), 1);
+			cr_assert_eq(fixture_live(limits, j), 1);
 		for (uint32_t j = 0; j < count; j++) {
 			source_limits_leave(limits, tickets[j]);
-			cr_assert_eq(live(limits, j), 0);
+			cr_assert_eq(fixture_live(limits, j), 0);
 		}
 		free(tickets);
 		source_limits_destroy(limits);
@@ -362,255 +319,46 @@ Test(source_limits, all_sources_it_is_made_for_have_room)
 /* Connections that come and go leave no trace that would crowd out anybody. */
 Test(source_limits, a_flood_that_passes)
 {
-	struct source_limits *limits = limits_of(4, 2, 100);
+	struct source_limits *limits = fixture_limits(4, 2, 100);
 	source_ticket held[50], ticket;
 
 	for (unsigned i = 0; i < 50; i++)
-		cr_assert_eq(enter(limits, i, 0, &held[i]), SOURCE_OK);
+		cr_assert_eq(fixture_enter(limits, i, 0, &held[i]), SOURCE_OK);
 	for (unsigned i = 0; i < 100000; i++) {
-		cr_assert_eq(enter(limits, 1000 + i, i / 100, &ticket), SOURCE_OK);
+		cr_assert_eq(fixture_enter(limits, 1000 + i, i / 100, &ticket), SOURCE_OK);
 		cr_assert_neq(ticket, SOURCE_UNCOUNTED);
 		source_limits_leave(limits, ticket);
 	}
 	for (unsigned i = 0; i < 50; i++)
-		cr_expect_eq(live(limits, i), 1);
+		cr_expect_eq(fixture_live(limits, i), 1);
 	/* one that is live keeps its tokens: of two, one was left, at the end there are two again */
 	for (unsigned i = 0; i < 2; i++)
-		cr_expect_eq(enter(limits, 7, 1000, &ticket), SOURCE_OK);
-	cr_expect_eq(enter(limits, 7, 1000, &ticket), SOURCE_TOO_FAST);
+		cr_expect_eq(fixture_enter(limits, 7, 1000, &ticket), SOURCE_OK);
+	cr_expect_eq(fixture_enter(limits, 7, 1000, &ticket), SOURCE_TOO_FAST);
 	source_limits_destroy(limits);
 }
 
 /* Of those that are not live, the ones go first whose rate has recovered. */
 Test(source_limits, who_is_forgotten_first)
 {
-	struct source_limits *limits = limits_of(0, 1, 8); /* 16 places */
+	struct source_limits *limits = fixture_limits(0, 1, 8); /* 16 places */
 	source_ticket ticket;
 
 	for (unsigned i = 0; i < 16; i++) {
-		cr_assert_eq(enter(limits, i, 0, &ticket), SOURCE_OK);
+		cr_assert_eq(fixture_enter(limits, i, 0, &ticket), SOURCE_OK);
 		source_limits_leave(limits, ticket);
 	}
 	for (unsigned i = 0; i < 6; i++) {
-		cr_assert_eq(enter(limits, i, 10000, &ticket), SOURCE_OK);
+		cr_assert_eq(fixture_enter(limits, i, 10000, &ticket), SOURCE_OK);
 		source_limits_leave(limits, ticket);
 	}
 	for (unsigned i = 100; i < 110; i++) {
-		cr_assert_eq(enter(limits, i, 10000, &ticket), SOURCE_OK);
+		cr_assert_eq(fixture_enter(limits, i, 10000, &ticket), SOURCE_OK);
 		source_limits_leave(limits, ticket);
 	}
 	for (unsigned i = 0; i < 6; i++)
-		cr_expect_eq(enter(limits, i, 10000, &ticket), SOURCE_TOO_FAST, "%u", i);
+		cr_expect_eq(fixture_enter(limits, i, 10000, &ticket), SOURCE_TOO_FAST, "%u", i);
 	source_limits_destroy(limits);
-}
-
-/* Threads -------------------------------------------------------------------------------------- */
-
-#define THREADS	       4
-#define THREAD_STEPS   60000
-#define THREAD_HELD    12
-#define THREAD_MAXCONN 5
-#define SHARED_SOURCES 6
-
-struct crowd {
-	struct source_limits *limits;
-	unsigned sources;
-	bool passers_by; /* connections of ever new sources in between, which take places */
-	/* admitted and not yet given back, as the threads know it */
-	_Atomic uint32_t live[SHARED_SOURCES];
-	_Atomic unsigned beyond;
-	_Atomic unsigned entered, refused;
-};
-
-struct member {
-	struct crowd *crowd;
-	uint64_t state;
-	struct {
-		unsigned source;
-		source_ticket ticket;
-	} held[THREAD_HELD];
-	unsigned held_count;
-};
-
-static void let_go(struct member *member, unsigned which)
-{
-	struct crowd *crowd = member->crowd;
-
-	atomic_fetch_sub(&crowd->live[member->held[which].source], 1);
-	source_limits_leave(crowd->limits, member->held[which].ticket);
-	member->held[which] = member->held[--member->held_count];
-}
-
-static void try_one(struct member *member)
-{
-	struct crowd *crowd = member->crowd;
-	unsigned source = (unsigned)(support_random(&member->state) % crowd->sources);
-	source_ticket ticket;
-
-	if (enter(crowd->limits, source, 0, &ticket) != SOURCE_OK) {
-		atomic_fetch_add(&crowd->refused, 1);
-		return;
-	}
-	atomic_fetch_add(&crowd->entered, 1);
-	if (ticket == SOURCE_UNCOUNTED || /* then the test would prove nothing */
-	    atomic_fetch_add(&crowd->live[source], 1) >= THREAD_MAXCONN)
-		atomic_fetch_add(&crowd->beyond, 1);
-	member->held[member->held_count].source = source;
-	member->held[member->held_count++].ticket = ticket;
-}
-
-static void *come_and_go(void *argument)
-{
-	struct member *member = argument;
-	struct crowd *crowd = member->crowd;
-
-	for (unsigned i = 0; i < THREAD_STEPS; i++) {
-		uint64_t random = support_random(&member->state);
-		source_ticket ticket;
-
-		if (crowd->passers_by && random % 4 == 0) {
-			enter(crowd->limits, 1000 + random % 100000, 0, &ticket);
-			source_limits_leave(crowd->limits, ticket);
-		}
-		if (member->held_count == THREAD_HELD || (member->held_count && random >> 32 & 1))
-			let_go(member, (unsigned)((random >> 33) % member->held_count));
-		else
-			try_one(member);
-		if (random % 64 == 0)
-			sched_yield();
-	}
-	while (member->held_count)
-		let_go(member, 0);
-	return NULL;
-}
-
-Test(source_limits, threads_never_exceed_maxconn_and_lose_nothing)
-{
-	static const struct {
-		unsigned sources;
-		bool passers_by;
-	} rows[] = {{1, false}, {SHARED_SOURCES, false}, {1, true}, {SHARED_SOURCES, true}};
-
-	for (size_t row = 0; row < ARRAY_COUNT(rows); row++) {
-		struct crowd crowd = {.limits = limits_of(THREAD_MAXCONN, 0, 16),
-				      .sources = rows[row].sources,
-				      .passers_by = rows[row].passers_by};
-		struct member members[THREADS];
-		pthread_t threads[THREADS];
-
-		for (unsigned i = 0; i < THREADS; i++) {
-			members[i] = (struct member){.crowd = &crowd, .state = row * 100 + i};
-			cr_assert_eq(pthread_create(&threads[i], NULL, come_and_go, &members[i]),
-				     0);
-		}
-		for (unsigned i = 0; i < THREADS; i++)
-			pthread_join(threads[i], NULL);
-		cr_expect_eq(crowd.beyond, 0, "row %zu: %u beyond", row, crowd.beyond);
-		cr_expect_gt(crowd.entered, 1000);
-		cr_expect_gt(crowd.refused, 100);
-		for (unsigned i = 0; i < SHARED_SOURCES; i++)
-			cr_expect_eq(live(crowd.limits, i), 0);
-		source_limits_destroy(crowd.limits);
-	}
-}
-
-struct racer {
-	struct source_limits *limits;
-	unsigned entered;
-};
-
-static void *race(void *argument)
-{
-	struct racer *racer = argument;
-	source_ticket ticket;
-
-	for (unsigned i = 0; i < 20000; i++) {
-		racer->entered += enter(racer->limits, 1, 777, &ticket) == SOURCE_OK;
-		source_limits_leave(racer->limits, ticket);
-	}
-	return NULL;
-}
-
-Test(source_limits, threads_share_the_tokens)
-{
-	struct source_limits *limits = limits_of(0, 10000, 16);
-	struct racer racers[THREADS];
-	pthread_t threads[THREADS];
-	unsigned entered = 0;
-	source_ticket ticket;
-
-	/* the source is known: from here on the count is exact */
-	cr_assert_eq(enter(limits, 1, 777, &ticket), SOURCE_OK);
-	for (unsigned i = 0; i < THREADS; i++) {
-		racers[i] = (struct racer){.limits = limits};
-		cr_assert_eq(pthread_create(&threads[i], NULL, race, &racers[i]), 0);
-	}
-	for (unsigned i = 0; i < THREADS; i++) {
-		pthread_join(threads[i], NULL);
-		entered += racers[i].entered;
-	}
-	cr_expect_eq(entered, 9999);
-	source_limits_destroy(limits);
-}
-
-#define ROUNDS 5000
-
-struct first_comers {
-	struct source_limits *limits;
-	pthread_barrier_t barrier;
-	_Atomic unsigned admitted; /* of all, in all rounds */
-	_Atomic unsigned beyond;   /* rounds with more than one */
-	_Atomic unsigned in_round[ROUNDS];
-};
-
-struct first_comer {
-	struct first_comers *all;
-	uint64_t state;
-};
-
-/* All come at once for a source that is new, while places in the table come free. */
-static void *come_first(void *argument)
-{
-	struct first_comer *comer = argument;
-	struct first_comers *all = comer->all;
-	source_ticket passing, ticket;
-
-	for (unsigned round = 0; round < ROUNDS; round++) {
-		enter(all->limits, 1000000 + support_random(&comer->state) % 10000, 0, &passing);
-		pthread_barrier_wait(&all->barrier);
-		for (unsigned pause = support_random(&comer->state) % 64; pause; pause--)
-			atomic_load(&all->beyond);
-		source_limits_leave(all->limits, passing);
-		if (enter(all->limits, round, 0, &ticket) == SOURCE_OK &&
-		    ticket != SOURCE_UNCOUNTED) {
-			atomic_fetch_add(&all->admitted, 1);
-			if (atomic_fetch_add(&all->in_round[round], 1))
-				atomic_fetch_add(&all->beyond, 1);
-		}
-		pthread_barrier_wait(&all->barrier);
-		source_limits_leave(all->limits, ticket);
-	}
-	return NULL;
-}
-
-Test(source_limits, threads_that_come_first_together)
-{
-	struct first_comers all = {.limits = limits_of(1, 0, 8)};
-	struct first_comer comers[THREADS];
-	pthread_t threads[THREADS];
-
-	cr_assert_eq(pthread_barrier_init(&all.barrier, NULL, THREADS), 0);
-	for (unsigned i = 0; i < THREADS; i++) {
-		comers[i] = (struct first_comer){.all = &all, .state = i};
-		cr_assert_eq(pthread_create(&threads[i], NULL, come_first, &comers[i]), 0);
-	}
-	for (unsigned i = 0; i < THREADS; i++)
-		pthread_join(threads[i], NULL);
-	pthread_barrier_destroy(&all.barrier);
-	cr_expect_eq(all.beyond, 0, "%u beyond", all.beyond);
-	/* hardly ever does each refuse for the others' sake */
-	cr_expect_gt(all.admitted, ROUNDS * 9 / 10, "%u admitted", all.admitted);
-	source_limits_destroy(all.limits);
 }
 
 /* Misuse --------------------------------------------------------------------------------------- */
@@ -622,7 +370,7 @@ static void leave_first(void *limits)
 
 Test(source_limits, leaving_what_was_not_entered_aborts)
 {
-	struct source_limits *limits = limits_of(1, 0, 1);
+	struct source_limits *limits = fixture_limits(1, 0, 1);
 
 	cr_expect(support_aborts(leave_first, limits));
 	source_limits_destroy(limits);
