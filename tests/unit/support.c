@@ -179,6 +179,15 @@ void support_wait_for_bytes(int fd, size_t count)
 	cr_assert(!setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one)));
 }
 
+int support_option(int fd, int level, int option)
+{
+	int value = -1;
+	socklen_t length = sizeof(value);
+
+	cr_assert(!getsockopt(fd, level, option, &value, &length));
+	return value;
+}
+
 static unsigned char pattern_at(uint64_t at)
 {
 	return (unsigned char)((at * 0x9e3779b97f4a7c15ULL) >> 56);

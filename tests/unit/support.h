@@ -50,6 +50,9 @@ uint64_t support_stuff(const struct support_tcp *tcp);
 /* Waits for poll(2) events on `fd`; returns those that came. */
 short support_poll(int fd, short events);
 
+/* An option of a socket whose value is an int: getsockopt(2). */
+int support_option(int fd, int level, int option);
+
 /* Fills a stretch of a stream that differs at every offset; `at` is the offset. */
 void support_fill_pattern(void *bytes, size_t count, uint64_t at);
 

@@ -3,7 +3,6 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -89,15 +88,6 @@ static bool has_ipv6(void)
 	return true;
 }
 
-static int option_of(int fd, int level, int option)
-{
-	int value = -1;
-	socklen_t length = sizeof(value);
-
-	cr_assert(!getsockopt(fd, level, option, &value, &length));
-	return value;
-}
-
 static void close_all(const int *fds, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++)
@@ -120,7 +110,7 @@ Test(sock, port_0_becomes_one_that_the_whole_group_shares)
 		for (unsigned j = 0; j < GROUP; j++) {
 			sock_get_local(fds[j], &local);
 			cr_expect(addr_equal(&local, &address), "%s: %u", rows[i], j);
-			cr_expect_eq(option_of(fds[j], SOL_SOCKET, SO_ACCEPTCONN), 1);
+			cr_expect_eq(support_option(fds[j], SOL_SOCKET, SO_ACCEPTCONN), 1);
 			cr_expect(fcntl(fds[j], F_GETFL) & O_NONBLOCK);
 			cr_expect(fcntl(fds[j], F_GETFD) & FD_CLOEXEC);
 			for (unsigned k = 0; k < j; k++)
@@ -271,115 +261,6 @@ Test(sock, a_group_that_cannot_be_complete_leaves_nothing_open)
 		cr_assert(!setrlimit(RLIMIT_NOFILE, &limit));
 		cr_expect_eq(support_count_descriptors(), before, "room for %u", room);
 	}
-}
-
-struct tuning_row {
-	uint64_t keepalive_ms, user_timeout_ms;
-	int keepalive, idle_s, user_timeout;
-};
-
-static void check_tuning(const struct tuning_row *row, int fd)
-{
-	cr_assert_geq(fd, 0);
-	cr_expect(fcntl(fd, F_GETFL) & O_NONBLOCK);
-	cr_expect(fcntl(fd, F_GETFD) & FD_CLOEXEC);
-	cr_expect_eq(option_of(fd, IPPROTO_TCP, TCP_NODELAY), 1);
-	cr_expect_eq(option_of(fd, SOL_SOCKET, SO_OOBINLINE), 1);
-	cr_expect_eq(option_of(fd, SOL_SOCKET, SO_KEEPALIVE), row->keepalive);
-	if (row->keepalive)
-		cr_expect_eq(option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE), row->idle_s, "%d",
-			     row->idle_s);
-	cr_expect_eq(option_of(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), row->user_timeout, "%d",
-		     row->user_timeout);
-}
-
-/* Set on the listener, found on what it accepts; and on backend sockets, keepalive when asked. */
-Test(sock, tuning)
-{
-	static const struct tuning_row rows[] = {
-		{0, 0, 0, -1, 0},
-		{120000, 120000, 1, 120, 120000},
-		{1, 1, 1, 1, 1},
-		{1999, 0, 1, 1, 0},
-		{86400000, 864000000, 1, 32767, 864000000},
-		{UINT64_MAX, 1ULL << 40, 1, 32767, INT32_MAX},
-	};
-
-	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		const struct sock_tuning tuning = {.keepalive_ms = rows[i].keepalive_ms,
-						   .user_timeout_ms = rows[i].user_timeout_ms};
-		int listener, client, accepted, backend;
-		struct addr address;
-
-		parse("127.0.0.1:0", &address);
-		cr_assert_eq(sock_open_listeners(&address, &tuning, 8, &listener, 1), 0);
-		client = support_connect(&address);
-		support_poll(listener, POLLIN);
-		accepted = sock_accept(listener);
-		backend = sock_open_backend(&address, &tuning, NULL);
-		check_tuning(&rows[i], accepted);
-		cr_expect_eq(option_of(backend, SOL_SOCKET, SO_KEEPALIVE), 0);
-		cr_expect_eq(sock_keep_alive(backend, &tuning), 0);
-		check_tuning(&rows[i], backend);
-		close(accepted);
-		close(backend);
-		close(client);
-		close(listener);
-	}
-}
-
-static void get_congestion(int fd, char name[17])
-{
-	socklen_t length = 16;
-
-	memset(name, 0, 17);
-	cr_assert(!getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &length));
-}
-
-struct congestion_row {
-	const char *address, *asked;
-	bool taken;
-};
-
-/* Only what stays on this host gets another congestion control, and a refusal does no harm. */
-Test(sock, loopback_congestion)
-{
-	static const struct congestion_row rows[] = {
-		{"127.0.0.1:80", "reno", true},	 {"127.1.2.3:80", "reno", true},
-		{"192.0.2.1:80", "reno", false}, {"127.0.0.1:80", NULL, false},
-		{"127.0.0.1:80", "none", false},
-	};
-	char usual[17], name[17];
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	get_congestion(fd, usual);
-	close(fd);
-	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		const struct sock_tuning tuning = {.loopback_congestion = rows[i].asked};
-		struct addr address;
-
-		parse(rows[i].address, &address);
-		fd = sock_open_backend(&address, &tuning, NULL);
-		cr_assert_geq(fd, 0, "row %zu", i);
-		get_congestion(fd, name);
-		cr_expect_str_eq(name, rows[i].taken ? rows[i].asked : usual, "row %zu: %s", i,
-				 name);
-		close(fd);
-	}
-}
-
-Test(sock, a_congestion_control_that_paces_is_replaced)
-{
-	const char *chosen = sock_choose_loopback_congestion();
-	char usual[17];
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	get_congestion(fd, usual);
-	close(fd);
-	if (strncmp(usual, "bbr", 3))
-		cr_expect_null(chosen, "%s is replaced by %s", usual, chosen);
-	else
-		cr_expect(!chosen || strncmp(chosen, "bbr", 3), "%s", chosen);
 }
 
 /* Connections ---------------------------------------------------------------------------------- */
