@@ -1,0 +1,128 @@
+#include "resolver_fixture.h"
+
+#include <criterion/criterion.h>
+#include <poll.h>
+#include <string.h>
+
+#include "support.h"
+#include "util.h"
+
+struct resolver_fixture fixture;
+
+static void on_change(void *context, const struct resolver_answer *answer)
+{
+	cr_assert_eq(context, &fixture.told);
+	fixture.told.calls++;
+	fixture.told.state = answer->state;
+	fixture.told.error = answer->error;
+	fixture.told.addresses = *answer->addresses;
+}
+
+void fixture_create(struct resolver_options options)
+{
+	char error[CONFIG_ERROR_BYTES];
+
+	options.servers = options.servers ? options.servers : fixture.peer.server;
+	options.min_ttl_ms = options.min_ttl_ms ? options.min_ttl_ms : 1;
+	options.max_ttl_ms = options.max_ttl_ms ? options.max_ttl_ms : 3600000;
+	cr_assert_eq(resolver_create(&fixture.resolver, &options, error), 0, "%s", error);
+	memset(&fixture.told, 0, sizeof(fixture.told));
+}
+
+void fixture_add(const char *name)
+{
+	cr_assert_eq(resolver_add(fixture.resolver, name, 80, on_change, &fixture.told), 0);
+}
+
+void fixture_open(struct resolver_options options)
+{
+	dns_peer_open(&fixture.peer);
+	fixture_create(options);
+	fixture_add("a.example");
+}
+
+void fixture_close(void)
+{
+	resolver_destroy(fixture.resolver);
+	dns_peer_close(&fixture.peer);
+}
+
+bool fixture_turn_for(int fd, int limit_ms)
+{
+	struct pollfd fds[RESOLVER_POLL_FDS + 1];
+	int wait_ms = resolver_prepare_poll(fixture.resolver, fds);
+	bool sooner = wait_ms >= 0 && wait_ms < limit_ms;
+	int count;
+
+	fds[RESOLVER_POLL_FDS] = (struct pollfd){.fd = fd, .events = POLLIN};
+	count = poll(fds, ARRAY_COUNT(fds), sooner ? wait_ms : limit_ms);
+	cr_assert_geq(count, 0);
+	resolver_run(fixture.resolver, fds);
+	return count || sooner;
+}
+
+void fixture_turn(int fd)
+{
+	cr_assert(fixture_turn_for(fd, SUPPORT_PATIENCE_MS),
+		  "nothing happens: %u calls, %u queries", fixture.told.calls,
+		  fixture.peer.query_count);
+}
+
+void fixture_await_query(void)
+{
+	while (!dns_peer_take(&fixture.peer))
+		fixture_turn(fixture.peer.udp_fd);
+}
+
+struct resolver_answer fixture_get(void)
+{
+	struct resolver_answer answer;
+
+	resolver_get(fixture.resolver, 0, &answer);
+	return answer;
+}
+
+void fixture_await_state(enum resolver_state state)
+{
+	while (fixture_get().state != state)
+		fixture_turn(-1);
+}
+
+void fixture_await_calls(unsigned calls)
+{
+	while (fixture.told.calls < calls)
+		fixture_turn(-1);
+	cr_assert_eq(fixture.told.calls, calls);
+}
+
+void fixture_serve(uint32_t ttl_s, uint32_t v4, unsigned count)
+{
+	struct dns_message answer;
+
+	fixture_await_query();
+	dns_begin(&answer, &fixture.peer, DNS_OK);
+	for (unsigned i = 0; i < count; i++)
+		dns_put_a(&answer, ttl_s, v4 + i);
+	dns_send(&fixture.peer, &answer);
+}
+
+void fixture_serve_code(enum dns_code code)
+{
+	struct dns_message answer;
+
+	fixture_await_query();
+	dns_begin(&answer, &fixture.peer, code);
+	dns_send(&fixture.peer, &answer);
+}
+
+void fixture_expect_addresses(const char *expected)
+{
+	const struct addr_set *set = &fixture.told.addresses;
+	char text[2048] = "", one[ADDR_TEXT_BYTES];
+
+	for (unsigned i = 0; i < set->count; i++) {
+		strcat(text, i ? " " : "");
+		strcat(text, addr_print(&set->list[i], one));
+	}
+	cr_expect_str_eq(text, expected);
+}
