@@ -211,6 +211,16 @@ size_t support_check_pattern(const void *bytes, size_t count, uint64_t at)
 	return count;
 }
 
+int support_set(struct config *config, const char *name, const char *text,
+		char error[CONFIG_ERROR_BYTES])
+{
+	const struct option_spec *option = options_find(name, strlen(name));
+
+	cr_assert_not_null(option, "%s", name);
+	memset(error, '!', CONFIG_ERROR_BYTES); /* what is not written is not terminated */
+	return config_set(config, option, text, error);
+}
+
 void support_describe_forwards(const struct config *config, char text[SUPPORT_FORWARDS_BYTES])
 {
 	char address[CONFIG_BACKEND_TEXT_BYTES];

@@ -59,6 +59,10 @@ void support_fill_pattern(void *bytes, size_t count, uint64_t at);
 /* The first index that differs from the pattern, or `count`. */
 size_t support_check_pattern(const void *bytes, size_t count, uint64_t at);
 
+/* config_set() of the option called `name`, which must be there. */
+int support_set(struct config *config, const char *name, const char *text,
+		char error[CONFIG_ERROR_BYTES]);
+
 #define SUPPORT_FORWARDS_BYTES 512
 
 /* Prints a configuration's forwards as "LISTEN>BACKEND,BACKEND LISTEN>BACKEND". */

@@ -15,16 +15,6 @@
 
 TestSuite(config, .fini = support_check_leaks);
 
-static int set(struct config *config, const char *name, const char *text,
-	       char error[CONFIG_ERROR_BYTES])
-{
-	const struct option_spec *option = options_find(name, strlen(name));
-
-	cr_assert_not_null(option, "%s", name);
-	memset(error, '!', CONFIG_ERROR_BYTES); /* what is not written is not terminated */
-	return config_set(config, option, text, error);
-}
-
 Test(config, defaults)
 {
 	struct config config;
@@ -81,7 +71,7 @@ static void expect_bound(const struct option_spec *option, uint64_t value, bool 
 
 	config_init(&config);
 	before = number_of(&config, option);
-	result = set(&config, option->name, print(option, value, text), error);
+	result = support_set(&config, option->name, print(option, value, text), error);
 	cr_expect_eq(result, accepted ? 0 : -EINVAL, "--%s %s", option->name, text);
 	cr_expect_eq(number_of(&config, option), accepted ? value : before, "--%s %s", option->name,
 		     text);
@@ -136,8 +126,8 @@ Test(config, choices_are_their_index)
 				struct config config;
 
 				config_init(&config);
-				cr_expect_eq(set(&config, option->name, choice, error), 0, "%s",
-					     choice);
+				cr_expect_eq(support_set(&config, option->name, choice, error), 0,
+					     "%s", choice);
 				cr_expect_eq(number_of(&config, option), index, "%s", choice);
 				index++;
 				config_finish(&config);
@@ -180,7 +170,8 @@ Test(config, choices_mean_their_enum)
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		const struct option_spec *option = options_find(rows[i].name, strlen(rows[i].name));
 
-		cr_expect_eq(set(&config, rows[i].name, rows[i].text, error), 0, "%s", error);
+		cr_expect_eq(support_set(&config, rows[i].name, rows[i].text, error), 0, "%s",
+			     error);
 		cr_expect_eq(number_of(&config, option), rows[i].value, "%s", rows[i].text);
 	}
 	config_finish(&config);
@@ -272,11 +263,11 @@ Test(config, more_listeners_than_the_limit)
 	config_init(&config);
 	for (unsigned i = 0; i < CONFIG_FORWARD_LIMIT; i++) {
 		snprintf(text, sizeof(text), "[::1]:%u", 2000 + i);
-		cr_assert_eq(set(&config, "listen", text, error), 0, "%s", text);
-		cr_assert_eq(set(&config, "backend", "127.0.0.1:80", error), 0);
+		cr_assert_eq(support_set(&config, "listen", text, error), 0, "%s", text);
+		cr_assert_eq(support_set(&config, "backend", "127.0.0.1:80", error), 0);
 	}
 	cr_expect_eq(config_check(&config, error), 0);
-	cr_expect_eq(set(&config, "listen", "[::1]:9999", error), -EINVAL);
+	cr_expect_eq(support_set(&config, "listen", "[::1]:9999", error), -EINVAL);
 	cr_expect_not_null(strstr(error, "one too many"), "%s", error);
 	cr_expect_eq(config.forward_count, CONFIG_FORWARD_LIMIT);
 	config_finish(&config);
@@ -289,12 +280,12 @@ Test(config, more_backends_than_the_limit)
 	struct config config;
 
 	config_init(&config);
-	cr_assert_eq(set(&config, "listen", "[::1]:2000", error), 0);
+	cr_assert_eq(support_set(&config, "listen", "[::1]:2000", error), 0);
 	for (unsigned i = 0; i < CONFIG_BACKEND_LIMIT; i++) {
 		snprintf(text, sizeof(text), "127.0.0.1:%u", 1 + i);
-		cr_assert_eq(set(&config, "backend", text, error), 0, "%s", text);
+		cr_assert_eq(support_set(&config, "backend", text, error), 0, "%s", text);
 	}
-	cr_expect_eq(set(&config, "backend", "127.0.0.1:9999", error), -EINVAL);
+	cr_expect_eq(support_set(&config, "backend", "127.0.0.1:9999", error), -EINVAL);
 	cr_expect_not_null(strstr(error, "one too many"), "%s", error);
 	cr_expect_eq(config.forwards[0].backend_count, CONFIG_BACKEND_LIMIT);
 	config_finish(&config);
@@ -314,9 +305,7 @@ Test(config, a_long_value_does_not_push_out_the_reason)
 		struct config config;
 
 		config_init(&config);
-		cr_expect_eq(
-			config_set(&config, options_find(names[i], strlen(names[i])), text, error),
-			-EINVAL);
+		cr_expect_eq(support_set(&config, names[i], text, error), -EINVAL);
 		cr_expect_not_null(strstr(error, "; "), "--%s: ...%s", names[i],
 				   error + strlen(error) - 20);
 		config_finish(&config);
@@ -356,7 +345,7 @@ Test(config, bytes_and_their_escapes)
 
 		config_init(&config);
 		read = &config.defaults.check_send;
-		result = set(&config, "check-send", rows[i].text, error);
+		result = support_set(&config, "check-send", rows[i].text, error);
 		if (!rows[i].bytes) {
 			cr_expect_eq(result, -EINVAL, "'%s'", rows[i].text);
 			cr_expect_not_null(strstr(error, "--check-send"), "%s", error);
@@ -379,211 +368,9 @@ Test(config, bytes_have_a_limit)
 	config_init(&config);
 	for (unsigned i = 0; i < CONFIG_BYTES_LIMIT; i++)
 		memcpy(text + (size_t)4 * i, "\\x61", 5);
-	cr_expect_eq(set(&config, "check-expect", text, error), 0);
+	cr_expect_eq(support_set(&config, "check-expect", text, error), 0);
 	cr_expect_eq(config.defaults.check_expect.count, CONFIG_BYTES_LIMIT);
 	memcpy(text + (size_t)4 * CONFIG_BYTES_LIMIT, "a", 2);
-	cr_expect_eq(set(&config, "check-expect", text, error), -EINVAL);
+	cr_expect_eq(support_set(&config, "check-expect", text, error), -EINVAL);
 	config_finish(&config);
-}
-
-struct words {
-	const char *words[10][2]; /* option and value, up to NULL */
-};
-
-static int check(struct config *config, const struct words *row, char error[CONFIG_ERROR_BYTES])
-{
-	config_init(config);
-	for (size_t i = 0; i < ARRAY_COUNT(row->words) && row->words[i][0]; i++)
-		cr_assert_eq(set(config, row->words[i][0], row->words[i][1], error), 0, "%s",
-			     error);
-	return config_check(config, error);
-}
-
-/* What is not given depends on how many backends are in use. */
-Test(config, max_fails_by_default)
-{
-	static const struct {
-		struct words words;
-		unsigned max_fails;
-	} rows[] = {
-		{{{{"listen", "[::]:1"}, {"backend", "192.0.2.1:1"}}}, 0},
-		{{{{"listen", "[::]:1"}, {"backend", "192.0.2.1:1"}, {"backend", "192.0.2.2:1"}}},
-		 1},
-		{{{{"listen", "[::]:1"},
-		   {"backend", "192.0.2.1:1"},
-		   {"backend", "192.0.2.2:1 backup"}}},
-		 1},
-		{{{{"listen", "[::]:1"},
-		   {"backend", "192.0.2.1:1"},
-		   {"backend", "192.0.2.2:1 down"}}},
-		 0},
-		{{{{"listen", "[::]:1"},
-		   {"backend", "192.0.2.1:1"},
-		   {"backend", "192.0.2.2:1 weight=0"}}},
-		 0},
-		{{{{"max-fails", "3"}, {"listen", "[::]:1"}, {"backend", "192.0.2.1:1"}}}, 3},
-		{{{{"listen", "[::]:1"},
-		   {"backend", "192.0.2.1:1"},
-		   {"backend", "192.0.2.2:1"},
-		   {"max-fails", "0"}}},
-		 0},
-	};
-	char error[CONFIG_ERROR_BYTES];
-
-	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		struct config config;
-
-		cr_assert_eq(check(&config, &rows[i].words, error), 0, "%s", error);
-		cr_expect_eq(config.forwards[0].options.max_fails, rows[i].max_fails, "row %zu", i);
-		config_finish(&config);
-	}
-}
-
-Test(config, pools_that_make_no_sense)
-{
-	static const struct {
-		struct words words;
-		const char *told; /* NULL: accepted */
-	} rows[] = {
-		{{{{"listen", "[::]:1"}, {"backend", "192.0.2.1:1"}, {"fail-timeout", "0"}}}, NULL},
-		{{{{"listen", "[::]:1"},
-		   {"backend", "192.0.2.1:1"},
-		   {"fail-timeout", "0"},
-		   {"max-fails", "1"}}},
-		 "--fail-timeout 0"},
-		{{{{"listen", "[::]:1"}, {"backend", "192.0.2.1:1"}, {"check-interval", "0"}}},
-		 NULL},
-		{{{{"listen", "[::]:1"},
-		   {"backend", "192.0.2.1:1 check"},
-		   {"check-interval", "0"}}},
-		 "--check-interval"},
-		{{{{"listen", "[::]:1"}, {"backend", "192.0.2.1:1 check"}, {"check-timeout", "0"}}},
-		 "--check-timeout"},
-		{{{{"listen", "[::]:1"}, {"backend", "192.0.2.1:1"}, {"check-send", "x"}}},
-		 "--check-backends"},
-		{{{{"check-expect", "x"}, {"listen", "[::]:1"}, {"backend", "192.0.2.1:1"}}},
-		 "--check-backends"},
-		{{{{"check-expect", "x"},
-		   {"listen", "[::]:1"},
-		   {"backend", "192.0.2.1:1"},
-		   {"listen", "[::]:2"},
-		   {"backend", "192.0.2.1:1"},
-		   {"check-backends", NULL}}},
-		 NULL},
-	};
-	char error[CONFIG_ERROR_BYTES];
-
-	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		struct config config;
-		int result = check(&config, &rows[i].words, error);
-
-		cr_expect_eq(result, rows[i].told ? -EINVAL : 0, "row %zu", i);
-		if (rows[i].told)
-			cr_expect_not_null(strstr(error, rows[i].told), "row %zu: %s", i, error);
-		config_finish(&config);
-	}
-}
-
-struct range_row {
-	const char *listen, *backend, *error;
-	unsigned count, first_port, last_port, first_backend, last_backend;
-};
-
-/* A port of a range is a listener of its own, whose backend has the same place in its range. */
-Test(config, ranges_of_ports)
-{
-	static const struct range_row rows[] = {
-		{"[::]:8000-8010", "192.0.2.1:8000-8010", NULL, 11, 8000, 8010, 8000, 8010},
-		{"[::]:8000-8010", "192.0.2.1:9000-9010", NULL, 11, 8000, 8010, 9000, 9010},
-		{"[::]:8000-8010", "192.0.2.1:80", NULL, 11, 8000, 8010, 80, 80},
-		{"[::]:1-256", "192.0.2.1:80", NULL, 256, 1, 256, 80, 80},
-		{"[::]:8000-8000", "192.0.2.1:80-80", NULL, 1, 8000, 8000, 80, 80},
-		{"[::]:8000-8010", "192.0.2.1:9000-9009", "has 10 ports for the listener's 11", 0,
-		 0, 0, 0, 0},
-		{"[::]:80", "192.0.2.1:9000-9001", "has 2 ports for the listener's 1", 0, 0, 0, 0,
-		 0},
-		{"[::]:1-257", "192.0.2.1:80", "one too many", 0, 0, 0, 0, 0},
-		{"[::]:9-8", "192.0.2.1:80", "ends before it begins", 0, 0, 0, 0, 0},
-		{"[::]:8000-8010", "[::]:8005", "backend of its own", 0, 0, 0, 0, 0},
-	};
-
-	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		const struct range_row *row = &rows[i];
-		char error[CONFIG_ERROR_BYTES];
-		struct config config;
-		int result;
-
-		config_init(&config);
-		result = set(&config, "listen", row->listen, error);
-		if (!result)
-			result = set(&config, "backend", row->backend, error);
-		if (!result)
-			result = set(&config, "timeout-idle", "7s", error);
-		if (!result)
-			result = config_check(&config, error);
-		cr_expect_eq(result, row->error ? -EINVAL : 0, "row %zu: %s", i, error);
-		if (row->error) {
-			cr_expect_not_null(strstr(error, row->error), "row %zu: %s", i, error);
-		} else {
-			const struct forward *first = &config.forwards[0];
-			const struct forward *last = &config.forwards[row->count - 1];
-
-			cr_assert_eq(config.forward_count, row->count, "row %zu", i);
-			cr_expect_eq(addr_port(&first->listen), row->first_port, "row %zu", i);
-			cr_expect_eq(addr_port(&last->listen), row->last_port, "row %zu", i);
-			cr_expect_eq(addr_port(&first->backends[0].addr), row->first_backend);
-			cr_expect_eq(addr_port(&last->backends[0].addr), row->last_backend);
-			cr_expect_eq(first->options.timeout_idle_ms, 7000, "row %zu", i);
-			cr_expect_eq(last->options.timeout_idle_ms, 7000, "row %zu", i);
-			cr_expect_eq(config_check(&config, error), 0, "row %zu: %s", i, error);
-		}
-		config_finish(&config);
-	}
-}
-
-Test(config, an_option_behind_a_range_is_not_the_next_listeners)
-{
-	char error[CONFIG_ERROR_BYTES];
-	struct config config;
-
-	config_init(&config);
-	cr_assert(!set(&config, "listen", "[::]:80", error));
-	cr_assert(!set(&config, "backend", "127.0.0.1:9", error));
-	cr_assert(!set(&config, "listen", "[::]:81-82", error));
-	cr_assert(!set(&config, "backlog", "7", error));
-	cr_assert(!set(&config, "backend", "127.0.0.1:9", error));
-	cr_assert(!set(&config, "listen", "[::]:83", error));
-	cr_assert(!set(&config, "backend", "127.0.0.1:9", error));
-	cr_assert(!config_check(&config, error), "%s", error);
-	cr_assert_eq(config.forward_count, 4);
-	cr_expect_eq(config.forwards[0].options.backlog, 1024);
-	cr_expect_eq(config.forwards[1].options.backlog, 7);
-	cr_expect_eq(config.forwards[2].options.backlog, 7);
-	cr_expect_eq(config.forwards[3].options.backlog, 1024);
-	cr_expect_eq(config_largest_backlog(&config), 1024);
-	config_finish(&config);
-}
-
-struct dual_row {
-	const char *listen;
-	bool fine;
-};
-
-Test(config, dual_stack_needs_the_ipv6_wildcard)
-{
-	static const struct dual_row rows[] = {
-		{"[::]:80", true}, {"[::1]:80", false}, {"0.0.0.0:80", false}};
-
-	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		char error[CONFIG_ERROR_BYTES];
-		struct config config;
-
-		config_init(&config);
-		cr_assert(!set(&config, "dual-stack", NULL, error));
-		cr_assert(!set(&config, "listen", rows[i].listen, error));
-		cr_assert(!set(&config, "backend", "127.0.0.1:9", error));
-		cr_expect_eq(config_check(&config, error), rows[i].fine ? 0 : -EINVAL, "%s",
-			     rows[i].listen);
-		config_finish(&config);
-	}
 }
