@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support.h"
 #include "timer.h"
 
 bool fixture_is_epoll(void)
@@ -54,4 +53,11 @@ bool fixture_is_quiet(struct engine *engine)
 		if (engine_wait(engine, 0, &event, 1))
 			return false;
 	return true;
+}
+
+void fixture_close_tcp(struct engine *engine, struct support_tcp *tcp)
+{
+	if (tcp->ours >= 0)
+		engine_forget(engine, tcp->ours);
+	support_tcp_close(tcp);
 }
