@@ -1,83 +1,18 @@
-"""--admin: sixpipe who, ban, unban and bans, and the socket that they go through."""
+"""--admin: sixpipe who, ban, unban and bans."""
 
 import contextlib
 import ipaddress
-import json
-import os
 import pathlib
-import pwd
-import shutil
-import signal
 import socket
-import stat
 import subprocess
-import tempfile
 import threading
 import time
 import unittest
 
 import proxy_header
-from harness import SANITIZE, SIXPIPE, Case, environment, wait_until
+from admin_case import CLIENT, NEIGHBOUR, PROXIED, STRANGER, TARGET, AdminCase
+from harness import SANITIZE, SIXPIPE, environment, wait_until
 from peers import PATIENCE_S, RESET
-
-NOBODY = pwd.getpwnam('nobody')
-PLACES = 8  # CAPACITY_ADMIN_CONNECTIONS in capacity.h
-CLIENT = ('2001:db8::7', 51234)
-NEIGHBOUR = ('2001:db8::8', 51234)  # of the same /64
-STRANGER = ('2001:db8:1::7', 51234)
-TARGET = ('2001:db8::1', 443)
-PROXIED = ('--accept-proxy', '--trust', '::1')
-
-
-class AdminCase(Case):
-
-    def setUp(self):
-        super().setUp()
-        self.directory = tempfile.mkdtemp(prefix='sixpipe-admin-')
-        self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
-        self.path = os.path.join(self.directory, 'admin.sock')
-
-    def admin(self, *args, **options):
-        """A sixpipe with an admin socket, before clients that say who they are by a PROXY header."""
-        return self.sixpipe('[::1]:0', *args, '--admin', self.path, **options)
-
-    def ask(self, *args, path=None):
-        """(exit code, stdout, stderr) of a command."""
-        done = self.run_sixpipe(*args, '--admin', path or self.path)
-        self.assertEqual(bool(done.stderr), done.returncode != 0, done)
-        return done.returncode, done.stdout, done.stderr
-
-    def ask_json(self, *args, code=0):
-        done = self.run_sixpipe(*args, '--json', '--admin', self.path)
-        self.assertEqual(done.returncode, code, done)
-        return json.loads(done.stdout)
-
-    def open_as(self, proxy, backend, client):
-        """A session of a client that has this address."""
-        peer = self.connect(proxy.endpoint)
-        peer.sendall(proxy_header.v1(client, TARGET))
-        return peer, backend.accept()
-
-    def assert_refused(self, proxy, client):
-        peer = self.connect(proxy.endpoint)
-        with contextlib.suppress(OSError):
-            peer.sendall(proxy_header.v1(client, TARGET))
-        self.assertEqual(peer.recv_to_end()[1], RESET)
-
-    def raw(self):
-        peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        peer.settimeout(PATIENCE_S)
-        self.adopt(peer)
-        peer.connect(self.path)
-        return peer
-
-    @staticmethod
-    def read_answer(peer):
-        answer = b''
-        with contextlib.suppress(ConnectionResetError):
-            while piece := peer.recv(65536):
-                answer += piece
-        return answer
 
 
 class Who(AdminCase):
@@ -150,9 +85,7 @@ class Who(AdminCase):
     def test_nobody(self):
         with self.admin('127.0.0.1:9') as proxy:
             del proxy
-            code, out, error = self.ask('who', '2001:db8::99')
-            self.assertEqual((code, out), (1, ''))
-            self.assertIn('2001:db8::99 is nobody\'s', error)
+            self.assert_fails(1, "2001:db8::99 is nobody's", 'who', '2001:db8::99')
             self.assertEqual(self.ask_json('who', '2001:db8::99', code=1)['sessions'], [])
 
     def test_a_source_of_one_client_leads_back_to_it_when_all_sessions_are_over(self):
@@ -214,9 +147,7 @@ class Ban(AdminCase):
             self.assertEqual(self.ask('unban', '2001:db8::7')[0], 0)
             self.assertEqual(self.ask_json('bans')['bans'], [])
             self.open_as(proxy, backend, CLIENT)
-            code, out, error = self.ask('unban', '2001:db8::7')
-            self.assertEqual((code, out), (1, ''))
-            self.assertIn('2001:db8::7 is not banned', error)
+            self.assert_fails(1, '2001:db8::7 is not banned', 'unban', '2001:db8::7')
 
     def test_a_peer_without_a_header_is_banned_by_its_own_address(self):
         backend = self.backend()
@@ -253,9 +184,7 @@ class Ban(AdminCase):
         backend = self.backend()
         with self.admin(backend.address, *PROXIED) as proxy:
             client, server = self.open_as(proxy, backend, CLIENT)
-            code, _, error = self.ask('ban', '127.0.0.1')
-            self.assertEqual(code, 2)
-            self.assertIn('clients share; give its port too', error)
+            self.assert_fails(2, 'clients share; give its port too', 'ban', '127.0.0.1')
             source = '%s:%u' % server.getpeername()
             self.assertEqual(self.ask_json('ban', source)['ban']['client'], '2001:db8::/64')
             self.assertEqual(client.recv_to_end()[1], RESET)
@@ -283,25 +212,17 @@ class Ban(AdminCase):
         with self.admin('127.0.0.1:9') as proxy:
             del proxy
             for who, says in rows:
-                code, _, error = self.ask('ban', who)
-                self.assertEqual(code, 2, who)
-                self.assertIn(says, error)
+                self.assert_fails(2, says, 'ban', who)
             self.assertEqual(self.ask('ban', '2001:db8::/32')[0], 0)
-            code, _, error = self.ask('unban', '2001:db8:5::/48')
-            self.assertEqual(code, 1)
-            self.assertIn('is banned as a part of 2001:db8::/32', error)
+            self.assert_fails(1, 'is banned as a part of 2001:db8::/32', 'unban', '2001:db8:5::/48')
 
     def test_an_address_of_a_pool_that_nobody_has(self):
         """It stood for a client of an earlier life: to ban an IPv4 client of that address would shut out nobody."""
         with self.admin('127.0.0.1:9', '--source', 'loopback') as proxy:
             del proxy
-            code, _, error = self.ask('ban', '127.64.3.4')
-            self.assertEqual(code, 1)
-            self.assertIn('--pseudo-state', error)
+            self.assert_fails(1, '--pseudo-state', 'ban', '127.64.3.4')
             for block in ('127.99.0.0/16', '127.0.0.0/8'):
-                code, _, error = self.ask('ban', block)
-                self.assertEqual(code, 2, block)
-                self.assertIn('pool of --source', error)
+                self.assert_fails(2, 'pool of --source', 'ban', block)
             self.assertEqual(self.ask_json('bans')['bans'], [])
             self.assertEqual(self.ask('ban', '192.0.2.4')[0], 0)
 
@@ -324,150 +245,6 @@ class Ban(AdminCase):
             proxy.finish()
             stopped = proxy.wait_event('stopped')
             self.assertEqual((stopped.int('bans'), stopped.int('connections_banned')), (1, 1))
-
-
-class Socket(AdminCase):
-
-    def test_mode_and_end(self):
-        for option, mode in ((), 0o600), (('--admin-mode', '0660'), 0o660):
-            with self.admin('127.0.0.1:9', *option) as proxy:
-                self.assertEqual(proxy.ready['admin'], self.path)
-                self.assertEqual(stat.S_IMODE(os.stat(self.path).st_mode), mode)
-            self.assertFalse(os.path.exists(self.path))
-
-    def test_off_by_default(self):
-        backend = self.backend()
-        with self.sixpipe('[::1]:0', backend.address) as proxy:
-            self.assertNotIn('admin', proxy.ready)
-            code, _, error = self.ask('bans')
-            self.assertEqual(code, 1)
-            self.assertIn(f'cannot reach {self.path}: No such file or directory; start sixpipe with --admin PATH', error)
-
-    def test_a_directory_that_others_can_write_in(self):
-        os.chmod(self.directory, 0o777)
-        done = self.run_sixpipe('[::1]:0', '127.0.0.1:9', '--admin', self.path)
-        self.assertEqual(done.returncode, 1)
-        self.assertIn('others can write in its directory', done.stderr)
-        self.assertEqual(os.listdir(self.directory), [])
-
-    def test_a_stale_socket_is_replaced_and_a_live_one_is_not(self):
-        with self.admin('127.0.0.1:9') as proxy:
-            done = self.run_sixpipe('[::1]:0', '127.0.0.1:9', '--admin', self.path)
-            self.assertEqual(done.returncode, 1)
-            self.assertIn('another process listens there', done.stderr)
-            self.assertEqual(self.ask('bans')[0], 0)
-            del proxy
-        stale = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        stale.bind(self.path)
-        stale.close()
-        code, _, error = self.ask('bans')
-        self.assertEqual(code, 1)
-        self.assertIn('Connection refused; start sixpipe with --admin', error)
-        with self.admin('127.0.0.1:9') as proxy:
-            self.assertEqual(self.ask('bans')[0], 0)
-            del proxy
-
-    def test_user_of_sixpipe(self):
-        """After --user the socket is that user's, who and root may ask; others may not."""
-        if os.geteuid() != 0:
-            self.skipTest('needs root')
-        other = next(user for user in pwd.getpwall() if user.pw_uid not in (0, NOBODY.pw_uid))
-        os.chmod(self.directory, 0o755)
-        with self.admin('127.0.0.1:9', '--user', 'nobody') as proxy:
-            self.assertEqual(os.stat(self.path).st_uid, NOBODY.pw_uid)
-            self.assertEqual(self.ask('bans')[0], 0)
-            self.assertEqual(self.connect_as(NOBODY.pw_uid), b'0\n')
-            # past the mode of the file it is still refused, by who it is
-            os.chmod(self.path, 0o666)
-            self.assertEqual(self.connect_as(other.pw_uid), b'1 refused: this user may not ask\n')
-            self.assertEqual(proxy.wait_event('admin_refused').int('uid'), other.pw_uid)
-        os.unlink(self.path)  # nobody cannot, in root's directory; the next start replaces it
-
-    def connect_as(self, uid):
-        """The answer to `bans`, asked in a child of that user."""
-        script = ('import socket,sys\ns = socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\n'
-                  'answer = b""\n'
-                  'try:\n    s.sendall(b"bans\\n")\nexcept BrokenPipeError:\n    pass\n'
-                  'try:\n    while piece := s.recv(4096):\n        answer += piece\n'
-                  'except ConnectionResetError:\n    pass\nsys.stdout.buffer.write(answer)\n')
-        done = subprocess.run(['python3', '-c', script, self.path], user=uid, group=NOBODY.pw_gid, extra_groups=[],
-                              capture_output=True, cwd='/', timeout=PATIENCE_S, check=False)
-        self.assertEqual(done.returncode, 0, done)
-        return done.stdout
-
-    def test_nonsense(self):
-        rows = ((b'\n', b'2 the request is not known'), (b'who\n', b'2 the request lacks WHO'),
-                (b'who x\n', b'2 the request is not an address'), (b'x' * 300, b'2 the request is too long'),
-                (b'bans\0\n', b'2 the request holds a NUL'), (b'GET / HTTP/1.1\r\n\r\n', b'2 the request is not known'),
-                (b'\xff\xfe\n', b'2 the request is not known'))
-        with self.admin('127.0.0.1:9') as proxy:
-            for line, says in rows:
-                with self.subTest(line):
-                    peer = self.raw()
-                    peer.sendall(line)
-                    self.assertEqual(self.read_answer(peer)[:len(says)], says)
-            half = self.raw()
-            half.sendall(b'who 2001')
-            half.close()
-            gone = self.raw()
-            gone.sendall(b'who 2001:db8::1\n')
-            gone.close()
-            slow = self.raw()
-            for byte in b'bans\n':
-                slow.send(bytes([byte]))
-            self.assertEqual(self.read_answer(slow), b'0\n')
-            proxy.wait_baseline()
-
-    def test_all_places_taken(self):
-        """Those who say nothing hold their places for five seconds; then others come."""
-        with self.admin('127.0.0.1:9') as proxy:
-            silent = [self.raw() for _ in range(PLACES)]
-            start = time.monotonic()
-            self.assertEqual(self.ask('bans')[0], 0)
-            self.assertGreater(time.monotonic() - start, 3)
-            self.assertEqual([self.read_answer(peer) for peer in silent], [b''] * PLACES)
-            proxy.wait_baseline()
-
-    def test_many_at_once(self):
-        backend = self.backend()
-        with self.admin(backend.address, *PROXIED) as proxy:
-            client, server = self.open_as(proxy, backend, STRANGER)
-            wrong = []
-
-            def keep_asking(number):
-                for turn in range(20):
-                    who = f'2001:db8:0:{number:x}{turn:x}::/64'
-                    for verb, wanted in (('ban', b'0\n'), ('who', b'1 '), ('unban', b'0\n')):
-                        peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                        peer.settimeout(PATIENCE_S)
-                        with peer:
-                            peer.connect(self.path)
-                            peer.sendall(f'{verb} {who}\n'.encode())
-                            answer = self.read_answer(peer)
-                        if not answer.startswith(wanted):
-                            wrong.append((verb, who, answer))
-            threads = [threading.Thread(target=keep_asking, args=(number,)) for number in range(1, 17)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            self.assertEqual(wrong, [])
-            client.sendall(b'x')
-            self.assertEqual(server.recv_exact(1), b'x')
-            self.assertEqual(self.ask_json('bans')['bans'], [])
-
-    def test_during_the_drain(self):
-        backend = self.backend()
-        with self.admin(backend.address, *PROXIED, '--workers', '3') as proxy:
-            client, server = self.open_as(proxy, backend, CLIENT)
-            proxy.signal(signal.SIGTERM)
-            proxy.wait_event('draining')
-            # workers without sessions are gone by now, or soon
-            for _ in range(5):
-                self.assertEqual(len(self.ask_json('who', '2001:db8::7')['sessions']), 1)
-            self.assertEqual(self.ask_json('ban', '2001:db8::7')['sessions_reset'], 1)
-            self.assertEqual(client.recv_to_end()[1], RESET)
-            proxy.finish(term=False)
 
 
 class Commands(AdminCase):
