@@ -19,7 +19,8 @@
 
 #define KEY_TEXT   "000102030405060708090a0b0c0d0e0f"
 #define OTHER_TEXT "000102030405060708090a0b0c0d0e10"
-#define HEADER	   "sixpipe-sources 1\nblock 192.0.2.16/28\nclient-prefix 64\nkey " KEY_TEXT "\n"
+#define BEFORE_KEY "sixpipe-sources 1\nblock 192.0.2.16/28\nclient-prefix 64\nkey "
+#define HEADER	   BEFORE_KEY KEY_TEXT "\n"
 
 static char directory[64];
 static char state_path[80], key_path[80];
@@ -208,72 +209,69 @@ Test(source_pool_state, keeps_a_second_choice)
 	source_pool_destroy(pool);
 }
 
+/* In the text, ONE stands for the lease of client 1 without its time. */
+static const struct fault_row {
+	const char *text;
+	const char *says; /* NULL: taken */
+} fault_rows[] = {
+	{"", ":1: the file ends before"},
+	{"sixpipe-sources 2\n", ":1: is of a version"},
+	{"sixpipe-sources x\n", ":1: is of a version"},
+	{"sixpipe-sources\n", ":1: there should be a line 'sixpipe-sources"},
+	{"sixpipe-sources 1", ":1: the line is too long, holds a NUL or has no newline"},
+	{"sixpipe-sources 1\n", ":2: the file ends before"},
+	{"sixpipe-sources 1\nkey x\n", ":2: there should be a line 'block"},
+	{"sixpipe-sources 1\nblock x\n", ":2: is not an IPv4 block"},
+	{"sixpipe-sources 1\nblock ::/8\n", ":2: is not an IPv4 block"},
+	{"sixpipe-sources 1\nblock 10.0.0.0/8\nclient-prefix 65\n", ":3: the prefix length"},
+	{BEFORE_KEY "00\n", ":4: the key must be"},
+	{BEFORE_KEY "000102030405060708090a0b0c0d0e0g\n", ":4: the key must be"},
+	{"sixpipe-sources 1\nblock 10.0.0.0/8\nclient-prefix 64\nkey " KEY_TEXT "\nend 0\n",
+	 "holds addresses of 10.0.0.0/8, not of 192.0.2.16/28; give that block, or remove"},
+	{"sixpipe-sources 1\nblock 192.0.2.16/28\nclient-prefix 128\nkey " KEY_TEXT "\nend 0\n",
+	 "holds clients by /128, not /64; give that prefix length, or remove"},
+	{BEFORE_KEY OTHER_TEXT "\nend 0\n",
+	 "was written with another key; give that key, or remove"},
+	{HEADER, ":5: the file ends before"},
+	{HEADER "end 0\n", NULL},
+	{HEADER "end 0\n\n", ":5: should be the last line"},
+	{HEADER "end 1\n", ":5: does not count"},
+	{HEADER "end\n", ":5: is neither"},
+	{HEADER "\n", ":5: is neither"},
+	{HEADER "lease\n", ":5: is neither"},
+	{HEADER "lease 192.0.2.17\n", ":5: a lease has address"},
+	{HEADER "lease 192.0.2.17 2001:db8::/64\n", ":5: a lease has address"},
+	{HEADER "lease 192.0.2 2001:db8::/64 1\n", ":5: the address is not an IPv4"},
+	{HEADER "lease 192.0.2.17 2001:db8::1/64 1\n", ":5: the client has bits set"},
+	{HEADER "lease 192.0.2.17 x 1\n", ":5: the client is not an address block"},
+	{HEADER "lease 192.0.2.17 2001:db8::/65 1\n", ":5: the client's prefix"},
+	{HEADER "lease 192.0.2.17 2001:db8::/32 1\n", ":5: the client's prefix"},
+	{HEADER "lease 192.0.2.17 192.0.2.0/24 1\n", ":5: the client's prefix"},
+	{HEADER "lease 192.0.2.17 2001:db8::/64 -1\n", ":5: the time"},
+	{HEADER "lease 192.0.2.17 2001:db8::/64 1 1\n", ":5: the time"},
+	{HEADER "lease 192.0.2.32 2001:db8::/64 1\n", ":5: the address is not one of"},
+	{HEADER "lease 192.0.2.16 2001:db8::/64 1\n", ":5: the address is not one of"},
+	{HEADER "lease 192.0.2.31 2001:db8::/64 1\n", ":5: the address is not one of"},
+	{HEADER "ONE 1\nend 1\n", NULL},
+	{HEADER "ONE 99999999999999999999\nend 1\n", ":5: the time"},
+	{HEADER "ONE 18446744073709551615\nend 1\n", NULL},
+	{HEADER "ONE 0\nend 1\n", NULL},
+	{HEADER "ONE 1\n", ":6: the file ends before"},
+	{HEADER "ONE 1\nend 2\n", ":6: does not count"},
+	{HEADER "ONE 1\nONE 2\nend 2\n", ":6: the client has a line already"},
+};
+
 Test(source_pool_state, faults)
 {
 	const char *one = lease_line(1, 0), *two = lease_line(1, 0);
-	const struct {
-		const char *text;
-		const char *says;
-	} rows[] = {
-		{"", ":1: the file ends before"},
-		{"sixpipe-sources 2\n", ":1: is of a version"},
-		{"sixpipe-sources x\n", ":1: is of a version"},
-		{"sixpipe-sources\n", ":1: there should be a line 'sixpipe-sources"},
-		{"sixpipe-sources 1", ":1: the line is too long, holds a NUL or has no newline"},
-		{"sixpipe-sources 1\n", ":2: the file ends before"},
-		{"sixpipe-sources 1\nkey x\n", ":2: there should be a line 'block"},
-		{"sixpipe-sources 1\nblock x\n", ":2: is not an IPv4 block"},
-		{"sixpipe-sources 1\nblock ::/8\n", ":2: is not an IPv4 block"},
-		{"sixpipe-sources 1\nblock 10.0.0.0/8\nclient-prefix 65\n",
-		 ":3: the prefix length"},
-		{"sixpipe-sources 1\nblock 192.0.2.16/28\nclient-prefix 64\nkey 00\n",
-		 ":4: the key must be"},
-		{"sixpipe-sources 1\nblock 192.0.2.16/28\nclient-prefix 64\nkey "
-		 "000102030405060708090a0b0c0d0e0g\n",
-		 ":4: the key must be"},
-		{"sixpipe-sources 1\nblock 10.0.0.0/8\nclient-prefix 64\nkey " KEY_TEXT "\nend 0\n",
-		 "holds addresses of 10.0.0.0/8, not of 192.0.2.16/28; give that block, or remove"},
-		{"sixpipe-sources 1\nblock 192.0.2.16/28\nclient-prefix 128\nkey " KEY_TEXT
-		 "\nend 0\n",
-		 "holds clients by /128, not /64; give that prefix length, or remove"},
-		{"sixpipe-sources 1\nblock 192.0.2.16/28\nclient-prefix 64\nkey " OTHER_TEXT
-		 "\nend 0\n",
-		 "was written with another key; give that key, or remove"},
-		{HEADER, ":5: the file ends before"},
-		{HEADER "end 0\n", NULL},
-		{HEADER "end 0\n\n", ":5: should be the last line"},
-		{HEADER "end 1\n", ":5: does not count"},
-		{HEADER "end\n", ":5: is neither"},
-		{HEADER "\n", ":5: is neither"},
-		{HEADER "lease\n", ":5: is neither"},
-		{HEADER "lease 192.0.2.17\n", ":5: a lease has address"},
-		{HEADER "lease 192.0.2.17 2001:db8::/64\n", ":5: a lease has address"},
-		{HEADER "lease 192.0.2 2001:db8::/64 1\n", ":5: the address is not an IPv4"},
-		{HEADER "lease 192.0.2.17 2001:db8::1/64 1\n", ":5: the client has bits set"},
-		{HEADER "lease 192.0.2.17 x 1\n", ":5: the client is not an address block"},
-		{HEADER "lease 192.0.2.17 2001:db8::/65 1\n", ":5: the client's prefix"},
-		{HEADER "lease 192.0.2.17 2001:db8::/32 1\n", ":5: the client's prefix"},
-		{HEADER "lease 192.0.2.17 192.0.2.0/24 1\n", ":5: the client's prefix"},
-		{HEADER "lease 192.0.2.17 2001:db8::/64 -1\n", ":5: the time"},
-		{HEADER "lease 192.0.2.17 2001:db8::/64 1 1\n", ":5: the time"},
-		{HEADER "lease 192.0.2.32 2001:db8::/64 1\n", ":5: the address is not one of"},
-		{HEADER "lease 192.0.2.16 2001:db8::/64 1\n", ":5: the address is not one of"},
-		{HEADER "lease 192.0.2.31 2001:db8::/64 1\n", ":5: the address is not one of"},
-		{HEADER "ONE 1\nend 1\n", NULL},
-		{HEADER "ONE 99999999999999999999\nend 1\n", ":5: the time"},
-		{HEADER "ONE 18446744073709551615\nend 1\n", NULL},
-		{HEADER "ONE 0\nend 1\n", NULL},
-		{HEADER "ONE 1\n", ":6: the file ends before"},
-		{HEADER "ONE 1\nend 2\n", ":6: does not count"},
-		{HEADER "ONE 1\nONE 2\nend 2\n", ":6: the client has a line already"},
-	};
 
 	cr_assert_str_eq(one, two);
-	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+	for (size_t i = 0; i < ARRAY_COUNT(fault_rows); i++) {
+		const struct fault_row *row = &fault_rows[i];
 		char text[1024] = "", error[SOURCE_ERROR_BYTES] = "";
 		struct source_clock clock = {1000, 1767225600};
 		struct source_pool *pool = make_pool();
-		const char *at = rows[i].text, *mark;
+		const char *at = row->text, *mark;
 		uint64_t dropped;
 		int result;
 
@@ -285,9 +283,9 @@ Test(source_pool_state, faults)
 		strcat(text, at);
 		write_file(state_path, text, strlen(text), 0600);
 		result = source_pool_load(pool, state_path, &clock, &dropped, error);
-		cr_expect_eq(result, rows[i].says ? -EINVAL : 0, "%zu: %s", i, error);
-		cr_expect(!rows[i].says || (strstr(error, rows[i].says) &&
-					    !strncmp(error, state_path, strlen(state_path))),
+		cr_expect_eq(result, row->says ? -EINVAL : 0, "%zu: %s", i, error);
+		cr_expect(!row->says || (strstr(error, row->says) &&
+					 !strncmp(error, state_path, strlen(state_path))),
 			  "%zu: %s\n%s", i, error, text);
 		source_pool_destroy(pool);
 	}
