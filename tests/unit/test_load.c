@@ -149,7 +149,6 @@ struct hammer {
 };
 
 struct hammer_thread {
-	pthread_t thread;
 	struct hammer *hammer;
 	unsigned own;
 	unsigned held[HELD_LIMIT]; /* the workers of what this thread admitted */
@@ -216,10 +215,8 @@ static void hammer_load(uint32_t limit, unsigned worker_count, bool retire)
 	for (unsigned i = 0; i < worker_count; i++) {
 		threads[i].hammer = hammer;
 		threads[i].own = i;
-		cr_assert(!pthread_create(&threads[i].thread, NULL, run_hammer, &threads[i]));
 	}
-	for (unsigned i = 0; i < worker_count; i++)
-		pthread_join(threads[i].thread, NULL);
+	support_run_threads(run_hammer, threads, sizeof(threads[0]), worker_count);
 	cr_expect_leq(hammer->most_live, limit, "%u sessions with a limit of %u", hammer->most_live,
 		      limit);
 	cr_expect(!hammer->chosen_retired, "a retired worker was chosen");

@@ -43,15 +43,10 @@ static void *run_thread(void *argument)
 
 static void run_crew(struct crew *crew, void (*run)(struct crew *crew, unsigned thread))
 {
-	pthread_t threads[THREADS];
-
 	crew->run = run;
 	atomic_store(&crew->next_thread, 0);
 	pthread_barrier_init(&crew->start, NULL, THREADS);
-	for (unsigned i = 0; i < THREADS; i++)
-		cr_assert(!pthread_create(&threads[i], NULL, run_thread, crew));
-	for (unsigned i = 0; i < THREADS; i++)
-		pthread_join(threads[i], NULL);
+	support_run_threads(run_thread, crew, 0, THREADS);
 	pthread_barrier_destroy(&crew->start);
 }
 

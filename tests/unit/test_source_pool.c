@@ -455,16 +455,13 @@ static void run_crowd(const char *block, unsigned rounds)
 {
 	struct crowd crowd = {.pool = make_pool(block, 64, 64), .rounds = rounds};
 	struct crowd_member members[CROWD_THREADS];
-	pthread_t threads[CROWD_THREADS], reader;
+	pthread_t reader;
 	struct source_pool_stats stats;
 
 	cr_assert(!pthread_create(&reader, NULL, run_crowd_reader, &crowd));
-	for (unsigned i = 0; i < CROWD_THREADS; i++) {
-		members[i] = (struct crowd_member){.crowd = &crowd, .seed = i};
-		cr_assert(!pthread_create(&threads[i], NULL, run_crowd_member, &members[i]));
-	}
 	for (unsigned i = 0; i < CROWD_THREADS; i++)
-		pthread_join(threads[i], NULL);
+		members[i] = (struct crowd_member){.crowd = &crowd, .seed = i};
+	support_run_threads(run_crowd_member, members, sizeof(members[0]), CROWD_THREADS);
 	crowd.over = true;
 	pthread_join(reader, NULL);
 	stats = stats_of(crowd.pool);

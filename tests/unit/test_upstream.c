@@ -2,7 +2,6 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -293,11 +292,10 @@ Test(upstream, parameters_and_checks_reach_the_pool)
 	finish();
 }
 
-static _Atomic unsigned chosen[BACKENDS + 1];
-
-static void *choose_many(void *unused)
+static void *choose_many(void *argument)
 {
-	(void)unused;
+	_Atomic unsigned *chosen = argument;
+
 	for (unsigned i = 0; i < CHOICES; i++)
 		chosen[port_of_one(0)]++;
 	return NULL;
@@ -306,13 +304,10 @@ static void *choose_many(void *unused)
 /* Turns are shared by all workers: none is lost or taken twice. */
 Test(upstream, threads_share_the_turns)
 {
-	pthread_t threads[THREADS];
+	_Atomic unsigned chosen[BACKENDS + 1] = {0};
 
 	make(three, ARRAY_COUNT(three));
-	for (unsigned i = 0; i < THREADS; i++)
-		cr_assert(!pthread_create(&threads[i], NULL, choose_many, NULL));
-	for (unsigned i = 0; i < THREADS; i++)
-		pthread_join(threads[i], NULL);
+	support_run_threads(choose_many, chosen, 0, THREADS);
 	for (unsigned i = 1; i <= BACKENDS; i++)
 		cr_expect_eq(chosen[i], THREADS * CHOICES / BACKENDS, "backend %u: %u", i,
 			     chosen[i]);
