@@ -4,6 +4,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -16,6 +18,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -251,6 +254,36 @@ unsigned support_count_descriptors(void)
 		count += entry->d_name[0] != '.';
 	closedir(directory);
 	return count - 1; /* the directory's own */
+}
+
+void support_put_file(const char *root, const char *path, const char *text)
+{
+	char name[PATH_MAX];
+	FILE *file;
+
+	snprintf(name, sizeof(name), "%s%s", root, path);
+	for (char *at = name + strlen(root) + 1; (at = strchr(at, '/')); at++) {
+		*at = '\0';
+		mkdir(name, 0755);
+		*at = '/';
+	}
+	file = fopen(name, "w");
+	cr_assert_not_null(file, "%s", name);
+	cr_assert(fputs(text, file) >= 0);
+	cr_assert(!fclose(file));
+}
+
+static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *walk)
+{
+	(void)status;
+	(void)kind;
+	(void)walk;
+	return remove(path);
+}
+
+void support_remove_tree(const char *root)
+{
+	cr_assert(!nftw(root, remove_entry, 16, FTW_DEPTH | FTW_PHYS));
 }
 
 void support_capture_begin(void)

@@ -71,6 +71,12 @@ void support_describe_forwards(const struct config *config, char text[SUPPORT_FO
 /* Open descriptors of this process. */
 unsigned support_count_descriptors(void);
 
+/* Writes a file below directory `root`, at a path that begins with '/', and makes its directories. */
+void support_put_file(const char *root, const char *path, const char *text);
+
+/* Removes a directory with all that is below. */
+void support_remove_tree(const char *root);
+
 /* From here to support_capture_end(), stderr goes into a file. */
 void support_capture_begin(void);
 

@@ -1,13 +1,9 @@
 #include "cgroup.h"
 
 #include <criterion/criterion.h>
-#include <ftw.h>
 #include <inttypes.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "support.h"
@@ -73,31 +69,6 @@ Test(cgroup, memory)
 }
 
 /* A root directory of files ---------------------------------------------------------------------- */
-
-static void make_file(const char *root, const char *path, const char *text)
-{
-	char name[PATH_MAX];
-	FILE *file;
-
-	snprintf(name, sizeof(name), "%s%s", root, path);
-	for (char *at = name + strlen(root) + 1; (at = strchr(at, '/')); at++) {
-		*at = '\0';
-		mkdir(name, 0755);
-		*at = '/';
-	}
-	file = fopen(name, "w");
-	cr_assert_not_null(file, "%s", name);
-	fputs(text, file);
-	fclose(file);
-}
-
-static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *walk)
-{
-	(void)status;
-	(void)kind;
-	(void)walk;
-	return remove(path);
-}
 
 struct file {
 	const char *path;
@@ -225,13 +196,13 @@ Test(cgroup, trees)
 
 		cr_assert_not_null(mkdtemp(root));
 		for (size_t j = 0; j < ARRAY_COUNT(row->files) && row->files[j].path; j++)
-			make_file(root, row->files[j].path, row->files[j].text);
+			support_put_file(root, row->files[j].path, row->files[j].text);
 		cgroup_read_limits(root, &limits);
 		cr_expect_eq(limits.cpu_millis, row->cpu_millis, "%s: cpu %" PRIu64, row->what,
 			     limits.cpu_millis);
 		cr_expect_eq(limits.memory_bytes, row->memory_bytes, "%s: memory %" PRIu64,
 			     row->what, limits.memory_bytes);
-		cr_assert(!nftw(root, remove_entry, 16, FTW_DEPTH | FTW_PHYS));
+		support_remove_tree(root);
 	}
 }
 

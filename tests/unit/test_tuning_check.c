@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "config_file.h"
 #include "support.h"
@@ -15,8 +13,8 @@ TestSuite(tuning_check, .fini = support_check_leaks);
 
 #define SYSCTLS "/proc/sys/net/ipv4"
 
-static const char *const files[] = {"tcp_allowed_congestion_control", "tcp_fastopen",
-				    "ip_local_port_range"};
+static const char *const files[] = {SYSCTLS "/tcp_allowed_congestion_control",
+				    SYSCTLS "/tcp_fastopen", SYSCTLS "/ip_local_port_range"};
 
 struct host_row {
 	const char *option, *value;
@@ -24,38 +22,15 @@ struct host_row {
 	const char *error;			  /* a part of it; NULL: none */
 };
 
-static void write_file(const char *root, const char *name, const char *text)
+static void check_row(const struct host_row *row)
 {
-	char path[256];
-	FILE *file;
-
-	snprintf(path, sizeof(path), "%s" SYSCTLS "/%s", root, name);
-	file = fopen(path, "w");
-	cr_assert_not_null(file);
-	cr_assert(fputs(text, file) >= 0);
-	cr_assert(!fclose(file));
-}
-
-static void make_directories(const char *root, bool make)
-{
-	static const char *const paths[] = {"/proc", "/proc/sys", "/proc/sys/net", SYSCTLS};
-	char path[256];
-
-	for (size_t i = 0; i < ARRAY_COUNT(paths); i++) {
-		snprintf(path, sizeof(path), "%s%s", root,
-			 paths[make ? i : ARRAY_COUNT(paths) - 1 - i]);
-		cr_assert(!(make ? mkdir(path, 0700) : rmdir(path)), "%s", path);
-	}
-}
-
-static void check_row(const char *root, const struct host_row *row)
-{
-	char error[CONFIG_ERROR_BYTES] = "", path[256];
+	char error[CONFIG_ERROR_BYTES] = "", root[] = "/tmp/test_tuning_check.XXXXXX";
 	struct config config;
 
+	cr_assert_not_null(mkdtemp(root));
 	for (size_t i = 0; i < ARRAY_COUNT(files); i++)
 		if (row->contents[i])
-			write_file(root, files[i], row->contents[i]);
+			support_put_file(root, files[i], row->contents[i]);
 	config_init(&config);
 	cr_assert(!config_set(&config, options_find("listen", 6), "[::1]:80", error));
 	cr_assert(!config_set(&config, options_find(row->option, strlen(row->option)), row->value,
@@ -68,10 +43,7 @@ static void check_row(const char *root, const struct host_row *row)
 		cr_expect_not_null(strstr(error, row->option), "%s", error);
 	}
 	config_finish(&config);
-	for (size_t i = 0; i < ARRAY_COUNT(files); i++) {
-		snprintf(path, sizeof(path), "%s" SYSCTLS "/%s", root, files[i]);
-		unlink(path);
-	}
+	support_remove_tree(root);
 }
 
 Test(tuning_check, hosts)
@@ -103,14 +75,9 @@ Test(tuning_check, hosts)
 		{"bind-device", "lo", {NULL}, NULL},
 		{"bind-device", "no-such-if", {NULL}, "no such interface"},
 	};
-	char root[] = "/tmp/test_tuning_check.XXXXXX";
 
-	cr_assert_not_null(mkdtemp(root));
-	make_directories(root, true);
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++)
-		check_row(root, &rows[i]);
-	make_directories(root, false);
-	rmdir(root);
+		check_row(&rows[i]);
 }
 
 /* Which of many forwards it is about: the line says it, also for those that a range made. */
