@@ -224,6 +224,13 @@ int support_set(struct config *config, const char *name, const char *text,
 	return config_set(config, option, text, error);
 }
 
+void support_must_set(struct config *config, const char *name, const char *text)
+{
+	char error[CONFIG_ERROR_BYTES];
+
+	cr_assert_eq(support_set(config, name, text, error), 0, "%s", error);
+}
+
 void support_describe_forwards(const struct config *config, char text[SUPPORT_FORWARDS_BYTES])
 {
 	char address[CONFIG_BACKEND_TEXT_BYTES];

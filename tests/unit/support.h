@@ -63,6 +63,9 @@ size_t support_check_pattern(const void *bytes, size_t count, uint64_t at);
 int support_set(struct config *config, const char *name, const char *text,
 		char error[CONFIG_ERROR_BYTES]);
 
+/* The same, where that is no test but its start: the value must be accepted. */
+void support_must_set(struct config *config, const char *name, const char *text);
+
 #define SUPPORT_FORWARDS_BYTES 512
 
 /* Prints a configuration's forwards as "LISTEN>BACKEND,BACKEND LISTEN>BACKEND". */

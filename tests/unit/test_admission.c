@@ -14,18 +14,10 @@ TestSuite(admission, .fini = support_check_leaks);
 
 #define MAXCONN 100
 
-static void set(struct config *config, const char *name, const char *text)
-{
-	char error[CONFIG_ERROR_BYTES];
-
-	cr_assert_eq(config_set(config, options_find(name, strlen(name)), text, error), 0, "%s",
-		     error);
-}
-
 static void listen_on(struct config *config, const char *address)
 {
-	set(config, "listen", address);
-	set(config, "backend", "192.0.2.1:80");
+	support_must_set(config, "listen", address);
+	support_must_set(config, "backend", "192.0.2.1:80");
 }
 
 static struct admission *create(struct config *config)
@@ -79,7 +71,7 @@ Test(admission, the_first_rule_decides)
 		config_init(&config);
 		listen_on(&config, "[::1]:2000");
 		for (size_t j = 0; j < 4 && rows[i].options[j][0]; j++)
-			set(&config, rows[i].options[j][0], rows[i].options[j][1]);
+			support_must_set(&config, rows[i].options[j][0], rows[i].options[j][1]);
 		admission = create(&config);
 		cr_expect_eq(enter(admission, 0, rows[i].client, &ticket), rows[i].verdict,
 			     "row %zu", i);
@@ -101,8 +93,8 @@ Test(admission, files_are_read_where_they_stand)
 	cr_assert_geq(fd, 0);
 	dprintf(fd, "# those\n192.0.2.0/24\n\n 2001:db8::/32 # and these\n");
 	config_init(&config);
-	set(&config, "deny", "192.0.2.7");
-	set(&config, "allow-file", path);
+	support_must_set(&config, "deny", "192.0.2.7");
+	support_must_set(&config, "allow-file", path);
 	/* both have the same list, and share what is made of it */
 	listen_on(&config, "[::1]:2000");
 	listen_on(&config, "[::1]:2001");
@@ -133,9 +125,9 @@ Test(admission, a_bad_file_is_named_with_its_line)
 	listen_on(&config, "[::1]:2000");
 	config.file = "f";
 	config.origin = (struct config_origin){CONFIG_ORIGIN_FILE, 7};
-	set(&config, "deny", "192.0.2.9");
+	support_must_set(&config, "deny", "192.0.2.9");
 	config.origin.line = 8;
-	set(&config, "deny-file", path);
+	support_must_set(&config, "deny-file", path);
 	snprintf(begin, sizeof(begin), "%s:2: ", path);
 	cr_expect_eq(admission_create(&admission, &config, MAXCONN, error), -EINVAL);
 	cr_expect_eq(strncmp(error, begin, strlen(begin)), 0, "%s", error);
@@ -158,12 +150,12 @@ Test(admission, limits_of_a_source_are_each_forwards_own)
 	struct config config;
 
 	config_init(&config);
-	set(&config, "per-source-maxconn", "1");
+	support_must_set(&config, "per-source-maxconn", "1");
 	listen_on(&config, "[::1]:2000");
 	listen_on(&config, "[::1]:2001");
-	set(&config, "per-source-maxconn", "0");
-	set(&config, "per-source-rate", "2");
-	set(&config, "per-source-prefix4", "24");
+	support_must_set(&config, "per-source-maxconn", "0");
+	support_must_set(&config, "per-source-rate", "2");
+	support_must_set(&config, "per-source-prefix4", "24");
 	admission = create(&config);
 	cr_expect_eq(enter(admission, 0, "[2001:db8::1]:1", &first), ADMISSION_OK);
 	cr_expect_eq(enter(admission, 0, "[2001:db8::2]:1", &ignored), ADMISSION_SOURCE_MAXCONN);
@@ -193,7 +185,7 @@ Test(admission, places)
 
 	config_init(&config);
 	listen_on(&config, "[::1]:2000");
-	set(&config, "maxconn-forward", "2");
+	support_must_set(&config, "maxconn-forward", "2");
 	listen_on(&config, "[::1]:2001");
 	admission = create(&config);
 	cr_expect_eq(admission_room(admission, 0), 2);
@@ -221,8 +213,8 @@ Test(admission, bandwidth)
 	listen_on(&config, "[::1]:2000");
 	cr_expect(!admission_limits_bandwidth(&config));
 	listen_on(&config, "[::1]:2001");
-	set(&config, "limit-up", "1MiB/s");
-	set(&config, "limit-down-total", "2MiB");
+	support_must_set(&config, "limit-up", "1MiB/s");
+	support_must_set(&config, "limit-down-total", "2MiB");
 	cr_expect(admission_limits_bandwidth(&config));
 	admission = create(&config);
 	up = admission_bandwidth(admission, 1, 0);

@@ -14,12 +14,8 @@ TestSuite(config_conflict, .fini = support_check_leaks);
 
 static void set_all(struct config *config, const char *const words[WORDS])
 {
-	char error[CONFIG_ERROR_BYTES];
-
 	for (size_t i = 0; i < WORDS && words[i]; i += 2)
-		cr_assert(!config_set(config, options_find(words[i], strlen(words[i])),
-				      words[i + 1], error),
-			  "%s", error);
+		support_must_set(config, words[i], words[i + 1]);
 }
 
 struct pair_row {

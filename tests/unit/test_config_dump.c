@@ -68,9 +68,7 @@ Test(config_dump, origins)
 	config_file_parse(&config, "F", file, strlen(file));
 	for (size_t i = 0; i < ARRAY_COUNT(sets); i++) {
 		config.origin.kind = sets[i].kind;
-		cr_assert_eq(config_set(&config, options_find(sets[i].name, strlen(sets[i].name)),
-					sets[i].text, error),
-			     0, "%s", error);
+		support_must_set(&config, sets[i].name, sets[i].text);
 	}
 	cr_assert_eq(config_check(&config, error), 0, "%s", error);
 	dump = config_dump(&config, error);
@@ -96,8 +94,8 @@ Test(config_dump, names)
 	config_file_parse(&config, "F", file, strlen(file));
 	config.origin.kind = CONFIG_ORIGIN_COMMAND_LINE;
 	for (unsigned i = 0; i < 2; i++) {
-		config_set(&config, options_find("listen", 6), i ? "[::1]:3" : "[::1]:4", error);
-		config_set(&config, options_find("backend", 7), "127.0.0.1:1", error);
+		support_must_set(&config, "listen", i ? "[::1]:3" : "[::1]:4");
+		support_must_set(&config, "backend", "127.0.0.1:1");
 	}
 	cr_assert_eq(config_check(&config, error), 0, "%s", error);
 	for (unsigned i = 0; i < ARRAY_COUNT(names); i++)
@@ -124,9 +122,9 @@ Test(config_dump, what_no_file_holds)
 		char error[CONFIG_ERROR_BYTES] = "", *dump;
 
 		config_init(&config);
-		config_set(&config, options_find("listen", 6), "[::1]:1", error);
-		config_set(&config, options_find("backend", 7), "127.0.0.1:1", error);
-		config_set(&config, options_find("user", 4), rows[i].text, error);
+		support_must_set(&config, "listen", "[::1]:1");
+		support_must_set(&config, "backend", "127.0.0.1:1");
+		support_must_set(&config, "user", rows[i].text);
 		cr_assert_eq(config_check(&config, error), 0);
 		dump = config_dump(&config, error);
 		cr_expect_eq(dump != NULL, rows[i].fits, "row %zu", i);
@@ -152,9 +150,9 @@ Test(config_dump, what_is_too_long_for_a_file)
 		memset(text, 'x', sizeof(text));
 		text[CONFIG_FILE_VALUE_LIMIT + more] = '\0';
 		config_init(&config);
-		config_set(&config, options_find("listen", 6), "[::1]:1", error);
-		config_set(&config, options_find("backend", 7), "127.0.0.1:1", error);
-		config_set(&config, options_find("user", 4), text, error);
+		support_must_set(&config, "listen", "[::1]:1");
+		support_must_set(&config, "backend", "127.0.0.1:1");
+		support_must_set(&config, "user", text);
 		cr_assert_eq(config_check(&config, error), 0);
 		dump = config_dump(&config, error);
 		cr_expect_eq(!dump, more);

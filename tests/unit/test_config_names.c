@@ -142,8 +142,7 @@ static int set_all(struct config *config, const char *const *options,
 		   char error[CONFIG_ERROR_BYTES])
 {
 	for (size_t i = 0; i < 8 && options[i]; i += 2) {
-		int result = config_set(config, options_find(options[i], strlen(options[i])),
-					options[i + 1], error);
+		int result = support_set(config, options[i], options[i + 1], error);
 
 		if (result)
 			return result;

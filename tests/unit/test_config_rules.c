@@ -9,12 +9,6 @@
 
 TestSuite(config_rules, .fini = support_check_leaks);
 
-static int set(struct config *config, const char *name, const char *text,
-	       char error[CONFIG_ERROR_BYTES])
-{
-	return config_set(config, options_find(name, strlen(name)), text, error);
-}
-
 Test(config_rules, all_four_options_keep_their_order)
 {
 	char error[CONFIG_ERROR_BYTES];
@@ -22,10 +16,10 @@ Test(config_rules, all_four_options_keep_their_order)
 	struct config config;
 
 	config_init(&config);
-	cr_expect(!set(&config, "deny", "192.0.2.0/24,2001:db8::1", error));
-	cr_expect(!set(&config, "allow-file", "friends", error));
-	cr_expect(!set(&config, "allow", "::/0", error));
-	cr_expect(!set(&config, "deny-file", "foes", error));
+	cr_expect(!support_set(&config, "deny", "192.0.2.0/24,2001:db8::1", error));
+	cr_expect(!support_set(&config, "allow-file", "friends", error));
+	cr_expect(!support_set(&config, "allow", "::/0", error));
+	cr_expect(!support_set(&config, "deny-file", "foes", error));
 	cr_assert_eq(config.defaults.rule_count, 4);
 	rules = config.defaults.rules;
 	cr_expect(!rules[0].allow && !rules[0].file);
@@ -60,8 +54,8 @@ Test(config_rules, what_is_no_block)
 		struct config config;
 
 		config_init(&config);
-		cr_expect_eq(set(&config, rows[i].name, rows[i].text, error), -EINVAL, "'%s'",
-			     rows[i].text);
+		cr_expect_eq(support_set(&config, rows[i].name, rows[i].text, error), -EINVAL,
+			     "'%s'", rows[i].text);
 		cr_expect_eq(strncmp(error, rows[i].error, strlen(rows[i].error)), 0, "%s", error);
 		cr_expect_eq(config.defaults.rule_count, 0);
 		config_finish(&config);
@@ -75,8 +69,8 @@ Test(config_rules, more_than_the_limit)
 
 	config_init(&config);
 	for (unsigned i = 0; i < CONFIG_RULE_LIMIT; i++)
-		cr_assert(!set(&config, "allow", "::1", error));
-	cr_expect_eq(set(&config, "deny-file", "more", error), -EINVAL);
+		cr_assert(!support_set(&config, "allow", "::1", error));
+	cr_expect_eq(support_set(&config, "deny-file", "more", error), -EINVAL);
 	cr_expect_not_null(strstr(error, "64"), "%s", error);
 	config_finish(&config);
 }
@@ -94,9 +88,9 @@ Test(config_rules, the_same_list)
 			config_init(&one);
 			config_init(&two);
 			cr_expect(config_rules_are_same(&one.defaults, &two.defaults));
-			cr_expect(!set(&one, pairs[i][0], pairs[i][1], error));
+			cr_expect(!support_set(&one, pairs[i][0], pairs[i][1], error));
 			cr_expect(!config_rules_are_same(&one.defaults, &two.defaults));
-			cr_expect(!set(&two, pairs[j][0], pairs[j][1], error));
+			cr_expect(!support_set(&two, pairs[j][0], pairs[j][1], error));
 			cr_expect_eq(config_rules_are_same(&one.defaults, &two.defaults), i == j);
 			config_finish(&one);
 			config_finish(&two);

@@ -343,12 +343,11 @@ Test(doctor_checks, ports)
 		{"unix:/a/b", -EROFS, DOCTOR_FAIL, "Read-only", "another path"},
 	};
 	struct sockaddr_un name;
-	char error[CONFIG_ERROR_BYTES];
 
 	expect("ports", DOCTOR_OK, "from 1024 on", "");
 	facts.may_bind_low = true;
 	expect("ports", DOCTOR_OK, "any", "");
-	cr_assert(!config_set(&config, options_find("listen", 6), "[::]:1", error));
+	support_must_set(&config, "listen", "[::]:1");
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		if (addr_is_local_text(rows[i].listen))
 			cr_assert_null(addr_parse_local(rows[i].listen, strlen(rows[i].listen),
@@ -375,14 +374,13 @@ Test(doctor_checks, user)
 static void make_bad_facts(void)
 {
 	struct capacity_host host = {.cpus = 1, .cgroup = {1, 1 << 24}, .descriptors = 10};
-	char error[CONFIG_ERROR_BYTES];
 
 	config.maxconn = 8000000;
 	config.workers = 256;
 	config.maxpipes = 65536;
 	config.pipe_bytes = 1 << 30;
 	config.defaults.backlog = 65535;
-	cr_assert(!config_set(&config, options_find("listen", 6), "[::]:80", error));
+	support_must_set(&config, "listen", "[::]:80");
 	make_good_facts();
 	capacity_compute(&config, &host, &facts.capacity);
 	facts.kernel_major = 5;

@@ -74,7 +74,6 @@ Test(doctor_facts, fields)
 Test(doctor_facts, this_host)
 {
 	unsigned before = support_count_descriptors();
-	char error[CONFIG_ERROR_BYTES];
 	struct doctor_facts facts;
 	struct config config;
 	struct addr taken;
@@ -82,8 +81,8 @@ Test(doctor_facts, this_host)
 	int fd = support_listen(&taken, 1);
 
 	config_init(&config);
-	cr_assert(!config_set(&config, options_find("listen", 6), "127.0.0.1:0", error));
-	cr_assert(!config_set(&config, options_find("listen", 6), addr_print(&taken, text), error));
+	support_must_set(&config, "listen", "127.0.0.1:0");
+	support_must_set(&config, "listen", addr_print(&taken, text));
 	doctor_gather("", &config, &facts);
 	cr_expect_geq(facts.kernel_major, 5);
 	cr_expect_gt(facts.pipe_max_bytes, 0);

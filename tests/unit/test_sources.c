@@ -15,24 +15,17 @@ TestSuite(sources, .fini = support_check_leaks);
 static char directory[] = "/tmp/test_sources.XXXXXX";
 static char state_path[64], link_path[64];
 
-static void set(struct config *config, const char *name, const char *value)
-{
-	char error[CONFIG_ERROR_BYTES];
-
-	cr_assert(!config_set(config, options_find(name, strlen(name)), value, error), "%s", error);
-}
-
 /* A listener with --source `source`, and the state file if there is a path for it. */
 static void begin(struct config *config, const char *source, const char *state)
 {
 	char error[CONFIG_ERROR_BYTES];
 
 	config_init(config);
-	set(config, "source", source);
+	support_must_set(config, "source", source);
 	if (state)
-		set(config, "pseudo-state", state);
-	set(config, "listen", "[::1]:0");
-	set(config, "backend", "127.0.0.1:80");
+		support_must_set(config, "pseudo-state", state);
+	support_must_set(config, "listen", "[::1]:0");
+	support_must_set(config, "backend", "127.0.0.1:80");
 	cr_assert(!config_check(config, error), "%s", error);
 }
 

@@ -32,10 +32,8 @@ static void check_row(const struct host_row *row)
 		if (row->contents[i])
 			support_put_file(root, files[i], row->contents[i]);
 	config_init(&config);
-	cr_assert(!config_set(&config, options_find("listen", 6), "[::1]:80", error));
-	cr_assert(!config_set(&config, options_find(row->option, strlen(row->option)), row->value,
-			      error),
-		  "%s", error);
+	support_must_set(&config, "listen", "[::1]:80");
+	support_must_set(&config, row->option, row->value);
 	cr_expect_eq(tuning_check(&config, root, error), row->error ? -EINVAL : 0, "%s %s: %s",
 		     row->option, row->value, error);
 	if (row->error) {

@@ -30,25 +30,17 @@ struct journey {
 static struct config config;
 static struct upstream *upstream;
 
-static void set(const char *name, const char *value)
-{
-	char error[CONFIG_ERROR_BYTES];
-
-	cr_assert_eq(config_set(&config, options_find(name, strlen(name)), value, error), 0, "%s",
-		     error);
-}
-
 /* One listener with these options, and behind them another with one backend. */
 static void make(const struct setting *settings, size_t count)
 {
 	char error[CONFIG_ERROR_BYTES];
 
 	config_init(&config);
-	set("listen", "[::1]:2000");
+	support_must_set(&config, "listen", "[::1]:2000");
 	for (size_t i = 0; i < count; i++)
-		set(settings[i].name, settings[i].value);
-	set("listen", "[::1]:2001");
-	set("backend", "127.0.0.1:9");
+		support_must_set(&config, settings[i].name, settings[i].value);
+	support_must_set(&config, "listen", "[::1]:2001");
+	support_must_set(&config, "backend", "127.0.0.1:9");
 	cr_assert_eq(config_check(&config, error), 0, "%s", error);
 	cr_assert_eq(upstream_create(&upstream, &config), 0);
 }
