@@ -14,6 +14,24 @@ struct number_row {
 	const char *reason;
 };
 
+static void check_numbers(int (*parse)(uint64_t *value, const char *name, const char *text,
+				       char error[CONFIG_ERROR_BYTES]),
+			  const char *name, const struct number_row *rows, size_t count)
+{
+	char error[CONFIG_ERROR_BYTES];
+
+	for (size_t i = 0; i < count; i++) {
+		uint64_t value = 77;
+		int result = parse(&value, name, rows[i].text, error);
+
+		cr_expect_eq(result, rows[i].value < 0 ? -EINVAL : 0, "'%s'", rows[i].text);
+		cr_expect_eq(value, rows[i].value < 0 ? 77 : (uint64_t)rows[i].value, "'%s'",
+			     rows[i].text);
+		if (result)
+			cr_expect_not_null(strstr(error, rows[i].reason), "%s", error);
+	}
+}
+
 Test(config_socket, tos)
 {
 	static const struct number_row rows[] = {
@@ -26,18 +44,8 @@ Test(config_socket, tos)
 		{"-4", -1, "neither"}, {"", -1, "neither"},	{"0x", -1, "neither"},
 		{"8 ", -1, "neither"}, {"0xg0", -1, "neither"}, {"af", -1, "neither"},
 	};
-	char error[CONFIG_ERROR_BYTES];
 
-	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		uint64_t tos = 77;
-		int result = config_socket_parse_tos(&tos, "tos", rows[i].text, error);
-
-		cr_expect_eq(result, rows[i].value < 0 ? -EINVAL : 0, "'%s'", rows[i].text);
-		cr_expect_eq(tos, rows[i].value < 0 ? 77 : (uint64_t)rows[i].value, "'%s'",
-			     rows[i].text);
-		if (result)
-			cr_expect_not_null(strstr(error, rows[i].reason), "%s", error);
-	}
+	check_numbers(config_socket_parse_tos, "tos", rows, ARRAY_COUNT(rows));
 }
 
 Test(config_socket, mark)
@@ -55,18 +63,8 @@ Test(config_socket, mark)
 		{"0x-1", -1, "not a"},
 		{"99999999999999999999", -1, "not a mark"},
 	};
-	char error[CONFIG_ERROR_BYTES];
 
-	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		uint64_t mark = 77;
-		int result = config_socket_parse_mark(&mark, "mark", rows[i].text, error);
-
-		cr_expect_eq(result, rows[i].value < 0 ? -EINVAL : 0, "'%s'", rows[i].text);
-		cr_expect_eq(mark, rows[i].value < 0 ? 77 : (uint64_t)rows[i].value, "'%s'",
-			     rows[i].text);
-		if (result)
-			cr_expect_not_null(strstr(error, rows[i].reason), "%s", error);
-	}
+	check_numbers(config_socket_parse_mark, "mark", rows, ARRAY_COUNT(rows));
 }
 
 struct ports_row {
@@ -161,14 +159,6 @@ Test(config_socket, modes)
 		{"1777", -1, ""},   {"00660", -1, ""}, {"8", -1, ""},  {"rw", -1, ""},
 		{"", -1, ""},	    {"066 ", -1, ""},  {"-1", -1, ""},
 	};
-	char error[CONFIG_ERROR_BYTES];
 
-	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		uint64_t mode = 77;
-		int result = config_socket_parse_mode(&mode, "unix-mode", rows[i].text, error);
-
-		cr_expect_eq(result, rows[i].value < 0 ? -EINVAL : 0, "'%s'", rows[i].text);
-		cr_expect_eq(mode, rows[i].value < 0 ? 77 : (uint64_t)rows[i].value, "'%s'",
-			     rows[i].text);
-	}
+	check_numbers(config_socket_parse_mode, "unix-mode", rows, ARRAY_COUNT(rows));
 }
