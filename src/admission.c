@@ -102,7 +102,7 @@ static int make_rules(struct prefix_set **set, const struct config *config,
 			result = add_list(*set, rule);
 	}
 	if (!result)
-		result = prefix_set_compile(*set, PREFIX_OTHERWISE_BY_RULES);
+		result = prefix_set_compile(*set);
 	return result;
 }
 

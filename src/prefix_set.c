@@ -297,18 +297,15 @@ static struct block *sort_blocks(const struct prefix_set *set)
 	return blocks;
 }
 
-static enum prefix_verdict verdict_for_others(const struct prefix_set *set,
-					      enum prefix_otherwise otherwise)
+static enum prefix_verdict verdict_for_others(const struct prefix_set *set)
 {
-	if (otherwise != PREFIX_OTHERWISE_BY_RULES)
-		return otherwise == PREFIX_OTHERWISE_ALLOW ? PREFIX_ALLOW : PREFIX_DENY;
 	for (uint32_t i = 0; i < set->rule_count; i++)
 		if (set->rules[i].verdict == PREFIX_ALLOW)
 			return PREFIX_DENY;
 	return PREFIX_ALLOW;
 }
 
-int prefix_set_compile(struct prefix_set *set, enum prefix_otherwise otherwise)
+int prefix_set_compile(struct prefix_set *set)
 {
 	/* a block begins one range and lets another go on behind its end */
 	size_t range_limit = 2 * (size_t)set->rule_count + 1;
@@ -316,15 +313,13 @@ int prefix_set_compile(struct prefix_set *set, enum prefix_otherwise otherwise)
 
 	CHECK(!set->range_count);
 	blocks = sort_blocks(set);
-	free(set->firsts);
-	free(set->outcomes);
 	set->firsts = calloc(range_limit, sizeof(*set->firsts));
 	set->outcomes = calloc(range_limit, sizeof(*set->outcomes));
 	if (!blocks || !set->firsts || !set->outcomes) {
 		free(blocks);
 		return -ENOMEM;
 	}
-	sweep_over(set, blocks, verdict_for_others(set, otherwise));
+	sweep_over(set, blocks, verdict_for_others(set));
 	CHECK(set->range_count <= range_limit);
 	free(blocks);
 	return 0;
