@@ -12,6 +12,19 @@
 #include "proxy_v2.h"
 #include "util.h"
 
+/* Of an endpoint that has been zeroed. */
+static void set_family(struct addr *endpoint, sa_family_t family)
+{
+	endpoint->any.sa_family = family;
+	endpoint->length_bytes = family == AF_INET6 ? sizeof(endpoint->v6) : sizeof(endpoint->v4);
+}
+
+static void *host_of(struct addr *endpoint)
+{
+	return endpoint->any.sa_family == AF_INET6 ? (void *)&endpoint->v6.sin6_addr
+						   : (void *)&endpoint->v4.sin_addr;
+}
+
 static enum proxy_result complete(struct proxy_header *header, unsigned version, size_t bytes)
 {
 	header->version = version;
@@ -94,8 +107,6 @@ static bool can_become_address(sa_family_t family, const char *beginning)
 static void take_address(struct line *line, struct addr *address, const char *fault)
 {
 	sa_family_t family = address->any.sa_family;
-	void *host =
-		family == AF_INET6 ? (void *)&address->v6.sin6_addr : (void *)&address->v4.sin_addr;
 	size_t left = (size_t)(line->end - line->at);
 	char text[INET6_ADDRSTRLEN];
 	const char *space;
@@ -114,7 +125,7 @@ static void take_address(struct line *line, struct addr *address, const char *fa
 	text[length] = '\0';
 	if (!space)
 		stop(line, can_become_address(family, text) ? NULL : fault);
-	else if (inet_pton(family, text, host) != 1)
+	else if (inet_pton(family, text, host_of(address)) != 1)
 		stop(line, fault);
 	else
 		line->at = space + 1;
@@ -145,11 +156,8 @@ static void take_port(struct line *line, struct addr *address, const char *fault
 
 static void take_endpoints(struct line *line, struct proxy_header *header, sa_family_t family)
 {
-	struct addr none = {.length_bytes = family == AF_INET6 ? sizeof(struct sockaddr_in6)
-							       : sizeof(struct sockaddr_in)};
-
-	none.any.sa_family = family;
-	header->source = header->destination = none;
+	set_family(&header->source, family);
+	set_family(&header->destination, family);
 	take_address(line, &header->source, "v1: the source is no address of the protocol named");
 	take_address(line, &header->destination,
 		     "v1: the destination is no address of the protocol named");
@@ -260,30 +268,17 @@ static const char *v2_fault(const uint8_t *bytes, size_t size)
 /* Addresses and ports, all in network byte order: both addresses, then both ports. */
 static void read_endpoints(const uint8_t *bytes, struct proxy_header *header)
 {
-	struct sockaddr_in *v4[] = {&header->source.v4, &header->destination.v4};
-	struct sockaddr_in6 *v6[] = {&header->source.v6, &header->destination.v6};
 	bool is_v6 = bytes[13] >> 4 == PROXY_V2_FAMILY_INET6;
-	const uint8_t *hosts = bytes + PROXY_V2_FIXED_BYTES;
+	size_t host_bytes = is_v6 ? sizeof(struct in6_addr) : sizeof(struct in_addr);
+	struct addr *endpoints[] = {&header->source, &header->destination};
+	const uint8_t *host = bytes + PROXY_V2_FIXED_BYTES;
+	const uint8_t *port = host + 2 * host_bytes;
 
-	for (size_t i = 0; i < 2; i++) {
-		if (is_v6) {
-			const uint8_t *ports = hosts + 2 * sizeof(v6[i]->sin6_addr);
-
-			v6[i]->sin6_family = AF_INET6;
-			memcpy(&v6[i]->sin6_addr, hosts + i * sizeof(v6[i]->sin6_addr),
-			       sizeof(v6[i]->sin6_addr));
-			memcpy(&v6[i]->sin6_port, ports + i * sizeof(in_port_t), sizeof(in_port_t));
-		} else {
-			const uint8_t *ports = hosts + 2 * sizeof(v4[i]->sin_addr);
-
-			v4[i]->sin_family = AF_INET;
-			memcpy(&v4[i]->sin_addr, hosts + i * sizeof(v4[i]->sin_addr),
-			       sizeof(v4[i]->sin_addr));
-			memcpy(&v4[i]->sin_port, ports + i * sizeof(in_port_t), sizeof(in_port_t));
-		}
+	for (size_t i = 0; i < 2; i++, host += host_bytes, port += 2) {
+		set_family(endpoints[i], is_v6 ? AF_INET6 : AF_INET);
+		memcpy(host_of(endpoints[i]), host, host_bytes);
+		addr_set_port(endpoints[i], (unsigned)port[0] << 8 | port[1]);
 	}
-	header->source.length_bytes = header->destination.length_bytes =
-		is_v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
 }
 
 /* Of the whole header, with the checksum's own bytes as zeros (2.2.3). */
