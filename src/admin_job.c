@@ -193,7 +193,7 @@ static void log_ban(const struct admin_tools *tools, enum log_event event, const
 		    const char *cause)
 {
 	struct admin_clock clock = read_clock();
-	char client[CIDR_TEXT_BYTES], date[ADMIN_DATE_BYTES];
+	char client[CIDR_TEXT_BYTES], date[LOG_DATE_BYTES];
 	struct log_line line;
 
 	if (!log_begin(&line, event))

@@ -2,25 +2,15 @@
 
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 
 #include "close_reason.h"
 
 const char *admin_date_print(const struct admin_clock *clock, uint64_t time_ms,
-			     char text[ADMIN_DATE_BYTES])
+			     char text[LOG_DATE_BYTES])
 {
-	uint64_t unix_ms = clock->unix_now_ms + time_ms - clock->now_ms;
-	time_t seconds = (time_t)(unix_ms / 1000);
-	struct tm parts;
-	size_t length;
-
-	if (time_ms == BANS_NEVER || !gmtime_r(&seconds, &parts))
+	if (time_ms == BANS_NEVER)
 		return strcpy(text, "never");
-	length = strftime(text, ADMIN_DATE_BYTES, "%Y-%m-%dT%H:%M:%S", &parts);
-	if (!length)
-		return strcpy(text, "never");
-	snprintf(text + length, ADMIN_DATE_BYTES - length, ".%03uZ", (unsigned)(unix_ms % 1000));
-	return text;
+	return log_date_print(clock->unix_now_ms + time_ms - clock->now_ms, text);
 }
 
 /* A key and its value; a name of an interface may hold what JSON must escape. */
@@ -49,7 +39,7 @@ static void print_separator(const struct admin_text *text)
 
 static void print_date(const struct admin_text *text, const char *key, uint64_t time_ms)
 {
-	char date[ADMIN_DATE_BYTES];
+	char date[LOG_DATE_BYTES];
 
 	print_string(text, key, admin_date_print(&text->clock, time_ms, date));
 }

@@ -73,6 +73,15 @@ void log_list_begin(struct log_line *line, const char *key);
 void log_list_item(struct log_line *line, const char *key, const char *value);
 void log_list_end(struct log_line *line);
 
+/* Room for a date. */
+#define LOG_DATE_BYTES 80
+
+/*
+ * Prints the date of a time in milliseconds since 1970: UTC, as 2026-11-23T07:21:00.123Z (RFC 3339).
+ * Takes no lock. Returns `text`.
+ */
+const char *log_date_print(uint64_t unix_ms, char text[LOG_DATE_BYTES]);
+
 /* Ends the line and hands it over. Never blocks on a thread that has a ring. */
 void log_end(struct log_line *line);
 
