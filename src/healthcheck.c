@@ -7,7 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "check.h"
 #include "sock.h"
 #include "timer.h"
 #include "usage.h"
