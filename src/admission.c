@@ -78,7 +78,7 @@ static int add_file(struct prefix_set *set, const struct config *config,
 		    char error[CONFIG_ERROR_BYTES])
 {
 	int result = prefix_set_add_file(set, rule->text, rule->allow ? PREFIX_ALLOW : PREFIX_DENY,
-					 error, CONFIG_ERROR_BYTES);
+					 error);
 
 	if (result)
 		describe_error(config, config_rules_value(forward, rule), result, error);

@@ -27,8 +27,8 @@ enum log_event {
 	LOG_EVENT_COUNT
 };
 
-#define LOG_LINE_BYTES                                                                             \
-	16384 /* one line; fields that do not fit are left out, `truncated=true` says so */
+/* One line; fields that do not fit are left out, and `truncated=true` says so. */
+#define LOG_LINE_BYTES 16384
 
 struct log_line {
 	char text[LOG_LINE_BYTES];

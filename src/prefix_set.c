@@ -144,7 +144,7 @@ static const char *show(const char *text, char shown[SHOWN_BYTES])
 _Static_assert(PREFIX_SET_RULE_LIMIT == 1000000, "add_lines() has it in words");
 
 static int add_lines(struct prefix_set *set, FILE *file, enum prefix_verdict verdict,
-		     const char *path, char *error, size_t error_bytes)
+		     const char *path, char error[PREFIX_SET_ERROR_BYTES])
 {
 	char line[PREFIX_SET_LINE_LIMIT + 1], shown[SHOWN_BYTES];
 	const char *problem = NULL;
@@ -161,34 +161,34 @@ static int add_lines(struct prefix_set *set, FILE *file, enum prefix_verdict ver
 			continue;
 		problem = cidr_parse(text, &cidr);
 		if (problem) {
-			snprintf(error, error_bytes, "%s:%lu: '%s' %s", path, number_of_line,
-				 show(text, shown), problem);
+			snprintf(error, PREFIX_SET_ERROR_BYTES, "%s:%lu: '%s' %s", path,
+				 number_of_line, show(text, shown), problem);
 			return -EINVAL;
 		}
 		result = prefix_set_add(set, &cidr, verdict);
 		if (result) {
-			snprintf(error, error_bytes, "%s:%lu: rule %u: %s", path, number_of_line,
-				 set->rule_count + 1,
+			snprintf(error, PREFIX_SET_ERROR_BYTES, "%s:%lu: rule %u: %s", path,
+				 number_of_line, set->rule_count + 1,
 				 result == -E2BIG ? "1000000 are the limit; name larger blocks"
 						  : strerror(-result));
 			return result;
 		}
 	}
 	if (problem) {
-		snprintf(error, error_bytes, "%s:%lu: the line %s", path, number_of_line + 1,
-			 problem);
+		snprintf(error, PREFIX_SET_ERROR_BYTES, "%s:%lu: the line %s", path,
+			 number_of_line + 1, problem);
 		return -EINVAL;
 	}
 	if (ferror(file)) {
 		result = errno ? -errno : -EIO;
-		snprintf(error, error_bytes, "%s: %s", path, strerror(-result));
+		snprintf(error, PREFIX_SET_ERROR_BYTES, "%s: %s", path, strerror(-result));
 		return result;
 	}
 	return 0;
 }
 
 int prefix_set_add_file(struct prefix_set *set, const char *path, enum prefix_verdict verdict,
-			char *error, size_t error_bytes)
+			char error[PREFIX_SET_ERROR_BYTES])
 {
 	uint32_t count_before = set->rule_count;
 	FILE *file = fopen(path, "re");
@@ -196,10 +196,10 @@ int prefix_set_add_file(struct prefix_set *set, const char *path, enum prefix_ve
 
 	if (!file) {
 		result = -errno;
-		snprintf(error, error_bytes, "%s: %s", path, strerror(-result));
+		snprintf(error, PREFIX_SET_ERROR_BYTES, "%s: %s", path, strerror(-result));
 		return result;
 	}
-	result = add_lines(set, file, verdict, path, error, error_bytes);
+	result = add_lines(set, file, verdict, path, error);
 	if (result)
 		set->rule_count = count_before;
 	fclose(file);

@@ -49,12 +49,12 @@ int prefix_set_add(struct prefix_set *set, const struct cidr *cidr, enum prefix_
 /*
  * Adds a rule for each line of a file: a block or an address, as cidr_parse() takes it, with blanks
  * around it if you like, and a byte order mark before the first. A '#' begins a comment; lines without a block are passed over.
- * Returns 0; or -errno, and then the set has the rules it had, and `error`, of `error_bytes`, says
- * "path: reason" or "path:line: reason": a file that cannot be read, a line that is no block
- * (-EINVAL), is too long or holds a NUL (-EINVAL), too many rules (-E2BIG). May block: open(2).
+ * Returns 0; or -errno, and then the set has the rules it had, and `error` says "path: reason" or
+ * "path:line: reason": a file that cannot be read, a line that is no block (-EINVAL), is too long or
+ * holds a NUL (-EINVAL), too many rules (-E2BIG). May block: open(2).
  */
 int prefix_set_add_file(struct prefix_set *set, const char *path, enum prefix_verdict verdict,
-			char *error, size_t error_bytes);
+			char error[PREFIX_SET_ERROR_BYTES]);
 
 /*
  * Makes the set ready for look-ups; once. The time is that of sorting the rules. Returns 0 or
