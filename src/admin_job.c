@@ -92,9 +92,14 @@ static void answer_about(const struct admin_job *job, struct admin_answer *answe
 	admin_answer_line(answer, code, message);
 }
 
-static struct admin_text text_of(const struct admin_job *job, FILE *out)
+/* Opens the answer for what is printed behind its first line. Returns false without memory. */
+static bool open_text(const struct admin_job *job, struct admin_answer *answer,
+		      enum admin_code code, const char *message, struct admin_text *text)
 {
-	return (struct admin_text){.out = out, .json = job->request.json, .clock = read_clock()};
+	*text = (struct admin_text){.out = open_answer(answer, code, message),
+				    .json = job->request.json,
+				    .clock = read_clock()};
+	return text->out;
 }
 
 /* Asking the workers --------------------------------------------------------------------------- */
@@ -161,7 +166,6 @@ static void answer_who(struct admin_job *job, struct admin_answer *answer)
 	char source[CIDR_TEXT_BYTES];
 	struct admin_text text;
 	bool found;
-	FILE *out;
 
 	collect(job);
 	sessions.records = job->found;
@@ -179,12 +183,10 @@ static void answer_who(struct admin_job *job, struct admin_answer *answer)
 			     (unsigned)HISTORY_LIMIT);
 		return;
 	}
-	out = open_answer(answer, found ? ADMIN_DONE : ADMIN_NOBODY, "nobody");
-	if (!out)
+	if (!open_text(job, answer, found ? ADMIN_DONE : ADMIN_NOBODY, "nobody", &text))
 		return;
-	text = text_of(job, out);
 	admin_text_print_sessions(&text, &sessions);
-	close_answer(answer, out);
+	close_answer(answer, text.out);
 }
 
 /* Bans ----------------------------------------------------------------------------------------- */
@@ -193,7 +195,7 @@ static void log_ban(const struct admin_tools *tools, enum log_event event, const
 		    const char *cause)
 {
 	struct admin_clock clock = read_clock();
-	char client[CIDR_TEXT_BYTES], date[ADMIN_DATE_BYTES];
+	char client[CIDR_TEXT_BYTES], date[LOG_DATE_BYTES];
 	struct log_line line;
 
 	if (!log_begin(&line, event))
@@ -245,16 +247,14 @@ static bool make_ban(struct admin_job *job, struct admin_answer *answer)
 static void answer_ban(struct admin_job *job, struct admin_answer *answer)
 {
 	const struct ban *ban = bans_find(job->tools.bans, &job->client);
-	FILE *out = open_answer(answer, ADMIN_DONE, "");
 	struct admin_text text;
 
-	if (!out)
+	if (!open_text(job, answer, ADMIN_DONE, "", &text))
 		return;
-	text = text_of(job, out);
 	/* it may have expired in the meantime, when it was short */
 	if (ban)
 		admin_text_print_ban(&text, ban, reset_count(job));
-	close_answer(answer, out);
+	close_answer(answer, text.out);
 }
 
 /* The workers have said who WHO is. Returns whether the job is over. */
@@ -314,7 +314,6 @@ static void answer_unban(struct admin_job *job, struct admin_answer *answer)
 	char cause[32], covering[CIDR_TEXT_BYTES];
 	struct admin_text text;
 	struct ban taken;
-	FILE *out;
 
 	if (!ban) {
 		ban = bans_find_covering(job->tools.bans, &job->request.who.block);
@@ -330,36 +329,31 @@ static void answer_unban(struct admin_job *job, struct admin_answer *answer)
 	taken = *ban;
 	CHECK(bans_remove(job->tools.bans, &taken.client));
 	log_ban(&job->tools, LOG_EVENT_unban, &taken, cause_of(job, cause));
-	out = open_answer(answer, ADMIN_DONE, "");
-	if (!out)
+	if (!open_text(job, answer, ADMIN_DONE, "", &text))
 		return;
-	text = text_of(job, out);
 	admin_text_print_unban(&text, &taken);
-	close_answer(answer, out);
+	close_answer(answer, text.out);
 }
 
 static void answer_bans(const struct admin_job *job, struct admin_answer *answer)
 {
-	FILE *out = open_answer(answer, ADMIN_DONE, "");
 	struct admin_text text;
 	const struct ban *list;
 	unsigned count;
 
-	if (!out)
+	if (!open_text(job, answer, ADMIN_DONE, "", &text))
 		return;
-	text = text_of(job, out);
 	list = bans_list(job->tools.bans, &count);
 	admin_text_print_bans(&text, list, count);
-	close_answer(answer, out);
+	close_answer(answer, text.out);
 }
 
 void admin_job_expire(const struct admin_tools *tools)
 {
 	struct ban expired;
 
-	while (bans_take_expired(tools->bans, timer_now_ms(), &expired)) {
+	while (bans_take_expired(tools->bans, timer_now_ms(), &expired))
 		log_ban(tools, LOG_EVENT_unban, &expired, "expired");
-	}
 }
 
 /* The job -------------------------------------------------------------------------------------- */

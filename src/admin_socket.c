@@ -1,15 +1,14 @@
 #include "admin_socket.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "check.h"
 #include "host.h"
+#include "sock.h"
 #include "sock_local.h"
 
 /* Connections that wait to be accepted. */
@@ -58,103 +57,81 @@ int admin_socket_check(const char *path, const struct admin_owner *owner,
 	return 0;
 }
 
-/* Removes a socket that nobody listens on; anything else stays, and is an error. */
-static int clear_path(const struct sockaddr_un *address, char error[CONFIG_ERROR_BYTES])
+static const char *remedy_for(int result)
 {
-	const char *path = address->sun_path;
-	struct stat status;
-	int fd, code;
+	if (sock_classify(result) == SOCK_DESCRIPTORS)
+		return "raise the descriptor limit (ulimit -n)";
+	return result == -EPERM ? "it is given to --user: let CAP_CHOWN be there at the start"
+				: "give a path where sixpipe may make a socket";
+}
 
-	if (lstat(path, &status))
-		return errno == ENOENT ? 0 : fail(path, errno, "give another path", error);
-	if (!S_ISSOCK(status.st_mode))
+/* Removes a socket that nobody listens on; anything else stays, and is an error. */
+static int clear_path(const struct admin_socket *self, char error[CONFIG_ERROR_BYTES])
+{
+	const char *path = self->name.sun_path;
+	int found = sock_look_local(&self->address);
+
+	if (found == -EEXIST)
 		return refuse(path, EEXIST,
 			      "there is something else by that name; remove it, or give another "
 			      "path",
 			      error);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return fail(path, errno, "raise the descriptor limit (ulimit -n)", error);
-	code = connect(fd, (const struct sockaddr *)address, sizeof(*address)) ? errno : 0;
-	close(fd);
-	if (code != ECONNREFUSED)
+	if (found == -EADDRINUSE)
 		return refuse(path, EADDRINUSE,
 			      "another process listens there; stop it, or give another path",
 			      error);
-	return unlink(path) ? fail(path, errno, "remove it, or give another path", error) : 0;
+	if (found && found != -ENOENT)
+		return fail(path, -found, remedy_for(found), error);
+	if (!found && unlink(path))
+		return fail(path, errno, "remove it, or give another path", error);
+	return 0;
 }
 
-/* With the mode from the first moment on: nobody can connect in between. */
-static int bind_with_mode(int fd, const struct sockaddr_un *address, mode_t mode)
+static int listen_on(struct admin_socket *self, const struct admin_owner *owner)
 {
-	mode_t mask = umask(0777 & ~mode);
-	int result = bind(fd, (const struct sockaddr *)address, sizeof(*address)) ? -errno : 0;
+	int result = sock_listen_local(&self->address, BACKLOG, self->for_group ? 0660 : 0600,
+				       &self->fd, 1);
 
-	umask(mask);
-	return result;
-}
-
-static int listen_on(struct admin_socket *self, const struct sockaddr_un *address,
-		     const struct admin_owner *owner)
-{
-	struct stat status;
-	int result = bind_with_mode(self->fd, address, self->for_group ? 0660 : 0600);
-
-	if (result)
-		return result;
-	result = sock_give_local(self->path, owner->uid, owner->gid, &status);
-	if (!result && listen(self->fd, BACKLOG))
-		result = -errno;
 	if (result) {
-		unlink(self->path);
+		self->fd = -1;
 		return result;
 	}
-	self->device = status.st_dev;
-	self->inode = status.st_ino;
-	return 0;
+	result = sock_give_local(self->name.sun_path, owner->uid, owner->gid);
+	if (result)
+		admin_socket_close(self);
+	return result;
 }
 
 int admin_socket_open(struct admin_socket *self, const char *path, bool for_group,
 		      const struct admin_owner *owner, char error[CONFIG_ERROR_BYTES])
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	size_t length = strlen(path);
 	int result;
 
-	*self = (struct admin_socket){.fd = -1, .path = path, .for_group = for_group};
-	if (!*path || strlen(path) >= sizeof(address.sun_path))
+	*self = (struct admin_socket){.fd = -1, .for_group = for_group};
+	if (!length || length >= sizeof(self->name.sun_path))
 		return refuse(path, EINVAL, "no path of 1 to 107 bytes; give one", error);
-	strcpy(address.sun_path, path);
+	self->name.sun_family = AF_UNIX;
+	strcpy(self->name.sun_path, path);
+	self->address.local = (struct addr_local){
+		.family = AF_UNIX, .path_bytes = (uint16_t)length, .name = &self->name};
+	self->address.length_bytes = sizeof(self->address.local);
 	result = admin_socket_check(path, owner, error);
 	if (!result)
-		result = clear_path(&address, error);
+		result = clear_path(self, error);
 	if (result)
 		return result;
-	self->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (self->fd < 0)
-		return fail(path, errno, "raise the descriptor limit (ulimit -n)", error);
-	result = listen_on(self, &address, owner);
-	if (!result)
-		return 0;
-	close(self->fd);
-	self->fd = -1;
-	return fail(path, -result,
-		    result == -EPERM ? "it is given to --user: let CAP_CHOWN be there at the start"
-				     : "give a path where sixpipe may make a socket",
-		    error);
+	result = listen_on(self, owner);
+	return result ? fail(path, -result, remedy_for(result), error) : 0;
 }
 
 void admin_socket_close(struct admin_socket *self)
 {
-	struct stat status;
-
 	if (self->fd < 0)
 		return;
 	close(self->fd);
 	self->fd = -1;
-	/* what cannot be removed is replaced by the next start */
-	if (!lstat(self->path, &status) && status.st_dev == self->device &&
-	    status.st_ino == self->inode)
-		(void)unlink(self->path);
+	sock_remove_local(&self->address);
 }
 
 static bool is_in_group(int fd, const struct ucred *peer, gid_t group)

@@ -9,15 +9,15 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/un.h>
 
 #include "config.h"
 
 struct admin_socket {
 	int fd;
-	const char *path; /* the caller's */
-	dev_t device;	  /* which file it is, so that none is removed but our own */
-	ino_t inode;
-	bool for_group; /* mode 0660: the group's members may connect too */
+	struct sockaddr_un name;
+	struct addr address; /* points to the name: must not be moved while it is open */
+	bool for_group;	     /* mode 0660: the group's members may connect too */
 };
 
 /* Whose the socket is to be, before the privileges are given up. */
@@ -39,7 +39,7 @@ int admin_socket_check(const char *path, const struct admin_owner *owner,
 int admin_socket_open(struct admin_socket *self, const char *path, bool for_group,
 		      const struct admin_owner *owner, char error[CONFIG_ERROR_BYTES]);
 
-/* Closes it, and removes the file where that is still ours and the directory lets us. */
+/* Closes it, and removes the file where nobody else listens there now and the directory lets us. */
 void admin_socket_close(struct admin_socket *self);
 
 /*

@@ -2,28 +2,18 @@
 
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 
 #include "close_reason.h"
 
 const char *admin_date_print(const struct admin_clock *clock, uint64_t time_ms,
-			     char text[ADMIN_DATE_BYTES])
+			     char text[LOG_DATE_BYTES])
 {
-	uint64_t unix_ms = clock->unix_now_ms + time_ms - clock->now_ms;
-	time_t seconds = (time_t)(unix_ms / 1000);
-	struct tm parts;
-	size_t length;
-
-	if (time_ms == BANS_NEVER || !gmtime_r(&seconds, &parts))
+	if (time_ms == BANS_NEVER)
 		return strcpy(text, "never");
-	length = strftime(text, ADMIN_DATE_BYTES, "%Y-%m-%dT%H:%M:%S", &parts);
-	if (!length)
-		return strcpy(text, "never");
-	snprintf(text + length, ADMIN_DATE_BYTES - length, ".%03uZ", (unsigned)(unix_ms % 1000));
-	return text;
+	return log_date_print(clock->unix_now_ms + time_ms - clock->now_ms, text);
 }
 
-/* A key and its value; a name of an interface may hold what JSON must escape. */
+/* A record's first key and its value; a name of an interface may hold what JSON must escape. */
 static void print_string(const struct admin_text *text, const char *key, const char *value)
 {
 	if (!text->json) {
@@ -47,15 +37,23 @@ static void print_separator(const struct admin_text *text)
 	fputc(text->json ? ',' : ' ', text->out);
 }
 
+/* Those behind it. */
+static void print_next(const struct admin_text *text, const char *key, const char *value)
+{
+	print_separator(text);
+	print_string(text, key, value);
+}
+
 static void print_date(const struct admin_text *text, const char *key, uint64_t time_ms)
 {
-	char date[ADMIN_DATE_BYTES];
+	char date[LOG_DATE_BYTES];
 
-	print_string(text, key, admin_date_print(&text->clock, time_ms, date));
+	print_next(text, key, admin_date_print(&text->clock, time_ms, date));
 }
 
 static void print_number(const struct admin_text *text, const char *key, uint64_t value)
 {
+	print_separator(text);
 	fprintf(text->out, text->json ? "\"%s\":%" PRIu64 : "%s=%" PRIu64, key, value);
 }
 
@@ -64,11 +62,10 @@ static void print_endpoint(const struct admin_text *text, const char *key,
 {
 	char printed[ADDR_TEXT_BYTES];
 
-	print_separator(text);
 	if (text->json && !endpoint->length_bytes)
-		fprintf(text->out, "\"%s\":null", key);
+		fprintf(text->out, ",\"%s\":null", key);
 	else
-		print_string(text, key, addr_print(endpoint, printed));
+		print_next(text, key, addr_print(endpoint, printed));
 }
 
 static void print_session(const struct admin_text *text, const struct config *config,
@@ -80,18 +77,13 @@ static void print_session(const struct admin_text *text, const struct config *co
 	print_endpoint(text, "listen", &config->forwards[record->forward].listen);
 	print_endpoint(text, "backend", &record->backend);
 	print_endpoint(text, "source", &record->source);
-	print_separator(text);
 	print_date(text, "since", record->opened_ms);
-	print_separator(text);
 	print_number(text, "bytes_up", record->bytes_up);
-	print_separator(text);
 	print_number(text, "bytes_down", record->bytes_down);
 	if (record->closed_ms) {
-		print_separator(text);
 		print_date(text, "closed", record->closed_ms);
-		print_separator(text);
-		print_string(text, "reason",
-			     close_reason_rule((enum close_reason)record->reason)->word);
+		print_next(text, "reason",
+			   close_reason_rule((enum close_reason)record->reason)->word);
 	}
 	fputs(text->json ? "}" : "\n", text->out);
 }
@@ -103,8 +95,7 @@ static void print_lease(const struct admin_text *text, const struct admin_sessio
 	if (!text->json)
 		fputs("state=lease ", text->out);
 	print_string(text, "client", cidr_print(sessions->lease, client));
-	print_separator(text);
-	print_string(text, "source", sessions->lease_source);
+	print_next(text, "source", sessions->lease_source);
 }
 
 void admin_text_print_sessions(const struct admin_text *text, const struct admin_sessions *sessions)
@@ -132,11 +123,8 @@ static void print_ban(const struct admin_text *text, const struct ban *ban)
 	char client[CIDR_TEXT_BYTES];
 
 	print_string(text, "client", cidr_print(&ban->client, client));
-	print_separator(text);
-	print_string(text, "given", ban->given);
-	print_separator(text);
+	print_next(text, "given", ban->given);
 	print_date(text, "since", ban->since_ms);
-	print_separator(text);
 	print_date(text, "until", ban->expires_ms);
 }
 
@@ -157,7 +145,6 @@ void admin_text_print_ban(const struct admin_text *text, const struct ban *ban,
 	fputs(text->json ? "{\"ban\":{" : "", text->out);
 	print_ban(text, ban);
 	fputs(text->json ? "}" : "", text->out);
-	print_separator(text);
 	print_number(text, "sessions_reset", reset_count);
 	fputs(text->json ? "}\n" : "\n", text->out);
 }

@@ -10,6 +10,7 @@
 #include "bans.h"
 #include "config.h"
 #include "history.h"
+#include "log.h"
 
 /* One moment by both clocks, to turn times of CLOCK_MONOTONIC into dates. */
 struct admin_clock {
@@ -17,12 +18,9 @@ struct admin_clock {
 	uint64_t unix_now_ms; /* CLOCK_REALTIME */
 };
 
-/* Room for a date, or "never". */
-#define ADMIN_DATE_BYTES 32
-
-/* Prints the date of a time in milliseconds of CLOCK_MONOTONIC; returns `text`. */
+/* Prints the date of a time in milliseconds of CLOCK_MONOTONIC, "never" for BANS_NEVER; returns `text`. */
 const char *admin_date_print(const struct admin_clock *clock, uint64_t time_ms,
-			     char text[ADMIN_DATE_BYTES]);
+			     char text[LOG_DATE_BYTES]);
 
 /* Where to print, and how. */
 struct admin_text {

@@ -1,7 +1,5 @@
 #include "admin_whom.h"
 
-#include <string.h>
-
 #include "query.h"
 #include "sources.h"
 
@@ -62,19 +60,19 @@ const char *admin_whom_choose(struct admin_job *job)
 		if (!who->port && !record->has_own_source && !is_own_client(who, record))
 			return "is a source address that clients share; give its port too, as in "
 			       "10.0.0.1:41234, or the client's own address";
-		if (memcmp(&client, &job->client, sizeof(client)))
+		if (!cidr_equal(&client, &job->client))
 			return "has been the source address of more than one client; give the "
 			       "client's own address";
 	}
 	/* a small pool gives an address to one after another */
-	if (!who->port && job->has_lease && memcmp(&job->lease, &job->client, sizeof(job->lease)))
+	if (!who->port && job->has_lease && !cidr_equal(&job->lease, &job->client))
 		return "is another client's address now than it was; give the client's own address";
 	return NULL;
 }
 
 const char *admin_whom_refuse(const struct cidr *client)
 {
-	static const struct in6_addr v4_first = {.s6_addr = {[10] = 0xff, [11] = 0xff}};
+	struct in6_addr v4_first = cidr_map_v4((struct in_addr){INADDR_ANY});
 	unsigned least =
 		cidr_is_v4(client) ? 96 + ADMIN_BAN_BITS_LEAST_V4 : ADMIN_BAN_BITS_LEAST_V6;
 

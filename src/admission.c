@@ -78,7 +78,7 @@ static int add_file(struct prefix_set *set, const struct config *config,
 		    char error[CONFIG_ERROR_BYTES])
 {
 	int result = prefix_set_add_file(set, rule->text, rule->allow ? PREFIX_ALLOW : PREFIX_DENY,
-					 error, CONFIG_ERROR_BYTES);
+					 error);
 
 	if (result)
 		describe_error(config, config_rules_value(forward, rule), result, error);
@@ -102,7 +102,7 @@ static int make_rules(struct prefix_set **set, const struct config *config,
 			result = add_list(*set, rule);
 	}
 	if (!result)
-		result = prefix_set_compile(*set, PREFIX_OTHERWISE_BY_RULES);
+		result = prefix_set_compile(*set);
 	return result;
 }
 
@@ -178,16 +178,16 @@ int admission_create(struct admission **admission, const struct config *config, 
 {
 	struct admission *self = calloc(1, sizeof(*self));
 	size_t bytes = config->forward_count * sizeof(*self->forwards);
-	void *memory = NULL;
 	int result = 0;
 
 	snprintf(error, CONFIG_ERROR_BYTES, "out of memory; lower --maxconn");
-	if (!self || posix_memalign(&memory, CACHE_LINE_BYTES, bytes)) {
+	if (self)
+		self->forwards = aligned_alloc(CACHE_LINE_BYTES, bytes);
+	if (!self || !self->forwards) {
 		free(self);
 		return -ENOMEM;
 	}
-	memset(memory, 0, bytes);
-	self->forwards = memory;
+	memset(self->forwards, 0, bytes);
 	self->count = config->forward_count;
 	for (unsigned i = 0; i < self->count && !result; i++)
 		result = make_forward(self, config, i, maxconn, error);

@@ -144,17 +144,12 @@ uint32_t bans_count(const struct bans *bans)
 
 /* Writing -------------------------------------------------------------------------------------- */
 
-static bool is_same(const struct cidr *a, const struct cidr *b)
-{
-	return a->bits == b->bits && !memcmp(&a->network, &b->network, sizeof(a->network));
-}
-
 /* Where the ban of this block is in the list; its end where there is none. */
 static uint32_t index_of(const struct bans *bans, const struct cidr *client)
 {
 	uint32_t index = 0;
 
-	while (index < bans_count(bans) && !is_same(&bans->list[index].client, client))
+	while (index < bans_count(bans) && !cidr_equal(&bans->list[index].client, client))
 		index++;
 	return index;
 }

@@ -104,6 +104,16 @@ bool cidr_contains(const struct cidr *cidr, const struct in6_addr *address)
 	return !memcmp(&masked, &cidr->network, sizeof(masked));
 }
 
+bool cidr_equal(const struct cidr *a, const struct cidr *b)
+{
+	return a->bits == b->bits && !memcmp(&a->network, &b->network, sizeof(a->network));
+}
+
+bool cidr_overlap(const struct cidr *a, const struct cidr *b)
+{
+	return cidr_contains(a, &b->network) || cidr_contains(b, &a->network);
+}
+
 struct in6_addr cidr_address_of(const struct addr *endpoint)
 {
 	if (!endpoint->length_bytes || addr_is_local(endpoint))

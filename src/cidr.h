@@ -27,7 +27,11 @@ const char *cidr_parse(const char *text, struct cidr *cidr);
 const char *cidr_print(const struct cidr *cidr, char text[CIDR_TEXT_BYTES]);
 
 bool cidr_is_v4(const struct cidr *cidr);
+bool cidr_equal(const struct cidr *a, const struct cidr *b);
 bool cidr_contains(const struct cidr *cidr, const struct in6_addr *address);
+
+/* Whether they have an address in common: then one contains the other. */
+bool cidr_overlap(const struct cidr *a, const struct cidr *b);
 
 /* The address with all bits behind the first `bits` cleared. */
 struct in6_addr cidr_mask(const struct in6_addr *address, unsigned bits);

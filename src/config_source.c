@@ -98,19 +98,9 @@ static bool is_same_text(const char *a, const char *b)
 	return a == b || (a && b && !strcmp(a, b));
 }
 
-static bool is_same_block(const struct cidr *a, const struct cidr *b)
-{
-	return a->bits == b->bits && !memcmp(&a->network, &b->network, sizeof(a->network));
-}
-
-static bool blocks_overlap(const struct cidr *a, const struct cidr *b)
-{
-	return cidr_contains(a, &b->network) || cidr_contains(b, &a->network);
-}
-
 bool config_source_is_shared(const struct forward_options *a, const struct forward_options *b)
 {
-	return is_same_block(&a->source.pool, &b->source.pool);
+	return cidr_equal(&a->source.pool, &b->source.pool);
 }
 
 static int fail_pools(const struct forward *forward, const char *reason,
@@ -131,7 +121,7 @@ static int check_pair(const struct forward *forward, const struct forward *other
 	if (a->source.kind != CONFIG_SOURCE_POOL || b->source.kind != CONFIG_SOURCE_POOL)
 		return 0;
 	if (!config_source_is_shared(a, b)) {
-		if (blocks_overlap(&a->source.pool, &b->source.pool))
+		if (cidr_overlap(&a->source.pool, &b->source.pool))
 			return fail_pools(
 				forward,
 				"overlaps another listener's, and two clients could get one "

@@ -223,7 +223,7 @@ int control_run(const struct control_task *task)
 		if (read(fds[1].fd, &ended, sizeof(ended)) < 0)
 			CHECK(errno == EAGAIN);
 		if (task->http)
-			http_run(task->http, control.draining ? HTTP_DRAINING : HTTP_READY);
+			http_run(task->http, control.draining);
 		if (task->admin)
 			admin_run(task->admin);
 		if (task->checker)

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "check.h"
 #include "sock.h"
 #include "timer.h"
 #include "usage.h"
@@ -40,9 +39,9 @@ static void print_usage(void)
 /* A listener on all addresses is found on loopback. */
 static void make_connectable(struct addr *address)
 {
-	if (address->any.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&address->v6.sin6_addr))
+	if (addr_is_v6_wildcard(address))
 		address->v6.sin6_addr = in6addr_loopback;
-	else if (address->any.sa_family == AF_INET && address->v4.sin_addr.s_addr == INADDR_ANY)
+	else if (addr_is_wildcard(address))
 		address->v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 }
 

@@ -29,17 +29,8 @@ struct http {
 	const struct config *config;
 	const struct workers *workers;
 	int listen_fd;
-	enum http_state state;
+	bool draining;
 	uint64_t accept_again_ms;
-};
-
-static const struct ready_answer {
-	unsigned status;
-	const char *line;
-} ready_answers[] = {
-	[HTTP_STARTING] = {MHD_HTTP_SERVICE_UNAVAILABLE, "starting\n"},
-	[HTTP_READY] = {MHD_HTTP_OK, "ready\n"},
-	[HTTP_DRAINING] = {MHD_HTTP_SERVICE_UNAVAILABLE, "draining\n"},
 };
 
 /* Backends ------------------------------------------------------------------------------------- */
@@ -178,7 +169,6 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 				  const char *upload, size_t *upload_bytes, void **request_context)
 {
 	const struct http *http = context;
-	const struct ready_answer *ready = &ready_answers[http->state];
 
 	(void)version;
 	(void)upload;
@@ -189,8 +179,10 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 				   "only GET and HEAD are known here\n");
 	if (!strcmp(path, "/live"))
 		return answer_line(connection, MHD_HTTP_OK, "live\n");
+	if (!strcmp(path, "/ready") && http->draining)
+		return answer_line(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "draining\n");
 	if (!strcmp(path, "/ready"))
-		return answer_line(connection, ready->status, ready->line);
+		return answer_line(connection, MHD_HTTP_OK, "ready\n");
 	if (!strcmp(path, "/metrics"))
 		return answer_metrics(connection, http);
 	return answer_line(connection, MHD_HTTP_NOT_FOUND,
@@ -304,9 +296,9 @@ static void accept_waiting(struct http *http)
 	}
 }
 
-void http_run(struct http *http, enum http_state state)
+void http_run(struct http *http, bool draining)
 {
-	http->state = state;
+	http->draining = draining;
 	if (timer_now_ms() >= http->accept_again_ms)
 		accept_waiting(http);
 	MHD_run(http->daemon);

@@ -6,7 +6,7 @@
  *	/live		200 "live": the control loop turns. A worker that fails ends the process,
  *			so then nobody answers.
  *	/ready		200 "ready" while new connections are wanted, 503 "draining" from the first
- *			TERM on, 503 "starting" before
+ *			TERM on
  *	/metrics	200 and every counter, those of each backend too: metrics_text.h
  *
  * GET and HEAD alone, one request per connection, no TLS and no authentication: whoever reaches the
@@ -18,12 +18,6 @@
 #include <poll.h>
 
 #include "worker.h"
-
-enum http_state {
-	HTTP_STARTING, /* not serving yet */
-	HTTP_READY,
-	HTTP_DRAINING, /* TERM came; still accepting during --drain-delay */
-};
 
 #define HTTP_POLL_FDS 2
 
@@ -45,5 +39,8 @@ void http_destroy(struct http *http);
  */
 int http_prepare_poll(struct http *http, struct pollfd fds[HTTP_POLL_FDS]);
 
-/* Accepts, reads and answers what can be without waiting; harmless when nothing has happened. */
-void http_run(struct http *http, enum http_state state);
+/*
+ * Accepts, reads and answers what can be without waiting; harmless when nothing has happened.
+ * `draining`: TERM came, though connections may be accepted still, during --drain-delay.
+ */
+void http_run(struct http *http, bool draining);

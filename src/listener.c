@@ -147,12 +147,11 @@ int listeners_give_files(const struct config *config, uid_t uid, gid_t gid,
 	for (unsigned i = 0; i < config->forward_count; i++) {
 		const struct addr *listen = &config->forwards[i].listen;
 		char text[ADDR_TEXT_BYTES];
-		struct stat status;
 		int result;
 
 		if (!addr_is_local(listen) || !*listen->local.name->sun_path)
 			continue;
-		result = sock_give_local(listen->local.name->sun_path, uid, gid, &status);
+		result = sock_give_local(listen->local.name->sun_path, uid, gid);
 		if (result)
 			return config_fail(error,
 					   "--listen '%.120s': cannot be given to --user: %s; let "

@@ -1,12 +1,10 @@
 #include "log.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "check.h"
 #include "log_ring.h"
@@ -169,13 +167,14 @@ static void append_field(struct log_line *line, const char *key, const char *val
 }
 
 /*
- * UTC as 2026-11-23T07:21:00.123Z. gmtime_r(3) takes glibc's time-zone lock, which a worker may
- * not, so the calendar is computed here (the proleptic Gregorian one, years counted from March).
+ * gmtime_r(3) takes glibc's time-zone lock, which a worker may not, so the calendar is computed here
+ * (the proleptic Gregorian one, years counted from March).
  */
-static void append_time(struct log_line *line, const struct timespec *now)
+const char *log_date_print(uint64_t unix_ms, char text[LOG_DATE_BYTES])
 {
-	int64_t days = now->tv_sec / 86400 + 719468;
-	int64_t rest_s = now->tv_sec % 86400;
+	int64_t seconds = (int64_t)(unix_ms / 1000);
+	int64_t days = seconds / 86400 + 719468;
+	int64_t rest_s = seconds % 86400;
 	int64_t era = days / 146097;
 	int64_t day_of_era = days % 146097;
 	int64_t year_of_era =
@@ -186,20 +185,20 @@ static void append_time(struct log_line *line, const struct timespec *now)
 	int64_t day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
 	int64_t month = shifted_month < 10 ? shifted_month + 3 : shifted_month - 9;
 	int64_t year = year_of_era + era * 400 + (month <= 2);
-	char text[80];
 
-	snprintf(text, sizeof(text),
+	snprintf(text, LOG_DATE_BYTES,
 		 "%04" PRId64 "-%02" PRId64 "-%02" PRId64 "T%02" PRId64 ":%02" PRId64 ":%02" PRId64
-		 ".%03ldZ",
+		 ".%03uZ",
 		 year, month, day, rest_s / 3600, rest_s / 60 % 60, rest_s % 60,
-		 now->tv_nsec / 1000000);
-	append_field(line, "ts", text, false);
+		 (unsigned)(unix_ms % 1000));
+	return text;
 }
 
 bool log_begin(struct log_line *line, enum log_event event)
 {
 	const struct event_kind *kind = &kinds[event];
 	struct rate *rate = &rates[event];
+	char date[LOG_DATE_BYTES];
 	uint64_t suppressed;
 	struct timespec now;
 
@@ -224,7 +223,9 @@ bool log_begin(struct log_line *line, enum log_event event)
 	line->list_open = false;
 	if (line->json)
 		append(line, "{");
-	append_time(line, &now);
+	log_text(line, "ts",
+		 log_date_print((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000,
+				date));
 	log_text(line, "level", log_level_name(kind->level));
 	log_text(line, "event", kind->word);
 	if (suppressed)

@@ -27,8 +27,8 @@ enum log_event {
 	LOG_EVENT_COUNT
 };
 
-#define LOG_LINE_BYTES                                                                             \
-	16384 /* one line; fields that do not fit are left out, `truncated=true` says so */
+/* One line; fields that do not fit are left out, and `truncated=true` says so. */
+#define LOG_LINE_BYTES 16384
 
 struct log_line {
 	char text[LOG_LINE_BYTES];
@@ -72,6 +72,15 @@ void log_error(struct log_line *line, const char *key, int error); /* an errno, 
 void log_list_begin(struct log_line *line, const char *key);
 void log_list_item(struct log_line *line, const char *key, const char *value);
 void log_list_end(struct log_line *line);
+
+/* Room for a date. */
+#define LOG_DATE_BYTES 80
+
+/*
+ * Prints the date of a time in milliseconds since 1970: UTC, as 2026-11-23T07:21:00.123Z (RFC 3339).
+ * Takes no lock. Returns `text`.
+ */
+const char *log_date_print(uint64_t unix_ms, char text[LOG_DATE_BYTES]);
 
 /* Ends the line and hands it over. Never blocks on a thread that has a ring. */
 void log_end(struct log_line *line);

@@ -144,7 +144,7 @@ static const char *show(const char *text, char shown[SHOWN_BYTES])
 _Static_assert(PREFIX_SET_RULE_LIMIT == 1000000, "add_lines() has it in words");
 
 static int add_lines(struct prefix_set *set, FILE *file, enum prefix_verdict verdict,
-		     const char *path, char *error, size_t error_bytes)
+		     const char *path, char error[PREFIX_SET_ERROR_BYTES])
 {
 	char line[PREFIX_SET_LINE_LIMIT + 1], shown[SHOWN_BYTES];
 	const char *problem = NULL;
@@ -161,34 +161,34 @@ static int add_lines(struct prefix_set *set, FILE *file, enum prefix_verdict ver
 			continue;
 		problem = cidr_parse(text, &cidr);
 		if (problem) {
-			snprintf(error, error_bytes, "%s:%lu: '%s' %s", path, number_of_line,
-				 show(text, shown), problem);
+			snprintf(error, PREFIX_SET_ERROR_BYTES, "%s:%lu: '%s' %s", path,
+				 number_of_line, show(text, shown), problem);
 			return -EINVAL;
 		}
 		result = prefix_set_add(set, &cidr, verdict);
 		if (result) {
-			snprintf(error, error_bytes, "%s:%lu: rule %u: %s", path, number_of_line,
-				 set->rule_count + 1,
+			snprintf(error, PREFIX_SET_ERROR_BYTES, "%s:%lu: rule %u: %s", path,
+				 number_of_line, set->rule_count + 1,
 				 result == -E2BIG ? "1000000 are the limit; name larger blocks"
 						  : strerror(-result));
 			return result;
 		}
 	}
 	if (problem) {
-		snprintf(error, error_bytes, "%s:%lu: the line %s", path, number_of_line + 1,
-			 problem);
+		snprintf(error, PREFIX_SET_ERROR_BYTES, "%s:%lu: the line %s", path,
+			 number_of_line + 1, problem);
 		return -EINVAL;
 	}
 	if (ferror(file)) {
 		result = errno ? -errno : -EIO;
-		snprintf(error, error_bytes, "%s: %s", path, strerror(-result));
+		snprintf(error, PREFIX_SET_ERROR_BYTES, "%s: %s", path, strerror(-result));
 		return result;
 	}
 	return 0;
 }
 
 int prefix_set_add_file(struct prefix_set *set, const char *path, enum prefix_verdict verdict,
-			char *error, size_t error_bytes)
+			char error[PREFIX_SET_ERROR_BYTES])
 {
 	uint32_t count_before = set->rule_count;
 	FILE *file = fopen(path, "re");
@@ -196,10 +196,10 @@ int prefix_set_add_file(struct prefix_set *set, const char *path, enum prefix_ve
 
 	if (!file) {
 		result = -errno;
-		snprintf(error, error_bytes, "%s: %s", path, strerror(-result));
+		snprintf(error, PREFIX_SET_ERROR_BYTES, "%s: %s", path, strerror(-result));
 		return result;
 	}
-	result = add_lines(set, file, verdict, path, error, error_bytes);
+	result = add_lines(set, file, verdict, path, error);
 	if (result)
 		set->rule_count = count_before;
 	fclose(file);
@@ -297,18 +297,15 @@ static struct block *sort_blocks(const struct prefix_set *set)
 	return blocks;
 }
 
-static enum prefix_verdict verdict_for_others(const struct prefix_set *set,
-					      enum prefix_otherwise otherwise)
+static enum prefix_verdict verdict_for_others(const struct prefix_set *set)
 {
-	if (otherwise != PREFIX_OTHERWISE_BY_RULES)
-		return otherwise == PREFIX_OTHERWISE_ALLOW ? PREFIX_ALLOW : PREFIX_DENY;
 	for (uint32_t i = 0; i < set->rule_count; i++)
 		if (set->rules[i].verdict == PREFIX_ALLOW)
 			return PREFIX_DENY;
 	return PREFIX_ALLOW;
 }
 
-int prefix_set_compile(struct prefix_set *set, enum prefix_otherwise otherwise)
+int prefix_set_compile(struct prefix_set *set)
 {
 	/* a block begins one range and lets another go on behind its end */
 	size_t range_limit = 2 * (size_t)set->rule_count + 1;
@@ -316,15 +313,13 @@ int prefix_set_compile(struct prefix_set *set, enum prefix_otherwise otherwise)
 
 	CHECK(!set->range_count);
 	blocks = sort_blocks(set);
-	free(set->firsts);
-	free(set->outcomes);
 	set->firsts = calloc(range_limit, sizeof(*set->firsts));
 	set->outcomes = calloc(range_limit, sizeof(*set->outcomes));
 	if (!blocks || !set->firsts || !set->outcomes) {
 		free(blocks);
 		return -ENOMEM;
 	}
-	sweep_over(set, blocks, verdict_for_others(set, otherwise));
+	sweep_over(set, blocks, verdict_for_others(set));
 	CHECK(set->range_count <= range_limit);
 	free(blocks);
 	return 0;

@@ -1,6 +1,9 @@
 /*
  * Who may connect: an ordered list of allowed and denied blocks of addresses. The first rule whose
- * block holds the address decides. Both families share one space, in which IPv4 is ::ffff:0:0/96
+ * block holds the address decides. An address that no rule matches is denied if any rule allows
+ * something, allowed if all deny (or there are none): a list of friends shuts everybody else out, a
+ * list of foes lets everybody else in. nginx, for one, differs: there it is allowed, whatever the
+ * rules are. Both families share one space, in which IPv4 is ::ffff:0:0/96
  * (cidr.h): ::/0 matches IPv4 clients too, 0.0.0.0/0 only them.
  *
  * Rules are added at the start, then compiled once into sorted ranges that do not overlap; from then
@@ -29,16 +32,6 @@
 
 enum prefix_verdict { PREFIX_DENY, PREFIX_ALLOW };
 
-/* What happens to an address that no rule matches. */
-enum prefix_otherwise {
-	/* denied if any rule allows something, allowed if all deny (or there are none): a list of
-	 * friends shuts everybody else out, a list of foes lets everybody else in. nginx, for one,
-	 * differs: there an address that no rule matches is allowed, whatever the rules are. */
-	PREFIX_OTHERWISE_BY_RULES,
-	PREFIX_OTHERWISE_DENY,
-	PREFIX_OTHERWISE_ALLOW,
-};
-
 struct prefix_set;
 
 /* Creates an empty set. Returns 0 or -ENOMEM. */
@@ -56,18 +49,18 @@ int prefix_set_add(struct prefix_set *set, const struct cidr *cidr, enum prefix_
 /*
  * Adds a rule for each line of a file: a block or an address, as cidr_parse() takes it, with blanks
  * around it if you like, and a byte order mark before the first. A '#' begins a comment; lines without a block are passed over.
- * Returns 0; or -errno, and then the set has the rules it had, and `error`, of `error_bytes`, says
- * "path: reason" or "path:line: reason": a file that cannot be read, a line that is no block
- * (-EINVAL), is too long or holds a NUL (-EINVAL), too many rules (-E2BIG). May block: open(2).
+ * Returns 0; or -errno, and then the set has the rules it had, and `error` says "path: reason" or
+ * "path:line: reason": a file that cannot be read, a line that is no block (-EINVAL), is too long or
+ * holds a NUL (-EINVAL), too many rules (-E2BIG). May block: open(2).
  */
 int prefix_set_add_file(struct prefix_set *set, const char *path, enum prefix_verdict verdict,
-			char *error, size_t error_bytes);
+			char error[PREFIX_SET_ERROR_BYTES]);
 
 /*
  * Makes the set ready for look-ups; once. The time is that of sorting the rules. Returns 0 or
- * -ENOMEM, after which it may be tried again.
+ * -ENOMEM, after which the set is to be destroyed.
  */
-int prefix_set_compile(struct prefix_set *set, enum prefix_otherwise otherwise);
+int prefix_set_compile(struct prefix_set *set);
 
 /*
  * Looks an address up (cidr_address_of() gives an endpoint's) in a compiled set. Unless `rule` is

@@ -119,8 +119,6 @@ static bool is_given(const struct proxy_build *build, uint8_t type)
 {
 	if (type == PROXY_TLV_UNIQUE_ID)
 		return build->unique_id;
-	if (type == PROXY_TLV_AUTHORITY)
-		return build->authority;
 	for (size_t i = 0; i < build->custom_count; i++)
 		if (build->customs[i].type == type)
 			return true;
@@ -141,8 +139,6 @@ static void put_tlvs(struct output *output, const struct proxy_build *build)
 			output->overflowed = true;
 		put_tlv(output, PROXY_TLV_UNIQUE_ID, build->unique_id, length);
 	}
-	if (build->authority)
-		put_tlv(output, PROXY_TLV_AUTHORITY, build->authority, strlen(build->authority));
 	for (size_t i = 0; i < build->custom_count; i++)
 		put_tlv(output, build->customs[i].type, build->customs[i].text,
 			strlen(build->customs[i].text));

@@ -4,13 +4,28 @@
  * except that PROXY_MORE becomes one of the others.
  */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "crc32c.h"
 #include "proxy_protocol.h"
 #include "proxy_v2.h"
 #include "util.h"
+
+/* Of an endpoint that has been zeroed. */
+static void set_family(struct addr *endpoint, sa_family_t family)
+{
+	endpoint->any.sa_family = family;
+	endpoint->length_bytes = family == AF_INET6 ? sizeof(endpoint->v6) : sizeof(endpoint->v4);
+}
+
+static void *host_of(struct addr *endpoint)
+{
+	return endpoint->any.sa_family == AF_INET6 ? (void *)&endpoint->v6.sin6_addr
+						   : (void *)&endpoint->v4.sin_addr;
+}
 
 static enum proxy_result complete(struct proxy_header *header, unsigned version, size_t bytes)
 {
@@ -94,8 +109,6 @@ static bool can_become_address(sa_family_t family, const char *beginning)
 static void take_address(struct line *line, struct addr *address, const char *fault)
 {
 	sa_family_t family = address->any.sa_family;
-	void *host =
-		family == AF_INET6 ? (void *)&address->v6.sin6_addr : (void *)&address->v4.sin_addr;
 	size_t left = (size_t)(line->end - line->at);
 	char text[INET6_ADDRSTRLEN];
 	const char *space;
@@ -114,7 +127,7 @@ static void take_address(struct line *line, struct addr *address, const char *fa
 	text[length] = '\0';
 	if (!space)
 		stop(line, can_become_address(family, text) ? NULL : fault);
-	else if (inet_pton(family, text, host) != 1)
+	else if (inet_pton(family, text, host_of(address)) != 1)
 		stop(line, fault);
 	else
 		line->at = space + 1;
@@ -145,11 +158,8 @@ static void take_port(struct line *line, struct addr *address, const char *fault
 
 static void take_endpoints(struct line *line, struct proxy_header *header, sa_family_t family)
 {
-	struct addr none = {.length_bytes = family == AF_INET6 ? sizeof(struct sockaddr_in6)
-							       : sizeof(struct sockaddr_in)};
-
-	none.any.sa_family = family;
-	header->source = header->destination = none;
+	set_family(&header->source, family);
+	set_family(&header->destination, family);
 	take_address(line, &header->source, "v1: the source is no address of the protocol named");
 	take_address(line, &header->destination,
 		     "v1: the destination is no address of the protocol named");
@@ -260,30 +270,17 @@ static const char *v2_fault(const uint8_t *bytes, size_t size)
 /* Addresses and ports, all in network byte order: both addresses, then both ports. */
 static void read_endpoints(const uint8_t *bytes, struct proxy_header *header)
 {
-	struct sockaddr_in *v4[] = {&header->source.v4, &header->destination.v4};
-	struct sockaddr_in6 *v6[] = {&header->source.v6, &header->destination.v6};
 	bool is_v6 = bytes[13] >> 4 == PROXY_V2_FAMILY_INET6;
-	const uint8_t *hosts = bytes + PROXY_V2_FIXED_BYTES;
+	size_t host_bytes = is_v6 ? sizeof(struct in6_addr) : sizeof(struct in_addr);
+	struct addr *endpoints[] = {&header->source, &header->destination};
+	const uint8_t *host = bytes + PROXY_V2_FIXED_BYTES;
+	const uint8_t *port = host + 2 * host_bytes;
 
-	for (size_t i = 0; i < 2; i++) {
-		if (is_v6) {
-			const uint8_t *ports = hosts + 2 * sizeof(v6[i]->sin6_addr);
-
-			v6[i]->sin6_family = AF_INET6;
-			memcpy(&v6[i]->sin6_addr, hosts + i * sizeof(v6[i]->sin6_addr),
-			       sizeof(v6[i]->sin6_addr));
-			memcpy(&v6[i]->sin6_port, ports + i * sizeof(in_port_t), sizeof(in_port_t));
-		} else {
-			const uint8_t *ports = hosts + 2 * sizeof(v4[i]->sin_addr);
-
-			v4[i]->sin_family = AF_INET;
-			memcpy(&v4[i]->sin_addr, hosts + i * sizeof(v4[i]->sin_addr),
-			       sizeof(v4[i]->sin_addr));
-			memcpy(&v4[i]->sin_port, ports + i * sizeof(in_port_t), sizeof(in_port_t));
-		}
+	for (size_t i = 0; i < 2; i++, host += host_bytes, port += 2) {
+		set_family(endpoints[i], is_v6 ? AF_INET6 : AF_INET);
+		memcpy(host_of(endpoints[i]), host, host_bytes);
+		addr_set_port(endpoints[i], (unsigned)port[0] << 8 | port[1]);
 	}
-	header->source.length_bytes = header->destination.length_bytes =
-		is_v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
 }
 
 /* Of the whole header, with the checksum's own bytes as zeros (2.2.3). */
@@ -373,4 +370,64 @@ enum proxy_result proxy_parse(const void *bytes, size_t size, struct proxy_heade
 	if (*(const char *)bytes == 'P')
 		return parse_v1(bytes, size, header);
 	return parse_v2(bytes, size, header);
+}
+
+/* TLVs ----------------------------------------------------------------------------------------- */
+
+static bool read_tlv(const struct proxy_tlvs *tlvs, size_t at, struct proxy_tlv *tlv)
+{
+	const uint8_t *head = tlvs->bytes + at;
+	size_t left_bytes = tlvs->size_bytes - at;
+	size_t value_bytes;
+
+	if (left_bytes < PROXY_V2_TLV_HEAD_BYTES)
+		return false;
+	value_bytes = (size_t)head[1] << 8 | head[2];
+	if (value_bytes > left_bytes - PROXY_V2_TLV_HEAD_BYTES)
+		return false;
+	*tlv = (struct proxy_tlv){head[0], head + PROXY_V2_TLV_HEAD_BYTES, value_bytes};
+	return true;
+}
+
+bool proxy_tlv_next(const struct proxy_tlvs *tlvs, size_t *at, struct proxy_tlv *tlv)
+{
+	while (*at < tlvs->size_bytes && read_tlv(tlvs, *at, tlv)) {
+		*at += PROXY_V2_TLV_HEAD_BYTES + tlv->value_bytes;
+		if (tlv->type != PROXY_TLV_NOOP)
+			return true;
+	}
+	return false;
+}
+
+bool proxy_tlv_find(const struct proxy_tlvs *tlvs, uint8_t type, struct proxy_tlv *tlv)
+{
+	struct proxy_tlv candidate;
+
+	for (size_t at = 0; proxy_tlv_next(tlvs, &at, &candidate);) {
+		if (candidate.type == type) {
+			*tlv = candidate;
+			return true;
+		}
+	}
+	return false;
+}
+
+int proxy_custom_parse(const char *text, struct proxy_custom *custom)
+{
+	static const char digits[] = "0123456789abcdefABCDEF";
+	size_t length;
+	long type;
+
+	if (strncmp(text, "0x", 2) || strspn(text + 2, digits) != 2 || text[4] != '=')
+		return -EINVAL;
+	type = strtol(text, NULL, 16);
+	if (type < PROXY_TLV_CUSTOM_FIRST || type > PROXY_TLV_CUSTOM_LAST)
+		return -ERANGE;
+	text += strlen("0xE0=");
+	length = strlen(text);
+	if (length > PROXY_CUSTOM_LIMIT)
+		return -EMSGSIZE;
+	custom->type = (uint8_t)type;
+	custom->text = text;
+	return 0;
 }

@@ -140,7 +140,6 @@ struct proxy_build {
 	const struct addr *destination;
 	/* TLVs: not in version 1, nor for LOCAL, which is to be sent without any block (2.2) */
 	const char *unique_id; /* NULL: none */
-	const char *authority; /* the name that the client asked for, UTF-8; NULL: none */
 	const struct proxy_custom *customs;
 	size_t custom_count;
 	/*

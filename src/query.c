@@ -17,7 +17,6 @@
 
 #include "check.h"
 #include "session_admit.h"
-#include "session_record.h"
 
 enum stage { STAGE_SESSIONS, STAGE_HISTORY };
 
@@ -43,14 +42,11 @@ struct queries {
 
 int queries_create(struct queries **queries, unsigned worker_count)
 {
-	struct queries *made;
-	size_t bytes = sizeof(*made) + worker_count * sizeof(made->desks[0]);
-	void *memory;
-	int error = posix_memalign(&memory, _Alignof(struct queries), bytes);
+	size_t bytes = sizeof(**queries) + worker_count * sizeof((*queries)->desks[0]);
+	struct queries *made = aligned_alloc(_Alignof(struct queries), bytes);
 
-	if (error)
-		return -error;
-	made = memory;
+	if (!made)
+		return -ENOMEM;
 	memset(made, 0, bytes);
 	made->worker_count = worker_count;
 	*queries = made;

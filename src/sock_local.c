@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -22,11 +21,7 @@ static bool is_in_file_system(const struct addr *address)
 	return *address->local.name->sun_path;
 }
 
-/*
- * What stands at the path: 0 a socket on which nobody listens, -ENOENT nothing, -EADDRINUSE
- * anything else, or why it cannot be told.
- */
-static int look(const struct addr *address)
+int sock_look_local(const struct addr *address)
 {
 	struct stat status;
 	socklen_t length_bytes;
@@ -37,7 +32,7 @@ static int look(const struct addr *address)
 		if (lstat(address->local.name->sun_path, &status))
 			return -errno;
 		if (!S_ISSOCK(status.st_mode))
-			return -EADDRINUSE;
+			return -EEXIST;
 	}
 	fd = open_socket();
 	if (fd < 0)
@@ -45,6 +40,16 @@ static int look(const struct addr *address)
 	result = connect(fd, name, length_bytes) ? errno : 0;
 	close(fd);
 	return result == ECONNREFUSED ? 0 : -EADDRINUSE;
+}
+
+/* Whether there is room for a socket: 0 or -errno. */
+static int find_room(const struct addr *address)
+{
+	int result = sock_look_local(address);
+
+	if (result == -ENOENT)
+		return 0;
+	return result == -EEXIST ? -EADDRINUSE : result;
 }
 
 /* Whether a file can be made, or replaced, at the path: 0 or -errno. */
@@ -58,30 +63,30 @@ static int try_directory(const char *path)
 
 int sock_try_local(const struct addr *address)
 {
-	int result = look(address);
+	int result = find_room(address);
 
-	if (result == -ENOENT)
-		result = 0;
 	if (!result && is_in_file_system(address))
 		result = try_directory(address->local.name->sun_path);
 	return result;
 }
 
-static int give(int file, uid_t uid, gid_t gid, struct stat *status)
+static int give(int file, uid_t uid, gid_t gid)
 {
-	if (fstat(file, status))
+	struct stat status;
+
+	if (fstat(file, &status))
 		return -errno;
-	if (!S_ISSOCK(status->st_mode) || status->st_nlink != 1)
+	if (!S_ISSOCK(status.st_mode) || status.st_nlink != 1)
 		return -EEXIST;
-	if (status->st_uid == uid && status->st_gid == gid)
+	if (status.st_uid == uid && status.st_gid == gid)
 		return 0;
 	return fchownat(file, "", uid, gid, AT_EMPTY_PATH) ? -errno : 0;
 }
 
-int sock_give_local(const char *path, uid_t uid, gid_t gid, struct stat *status)
+int sock_give_local(const char *path, uid_t uid, gid_t gid)
 {
 	int file = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	int result = file < 0 ? -errno : give(file, uid, gid, status);
+	int result = file < 0 ? -errno : give(file, uid, gid);
 
 	if (file >= 0)
 		close(file);
@@ -91,7 +96,7 @@ int sock_give_local(const char *path, uid_t uid, gid_t gid, struct stat *status)
 void sock_remove_local(const struct addr *address)
 {
 	/* what may not be removed, for the privileges are gone, is replaced by the next start */
-	if (is_in_file_system(address) && !look(address))
+	if (is_in_file_system(address) && !sock_look_local(address))
 		(void)unlink(address->local.name->sun_path);
 }
 
@@ -110,11 +115,11 @@ static int bind_with_mode(int fd, const struct addr *address, mode_t mode)
 int sock_listen_local(const struct addr *address, unsigned backlog, mode_t mode, int *fds,
 		      unsigned count)
 {
-	int error = look(address);
+	int error = find_room(address);
 	unsigned opened = 0;
 	bool bound;
 
-	if (error && error != -ENOENT)
+	if (error)
 		return error;
 	sock_remove_local(address);
 	fds[0] = open_socket();

@@ -4,7 +4,6 @@
  */
 #pragma once
 
-#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "addr.h"
@@ -19,14 +18,20 @@
 int sock_listen_local(const struct addr *address, unsigned backlog, mode_t mode, int *fds,
 		      unsigned count);
 
+/*
+ * What stands there: 0 a socket on which nobody listens, -ENOENT nothing, -EEXIST something else,
+ * -EADDRINUSE a socket on which somebody listens; another -errno where it cannot be told.
+ */
+int sock_look_local(const struct addr *address);
+
 /* Whether nobody listens there yet, and we may: 0 or -errno. Changes nothing. */
 int sock_try_local(const struct addr *address);
 
 /*
  * Gives the file of a socket that was just made to a user: whose it is decides with its mode who may connect. Never another file
- * that somebody may have put there, whose directory it is. `status` is of the file. Returns 0 or -errno.
+ * that somebody may have put there, whose directory it is. Returns 0 or -errno.
  */
-int sock_give_local(const char *path, uid_t uid, gid_t gid, struct stat *status);
+int sock_give_local(const char *path, uid_t uid, gid_t gid);
 
 /* Removes the file of a socket on which nobody listens any more, if we may. */
 void sock_remove_local(const struct addr *address);

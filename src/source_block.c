@@ -50,13 +50,8 @@ int source_block_init(struct source_block *block, const struct cidr *cidr,
 {
 	char text[CIDR_TEXT_BYTES];
 
+	CHECK(cidr_is_v4(cidr));
 	memset(block, 0, sizeof(*block));
-	cidr_print(cidr, text);
-	if (!cidr_is_v4(cidr)) {
-		snprintf(error, SOURCE_ERROR_BYTES,
-			 "%s: is no IPv4 block; give one such as 240.0.0.0/4", text);
-		return -EINVAL;
-	}
 	block->cidr = *cidr;
 	block->network = cidr_v4_of(&cidr->network);
 	block->host_bits = 128 - cidr->bits;
@@ -71,7 +66,7 @@ int source_block_init(struct source_block *block, const struct cidr *cidr,
 	snprintf(error, SOURCE_ERROR_BYTES,
 		 "%s: has no address that a client can be given; give a block such as 240.0.0.0/4, "
 		 "of four addresses at least, outside 0.0.0.0/8, 127.0.0.0/24 and 224.0.0.0/4",
-		 text);
+		 cidr_print(cidr, text));
 	return -EINVAL;
 }
 

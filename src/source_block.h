@@ -43,8 +43,8 @@ struct source_draw {
 };
 
 /*
- * Takes an IPv4 block. Returns 0, or -EINVAL with the reason and the remedy in `error` where it is
- * none, or has no usable address.
+ * Takes an IPv4 block. Returns 0, or -EINVAL with the reason and the remedy in `error` where it has
+ * no usable address.
  */
 int source_block_init(struct source_block *block, const struct cidr *cidr,
 		      const uint8_t key[SIPHASH_KEY_BYTES], char error[SOURCE_ERROR_BYTES]);

@@ -29,7 +29,6 @@
 
 #include "check.h"
 #include "cidr.h"
-#include "siphash.h"
 
 #define WAYS		 8
 #define LIVE_BITS	 28
@@ -85,24 +84,23 @@ int source_limits_create(struct source_limits **limits, const struct source_limi
 {
 	uint64_t count = bucket_count_for(options->sources);
 	struct source_limits *self;
-	void *memory;
 
 	CHECK(options->maxconn <= SOURCE_LIMITS_MAXCONN_MOST);
 	CHECK(options->rate <= SOURCE_LIMITS_RATE_MOST);
 	CHECK(options->v6_bits <= 128 && options->v4_bits <= 32);
 	CHECK(options->sources && options->sources <= SOURCE_LIMITS_SOURCES_MOST);
-	if (posix_memalign(&memory, CACHE_LINE_BYTES, sizeof(*self)))
+	self = aligned_alloc(CACHE_LINE_BYTES, sizeof(*self));
+	if (!self)
 		return -ENOMEM;
-	self = memory;
 	memset(self, 0, sizeof(*self));
 	self->options = *options;
 	self->bucket_mask = count - 1;
-	if (posix_memalign(&memory, CACHE_LINE_BYTES, count * sizeof(*self->buckets))) {
+	self->buckets = aligned_alloc(CACHE_LINE_BYTES, count * sizeof(*self->buckets));
+	if (!self->buckets) {
 		free(self);
 		return -ENOMEM;
 	}
-	memset(memory, 0, count * sizeof(*self->buckets));
-	self->buckets = memory;
+	memset(self->buckets, 0, count * sizeof(*self->buckets));
 	*limits = self;
 	return 0;
 }

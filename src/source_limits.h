@@ -23,10 +23,11 @@
 #include <netinet/in.h>
 #include <stdint.h>
 
+#include "siphash.h"
+
 #define SOURCE_LIMITS_MAXCONN_MOST 100000000
 #define SOURCE_LIMITS_RATE_MOST	   1000000
 #define SOURCE_LIMITS_SOURCES_MOST (1U << 24)
-#define SOURCE_LIMITS_KEY_BYTES	   16
 
 struct source_limits_options {
 	uint32_t maxconn; /* connections of a source at a time; 0: no limit */
@@ -39,7 +40,7 @@ struct source_limits_options {
 	unsigned v4_bits; /* ... 0 to 32, 32 as a rule */
 	/* Sources at a time that there is room for, at least 1; each costs 32 to 64 bytes. */
 	uint32_t sources;
-	uint8_t key[SOURCE_LIMITS_KEY_BYTES]; /* random: getrandom(2) */
+	uint8_t key[SIPHASH_KEY_BYTES]; /* random: getrandom(2) */
 };
 
 enum source_verdict {

@@ -56,14 +56,9 @@ static unsigned home_of(uint32_t address)
 	return (uint32_t)(address * UINT32_C(0x9e3779b1)) / (UINT32_MAX / SOURCE_BUCKET_LEASES + 1);
 }
 
-static struct in6_addr identity(const struct source_pool *pool, const struct in6_addr *client)
+static struct cidr client_of(const struct source_pool *pool, const struct in6_addr *address)
 {
-	return cidr_client_of(client, pool->client_bits).network;
-}
-
-static struct cidr client_of(const struct source_pool *pool, const struct in6_addr *prefix)
-{
-	return cidr_client_of(prefix, pool->client_bits);
+	return cidr_client_of(address, pool->client_bits);
 }
 
 static bool begin_request(const struct source_pool *pool, const struct in6_addr *prefix,
@@ -81,22 +76,6 @@ static bool begin_request(const struct source_pool *pool, const struct in6_addr 
 
 /* Making --------------------------------------------------------------------------------------- */
 
-static int check_options(const struct source_pool_options *options, char error[SOURCE_ERROR_BYTES])
-{
-	if (options->client_bits != 64 && options->client_bits != 128) {
-		snprintf(error, SOURCE_ERROR_BYTES,
-			 "client prefix length %u: out of range; give 64 or 128",
-			 options->client_bits);
-		return -EINVAL;
-	}
-	if (options->lease_count < SOURCE_LEASES_MIN || options->lease_count > SOURCE_LEASES_MAX) {
-		snprintf(error, SOURCE_ERROR_BYTES, "%u leases: out of range; give %d to %d",
-			 options->lease_count, SOURCE_LEASES_MIN, SOURCE_LEASES_MAX);
-		return -EINVAL;
-	}
-	return 0;
-}
-
 int source_pool_create(const struct source_pool_options *options,
 		       const uint8_t key[SIPHASH_KEY_BYTES], struct source_pool **pool,
 		       char error[SOURCE_ERROR_BYTES])
@@ -104,10 +83,11 @@ int source_pool_create(const struct source_pool_options *options,
 	struct source_pool *made;
 	struct source_block block;
 	size_t bytes;
-	int result = check_options(options, error);
+	int result = source_block_init(&block, &options->block, key, error);
 
-	if (!result)
-		result = source_block_init(&block, &options->block, key, error);
+	CHECK(options->client_bits == 64 || options->client_bits == 128);
+	CHECK(options->lease_count >= SOURCE_LEASES_MIN &&
+	      options->lease_count <= SOURCE_LEASES_MAX);
 	if (result)
 		return result;
 	made = aligned_alloc(CACHE_LINE_BYTES, sizeof(*made));
@@ -309,7 +289,7 @@ static int try_acquire(struct source_pool *pool, const struct request *request, 
 int source_pool_acquire(struct source_pool *pool, const struct in6_addr *client, uint64_t now_ms,
 			struct in_addr *address)
 {
-	struct in6_addr prefix = identity(pool, client);
+	struct in6_addr prefix = client_of(pool, client).network;
 	struct request request;
 	int result = -EADDRNOTAVAIL;
 	uint32_t found;
@@ -372,20 +352,6 @@ bool source_pool_find(const struct source_pool *pool, struct in_addr address, st
 		return false;
 	*client = client_of(pool, &view.prefix);
 	return true;
-}
-
-unsigned source_pool_candidates(const struct source_pool *pool, const struct in6_addr *client,
-				struct in_addr candidates[SOURCE_CANDIDATES])
-{
-	struct in6_addr prefix = identity(pool, client);
-	struct source_draw draw;
-	unsigned count = 0;
-	uint32_t address;
-
-	source_draw_init(&draw, &pool->block, &prefix);
-	while (source_draw_next(&draw, &address))
-		candidates[count++] = to_network(address);
-	return count;
 }
 
 void source_pool_read_stats(const struct source_pool *pool, struct source_pool_stats *stats)
@@ -464,7 +430,7 @@ static bool is_candidate(const struct request *request, uint32_t wanted)
 const char *source_pool_restore(struct source_pool *pool, const struct source_record *record)
 {
 	uint32_t address = ntohl(record->address.s_addr);
-	struct in6_addr prefix = identity(pool, &record->client.network);
+	struct cidr client = client_of(pool, &record->client.network);
 	struct request request;
 	struct source_view view;
 	struct plan plan;
@@ -473,9 +439,9 @@ const char *source_pool_restore(struct source_pool *pool, const struct source_re
 
 	if (!source_block_is_usable(&pool->block, address))
 		return "the address is not one of the block that clients are given; remove the line";
-	if (client_of(pool, &prefix).bits != record->client.bits)
+	if (client.bits != record->client.bits)
 		return "the client's prefix is not as long as the file says; remove the line";
-	if (!begin_request(pool, &prefix, record->used_s, &request) ||
+	if (!begin_request(pool, &client.network, record->used_s, &request) ||
 	    !is_candidate(&request, address))
 		return "the key does not give this client this address; remove the line";
 	if (find_prefix(&request, &index, &view))

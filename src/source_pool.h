@@ -24,9 +24,8 @@
 #include "source_block.h"
 #include "source_bucket.h"
 
-#define SOURCE_LEASES_MIN     64
-#define SOURCE_LEASES_MAX     1048576
-#define SOURCE_LEASES_DEFAULT 65536
+#define SOURCE_LEASES_MIN 64
+#define SOURCE_LEASES_MAX 1048576
 
 struct source_pool;
 
@@ -34,7 +33,7 @@ struct source_pool_options {
 	struct cidr block;    /* IPv4, of 4 addresses at least */
 	unsigned client_bits; /* 64 or 128: the prefix that is one IPv6 client */
 	/*
-	 * How many clients can be live at once. There is room for twice as many, 64 bytes for each:
+	 * How many clients can be live at once, SOURCE_LEASES_MIN to SOURCE_LEASES_MAX. There is room for twice as many, 64 bytes for each:
 	 * clients are spread over buckets of 64 by hash, and none is to be full by chance.
 	 */
 	uint32_t lease_count;
@@ -50,7 +49,7 @@ struct source_pool_stats {
 
 /*
  * Makes a pool, `*pool`, to be given to source_pool_destroy().
- * Returns 0; -EINVAL for options out of their range; -ENOMEM. `error` says what and the remedy.
+ * Returns 0; -EINVAL for a block without usable addresses; -ENOMEM. `error` says what and the remedy.
  */
 int source_pool_create(const struct source_pool_options *options,
 		       const uint8_t key[SIPHASH_KEY_BYTES], struct source_pool **pool,
@@ -73,13 +72,6 @@ void source_pool_release(struct source_pool *pool, struct in_addr address, uint6
 
 /* Whose address it is: false for nobody's. Any thread. */
 bool source_pool_find(const struct source_pool *pool, struct in_addr address, struct cidr *client);
-
-/*
- * The addresses that `client` may be given, best first, with repetitions where the block is small.
- * Returns how many there are, SOURCE_CANDIDATES but for bad luck.
- */
-unsigned source_pool_candidates(const struct source_pool *pool, const struct in6_addr *client,
-				struct in_addr candidates[SOURCE_CANDIDATES]);
 
 /* Each number is right by itself; together they are of about one time. */
 void source_pool_read_stats(const struct source_pool *pool, struct source_pool_stats *stats);

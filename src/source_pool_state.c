@@ -8,7 +8,6 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/random.h>
@@ -111,34 +110,21 @@ int source_state_lock(const char *path, int *lock_fd, char error[SOURCE_ERROR_BY
 	}
 }
 
-/* The value of a hexadecimal digit, or -1. */
-static int digit_value(char digit)
+/* Reads a key of exactly so many digits. */
+static bool parse_key(const char *text, uint8_t key[SIPHASH_KEY_BYTES])
 {
-	static const char digits[] = "0123456789abcdef0123456789ABCDEF";
-	const char *at = digit ? strchr(digits, digit) : NULL;
-
-	return at ? (int)((at - digits) % 16) : -1;
-}
-
-/* Reads exactly the digits of a key, which `text` has that many characters for or an end. */
-static bool parse_key(const char *text, size_t length, uint8_t key[SIPHASH_KEY_BYTES])
-{
-	if (length != KEY_HEX_DIGITS)
+	if (strlen(text) != KEY_HEX_DIGITS ||
+	    strspn(text, "0123456789abcdefABCDEF") != KEY_HEX_DIGITS)
 		return false;
-	for (size_t i = 0; i < SIPHASH_KEY_BYTES; i++) {
-		int high = digit_value(text[2 * i]), low = digit_value(text[2 * i + 1]);
-
-		if (high < 0 || low < 0)
-			return false;
-		key[i] = (uint8_t)(high << 4 | low);
-	}
+	for (size_t i = 0; i < SIPHASH_KEY_BYTES; i++)
+		sscanf(text + 2 * i, "%2hhx", &key[i]);
 	return true;
 }
 
 int source_key_read(const char *path, uint8_t key[SIPHASH_KEY_BYTES],
 		    char error[SOURCE_ERROR_BYTES])
 {
-	char text[KEY_HEX_DIGITS + 2]; /* a newline, and one too many */
+	char text[KEY_HEX_DIGITS + 3]; /* a newline, one too many, and the NUL */
 	int fd = open_secret(path, error);
 	ssize_t length;
 
@@ -149,7 +135,7 @@ int source_key_read(const char *path, uint8_t key[SIPHASH_KEY_BYTES],
 			    path, path);
 	if (fd < 0)
 		return fd;
-	length = read(fd, text, sizeof(text));
+	length = read(fd, text, sizeof(text) - 1);
 	if (length < 0) {
 		int result = fail_errno(error, path, "read it");
 
@@ -159,7 +145,9 @@ int source_key_read(const char *path, uint8_t key[SIPHASH_KEY_BYTES],
 	close(fd);
 	if (length && text[length - 1] == '\n')
 		length--;
-	if (!parse_key(text, (size_t)length, key))
+	text[length] = '\0';
+	/* nothing may hide behind a NUL */
+	if (strlen(text) != (size_t)length || !parse_key(text, key))
 		return fail(error, -EINVAL,
 			    "%.200s: is not a key; it must hold %d hexadecimal digits, and nothing "
 			    "else but a newline",
@@ -243,7 +231,7 @@ static int read_header(struct reader *reader)
 	result = next_value(reader, "key", &value);
 	if (result)
 		return result;
-	if (!parse_key(value, strlen(value), reader->key))
+	if (!parse_key(value, reader->key))
 		return fail_line(reader,
 				 "the key must be 32 hexadecimal digits; restore the file, or "
 				 "remove it to start afresh");

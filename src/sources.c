@@ -364,8 +364,7 @@ bool sources_own(const struct sources *sources, const struct cidr *block)
 	for (unsigned i = 0; i < sources->config->forward_count; i++) {
 		const struct cidr *pool = &sources->config->forwards[i].options.source.pool;
 
-		if (sources->pools[i].pool &&
-		    (cidr_contains(pool, &block->network) || cidr_contains(block, &pool->network)))
+		if (sources->pools[i].pool && cidr_overlap(pool, block))
 			return true;
 	}
 	return false;

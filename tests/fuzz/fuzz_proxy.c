@@ -134,7 +134,6 @@ static void check_built(const uint8_t *bytes, size_t count, const struct proxy_h
 		.source = &header->source,
 		.destination = &header->destination,
 		.unique_id = text,
-		.authority = text,
 		.customs = &custom,
 		.custom_count = proxy_custom_parse(text, &custom) ? 0 : 1,
 		.received = header->tlvs,

@@ -40,7 +40,7 @@ Test(admin_text, dates)
 		{0, "2026-01-02T03:04:00.678Z"},    {5000 + 86400000, "2026-01-03T03:04:05.678Z"},
 		{5322, "2026-01-02T03:04:06.000Z"}, {BANS_NEVER, "never"},
 	};
-	char text[ADMIN_DATE_BYTES];
+	char text[LOG_DATE_BYTES];
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++)
 		cr_expect_str_eq(admin_date_print(&moment, rows[i].time_ms, text), rows[i].date);

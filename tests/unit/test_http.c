@@ -28,8 +28,11 @@ static struct http *create(struct addr *address)
 	return http;
 }
 
+/* As http_run() is told of it. */
+enum state { READY, DRAINING };
+
 /* A turn of the control loop that waits at most `limit_ms`; false when it has waited for nothing. */
-static bool turn(struct http *http, enum http_state state, int limit_ms)
+static bool turn(struct http *http, enum state state, int limit_ms)
 {
 	struct pollfd fds[HTTP_POLL_FDS];
 	int wait_ms = http_prepare_poll(http, fds);
@@ -44,12 +47,12 @@ static bool turn(struct http *http, enum http_state state, int limit_ms)
 /* Turns until there is nothing left to do. */
 static void settle(struct http *http)
 {
-	while (turn(http, HTTP_READY, 20))
+	while (turn(http, READY, 20))
 		;
 }
 
 /* Sends the request on `fd` and turns the loop until the connection is closed. */
-static void ask(struct http *http, enum http_state state, int fd, const char *request, char *answer,
+static void ask(struct http *http, enum state state, int fd, const char *request, char *answer,
 		size_t answer_bytes)
 {
 	uint64_t end_ms = timer_now_ms() + SUPPORT_PATIENCE_MS;
@@ -73,7 +76,7 @@ static void ask(struct http *http, enum http_state state, int fd, const char *re
 }
 
 struct ask_row {
-	enum http_state state;
+	enum state state;
 	const char *request;
 	const char *status;
 	const char *body;
@@ -82,17 +85,16 @@ struct ask_row {
 Test(http, answers)
 {
 	static const struct ask_row rows[] = {
-		{HTTP_STARTING, "GET /ready HTTP/1.0", "503", "\nstarting\n"},
-		{HTTP_READY, "GET /ready HTTP/1.0", "200", "\nready\n"},
-		{HTTP_DRAINING, "GET /ready HTTP/1.0", "503", "\ndraining\n"},
-		{HTTP_READY, "GET /ready?full=1 HTTP/1.0", "200", "\nready\n"},
-		{HTTP_STARTING, "GET /live HTTP/1.0", "200", "\nlive\n"},
-		{HTTP_DRAINING, "GET /live HTTP/1.0", "200", "\nlive\n"},
-		{HTTP_READY, "HEAD /ready HTTP/1.0", "200", "\r\n\r\n"},
-		{HTTP_READY, "GET / HTTP/1.0", "404", "/live, /ready and /metrics\n"},
-		{HTTP_READY, "GET /ready/ HTTP/1.0", "404", "/live, /ready and /metrics\n"},
-		{HTTP_READY, "DELETE /ready HTTP/1.0", "405", "only GET and HEAD are known here\n"},
-		{HTTP_READY, "POST /x HTTP/1.0\r\nContent-Length: 9", "405", "GET and HEAD"},
+		{READY, "GET /ready HTTP/1.0", "200", "\nready\n"},
+		{DRAINING, "GET /ready HTTP/1.0", "503", "\ndraining\n"},
+		{READY, "GET /ready?full=1 HTTP/1.0", "200", "\nready\n"},
+		{READY, "GET /live HTTP/1.0", "200", "\nlive\n"},
+		{DRAINING, "GET /live HTTP/1.0", "200", "\nlive\n"},
+		{READY, "HEAD /ready HTTP/1.0", "200", "\r\n\r\n"},
+		{READY, "GET / HTTP/1.0", "404", "/live, /ready and /metrics\n"},
+		{READY, "GET /ready/ HTTP/1.0", "404", "/live, /ready and /metrics\n"},
+		{READY, "DELETE /ready HTTP/1.0", "405", "only GET and HEAD are known here\n"},
+		{READY, "POST /x HTTP/1.0\r\nContent-Length: 9", "405", "GET and HEAD"},
 	};
 	struct addr address;
 	struct http *http = create(&address);
@@ -135,7 +137,7 @@ Test(http, strange_requests)
 			cr_expect_neq(strncmp(answer + 9, "200", 3), 0, "row %zu: %s", i, answer);
 		close(fd);
 	}
-	ask(http, HTTP_READY, support_connect(&address), "GET /live HTTP/1.0\r\n\r\n", answer,
+	ask(http, READY, support_connect(&address), "GET /live HTTP/1.0\r\n\r\n", answer,
 	    sizeof(answer));
 	cr_expect_not_null(strstr(answer, "live\n"));
 	http_destroy(http);
@@ -158,12 +160,12 @@ Test(http, connections_are_bounded)
 		      before + ARRAY_COUNT(fds) + CAPACITY_HTTP_DESCRIPTORS);
 	late = support_connect(&address);
 	support_send(late, "GET /live", 9);
-	cr_expect(!turn(http, HTTP_READY, 50), "one too many keeps the loop turning");
+	cr_expect(!turn(http, READY, 50), "one too many keeps the loop turning");
 	cr_expect_leq(support_count_descriptors(),
 		      before + ARRAY_COUNT(fds) + 1 + CAPACITY_HTTP_DESCRIPTORS);
 	for (unsigned i = 0; i < ARRAY_COUNT(fds); i++)
 		close(fds[i]);
-	ask(http, HTTP_READY, late, " HTTP/1.0\r\n\r\n", answer, sizeof(answer));
+	ask(http, READY, late, " HTTP/1.0\r\n\r\n", answer, sizeof(answer));
 	cr_expect_not_null(strstr(answer, "live\n"), "%s", answer);
 	http_destroy(http);
 	cr_expect_eq(support_count_descriptors(), before);
@@ -184,12 +186,12 @@ Test(http, without_descriptors_accepting_pauses)
 	none = limit;
 	none.rlim_cur = 3;
 	cr_assert(!setrlimit(RLIMIT_NOFILE, &none));
-	http_run(http, HTTP_READY);
+	http_run(http, READY);
 	wait_ms = http_prepare_poll(http, fds);
 	cr_assert(!setrlimit(RLIMIT_NOFILE, &limit));
 	cr_expect_eq(fds[0].fd, -1);
 	cr_expect(wait_ms > 0 && wait_ms <= 100, "%d ms", wait_ms);
-	ask(http, HTTP_READY, client, "GET /ready HTTP/1.0\r\n\r\n", answer, sizeof(answer));
+	ask(http, READY, client, "GET /ready HTTP/1.0\r\n\r\n", answer, sizeof(answer));
 	cr_expect_not_null(strstr(answer, "ready\n"), "%s", answer);
 	http_destroy(http);
 }
@@ -200,7 +202,7 @@ Test(http, nothing_to_wait_for_without_connections)
 	struct http *http = create(&address);
 	struct pollfd fds[HTTP_POLL_FDS];
 
-	http_run(http, HTTP_READY);
+	http_run(http, READY);
 	cr_expect_eq(http_prepare_poll(http, fds), -1);
 	cr_expect(fds[0].fd >= 0 && fds[1].fd >= 0);
 	http_destroy(http);

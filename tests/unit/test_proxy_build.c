@@ -118,7 +118,6 @@ Test(proxy_build, tlvs)
 	} rows[] = {
 		{{.unique_id = "id"}, BYTES("\x05\x00\x02id")},
 		{{.unique_id = ""}, BYTES("\x05\x00\x00")},
-		{{.authority = "host.example"}, BYTES("\x02\x00\x0chost.example")},
 		{{.customs = customs, .custom_count = 2},
 		 BYTES("\xe0\x00\x04mine"
 		       "\xef\x00\x00")},
@@ -132,13 +131,11 @@ Test(proxy_build, tlvs)
 		       "c")},
 		{{.received = received_tlvs,
 		  .unique_id = "id",
-		  .authority = "x",
 		  .customs = customs,
 		  .custom_count = 2},
 		 BYTES("\x01\x00\x02h2"
 		       "\xe1\x00\x01"
 		       "b\x05\x00\x02id"
-		       "\x02\x00\x01x"
 		       "\xe0\x00\x04mine"
 		       "\xef\x00\x00")},
 	};
@@ -205,7 +202,7 @@ Test(proxy_build, limits)
 	char text[70000];
 	uint8_t buffer[sizeof(text) + 64];
 	static const struct {
-		size_t id_bytes, authority_bytes;
+		size_t id_bytes, custom_bytes;
 		bool checksum;
 		int length;
 	} rows[] = {
@@ -219,11 +216,14 @@ Test(proxy_build, limits)
 	memset(text, 'a', sizeof(text) - 1);
 	text[sizeof(text) - 1] = '\0';
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		const struct proxy_custom custom = {
+			.type = 0xe0, .text = text + sizeof(text) - 1 - rows[i].custom_bytes};
 		struct proxy_build build = {
 			.version = 2,
 			.kind = PROXY_KIND_UNKNOWN,
 			.unique_id = text + sizeof(text) - 1 - rows[i].id_bytes,
-			.authority = text + sizeof(text) - 1 - rows[i].authority_bytes,
+			.customs = &custom,
+			.custom_count = 1,
 			.checksum = rows[i].checksum,
 		};
 

@@ -42,27 +42,22 @@ Test(source_block, blocks)
 		const char *block;
 		bool taken;
 	} rows[] = {
-		{"240.0.0.0/4", true},	  {"127.64.0.0/10", true},    {"100.64.0.0/10", true},
-		{"198.18.0.0/15", true},  {"10.0.0.0/8", true},	      {"0.0.0.0/0", true},
-		{"127.0.0.0/8", true},	  {"169.254.0.0/16", true},   {"169.254.7.0/24", true},
-		{"192.0.2.4/30", true},	  {"192.0.2.0/30", true},     {"192.0.2.252/30", true},
-		{"192.0.2.4/31", false},  {"192.0.2.4/32", false},    {"0.0.0.0/8", false},
-		{"0.1.0.0/16", false},	  {"224.0.0.0/4", false},     {"239.1.0.0/30", false},
-		{"127.0.0.0/24", false},  {"127.0.0.64/26", false},   {"127.255.255.0/24", false},
-		{"127.0.0.0/23", true},	  {"127.255.254.0/23", true}, {"224.0.0.0/3", true},
-		{"0.0.0.0/7", true},	  {"255.255.255.0/24", true}, {"2001:db8::/96", false},
-		{"::ffff:0:0/95", false},
+		{"240.0.0.0/4", true},	 {"127.64.0.0/10", true},    {"100.64.0.0/10", true},
+		{"198.18.0.0/15", true}, {"10.0.0.0/8", true},	     {"0.0.0.0/0", true},
+		{"127.0.0.0/8", true},	 {"169.254.0.0/16", true},   {"169.254.7.0/24", true},
+		{"192.0.2.4/30", true},	 {"192.0.2.0/30", true},     {"192.0.2.252/30", true},
+		{"192.0.2.4/31", false}, {"192.0.2.4/32", false},    {"0.0.0.0/8", false},
+		{"0.1.0.0/16", false},	 {"224.0.0.0/4", false},     {"239.1.0.0/30", false},
+		{"127.0.0.0/24", false}, {"127.0.0.64/26", false},   {"127.255.255.0/24", false},
+		{"127.0.0.0/23", true},	 {"127.255.254.0/23", true}, {"224.0.0.0/3", true},
+		{"0.0.0.0/7", true},	 {"255.255.255.0/24", true},
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		char error[SOURCE_ERROR_BYTES] = "";
 		struct source_block block;
-		struct cidr cidr;
-		int result;
+		int result = init(&block, rows[i].block, error);
 
-		if (cidr_parse(rows[i].block, &cidr)) /* ::ffff:0:0/95 has bits behind */
-			continue;
-		result = init(&block, rows[i].block, error);
 		cr_expect_eq(!result, rows[i].taken, "%s: %s", rows[i].block, error);
 		cr_expect_eq(*error == '\0', rows[i].taken);
 		cr_expect(rows[i].taken || strstr(error, "; give "), "%s: %s", rows[i].block,

@@ -116,13 +116,17 @@ static const char *lease_line(uint32_t number, unsigned candidate)
 	static char lines[4][128];
 	static unsigned turn;
 	char *line = lines[turn++ % 4], address[INET_ADDRSTRLEN], client[INET6_ADDRSTRLEN];
-	struct in_addr candidates[SOURCE_CANDIDATES];
 	struct in6_addr prefix = make_client(number);
 	struct source_pool *pool = make_pool();
+	struct source_draw draw;
+	struct in_addr drawn;
 
-	cr_assert_gt(source_pool_candidates(pool, &prefix, candidates), candidate);
+	source_draw_init(&draw, source_pool_block(pool), &prefix);
+	for (unsigned i = 0; i <= candidate; i++)
+		cr_assert(source_draw_next(&draw, &drawn.s_addr));
 	source_pool_destroy(pool);
-	inet_ntop(AF_INET, &candidates[candidate], address, sizeof(address));
+	drawn.s_addr = htonl(drawn.s_addr);
+	inet_ntop(AF_INET, &drawn, address, sizeof(address));
 	inet_ntop(AF_INET6, &prefix, client, sizeof(client));
 	snprintf(line, sizeof(lines[0]), "lease %s %s/64", address, client);
 	return line;
