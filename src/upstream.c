@@ -55,7 +55,7 @@ static struct pool_member make_member(const struct forward *forward, unsigned i)
 	};
 }
 
-static int make_pool(struct pool **pool, const struct forward *forward, uint64_t now_ms)
+static int make_pool(struct pool **pool, const struct forward *forward)
 {
 	const struct forward_options *options = &forward->options;
 	const struct pool_settings settings = {
@@ -76,7 +76,7 @@ static int make_pool(struct pool **pool, const struct forward *forward, uint64_t
 		if (!is_named(&forward->backends[i]))
 			members[count++] = make_member(forward, i);
 	if (count)
-		CHECK(!pool_add_all(*pool, members, count, now_ms));
+		CHECK(!pool_add_all(*pool, members, count));
 	free(members);
 	return result;
 }
@@ -85,7 +85,6 @@ int upstream_create(struct upstream **upstream, const struct config *config)
 {
 	struct upstream *made =
 		calloc(1, sizeof(*made) + config->forward_count * sizeof(made->forwards[0]));
-	uint64_t now_ms = timer_now_ms();
 	int result = 0;
 
 	if (!made)
@@ -96,7 +95,7 @@ int upstream_create(struct upstream **upstream, const struct config *config)
 
 		made->forwards[i].tuning = forward->options.tuning;
 		made->forwards[i].tuning.loopback_congestion = sock_choose_loopback_congestion();
-		result = make_pool(&made->forwards[i].pool, forward, now_ms);
+		result = make_pool(&made->forwards[i].pool, forward);
 	}
 	if (result) {
 		upstream_destroy(made);
@@ -231,7 +230,7 @@ int upstream_set_addresses(struct upstream *upstream, unsigned forward, unsigned
 		.count = addresses->count,
 	};
 	uint64_t now_ms = timer_now_ms();
-	int result = pool_replace(pool, &group, now_ms);
+	int result = pool_replace(pool, &group);
 
 	CHECK(is_named(&configured->backends[backend]));
 	*left_out = result ? count_missing(pool, &group, now_ms) : 0;
