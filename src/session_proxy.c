@@ -56,22 +56,6 @@ static bool is_trusted(const struct forward_options *options, const struct addr 
 	return false;
 }
 
-static void take_identity(struct session *session, const struct proxy_header *header)
-{
-	switch (header->kind) {
-	case PROXY_KIND_PROXY:
-		session->identity = SESSION_IDENTITY_PROXIED;
-		session->client = header->source;
-		break;
-	case PROXY_KIND_LOCAL:
-		session->identity = SESSION_IDENTITY_LOCAL;
-		break;
-	default:
-		session->identity = SESSION_IDENTITY_UNKNOWN;
-		break;
-	}
-}
-
 /*
  * Waits until `needed` bytes are there; not for every fragment: a byte at a time would be a cheap way to
  * keep us busy. Where less than was asked for has come and a wait is answered all the same, it would
@@ -119,7 +103,9 @@ static void read_header(struct sessions *sessions, struct session *session, bool
 		if (session->wanted_bytes)
 			sock_set_low_water(fd, 1);
 		timer_cancel(sessions->wheel, &session->timer);
-		take_identity(session, &header);
+		/* of an unknown client, or a proxy that speaks for itself, the socket's address is all there is */
+		if (header.kind == PROXY_KIND_PROXY)
+			session->client = header.source;
 		session_connect(sessions, session);
 		return;
 	case PROXY_BAD:
@@ -229,7 +215,7 @@ static uint32_t build_header(struct sessions *sessions, struct session *session,
 	};
 	int length;
 
-	if (session->identity == SESSION_IDENTITY_PEER) {
+	if (!options->accept_proxy) {
 		build.kind = PROXY_KIND_PROXY;
 		header->source = session->client;
 		/* a client that is gone leaves no address behind, a local one has none: UNKNOWN then */

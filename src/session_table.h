@@ -25,14 +25,6 @@ enum session_state {
 	SESSION_CLOSING, /* the reason is set; waits for requests in flight, or for bytes to arrive */
 };
 
-/* Where session.client comes from. */
-enum session_identity {
-	SESSION_IDENTITY_PEER,	  /* the socket */
-	SESSION_IDENTITY_PROXIED, /* a PROXY protocol header */
-	SESSION_IDENTITY_UNKNOWN, /* the socket: the header says that the client is unknown */
-	SESSION_IDENTITY_LOCAL,	  /* the socket: the proxy speaks for itself */
-};
-
 /* What went with a SYN (--fastopen-backends): all of our header, and the client's first bytes. */
 struct session_early {
 	uint16_t header_bytes; /* 0 where nothing went, or no header is sent */
@@ -79,7 +71,6 @@ struct session {
 	uint8_t waits[2];     /* enum session_wait, by lane */
 	bool watched[2];      /* a watch on fd[i] is one of them */
 	uint8_t guarded_side;
-	uint8_t identity;      /* enum session_identity */
 	uint16_t wanted_bytes; /* the client's SO_RCVLOWAT; 0: it was not set */
 	bool connecting : 1;   /* the connect is one of them */
 	bool guarding : 1;     /* the wait for a failure of `guarded_side` is one of them */
