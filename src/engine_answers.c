@@ -2,25 +2,21 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "check.h"
+#include "host.h"
 
 int engine_answers_init(struct engine_answers *answers, size_t limit)
 {
-	void *memory = mmap(NULL, limit * sizeof(*answers->events), PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	if (memory == MAP_FAILED)
-		return -ENOMEM;
-	*answers = (struct engine_answers){.events = memory, .limit = limit};
-	return 0;
+	*answers = (struct engine_answers){.limit = limit};
+	answers->events = host_reserve_memory(limit * sizeof(*answers->events));
+	return answers->events ? 0 : -ENOMEM;
 }
 
 void engine_answers_finish(struct engine_answers *answers)
 {
 	if (answers->events)
-		munmap(answers->events, answers->limit * sizeof(*answers->events));
+		host_release_memory(answers->events, answers->limit * sizeof(*answers->events));
 	memset(answers, 0, sizeof(*answers));
 }
 

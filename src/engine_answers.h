@@ -15,10 +15,7 @@ struct engine_answers {
 	size_t end;
 };
 
-/*
- * Reserves room for `limit` answers; it becomes resident as it is used: mmap(2). Returns 0 or
- * -ENOMEM.
- */
+/* Reserves room for `limit` answers, host_reserve_memory(). Returns 0 or -ENOMEM. */
 int engine_answers_init(struct engine_answers *answers, size_t limit);
 
 /* Gives the room back; harmless on what is zeroed. */

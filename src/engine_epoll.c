@@ -21,13 +21,13 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "check.h"
 #include "engine_answers.h"
 #include "engine_ops.h"
+#include "host.h"
 #include "sock.h"
 
 /* As many as a worker takes in. Scenario: small-512 (bench/). */
@@ -416,7 +416,8 @@ static void epoll_destroy(struct engine *engine)
 	close_open(self->mailbox[0]);
 	close_open(self->mailbox[1]);
 	if (self->descriptors)
-		munmap(self->descriptors, self->descriptor_count * sizeof(*self->descriptors));
+		host_release_memory(self->descriptors,
+				    self->descriptor_count * sizeof(*self->descriptors));
 	engine_answers_finish(&self->answers);
 	free(self);
 }
@@ -437,19 +438,16 @@ static const struct engine_ops epoll_ops = {
 	.wait = epoll_engine_wait,
 };
 
-/* Zeroed, and resident as it is used. */
 static int make_tables(struct epoll_engine *self)
 {
 	struct rlimit limit;
-	void *memory;
 
 	CHECK(!getrlimit(RLIMIT_NOFILE, &limit));
 	self->descriptor_count = (unsigned)MIN(limit.rlim_cur, (rlim_t)DESCRIPTOR_MOST);
-	memory = mmap(NULL, self->descriptor_count * sizeof(*self->descriptors),
-		      PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (memory == MAP_FAILED)
+	self->descriptors =
+		host_reserve_memory(self->descriptor_count * sizeof(*self->descriptors));
+	if (!self->descriptors)
 		return -ENOMEM;
-	self->descriptors = memory;
 	return engine_answers_init(&self->answers,
 				   (size_t)self->descriptor_count * ANSWERS_PER_DESCRIPTOR +
 					   2 * EPOLL_EVENT_LIMIT);

@@ -8,7 +8,7 @@
 
 /*
  * Makes room for as many sessions as the table has, unless no forward has a limit: NULL then.
- * Reserved memory becomes resident as it is used. Returns 0 or -errno.
+ * Returns 0 or -ENOMEM.
  */
 int session_paces_create(struct session_paces **paces, const struct config *config,
 			 uint32_t slot_count);

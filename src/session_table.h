@@ -117,7 +117,7 @@ uint64_t session_connect_token(const struct session *session);
 
 struct session_table;
 
-/* Creates a table of `slot_count` slots, at most ENGINE_SLOT_LIMIT. Returns 0 or -errno. */
+/* Creates a table of `slot_count` slots, at most ENGINE_SLOT_LIMIT. Returns 0 or -ENOMEM. */
 int session_table_create(struct session_table **table, uint32_t slot_count);
 void session_table_destroy(struct session_table *table);
 
@@ -133,13 +133,7 @@ void session_table_give(struct session_table *table, struct session *session);
 /* The session that a token speaks of, or NULL when that session is over. */
 struct session *session_table_find(struct session_table *table, uint32_t slot, uint32_t generation);
 
-/* Walks those in use: the first slot in use from `slot` on, or NULL. */
-struct session *session_table_next(struct session_table *table, uint32_t slot);
-
-/*
- * Walks them with a bounded step: the session in use in `slot`, or NULL. No slot from the end on has
- * ever been used.
- */
+/* For walks: the session in use in `slot`, or NULL. No slot from the end on has ever been used. */
 struct session *session_table_at(struct session_table *table, uint32_t slot);
 uint32_t session_table_end(const struct session_table *table);
 

@@ -17,7 +17,6 @@
 #include "host.h"
 #include "log.h"
 #include "session_pace.h"
-#include "sock.h"
 
 /*
  * Events taken in before their sessions run: bounds how long the first of them waits. Scenario:
