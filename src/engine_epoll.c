@@ -299,7 +299,7 @@ static void accept_some(struct epoll_engine *self, int fd, struct descriptor *de
 	for (unsigned i = 0; i < ACCEPT_LIMIT; i++) {
 		int accepted = sock_accept(fd);
 
-		if (accepted == -EAGAIN || accepted == -EWOULDBLOCK) {
+		if (accepted == -EAGAIN) {
 			/* somebody gave up before being accepted */
 			if (!descriptor->many)
 				arm(self, fd, descriptor);

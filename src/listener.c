@@ -130,7 +130,6 @@ int listeners_init(struct listeners *self, const int *fds, struct sessions *sess
 	self->count = config->forward_count;
 	self->sessions = sessions;
 	self->engines = engines;
-	self->worker_count = worker_count;
 	for (unsigned i = 0; i < self->count; i++) {
 		self->listeners[i].fd = fds[i];
 		self->listeners[i].waiting_fd = -1;

@@ -17,10 +17,9 @@ struct pipe_pool {
 	unsigned missing_count;
 	unsigned total_count; /* with the missing ones */
 	uint32_t wanted_bytes;
-	long page_bytes;
 };
 
-static int open_pipe(struct pipe *pipe, uint32_t wanted_bytes, long page_bytes)
+static int open_pipe(struct pipe *pipe, uint32_t wanted_bytes)
 {
 	int fds[2];
 	int size;
@@ -34,7 +33,6 @@ static int open_pipe(struct pipe *pipe, uint32_t wanted_bytes, long page_bytes)
 	pipe->read_fd = fds[0];
 	pipe->write_fd = fds[1];
 	pipe->size_bytes = (uint32_t)size;
-	pipe->slots = (uint32_t)(size / page_bytes);
 	return 0;
 }
 
@@ -58,11 +56,10 @@ int pipe_pool_create(struct pipe_pool **pool, unsigned count, uint32_t size_byte
 	made->free = calloc(count, sizeof(struct pipe *));
 	made->missing = calloc(count, sizeof(struct pipe *));
 	made->wanted_bytes = size_bytes;
-	made->page_bytes = sysconf(_SC_PAGESIZE);
 	if (made->pipes && made->free && made->missing) {
 		error = 0;
 		for (unsigned i = 0; i < count && !error; i++) {
-			error = open_pipe(&made->pipes[i], size_bytes, made->page_bytes);
+			error = open_pipe(&made->pipes[i], size_bytes);
 			if (!error)
 				made->free[made->free_count++] = &made->pipes[i];
 		}
@@ -115,7 +112,7 @@ static int make_missing(struct pipe_pool *pool)
 	while (pool->missing_count && !error) {
 		struct pipe *missing = pool->missing[pool->missing_count - 1];
 
-		error = open_pipe(missing, pool->wanted_bytes, pool->page_bytes);
+		error = open_pipe(missing, pool->wanted_bytes);
 		if (error)
 			break;
 		pool->missing_count--;
