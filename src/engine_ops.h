@@ -18,15 +18,18 @@ struct engine_ops {
 	void (*forget)(struct engine *engine, int fd);
 	void (*hand_over)(struct engine *engine, struct engine *target, int fd,
 			  uint64_t target_token, uint64_t token);
-	void (*wake)(struct engine *engine);
 	int (*wait)(struct engine *engine, int64_t timeout_ms, struct engine_event *events,
 		    unsigned limit);
 };
 
 struct engine {
 	const struct engine_ops *ops;
+	int wake_fd; /* an eventfd(2), non-blocking; readable when the engine's owner is to be woken */
 };
 
-/* As engine_create(). */
-int engine_uring_create(struct engine **engine);
-int engine_epoll_create(struct engine **engine);
+/* As engine_create(). `wake_fd` stays the caller's, who closes it after destroy(). */
+int engine_uring_create(struct engine **engine, int wake_fd);
+int engine_epoll_create(struct engine **engine, int wake_fd);
+
+/* Forgets all wake-ups so far, of which there need be none. */
+void engine_take_wakes(const struct engine *engine);
