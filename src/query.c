@@ -17,7 +17,6 @@
 
 #include "check.h"
 #include "session_admit.h"
-#include "session_record.h"
 
 enum stage { STAGE_SESSIONS, STAGE_HISTORY };
 

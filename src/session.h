@@ -71,6 +71,13 @@ static inline const struct forward_options *session_options(const struct session
 const char *session_print_id(const struct sessions *sessions, const struct session *session,
 			     char text[SESSION_ID_TEXT_BYTES]);
 
+/*
+ * Fills in what is known of a session now, for the history and for `sixpipe who`. Its reason is
+ * meaningful once it is closing, and `closed_ms` is set to the present for one that is.
+ */
+void session_describe(const struct sessions *sessions, const struct session *session,
+		      struct session_record *record);
+
 /* Sets the ready list; the other members are the caller's to fill in. */
 void sessions_init(struct sessions *sessions);
 

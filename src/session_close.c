@@ -14,7 +14,6 @@
 #include "check.h"
 #include "log.h"
 #include "session_pace.h"
-#include "session_record.h"
 #include "session_time.h"
 #include "session_wait.h"
 #include "sock.h"
