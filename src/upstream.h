@@ -114,9 +114,6 @@ void upstream_keep_alive(const struct upstream *upstream, unsigned forward, int 
 /* Whether a connect that ended with `error`, an errno of either sign, speaks against the backend. */
 bool upstream_blames_backend(int error);
 
-/* What is set on a forward's sockets towards backends; valid as long as `upstream`. */
-const struct sock_tuning *upstream_tuning(const struct upstream *upstream, unsigned forward);
-
 /* The members of a forward, and what is known of them: pool_snapshot(). Control thread. */
 const struct pool *upstream_pool(const struct upstream *upstream, unsigned forward);
 

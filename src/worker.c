@@ -17,6 +17,7 @@
 #include "host.h"
 #include "log.h"
 #include "session_pace.h"
+#include "sock_tuning.h"
 
 /*
  * Events taken in before their sessions run: bounds how long the first of them waits. Scenario:
@@ -296,6 +297,15 @@ static int bind_workers(struct workers *workers, struct config *config,
 	return result;
 }
 
+/* Before the first socket: listeners and sockets towards backends are tuned alike. */
+static void choose_congestion(struct config *config)
+{
+	const char *chosen = sock_choose_loopback_congestion();
+
+	for (unsigned i = 0; i < config->forward_count; i++)
+		config->forwards[i].options.tuning.loopback_congestion = chosen;
+}
+
 int workers_create(struct workers **workers, struct config *config, const struct capacity *limits,
 		   const struct workers_shared *shared, char error[CONFIG_ERROR_BYTES])
 {
@@ -320,6 +330,7 @@ int workers_create(struct workers **workers, struct config *config, const struct
 		made->list = list;
 		result = load_init(&made->load, limits->maxconn, limits->crowd, count);
 	}
+	choose_congestion(config);
 	if (!result)
 		result = make_engines(made, config, error);
 	if (!result)
