@@ -167,16 +167,16 @@ static bool choose_backend(struct sessions *sessions, struct session *session,
 
 	switch (upstream_choose(sessions->upstream, session->forward, &session->path,
 				&session->tried, &session->client, sessions->now_ms)) {
-	case UPSTREAM_CHOICE_MADE:
+	case 0:
 		if (again)
 			metrics_add(sessions->metrics, METRIC_redispatches, 1);
 		return true;
-	case UPSTREAM_CHOICE_DOWN:
+	case POOL_ALL_DOWN:
 		if (had_one)
 			break;
 		refuse(sessions, session, LOG_EVENT_no_backend, CLOSE_no_backend);
 		return false;
-	case UPSTREAM_CHOICE_FULL:
+	case POOL_ALL_FULL:
 		if (had_one)
 			break;
 		refuse(sessions, session, LOG_EVENT_backends_full, CLOSE_backends_full);

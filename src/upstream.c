@@ -284,21 +284,8 @@ uint64_t upstream_metric(const struct upstream *upstream, enum metric metric)
 
 /* Paths ---------------------------------------------------------------------------------------- */
 
-static enum upstream_choice to_choice(int refusal)
-{
-	switch (refusal) {
-	case POOL_ALL_DOWN:
-		return UPSTREAM_CHOICE_DOWN;
-	case POOL_ALL_FULL:
-		return UPSTREAM_CHOICE_FULL;
-	default:
-		return UPSTREAM_CHOICE_EXHAUSTED;
-	}
-}
-
-enum upstream_choice upstream_choose(struct upstream *upstream, unsigned forward,
-				     struct upstream_path *path, struct pool_tried *tried,
-				     const struct addr *client, uint64_t now_ms)
+int upstream_choose(struct upstream *upstream, unsigned forward, struct upstream_path *path,
+		    struct pool_tried *tried, const struct addr *client, uint64_t now_ms)
 {
 	const struct forward_options *options = &upstream->config->forwards[forward].options;
 	struct pool *pool = upstream->pools[forward];
@@ -310,7 +297,7 @@ enum upstream_choice upstream_choose(struct upstream *upstream, unsigned forward
 	if (path->stage == UPSTREAM_FAILED)
 		pool_mark_tried(tried, path->place.member);
 	if (path->choices > options->retries)
-		return UPSTREAM_CHOICE_EXHAUSTED;
+		return POOL_ALL_TRIED;
 	if (options->balance == POOL_SOURCE) {
 		struct in6_addr address = cidr_address_of(client);
 
@@ -318,12 +305,12 @@ enum upstream_choice upstream_choose(struct upstream *upstream, unsigned forward
 	}
 	chosen = pool_choose(pool, &ask, &place);
 	if (chosen < 0)
-		return to_choice(chosen);
+		return chosen;
 	upstream_leave(upstream, forward, path);
 	path->place = place;
 	path->stage = UPSTREAM_CHOSEN;
 	path->choices++;
-	return UPSTREAM_CHOICE_MADE;
+	return 0;
 }
 
 /* Whether the connect was begun with bytes in its SYN, or -errno. */
