@@ -59,7 +59,7 @@ static inline const struct forward_options *session_options(const struct session
 	return &sessions->config->forwards[session->forward].options;
 }
 
-/* timer.kind of a session's timer, and of the one for all that are chatty. */
+/* timer.kind of a session's timer, of the one for all that are chatty, and of its pace's. */
 #define SESSION_TIMER	    1
 #define SESSION_QUIET_TIMER 3
 #define SESSION_PACE_TIMER  4
@@ -91,7 +91,7 @@ void session_open(struct sessions *sessions, unsigned forward, int client_fd);
 /* Takes an event whose token names a session (ENGINE_OP_CONNECT, ENGINE_OP_READY). */
 void sessions_on_event(struct sessions *sessions, const struct engine_event *event);
 
-/* Takes a timer of either kind that is due. */
+/* Takes a timer of one of these kinds that is due. */
 void sessions_on_timer(struct sessions *sessions, struct timer *timer);
 
 /* Runs each ready session once, within the byte budget. Some may be ready again afterwards. */

@@ -164,27 +164,20 @@ static bool choose_backend(struct sessions *sessions, struct session *session,
 	bool again = session->path.stage == UPSTREAM_FAILED;
 	/* one that a backend has answered ends for what that has done since, not for what the others are */
 	bool had_one = again && exhausted == CLOSE_backend_reset;
+	int refusal = upstream_choose(sessions->upstream, session->forward, &session->path,
+				      &session->tried, &session->client, sessions->now_ms);
 
-	switch (upstream_choose(sessions->upstream, session->forward, &session->path,
-				&session->tried, &session->client, sessions->now_ms)) {
-	case 0:
+	if (!refusal) {
 		if (again)
 			metrics_add(sessions->metrics, METRIC_redispatches, 1);
 		return true;
-	case POOL_ALL_DOWN:
-		if (had_one)
-			break;
-		refuse(sessions, session, LOG_EVENT_no_backend, CLOSE_no_backend);
-		return false;
-	case POOL_ALL_FULL:
-		if (had_one)
-			break;
-		refuse(sessions, session, LOG_EVENT_backends_full, CLOSE_backends_full);
-		return false;
-	default:
-		break;
 	}
-	session_close(sessions, session, exhausted);
+	if (had_one || refusal == POOL_ALL_TRIED)
+		session_close(sessions, session, exhausted);
+	else if (refusal == POOL_ALL_DOWN)
+		refuse(sessions, session, LOG_EVENT_no_backend, CLOSE_no_backend);
+	else
+		refuse(sessions, session, LOG_EVENT_backends_full, CLOSE_backends_full);
 	return false;
 }
 
