@@ -12,12 +12,7 @@
 #include <stdio.h>
 
 #include "check.h"
-#include "session_close.h"
-#include "session_connect.h"
-#include "session_pace.h"
-#include "session_proxy.h"
-#include "session_time.h"
-#include "session_wait.h"
+#include "session_parts.h"
 #include "sock.h"
 
 /*

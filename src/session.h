@@ -78,6 +78,22 @@ const char *session_print_id(const struct sessions *sessions, const struct sessi
 void session_describe(const struct sessions *sessions, const struct session *session,
 		      struct session_record *record);
 
+/*
+ * The IPv4 address that stands for the client with backends, for it is inside the client's own (--source embedded); in its
+ * IPv4-mapped form. False: there is none.
+ */
+bool session_embedded_client(const struct sessions *sessions, const struct session *session,
+			     struct in6_addr *mapped);
+
+/*
+ * Makes room for the bandwidth limits of as many sessions as the table has, unless no forward has a
+ * limit: NULL then. Returns 0 or -ENOMEM.
+ */
+int session_paces_create(struct session_paces **paces, const struct config *config,
+			 uint32_t slot_count);
+/* NULL is allowed. */
+void session_paces_destroy(struct session_paces *paces);
+
 /* Sets the ready list; the other members are the caller's to fill in. */
 void sessions_init(struct sessions *sessions);
 

@@ -1,4 +1,4 @@
-#include "session_connect.h"
+#include "session_parts.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -6,12 +6,6 @@
 
 #include "check.h"
 #include "log.h"
-#include "session_admit.h"
-#include "session_close.h"
-#include "session_pace.h"
-#include "session_proxy.h"
-#include "session_time.h"
-#include "session_wait.h"
 #include "sock.h"
 
 /*

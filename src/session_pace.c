@@ -10,13 +10,12 @@
  *
  * This is beside the session table and not in it, so that sessions without limits are no larger.
  */
-#include "session_pace.h"
+#include "session_parts.h"
 
 #include <errno.h>
 
 #include "check.h"
 #include "host.h"
-#include "session_wait.h"
 
 struct lane_pace {
 	struct admission_bandwidth *bandwidth; /* NULL: no limit */

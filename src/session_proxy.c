@@ -1,4 +1,8 @@
-#include "session_proxy.h"
+/*
+ * Theory of operation. A header that came stays in the client's socket until there is a backend: so
+ * it needs no memory of the session, and what it said beyond the addresses can be passed on.
+ */
+#include "session_parts.h"
 
 #include <errno.h>
 #include <string.h>
@@ -6,10 +10,6 @@
 #include "check.h"
 #include "log.h"
 #include "proxy_protocol.h"
-#include "session_close.h"
-#include "session_connect.h"
-#include "session_time.h"
-#include "session_wait.h"
 #include "sock.h"
 
 _Static_assert(PROXY_HEADER_LIMIT <= PUMP_PREFACE_BYTES, "the pump takes any header");

@@ -16,7 +16,6 @@
 #include "check.h"
 #include "host.h"
 #include "log.h"
-#include "session_pace.h"
 #include "sock_tuning.h"
 
 /*
