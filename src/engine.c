@@ -88,7 +88,7 @@ void engine_destroy(struct engine *engine)
 
 int engine_enable(struct engine *engine)
 {
-	return engine->ops->enable(engine);
+	return engine->ops->enable ? engine->ops->enable(engine) : 0;
 }
 
 const char *engine_name(const struct engine *engine)
@@ -98,7 +98,7 @@ const char *engine_name(const struct engine *engine)
 
 const char *engine_features(const struct engine *engine)
 {
-	return engine->ops->features(engine);
+	return engine->features;
 }
 
 void engine_accept(struct engine *engine, int fd, bool many, uint64_t token)
@@ -136,7 +136,8 @@ void engine_cancel(struct engine *engine, int fd, uint64_t token)
 
 void engine_forget(struct engine *engine, int fd)
 {
-	engine->ops->forget(engine, fd);
+	if (engine->ops->forget)
+		engine->ops->forget(engine, fd);
 }
 
 void engine_hand_over(struct engine *engine, struct engine *target, int fd, uint64_t target_token,

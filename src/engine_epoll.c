@@ -374,18 +374,6 @@ static int epoll_engine_wait(struct engine *engine, int64_t timeout_ms, struct e
 
 /* Making --------------------------------------------------------------------------------------- */
 
-static int epoll_enable(struct engine *engine)
-{
-	(void)engine;
-	return 0;
-}
-
-static const char *epoll_features(const struct engine *engine)
-{
-	(void)engine;
-	return "edge_triggered";
-}
-
 static void close_open(int fd)
 {
 	if (fd >= 0)
@@ -408,9 +396,7 @@ static void epoll_destroy(struct engine *engine)
 
 static const struct engine_ops epoll_ops = {
 	.name = "epoll",
-	.enable = epoll_enable,
 	.destroy = epoll_destroy,
-	.features = epoll_features,
 	.accept = epoll_accept,
 	.connect = epoll_connect,
 	.wait_for = epoll_wait_for,
@@ -463,7 +449,8 @@ int engine_epoll_create(struct engine **engine, int wake_fd)
 
 	if (!self)
 		return -ENOMEM;
-	self->engine = (struct engine){.ops = &epoll_ops, .wake_fd = wake_fd};
+	self->engine = (struct engine){
+		.ops = &epoll_ops, .features = "edge_triggered", .wake_fd = wake_fd};
 	self->epoll_fd = self->mailbox[0] = self->mailbox[1] = -1;
 	error = make_tables(self);
 	if (!error)

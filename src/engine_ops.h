@@ -5,9 +5,8 @@
 
 struct engine_ops {
 	const char *name;
-	int (*enable)(struct engine *engine);
+	int (*enable)(struct engine *engine); /* NULL: there is nothing to do */
 	void (*destroy)(struct engine *engine);
-	const char *(*features)(const struct engine *engine);
 	void (*accept)(struct engine *engine, int fd, bool many, uint64_t token);
 	void (*connect)(struct engine *engine, int fd, const struct sockaddr *address,
 			socklen_t length_bytes, uint64_t token);
@@ -15,7 +14,7 @@ struct engine_ops {
 			 bool peer_ended, uint64_t token);
 	void (*watch)(struct engine *engine, int fd, uint64_t token);
 	void (*cancel)(struct engine *engine, int fd, uint64_t token);
-	void (*forget)(struct engine *engine, int fd);
+	void (*forget)(struct engine *engine, int fd); /* NULL: it knows no descriptors */
 	void (*hand_over)(struct engine *engine, struct engine *target, int fd,
 			  uint64_t target_token, uint64_t token);
 	int (*wait)(struct engine *engine, int64_t timeout_ms, struct engine_event *events,
@@ -24,6 +23,7 @@ struct engine_ops {
 
 struct engine {
 	const struct engine_ops *ops;
+	const char *features; /* what the kernel granted: a static string */
 	int wake_fd; /* an eventfd(2), non-blocking; readable when the engine's owner is to be woken */
 };
 

@@ -48,7 +48,6 @@
 struct uring_engine {
 	struct engine engine;
 	struct io_uring ring;
-	const char *features;
 };
 
 struct ring_flavour {
@@ -147,13 +146,6 @@ static void uring_cancel(struct engine *engine, int fd, uint64_t token)
 	cancel(uring(engine), token);
 	if (engine_token_op(token) == ENGINE_OP_READY)
 		cancel(uring(engine), token | SETTLING);
-}
-
-/* A ring knows no descriptors, only requests. */
-static void uring_forget(struct engine *engine, int fd)
-{
-	(void)engine;
-	(void)fd;
 }
 
 static void uring_hand_over(struct engine *engine, struct engine *target, int fd,
@@ -303,22 +295,15 @@ static void uring_destroy(struct engine *engine)
 	free(self);
 }
 
-static const char *uring_features(const struct engine *engine)
-{
-	return CONTAINER_OF(engine, const struct uring_engine, engine)->features;
-}
-
 static const struct engine_ops uring_ops = {
 	.name = "io_uring",
 	.enable = uring_enable,
 	.destroy = uring_destroy,
-	.features = uring_features,
 	.accept = uring_accept,
 	.connect = uring_connect,
 	.wait_for = uring_wait_for,
 	.watch = uring_watch,
 	.cancel = uring_cancel,
-	.forget = uring_forget,
 	.hand_over = uring_hand_over,
 	.wait = uring_wait,
 };
@@ -334,7 +319,7 @@ static int init_ring(struct uring_engine *self)
 		params.flags = flavours[i].flags | IORING_SETUP_CQSIZE | IORING_SETUP_R_DISABLED;
 		params.cq_entries = COMPLETION_ENTRIES;
 		error = io_uring_queue_init_params(SUBMISSION_ENTRIES, &self->ring, &params);
-		self->features = flavours[i].features;
+		self->engine.features = flavours[i].features;
 	}
 	if (error)
 		return error;
