@@ -46,6 +46,17 @@ static void on_source_error(struct lane *lane, int error)
 		lane_on_source_failed(lane, error);
 }
 
+/* What was asked of the source came to `result` <= 0, with errno. */
+static void on_no_bytes(struct lane *lane, ssize_t result)
+{
+	if (result == 0)
+		lane_on_source_eof(lane);
+	else if (errno == EAGAIN)
+		lane_on_source_empty(lane);
+	else if (errno != EINTR)
+		on_source_error(lane, errno);
+}
+
 /* Takes `bytes` that were peeked at out of the socket. They are there: false means the socket lies. */
 bool pump_discard(struct pump *pump, int source_fd, size_t bytes)
 {
@@ -90,12 +101,8 @@ static void copy(struct pump *pump, struct lane *lane, int source_fd, int target
 
 	if (peeked > 0)
 		copy_peeked(pump, lane, source_fd, target_fd, asked, (size_t)peeked);
-	else if (peeked == 0)
-		lane_on_source_eof(lane);
-	else if (errno == EAGAIN)
-		lane_on_source_empty(lane);
-	else if (errno != EINTR)
-		on_source_error(lane, errno);
+	else
+		on_no_bytes(lane, peeked);
 }
 
 static void give_pipe(struct pump *pump, struct pipe **pipe)
@@ -145,12 +152,7 @@ static void exchange(struct pump *pump, struct lane *lane, struct pipe **pipe, i
 		return;
 	}
 	give_pipe(pump, pipe);
-	if (received == 0)
-		lane_on_source_eof(lane);
-	else if (errno == EAGAIN)
-		lane_on_source_empty(lane);
-	else if (errno != EINTR)
-		on_source_error(lane, errno);
+	on_no_bytes(lane, received);
 }
 
 static void fill(struct pump *pump, struct lane *lane, struct pipe **pipe, int source_fd,
@@ -188,10 +190,8 @@ static void fill(struct pump *pump, struct lane *lane, struct pipe **pipe, int s
 	give_pipe(pump, pipe);
 	if (moved == 0 || (errno == EAGAIN && (lane->source_woken || lane->source_error)))
 		copy(pump, lane, source_fd, target_fd, limit_bytes);
-	else if (errno == EAGAIN)
-		lane_on_source_empty(lane);
-	else if (errno != EINTR)
-		on_source_error(lane, errno);
+	else
+		on_no_bytes(lane, moved);
 }
 
 static void flush(struct pump *pump, struct lane *lane, struct pipe **pipe, int target_fd)

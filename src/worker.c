@@ -219,7 +219,6 @@ static int make_worker(struct workers *workers, unsigned index, const struct con
 	sessions->pump.metrics = &worker->metrics;
 	sessions_init(sessions);
 	timer_wheel_init(&worker->wheel, timer_now_ms());
-	workers->made_count = index + 1;
 
 	sessions->pump.scratch = malloc(PUMP_SCRATCH_BYTES);
 	result = sessions->pump.scratch ? 0 : -ENOMEM;
@@ -363,8 +362,7 @@ static void destroy_worker(struct worker *worker)
 {
 	struct sessions *sessions = &worker->sessions;
 
-	if (worker->listeners.listeners)
-		listeners_finish(&worker->listeners);
+	listeners_finish(&worker->listeners);
 	if (sessions->pump.pipes)
 		pipe_pool_destroy(sessions->pump.pipes);
 	if (sessions->table)
@@ -376,7 +374,7 @@ static void destroy_worker(struct worker *worker)
 
 void workers_destroy(struct workers *workers)
 {
-	for (unsigned i = 0; i < workers->made_count; i++)
+	for (unsigned i = 0; i < workers->count && workers->list; i++)
 		destroy_worker(&workers->list[i]);
 	for (unsigned i = 0; i < workers->engine_count; i++)
 		engine_destroy(workers->engines[i]);
