@@ -24,7 +24,6 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "engine_answers.h"
 #include "engine_ops.h"
 #include "host.h"
 #include "sock.h"
