@@ -1,5 +1,3 @@
-#include <string.h>
-
 #include "check.h"
 #include "pool_slots.h"
 
