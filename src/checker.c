@@ -253,8 +253,7 @@ static void begin(struct checker *checker, struct check *check, struct target *t
 	check->answer_bytes = 0;
 	write_request(checker, check);
 	/* as a session's: a firewall may know it by its port or its TOS */
-	check->fd = sock_open_backend(&check->address,
-				      upstream_tuning(checker->upstream, target->forward),
+	check->fd = sock_open_backend(&check->address, &options->tuning,
 				      fixed ? &source->address : NULL);
 	if (check->fd < 0) {
 		fail(checker, check, check->fd);

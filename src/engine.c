@@ -1,9 +1,13 @@
 #include "engine.h"
 
 #include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "engine_ops.h"
+#include "host.h"
 
 uint64_t engine_token(enum engine_op op, unsigned lane, unsigned slot, unsigned generation)
 {
@@ -33,8 +37,17 @@ unsigned engine_token_generation(uint64_t token)
 
 int engine_create(enum engine_kind kind, struct engine **engine)
 {
+	int wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int error;
+
 	CHECK(kind == ENGINE_IO_URING || kind == ENGINE_EPOLL);
-	return kind == ENGINE_EPOLL ? engine_epoll_create(engine) : engine_uring_create(engine);
+	if (wake_fd < 0)
+		return -errno;
+	error = kind == ENGINE_EPOLL ? engine_epoll_create(engine, wake_fd)
+				     : engine_uring_create(engine, wake_fd);
+	if (error)
+		close(wake_fd);
+	return error;
 }
 
 bool engine_is_missing(int error)
@@ -69,12 +82,15 @@ int engines_create(enum engine_kind kind, struct engine **engines, unsigned coun
 
 void engine_destroy(struct engine *engine)
 {
+	int wake_fd = engine->wake_fd;
+
 	engine->ops->destroy(engine);
+	close(wake_fd);
 }
 
 int engine_enable(struct engine *engine)
 {
-	return engine->ops->enable(engine);
+	return engine->ops->enable ? engine->ops->enable(engine) : 0;
 }
 
 const char *engine_name(const struct engine *engine)
@@ -84,7 +100,7 @@ const char *engine_name(const struct engine *engine)
 
 const char *engine_features(const struct engine *engine)
 {
-	return engine->ops->features(engine);
+	return engine->features;
 }
 
 void engine_accept(struct engine *engine, int fd, bool many, uint64_t token)
@@ -122,7 +138,8 @@ void engine_cancel(struct engine *engine, int fd, uint64_t token)
 
 void engine_forget(struct engine *engine, int fd)
 {
-	engine->ops->forget(engine, fd);
+	if (engine->ops->forget)
+		engine->ops->forget(engine, fd);
 }
 
 void engine_hand_over(struct engine *engine, struct engine *target, int fd, uint64_t target_token,
@@ -133,11 +150,70 @@ void engine_hand_over(struct engine *engine, struct engine *target, int fd, uint
 
 void engine_wake(struct engine *engine)
 {
-	engine->ops->wake(engine);
+	uint64_t one = 1;
+	ssize_t written = write(engine->wake_fd, &one, sizeof(one));
+
+	(void)written; /* EAGAIN: the counter is full, so a wake-up is on its way */
+}
+
+void engine_take_wakes(const struct engine *engine)
+{
+	uint64_t wakes;
+	ssize_t got = read(engine->wake_fd, &wakes, sizeof(wakes));
+
+	(void)got; /* EAGAIN: an earlier read took them */
 }
 
 int engine_wait(struct engine *engine, int64_t timeout_ms, struct engine_event *events,
 		unsigned limit)
 {
 	return engine->ops->wait(engine, timeout_ms, events, limit);
+}
+
+/* Answers -------------------------------------------------------------------------------------- */
+
+int engine_answers_init(struct engine_answers *answers, size_t limit)
+{
+	*answers = (struct engine_answers){.limit = limit};
+	answers->events = host_reserve_memory(limit * sizeof(*answers->events));
+	return answers->events ? 0 : -ENOMEM;
+}
+
+void engine_answers_finish(struct engine_answers *answers)
+{
+	if (answers->events)
+		host_release_memory(answers->events, answers->limit * sizeof(*answers->events));
+	memset(answers, 0, sizeof(*answers));
+}
+
+size_t engine_answers_count(const struct engine_answers *answers)
+{
+	return answers->end - answers->first;
+}
+
+void engine_answers_add(struct engine_answers *answers, uint64_t token, int32_t result, bool more)
+{
+	size_t count = engine_answers_count(answers);
+
+	if (answers->end == answers->limit) {
+		CHECK(count < answers->limit);
+		memmove(answers->events, answers->events + answers->first,
+			count * sizeof(*answers->events));
+		answers->first = 0;
+		answers->end = count;
+	}
+	answers->events[answers->end++] =
+		(struct engine_event){.token = token, .result = result, .more = more};
+}
+
+unsigned engine_answers_take(struct engine_answers *answers, struct engine_event *events,
+			     unsigned limit)
+{
+	size_t count = MIN(engine_answers_count(answers), limit);
+
+	memcpy(events, answers->events + answers->first, count * sizeof(*events));
+	answers->first += count;
+	if (answers->first == answers->end)
+		answers->first = answers->end = 0;
+	return (unsigned)count;
 }

@@ -20,14 +20,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "check.h"
-#include "engine_answers.h"
 #include "engine_ops.h"
+#include "host.h"
 #include "sock.h"
 
 /* As many as a worker takes in. Scenario: small-512 (bench/). */
@@ -76,7 +74,6 @@ struct epoll_engine {
 	unsigned descriptor_count;
 	struct engine_answers answers;
 	int epoll_fd;
-	int wake_fd;
 	int mailbox[2]; /* others write to [1] */
 };
 
@@ -85,16 +82,10 @@ static struct epoll_engine *epoll(struct engine *engine)
 	return CONTAINER_OF(engine, struct epoll_engine, engine);
 }
 
+/* NULL for one that was given out beyond the limit of the start, which somebody has raised since: prlimit(2). */
 static struct descriptor *descriptor_of(struct epoll_engine *self, int fd)
 {
-	CHECK(fd >= 0 && (unsigned)fd < self->descriptor_count);
-	return &self->descriptors[fd];
-}
-
-/* Not one that was given out beyond the limit of the start, which somebody has raised since: prlimit(2). */
-static bool is_known(const struct epoll_engine *self, int fd)
-{
-	return (unsigned)fd < self->descriptor_count;
+	return (unsigned)fd < self->descriptor_count ? &self->descriptors[fd] : NULL;
 }
 
 /* Answers -------------------------------------------------------------------------------------- */
@@ -167,14 +158,13 @@ static void arm(struct epoll_engine *self, int fd, struct descriptor *descriptor
 
 static void request(struct epoll_engine *self, int fd, enum request request, uint64_t token)
 {
-	struct descriptor *descriptor;
+	struct descriptor *descriptor = descriptor_of(self, fd);
 	bool reads = request == REQUEST_READABLE || request == REQUEST_WATCH;
 
-	if (!is_known(self, fd)) {
+	if (!descriptor) {
 		answer(self, token, -EMFILE, false);
 		return;
 	}
-	descriptor = descriptor_of(self, fd);
 	CHECK(!descriptor->tokens[request]);
 	descriptor->tokens[request] = token;
 	if (!reads || !(descriptor->mask & EPOLLIN) || descriptor->arrival_seen ||
@@ -203,8 +193,10 @@ static void epoll_watch(struct engine *engine, int fd, uint64_t token)
 static void epoll_accept(struct engine *engine, int fd, bool many, uint64_t token)
 {
 	struct epoll_engine *self = epoll(engine);
+	struct descriptor *descriptor = descriptor_of(self, fd);
 
-	descriptor_of(self, fd)->many = many;
+	CHECK(descriptor); /* listeners are there from the start */
+	descriptor->many = many;
 	request(self, fd, REQUEST_READABLE, token);
 }
 
@@ -235,7 +227,7 @@ static void stop_accepting(struct epoll_engine *self, int fd, struct descriptor 
 static void epoll_cancel(struct engine *engine, int fd, uint64_t token)
 {
 	struct epoll_engine *self = epoll(engine);
-	struct descriptor *descriptor = is_known(self, fd) ? descriptor_of(self, fd) : NULL;
+	struct descriptor *descriptor = descriptor_of(self, fd);
 
 	for (unsigned i = 0; descriptor && i < REQUEST_COUNT; i++)
 		if (descriptor->tokens[i] == token && is_accept(token))
@@ -247,9 +239,11 @@ static void epoll_cancel(struct engine *engine, int fd, uint64_t token)
 
 static void epoll_forget(struct engine *engine, int fd)
 {
+	struct descriptor *descriptor = descriptor_of(epoll(engine), fd);
+
 	/* closing takes it out of epoll: epoll(7) */
-	if (is_known(epoll(engine), fd))
-		memset(descriptor_of(epoll(engine), fd), 0, sizeof(struct descriptor));
+	if (descriptor)
+		memset(descriptor, 0, sizeof(*descriptor));
 }
 
 static void epoll_hand_over(struct engine *engine, struct engine *target, int fd,
@@ -262,21 +256,11 @@ static void epoll_hand_over(struct engine *engine, struct engine *target, int fd
 	answer(epoll(engine), token, sent < 0 ? -errno : 0, false);
 }
 
-static void epoll_wake(struct engine *engine)
-{
-	uint64_t one = 1;
-	ssize_t written = write(epoll(engine)->wake_fd, &one, sizeof(one));
-
-	(void)written; /* EAGAIN: the counter is full, so a wake-up is on its way */
-}
-
 /* Events --------------------------------------------------------------------------------------- */
 
 static void on_wake(struct epoll_engine *self)
 {
-	uint64_t wakes;
-
-	(void)!read(self->wake_fd, &wakes, sizeof(wakes)); /* nobody else reads it */
+	engine_take_wakes(&self->engine);
 	answer(self, engine_token(ENGINE_OP_WAKE, 0, 0, 0), 0, false);
 }
 
@@ -299,7 +283,7 @@ static void accept_some(struct epoll_engine *self, int fd, struct descriptor *de
 	for (unsigned i = 0; i < ACCEPT_LIMIT; i++) {
 		int accepted = sock_accept(fd);
 
-		if (accepted == -EAGAIN || accepted == -EWOULDBLOCK) {
+		if (accepted == -EAGAIN) {
 			/* somebody gave up before being accepted */
 			if (!descriptor->many)
 				arm(self, fd, descriptor);
@@ -307,7 +291,7 @@ static void accept_some(struct epoll_engine *self, int fd, struct descriptor *de
 		}
 		if (accepted == -ECONNABORTED || accepted == -EINTR)
 			continue;
-		if (accepted >= 0 && !is_known(self, accepted)) {
+		if (accepted >= 0 && !descriptor_of(self, accepted)) {
 			close(accepted);
 			accepted = -EMFILE;
 		}
@@ -377,7 +361,7 @@ static int epoll_engine_wait(struct engine *engine, int64_t timeout_ms, struct e
 	if (count < 0 && errno != EINTR)
 		return -errno;
 	for (int i = 0; i < count; i++) {
-		if (told[i].data.fd == self->wake_fd)
+		if (told[i].data.fd == self->engine.wake_fd)
 			on_wake(self);
 		else if (told[i].data.fd == self->mailbox[0])
 			on_mail(self);
@@ -388,18 +372,6 @@ static int epoll_engine_wait(struct engine *engine, int64_t timeout_ms, struct e
 }
 
 /* Making --------------------------------------------------------------------------------------- */
-
-static int epoll_enable(struct engine *engine)
-{
-	(void)engine;
-	return 0;
-}
-
-static const char *epoll_features(const struct engine *engine)
-{
-	(void)engine;
-	return "edge_triggered";
-}
 
 static void close_open(int fd)
 {
@@ -412,20 +384,18 @@ static void epoll_destroy(struct engine *engine)
 	struct epoll_engine *self = epoll(engine);
 
 	close_open(self->epoll_fd);
-	close_open(self->wake_fd);
 	close_open(self->mailbox[0]);
 	close_open(self->mailbox[1]);
 	if (self->descriptors)
-		munmap(self->descriptors, self->descriptor_count * sizeof(*self->descriptors));
+		host_release_memory(self->descriptors,
+				    self->descriptor_count * sizeof(*self->descriptors));
 	engine_answers_finish(&self->answers);
 	free(self);
 }
 
 static const struct engine_ops epoll_ops = {
 	.name = "epoll",
-	.enable = epoll_enable,
 	.destroy = epoll_destroy,
-	.features = epoll_features,
 	.accept = epoll_accept,
 	.connect = epoll_connect,
 	.wait_for = epoll_wait_for,
@@ -433,23 +403,19 @@ static const struct engine_ops epoll_ops = {
 	.cancel = epoll_cancel,
 	.forget = epoll_forget,
 	.hand_over = epoll_hand_over,
-	.wake = epoll_wake,
 	.wait = epoll_engine_wait,
 };
 
-/* Zeroed, and resident as it is used. */
 static int make_tables(struct epoll_engine *self)
 {
 	struct rlimit limit;
-	void *memory;
 
 	CHECK(!getrlimit(RLIMIT_NOFILE, &limit));
 	self->descriptor_count = (unsigned)MIN(limit.rlim_cur, (rlim_t)DESCRIPTOR_MOST);
-	memory = mmap(NULL, self->descriptor_count * sizeof(*self->descriptors),
-		      PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (memory == MAP_FAILED)
+	self->descriptors =
+		host_reserve_memory(self->descriptor_count * sizeof(*self->descriptors));
+	if (!self->descriptors)
 		return -ENOMEM;
-	self->descriptors = memory;
 	return engine_answers_init(&self->answers,
 				   (size_t)self->descriptor_count * ANSWERS_PER_DESCRIPTOR +
 					   2 * EPOLL_EVENT_LIMIT);
@@ -469,24 +435,22 @@ static int make_descriptors(struct epoll_engine *self)
 	self->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (self->epoll_fd < 0)
 		return -errno;
-	self->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (self->wake_fd < 0)
-		return -errno;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, self->mailbox))
 		return -errno;
-	error = listen_to(self, self->wake_fd);
+	error = listen_to(self, self->engine.wake_fd);
 	return error ? error : listen_to(self, self->mailbox[0]);
 }
 
-int engine_epoll_create(struct engine **engine)
+int engine_epoll_create(struct engine **engine, int wake_fd)
 {
 	struct epoll_engine *self = calloc(1, sizeof(*self));
 	int error;
 
 	if (!self)
 		return -ENOMEM;
-	self->engine.ops = &epoll_ops;
-	self->epoll_fd = self->wake_fd = self->mailbox[0] = self->mailbox[1] = -1;
+	self->engine = (struct engine){
+		.ops = &epoll_ops, .features = "edge_triggered", .wake_fd = wake_fd};
+	self->epoll_fd = self->mailbox[0] = self->mailbox[1] = -1;
 	error = make_tables(self);
 	if (!error)
 		error = make_descriptors(self);

@@ -25,7 +25,6 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -49,8 +48,6 @@
 struct uring_engine {
 	struct engine engine;
 	struct io_uring ring;
-	const char *features;
-	int wake_fd;
 };
 
 struct ring_flavour {
@@ -151,13 +148,6 @@ static void uring_cancel(struct engine *engine, int fd, uint64_t token)
 		cancel(uring(engine), token | SETTLING);
 }
 
-/* A ring knows no descriptors, only requests. */
-static void uring_forget(struct engine *engine, int fd)
-{
-	(void)engine;
-	(void)fd;
-}
-
 static void uring_hand_over(struct engine *engine, struct engine *target, int fd,
 			    uint64_t target_token, uint64_t token)
 {
@@ -171,24 +161,13 @@ static void arm_wake(struct uring_engine *self)
 {
 	struct io_uring_sqe *sqe = take_sqe(self);
 
-	io_uring_prep_poll_multishot(sqe, self->wake_fd, POLLIN);
+	io_uring_prep_poll_multishot(sqe, self->engine.wake_fd, POLLIN);
 	io_uring_sqe_set_data64(sqe, engine_token(ENGINE_OP_WAKE, 0, 0, 0));
-}
-
-static void uring_wake(struct engine *engine)
-{
-	uint64_t one = 1;
-	ssize_t written = write(uring(engine)->wake_fd, &one, sizeof(one));
-
-	(void)written; /* EAGAIN: the counter is full, so a wake-up is on its way */
 }
 
 static void on_wake(struct uring_engine *self, const struct io_uring_cqe *cqe)
 {
-	uint64_t wakes;
-	ssize_t got = read(self->wake_fd, &wakes, sizeof(wakes));
-
-	(void)got; /* EAGAIN: another completion's read took it */
+	engine_take_wakes(&self->engine);
 	if (!(cqe->flags & IORING_CQE_F_MORE))
 		arm_wake(self);
 }
@@ -313,28 +292,19 @@ static void uring_destroy(struct engine *engine)
 	struct uring_engine *self = uring(engine);
 
 	io_uring_queue_exit(&self->ring);
-	close(self->wake_fd);
 	free(self);
-}
-
-static const char *uring_features(const struct engine *engine)
-{
-	return CONTAINER_OF(engine, const struct uring_engine, engine)->features;
 }
 
 static const struct engine_ops uring_ops = {
 	.name = "io_uring",
 	.enable = uring_enable,
 	.destroy = uring_destroy,
-	.features = uring_features,
 	.accept = uring_accept,
 	.connect = uring_connect,
 	.wait_for = uring_wait_for,
 	.watch = uring_watch,
 	.cancel = uring_cancel,
-	.forget = uring_forget,
 	.hand_over = uring_hand_over,
-	.wake = uring_wake,
 	.wait = uring_wait,
 };
 
@@ -349,7 +319,7 @@ static int init_ring(struct uring_engine *self)
 		params.flags = flavours[i].flags | IORING_SETUP_CQSIZE | IORING_SETUP_R_DISABLED;
 		params.cq_entries = COMPLETION_ENTRIES;
 		error = io_uring_queue_init_params(SUBMISSION_ENTRIES, &self->ring, &params);
-		self->features = flavours[i].features;
+		self->engine.features = flavours[i].features;
 	}
 	if (error)
 		return error;
@@ -363,23 +333,16 @@ static int init_ring(struct uring_engine *self)
 	return error;
 }
 
-int engine_uring_create(struct engine **engine)
+int engine_uring_create(struct engine **engine, int wake_fd)
 {
 	struct uring_engine *self = calloc(1, sizeof(*self));
 	int error;
 
 	if (!self)
 		return -ENOMEM;
-	self->engine.ops = &uring_ops;
-	self->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (self->wake_fd < 0) {
-		error = -errno;
-		free(self);
-		return error;
-	}
+	self->engine = (struct engine){.ops = &uring_ops, .wake_fd = wake_fd};
 	error = init_ring(self);
 	if (error) {
-		close(self->wake_fd);
 		free(self);
 		return error;
 	}

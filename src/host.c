@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -36,6 +37,19 @@ int host_read_file(const char *directory, const char *path, char *text, size_t t
 	text[MAX(length, 0)] = '\0';
 	close(fd);
 	return error;
+}
+
+void *host_reserve_memory(size_t bytes)
+{
+	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+void host_release_memory(void *memory, size_t bytes)
+{
+	munmap(memory, bytes);
 }
 
 unsigned host_cpu_count(void)

@@ -29,6 +29,13 @@ const char *host_directory_of(const char *path, char *text, size_t text_bytes);
 /* Whether two paths are one file, which need not be there yet: of one directory, and called the same. */
 bool host_is_same_file(const char *a, const char *b);
 
+/*
+ * Reserves zeroed memory that becomes resident as it is used, however much of it is never: mmap(2),
+ * MAP_NORESERVE. `bytes` > 0. Returns NULL where there are not as many addresses.
+ */
+void *host_reserve_memory(size_t bytes);
+void host_release_memory(void *memory, size_t bytes);
+
 /* CPUs that the process may run on: sched_getaffinity(2). At least 1. */
 unsigned host_cpu_count(void);
 

@@ -35,7 +35,8 @@ static uint64_t accept_token(unsigned index)
 void listener_describe_error(const struct addr *address, int error, char text[CONFIG_ERROR_BYTES])
 {
 	char where[ADDR_TEXT_BYTES];
-	char remedy[160];
+	const char *remedy = "choose another address";
+	char stop[160];
 
 	if (addr_is_local(address)) {
 		snprintf(
@@ -48,31 +49,26 @@ void listener_describe_error(const struct addr *address, int error, char text[CO
 	switch (-error) {
 	case EADDRINUSE:
 		snprintf(
-			remedy, sizeof(remedy),
+			stop, sizeof(stop),
 			"stop the program that has it (ss -ltnp 'sport = :%u' shows it), or choose another "
 			"port",
 			addr_port(address));
+		remedy = stop;
 		break;
 	case EACCES:
-		snprintf(
-			remedy, sizeof(remedy),
-			"ports below 1024 need CAP_NET_BIND_SERVICE: start as root with --user NAME, or choose "
-			"a higher port");
+		remedy =
+			"ports below 1024 need CAP_NET_BIND_SERVICE: start as root with --user NAME, "
+			"or choose a higher port";
 		break;
 	case EADDRNOTAVAIL:
-		snprintf(
-			remedy, sizeof(remedy),
-			"no interface has this address; 'ip address' lists them, [::] is all of them");
+		remedy =
+			"no interface has this address; 'ip address' lists them, [::] is all of them";
 		break;
 	case EMFILE:
-		snprintf(remedy, sizeof(remedy), "raise the descriptor limit (ulimit -n)");
+		remedy = "raise the descriptor limit (ulimit -n)";
 		break;
 	case EINVAL:
-		snprintf(remedy, sizeof(remedy),
-			 "is it an address to listen on? 'ip address' lists those of this host");
-		break;
-	default:
-		snprintf(remedy, sizeof(remedy), "choose another address");
+		remedy = "is it an address to listen on? 'ip address' lists those of this host";
 		break;
 	}
 	snprintf(text, CONFIG_ERROR_BYTES, "cannot listen on %s: %s; %s",
@@ -95,7 +91,6 @@ static void unbind(const struct config *config, unsigned worker_count, int *fds,
 int listeners_open(struct config *config, unsigned worker_count, int *fds,
 		   char error[CONFIG_ERROR_BYTES])
 {
-	struct sock_tuning tuning;
 	int *of_forward = calloc(worker_count, sizeof(int));
 	int result = of_forward ? 0 : -ENOMEM;
 
@@ -103,9 +98,7 @@ int listeners_open(struct config *config, unsigned worker_count, int *fds,
 		struct addr *address = &config->forwards[i].listen;
 		const struct forward_options *options = &config->forwards[i].options;
 
-		tuning = options->tuning;
-		tuning.loopback_congestion = sock_choose_loopback_congestion();
-		result = sock_open_listeners(address, &tuning, (unsigned)options->backlog,
+		result = sock_open_listeners(address, &options->tuning, (unsigned)options->backlog,
 					     of_forward, worker_count);
 		if (result) {
 			listener_describe_error(address, result, error);
@@ -130,7 +123,6 @@ int listeners_init(struct listeners *self, const int *fds, struct sessions *sess
 	self->count = config->forward_count;
 	self->sessions = sessions;
 	self->engines = engines;
-	self->worker_count = worker_count;
 	for (unsigned i = 0; i < self->count; i++) {
 		self->listeners[i].fd = fds[i];
 		self->listeners[i].waiting_fd = -1;

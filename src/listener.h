@@ -40,9 +40,8 @@ struct listeners {
 	unsigned count;
 	struct sessions *sessions;
 	struct engine **engines; /* of all workers */
-	unsigned worker_count;
-	bool no_multishot; /* the kernel does not know it: before Linux 5.19 */
-	bool full;	   /* pausing for maxconn */
+	bool no_multishot;	 /* the kernel does not know it: before Linux 5.19 */
+	bool full;		 /* pausing for maxconn */
 	bool closing;
 	unsigned sending_count; /* connections on their way to other workers */
 };

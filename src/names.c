@@ -43,6 +43,7 @@ struct target {
 
 struct name {
 	struct names *names;
+	const struct backend *backend; /* of the first target */
 	struct target *targets;
 	unsigned number; /* the resolver's */
 	bool failing;	 /* as was told */
@@ -61,13 +62,6 @@ struct names {
 	struct target *targets;
 };
 
-static const struct backend *first_backend(const struct name *name)
-{
-	const struct target *first = name->targets;
-
-	return &name->names->config->forwards[first->forward].backends[first->backend];
-}
-
 /* Log ------------------------------------------------------------------------------------------ */
 
 static bool begin_line(struct log_line *line, const struct name *name, enum log_event event)
@@ -76,7 +70,7 @@ static bool begin_line(struct log_line *line, const struct name *name, enum log_
 
 	if (!log_begin(line, event))
 		return false;
-	log_text(line, "name", config_names_print_backend(first_backend(name), text));
+	log_text(line, "name", config_names_print_backend(name->backend, text));
 	return true;
 }
 
@@ -229,7 +223,7 @@ static void on_change(void *context, const struct resolver_answer *answer)
 static struct name *find_name(struct names *names, const struct backend *backend)
 {
 	for (unsigned i = 0; i < names->name_count; i++) {
-		const struct backend *other = first_backend(&names->list[i]);
+		const struct backend *other = names->list[i].backend;
 
 		if (addr_port(&other->addr) == addr_port(&backend->addr) &&
 		    !strcasecmp(other->name, backend->name))
@@ -259,6 +253,7 @@ static int add_target(struct names *names, struct target *target)
 	}
 	target->next = name->targets;
 	name->targets = target;
+	name->backend = backend;
 	return 0;
 }
 
@@ -378,7 +373,7 @@ static int give_up(struct names *names, char error[CONFIG_ERROR_BYTES])
 		error,
 		"--backend '%.260s': the name has no address: %s; correct it or --dns-server, or "
 		"give --resolve-at-start try",
-		config_names_print_backend(first_backend(missing), text),
+		config_names_print_backend(missing->backend, text),
 		answer.error ? answer.error : "no answer within --resolve-timeout");
 	return -ENOENT;
 }

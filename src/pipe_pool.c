@@ -8,19 +8,17 @@
 
 #include "check.h"
 
-/* Every pipe is in `free`, in `missing` (closed, to be replaced) or lent, which no list says. */
+/* Every pipe is in `free`, missing (closed, to be replaced) or lent, which no list says. */
 struct pipe_pool {
 	struct pipe *pipes;
 	struct pipe **free;
-	struct pipe **missing;
 	unsigned free_count;
 	unsigned missing_count;
 	unsigned total_count; /* with the missing ones */
 	uint32_t wanted_bytes;
-	long page_bytes;
 };
 
-static int open_pipe(struct pipe *pipe, uint32_t wanted_bytes, long page_bytes)
+static int open_pipe(struct pipe *pipe, uint32_t wanted_bytes)
 {
 	int fds[2];
 	int size;
@@ -34,7 +32,6 @@ static int open_pipe(struct pipe *pipe, uint32_t wanted_bytes, long page_bytes)
 	pipe->read_fd = fds[0];
 	pipe->write_fd = fds[1];
 	pipe->size_bytes = (uint32_t)size;
-	pipe->slots = (uint32_t)(size / page_bytes);
 	return 0;
 }
 
@@ -56,13 +53,11 @@ int pipe_pool_create(struct pipe_pool **pool, unsigned count, uint32_t size_byte
 		return -ENOMEM;
 	made->pipes = calloc(count, sizeof(*made->pipes));
 	made->free = calloc(count, sizeof(struct pipe *));
-	made->missing = calloc(count, sizeof(struct pipe *));
 	made->wanted_bytes = size_bytes;
-	made->page_bytes = sysconf(_SC_PAGESIZE);
-	if (made->pipes && made->free && made->missing) {
+	if (made->pipes && made->free) {
 		error = 0;
 		for (unsigned i = 0; i < count && !error; i++) {
-			error = open_pipe(&made->pipes[i], size_bytes, made->page_bytes);
+			error = open_pipe(&made->pipes[i], size_bytes);
 			if (!error)
 				made->free[made->free_count++] = &made->pipes[i];
 		}
@@ -83,7 +78,6 @@ void pipe_pool_destroy(struct pipe_pool *pool)
 		close_pipe(pool->free[i]);
 	free(pool->pipes);
 	free(pool->free);
-	free(pool->missing);
 	free(pool);
 }
 
@@ -110,21 +104,23 @@ uint32_t pipe_pool_size_bytes(const struct pipe_pool *pool)
 /* Makes the pipes that are missing, until one can't be. Returns 0 or -errno. */
 static int make_missing(struct pipe_pool *pool)
 {
-	int error = 0;
+	for (unsigned i = 0; pool->missing_count; i++) {
+		struct pipe *missing = &pool->pipes[i];
+		int error;
 
-	while (pool->missing_count && !error) {
-		struct pipe *missing = pool->missing[pool->missing_count - 1];
-
-		error = open_pipe(missing, pool->wanted_bytes, pool->page_bytes);
+		CHECK(i < pool->total_count);
+		if (missing->read_fd >= 0)
+			continue;
+		error = open_pipe(missing, pool->wanted_bytes);
 		if (error)
-			break;
+			return error;
 		pool->missing_count--;
 		/* at the bottom: it may be smaller than the others, where the user has used up its pages */
 		memmove(&pool->free[1], &pool->free[0], pool->free_count * sizeof(pool->free[0]));
 		pool->free[0] = missing;
 		pool->free_count++;
 	}
-	return error;
+	return 0;
 }
 
 struct pipe *pipe_pool_take(struct pipe_pool *pool)
@@ -150,7 +146,7 @@ int pipe_pool_discard(struct pipe_pool *pool, struct pipe *pipe)
 
 	CHECK(pool->missing_count < pool->total_count);
 	close_pipe(pipe);
-	pool->missing[pool->missing_count++] = pipe;
+	pool->missing_count++;
 	error = make_missing(pool);
 	return !error && pipe->size_bytes < size_bytes ? -EPERM : error;
 }

@@ -13,7 +13,6 @@ struct pipe {
 	int read_fd;
 	int write_fd;
 	uint32_t size_bytes; /* F_GETPIPE_SZ */
-	uint32_t slots;	     /* buffers it holds: each takes one fragment, however small */
 };
 
 struct pipe_pool;

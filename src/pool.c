@@ -7,13 +7,6 @@
 #include "check.h"
 #include "pool_slots.h"
 
-static const char *const state_names[] = {
-	[POOL_EMPTY] = "empty",	      [POOL_UP] = "up",
-	[POOL_FULL] = "full",	      [POOL_DOWN] = "down",
-	[POOL_CHECKING] = "checking", [POOL_OFF] = "off",
-	[POOL_DRAINING] = "draining",
-};
-
 /* Memory ---------------------------------------------------------------------------------------- */
 
 /* Room for the longest sequence of either tier, twice. */
@@ -149,14 +142,14 @@ static void set_terms(struct pool_slot *slot, const struct pool_member *member)
 {
 	CHECK(member->weight <= POOL_WEIGHT_LIMIT && member->maxconn <= POOL_LIVE_LIMIT);
 	atomic_store_explicit(&slot->weight, (uint16_t)member->weight, memory_order_relaxed);
-	atomic_store_explicit(&slot->maxconn, member->maxconn, memory_order_relaxed);
+	atomic_store_explicit(&slot->maxconn, member->maxconn ? member->maxconn : POOL_LIVE_LIMIT,
+			      memory_order_relaxed);
 	atomic_store_explicit(&slot->tier, member->backup ? 1 : 0, memory_order_relaxed);
 	atomic_store_explicit(&slot->unchecked, member->unchecked, memory_order_relaxed);
 }
 
 /* Nobody else reads or writes a free slot's address; the others' words tell them nothing yet. */
-static void fill_slot(struct pool *pool, unsigned index, const struct pool_member *member,
-		      uint64_t now_ms)
+static void fill_slot(struct pool *pool, unsigned index, const struct pool_member *member)
 {
 	struct pool_slot *slot = &pool->slots[index];
 
@@ -167,7 +160,6 @@ static void fill_slot(struct pool *pool, unsigned index, const struct pool_membe
 	set_terms(slot, member);
 	atomic_store_explicit(&slot->seed, find_seed(pool, &member->address), memory_order_relaxed);
 	atomic_store_explicit(&slot->ramp_from_ms, 0, memory_order_relaxed);
-	atomic_store_explicit(&slot->since_ms, now_ms, memory_order_relaxed);
 	atomic_store_explicit(&slot->failed_count, 0, memory_order_relaxed);
 	atomic_store_explicit(&slot->down_count, 0, memory_order_relaxed);
 	atomic_store_explicit(&slot->health, pool_health_initial(&pool->settings, member->off),
@@ -183,12 +175,11 @@ static void open_slot(struct pool *pool, unsigned index)
 
 static void close_slot(struct pool *pool, unsigned index)
 {
-	CHECK(index < pool->settings.slots);
 	atomic_fetch_or_explicit(&pool->places[index], POOL_CLOSED, memory_order_acq_rel);
 }
 
-/* As pool_add(), without a new sequence. */
-static int add_member(struct pool *pool, const struct pool_member *member, uint64_t now_ms)
+/* Returns 0 or -ENOSPC. */
+static int add_member(struct pool *pool, const struct pool_member *member)
 {
 	int index = find_slot(pool, member->group, &member->address, false);
 
@@ -198,44 +189,27 @@ static int add_member(struct pool *pool, const struct pool_member *member, uint6
 		index = find_free_slot(pool);
 		if (index < 0)
 			return index;
-		fill_slot(pool, (unsigned)index, member, now_ms);
+		fill_slot(pool, (unsigned)index, member);
 	}
 	open_slot(pool, (unsigned)index);
-	return index;
+	return 0;
 }
 
-int pool_add(struct pool *pool, const struct pool_member *member, uint64_t now_ms)
+int pool_add_all(struct pool *pool, const struct pool_member *members, unsigned count)
 {
-	int index = add_member(pool, member, now_ms);
+	int error = 0;
 
-	if (index >= 0)
-		pool_sequence_make(pool);
-	return index;
-}
-
-int pool_add_all(struct pool *pool, const struct pool_member *members, unsigned count,
-		 uint64_t now_ms)
-{
-	int index = 0;
-
-	for (unsigned i = 0; i < count && index >= 0; i++)
-		index = add_member(pool, &members[i], now_ms);
+	for (unsigned i = 0; i < count && !error; i++)
+		error = add_member(pool, &members[i]);
 	pool_sequence_make(pool);
-	return MIN(index, 0);
-}
-
-void pool_remove(struct pool *pool, unsigned member)
-{
-	close_slot(pool, member);
-	pool_sequence_make(pool);
+	return error;
 }
 
 /*
  * Adds those of the addresses that the group has not, and counts them in `changes`. Returns 0, or
  * -ENOSPC at the first too many.
  */
-static int add_missing(struct pool *pool, const struct pool_group *group, uint64_t now_ms,
-		       unsigned *changes)
+static int add_missing(struct pool *pool, const struct pool_group *group, unsigned *changes)
 {
 	struct pool_member member = group->terms;
 
@@ -243,7 +217,7 @@ static int add_missing(struct pool *pool, const struct pool_group *group, uint64
 		if (find_slot(pool, member.group, &group->addresses[i], true) >= 0)
 			continue;
 		member.address = group->addresses[i];
-		if (add_member(pool, &member, now_ms) < 0)
+		if (add_member(pool, &member))
 			return -ENOSPC;
 		++*changes;
 	}
@@ -272,31 +246,18 @@ static void close_others(struct pool *pool, const struct pool_group *group, unsi
 	}
 }
 
-int pool_replace(struct pool *pool, const struct pool_group *group, uint64_t now_ms)
+int pool_replace(struct pool *pool, const struct pool_group *group)
 {
 	unsigned changes = 0;
-	int error = add_missing(pool, group, now_ms, &changes);
+	int error = add_missing(pool, group, &changes);
 
 	close_others(pool, group, &changes);
 	/* those that went may have made room */
 	if (error)
-		error = add_missing(pool, group, now_ms, &changes);
+		error = add_missing(pool, group, &changes);
 	if (changes)
 		pool_sequence_make(pool);
 	return error;
-}
-
-void pool_set_weight(struct pool *pool, unsigned member, unsigned weight)
-{
-	CHECK(member < pool->settings.slots && weight <= POOL_WEIGHT_LIMIT);
-	atomic_store_explicit(&pool->slots[member].weight, (uint16_t)weight, memory_order_relaxed);
-	pool_sequence_make(pool);
-}
-
-void pool_set_maxconn(struct pool *pool, unsigned member, unsigned maxconn)
-{
-	CHECK(member < pool->settings.slots && maxconn <= POOL_LIVE_LIMIT);
-	atomic_store_explicit(&pool->slots[member].maxconn, maxconn, memory_order_relaxed);
 }
 
 void pool_set_max_fails(struct pool *pool, unsigned max_fails)
@@ -307,12 +268,6 @@ void pool_set_max_fails(struct pool *pool, unsigned max_fails)
 }
 
 /* A look at it ---------------------------------------------------------------------------------- */
-
-const char *pool_state_name(enum pool_state state)
-{
-	CHECK((unsigned)state < ARRAY_COUNT(state_names));
-	return state_names[state];
-}
 
 unsigned pool_slot_count(const struct pool *pool)
 {
@@ -341,7 +296,7 @@ static enum pool_state state_of(uint64_t places, const struct pool_health *healt
 	if (health->off)
 		return POOL_OFF;
 	if (health->phase == POOL_PHASE_UP)
-		return live >= (maxconn ? maxconn : POOL_LIVE_LIMIT) ? POOL_FULL : POOL_UP;
+		return live >= maxconn ? POOL_FULL : POOL_UP;
 	return health->phase == POOL_PHASE_PROBING || health->streak || health->time_ms <= now_ms
 		       ? POOL_CHECKING
 		       : POOL_DOWN;
@@ -361,17 +316,15 @@ void pool_snapshot(const struct pool *pool, unsigned member, uint64_t now_ms,
 		.address = slot->address,
 		.group = slot->group,
 		.generation = atomic_load_explicit(&slot->generation, memory_order_relaxed),
-		.backup = atomic_load_explicit(&slot->tier, memory_order_relaxed) != 0,
 		.weight = atomic_load_explicit(&slot->weight, memory_order_relaxed),
-		.weight_now_percent = pool_ramp(pool, slot, now_ms) * 100 / POOL_WHOLE,
-		.maxconn = atomic_load_explicit(&slot->maxconn, memory_order_relaxed),
 		.live = (unsigned)(places & POOL_LIVE_MASK),
 		/* modulo 2^39, as the word counts */
 		.total = ((places >> POOL_TOTAL_SHIFT) - slot->total_before) &
 			 (UINT64_MAX >> POOL_TOTAL_SHIFT),
 		.failed = atomic_load_explicit(&slot->failed_count, memory_order_relaxed),
 		.downs = atomic_load_explicit(&slot->down_count, memory_order_relaxed),
-		.since_ms = atomic_load_explicit(&slot->since_ms, memory_order_relaxed),
 	};
-	snapshot->state = state_of(places, &health, snapshot->maxconn, now_ms);
+	snapshot->state =
+		state_of(places, &health,
+			 atomic_load_explicit(&slot->maxconn, memory_order_relaxed), now_ms);
 }

@@ -69,7 +69,7 @@ struct pool_member {
 	unsigned weight;     /* 1 to 256; 0: gets no new sessions */
 	unsigned maxconn;    /* sessions; 0: POOL_LIVE_LIMIT */
 	bool backup;
-	bool off;	/* as by pool_set_off() */
+	bool off;	/* never gets a session, whatever its health */
 	bool unchecked; /* though there are checks, this one has none: the traffic decides alone */
 	unsigned group; /* the caller's: whose addresses pool_replace() replaces */
 };
@@ -157,29 +157,17 @@ enum pool_change pool_failed(struct pool *pool, struct pool_place *place, uint64
 enum pool_change pool_check_result(struct pool *pool, unsigned member, uint32_t generation, bool ok,
 				   uint64_t now_ms);
 
-/* Takes a member out of use, or back into it, whatever its health: maintenance. */
-enum pool_change pool_set_off(struct pool *pool, unsigned member, bool off, uint64_t now_ms);
-
 /* Members ------------------------------------------------------------------------------------- */
 
 /*
- * Control thread. Adds a member to a free slot, and returns its index; or opens the slot again in
- * which the same group's same address is still draining, with its health; or returns -ENOSPC.
+ * Control thread. Adds each member to a free slot, in a new pool from index 0 on; or opens the slot
+ * again in which the same group's same address is still draining, with its health. Returns 0, or
+ * -ENOSPC at the first that found no slot.
  *
- * This and all that changes the members or their weights makes a new sequence of turns, in up to
- * 20 ms for 256 members of weights near 256, and hardly any time for usual ones.
+ * This and pool_replace() make a new sequence of turns, in up to 20 ms for 256 members of weights
+ * near 256, and hardly any time for usual ones.
  */
-int pool_add(struct pool *pool, const struct pool_member *member, uint64_t now_ms);
-
-/*
- * Control thread. As pool_add() for each, with a single new sequence; in a new pool they get the
- * indices from 0. Returns 0, or -ENOSPC at the first that found no slot.
- */
-int pool_add_all(struct pool *pool, const struct pool_member *members, unsigned count,
-		 uint64_t now_ms);
-
-/* Control thread. The member gets no more sessions; its slot is free when its last one has ended. */
-void pool_remove(struct pool *pool, unsigned member);
+int pool_add_all(struct pool *pool, const struct pool_member *members, unsigned count);
 
 /* What a name stands for now. */
 struct pool_group {
@@ -190,15 +178,11 @@ struct pool_group {
 
 /*
  * Control thread. Makes `group->addresses` those of the group that the terms name: the missing are
- * added, the others removed, those in both stay untouched. No moment in between is without members
- * unless the slots run out. Returns 0, or -ENOSPC when some found no slot; to be called again then,
- * when others have drained.
+ * added, those in both stay untouched, the others get no more sessions: their slots are free when
+ * their last one has ended. No moment in between is without members unless the slots run out.
+ * Returns 0, or -ENOSPC when some found no slot; to be called again then, when others have drained.
  */
-int pool_replace(struct pool *pool, const struct pool_group *group, uint64_t now_ms);
-
-/* Control thread. */
-void pool_set_weight(struct pool *pool, unsigned member, unsigned weight);
-void pool_set_maxconn(struct pool *pool, unsigned member, unsigned maxconn);
+int pool_replace(struct pool *pool, const struct pool_group *group);
 
 /*
  * Control thread. As `max_fails` of the settings, from the next failure on: for who wants another
@@ -214,27 +198,20 @@ enum pool_state {
 	POOL_FULL, /* up, with maxconn sessions */
 	POOL_DOWN,
 	POOL_CHECKING, /* down; a probe is under way or let through next, or a check has succeeded */
-	POOL_OFF,      /* pool_set_off() */
+	POOL_OFF,
 	POOL_DRAINING, /* removed, with sessions */
 };
-
-/* The word for it, in small letters; static. */
-const char *pool_state_name(enum pool_state state);
 
 struct pool_snapshot {
 	enum pool_state state;
 	struct addr address;
 	unsigned group;
 	uint32_t generation; /* of the slot: another member, another number */
-	bool backup;
 	unsigned weight;
-	unsigned weight_now_percent; /* less than 100: slow start */
-	unsigned maxconn;	     /* 0: none */
-	unsigned live;		     /* sessions */
-	uint64_t total;		     /* sessions so far */
-	uint64_t failed;	     /* pool_failed() so far */
-	unsigned downs;		     /* POOL_WENT_DOWN so far */
-	uint64_t since_ms; /* of the last change between up and down, or of its addition */
+	unsigned live;	 /* sessions */
+	uint64_t total;	 /* sessions so far */
+	uint64_t failed; /* pool_failed() so far */
+	unsigned downs;	 /* POOL_WENT_DOWN so far */
 };
 
 /* Slots that may be in use: 0 to this less 1. */

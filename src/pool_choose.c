@@ -1,5 +1,3 @@
-#include <string.h>
-
 #include "check.h"
 #include "pool_slots.h"
 
@@ -41,13 +39,6 @@ static bool is_up(const struct pool_slot *slot)
 	return !(atomic_load_explicit(&slot->health, memory_order_relaxed) & POOL_NOT_UP_MASK);
 }
 
-static uint64_t place_limit(const struct pool_slot *slot)
-{
-	uint32_t maxconn = atomic_load_explicit(&slot->maxconn, memory_order_relaxed);
-
-	return maxconn ? maxconn : POOL_LIVE_LIMIT;
-}
-
 /* The member's weight now, in parts; 0 when it cannot be chosen. */
 static uint32_t weigh(struct search *search, unsigned member)
 {
@@ -64,7 +55,8 @@ static uint32_t weigh(struct search *search, unsigned member)
 	places = atomic_load_explicit(&pool->places[member], memory_order_relaxed);
 	if (places & POOL_CLOSED)
 		return 0;
-	if ((places & POOL_LIVE_MASK) >= place_limit(slot)) {
+	if ((places & POOL_LIVE_MASK) >=
+	    atomic_load_explicit(&slot->maxconn, memory_order_relaxed)) {
 		search->full |= is_up(slot);
 		return 0;
 	}
@@ -224,7 +216,8 @@ static bool take_place(struct search *search, unsigned member)
 	do {
 		if (word & POOL_CLOSED)
 			return false;
-		if ((word & POOL_LIVE_MASK) >= place_limit(slot)) {
+		if ((word & POOL_LIVE_MASK) >=
+		    atomic_load_explicit(&slot->maxconn, memory_order_relaxed)) {
 			search->full |= is_up(slot);
 			return false;
 		}

@@ -17,7 +17,7 @@ struct pool_health pool_health_unpack(uint64_t word)
 	};
 }
 
-uint64_t pool_health_pack(const struct pool_health *health)
+static uint64_t pack(const struct pool_health *health)
 {
 	return (health->time_ms & POOL_TIME_MASK) | (uint64_t)health->fails << FAILS_SHIFT |
 	       (uint64_t)health->streak << STREAK_SHIFT | (uint64_t)health->phase << PHASE_SHIFT |
@@ -32,7 +32,7 @@ uint64_t pool_health_initial(const struct pool_settings *settings, bool off)
 		.off = off,
 	};
 
-	return pool_health_pack(&health);
+	return pack(&health);
 }
 
 static struct pool_slot *slot_of(struct pool *pool, unsigned member)
@@ -48,7 +48,7 @@ static struct pool_slot *slot_of(struct pool *pool, unsigned member)
 static bool swap_health(struct pool_slot *slot, uint64_t *word, const struct pool_health *to,
 			uint64_t now_ms, enum pool_change *change)
 {
-	uint64_t next = pool_health_pack(to);
+	uint64_t next = pack(to);
 	bool was_up = !(*word & POOL_NOT_UP_MASK);
 	bool is_up = !(next & POOL_NOT_UP_MASK);
 
@@ -60,7 +60,6 @@ static bool swap_health(struct pool_slot *slot, uint64_t *word, const struct poo
 		return false;
 	if (was_up == is_up)
 		return true;
-	atomic_store_explicit(&slot->since_ms, now_ms, memory_order_relaxed);
 	if (!is_up)
 		atomic_fetch_add_explicit(&slot->down_count, 1, memory_order_relaxed);
 	*change = is_up ? POOL_CAME_UP : POOL_WENT_DOWN;
@@ -173,22 +172,6 @@ enum pool_change pool_check_result(struct pool *pool, unsigned member, uint32_t 
 			else
 				take_down(pool, slot, &health, now_ms);
 		}
-	} while (!swap_health(slot, &word, &health, now_ms, &change));
-	return change;
-}
-
-enum pool_change pool_set_off(struct pool *pool, unsigned member, bool off, uint64_t now_ms)
-{
-	struct pool_slot *slot = slot_of(pool, member);
-	uint64_t word = atomic_load_explicit(&slot->health, memory_order_acquire);
-	enum pool_change change = POOL_UNCHANGED;
-	struct pool_health health;
-
-	do {
-		health = pool_health_unpack(word);
-		if (health.off == off)
-			return POOL_UNCHANGED;
-		health.off = off;
 	} while (!swap_health(slot, &word, &health, now_ms, &change));
 	return change;
 }

@@ -55,11 +55,10 @@ struct pool_slot {
 	_Alignas(CACHE_LINE_BYTES) _Atomic uint64_t health;
 	_Atomic uint64_t seed;	       /* what `source` knows it by */
 	_Atomic uint64_t ramp_from_ms; /* 0: no slow start */
-	_Atomic uint64_t since_ms;
 	_Atomic uint64_t failed_count;
 	_Atomic uint32_t down_count;
-	_Atomic uint32_t credit; /* parts of a turn saved up in a slow start */
-	_Atomic uint32_t maxconn;
+	_Atomic uint32_t credit;  /* parts of a turn saved up in a slow start */
+	_Atomic uint32_t maxconn; /* POOL_LIVE_LIMIT where none is given */
 	_Atomic uint32_t generation;
 	_Atomic uint16_t weight;
 	_Atomic uint8_t tier; /* 1: backup */
@@ -95,7 +94,6 @@ struct pool {
 
 /* pool_health.c */
 struct pool_health pool_health_unpack(uint64_t word);
-uint64_t pool_health_pack(const struct pool_health *health);
 
 /* The health of a new member. */
 uint64_t pool_health_initial(const struct pool_settings *settings, bool off);

@@ -34,11 +34,6 @@ static void charge(uint32_t *budget_bytes, uint32_t bytes)
 	*budget_bytes -= MIN(*budget_bytes, cost);
 }
 
-static bool would_block(int error)
-{
-	return error == EAGAIN || error == EWOULDBLOCK;
-}
-
 static void on_source_error(struct lane *lane, int error)
 {
 	/*
@@ -49,6 +44,17 @@ static void on_source_error(struct lane *lane, int error)
 		lane_on_source_eof(lane);
 	else
 		lane_on_source_failed(lane, error);
+}
+
+/* What was asked of the source came to `result` <= 0, with errno. */
+static void on_no_bytes(struct lane *lane, ssize_t result)
+{
+	if (result == 0)
+		lane_on_source_eof(lane);
+	else if (errno == EAGAIN)
+		lane_on_source_empty(lane);
+	else if (errno != EINTR)
+		on_source_error(lane, errno);
 }
 
 /* Takes `bytes` that were peeked at out of the socket. They are there: false means the socket lies. */
@@ -70,7 +76,7 @@ static void copy_peeked(struct pump *pump, struct lane *lane, int source_fd, int
 	ssize_t sent = send(target_fd, pump->scratch, peeked, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 	if (sent < 0) {
-		if (would_block(errno))
+		if (errno == EAGAIN)
 			lane_on_target_full(lane);
 		else if (errno != EINTR)
 			lane_on_target_failed(lane, errno);
@@ -95,12 +101,8 @@ static void copy(struct pump *pump, struct lane *lane, int source_fd, int target
 
 	if (peeked > 0)
 		copy_peeked(pump, lane, source_fd, target_fd, asked, (size_t)peeked);
-	else if (peeked == 0)
-		lane_on_source_eof(lane);
-	else if (would_block(errno))
-		lane_on_source_empty(lane);
-	else if (errno != EINTR)
-		on_source_error(lane, errno);
+	else
+		on_no_bytes(lane, peeked);
 }
 
 static void give_pipe(struct pump *pump, struct pipe **pipe)
@@ -116,7 +118,7 @@ static void send_received(struct pump *pump, struct lane *lane, struct pipe **pi
 	uint64_t moved_before = lane->moved_bytes;
 	size_t left;
 
-	if (sent < 0 && !would_block(errno) && errno != EINTR) {
+	if (sent < 0 && errno != EAGAIN && errno != EINTR) {
 		lane_on_target_failed(lane, errno);
 		give_pipe(pump, pipe);
 		return;
@@ -150,12 +152,7 @@ static void exchange(struct pump *pump, struct lane *lane, struct pipe **pipe, i
 		return;
 	}
 	give_pipe(pump, pipe);
-	if (received == 0)
-		lane_on_source_eof(lane);
-	else if (would_block(errno))
-		lane_on_source_empty(lane);
-	else if (errno != EINTR)
-		on_source_error(lane, errno);
+	on_no_bytes(lane, received);
 }
 
 static void fill(struct pump *pump, struct lane *lane, struct pipe **pipe, int source_fd,
@@ -191,12 +188,10 @@ static void fill(struct pump *pump, struct lane *lane, struct pipe **pipe, int s
 		return;
 	}
 	give_pipe(pump, pipe);
-	if (moved == 0 || (would_block(errno) && (lane->source_woken || lane->source_error)))
+	if (moved == 0 || (errno == EAGAIN && (lane->source_woken || lane->source_error)))
 		copy(pump, lane, source_fd, target_fd, limit_bytes);
-	else if (would_block(errno))
-		lane_on_source_empty(lane);
-	else if (errno != EINTR)
-		on_source_error(lane, errno);
+	else
+		on_no_bytes(lane, moved);
 }
 
 static void flush(struct pump *pump, struct lane *lane, struct pipe **pipe, int target_fd)
@@ -208,7 +203,7 @@ static void flush(struct pump *pump, struct lane *lane, struct pipe **pipe, int 
 		lane_on_flushed(lane, (uint32_t)moved);
 		if (!lane->held_bytes)
 			give_pipe(pump, pipe);
-	} else if (moved < 0 && would_block(errno)) {
+	} else if (moved < 0 && errno == EAGAIN) {
 		lane_on_target_full(lane);
 	} else if (moved == 0 || errno != EINTR) {
 		lane_on_target_failed(lane, moved == 0 ? EIO : errno);
@@ -295,7 +290,7 @@ void pump_begin(struct pump *pump, struct lane *lane, struct pipe **pipe, int so
 	}
 	if (asked)
 		received = recv(source_fd, behind, asked, MSG_DONTWAIT);
-	if (received < 0 && !would_block(errno) && errno != EINTR)
+	if (received < 0 && errno != EAGAIN && errno != EINTR)
 		on_source_error(lane, errno);
 	/* an end is seen again by the first fill */
 	received = MAX(received, 0);

@@ -16,7 +16,6 @@
 #include <string.h>
 
 #include "check.h"
-#include "session_admit.h"
 
 enum stage { STAGE_SESSIONS, STAGE_HISTORY };
 

@@ -108,7 +108,6 @@ int resolver_add(struct resolver *resolver, const char *name, unsigned port,
 static void fill_answer(const struct name *name, struct resolver_answer *answer)
 {
 	*answer = (struct resolver_answer){
-		.name = name->text,
 		.state = name->state,
 		.error = name->error,
 		.addresses = &name->addresses,

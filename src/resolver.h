@@ -53,7 +53,6 @@ enum resolver_state { RESOLVER_PENDING, RESOLVER_RESOLVED, RESOLVER_FAILING };
 
 /* What is known of a name. Its pointers are good until the next call of resolver_run(). */
 struct resolver_answer {
-	const char *name;
 	enum resolver_state state;
 	const char *error;		  /* why it fails, a static string; NULL: it does not */
 	const struct addr_set *addresses; /* with the name's port; empty: there never was one */

@@ -12,13 +12,7 @@
 #include <stdio.h>
 
 #include "check.h"
-#include "log.h"
-#include "session_close.h"
-#include "session_connect.h"
-#include "session_pace.h"
-#include "session_proxy.h"
-#include "session_time.h"
-#include "session_wait.h"
+#include "session_parts.h"
 #include "sock.h"
 
 /*
@@ -336,12 +330,10 @@ void session_end(struct sessions *sessions, struct session *session, enum close_
 
 void sessions_close_all(struct sessions *sessions, enum close_reason reason)
 {
-	struct session *session = session_table_next(sessions->table, 0);
+	for (uint32_t slot = 0; slot < session_table_end(sessions->table); slot++) {
+		struct session *session = session_table_at(sessions->table, slot);
 
-	while (session) {
-		uint32_t slot = session->slot;
-
-		session_end(sessions, session, reason);
-		session = session_table_next(sessions->table, slot + 1);
+		if (session)
+			session_end(sessions, session, reason);
 	}
 }

@@ -59,7 +59,7 @@ static inline const struct forward_options *session_options(const struct session
 	return &sessions->config->forwards[session->forward].options;
 }
 
-/* timer.kind of a session's timer, and of the one for all that are chatty. */
+/* timer.kind of a session's timer, of the one for all that are chatty, and of its pace's. */
 #define SESSION_TIMER	    1
 #define SESSION_QUIET_TIMER 3
 #define SESSION_PACE_TIMER  4
@@ -72,11 +72,27 @@ const char *session_print_id(const struct sessions *sessions, const struct sessi
 			     char text[SESSION_ID_TEXT_BYTES]);
 
 /*
- * Fills in what the history and `sixpipe who` tell of a session, as far as it is known now. Its
- * reason is meaningful once it is closing, and `closed_ms` is set to the present for one that is.
+ * Fills in what is known of a session now, for the history and for `sixpipe who`. Its reason is
+ * meaningful once it is closing, and `closed_ms` is set to the present for one that is.
  */
 void session_describe(const struct sessions *sessions, const struct session *session,
 		      struct session_record *record);
+
+/*
+ * The IPv4 address that stands for the client with backends, for it is inside the client's own (--source embedded); in its
+ * IPv4-mapped form. False: there is none.
+ */
+bool session_embedded_client(const struct sessions *sessions, const struct session *session,
+			     struct in6_addr *mapped);
+
+/*
+ * Makes room for the bandwidth limits of as many sessions as the table has, unless no forward has a
+ * limit: NULL then. Returns 0 or -ENOMEM.
+ */
+int session_paces_create(struct session_paces **paces, const struct config *config,
+			 uint32_t slot_count);
+/* NULL is allowed. */
+void session_paces_destroy(struct session_paces *paces);
 
 /* Sets the ready list; the other members are the caller's to fill in. */
 void sessions_init(struct sessions *sessions);
@@ -91,7 +107,7 @@ void session_open(struct sessions *sessions, unsigned forward, int client_fd);
 /* Takes an event whose token names a session (ENGINE_OP_CONNECT, ENGINE_OP_READY). */
 void sessions_on_event(struct sessions *sessions, const struct engine_event *event);
 
-/* Takes a timer of either kind that is due. */
+/* Takes a timer of one of these kinds that is due. */
 void sessions_on_timer(struct sessions *sessions, struct timer *timer);
 
 /* Runs each ready session once, within the byte budget. Some may be ready again afterwards. */

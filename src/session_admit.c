@@ -1,8 +1,7 @@
-#include "session_admit.h"
+#include "session_parts.h"
 
 #include "embedded.h"
 #include "log.h"
-#include "session_close.h"
 
 static void refuse(struct sessions *sessions, struct session *session, enum close_reason reason)
 {

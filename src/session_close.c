@@ -5,7 +5,7 @@
  * was passed to it before it gets the RST: closing with a RST drops what its socket has not
  * delivered, so the session waits until the socket has nothing undelivered.
  */
-#include "session_close.h"
+#include "session_parts.h"
 
 #include <errno.h>
 #include <string.h>
@@ -13,9 +13,6 @@
 
 #include "check.h"
 #include "log.h"
-#include "session_pace.h"
-#include "session_time.h"
-#include "session_wait.h"
 #include "sock.h"
 
 /*

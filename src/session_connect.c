@@ -1,4 +1,4 @@
-#include "session_connect.h"
+#include "session_parts.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -6,12 +6,6 @@
 
 #include "check.h"
 #include "log.h"
-#include "session_admit.h"
-#include "session_close.h"
-#include "session_pace.h"
-#include "session_proxy.h"
-#include "session_time.h"
-#include "session_wait.h"
 #include "sock.h"
 
 /*
@@ -164,27 +158,20 @@ static bool choose_backend(struct sessions *sessions, struct session *session,
 	bool again = session->path.stage == UPSTREAM_FAILED;
 	/* one that a backend has answered ends for what that has done since, not for what the others are */
 	bool had_one = again && exhausted == CLOSE_backend_reset;
+	int refusal = upstream_choose(sessions->upstream, session->forward, &session->path,
+				      &session->tried, &session->client, sessions->now_ms);
 
-	switch (upstream_choose(sessions->upstream, session->forward, &session->path,
-				&session->tried, &session->client, sessions->now_ms)) {
-	case UPSTREAM_CHOICE_MADE:
+	if (!refusal) {
 		if (again)
 			metrics_add(sessions->metrics, METRIC_redispatches, 1);
 		return true;
-	case UPSTREAM_CHOICE_DOWN:
-		if (had_one)
-			break;
-		refuse(sessions, session, LOG_EVENT_no_backend, CLOSE_no_backend);
-		return false;
-	case UPSTREAM_CHOICE_FULL:
-		if (had_one)
-			break;
-		refuse(sessions, session, LOG_EVENT_backends_full, CLOSE_backends_full);
-		return false;
-	default:
-		break;
 	}
-	session_close(sessions, session, exhausted);
+	if (had_one || refusal == POOL_ALL_TRIED)
+		session_close(sessions, session, exhausted);
+	else if (refusal == POOL_ALL_DOWN)
+		refuse(sessions, session, LOG_EVENT_no_backend, CLOSE_no_backend);
+	else
+		refuse(sessions, session, LOG_EVENT_backends_full, CLOSE_backends_full);
 	return false;
 }
 

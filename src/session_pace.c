@@ -10,14 +10,12 @@
  *
  * This is beside the session table and not in it, so that sessions without limits are no larger.
  */
-#include "session_pace.h"
+#include "session_parts.h"
 
 #include <errno.h>
-#include <stdlib.h>
-#include <sys/mman.h>
 
 #include "check.h"
-#include "session_wait.h"
+#include "host.h"
 
 struct lane_pace {
 	struct admission_bandwidth *bandwidth; /* NULL: no limit */
@@ -34,41 +32,31 @@ struct session_pace {
 
 struct session_paces {
 	uint32_t slot_count;
-	struct session_pace *slots;
+	struct session_pace slots[];
 };
+
+static size_t paces_bytes(uint32_t slot_count)
+{
+	return sizeof(struct session_paces) + (size_t)slot_count * sizeof(struct session_pace);
+}
 
 int session_paces_create(struct session_paces **paces, const struct config *config,
 			 uint32_t slot_count)
 {
-	struct session_paces *self;
-	void *memory;
-
 	*paces = NULL;
 	if (!admission_limits_bandwidth(config))
 		return 0;
-	self = calloc(1, sizeof(*self));
-	if (!self)
+	*paces = host_reserve_memory(paces_bytes(slot_count));
+	if (!*paces)
 		return -ENOMEM;
-	memory = mmap(NULL, slot_count * sizeof(*self->slots), PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (memory == MAP_FAILED) {
-		int error = -errno;
-
-		free(self);
-		return error;
-	}
-	self->slots = memory;
-	self->slot_count = slot_count;
-	*paces = self;
+	(*paces)->slot_count = slot_count;
 	return 0;
 }
 
 void session_paces_destroy(struct session_paces *paces)
 {
-	if (!paces)
-		return;
-	munmap(paces->slots, paces->slot_count * sizeof(*paces->slots));
-	free(paces);
+	if (paces)
+		host_release_memory(paces, paces_bytes(paces->slot_count));
 }
 
 static struct session_pace *pace_of(const struct sessions *sessions, const struct session *session)

@@ -1,4 +1,8 @@
-#include "session_proxy.h"
+/*
+ * Theory of operation. A header that came stays in the client's socket until there is a backend: so
+ * it needs no memory of the session, and what it said beyond the addresses can be passed on.
+ */
+#include "session_parts.h"
 
 #include <errno.h>
 #include <string.h>
@@ -6,10 +10,6 @@
 #include "check.h"
 #include "log.h"
 #include "proxy_protocol.h"
-#include "session_close.h"
-#include "session_connect.h"
-#include "session_time.h"
-#include "session_wait.h"
 #include "sock.h"
 
 _Static_assert(PROXY_HEADER_LIMIT <= PUMP_PREFACE_BYTES, "the pump takes any header");
@@ -54,22 +54,6 @@ static bool is_trusted(const struct forward_options *options, const struct addr 
 		if (cidr_contains(&options->trust[i], &address))
 			return true;
 	return false;
-}
-
-static void take_identity(struct session *session, const struct proxy_header *header)
-{
-	switch (header->kind) {
-	case PROXY_KIND_PROXY:
-		session->identity = SESSION_IDENTITY_PROXIED;
-		session->client = header->source;
-		break;
-	case PROXY_KIND_LOCAL:
-		session->identity = SESSION_IDENTITY_LOCAL;
-		break;
-	default:
-		session->identity = SESSION_IDENTITY_UNKNOWN;
-		break;
-	}
 }
 
 /*
@@ -119,7 +103,9 @@ static void read_header(struct sessions *sessions, struct session *session, bool
 		if (session->wanted_bytes)
 			sock_set_low_water(fd, 1);
 		timer_cancel(sessions->wheel, &session->timer);
-		take_identity(session, &header);
+		/* of an unknown client, or a proxy that speaks for itself, the socket's address is all there is */
+		if (header.kind == PROXY_KIND_PROXY)
+			session->client = header.source;
 		session_connect(sessions, session);
 		return;
 	case PROXY_BAD:
@@ -229,7 +215,7 @@ static uint32_t build_header(struct sessions *sessions, struct session *session,
 	};
 	int length;
 
-	if (session->identity == SESSION_IDENTITY_PEER) {
+	if (!options->accept_proxy) {
 		build.kind = PROXY_KIND_PROXY;
 		header->source = session->client;
 		/* a client that is gone leaves no address behind, a local one has none: UNKNOWN then */

@@ -1,12 +1,11 @@
 #include "session_table.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "check.h"
 #include "engine.h"
+#include "host.h"
 
 /* The promise of the README: an idle session costs no more of sixpipe's own memory. */
 _Static_assert(sizeof(struct session) <= 512, "an idle session must fit in 512 bytes");
@@ -23,45 +22,32 @@ uint64_t session_connect_token(const struct session *session)
 }
 
 struct session_table {
-	struct session *sessions;
 	struct session *free;
 	uint32_t slot_count;
 	uint32_t touched_count; /* slots below this have been used at least once */
 	uint32_t used_count;
+	struct session sessions[];
 };
 
-static size_t table_bytes(const struct session_table *table)
+static size_t table_bytes(uint32_t slot_count)
 {
-	return (size_t)table->slot_count * sizeof(struct session);
+	return sizeof(struct session_table) + (size_t)slot_count * sizeof(struct session);
 }
 
 int session_table_create(struct session_table **table, uint32_t slot_count)
 {
-	struct session_table *made = calloc(1, sizeof(*made));
-	void *memory;
-
 	CHECK(slot_count > 0 && slot_count <= ENGINE_SLOT_LIMIT);
-	if (!made)
+	*table = host_reserve_memory(table_bytes(slot_count));
+	if (!*table)
 		return -ENOMEM;
-	made->slot_count = slot_count;
-	memory = mmap(NULL, table_bytes(made), PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (memory == MAP_FAILED) {
-		int error = -errno;
-
-		free(made);
-		return error;
-	}
-	made->sessions = memory;
-	*table = made;
+	(*table)->slot_count = slot_count;
 	return 0;
 }
 
 void session_table_destroy(struct session_table *table)
 {
 	CHECK(!table->used_count);
-	munmap(table->sessions, table_bytes(table));
-	free(table);
+	host_release_memory(table, table_bytes(table->slot_count));
 }
 
 struct session *session_table_take(struct session_table *table)
@@ -100,31 +86,18 @@ void session_table_give(struct session_table *table, struct session *session)
 	table->used_count--;
 }
 
-struct session *session_table_find(struct session_table *table, uint32_t slot, uint32_t generation)
-{
-	struct session *session;
-
-	if (slot >= table->touched_count)
-		return NULL;
-	session = &table->sessions[slot];
-	if (session->state == SESSION_FREE || session->generation != generation)
-		return NULL;
-	return session;
-}
-
-struct session *session_table_next(struct session_table *table, uint32_t slot)
-{
-	for (; slot < table->touched_count; slot++)
-		if (table->sessions[slot].state != SESSION_FREE)
-			return &table->sessions[slot];
-	return NULL;
-}
-
 struct session *session_table_at(struct session_table *table, uint32_t slot)
 {
 	if (slot >= table->touched_count || table->sessions[slot].state == SESSION_FREE)
 		return NULL;
 	return &table->sessions[slot];
+}
+
+struct session *session_table_find(struct session_table *table, uint32_t slot, uint32_t generation)
+{
+	struct session *session = session_table_at(table, slot);
+
+	return session && session->generation == generation ? session : NULL;
 }
 
 uint32_t session_table_end(const struct session_table *table)

@@ -25,14 +25,6 @@ enum session_state {
 	SESSION_CLOSING, /* the reason is set; waits for requests in flight, or for bytes to arrive */
 };
 
-/* Where session.client comes from. */
-enum session_identity {
-	SESSION_IDENTITY_PEER,	  /* the socket */
-	SESSION_IDENTITY_PROXIED, /* a PROXY protocol header */
-	SESSION_IDENTITY_UNKNOWN, /* the socket: the header says that the client is unknown */
-	SESSION_IDENTITY_LOCAL,	  /* the socket: the proxy speaks for itself */
-};
-
 /* What went with a SYN (--fastopen-backends): all of our header, and the client's first bytes. */
 struct session_early {
 	uint16_t header_bytes; /* 0 where nothing went, or no header is sent */
@@ -79,7 +71,6 @@ struct session {
 	uint8_t waits[2];     /* enum session_wait, by lane */
 	bool watched[2];      /* a watch on fd[i] is one of them */
 	uint8_t guarded_side;
-	uint8_t identity;      /* enum session_identity */
 	uint16_t wanted_bytes; /* the client's SO_RCVLOWAT; 0: it was not set */
 	bool connecting : 1;   /* the connect is one of them */
 	bool guarding : 1;     /* the wait for a failure of `guarded_side` is one of them */
@@ -126,7 +117,7 @@ uint64_t session_connect_token(const struct session *session);
 
 struct session_table;
 
-/* Creates a table of `slot_count` slots, at most ENGINE_SLOT_LIMIT. Returns 0 or -errno. */
+/* Creates a table of `slot_count` slots, at most ENGINE_SLOT_LIMIT. Returns 0 or -ENOMEM. */
 int session_table_create(struct session_table **table, uint32_t slot_count);
 void session_table_destroy(struct session_table *table);
 
@@ -142,13 +133,7 @@ void session_table_give(struct session_table *table, struct session *session);
 /* The session that a token speaks of, or NULL when that session is over. */
 struct session *session_table_find(struct session_table *table, uint32_t slot, uint32_t generation);
 
-/* Walks those in use: the first slot in use from `slot` on, or NULL. */
-struct session *session_table_next(struct session_table *table, uint32_t slot);
-
-/*
- * Walks them with a bounded step: the session in use in `slot`, or NULL. No slot from the end on has
- * ever been used.
- */
+/* For walks: the session in use in `slot`, or NULL. No slot from the end on has ever been used. */
 struct session *session_table_at(struct session_table *table, uint32_t slot);
 uint32_t session_table_end(const struct session_table *table);
 

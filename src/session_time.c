@@ -6,7 +6,7 @@
  * that is answered acknowledges nothing, so a peer with a closed window does not pass for a live
  * one. So such a stall is found after the limit, and before half as much again.
  */
-#include "session_time.h"
+#include "session_parts.h"
 
 #include "sock.h"
 

@@ -4,7 +4,7 @@
  * lane for bytes that it has no use for yet. So a lane gets a watch when it turns chatty, and loses
  * it when it turns to bulk or falls silent.
  */
-#include "session_wait.h"
+#include "session_parts.h"
 
 #include <errno.h>
 

@@ -13,11 +13,6 @@
 
 _Static_assert(CONFIG_BACKEND_LIMIT <= POOL_MEMBERS_LIMIT, "every backend is a member");
 
-struct upstream_forward {
-	struct pool *pool;
-	struct sock_tuning tuning;
-};
-
 /* Changed when a backend's state changes, or by the one thread that checks. */
 struct counts {
 	_Atomic uint64_t downs;
@@ -30,7 +25,7 @@ struct upstream {
 	const struct config *config;
 	struct counts counts;
 	struct upstream_names names;
-	struct upstream_forward forwards[];
+	struct pool *pools[]; /* one per forward */
 };
 
 static bool is_named(const struct backend *backend)
@@ -55,7 +50,7 @@ static struct pool_member make_member(const struct forward *forward, unsigned i)
 	};
 }
 
-static int make_pool(struct pool **pool, const struct forward *forward, uint64_t now_ms)
+static int make_pool(struct pool **pool, const struct forward *forward)
 {
 	const struct forward_options *options = &forward->options;
 	const struct pool_settings settings = {
@@ -76,7 +71,7 @@ static int make_pool(struct pool **pool, const struct forward *forward, uint64_t
 		if (!is_named(&forward->backends[i]))
 			members[count++] = make_member(forward, i);
 	if (count)
-		CHECK(!pool_add_all(*pool, members, count, now_ms));
+		CHECK(!pool_add_all(*pool, members, count));
 	free(members);
 	return result;
 }
@@ -84,20 +79,14 @@ static int make_pool(struct pool **pool, const struct forward *forward, uint64_t
 int upstream_create(struct upstream **upstream, const struct config *config)
 {
 	struct upstream *made =
-		calloc(1, sizeof(*made) + config->forward_count * sizeof(made->forwards[0]));
-	uint64_t now_ms = timer_now_ms();
+		calloc(1, sizeof(*made) + config->forward_count * sizeof(made->pools[0]));
 	int result = 0;
 
 	if (!made)
 		return -ENOMEM;
 	made->config = config;
-	for (unsigned i = 0; i < config->forward_count && !result; i++) {
-		const struct forward *forward = &config->forwards[i];
-
-		made->forwards[i].tuning = forward->options.tuning;
-		made->forwards[i].tuning.loopback_congestion = sock_choose_loopback_congestion();
-		result = make_pool(&made->forwards[i].pool, forward, now_ms);
-	}
+	for (unsigned i = 0; i < config->forward_count && !result; i++)
+		result = make_pool(&made->pools[i], &config->forwards[i]);
 	if (result) {
 		upstream_destroy(made);
 		return result;
@@ -109,8 +98,8 @@ int upstream_create(struct upstream **upstream, const struct config *config)
 void upstream_destroy(struct upstream *upstream)
 {
 	for (unsigned i = 0; i < upstream->config->forward_count; i++)
-		if (upstream->forwards[i].pool)
-			pool_destroy(upstream->forwards[i].pool);
+		if (upstream->pools[i])
+			pool_destroy(upstream->pools[i]);
 	free(upstream);
 }
 
@@ -147,7 +136,7 @@ static void tell_change(struct upstream *upstream, unsigned forward, const struc
 		log_error(&line, "error", cause->error);
 	else if (cause->fault)
 		log_text(&line, "error", cause->fault);
-	log_number(&line, "up", pool_up_count(upstream->forwards[forward].pool));
+	log_number(&line, "up", pool_up_count(upstream->pools[forward]));
 	log_end(&line);
 }
 
@@ -165,16 +154,10 @@ bool upstream_blames_backend(int error)
 	}
 }
 
-const struct sock_tuning *upstream_tuning(const struct upstream *upstream, unsigned forward)
-{
-	CHECK(forward < upstream->config->forward_count);
-	return &upstream->forwards[forward].tuning;
-}
-
 const struct pool *upstream_pool(const struct upstream *upstream, unsigned forward)
 {
 	CHECK(forward < upstream->config->forward_count);
-	return upstream->forwards[forward].pool;
+	return upstream->pools[forward];
 }
 
 void upstream_checked(struct upstream *upstream, unsigned forward,
@@ -187,7 +170,7 @@ void upstream_checked(struct upstream *upstream, unsigned forward,
 	if (verdict->fault)
 		count(&upstream->counts.checks_failed);
 	tell_change(upstream, forward, verdict->address,
-		    pool_check_result(upstream->forwards[forward].pool, verdict->member,
+		    pool_check_result(upstream->pools[forward], verdict->member,
 				      verdict->generation, !verdict->fault, now_ms),
 		    &cause);
 }
@@ -224,14 +207,14 @@ int upstream_set_addresses(struct upstream *upstream, unsigned forward, unsigned
 			   const struct addr_set *addresses, unsigned *left_out)
 {
 	const struct forward *configured = &upstream->config->forwards[forward];
-	struct pool *pool = upstream->forwards[forward].pool;
+	struct pool *pool = upstream->pools[forward];
 	const struct pool_group group = {
 		.terms = make_member(configured, backend),
 		.addresses = addresses->list,
 		.count = addresses->count,
 	};
 	uint64_t now_ms = timer_now_ms();
-	int result = pool_replace(pool, &group, now_ms);
+	int result = pool_replace(pool, &group);
 
 	CHECK(is_named(&configured->backends[backend]));
 	*left_out = result ? count_missing(pool, &group, now_ms) : 0;
@@ -253,7 +236,7 @@ static uint64_t count_backends(const struct upstream *upstream, enum metric metr
 	uint64_t sum = 0;
 
 	for (unsigned i = 0; i < upstream->config->forward_count; i++) {
-		const struct pool *pool = upstream->forwards[i].pool;
+		const struct pool *pool = upstream->pools[i];
 		struct pool_snapshot now;
 
 		for (unsigned member = 0; member < pool_slot_count(pool); member++) {
@@ -301,24 +284,11 @@ uint64_t upstream_metric(const struct upstream *upstream, enum metric metric)
 
 /* Paths ---------------------------------------------------------------------------------------- */
 
-static enum upstream_choice to_choice(int refusal)
-{
-	switch (refusal) {
-	case POOL_ALL_DOWN:
-		return UPSTREAM_CHOICE_DOWN;
-	case POOL_ALL_FULL:
-		return UPSTREAM_CHOICE_FULL;
-	default:
-		return UPSTREAM_CHOICE_EXHAUSTED;
-	}
-}
-
-enum upstream_choice upstream_choose(struct upstream *upstream, unsigned forward,
-				     struct upstream_path *path, struct pool_tried *tried,
-				     const struct addr *client, uint64_t now_ms)
+int upstream_choose(struct upstream *upstream, unsigned forward, struct upstream_path *path,
+		    struct pool_tried *tried, const struct addr *client, uint64_t now_ms)
 {
 	const struct forward_options *options = &upstream->config->forwards[forward].options;
-	struct pool *pool = upstream->forwards[forward].pool;
+	struct pool *pool = upstream->pools[forward];
 	struct pool_ask ask = {.tried = tried, .now_ms = now_ms};
 	struct pool_place place = {0};
 	int chosen;
@@ -327,7 +297,7 @@ enum upstream_choice upstream_choose(struct upstream *upstream, unsigned forward
 	if (path->stage == UPSTREAM_FAILED)
 		pool_mark_tried(tried, path->place.member);
 	if (path->choices > options->retries)
-		return UPSTREAM_CHOICE_EXHAUSTED;
+		return POOL_ALL_TRIED;
 	if (options->balance == POOL_SOURCE) {
 		struct in6_addr address = cidr_address_of(client);
 
@@ -335,12 +305,12 @@ enum upstream_choice upstream_choose(struct upstream *upstream, unsigned forward
 	}
 	chosen = pool_choose(pool, &ask, &place);
 	if (chosen < 0)
-		return to_choice(chosen);
+		return chosen;
 	upstream_leave(upstream, forward, path);
 	path->place = place;
 	path->stage = UPSTREAM_CHOSEN;
 	path->choices++;
-	return UPSTREAM_CHOICE_MADE;
+	return 0;
 }
 
 /* Whether the connect was begun with bytes in its SYN, or -errno. */
@@ -369,7 +339,8 @@ int upstream_connect(const struct upstream *upstream, struct engine *engine, uns
 		     const struct upstream_path *path, struct upstream_call *call)
 {
 	const struct addr *backend = upstream_address(upstream, forward, path);
-	int fd = sock_open_backend(backend, &upstream->forwards[forward].tuning, call->source);
+	int fd = sock_open_backend(backend, &upstream->config->forwards[forward].options.tuning,
+				   call->source);
 	const struct sockaddr *address;
 	socklen_t length_bytes;
 	int begun;
@@ -403,7 +374,7 @@ int upstream_connect(const struct upstream *upstream, struct engine *engine, uns
 void upstream_answered(struct upstream *upstream, unsigned forward, struct upstream_path *path,
 		       int error, uint64_t now_ms)
 {
-	struct pool *pool = upstream->forwards[forward].pool;
+	struct pool *pool = upstream->pools[forward];
 	const struct cause cause = {.word = "connect", .error = error};
 	enum pool_change change = POOL_UNCHANGED;
 
@@ -424,15 +395,14 @@ void upstream_lost(struct upstream_path *path)
 
 void upstream_leave(struct upstream *upstream, unsigned forward, struct upstream_path *path)
 {
-	pool_end(upstream->forwards[forward].pool, &path->place);
+	pool_end(upstream->pools[forward], &path->place);
 	path->stage = UPSTREAM_NOWHERE;
 }
 
 const struct addr *upstream_address(const struct upstream *upstream, unsigned forward,
 				    const struct upstream_path *path)
 {
-	return path->place.held ? pool_address(upstream->forwards[forward].pool, &path->place)
-				: NULL;
+	return path->place.held ? pool_address(upstream->pools[forward], &path->place) : NULL;
 }
 
 const struct backend *upstream_backend(const struct upstream *upstream, unsigned forward,
@@ -443,7 +413,7 @@ const struct backend *upstream_backend(const struct upstream *upstream, unsigned
 
 	if (!path->place.held)
 		return NULL;
-	group = pool_group(upstream->forwards[forward].pool, &path->place);
+	group = pool_group(upstream->pools[forward], &path->place);
 	CHECK(group < configured->backend_count);
 	return &configured->backends[group];
 }
@@ -451,5 +421,5 @@ const struct backend *upstream_backend(const struct upstream *upstream, unsigned
 void upstream_keep_alive(const struct upstream *upstream, unsigned forward, int fd)
 {
 	/* a dead socket refuses it, and tells its owner by other ways */
-	(void)sock_keep_alive(fd, &upstream->forwards[forward].tuning);
+	(void)sock_keep_alive(fd, &upstream->config->forwards[forward].options.tuning);
 }

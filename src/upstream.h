@@ -45,21 +45,14 @@ struct upstream_path {
 	uint8_t stage;	  /* enum upstream_stage */
 };
 
-enum upstream_choice {
-	UPSTREAM_CHOICE_MADE,
-	UPSTREAM_CHOICE_DOWN,	   /* no backend is up */
-	UPSTREAM_CHOICE_FULL,	   /* of those that are up, each has its maxconn */
-	UPSTREAM_CHOICE_EXHAUSTED, /* those that are up were tried, or --retries is used up */
-};
-
 /*
  * Chooses a backend that is not in `tried`, to which one that failed is added, for `client`, which is
  * read where the forward wants it. The path must be at the beginning, or its last choice have failed; if no further one can
- * be made, it stays with that.
+ * be made, it stays with that. Returns 0 or an enum pool_refusal, POOL_ALL_TRIED also where --retries
+ * is used up.
  */
-enum upstream_choice upstream_choose(struct upstream *upstream, unsigned forward,
-				     struct upstream_path *path, struct pool_tried *tried,
-				     const struct addr *client, uint64_t now_ms);
+int upstream_choose(struct upstream *upstream, unsigned forward, struct upstream_path *path,
+		    struct pool_tried *tried, const struct addr *client, uint64_t now_ms);
 
 /* A connect: how it is to be made, and what came of it. */
 struct upstream_call {
@@ -113,9 +106,6 @@ void upstream_keep_alive(const struct upstream *upstream, unsigned forward, int 
 
 /* Whether a connect that ended with `error`, an errno of either sign, speaks against the backend. */
 bool upstream_blames_backend(int error);
-
-/* What is set on a forward's sockets towards backends; valid as long as `upstream`. */
-const struct sock_tuning *upstream_tuning(const struct upstream *upstream, unsigned forward);
 
 /* The members of a forward, and what is known of them: pool_snapshot(). Control thread. */
 const struct pool *upstream_pool(const struct upstream *upstream, unsigned forward);

@@ -16,8 +16,7 @@
 #include "check.h"
 #include "host.h"
 #include "log.h"
-#include "session_pace.h"
-#include "sock.h"
+#include "sock_tuning.h"
 
 /*
  * Events taken in before their sessions run: bounds how long the first of them waits. Scenario:
@@ -220,7 +219,6 @@ static int make_worker(struct workers *workers, unsigned index, const struct con
 	sessions->pump.metrics = &worker->metrics;
 	sessions_init(sessions);
 	timer_wheel_init(&worker->wheel, timer_now_ms());
-	workers->made_count = index + 1;
 
 	sessions->pump.scratch = malloc(PUMP_SCRATCH_BYTES);
 	result = sessions->pump.scratch ? 0 : -ENOMEM;
@@ -297,6 +295,15 @@ static int bind_workers(struct workers *workers, struct config *config,
 	return result;
 }
 
+/* Before the first socket: listeners and sockets towards backends are tuned alike. */
+static void choose_congestion(struct config *config)
+{
+	const char *chosen = sock_choose_loopback_congestion();
+
+	for (unsigned i = 0; i < config->forward_count; i++)
+		config->forwards[i].options.tuning.loopback_congestion = chosen;
+}
+
 int workers_create(struct workers **workers, struct config *config, const struct capacity *limits,
 		   const struct workers_shared *shared, char error[CONFIG_ERROR_BYTES])
 {
@@ -321,6 +328,7 @@ int workers_create(struct workers **workers, struct config *config, const struct
 		made->list = list;
 		result = load_init(&made->load, limits->maxconn, limits->crowd, count);
 	}
+	choose_congestion(config);
 	if (!result)
 		result = make_engines(made, config, error);
 	if (!result)
@@ -354,8 +362,7 @@ static void destroy_worker(struct worker *worker)
 {
 	struct sessions *sessions = &worker->sessions;
 
-	if (worker->listeners.listeners)
-		listeners_finish(&worker->listeners);
+	listeners_finish(&worker->listeners);
 	if (sessions->pump.pipes)
 		pipe_pool_destroy(sessions->pump.pipes);
 	if (sessions->table)
@@ -367,7 +374,7 @@ static void destroy_worker(struct worker *worker)
 
 void workers_destroy(struct workers *workers)
 {
-	for (unsigned i = 0; i < workers->made_count; i++)
+	for (unsigned i = 0; i < workers->count && workers->list; i++)
 		destroy_worker(&workers->list[i]);
 	for (unsigned i = 0; i < workers->engine_count; i++)
 		engine_destroy(workers->engines[i]);

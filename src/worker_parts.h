@@ -28,7 +28,6 @@ struct workers {
 	unsigned engine_count;
 	int refusal; /* why there is no io_uring: -errno, 0 where there is or none was asked for */
 	unsigned count;
-	unsigned made_count; /* of `list`, those that hold something */
 	unsigned started_count;
 	struct upstream *upstream;
 	struct sources *sources;

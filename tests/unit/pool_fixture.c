@@ -44,13 +44,33 @@ struct pool *pool_fixture_make(struct pool_settings settings, const char *text)
 			members[i].backup = true;
 			at++;
 		}
+		if (*at == 'x') {
+			members[i].off = true;
+			at++;
+		}
 		text = at;
 	}
 	if (!settings.slots)
 		settings.slots = count;
 	cr_assert_eq(pool_create(&pool, &settings), 0);
-	cr_assert_eq(pool_add_all(pool, members, count, POOL_FIXTURE_MS), 0);
+	cr_assert_eq(pool_add_all(pool, members, count), 0);
 	return pool;
+}
+
+void pool_fixture_remove(struct pool *pool, unsigned member)
+{
+	struct addr others[POOL_MEMBERS_LIMIT];
+	struct pool_group group = {.terms = {.weight = 1}, .addresses = others};
+
+	for (unsigned i = 0; i < pool_slot_count(pool); i++) {
+		struct pool_snapshot snapshot;
+
+		pool_snapshot(pool, i, POOL_FIXTURE_MS, &snapshot);
+		if (i != member && !snapshot.group && snapshot.state != POOL_EMPTY &&
+		    snapshot.state != POOL_DRAINING)
+			others[group.count++] = snapshot.address;
+	}
+	cr_assert_eq(pool_replace(pool, &group), 0);
 }
 
 int pool_fixture_choose(struct pool *pool, uint64_t now_ms, struct pool_place *place)

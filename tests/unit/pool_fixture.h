@@ -10,13 +10,16 @@
 #define POOL_FIXTURE_MS 1000
 
 /*
- * A pool of one member per word, each its weight, then "/" and its maxconn, then "b" for a backup:
- * "5 1/10 1b". With 0 slots in the settings it gets as many as there are words.
+ * A pool of one member per word, each its weight, then "/" and its maxconn, then "b" for a backup,
+ * then "x" for one that is off: "5 1/10 1b 1x". With 0 slots in the settings it gets as many as there are words.
  */
 struct pool *pool_fixture_make(struct pool_settings settings, const char *text);
 
 /* The member of that index, with weight 1. */
 struct pool_member pool_fixture_member(unsigned index);
+
+/* Removes a member of group 0, in which no two have the same address. */
+void pool_fixture_remove(struct pool *pool, unsigned member);
 
 /* pool_choose() for any client, nothing tried. */
 int pool_fixture_choose(struct pool *pool, uint64_t now_ms, struct pool_place *place);

@@ -1,4 +1,4 @@
-#include "engine_answers.h"
+#include "engine_ops.h"
 
 #include <criterion/criterion.h>
 

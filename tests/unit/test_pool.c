@@ -116,7 +116,7 @@ Test(pool, the_few_left_keep_their_shares)
 		members[left[i].member].weight = left[i].weight;
 		members[left[i].member].off = false;
 	}
-	cr_assert_eq(pool_add_all(pool, members, POOL_MEMBERS_LIMIT, NOW), 0);
+	cr_assert_eq(pool_add_all(pool, members, POOL_MEMBERS_LIMIT), 0);
 	pool_fixture_count(pool, 8000, NOW, counts);
 	for (size_t i = 0; i < ARRAY_COUNT(left); i++)
 		cr_expect(abs((int)counts[left[i].member] - (int)left[i].weight * 1000) <= 10,
@@ -184,36 +184,35 @@ Test(pool, leastconn_takes_turns_among_equals)
 struct refusal_row {
 	const char *members;
 	const char *down;  /* letters: these are down */
-	const char *off;   /* these are off */
 	const char *busy;  /* one session each, which stays */
 	const char *tried; /* by the session that asks */
 	int chosen;
 };
 
 static const struct refusal_row refusal_rows[] = {
-	{"1 1", "", "", "", "a", 1},
-	{"1 1", "a", "", "", "", 1},
-	{"1 1", "", "a", "", "", 1},
-	{"1/1 1", "", "", "a", "", 1},
-	{"1 1", "ab", "", "", "", POOL_ALL_DOWN},
-	{"1 1", "a", "b", "", "", POOL_ALL_DOWN},
-	{"0 0", "", "", "", "", POOL_ALL_DOWN},
-	{"1/1 1/1", "", "", "ab", "", POOL_ALL_FULL},
-	{"1/1 1", "b", "", "a", "", POOL_ALL_FULL},
-	{"1/1 1", "", "", "a", "b", POOL_ALL_FULL},
-	{"1 1", "", "", "", "ab", POOL_ALL_TRIED},
-	{"1 1", "a", "", "", "b", POOL_ALL_TRIED},
-	{"1 1", "ab", "", "", "b", POOL_ALL_TRIED},
+	{"1 1", "", "", "a", 1},
+	{"1 1", "a", "", "", 1},
+	{"1x 1", "", "", "", 1},
+	{"1/1 1", "", "a", "", 1},
+	{"1 1", "ab", "", "", POOL_ALL_DOWN},
+	{"1 1x", "a", "", "", POOL_ALL_DOWN},
+	{"0 0", "", "", "", POOL_ALL_DOWN},
+	{"1/1 1/1", "", "ab", "", POOL_ALL_FULL},
+	{"1/1 1", "b", "a", "", POOL_ALL_FULL},
+	{"1/1 1", "", "a", "b", POOL_ALL_FULL},
+	{"1 1", "", "", "ab", POOL_ALL_TRIED},
+	{"1 1", "a", "", "b", POOL_ALL_TRIED},
+	{"1 1", "ab", "", "b", POOL_ALL_TRIED},
 	/* backups: when the others are down, off, without weight, tried; not when full */
-	{"1 1 1b", "a", "", "", "", 1},
-	{"1 1 1b", "ab", "", "", "", 2},
-	{"1 1 1b", "a", "b", "", "", 2},
-	{"1 0 1b", "a", "", "", "", 2},
-	{"1 1 1b", "", "", "", "ab", 2},
-	{"1/1 1 1b", "b", "", "a", "", POOL_ALL_FULL},
-	{"1 1 1b", "abc", "", "", "", POOL_ALL_DOWN},
-	{"1 1 1b", "ab", "", "", "c", POOL_ALL_TRIED},
-	{"1 1 1/1b", "ab", "", "c", "", POOL_ALL_FULL},
+	{"1 1 1b", "a", "", "", 1},
+	{"1 1 1b", "ab", "", "", 2},
+	{"1 1x 1b", "a", "", "", 2},
+	{"1 0 1b", "a", "", "", 2},
+	{"1 1 1b", "", "", "ab", 2},
+	{"1/1 1 1b", "b", "a", "", POOL_ALL_FULL},
+	{"1 1 1b", "abc", "", "", POOL_ALL_DOWN},
+	{"1 1 1b", "ab", "", "c", POOL_ALL_TRIED},
+	{"1 1 1/1b", "ab", "c", "", POOL_ALL_FULL},
 };
 
 static void mark_all(struct pool_tried *tried, const char *letters)
@@ -246,8 +245,6 @@ static void check_refusal_row(const struct refusal_row *row, enum pool_balance b
 	for (const char *at = row->down; *at; at++)
 		cr_assert_eq(pool_fixture_fail(pool, (unsigned)(*at - 'a'), 1, NOW),
 			     POOL_WENT_DOWN);
-	for (const char *at = row->off; *at; at++)
-		cr_assert_eq(pool_set_off(pool, (unsigned)(*at - 'a'), true, NOW), POOL_WENT_DOWN);
 	mark_all(&tried, row->tried);
 	for (unsigned i = 0; i < 10; i++) {
 		struct pool_place place = {0};
@@ -282,7 +279,7 @@ Test(pool, all_down_is_told_at_once, .timeout = 20)
 		struct pool_member member = pool_fixture_member(i);
 
 		member.off = true;
-		pool_add(pool, &member, NOW);
+		cr_assert_eq(pool_add_all(pool, &member, 1), 0);
 	}
 	for (unsigned i = 0; i < 200000; i++) {
 		struct pool_place place;
@@ -301,21 +298,14 @@ Test(pool, maxconn_is_kept)
 		cr_assert_geq(pool_fixture_choose(pool, NOW, &places[i]), 0);
 	cr_expect_eq(pool_fixture_choose(pool, NOW, &places[5]), POOL_ALL_FULL);
 	cr_expect_eq(pool_fixture_state(pool, 0, NOW), POOL_FULL);
-	pool_set_maxconn(pool, 1, 3);
-	cr_expect_eq(pool_fixture_choose(pool, NOW, &places[5]), 1);
-	/* fewer than it has: nobody is thrown out, and nobody gets in before it has fewer */
-	pool_set_maxconn(pool, 1, 2);
-	for (unsigned i = 0, ended = 0; ended < 2; i++) {
-		struct pool_place place;
+	for (unsigned i = 0; i < 5; i++) {
+		int member = places[i].member;
 
-		if (places[i].member != 1)
-			continue;
-		cr_expect_eq(pool_fixture_choose(pool, NOW, &place), POOL_ALL_FULL);
 		pool_end(pool, &places[i]);
-		if (++ended == 2)
-			cr_expect_eq(pool_fixture_choose(pool, NOW, &places[i]), 1);
+		cr_expect_eq(pool_fixture_choose(pool, NOW, &places[i]), member);
+		cr_expect_eq(pool_fixture_choose(pool, NOW, &places[5]), POOL_ALL_FULL);
 	}
-	for (unsigned i = 0; i < 6; i++)
+	for (unsigned i = 0; i < 5; i++)
 		pool_end(pool, &places[i]);
 	pool_destroy(pool);
 }

@@ -280,42 +280,44 @@ Test(pool_health, a_late_check_is_not_for_the_next_member)
 	struct pool_snapshot snapshot;
 
 	pool_snapshot(pool, 0, NOW, &snapshot);
-	pool_remove(pool, 0);
-	cr_assert_eq(pool_add(pool, &next, NOW), 0);
+	pool_fixture_remove(pool, 0);
+	cr_assert_eq(pool_add_all(pool, &next, 1), 0);
 	cr_expect_eq(pool_check_result(pool, 0, snapshot.generation, false, NOW), POOL_UNCHANGED);
 	cr_expect_eq(pool_fixture_state(pool, 0, NOW), POOL_UP);
 	pool_destroy(pool);
 }
 
-/* Off and on ------------------------------------------------------------------------------------- */
+/* Off -------------------------------------------------------------------------------------------- */
 
-Test(pool_health, off_is_apart_from_health)
+Test(pool_health, an_off_member_gets_nobody)
 {
-	struct pool *pool = pool_fixture_make(by_traffic, "1 1");
-	struct pool_snapshot snapshot;
+	struct pool *pool = pool_fixture_make(by_traffic, "1x 1");
 	struct pool_place place;
 
-	cr_expect_eq(pool_set_off(pool, 0, true, NOW + 7), POOL_WENT_DOWN);
-	cr_expect_eq(pool_set_off(pool, 0, true, NOW + 8), POOL_UNCHANGED);
-	pool_snapshot(pool, 0, NOW, &snapshot);
-	cr_expect_eq(snapshot.state, POOL_OFF);
-	cr_expect_eq(snapshot.since_ms, NOW + 7);
-	cr_expect_eq(snapshot.downs, 1);
-	cr_expect_eq(pool_set_off(pool, 0, false, NOW + 9), POOL_CAME_UP);
-
-	/* off while it is down: that changes nothing, and no probe goes there */
-	cr_expect_eq(pool_fixture_fail(pool, 0, 3, NOW), POOL_WENT_DOWN);
-	cr_expect_eq(pool_set_off(pool, 0, true, NOW), POOL_UNCHANGED);
+	cr_expect_eq(pool_fixture_state(pool, 0, NOW), POOL_OFF);
+	cr_expect_eq(pool_up_count(pool), 1);
+	/* nor does a probe go there */
 	for (unsigned i = 0; i < 10; i++) {
-		cr_expect_eq(pool_fixture_choose(pool, NOW + TIMEOUT_MS, &place), 1);
+		cr_expect_eq(pool_fixture_choose(pool, NOW + i * TIMEOUT_MS, &place), 1);
 		pool_end(pool, &place);
 	}
-	cr_expect_eq(pool_set_off(pool, 0, false, NOW), POOL_UNCHANGED);
-	cr_expect_eq(pool_fixture_state(pool, 0, NOW), POOL_DOWN);
 	pool_destroy(pool);
 }
 
 /* Slow start ------------------------------------------------------------------------------------- */
+
+/* Takes a member down, and up again at `up_ms`. */
+static void bounce(struct pool *pool, unsigned member, uint64_t up_ms)
+{
+	struct pool_tried tried = pool_fixture_all_but(member);
+	struct pool_ask ask = {.tried = &tried, .now_ms = up_ms};
+	struct pool_place place = {0};
+
+	cr_assert_eq(pool_fixture_fail(pool, member, 3, up_ms - TIMEOUT_MS), POOL_WENT_DOWN);
+	cr_assert_eq(pool_choose(pool, &ask, &place), (int)member);
+	cr_assert_eq(pool_succeeded(pool, &place, up_ms), POOL_CAME_UP);
+	pool_end(pool, &place);
+}
 
 /* Of 10,000 sessions between two equals, the one that came back gets so many. */
 Test(pool_health, slow_start_ramps)
@@ -330,7 +332,6 @@ Test(pool_health, slow_start_ramps)
 		for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 			struct pool_settings settings = by_traffic;
 			uint64_t up_ms = NOW + TIMEOUT_MS;
-			struct pool_snapshot snapshot;
 			unsigned got = 0;
 			double expected;
 			struct pool *pool;
@@ -338,11 +339,7 @@ Test(pool_health, slow_start_ramps)
 			settings.balance = (enum pool_balance)balance;
 			settings.slow_start_ms = 1000;
 			pool = pool_fixture_make(settings, "10 10");
-			cr_assert_eq(pool_set_off(pool, 0, true, up_ms), POOL_WENT_DOWN);
-			cr_assert_eq(pool_set_off(pool, 0, false, up_ms), POOL_CAME_UP);
-			pool_snapshot(pool, 0, up_ms + rows[i].after_ms, &snapshot);
-			cr_expect_eq(snapshot.weight_now_percent, rows[i].percent, "%u",
-				     snapshot.weight_now_percent);
+			bounce(pool, 0, up_ms);
 			for (unsigned j = 0; j < 10000; j++) {
 				struct pool_ask ask = {.client_key = j * 977,
 						       .now_ms = up_ms + rows[i].after_ms};
@@ -369,10 +366,9 @@ Test(pool_health, slow_start_of_leastconn)
 	settings.balance = POOL_LEASTCONN;
 	settings.slow_start_ms = 1000;
 	pool = pool_fixture_make(settings, "1 1");
-	pool_set_off(pool, 0, true, NOW);
-	pool_set_off(pool, 0, false, NOW);
+	bounce(pool, 0, NOW + TIMEOUT_MS);
 	for (size_t i = 0; i < ARRAY_COUNT(places); i++)
-		counts[pool_fixture_choose(pool, NOW, &places[i])]++;
+		counts[pool_fixture_choose(pool, NOW + TIMEOUT_MS, &places[i])]++;
 	cr_expect_eq(counts[0], 10);
 	cr_expect_eq(counts[1], 80);
 	for (size_t i = 0; i < ARRAY_COUNT(places); i++)
@@ -388,11 +384,10 @@ Test(pool_health, slow_start_refuses_nobody)
 	char turns[32];
 
 	settings.slow_start_ms = 1000;
-	pool = pool_fixture_make(settings, "1 1/1");
-	pool_set_off(pool, 1, true, NOW);
-	pool_set_off(pool, 0, true, NOW);
-	pool_set_off(pool, 0, false, NOW);
-	cr_expect_str_eq(pool_fixture_turns(pool, 20, NOW, turns), "aaaaaaaaaaaaaaaaaaaa");
+	pool = pool_fixture_make(settings, "1 1/1x");
+	bounce(pool, 0, NOW + TIMEOUT_MS);
+	pool_fixture_turns(pool, 20, NOW + TIMEOUT_MS, turns);
+	cr_expect_str_eq(turns, "aaaaaaaaaaaaaaaaaaaa");
 	pool_destroy(pool);
 }
 
@@ -405,10 +400,10 @@ Test(pool_health, an_unchecked_member_beside_checked_ones)
 	struct pool_place place = {0};
 	struct pool_member member = pool_fixture_member(0);
 
-	cr_assert_eq(pool_add(pool, &member, POOL_FIXTURE_MS), 0);
+	cr_assert_eq(pool_add_all(pool, &member, 1), 0);
 	member = pool_fixture_member(1);
 	member.unchecked = true;
-	cr_assert_eq(pool_add(pool, &member, POOL_FIXTURE_MS), 1);
+	cr_assert_eq(pool_add_all(pool, &member, 1), 0);
 	cr_expect_eq(pool_up_count(pool), 2);
 	cr_expect_eq(pool_fixture_fail(pool, 0, 1, POOL_FIXTURE_MS), POOL_WENT_DOWN);
 	cr_expect_eq(pool_up_count(pool), 1);
@@ -420,8 +415,6 @@ Test(pool_health, an_unchecked_member_beside_checked_ones)
 	cr_expect_eq(pool_succeeded(pool, &place, POOL_FIXTURE_MS + 100), POOL_CAME_UP);
 	pool_end(pool, &place);
 	cr_expect_eq(pool_up_count(pool), 1);
-	cr_expect_eq(pool_set_off(pool, 1, true, POOL_FIXTURE_MS + 100), POOL_WENT_DOWN);
-	cr_expect_eq(pool_up_count(pool), 0);
 	pool_destroy(pool);
 }
 

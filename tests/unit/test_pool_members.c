@@ -27,27 +27,26 @@ Test(pool_members, a_removed_member_drains)
 	settings.slots = 1;
 	pool = pool_fixture_make(settings, "1");
 	cr_assert_eq(pool_fixture_choose(pool, NOW, &place), 0);
-	pool_remove(pool, 0);
+	pool_fixture_remove(pool, 0);
 	cr_expect_eq(pool_fixture_state(pool, 0, NOW), POOL_DRAINING);
 	cr_expect_eq(pool_fixture_choose(pool, NOW, &other), POOL_ALL_DOWN);
 	/* its address stays with it for as long as somebody is there */
-	cr_expect_eq(pool_add(pool, &second, NOW), -ENOSPC);
+	cr_expect_eq(pool_add_all(pool, &second, 1), -ENOSPC);
 	cr_expect(addr_equal(pool_address(pool, &place), &first.address));
 
 	/* the same one comes back */
-	cr_expect_eq(pool_add(pool, &first, NOW), 0);
+	cr_expect_eq(pool_add_all(pool, &first, 1), 0);
 	cr_expect_eq(pool_fixture_state(pool, 0, NOW), POOL_UP);
-	pool_remove(pool, 0);
+	pool_fixture_remove(pool, 0);
 	pool_end(pool, &place);
 	cr_expect_eq(pool_fixture_state(pool, 0, NOW), POOL_EMPTY);
 
-	cr_expect_eq(pool_add(pool, &second, NOW + 5), 0);
+	cr_expect_eq(pool_add_all(pool, &second, 1), 0);
 	cr_assert_eq(pool_fixture_choose(pool, NOW, &place), 0);
 	cr_expect(addr_equal(pool_address(pool, &place), &second.address));
 	pool_snapshot(pool, 0, NOW, &snapshot);
 	cr_expect_eq(snapshot.total, 1);
 	cr_expect_eq(snapshot.live, 1);
-	cr_expect_eq(snapshot.since_ms, NOW + 5);
 	pool_end(pool, &place);
 	pool_destroy(pool);
 }
@@ -60,7 +59,7 @@ static int replace(struct pool *pool, unsigned group, const char *letters)
 
 	for (unsigned i = 0; letters[i]; i++, wanted.count++)
 		addresses[i] = pool_fixture_member((unsigned)(letters[i] - 'a')).address;
-	return pool_replace(pool, &wanted, NOW);
+	return pool_replace(pool, &wanted);
 }
 
 /* The open members' addresses as letters, slot by slot; a draining one in capitals, "." an empty one. */
@@ -134,20 +133,6 @@ Test(pool_members, what_stays_keeps_its_health)
 	pool_destroy(pool);
 }
 
-Test(pool_members, weights_change_at_run_time)
-{
-	struct pool *pool = pool_fixture_make(by_traffic, "1 1");
-	char turns[32];
-
-	pool_set_weight(pool, 0, 0);
-	cr_expect_str_eq(pool_fixture_turns(pool, 4, NOW, turns), "bbbb");
-	cr_expect_eq(pool_fixture_state(pool, 0, NOW), POOL_UP);
-	pool_set_weight(pool, 0, 3);
-	pool_fixture_turns(pool, 16, NOW, turns);
-	cr_expect_not_null(strstr(turns, "aabaaabaaab"), "%s", turns);
-	pool_destroy(pool);
-}
-
 Test(pool_members, no_more_than_there_are_slots)
 {
 	struct pool_settings settings = by_traffic;
@@ -159,10 +144,10 @@ Test(pool_members, no_more_than_there_are_slots)
 		members[i] = pool_fixture_member(i);
 	settings.slots = 2;
 	pool = pool_fixture_make(settings, "");
-	cr_expect_eq(pool_add_all(pool, members, 3, NOW), -ENOSPC);
+	cr_expect_eq(pool_add_all(pool, members, 3), -ENOSPC);
 	cr_expect_str_eq(pool_fixture_turns(pool, 4, NOW, turns), "abab");
-	pool_remove(pool, 0);
-	cr_expect_eq(pool_add_all(pool, &members[2], 1, NOW), 0);
+	pool_fixture_remove(pool, 0);
+	cr_expect_eq(pool_add_all(pool, &members[2], 1), 0);
 	cr_expect_str_eq(pool_fixture_turns(pool, 4, NOW, turns), "abab");
 	pool_destroy(pool);
 }

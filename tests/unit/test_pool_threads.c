@@ -177,11 +177,6 @@ static void report(struct crew *crew, unsigned thread)
 		uint64_t now_ms = atomic_fetch_add(&crew->now_ms, 1);
 		struct pool_place place;
 
-		if (!(support_random(&random) % 64)) {
-			count_change(crew, pool_set_off(crew->pool, 0, support_random(&random) % 2,
-							now_ms));
-			continue;
-		}
 		if (pool_fixture_choose(crew->pool, now_ms, &place) < 0)
 			continue;
 		if (place.probe && atomic_fetch_add(&crew->live, 1))
@@ -244,7 +239,7 @@ static void choose_while_replaced(struct crew *crew, unsigned thread)
 	for (unsigned i = 0; !thread && (i < ROUNDS || !atomic_load(&crew->live)); i++) {
 		make_set(i % SETS, addresses);
 		/* some find no slot now and then, while others drain */
-		(void)pool_replace(crew->pool, &group, NOW);
+		(void)pool_replace(crew->pool, &group);
 	}
 	if (!thread)
 		atomic_store(&crew->stop, true);

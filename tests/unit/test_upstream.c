@@ -54,7 +54,7 @@ static void finish(void)
 static const struct setting three[] = {
 	{"backend", "127.0.0.1:1"}, {"backend", "127.0.0.1:2"}, {"backend", "127.0.0.1:3"}};
 
-static enum upstream_choice choose(unsigned forward, struct journey *path, uint64_t now_ms)
+static int choose(unsigned forward, struct journey *path, uint64_t now_ms)
 {
 	static const struct addr client;
 
@@ -90,10 +90,9 @@ Test(upstream, backends_take_turns)
 }
 
 /* Fails each choice in turn until there is none; the ports, and how it ended. */
-static enum upstream_choice exhaust(struct journey *path, int error, unsigned *ports,
-				    unsigned *count)
+static int exhaust(struct journey *path, int error, unsigned *ports, unsigned *count)
 {
-	enum upstream_choice choice;
+	int choice;
 
 	*count = 0;
 	while (!(choice = choose(0, path, NOW_MS))) {
@@ -112,7 +111,7 @@ Test(upstream, each_backend_is_tried_once)
 		unsigned ports[BACKENDS], count, seen = 0;
 
 		/* a reset is nobody's fault, so all are up still */
-		cr_expect_eq(exhaust(&path, -ECONNRESET, ports, &count), UPSTREAM_CHOICE_EXHAUSTED);
+		cr_expect_eq(exhaust(&path, -ECONNRESET, ports, &count), POOL_ALL_TRIED);
 		cr_assert_eq(count, BACKENDS);
 		for (unsigned i = 0; i < count; i++)
 			seen |= 1U << ports[i];
@@ -138,8 +137,7 @@ Test(upstream, retries_are_further_backends)
 		unsigned ports[BACKENDS], count;
 
 		make(settings, ARRAY_COUNT(settings));
-		cr_expect_eq(exhaust(&path, -ECONNREFUSED, ports, &count),
-			     UPSTREAM_CHOICE_EXHAUSTED);
+		cr_expect_eq(exhaust(&path, -ECONNREFUSED, ports, &count), POOL_ALL_TRIED);
 		cr_expect_eq(count, tried[i], "--retries %s: %u", texts[i], count);
 		upstream_leave(upstream, 0, &path.path);
 		finish();
@@ -163,7 +161,7 @@ Test(upstream, failures_are_the_backends_or_ours)
 		struct journey path = {0};
 
 		make(three, ARRAY_COUNT(three));
-		cr_assert_eq(choose(0, &path, NOW_MS), UPSTREAM_CHOICE_MADE);
+		cr_assert_eq(choose(0, &path, NOW_MS), 0);
 		upstream_answered(upstream, 0, &path.path, rows[i].error, NOW_MS);
 		upstream_leave(upstream, 0, &path.path);
 		cr_expect_eq(upstream_metric(upstream, METRIC_backend_downs), rows[i].blamed, "%s",
@@ -182,8 +180,7 @@ Test(upstream, the_only_backend_is_always_tried)
 		struct journey path = {0};
 		unsigned ports[BACKENDS], count;
 
-		cr_expect_eq(exhaust(&path, -ECONNREFUSED, ports, &count),
-			     UPSTREAM_CHOICE_EXHAUSTED);
+		cr_expect_eq(exhaust(&path, -ECONNREFUSED, ports, &count), POOL_ALL_TRIED);
 		cr_expect_eq(count, 1);
 		upstream_leave(upstream, 0, &path.path);
 	}
@@ -197,18 +194,18 @@ Test(upstream, all_down_is_told_from_all_full_and_all_tried)
 	struct journey failing = {0}, holding = {0}, late = {0};
 
 	make(settings, ARRAY_COUNT(settings));
-	cr_assert_eq(choose(0, &holding, NOW_MS), UPSTREAM_CHOICE_MADE);
+	cr_assert_eq(choose(0, &holding, NOW_MS), 0);
 	cr_assert_eq(addr_port(upstream_address(upstream, 0, &holding.path)), 1);
 	upstream_answered(upstream, 0, &holding.path, 0, NOW_MS);
-	cr_assert_eq(choose(0, &failing, NOW_MS), UPSTREAM_CHOICE_MADE);
+	cr_assert_eq(choose(0, &failing, NOW_MS), 0);
 	upstream_answered(upstream, 0, &failing.path, -ECONNREFUSED, NOW_MS);
-	cr_expect_eq(choose(0, &failing, NOW_MS), UPSTREAM_CHOICE_FULL);
+	cr_expect_eq(choose(0, &failing, NOW_MS), POOL_ALL_FULL);
 	upstream_leave(upstream, 0, &holding.path);
 	/* a place has come free: the same session may go on */
-	cr_assert_eq(choose(0, &failing, NOW_MS), UPSTREAM_CHOICE_MADE);
+	cr_assert_eq(choose(0, &failing, NOW_MS), 0);
 	upstream_answered(upstream, 0, &failing.path, -ECONNREFUSED, NOW_MS);
-	cr_expect_eq(choose(0, &failing, NOW_MS), UPSTREAM_CHOICE_EXHAUSTED);
-	cr_expect_eq(choose(0, &late, NOW_MS), UPSTREAM_CHOICE_DOWN);
+	cr_expect_eq(choose(0, &failing, NOW_MS), POOL_ALL_TRIED);
+	cr_expect_eq(choose(0, &late, NOW_MS), POOL_ALL_DOWN);
 	upstream_leave(upstream, 0, &failing.path);
 	cr_expect_eq(upstream_metric(upstream, METRIC_backend_downs), 2);
 	finish();
@@ -223,16 +220,16 @@ Test(upstream, a_path_that_is_left_says_nothing)
 
 	make(three, ARRAY_COUNT(three));
 	for (unsigned i = 0; i < BACKENDS; i++) {
-		cr_assert_eq(choose(0, &paths[i], NOW_MS), UPSTREAM_CHOICE_MADE);
+		cr_assert_eq(choose(0, &paths[i], NOW_MS), 0);
 		upstream_answered(upstream, 0, &paths[i].path, -ECONNREFUSED, NOW_MS);
 		upstream_leave(upstream, 0, &paths[i].path);
 	}
 	for (unsigned i = 0; i < 2 * BACKENDS; i++) {
-		cr_assert_eq(choose(0, &probe, late_ms), UPSTREAM_CHOICE_MADE);
+		cr_assert_eq(choose(0, &probe, late_ms), 0);
 		upstream_leave(upstream, 0, &probe.path);
 	}
 	cr_expect_eq(upstream_metric(upstream, METRIC_backend_ups), 0);
-	cr_assert_eq(choose(0, &probe, late_ms), UPSTREAM_CHOICE_MADE);
+	cr_assert_eq(choose(0, &probe, late_ms), 0);
 	upstream_answered(upstream, 0, &probe.path, 0, late_ms);
 	upstream_leave(upstream, 0, &probe.path);
 	cr_expect_eq(upstream_metric(upstream, METRIC_backend_ups), 1);
@@ -274,12 +271,12 @@ Test(upstream, parameters_and_checks_reach_the_pool)
 	/* the backup has no checks: the traffic that took it down brings it up */
 	verdict.fault = "no answer";
 	upstream_checked(upstream, 0, &verdict, NOW_MS);
-	cr_assert_eq(choose(0, &path, NOW_MS), UPSTREAM_CHOICE_MADE);
+	cr_assert_eq(choose(0, &path, NOW_MS), 0);
 	upstream_answered(upstream, 0, &path.path, -ECONNREFUSED, NOW_MS);
 	upstream_leave(upstream, 0, &path.path);
 	path = (struct journey){0};
-	cr_expect_eq(choose(0, &path, NOW_MS), UPSTREAM_CHOICE_DOWN);
-	cr_expect_eq(choose(0, &path, NOW_MS + 10000), UPSTREAM_CHOICE_MADE);
+	cr_expect_eq(choose(0, &path, NOW_MS), POOL_ALL_DOWN);
+	cr_expect_eq(choose(0, &path, NOW_MS + 10000), 0);
 	upstream_leave(upstream, 0, &path.path);
 	finish();
 }
@@ -342,11 +339,11 @@ Test(upstream, names_bring_backends)
 
 	make(named, ARRAY_COUNT(named));
 	first = config.forwards[0].backends;
-	cr_expect_eq(choose(0, &path, NOW_MS), UPSTREAM_CHOICE_DOWN);
+	cr_expect_eq(choose(0, &path, NOW_MS), POOL_ALL_DOWN);
 	cr_expect_eq(set_addresses(0, 0, 2), 0);
 	cr_expect_eq(set_addresses(1, 1, 1), 0);
 	cr_expect_eq(upstream_metric(upstream, METRIC_backends_up), 4);
-	cr_expect_eq(choose(0, &path, NOW_MS), UPSTREAM_CHOICE_MADE);
+	cr_expect_eq(choose(0, &path, NOW_MS), 0);
 	cr_expect_eq(upstream_backend(upstream, 0, &path.path), first);
 	upstream_answered(upstream, 0, &path.path, 0, NOW_MS);
 	/* it has gone, and the session goes on */
