@@ -1,6 +1,5 @@
 #include "session_parts.h"
 
-#include "embedded.h"
 #include "log.h"
 
 static void refuse(struct sessions *sessions, struct session *session, enum close_reason reason)
@@ -14,19 +13,6 @@ static void refuse(struct sessions *sessions, struct session *session, enum clos
 		log_end(&line);
 	}
 	session_close(sessions, session, reason);
-}
-
-bool session_embedded_client(const struct sessions *sessions, const struct session *session,
-			     struct in6_addr *mapped)
-{
-	struct in6_addr client = cidr_address_of(&session->client);
-	struct in_addr inside;
-
-	if (!session_options(sessions, session)->source.embedded ||
-	    !embedded_ipv4(&client, &inside))
-		return false;
-	*mapped = cidr_map_v4(inside);
-	return true;
 }
 
 static bool is_banned(const struct sessions *sessions, const struct session *session)

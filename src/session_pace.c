@@ -10,12 +10,13 @@
  *
  * This is beside the session table and not in it, so that sessions without limits are no larger.
  */
-#include "session_parts.h"
+#include "session.h"
 
 #include <errno.h>
 
 #include "check.h"
 #include "host.h"
+#include "session_parts.h"
 
 struct lane_pace {
 	struct admission_bandwidth *bandwidth; /* NULL: no limit */

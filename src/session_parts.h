@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "session.h"
+#include "sessions.h"
 
 /* session_admit.c: whether a client is served at all ---------------------------------------------- */
 
@@ -14,7 +14,7 @@
  */
 bool session_admit(struct sessions *sessions, struct session *session);
 
-/* session_connect.c: from a client that is known to a relay: its source, and one backend after another */
+/* session_connect.c: from a known client to a relay, by one backend after another ----------------- */
 
 /* Begins to connect a session whose client is known; its state becomes SESSION_CONNECTING. */
 void session_connect(struct sessions *sessions, struct session *session);
@@ -37,7 +37,7 @@ void session_blame_silence(struct sessions *sessions, struct session *session);
 /* --timeout-connect has passed: the next answer is -ECANCELED. */
 void session_expire_connect(struct sessions *sessions, struct session *session);
 
-/* session_proxy.c: the PROXY header that a client sends first, and the one that a backend gets first */
+/* session_proxy_in.c: the PROXY header that a client sends first ---------------------------------- */
 
 /* Makes a session of a listener with --accept-proxy wait for its header. */
 void session_await_header(struct sessions *sessions, struct session *session);
@@ -47,6 +47,8 @@ void session_on_header_news(struct sessions *sessions, struct session *session, 
 
 /* The session's timer: --timeout-proxy has passed, or the header is to be looked at again. */
 void session_on_header_timer(struct sessions *sessions, struct session *session);
+
+/* session_proxy_out.c: the PROXY header that a backend gets first ---------------------------------- */
 
 /*
  * Finds what may travel with the SYN to the chosen backend, where that is wanted: its header, and what has come from
