@@ -264,7 +264,7 @@ static void name_forwards(struct config *config)
 					 !strcmp(config->forwards[j].name, name);
 		}
 		if (!forward->name)
-			forward->name = config_text_keep(&config->texts, name);
+			forward->name = config_text_keep(&config->kept, name);
 	}
 }
 
@@ -330,13 +330,10 @@ void config_finish(struct config *config)
 		free(config->forwards[i].backends);
 		config_values_finish(&config->forwards[i].values);
 	}
-	for (unsigned i = 0; i < config->local_name_count; i++)
-		free(config->local_names[i]);
-	free(config->local_names);
 	free(config->forwards);
 	config_values_finish(&config->values);
 	config_values_finish(&config->default_values);
 	config_errors_finish(&config->errors);
-	config_text_finish(&config->texts);
+	config_kept_finish(&config->kept);
 	memset(config, 0, sizeof(*config));
 }

@@ -147,7 +147,7 @@ static void begin_forward(struct reader *reader, const char *name)
 	}
 	config->origin = (struct config_origin){CONFIG_ORIGIN_FILE, reader->line};
 	reader->forward =
-		config_begin_forward(config, config_text_keep(&config->texts, name), error);
+		config_begin_forward(config, config_text_keep(&config->kept, name), error);
 	if (!reader->forward) {
 		fail(reader, reader->line, "[forward %s]: %s", name, error);
 		return;
@@ -377,7 +377,7 @@ void config_file_parse(struct config *config, const char *path, const char *text
 	options_list(&option_count);
 	reader->given_lines = calloc(option_count, sizeof(*reader->given_lines));
 	CHECK(reader->given_lines);
-	config->file = config_text_keep(&config->texts, path);
+	config->file = config_text_keep(&config->kept, path);
 	reader->config = config;
 	reader->at = text;
 	reader->end = text + count;

@@ -127,7 +127,7 @@ void config_names_check(struct config *config)
 	config->name_count = 0;
 	for (unsigned i = 0; i < config->forward_count; i++)
 		config->name_count +=
-			config->forwards[i].name_count * config_range_ports(&config->forwards[i]);
+			config->forwards[i].name_count * config->forwards[i].port_count;
 	if (check_count(config, error))
 		config_origin_add_error(config, NULL, error);
 	if (check_servers(config->dns_servers, error))

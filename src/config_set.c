@@ -26,15 +26,6 @@
 /* An address, or a parameter behind it. */
 #define ADDRESS_WORD_BYTES 300
 
-/* Grows an array by one; memory that cannot be had at the start ends the program. */
-static void *grow(void *array, unsigned count, size_t element_bytes)
-{
-	void *grown = reallocarray(array, count + 1, element_bytes);
-
-	CHECK(grown);
-	return grown;
-}
-
 /* Forwards ------------------------------------------------------------------------------------- */
 
 /* The forward that options are for; those of a file are over once it has been read. */
@@ -48,7 +39,7 @@ static struct forward *latest_forward(struct config *config)
 struct forward *config_begin_forward(struct config *config, const char *name,
 				     char error[CONFIG_ERROR_BYTES])
 {
-	struct forward forward = {.name = name, .origin = config->origin};
+	struct forward forward = {.name = name, .origin = config->origin, .port_count = 1};
 
 	if (config->forward_count == CONFIG_FORWARD_LIMIT) {
 		config_fail(error,
@@ -59,7 +50,8 @@ struct forward *config_begin_forward(struct config *config, const char *name,
 	}
 	forward.options = config->defaults;
 	config_values_copy(&forward.values, &config->default_values);
-	config->forwards = grow(config->forwards, config->forward_count, sizeof(forward));
+	config->forwards =
+		config_grow(config->forwards, config->forward_count + 1, sizeof(forward));
 	config->forwards[config->forward_count] = forward;
 	return &config->forwards[config->forward_count++];
 }
@@ -67,12 +59,8 @@ struct forward *config_begin_forward(struct config *config, const char *name,
 /* An address for IP, of a range of ports perhaps, or that of a local socket. */
 static const char *parse_local(struct config *config, const char *text, struct addr *address)
 {
-	struct sockaddr_un *name = malloc(sizeof(*name));
+	struct sockaddr_un *name = config_keep(&config->kept, sizeof(*name));
 
-	CHECK(name);
-	config->local_names =
-		grow(config->local_names, config->local_name_count, sizeof(*config->local_names));
-	config->local_names[config->local_name_count++] = name;
 	return addr_parse_local(text, strlen(text), name, address);
 }
 
@@ -142,7 +130,8 @@ static int add_backend(struct forward *forward, const struct backend *backend, c
 			"--backend '%.80s': is the listener's own address and would forward to "
 			"itself; give the service's",
 			text);
-	forward->backends = grow(forward->backends, forward->backend_count, sizeof(*backend));
+	forward->backends =
+		config_grow(forward->backends, forward->backend_count + 1, sizeof(*backend));
 	forward->backends[forward->backend_count++] = *backend;
 	return 0;
 }
@@ -255,7 +244,7 @@ int config_set(struct config *config, const struct option_spec *option, const ch
 	struct config_value value = {.option = option, .origin = config->origin};
 	int result;
 
-	value.text = config_text_keep(&config->texts, text ? text : "yes");
+	value.text = config_text_keep(&config->kept, text ? text : "yes");
 	result = set(config, &value, error);
 	if (result)
 		config_origin_rename(config, &value, error);
