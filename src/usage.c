@@ -164,15 +164,7 @@ void usage_print_command(FILE *out, const char *word)
 int usage_fail(int code, const char *error)
 {
 	fputs("sixpipe: ", stderr);
-	while (*error) {
-		size_t length = utf8_printable(error, strlen(error));
-
-		if (length)
-			fwrite(error, length, 1, stderr);
-		else
-			fprintf(stderr, "\\x%02x", (unsigned char)*error);
-		error += MAX(length, 1);
-	}
+	utf8_print(stderr, error);
 	fputc('\n', stderr);
 	return code;
 }
