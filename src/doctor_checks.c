@@ -185,18 +185,6 @@ static bool judge_descriptors(const struct doctor_facts *facts, struct doctor_fi
 	return true;
 }
 
-/* The address alone, as ip(8) takes it: without brackets and port. */
-static const char *print_host(const struct addr *address, char text[ADDR_TEXT_BYTES])
-{
-	char *end;
-
-	addr_print(address, text);
-	end = strrchr(text, text[0] == '[' ? ']' : ':');
-	if (end)
-		*end = '\0';
-	return text[0] == '[' ? text + 1 : text;
-}
-
 static void judge_local(const struct doctor_facts *facts, struct doctor_finding *finding)
 {
 	char text[ADDR_TEXT_BYTES];
@@ -262,7 +250,7 @@ static bool judge_ports(const struct doctor_facts *facts, struct doctor_finding 
 	case EADDRNOTAVAIL:
 		say(finding->value, "%s is not of this host", text);
 		say(finding->remedy, "ip address add %s dev INTERFACE",
-		    print_host(&facts->listen, text));
+		    addr_print_host(&facts->listen, text));
 		break;
 	case ENODEV: /* --bind-device */
 		say(finding->value, "%s: no such interface", text);
