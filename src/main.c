@@ -222,8 +222,7 @@ static int listen_and_serve(struct config *config, const struct capacity *limits
 		.config = config,
 		.workers = task->workers,
 		.sources = task->sources,
-		.owner = {.uid = target->change ? target->uid : geteuid(),
-			  .gid = target->change ? target->gid : getegid()},
+		.owner = {.uid = target->uid, .gid = target->gid},
 	};
 	char error[CONFIG_ERROR_BYTES];
 
