@@ -198,26 +198,22 @@ static int set_bytes(void *field, const struct option_spec *option, const char *
 static int add_cidrs(struct forward_options *options, const struct option_spec *option,
 		     const char *text, char error[CONFIG_ERROR_BYTES])
 {
-	const char *at = text;
+	char word[CIDR_TEXT_BYTES];
+	struct cidr cidr;
 
-	do {
-		size_t length = strcspn(at, ",");
-		char word[CIDR_TEXT_BYTES];
-		const char *problem;
+	for (const char *at = text; at;) {
+		const char *problem = config_rules_next(&at, &cidr, word);
 
-		snprintf(word, sizeof(word), "%.*s", (int)MIN(length, sizeof(word)), at);
 		if (options->trust_count == CONFIG_TRUST_LIMIT)
 			return config_fail(
 				error,
 				"--%s '%.80s': one too many; %d per listener are the limit, "
 				"name larger blocks",
 				option->name, word, CONFIG_TRUST_LIMIT);
-		problem = cidr_parse(word, &options->trust[options->trust_count]);
 		if (problem)
 			return config_fail(error, "--%s '%.80s': %s", option->name, word, problem);
-		options->trust_count++;
-		at += length;
-	} while (*at++);
+		options->trust[options->trust_count++] = cidr;
+	}
 	return 0;
 }
 
