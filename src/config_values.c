@@ -25,24 +25,9 @@ bool config_is_list(const struct option_spec *option)
 	case OPTION_ALLOW_FILE:
 	case OPTION_DENY_FILE:
 		return true;
-	case OPTION_COUNT:
-	case OPTION_SIZE:
-	case OPTION_DURATION:
-	case OPTION_RATE:
-	case OPTION_FLAG:
-	case OPTION_CHOICE:
-	case OPTION_TEXT:
-	case OPTION_BYTES:
-	case OPTION_ADDRESS:
-	case OPTION_SOURCE:
-	case OPTION_TOS:
-	case OPTION_MARK:
-	case OPTION_MODE:
-	case OPTION_PORTS:
-	case OPTION_LISTEN:
-		break;
+	default:
+		return false;
 	}
-	return false;
 }
 
 void config_values_put(struct config_values *values, const struct config_value *value)
