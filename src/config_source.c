@@ -1,7 +1,6 @@
 #include "config_source.h"
 
 #include <arpa/inet.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "config_names.h"
@@ -43,7 +42,6 @@ static bool parse_address(struct config_source *source, const char *text)
 {
 	struct addr *address = &source->address;
 
-	memset(address, 0, sizeof(*address));
 	if (inet_pton(AF_INET, text, &address->v4.sin_addr) == 1) {
 		address->v4.sin_family = AF_INET;
 		address->length_bytes = sizeof(address->v4);
@@ -98,11 +96,6 @@ static bool is_same_text(const char *a, const char *b)
 	return a == b || (a && b && !strcmp(a, b));
 }
 
-static bool is_same_block(const struct cidr *a, const struct cidr *b)
-{
-	return a->bits == b->bits && !memcmp(&a->network, &b->network, sizeof(a->network));
-}
-
 static bool blocks_overlap(const struct cidr *a, const struct cidr *b)
 {
 	return cidr_contains(a, &b->network) || cidr_contains(b, &a->network);
@@ -110,7 +103,10 @@ static bool blocks_overlap(const struct cidr *a, const struct cidr *b)
 
 bool config_source_is_shared(const struct forward_options *a, const struct forward_options *b)
 {
-	return is_same_block(&a->source.pool, &b->source.pool);
+	const struct cidr *pool = &a->source.pool, *other = &b->source.pool;
+
+	return pool->bits == other->bits &&
+	       !memcmp(&pool->network, &other->network, sizeof(pool->network));
 }
 
 static int fail_pools(const struct forward *forward, const char *reason,
