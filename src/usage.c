@@ -169,10 +169,8 @@ int usage_fail(int code, const char *error)
 	return code;
 }
 
-int usage_fail_all(int code, const struct config_errors *errors, const char *error)
+int usage_fail_all(int code, const struct config_errors *errors)
 {
-	if (!errors->count)
-		return usage_fail(code, error);
 	for (unsigned i = 0; i < errors->count; i++)
 		usage_fail(code, errors->list[i]);
 	if (errors->more)
