@@ -4,13 +4,9 @@
  */
 #include "config.h"
 
-#include <ctype.h>
-#include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "check.h"
 #include "config_field.h"
@@ -19,7 +15,6 @@
 #include "config_rules.h"
 #include "config_socket.h"
 #include "config_source.h"
-#include "units.h"
 
 #define BLANKS " \t\n"
 
@@ -212,8 +207,6 @@ static int set(struct config *config, const struct config_value *value,
 {
 	const struct option_spec *option = value->option;
 	bool is_of_forward = option->scope == OPTION_SCOPE_FORWARD;
-	bool is_of_process =
-		!is_of_forward && option->type != OPTION_LISTEN && option->type != OPTION_BACKEND;
 	struct forward *latest = latest_forward(config);
 	int result;
 
@@ -233,7 +226,8 @@ static int set(struct config *config, const struct config_value *value,
 	else
 		result = config_field_set(config, option, value->text, error);
 	if (!result)
-		config_values_put(is_of_process ? &config->values : &latest_forward(config)->values,
+		config_values_put(options_is_of_forward(option) ? &latest_forward(config)->values
+								: &config->values,
 				  value);
 	return result;
 }

@@ -6,7 +6,6 @@
  */
 #include "tuning_check.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <net/if.h>
 #include <stdio.h>
