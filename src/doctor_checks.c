@@ -41,13 +41,6 @@ static const char *print_about(uint64_t bytes, char text[UNITS_TEXT_BYTES])
 	return text;
 }
 
-static void add(char text[DOCTOR_TEXT_BYTES], const char *more)
-{
-	size_t length = strlen(text);
-
-	snprintf(text + length, DOCTOR_TEXT_BYTES - length, "%s", more);
-}
-
 static bool is_older(const struct doctor_facts *facts, unsigned major, unsigned minor)
 {
 	return facts->kernel_major < major ||
@@ -118,7 +111,8 @@ static bool judge_ring(const struct doctor_facts *facts, struct doctor_finding *
 		break;
 	}
 	if (finding->state == DOCTOR_WARN)
-		add(finding->value, "; epoll runs instead");
+		strncat(finding->value, "; epoll runs instead",
+			DOCTOR_TEXT_BYTES - 1 - strlen(finding->value));
 	return true;
 }
 
