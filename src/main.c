@@ -303,13 +303,13 @@ static int run(struct config *config)
 		return EXIT_SUCCESS;
 	}
 	task.signal_fd = control_take_signals();
-	if (task.signal_fd < 0)
+	if (task.signal_fd < 0) {
 		result = usage_fail(EXIT_FAILURE,
 				    "cannot make a signalfd; raise the descriptor limit");
-	else
+	} else {
 		result = serve_with(config, &limits, &target, &task, &shared);
-	if (task.signal_fd >= 0)
 		close(task.signal_fd);
+	}
 	admission_destroy(shared.admission);
 	return result;
 }
