@@ -90,19 +90,16 @@ static int set_flag(void *field, const struct option_spec *option, const char *t
 	static const char *const words[][2] = {
 		{"0", "1"}, {"no", "yes"}, {"false", "true"}, {"off", "on"}};
 
-	for (size_t i = 0; i < ARRAY_COUNT(words) && text; i++)
+	for (size_t i = 0; i < ARRAY_COUNT(words); i++)
 		for (int value = 0; value < 2; value++)
 			if (!strcasecmp(text, words[i][value])) {
 				*(bool *)field = value;
 				return 0;
 			}
-	if (text)
-		return config_fail(error,
-				   "--%s '%.80s': neither yes nor no; give 1, yes, true or on, or "
-				   "0, no, false or off",
-				   option->name, text);
-	*(bool *)field = true;
-	return 0;
+	return config_fail(error,
+			   "--%s '%.80s': neither yes nor no; give 1, yes, true or on, or "
+			   "0, no, false or off",
+			   option->name, text);
 }
 
 /* One that sixpipe itself listens on. */

@@ -154,7 +154,9 @@ static int set_parameter(struct backend *backend, const char *address, char *wor
 				   "--backend '%.80s': %s is there twice; leave one of them out",
 				   address, option->name);
 	*given |= 1ULL << (option - list);
-	if (option->type != OPTION_FLAG && !value)
+	if (!value && option->type == OPTION_FLAG)
+		value = "yes";
+	if (!value)
 		return config_fail(error, "--backend '%.80s': %s has no value; write %s=%s",
 				   address, option->name, option->name, option->argument);
 	if (!config_field_set(backend, option, value, detail))
