@@ -100,12 +100,12 @@ static void skip_section(struct reader *reader)
 
 static void begin_globals(struct reader *reader)
 {
-	if (reader->section_line)
+	if (reader->section_line) {
 		fail(reader, reader->line,
 		     "[global]: comes %s; put it before the first [forward NAME]",
 		     reader->section == SECTION_GLOBAL ? "twice" : "behind another section");
-	if (reader->section_line)
 		reader->section = SECTION_SKIPPED;
+	}
 	reader->section_line = reader->line;
 }
 

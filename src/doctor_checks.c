@@ -120,9 +120,7 @@ static bool judge_kernel(const struct doctor_facts *facts, struct doctor_finding
 {
 	say(finding->value, "Linux %u.%u%s%s", facts->kernel_major, facts->kernel_minor,
 	    facts->ring_error ? "" : ": ", facts->ring_error ? "" : facts->features);
-	if (facts->ring_error)
-		return true;
-	if (!strstr(facts->features, "defer_taskrun")) {
+	if (!facts->ring_error && !strstr(facts->features, "defer_taskrun")) {
 		finding->state = DOCTOR_WARN;
 		say(finding->remedy, "use Linux 6.1 or newer, which interrupts workers less");
 	}
