@@ -10,7 +10,6 @@
 #include "host.h"
 #include "units.h"
 
-/* From Linux 5.12 on rings are charged to the control group, not to RLIMIT_MEMLOCK. */
 #define RING_MEMLOCK_BYTES (160 << 10)
 
 PRINTF_LIKE(2, 3) static void say(char text[DOCTOR_TEXT_BYTES], const char *format, ...)
@@ -41,10 +40,10 @@ static const char *print_about(uint64_t bytes, char text[UNITS_TEXT_BYTES])
 	return text;
 }
 
-static bool is_older(const struct doctor_facts *facts, unsigned major, unsigned minor)
+/* From Linux 5.12 on rings are charged to the control group, not to RLIMIT_MEMLOCK. */
+static bool rings_are_locked(const struct doctor_facts *facts)
 {
-	return facts->kernel_major < major ||
-	       (facts->kernel_major == major && facts->kernel_minor < minor);
+	return facts->kernel_major < 5 || (facts->kernel_major == 5 && facts->kernel_minor < 12);
 }
 
 /* io_uring_setup(2) was refused: by the sysctl, by a seccomp filter, or by something else. */
@@ -95,7 +94,7 @@ static bool judge_ring(const struct doctor_facts *facts, struct doctor_finding *
 		break;
 	case ENOMEM:
 		say(finding->value, "no memory for a ring (ENOMEM)");
-		say(finding->remedy, is_older(facts, 5, 12)
+		say(finding->remedy, rings_are_locked(facts)
 					     ? "ulimit -l unlimited, or LimitMEMLOCK=infinity"
 					     : "raise the control group's memory limit");
 		break;
@@ -278,7 +277,7 @@ static bool judge_memlock(const struct doctor_facts *facts, struct doctor_findin
 	uint64_t needed = (uint64_t)facts->capacity.workers * RING_MEMLOCK_BYTES;
 	char limit[UNITS_TEXT_BYTES], wanted[UNITS_TEXT_BYTES];
 
-	if (!is_older(facts, 5, 12))
+	if (!rings_are_locked(facts))
 		return false;
 	if (facts->may_lock_memory) {
 		say(finding->value, "no limit (CAP_IPC_LOCK)");

@@ -351,7 +351,7 @@ int main(int argc, char **argv)
 			return commands[i].run(argc - 1, argv + 1);
 	config_init(&config);
 	if (config_parse(&line, argc, argv, error)) {
-		result = usage_fail_all(EXIT_USAGE, &config.errors);
+		result = usage_fail_all(&config.errors);
 	} else if (config.version) {
 		usage_print_version(stdout);
 		result = EXIT_SUCCESS;
