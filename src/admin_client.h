@@ -18,7 +18,7 @@
 int admin_client_split(char *text, size_t bytes, const char **message, const char **output);
 
 /*
- * Runs the command argv[0] (command.h). Returns the exit code: 0, 1 when there is nobody, no such ban
+ * Runs the command argv[0] (commands.def). Returns the exit code: 0, 1 when there is nobody, no such ban
  * or no answer, 2 on bad usage.
  */
 int admin_client_main(int argc, char **argv);

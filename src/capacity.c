@@ -2,7 +2,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "addr_set.h"
@@ -86,13 +85,6 @@ void capacity_compute(const struct config *config, const struct capacity_host *h
 
 const char *capacity_print_cpus(uint64_t cpu_millis, char text[32])
 {
-	size_t length;
-
-	snprintf(text, 32, "%" PRIu64 ".%03u", cpu_millis / 1000, (unsigned)(cpu_millis % 1000));
-	length = strlen(text);
-	while (text[length - 1] == '0')
-		text[--length] = '\0';
-	if (text[length - 1] == '.')
-		text[length - 1] = '\0';
+	snprintf(text, 32, "%.15g", (double)cpu_millis / 1000);
 	return text;
 }

@@ -120,28 +120,12 @@ static bool parse_mount(char *line, struct mount *mount)
 	return true;
 }
 
-/* Whether a list such as "rw,cpu,cpuacct" holds the word. */
-static bool lists(const char *list, size_t list_length, const char *word)
-{
-	size_t word_length = strlen(word);
-
-	for (const char *end = list + list_length; list < end;) {
-		size_t length = strcspn(list, ",:\n");
-
-		if (length == word_length && !memcmp(list, word, length))
-			return true;
-		list += length + 1;
-	}
-	return false;
-}
-
 /* Whether the mount is version 1's hierarchy for `controller`, or with NULL that of version 2. */
 static bool is_hierarchy(const struct mount *mount, const char *controller)
 {
 	if (!controller)
 		return !strcmp(mount->type, "cgroup2");
-	return !strcmp(mount->type, "cgroup") &&
-	       lists(mount->super_options, strlen(mount->super_options), controller);
+	return !strcmp(mount->type, "cgroup") && host_lists(mount->super_options, ",", controller);
 }
 
 static FILE *open_file(const char *root, const char *path)
@@ -162,16 +146,13 @@ static bool read_own_path(const char *root, const char *controller, char path[PA
 	size_t room = 0;
 
 	while (file && !found && getline(&line, &room, file) > 0) {
-		const char *list = strchr(line, ':');
-		const char *own = list ? strchr(list + 1, ':') : NULL;
+		char *own = line, *number = strsep(&own, ":"), *list = strsep(&own, ":");
 
 		if (!own)
 			continue;
-		list++;
-		line[strcspn(line, "\n")] = '\0';
-		if (controller ? lists(list, (size_t)(own - list), controller)
-			       : own == list && line[0] == '0')
-			found = snprintf(path, PATH_MAX, "%s", own + 1) < PATH_MAX;
+		own[strcspn(own, "\n")] = '\0';
+		if (controller ? host_lists(list, ",", controller) : !*list && *number == '0')
+			found = snprintf(path, PATH_MAX, "%s", own) < PATH_MAX;
 	}
 	free(line);
 	if (file)

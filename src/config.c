@@ -105,24 +105,13 @@ static void complete_forward(const struct config *config, struct forward *forwar
 /* An option that is nothing without another: it may stand before listeners that have no use for it, but one must have. */
 struct dependence {
 	const char *option;
-	bool (*is_given)(const struct forward_options *options);
 	bool (*is_used)(const struct forward *forward);
 	const char *reason;
 };
 
-static bool has_trust(const struct forward_options *options)
-{
-	return options->trust_count;
-}
-
 static bool accepts_proxy(const struct forward *forward)
 {
 	return forward->options.accept_proxy;
-}
-
-static bool has_tlvs(const struct forward_options *options)
-{
-	return options->proxy_tlv_count;
 }
 
 static bool sends_v2(const struct forward *forward)
@@ -133,24 +122,9 @@ static bool sends_v2(const struct forward *forward)
 	return !forward->backend_count;
 }
 
-static bool is_dual(const struct forward_options *options)
-{
-	return options->tuning.dual_stack;
-}
-
 static bool is_on_wildcard(const struct forward *forward)
 {
 	return addr_is_v6_wildcard(&forward->listen);
-}
-
-static bool has_check_send(const struct forward_options *options)
-{
-	return options->check_send.count;
-}
-
-static bool has_check_expect(const struct forward_options *options)
-{
-	return options->check_expect.count;
 }
 
 /* Nor is there news in what has no backends. */
@@ -159,49 +133,49 @@ static bool is_checked(const struct forward *forward)
 	return forward->has_checks || !forward->backend_count;
 }
 
-static bool has_key(const struct forward_options *options)
-{
-	return options->pseudo_key;
-}
-
-static bool has_state(const struct forward_options *options)
-{
-	return options->pseudo_state;
-}
-
 static bool has_pool(const struct forward *forward)
 {
 	return forward->options.source.kind == CONFIG_SOURCE_POOL;
 }
 
 static const struct dependence dependences[] = {
-	{"trust", has_trust, accepts_proxy,
+	{"trust", accepts_proxy,
 	 "without --accept-proxy nobody is trusted with anything; add --accept-proxy or leave it "
 	 "out"},
-	{"proxy-tlv", has_tlvs, sends_v2,
+	{"proxy-tlv", sends_v2,
 	 "only headers of version 2 have room for it; add --send-proxy v2 or leave it out"},
-	{"dual-stack", is_dual, is_on_wildcard,
+	{"dual-stack", is_on_wildcard,
 	 "no listener that it holds for is on [::], and others have one family; listen on [::], or "
 	 "leave it out"},
-	{"check-send", has_check_send, is_checked,
+	{"check-send", is_checked,
 	 "no backend is checked; add --check-backends, or check behind a backend's address"},
-	{"check-expect", has_check_expect, is_checked,
+	{"check-expect", is_checked,
 	 "no backend is checked; add --check-backends, or check behind a backend's address"},
-	{"pseudo-key", has_key, has_pool,
+	{"pseudo-key", has_pool,
 	 "there are no addresses to choose by it; add --source pseudo or loopback, or leave it out"},
-	{"pseudo-state", has_state, has_pool,
+	{"pseudo-state", has_pool,
 	 "there are no addresses to keep in it; add --source pseudo or loopback, or leave it out"},
 };
 
+static bool is_given(const struct forward *forward, const struct option_spec *option)
+{
+	unsigned at = 0;
+
+	if (option->type == OPTION_FLAG)
+		return *(const bool *)((const char *)&forward->options + option->offset);
+	return config_values_next(&forward->values, option, &at);
+}
+
 static void check_dependence(struct config *config, const struct dependence *row)
 {
+	const struct option_spec *option = options_find(row->option, strlen(row->option));
 	const struct forward *wanting = NULL;
 	char error[CONFIG_ERROR_BYTES];
 
 	for (unsigned i = 0; i < config->forward_count; i++) {
 		const struct forward *forward = &config->forwards[i];
 
-		if (!row->is_given(&forward->options))
+		if (!is_given(forward, option))
 			continue;
 		if (row->is_used(forward))
 			return;
@@ -264,7 +238,7 @@ static void name_forwards(struct config *config)
 					 !strcmp(config->forwards[j].name, name);
 		}
 		if (!forward->name)
-			forward->name = config_text_keep(&config->texts, name);
+			forward->name = config_text_keep(&config->kept, name);
 	}
 }
 
@@ -330,13 +304,10 @@ void config_finish(struct config *config)
 		free(config->forwards[i].backends);
 		config_values_finish(&config->forwards[i].values);
 	}
-	for (unsigned i = 0; i < config->local_name_count; i++)
-		free(config->local_names[i]);
-	free(config->local_names);
 	free(config->forwards);
 	config_values_finish(&config->values);
 	config_values_finish(&config->default_values);
 	config_errors_finish(&config->errors);
-	config_text_finish(&config->texts);
+	config_kept_finish(&config->kept);
 	memset(config, 0, sizeof(*config));
 }

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "addr.h"
@@ -160,8 +159,6 @@ enum config_pin { CONFIG_PIN_AUTO, CONFIG_PIN_ON, CONFIG_PIN_OFF };
 struct config {
 	struct forward *forwards;
 	unsigned forward_count;
-	struct sockaddr_un **local_names; /* what the addresses of local sockets point to */
-	unsigned local_name_count;
 	struct forward_options defaults; /* of the forwards to come */
 	unsigned file_forward_count;	 /* the first ones, when they came from a file */
 	unsigned name_count;		 /* backends by name; set by config_check() */
@@ -170,7 +167,7 @@ struct config {
 	struct config_origin origin; /* of what is set next */
 	struct config_values values; /* of the process, as given */
 	struct config_values default_values;
-	struct config_text *texts;
+	struct config_kept *kept; /* texts, and what the addresses of local sockets point to */
 	struct config_errors errors;
 	bool broken; /* as of a forward, for all of them: not in the file, but beside it */
 

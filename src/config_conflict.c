@@ -35,7 +35,7 @@ static struct claim claim_of(const struct forward *forward)
 {
 	return (struct claim){
 		.address = &forward->listen,
-		.port_count = config_range_ports(forward),
+		.port_count = forward->port_count,
 		.device = forward->options.tuning.device,
 		.dual_stack = forward->options.tuning.dual_stack,
 	};

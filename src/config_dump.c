@@ -43,21 +43,6 @@ static bool fits(const char *text)
 	return !is_blank(text[0]) && !is_blank(text[count - 1]);
 }
 
-/* The path of the file may be anything. */
-static void print_comment(FILE *out, const char *text)
-{
-	while (*text) {
-		size_t length = utf8_printable(text, strlen(text));
-
-		if (length)
-			fwrite(text, length, 1, out);
-		else
-			fprintf(out, "\\x%02x", (unsigned char)*text);
-		text += MAX(length, 1);
-	}
-	fputc('\n', out);
-}
-
 /* A copy; of bytes, which may be written with escapes, such that no blank stands at an end. */
 static char *copy_text(const struct config_value *value)
 {
@@ -90,7 +75,9 @@ static void print_value(struct dump *dump, const struct config_value *value)
 		dump->misfit = value;
 	column = fprintf(dump->out, "%s = %s", value->option->name, text);
 	fprintf(dump->out, "%*s  # ", MAX(0, ORIGIN_COLUMN - column), "");
-	print_comment(dump->out, config_origin_print(dump->config, value, origin));
+	/* the path of the file may be anything */
+	utf8_print(dump->out, config_origin_print(dump->config, value, origin));
+	fputc('\n', dump->out);
 	free(text);
 }
 

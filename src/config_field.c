@@ -14,73 +14,51 @@
 #include "config_source.h"
 #include "units.h"
 
-static const char *print_number(const struct option_spec *option, uint64_t value,
-				char text[UNITS_TEXT_BYTES])
+static const char *print_count(uint64_t count, char text[UNITS_TEXT_BYTES])
 {
-	if (option->type == OPTION_SIZE)
-		return units_print_size(value, text);
-	if (option->type == OPTION_DURATION)
-		return units_print_duration(value, text);
-	if (option->type == OPTION_RATE)
-		return units_print_rate(value, text);
-	snprintf(text, UNITS_TEXT_BYTES, "%" PRIu64, value);
+	snprintf(text, UNITS_TEXT_BYTES, "%" PRIu64, count);
 	return text;
 }
 
-static int parse_number(const struct option_spec *option, const char *text, uint64_t *value)
-{
-	switch (option->type) {
-	case OPTION_SIZE:
-		return units_parse_size(text, value);
-	case OPTION_DURATION:
-		return units_parse_duration(text, value);
-	case OPTION_RATE:
-		return units_parse_rate(text, value);
-	default:
-		return units_parse_count(text, value);
-	}
-}
+struct number_type {
+	int (*parse)(const char *text, uint64_t *value);
+	const char *(*print)(uint64_t value, char text[UNITS_TEXT_BYTES]);
+	const char *form; /* what is wrong with a text that has another, and how to write it */
+	const char *zero; /* what 0 means, where it is allowed besides; "": nothing of its own */
+};
 
-static const char *number_form(const struct option_spec *option)
-{
-	switch (option->type) {
-	case OPTION_SIZE:
-		return "not a size; give bytes or a unit, such as 65536, 64KiB or 1MiB";
-	case OPTION_DURATION:
-		return "not a time; give a number and its unit, such as 500ms, 5s, 2m, 1h or 1d";
-	case OPTION_RATE:
-		return "not a rate; give bytes per second, such as 65536, 64KiB or 1MiB/s";
-	default:
-		return "not a number; give a count such as 1000";
-	}
-}
-
-/* What 0 stands for where it is allowed besides; NULL: it is a number like others. */
-static const char *meaning_of_zero(const struct option_spec *option)
-{
-	if (option->type == OPTION_DURATION)
-		return ", or 0 for never";
-	if (option->type == OPTION_RATE)
-		return ", or 0 for no limit";
-	return NULL;
-}
+static const struct number_type number_types[] = {
+	[OPTION_COUNT] = {units_parse_count, print_count, "not a number; give a count such as 1000",
+			  ""},
+	[OPTION_SIZE] = {units_parse_size, units_print_size,
+			 "not a size; give bytes or a unit, such as 65536, 64KiB or 1MiB", ""},
+	[OPTION_DURATION] =
+		{units_parse_duration, units_print_duration,
+		 "not a time; give a number and its unit, such as 500ms, 5s, 2m, 1h or 1d",
+		 ", or 0 for never"},
+	[OPTION_RATE] = {units_parse_rate, units_print_rate,
+			 "not a rate; give bytes per second, such as 65536, 64KiB or 1MiB/s",
+			 ", or 0 for no limit"},
+};
 
 static int set_number(void *field, const struct option_spec *option, const char *text,
 		      char error[CONFIG_ERROR_BYTES])
 {
+	const struct number_type *type = &number_types[option->type];
 	char least[UNITS_TEXT_BYTES], most[UNITS_TEXT_BYTES];
 	uint64_t value = 0;
-	int parsed = parse_number(option, text, &value);
-	const char *zero = meaning_of_zero(option);
-	bool special = zero && !parsed && !value;
+	bool special;
+	int parsed;
 
+	CHECK(option->type < ARRAY_COUNT(number_types));
+	parsed = type->parse(text, &value);
+	special = *type->zero && !parsed && !value;
 	if (parsed == -EINVAL)
-		return config_fail(error, "--%s '%.80s': %s", option->name, text,
-				   number_form(option));
+		return config_fail(error, "--%s '%.80s': %s", option->name, text, type->form);
 	if (parsed || (!special && (value < option->least || value > option->most)))
 		return config_fail(error, "--%s '%.80s': out of range; give %s to %s%s",
-				   option->name, text, print_number(option, option->least, least),
-				   print_number(option, option->most, most), zero ? zero : "");
+				   option->name, text, type->print(option->least, least),
+				   type->print(option->most, most), type->zero);
 	*(uint64_t *)field = value;
 	return 0;
 }
@@ -112,19 +90,16 @@ static int set_flag(void *field, const struct option_spec *option, const char *t
 	static const char *const words[][2] = {
 		{"0", "1"}, {"no", "yes"}, {"false", "true"}, {"off", "on"}};
 
-	for (size_t i = 0; i < ARRAY_COUNT(words) && text; i++)
+	for (size_t i = 0; i < ARRAY_COUNT(words); i++)
 		for (int value = 0; value < 2; value++)
 			if (!strcasecmp(text, words[i][value])) {
 				*(bool *)field = value;
 				return 0;
 			}
-	if (text)
-		return config_fail(error,
-				   "--%s '%.80s': neither yes nor no; give 1, yes, true or on, or "
-				   "0, no, false or off",
-				   option->name, text);
-	*(bool *)field = true;
-	return 0;
+	return config_fail(error,
+			   "--%s '%.80s': neither yes nor no; give 1, yes, true or on, or "
+			   "0, no, false or off",
+			   option->name, text);
 }
 
 /* One that sixpipe itself listens on. */
@@ -198,26 +173,22 @@ static int set_bytes(void *field, const struct option_spec *option, const char *
 static int add_cidrs(struct forward_options *options, const struct option_spec *option,
 		     const char *text, char error[CONFIG_ERROR_BYTES])
 {
-	const char *at = text;
+	char word[CIDR_TEXT_BYTES];
+	struct cidr cidr;
 
-	do {
-		size_t length = strcspn(at, ",");
-		char word[CIDR_TEXT_BYTES];
-		const char *problem;
+	for (const char *at = text; at;) {
+		const char *problem = config_rules_next(&at, &cidr, word);
 
-		snprintf(word, sizeof(word), "%.*s", (int)MIN(length, sizeof(word)), at);
 		if (options->trust_count == CONFIG_TRUST_LIMIT)
 			return config_fail(
 				error,
 				"--%s '%.80s': one too many; %d per listener are the limit, "
 				"name larger blocks",
 				option->name, word, CONFIG_TRUST_LIMIT);
-		problem = cidr_parse(word, &options->trust[options->trust_count]);
 		if (problem)
 			return config_fail(error, "--%s '%.80s': %s", option->name, word, problem);
-		options->trust_count++;
-		at += length;
-	} while (*at++);
+		options->trust[options->trust_count++] = cidr;
+	}
 	return 0;
 }
 

@@ -11,13 +11,11 @@
 #include "config_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <ini.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "check.h"
 #include "config_origin.h"
@@ -25,7 +23,6 @@
 
 #define BLANKS	    " \t"
 #define NAME_BYTES  "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
-#define READ_BYTES  65536
 #define SHOWN_BYTES 150 /* of a file's name */
 
 static char comment_prefixes[] = "#;";
@@ -47,7 +44,6 @@ struct reader {
 	bool lost_line;		 /* of this section: whichever option it was */
 	bool has_any;		 /* a section or a pair */
 	unsigned *given_lines;	 /* by option: where this section has it; 0: not yet */
-	char buffer[CONFIG_FILE_LINE_LIMIT + 1];
 };
 
 static void add_error(struct reader *reader, const char *error)
@@ -104,12 +100,12 @@ static void skip_section(struct reader *reader)
 
 static void begin_globals(struct reader *reader)
 {
-	if (reader->section_line)
+	if (reader->section_line) {
 		fail(reader, reader->line,
 		     "[global]: comes %s; put it before the first [forward NAME]",
 		     reader->section == SECTION_GLOBAL ? "twice" : "behind another section");
-	if (reader->section_line)
 		reader->section = SECTION_SKIPPED;
+	}
 	reader->section_line = reader->line;
 }
 
@@ -147,7 +143,7 @@ static void begin_forward(struct reader *reader, const char *name)
 	}
 	config->origin = (struct config_origin){CONFIG_ORIGIN_FILE, reader->line};
 	reader->forward =
-		config_begin_forward(config, config_text_keep(&config->texts, name), error);
+		config_begin_forward(config, config_text_keep(&config->kept, name), error);
 	if (!reader->forward) {
 		fail(reader, reader->line, "[forward %s]: %s", name, error);
 		return;
@@ -284,13 +280,11 @@ static char *read_line(char *line, int size, void *stream)
 		while (begin < end && strchr(BLANKS, end[-1]))
 			end--;
 		count = (size_t)(end - begin);
-		memcpy(reader->buffer, begin, count);
-		reader->buffer[count] = '\0';
-		if (!check_line(reader, reader->buffer))
-			continue;
 		CHECK((size_t)size > count);
-		memcpy(line, reader->buffer, count + 1);
-		return line;
+		memcpy(line, begin, count);
+		line[count] = '\0';
+		if (check_line(reader, line))
+			return line;
 	}
 	return NULL;
 }
@@ -371,32 +365,27 @@ void config_file_parse(struct config *config, const char *path, const char *text
 {
 	static const char mark[] = "\xef\xbb\xbf"; /* the byte order mark that some editors write */
 	size_t option_count;
-	struct reader *reader = calloc(1, sizeof(*reader));
+	struct reader reader = {.config = config, .at = text, .end = text + count};
 
-	CHECK(reader);
 	options_list(&option_count);
-	reader->given_lines = calloc(option_count, sizeof(*reader->given_lines));
-	CHECK(reader->given_lines);
-	config->file = config_text_keep(&config->texts, path);
-	reader->config = config;
-	reader->at = text;
-	reader->end = text + count;
+	reader.given_lines = calloc(option_count, sizeof(*reader.given_lines));
+	CHECK(reader.given_lines);
+	config->file = config_text_keep(&config->kept, path);
 	if (count >= strlen(mark) && !memcmp(text, mark, strlen(mark)))
-		reader->at += strlen(mark);
+		reader.at += strlen(mark);
 
 	ini_use_stack = false;
 	ini_max_line = ini_initial_alloc = CONFIG_FILE_LINE_LIMIT + 3;
 	ini_allow_multiline = false;
 	ini_inline_comment_prefixes = comment_prefixes;
-	CHECK(!ini_parse_stream(read_line, reader, on_pair, reader));
+	CHECK(!ini_parse_stream(read_line, &reader, on_pair, &reader));
 
-	end_section(reader);
-	reader->section = SECTION_GLOBAL;
-	if (!reader->has_any)
-		fail(reader, 1, "holds no option; write NAME = VALUE and [forward NAME]");
+	end_section(&reader);
+	reader.section = SECTION_GLOBAL;
+	if (!reader.has_any)
+		fail(&reader, 1, "holds no option; write NAME = VALUE and [forward NAME]");
 	config->file_forward_count = config->forward_count;
-	free(reader->given_lines);
-	free(reader);
+	free(reader.given_lines);
 }
 
 /* Files ---------------------------------------------------------------------------------------- */
@@ -404,25 +393,21 @@ void config_file_parse(struct config *config, const char *path, const char *text
 /* Reads up to the end or one byte more than the limit. Returns 0 or -errno; the caller frees `*text`. */
 static int read_all(const char *path, char **text, size_t *count)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t got = fd < 0 ? -1 : 1;
+	FILE *file = fopen(path, "re");
+	int result = 0;
 
 	*text = NULL;
 	*count = 0;
-	while (got > 0 && *count <= CONFIG_FILE_LIMIT_BYTES) {
-		*text = realloc(*text, *count + READ_BYTES);
-		CHECK(*text);
-		got = read(fd, *text + *count, READ_BYTES);
-		*count += got > 0 ? (size_t)got : 0;
-	}
-	if (got >= 0) {
-		close(fd);
-		return *count > CONFIG_FILE_LIMIT_BYTES ? -EFBIG : 0;
-	}
-	got = -errno;
-	if (fd >= 0)
-		close(fd);
-	return (int)got;
+	if (!file)
+		return -errno;
+	*text = config_grow(NULL, CONFIG_FILE_LIMIT_BYTES + 1, 1);
+	*count = fread(*text, 1, CONFIG_FILE_LIMIT_BYTES + 1, file);
+	if (ferror(file))
+		result = -errno;
+	else if (*count > CONFIG_FILE_LIMIT_BYTES)
+		result = -EFBIG;
+	fclose(file);
+	return result;
 }
 
 void config_file_read(struct config *config, const char *path)

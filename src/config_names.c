@@ -79,16 +79,16 @@ int config_names_check_forward(const struct config *config, struct forward *forw
 			   config_range_print(forward, listen));
 }
 
-static int check_servers(const char *text, char error[CONFIG_ERROR_BYTES])
+static int check_servers(const struct config *config, char error[CONFIG_ERROR_BYTES])
 {
 	struct addr servers[DNS_SERVERS_MOST];
 	char item[ADDR_TEXT_BYTES];
 	const char *problem;
 	unsigned count;
 
-	if (!text)
+	if (!config->dns_servers)
 		return 0;
-	problem = dns_parse_servers(text, servers, &count, item);
+	problem = dns_parse_servers(config->dns_servers, servers, &count, item);
 	return problem ? config_fail(error, "--dns-server '%s': %s", item, problem) : 0;
 }
 
@@ -122,18 +122,15 @@ static int check_start(const struct config *config, char error[CONFIG_ERROR_BYTE
 
 void config_names_check(struct config *config)
 {
+	static int (*const checks[])(const struct config *, char *) = {check_count, check_servers,
+								       check_times, check_start};
 	char error[CONFIG_ERROR_BYTES];
 
 	config->name_count = 0;
 	for (unsigned i = 0; i < config->forward_count; i++)
 		config->name_count +=
-			config->forwards[i].name_count * config_range_ports(&config->forwards[i]);
-	if (check_count(config, error))
-		config_origin_add_error(config, NULL, error);
-	if (check_servers(config->dns_servers, error))
-		config_origin_add_error(config, NULL, error);
-	if (check_times(config, error))
-		config_origin_add_error(config, NULL, error);
-	if (check_start(config, error))
-		config_origin_add_error(config, NULL, error);
+			config->forwards[i].name_count * config->forwards[i].port_count;
+	for (size_t i = 0; i < ARRAY_COUNT(checks); i++)
+		if (checks[i](config, error))
+			config_origin_add_error(config, NULL, error);
 }

@@ -59,26 +59,22 @@ void config_origin_rename(const struct config *config, const struct config_value
 	const char *name = value->option->name;
 	char detail[CONFIG_ERROR_BYTES], where[CONFIG_ORIGIN_BYTES];
 
-	snprintf(detail, sizeof(detail), "%s", error);
-	if (strncmp(detail, "--", 2) || strncmp(detail + 2, name, strlen(name)))
-		return;
+	CHECK(!strncmp(error, "--", 2) && !strncmp(error + 2, name, strlen(name)));
+	snprintf(detail, sizeof(detail), "%s", error + 2);
 	config_origin_print(config, value, where);
 	if (value->origin.kind == CONFIG_ORIGIN_FILE)
-		config_fail(error, "%s: %s", where, detail + 2);
+		config_fail(error, "%s: %s", where, detail);
 	else if (value->origin.kind == CONFIG_ORIGIN_ENVIRONMENT)
-		config_fail(error, "%s%s", where, detail + 2 + strlen(name));
+		config_fail(error, "%s%s", where, detail + strlen(name));
 }
 
 void config_origin_rename_of(const struct config *config, const struct forward *forward,
 			     char error[CONFIG_ERROR_BYTES])
 {
-	const struct option_spec *option = NULL;
+	const struct option_spec *option = options_find(error + 2, strcspn(error + 2, " :,"));
 	struct config_value value;
 
-	if (!strncmp(error, "--", 2))
-		option = options_find(error + 2, strcspn(error + 2, " :,"));
-	if (!option)
-		return;
+	CHECK(option);
 	if (forward && options_is_of_forward(option))
 		value = config_origin_of(&forward->values, option, forward->origin);
 	else

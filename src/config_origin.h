@@ -23,8 +23,7 @@ struct config_value config_origin_of(const struct config_values *values,
 
 /*
  * What sets and checks names an option as on the command line, at the beginning of `error`. This writes
- * there what it is called where the value came from: "FILE:LINE: maxconn" or "SIXPIPE_MAXCONN". An
- * error that begins otherwise is left alone.
+ * there what it is called where the value came from: "FILE:LINE: maxconn" or "SIXPIPE_MAXCONN".
  */
 void config_origin_rename(const struct config *config, const struct config_value *value,
 			  char error[CONFIG_ERROR_BYTES]);

@@ -4,24 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
 #include "config_names.h"
-
-unsigned config_range_ports(const struct forward *forward)
-{
-	return MAX(forward->port_count, 1);
-}
 
 const char *config_range_print(const struct forward *forward, char text[ADDR_TEXT_BYTES])
 {
-	unsigned ports = config_range_ports(forward);
 	size_t length;
 
 	addr_print(&forward->listen, text);
 	length = strlen(text);
-	if (ports > 1)
+	if (forward->port_count > 1)
 		snprintf(text + length, ADDR_TEXT_BYTES - length, "-%u",
-			 addr_port(&forward->listen) + ports - 1);
+			 addr_port(&forward->listen) + forward->port_count - 1);
 	return text;
 }
 
@@ -29,11 +22,11 @@ int config_range_check(const struct config *config, const struct forward *forwar
 		       char error[CONFIG_ERROR_BYTES])
 {
 	char listen[ADDR_TEXT_BYTES], text[CONFIG_BACKEND_TEXT_BYTES];
-	unsigned ports = config_range_ports(forward), before = 0;
+	unsigned ports = forward->port_count, before = 0;
 
 	config_range_print(forward, listen);
 	for (const struct forward *other = config->forwards; other < forward; other++)
-		before += config_range_ports(other);
+		before += other->port_count;
 	/* once: those behind it are too many as well */
 	if (before <= CONFIG_FORWARD_LIMIT && before + ports > CONFIG_FORWARD_LIMIT)
 		return config_fail(error,
@@ -70,14 +63,13 @@ static struct forward for_port(struct config *config, const struct forward *forw
 	if (index) {
 		made.is_of_range = true;
 		config_values_copy(&made.values, &forward->values);
-		made.backends = calloc(MAX(made.backend_count, 1), sizeof(*made.backends));
-		CHECK(made.backends);
-		for (unsigned i = 0; i < made.backend_count; i++)
-			made.backends[i] = forward->backends[i];
+		made.backends = config_grow(NULL, made.backend_count, sizeof(*made.backends));
+		memcpy(made.backends, forward->backends,
+		       made.backend_count * sizeof(*made.backends));
 	}
 	if (index && made.name) {
 		snprintf(name, sizeof(name), "%.50s+%u", made.name, index);
-		made.name = config_text_keep(&config->texts, name);
+		made.name = config_text_keep(&config->kept, name);
 	}
 	shift_port(&made.listen, index);
 	for (unsigned i = 0; i < made.backend_count && index; i++)
@@ -92,13 +84,12 @@ void config_range_expand(struct config *config)
 	unsigned count = 0, total = 0;
 
 	for (unsigned i = 0; i < config->forward_count; i++)
-		total += config_range_ports(&config->forwards[i]);
+		total += config->forwards[i].port_count;
 	if (total == config->forward_count)
 		return;
-	all = calloc(total, sizeof(*all));
-	CHECK(all);
+	all = config_grow(NULL, total, sizeof(*all));
 	for (unsigned i = 0; i < config->forward_count; i++)
-		for (unsigned j = 0; j < config_range_ports(&config->forwards[i]); j++)
+		for (unsigned j = 0; j < config->forwards[i].port_count; j++)
 			all[count++] = for_port(config, &config->forwards[i], j);
 	for (unsigned i = 0; i < count; i++)
 		for (unsigned j = 0; j < all[i].backend_count; j++)

@@ -3,9 +3,6 @@
 
 #include "config.h"
 
-/* Of the forward's listener: 1 where it is no range. */
-unsigned config_range_ports(const struct forward *forward);
-
 /* The listener's address, with its range of ports; returns `text`. */
 const char *config_range_print(const struct forward *forward, char text[ADDR_TEXT_BYTES]);
 

@@ -4,13 +4,9 @@
  */
 #include "config.h"
 
-#include <ctype.h>
-#include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "check.h"
 #include "config_field.h"
@@ -19,21 +15,11 @@
 #include "config_rules.h"
 #include "config_socket.h"
 #include "config_source.h"
-#include "units.h"
 
 #define BLANKS " \t\n"
 
 /* An address, or a parameter behind it. */
 #define ADDRESS_WORD_BYTES 300
-
-/* Grows an array by one; memory that cannot be had at the start ends the program. */
-static void *grow(void *array, unsigned count, size_t element_bytes)
-{
-	void *grown = reallocarray(array, count + 1, element_bytes);
-
-	CHECK(grown);
-	return grown;
-}
 
 /* Forwards ------------------------------------------------------------------------------------- */
 
@@ -48,7 +34,7 @@ static struct forward *latest_forward(struct config *config)
 struct forward *config_begin_forward(struct config *config, const char *name,
 				     char error[CONFIG_ERROR_BYTES])
 {
-	struct forward forward = {.name = name, .origin = config->origin};
+	struct forward forward = {.name = name, .origin = config->origin, .port_count = 1};
 
 	if (config->forward_count == CONFIG_FORWARD_LIMIT) {
 		config_fail(error,
@@ -59,7 +45,8 @@ struct forward *config_begin_forward(struct config *config, const char *name,
 	}
 	forward.options = config->defaults;
 	config_values_copy(&forward.values, &config->default_values);
-	config->forwards = grow(config->forwards, config->forward_count, sizeof(forward));
+	config->forwards =
+		config_grow(config->forwards, config->forward_count + 1, sizeof(forward));
 	config->forwards[config->forward_count] = forward;
 	return &config->forwards[config->forward_count++];
 }
@@ -67,12 +54,8 @@ struct forward *config_begin_forward(struct config *config, const char *name,
 /* An address for IP, of a range of ports perhaps, or that of a local socket. */
 static const char *parse_local(struct config *config, const char *text, struct addr *address)
 {
-	struct sockaddr_un *name = malloc(sizeof(*name));
+	struct sockaddr_un *name = config_keep(&config->kept, sizeof(*name));
 
-	CHECK(name);
-	config->local_names =
-		grow(config->local_names, config->local_name_count, sizeof(*config->local_names));
-	config->local_names[config->local_name_count++] = name;
 	return addr_parse_local(text, strlen(text), name, address);
 }
 
@@ -142,7 +125,8 @@ static int add_backend(struct forward *forward, const struct backend *backend, c
 			"--backend '%.80s': is the listener's own address and would forward to "
 			"itself; give the service's",
 			text);
-	forward->backends = grow(forward->backends, forward->backend_count, sizeof(*backend));
+	forward->backends =
+		config_grow(forward->backends, forward->backend_count + 1, sizeof(*backend));
 	forward->backends[forward->backend_count++] = *backend;
 	return 0;
 }
@@ -170,7 +154,9 @@ static int set_parameter(struct backend *backend, const char *address, char *wor
 				   "--backend '%.80s': %s is there twice; leave one of them out",
 				   address, option->name);
 	*given |= 1ULL << (option - list);
-	if (option->type != OPTION_FLAG && !value)
+	if (!value && option->type == OPTION_FLAG)
+		value = "yes";
+	if (!value)
 		return config_fail(error, "--backend '%.80s': %s has no value; write %s=%s",
 				   address, option->name, option->name, option->argument);
 	if (!config_field_set(backend, option, value, detail))
@@ -223,8 +209,6 @@ static int set(struct config *config, const struct config_value *value,
 {
 	const struct option_spec *option = value->option;
 	bool is_of_forward = option->scope == OPTION_SCOPE_FORWARD;
-	bool is_of_process =
-		!is_of_forward && option->type != OPTION_LISTEN && option->type != OPTION_BACKEND;
 	struct forward *latest = latest_forward(config);
 	int result;
 
@@ -244,7 +228,8 @@ static int set(struct config *config, const struct config_value *value,
 	else
 		result = config_field_set(config, option, value->text, error);
 	if (!result)
-		config_values_put(is_of_process ? &config->values : &latest_forward(config)->values,
+		config_values_put(options_is_of_forward(option) ? &latest_forward(config)->values
+								: &config->values,
 				  value);
 	return result;
 }
@@ -255,7 +240,7 @@ int config_set(struct config *config, const struct option_spec *option, const ch
 	struct config_value value = {.option = option, .origin = config->origin};
 	int result;
 
-	value.text = config_text_keep(&config->texts, text ? text : "yes");
+	value.text = config_text_keep(&config->kept, text ? text : "yes");
 	result = set(config, &value, error);
 	if (result)
 		config_origin_rename(config, &value, error);

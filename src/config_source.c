@@ -1,7 +1,6 @@
 #include "config_source.h"
 
 #include <arpa/inet.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "config_names.h"
@@ -43,7 +42,6 @@ static bool parse_address(struct config_source *source, const char *text)
 {
 	struct addr *address = &source->address;
 
-	memset(address, 0, sizeof(*address));
 	if (inet_pton(AF_INET, text, &address->v4.sin_addr) == 1) {
 		address->v4.sin_family = AF_INET;
 		address->length_bytes = sizeof(address->v4);

@@ -6,8 +6,7 @@
 
 #include "check.h"
 
-/* Memory that cannot be had at the start ends the program. */
-static void *grow(void *array, size_t count, size_t element_bytes)
+void *config_grow(void *array, size_t count, size_t element_bytes)
 {
 	void *grown = reallocarray(array, count, element_bytes);
 
@@ -26,24 +25,9 @@ bool config_is_list(const struct option_spec *option)
 	case OPTION_ALLOW_FILE:
 	case OPTION_DENY_FILE:
 		return true;
-	case OPTION_COUNT:
-	case OPTION_SIZE:
-	case OPTION_DURATION:
-	case OPTION_RATE:
-	case OPTION_FLAG:
-	case OPTION_CHOICE:
-	case OPTION_TEXT:
-	case OPTION_BYTES:
-	case OPTION_ADDRESS:
-	case OPTION_SOURCE:
-	case OPTION_TOS:
-	case OPTION_MARK:
-	case OPTION_MODE:
-	case OPTION_PORTS:
-	case OPTION_LISTEN:
-		break;
+	default:
+		return false;
 	}
-	return false;
 }
 
 void config_values_put(struct config_values *values, const struct config_value *value)
@@ -53,13 +37,13 @@ void config_values_put(struct config_values *values, const struct config_value *
 			values->list[i] = *value;
 			return;
 		}
-	values->list = grow(values->list, values->count + 1, sizeof(*value));
+	values->list = config_grow(values->list, values->count + 1, sizeof(*value));
 	values->list[values->count++] = *value;
 }
 
 void config_values_copy(struct config_values *values, const struct config_values *from)
 {
-	values->list = grow(NULL, from->count + 1, sizeof(*from->list));
+	values->list = config_grow(NULL, from->count + 1, sizeof(*from->list));
 	values->count = from->count;
 	if (from->count)
 		memcpy(values->list, from->list, from->count * sizeof(*from->list));
@@ -80,24 +64,29 @@ const struct config_value *config_values_next(const struct config_values *values
 	return NULL;
 }
 
-const char *config_text_keep(struct config_text **texts, const char *text)
+void *config_keep(struct config_kept **kept, size_t bytes)
 {
-	size_t bytes = strlen(text) + 1;
-	struct config_text *kept = grow(NULL, sizeof(*kept) + bytes, 1);
+	struct config_kept *memory = config_grow(NULL, sizeof(*memory) + bytes, 1);
 
-	memcpy(kept->text, text, bytes);
-	kept->next = *texts;
-	*texts = kept;
-	return kept->text;
+	memory->next = *kept;
+	*kept = memory;
+	return memory->bytes;
 }
 
-void config_text_finish(struct config_text **texts)
+const char *config_text_keep(struct config_kept **kept, const char *text)
 {
-	while (*texts) {
-		struct config_text *text = *texts;
+	size_t bytes = strlen(text) + 1;
 
-		*texts = text->next;
-		free(text);
+	return memcpy(config_keep(kept, bytes), text, bytes);
+}
+
+void config_kept_finish(struct config_kept **kept)
+{
+	while (*kept) {
+		struct config_kept *memory = *kept;
+
+		*kept = memory->next;
+		free(memory);
 	}
 }
 
@@ -107,7 +96,7 @@ void config_errors_add(struct config_errors *errors, const char *error)
 		errors->more++;
 		return;
 	}
-	errors->list = grow(errors->list, errors->count + 1, sizeof(*errors->list));
+	errors->list = config_grow(errors->list, errors->count + 1, sizeof(*errors->list));
 	snprintf(errors->list[errors->count++], CONFIG_ERROR_BYTES, "%s", error);
 }
 

@@ -36,10 +36,10 @@ struct config_values {
 	unsigned count;
 };
 
-/* Texts that live as long as the configuration. NULL: none. */
-struct config_text {
-	struct config_text *next;
-	char text[];
+/* Memory that lives as long as the configuration. NULL: none. */
+struct config_kept {
+	struct config_kept *next;
+	char bytes[];
 };
 
 /* What is wrong, all of it; all zeros: nothing. */
@@ -61,9 +61,13 @@ void config_values_finish(struct config_values *values);
 const struct config_value *config_values_next(const struct config_values *values,
 					      const struct option_spec *option, unsigned *at);
 
-/* Returns a copy, which config_text_finish() frees. */
-const char *config_text_keep(struct config_text **texts, const char *text);
-void config_text_finish(struct config_text **texts);
+/* reallocarray(3); memory that cannot be had at the start ends the program. */
+void *config_grow(void *array, size_t count, size_t element_bytes);
+
+/* Returns so much memory, aligned as a pointer is, or a copy of a text; config_kept_finish() frees it. */
+void *config_keep(struct config_kept **kept, size_t bytes);
+const char *config_text_keep(struct config_kept **kept, const char *text);
+void config_kept_finish(struct config_kept **kept);
 
 void config_errors_add(struct config_errors *errors, const char *error);
 void config_errors_finish(struct config_errors *errors);

@@ -91,9 +91,11 @@ static void on_terminate(struct control *control)
 	}
 }
 
-/* What the first TERM began has lasted long enough. */
-static void on_due(struct control *control)
+/* Goes on where what the first TERM began has lasted long enough. */
+static void end_stage(struct control *control)
 {
+	if (!control->due_ms || timer_now_ms() < control->due_ms)
+		return;
 	if (control->phase == WORKER_SERVE)
 		begin_drain(control);
 	else
@@ -111,11 +113,6 @@ static void on_signals(struct control *control)
 		else if (log_begin(&line, LOG_EVENT_reload_ignored))
 			log_end(&line);
 	}
-}
-
-static bool is_due(const struct control *control)
-{
-	return control->due_ms && timer_now_ms() >= control->due_ms;
 }
 
 /* What has changed is saved: an idle process writes nothing. */
@@ -217,8 +214,7 @@ int control_run(const struct control_task *task)
 
 		poll_open(fds, wait_ms);
 		on_signals(&control);
-		if (is_due(&control))
-			on_due(&control);
+		end_stage(&control);
 		save_sources(&control);
 		if (read(fds[1].fd, &ended, sizeof(ended)) < 0)
 			CHECK(errno == EAGAIN);

@@ -10,7 +10,6 @@
 #include "host.h"
 #include "units.h"
 
-/* From Linux 5.12 on rings are charged to the control group, not to RLIMIT_MEMLOCK. */
 #define RING_MEMLOCK_BYTES (160 << 10)
 
 PRINTF_LIKE(2, 3) static void say(char text[DOCTOR_TEXT_BYTES], const char *format, ...)
@@ -41,17 +40,10 @@ static const char *print_about(uint64_t bytes, char text[UNITS_TEXT_BYTES])
 	return text;
 }
 
-static void add(char text[DOCTOR_TEXT_BYTES], const char *more)
+/* From Linux 5.12 on rings are charged to the control group, not to RLIMIT_MEMLOCK. */
+static bool rings_are_locked(const struct doctor_facts *facts)
 {
-	size_t length = strlen(text);
-
-	snprintf(text + length, DOCTOR_TEXT_BYTES - length, "%s", more);
-}
-
-static bool is_older(const struct doctor_facts *facts, unsigned major, unsigned minor)
-{
-	return facts->kernel_major < major ||
-	       (facts->kernel_major == major && facts->kernel_minor < minor);
+	return facts->kernel_major < 5 || (facts->kernel_major == 5 && facts->kernel_minor < 12);
 }
 
 /* io_uring_setup(2) was refused: by the sysctl, by a seccomp filter, or by something else. */
@@ -102,7 +94,7 @@ static bool judge_ring(const struct doctor_facts *facts, struct doctor_finding *
 		break;
 	case ENOMEM:
 		say(finding->value, "no memory for a ring (ENOMEM)");
-		say(finding->remedy, is_older(facts, 5, 12)
+		say(finding->remedy, rings_are_locked(facts)
 					     ? "ulimit -l unlimited, or LimitMEMLOCK=infinity"
 					     : "raise the control group's memory limit");
 		break;
@@ -118,7 +110,8 @@ static bool judge_ring(const struct doctor_facts *facts, struct doctor_finding *
 		break;
 	}
 	if (finding->state == DOCTOR_WARN)
-		add(finding->value, "; epoll runs instead");
+		strncat(finding->value, "; epoll runs instead",
+			DOCTOR_TEXT_BYTES - 1 - strlen(finding->value));
 	return true;
 }
 
@@ -126,9 +119,7 @@ static bool judge_kernel(const struct doctor_facts *facts, struct doctor_finding
 {
 	say(finding->value, "Linux %u.%u%s%s", facts->kernel_major, facts->kernel_minor,
 	    facts->ring_error ? "" : ": ", facts->ring_error ? "" : facts->features);
-	if (facts->ring_error)
-		return true;
-	if (!strstr(facts->features, "defer_taskrun")) {
+	if (!facts->ring_error && !strstr(facts->features, "defer_taskrun")) {
 		finding->state = DOCTOR_WARN;
 		say(finding->remedy, "use Linux 6.1 or newer, which interrupts workers less");
 	}
@@ -183,18 +174,6 @@ static bool judge_descriptors(const struct doctor_facts *facts, struct doctor_fi
 	finding->state = capacity->descriptor_sessions ? DOCTOR_WARN : DOCTOR_FAIL;
 	say(finding->remedy, "ulimit -Hn %" PRIu64 ", or LimitNOFILE=%" PRIu64, needed, needed);
 	return true;
-}
-
-/* The address alone, as ip(8) takes it: without brackets and port. */
-static const char *print_host(const struct addr *address, char text[ADDR_TEXT_BYTES])
-{
-	char *end;
-
-	addr_print(address, text);
-	end = strrchr(text, text[0] == '[' ? ']' : ':');
-	if (end)
-		*end = '\0';
-	return text[0] == '[' ? text + 1 : text;
 }
 
 static void judge_local(const struct doctor_facts *facts, struct doctor_finding *finding)
@@ -262,7 +241,7 @@ static bool judge_ports(const struct doctor_facts *facts, struct doctor_finding 
 	case EADDRNOTAVAIL:
 		say(finding->value, "%s is not of this host", text);
 		say(finding->remedy, "ip address add %s dev INTERFACE",
-		    print_host(&facts->listen, text));
+		    addr_print_host(&facts->listen, text));
 		break;
 	case ENODEV: /* --bind-device */
 		say(finding->value, "%s: no such interface", text);
@@ -298,7 +277,7 @@ static bool judge_memlock(const struct doctor_facts *facts, struct doctor_findin
 	uint64_t needed = (uint64_t)facts->capacity.workers * RING_MEMLOCK_BYTES;
 	char limit[UNITS_TEXT_BYTES], wanted[UNITS_TEXT_BYTES];
 
-	if (!is_older(facts, 5, 12))
+	if (!rings_are_locked(facts))
 		return false;
 	if (facts->may_lock_memory) {
 		say(finding->value, "no limit (CAP_IPC_LOCK)");

@@ -180,10 +180,7 @@ static void gather_files(struct doctor_facts *facts)
 	for (unsigned i = 0; i < config->forward_count && !result; i++)
 		result = check_files_of(&config->forwards[i].options, error);
 	if (!result && config->admin && !privs_resolve(config->user, &target, unused)) {
-		const struct admin_owner owner = {
-			.uid = target.change ? target.uid : geteuid(),
-			.gid = target.change ? target.gid : getegid(),
-		};
+		const struct admin_owner owner = {.uid = target.uid, .gid = target.gid};
 
 		result = admin_socket_check(config->admin, &owner, error);
 	}

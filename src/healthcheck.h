@@ -23,7 +23,7 @@ struct healthcheck_answer {
 bool healthcheck_parse(const char *text, struct healthcheck_answer *answer);
 
 /*
- * Runs the command (command.h): prints one line, on stdout when the answer is 200, otherwise on
+ * Runs the command (commands.def): prints one line, on stdout when the answer is 200, otherwise on
  * stderr with the reason and what to do. Returns the exit code.
  */
 int healthcheck_main(int argc, char **argv);

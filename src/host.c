@@ -52,6 +52,18 @@ void host_release_memory(void *memory, size_t bytes)
 	munmap(memory, bytes);
 }
 
+bool host_lists(const char *list, const char *separators, const char *word)
+{
+	size_t word_length = strlen(word), length;
+
+	for (; *list; list += length + !!list[length]) {
+		length = strcspn(list, separators);
+		if (length == word_length && !memcmp(list, word, length))
+			return true;
+	}
+	return false;
+}
+
 unsigned host_cpu_count(void)
 {
 	cpu_set_t set;

@@ -23,6 +23,9 @@
  */
 int host_read_file(const char *directory, const char *path, char *text, size_t text_bytes);
 
+/* Whether a list such as "rw,cpu,cpuacct" has the word; `separators` are single characters. */
+bool host_lists(const char *list, const char *separators, const char *word);
+
 /* The directory that a path's last part is in, "." where it names none; cut at `text_bytes`. Returns `text`. */
 const char *host_directory_of(const char *path, char *text, size_t text_bytes);
 

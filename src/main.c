@@ -2,18 +2,18 @@
  * sixpipe: IPv6 in, splice through pipes, IPv4 out. The visible steps: parse, check, bind, drop,
  * run. Other commands are in commands.def.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "admin_client.h"
 #include "capacity.h"
-#include "check.h"
-#include "command.h"
 #include "config_dump.h"
 #include "config_parse.h"
 #include "control.h"
+#include "doctor.h"
+#include "healthcheck.h"
 #include "listener.h"
 #include "log.h"
 #include "privs.h"
@@ -222,8 +222,7 @@ static int listen_and_serve(struct config *config, const struct capacity *limits
 		.config = config,
 		.workers = task->workers,
 		.sources = task->sources,
-		.owner = {.uid = target->change ? target->uid : geteuid(),
-			  .gid = target->change ? target->gid : getegid()},
+		.owner = {.uid = target->uid, .gid = target->gid},
 	};
 	char error[CONFIG_ERROR_BYTES];
 
@@ -304,13 +303,13 @@ static int run(struct config *config)
 		return EXIT_SUCCESS;
 	}
 	task.signal_fd = control_take_signals();
-	if (task.signal_fd < 0)
+	if (task.signal_fd < 0) {
 		result = usage_fail(EXIT_FAILURE,
 				    "cannot make a signalfd; raise the descriptor limit");
-	else
+	} else {
 		result = serve_with(config, &limits, &target, &task, &shared);
-	if (task.signal_fd >= 0)
 		close(task.signal_fd);
+	}
 	admission_destroy(shared.admission);
 	return result;
 }
@@ -330,19 +329,29 @@ static int dump(const struct config *config)
 						  "give it a file with room, or a pipe");
 }
 
+static const struct command {
+	const char *word;
+	/* Takes argv[0], the word, and what follows it. Returns the exit code. */
+	int (*run)(int argc, char **argv);
+} commands[] = {
+#define COMMAND(word, function, arguments, help) {#word, function},
+#include "commands.def"
+#undef COMMAND
+};
+
 int main(int argc, char **argv)
 {
 	char error[CONFIG_ERROR_BYTES];
 	struct config config;
 	struct command_line line = {.config = &config, .environment = environ};
-	const struct command *command = argc > 1 ? command_find(argv[1]) : NULL;
 	int result;
 
-	if (command)
-		return command->run(argc - 1, argv + 1);
+	for (size_t i = 0; i < ARRAY_COUNT(commands) && argc > 1; i++)
+		if (!strcmp(commands[i].word, argv[1]))
+			return commands[i].run(argc - 1, argv + 1);
 	config_init(&config);
 	if (config_parse(&line, argc, argv, error)) {
-		result = usage_fail_all(EXIT_USAGE, &config.errors, error);
+		result = usage_fail_all(&config.errors);
 	} else if (config.version) {
 		usage_print_version(stdout);
 		result = EXIT_SUCCESS;

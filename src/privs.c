@@ -5,12 +5,10 @@
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include "check.h"
 #include "units.h"
 
 static int fail(char error[CONFIG_ERROR_BYTES], int code, const char *what, const char *remedy)
@@ -89,7 +87,7 @@ int privs_resolve(const char *user, struct privs_target *target, char error[CONF
 	char *group;
 	int result;
 
-	memset(target, 0, sizeof(*target));
+	*target = (struct privs_target){.uid = geteuid(), .gid = getegid()};
 	if (!user)
 		return 0;
 	if (strlen(user) >= sizeof(name)) {

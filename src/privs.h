@@ -24,10 +24,10 @@
 
 struct privs_target {
 	bool change; /* false: stay who we are */
-	uid_t uid;
+	uid_t uid;   /* who we will be */
 	gid_t gid;
 	bool own_groups; /* the user's supplementary groups too; false: `gid` alone */
-	char name[256];	 /* for initgroups(3) and the log */
+	char name[256];	 /* for initgroups(3) */
 };
 
 /*

@@ -6,7 +6,6 @@
  */
 #include "tuning_check.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -32,20 +31,6 @@ static bool read_sysctl(const char *root, const char *path, char text[SYSCTL_BYT
 	return *text;
 }
 
-static bool has_word(const char *list, const char *word)
-{
-	size_t length = strlen(word);
-
-	for (; *list; list += strspn(list, " ")) {
-		size_t own = strcspn(list, " ");
-
-		if (own == length && !memcmp(list, word, length))
-			return true;
-		list += own;
-	}
-	return false;
-}
-
 static int check_congestion(const struct sock_tuning *tuning, const char *root,
 			    char error[CONFIG_ERROR_BYTES])
 {
@@ -53,7 +38,7 @@ static int check_congestion(const struct sock_tuning *tuning, const char *root,
 
 	if (!tuning->congestion ||
 	    !read_sysctl(root, "/proc/sys/net/ipv4/tcp_allowed_congestion_control", allowed) ||
-	    has_word(allowed, tuning->congestion))
+	    host_lists(allowed, " ", tuning->congestion))
 		return 0;
 	return config_fail(
 		error,

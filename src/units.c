@@ -3,7 +3,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -33,39 +32,20 @@ static const struct unit duration_units[] = {
 	{"ms", 1},
 };
 
-/* Reads decimal digits; returns the first character after them, or NULL with *error set. */
-static const char *parse_digits(const char *text, uint64_t *value, int *error)
-{
-	uint64_t sum = 0;
-	const char *at = text;
+static const struct unit no_units[] = {{"", 1}};
 
-	for (; isdigit((unsigned char)*at); at++) {
-		unsigned digit = (unsigned)(*at - '0');
-
-		if (__builtin_mul_overflow(sum, 10, &sum) ||
-		    __builtin_add_overflow(sum, digit, &sum)) {
-			*error = -ERANGE;
-			return NULL;
-		}
-	}
-	if (at == text) {
-		*error = -EINVAL;
-		return NULL;
-	}
-	*value = sum;
-	return at;
-}
-
+/* Decimal digits and one of the units. */
 static int parse_with_units(const char *text, const struct unit *units, size_t unit_count,
 			    uint64_t *value)
 {
-	uint64_t number;
-	int error = 0;
-	const char *suffix = parse_digits(text, &number, &error);
+	uint64_t number = 0;
+	const char *suffix = text;
 
-	if (!suffix)
-		return error;
-	for (size_t i = 0; i < unit_count; i++) {
+	for (; isdigit((unsigned char)*suffix); suffix++)
+		if (__builtin_mul_overflow(number, 10, &number) ||
+		    __builtin_add_overflow(number, (unsigned)(*suffix - '0'), &number))
+			return -ERANGE;
+	for (size_t i = 0; i < unit_count && suffix > text; i++) {
 		if (strcmp(suffix, units[i].suffix))
 			continue;
 		if (__builtin_mul_overflow(number, units[i].factor, &number))
@@ -78,16 +58,7 @@ static int parse_with_units(const char *text, const struct unit *units, size_t u
 
 int units_parse_count(const char *text, uint64_t *count)
 {
-	uint64_t number;
-	int error = 0;
-	const char *end = parse_digits(text, &number, &error);
-
-	if (!end)
-		return error;
-	if (*end)
-		return -EINVAL;
-	*count = number;
-	return 0;
+	return parse_with_units(text, no_units, ARRAY_COUNT(no_units), count);
 }
 
 int units_parse_size(const char *text, uint64_t *bytes)

@@ -127,13 +127,11 @@ static int fail_topic(const char *topic, char error[CONFIG_ERROR_BYTES])
 int usage_print(FILE *out, const char *topic, char error[CONFIG_ERROR_BYTES])
 {
 	bool all = topic && !strcmp(topic, "all");
-	bool of_commands = topic && !strcmp(topic, "commands");
-	bool known = !topic || all || of_commands;
+	bool with_commands = all || (topic && !strcmp(topic, "commands"));
+	bool known = !topic || with_commands;
 
 	if (!topic)
 		print_overview(out);
-	if (of_commands)
-		print_commands(out);
 	for (unsigned group = 0; group < OPTION_GROUP_COUNT && topic; group++) {
 		if (!all && strcmp(topic, options_group_name((enum option_group)group)))
 			continue;
@@ -142,13 +140,11 @@ int usage_print(FILE *out, const char *topic, char error[CONFIG_ERROR_BYTES])
 		print_group(out, (enum option_group)group);
 		known = true;
 	}
-	if (all) {
+	if (all)
 		fputc('\n', out);
+	if (with_commands)
 		print_commands(out);
-	}
-	if (known)
-		return 0;
-	return fail_topic(topic, error);
+	return known ? 0 : fail_topic(topic, error);
 }
 
 void usage_print_command(FILE *out, const char *word)
@@ -164,28 +160,18 @@ void usage_print_command(FILE *out, const char *word)
 int usage_fail(int code, const char *error)
 {
 	fputs("sixpipe: ", stderr);
-	while (*error) {
-		size_t length = utf8_printable(error, strlen(error));
-
-		if (length)
-			fwrite(error, length, 1, stderr);
-		else
-			fprintf(stderr, "\\x%02x", (unsigned char)*error);
-		error += MAX(length, 1);
-	}
+	utf8_print(stderr, error);
 	fputc('\n', stderr);
 	return code;
 }
 
-int usage_fail_all(int code, const struct config_errors *errors, const char *error)
+int usage_fail_all(const struct config_errors *errors)
 {
-	if (!errors->count)
-		return usage_fail(code, error);
 	for (unsigned i = 0; i < errors->count; i++)
-		usage_fail(code, errors->list[i]);
+		usage_fail(EXIT_USAGE, errors->list[i]);
 	if (errors->more)
 		fprintf(stderr, "sixpipe: %u more like these\n", errors->more);
-	return code;
+	return EXIT_USAGE;
 }
 
 void usage_print_version(FILE *out)

@@ -1,6 +1,7 @@
 #include "utf8.h"
 
 #include <stdint.h>
+#include <string.h>
 
 #include "util.h"
 
@@ -30,4 +31,17 @@ size_t utf8_printable(const char *text, size_t count)
 		return length;
 	}
 	return 0;
+}
+
+void utf8_print(FILE *out, const char *text)
+{
+	while (*text) {
+		size_t length = utf8_printable(text, strlen(text));
+
+		if (length)
+			fwrite(text, length, 1, out);
+		else
+			fprintf(out, "\\x%02x", (unsigned char)*text);
+		text += MAX(length, 1);
+	}
 }
