@@ -230,5 +230,8 @@ int config_set(struct config *config, const struct option_spec *option, const ch
  */
 int config_check(struct config *config, char error[CONFIG_ERROR_BYTES]);
 
+/* Prints a listener's address, with its range of ports; returns `text`. */
+const char *config_print_listen(const struct forward *forward, char text[ADDR_TEXT_BYTES]);
+
 /* The largest backlog of all forwards. */
 uint64_t config_largest_backlog(const struct config *config);

@@ -5,7 +5,6 @@
 
 #include "config_names.h"
 #include "config_origin.h"
-#include "config_range.h"
 #include "host.h"
 
 /* What a listener takes for itself. */
@@ -141,7 +140,7 @@ int config_conflict_of_listeners(const struct config *config, const struct forwa
 	char listen[ADDR_TEXT_BYTES], text[ADDR_TEXT_BYTES], place[CONFIG_ORIGIN_BYTES];
 	struct claim own = claim_of(forward);
 
-	config_range_print(forward, listen);
+	config_print_listen(forward, listen);
 	for (const struct forward *other = config->forwards; other < forward; other++) {
 		struct claim others = claim_of(other);
 		enum relation relation = relate(&own, &others);
@@ -153,7 +152,7 @@ int config_conflict_of_listeners(const struct config *config, const struct forwa
 				error,
 				"--listen '%.60s': %s %.60s%s; give one of them another port or "
 				"address",
-				listen, relation_words[relation], config_range_print(other, text),
+				listen, relation_words[relation], config_print_listen(other, text),
 				print_place(config, other, place));
 	}
 	return 0;
@@ -175,7 +174,7 @@ int config_conflict_of_metrics(const struct config *config, const struct forward
 				   "--metrics '%.60s': is a listener's address; give another port",
 				   metrics);
 	return config_fail(error, "--metrics '%.60s': %s %.60s%s; give another port", metrics,
-			   relation_words[relation], config_range_print(forward, text),
+			   relation_words[relation], config_print_listen(forward, text),
 			   print_place(config, forward, place));
 }
 
@@ -209,7 +208,7 @@ int config_conflict_of_backends(const struct forward *forward, char error[CONFIG
 {
 	char listen[ADDR_TEXT_BYTES], text[CONFIG_BACKEND_TEXT_BYTES];
 
-	config_range_print(forward, listen);
+	config_print_listen(forward, listen);
 	for (unsigned i = 0; i < forward->backend_count; i++) {
 		const struct backend *backend = &forward->backends[i];
 

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "config_origin.h"
-#include "config_range.h"
 
 /* Whether somebody who writes this means an IPv4 address. */
 static bool is_like_v4(const char *host)
@@ -76,7 +75,7 @@ int config_names_check_forward(const struct config *config, struct forward *forw
 	return config_fail(error,
 			   "--listen '%s': --source reaches addresses of one family, and names may "
 			   "have both; leave out --dns-family both",
-			   config_range_print(forward, listen));
+			   config_print_listen(forward, listen));
 }
 
 static int check_servers(const struct config *config, char error[CONFIG_ERROR_BYTES])

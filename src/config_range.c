@@ -6,25 +6,13 @@
 
 #include "config_names.h"
 
-const char *config_range_print(const struct forward *forward, char text[ADDR_TEXT_BYTES])
-{
-	size_t length;
-
-	addr_print(&forward->listen, text);
-	length = strlen(text);
-	if (forward->port_count > 1)
-		snprintf(text + length, ADDR_TEXT_BYTES - length, "-%u",
-			 addr_port(&forward->listen) + forward->port_count - 1);
-	return text;
-}
-
 int config_range_check(const struct config *config, const struct forward *forward,
 		       char error[CONFIG_ERROR_BYTES])
 {
 	char listen[ADDR_TEXT_BYTES], text[CONFIG_BACKEND_TEXT_BYTES];
 	unsigned ports = forward->port_count, before = 0;
 
-	config_range_print(forward, listen);
+	config_print_listen(forward, listen);
 	for (const struct forward *other = config->forwards; other < forward; other++)
 		before += other->port_count;
 	/* once: those behind it are too many as well */

@@ -3,9 +3,6 @@
 
 #include "config.h"
 
-/* The listener's address, with its range of ports; returns `text`. */
-const char *config_range_print(const struct forward *forward, char text[ADDR_TEXT_BYTES]);
-
 /*
  * Checks that the forward's backends have a port each for those of the listener, and that the limit on
  * listeners is not passed with this one. Returns 0, or -EINVAL with `error`.

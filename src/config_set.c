@@ -246,3 +246,19 @@ int config_set(struct config *config, const struct option_spec *option, const ch
 		config_origin_rename(config, &value, error);
 	return result;
 }
+
+void config_init(struct config *config)
+{
+	char error[CONFIG_ERROR_BYTES];
+
+	const struct option_spec *options;
+	size_t count;
+
+	memset(config, 0, sizeof(*config));
+	config->defaults.max_fails = CONFIG_MAX_FAILS_AUTO;
+	options = options_list(&count);
+	for (size_t i = 0; i < count; i++)
+		if (*options[i].default_text)
+			CHECK(!config_set(config, &options[i], options[i].default_text, error));
+	config->origin.kind = CONFIG_ORIGIN_COMMAND_LINE;
+}

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "config_names.h"
-#include "config_range.h"
 #include "host.h"
 
 /* A /4 or smaller, and neither "this network" nor multicast: RFC 6890. */
@@ -107,7 +106,7 @@ static int fail_pools(const struct forward *forward, const char *reason,
 	char listen[ADDR_TEXT_BYTES], block[CIDR_TEXT_BYTES];
 
 	return config_fail(error, "--listen '%s': --source pool %s %s",
-			   config_range_print(forward, listen),
+			   config_print_listen(forward, listen),
 			   cidr_print(&forward->options.source.pool, block), reason);
 }
 
@@ -170,7 +169,7 @@ static int check_families(const struct forward *forward, char error[CONFIG_ERROR
 				error,
 				"--listen '%s': --source gives IPv%c addresses, which cannot "
 				"reach backend %s; give that one a listener of its own",
-				config_range_print(forward, listen), v4 ? '4' : '6',
+				config_print_listen(forward, listen), v4 ? '4' : '6',
 				config_names_print_backend(&forward->backends[i], address));
 	return 0;
 }
