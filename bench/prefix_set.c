@@ -3,14 +3,14 @@
  * What rules about clients cost: the time to compile 10, 1,000, 100,000 and 1,000,000 of them, and
  * of one look-up, of addresses that are in a block and of ones that mostly are not.
  */
-#include "prefix_set.h"
+#include "limits/prefix_set.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "check.h"
+#include "base/check.h"
 
 #define LOOKUPS	  4000000
 #define ADDRESSES (1 << 16)

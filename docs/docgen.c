@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "config.h"
-#include "util.h"
+#include "base/util.h"
+#include "config/config.h"
 
 struct row {
 	const char *word;
@@ -19,26 +19,26 @@ struct row {
 
 static const struct row commands[] = {
 #define COMMAND(word, function, arguments, help) {#word, arguments, help},
-#include "commands.def"
+#include "config/commands.def"
 #undef COMMAND
 };
 
 static const struct row close_reasons[] = {
 #define CLOSE_REASON(word, side, how, meaning) {#word, #how, meaning},
-#include "close_reasons.def"
+#include "stats/close_reasons.def"
 #undef CLOSE_REASON
 };
 
 static const struct row log_events[] = {
 #define LOG_EVENT(word, level, rate, meaning) {#word, #level, meaning},
-#include "log_events.def"
+#include "base/log_events.def"
 #undef LOG_EVENT
 };
 
 static const struct row metrics[] = {
 #define METRIC(word, kind, meaning) {#word, #kind, meaning},
 #define BACKEND_METRIC(word, kind, meaning)
-#include "metrics.def"
+#include "stats/metrics.def"
 #undef METRIC
 #undef BACKEND_METRIC
 };
@@ -46,7 +46,7 @@ static const struct row metrics[] = {
 static const struct row backend_metrics[] = {
 #define METRIC(word, kind, meaning)
 #define BACKEND_METRIC(word, kind, meaning) {"backend_" #word, #kind, meaning},
-#include "metrics.def"
+#include "stats/metrics.def"
 #undef METRIC
 #undef BACKEND_METRIC
 };

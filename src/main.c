@@ -7,21 +7,21 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "admin_client.h"
-#include "capacity.h"
-#include "config_dump.h"
-#include "config_parse.h"
-#include "control.h"
-#include "doctor.h"
-#include "healthcheck.h"
-#include "listener.h"
-#include "log.h"
-#include "privs.h"
-#include "session_table.h"
-#include "sock.h"
-#include "tuning_check.h"
-#include "usage.h"
-#include "worker.h"
+#include "admin/admin_client.h"
+#include "base/log.h"
+#include "command/doctor.h"
+#include "command/healthcheck.h"
+#include "config/capacity.h"
+#include "config/config_dump.h"
+#include "config/config_parse.h"
+#include "config/tuning_check.h"
+#include "config/usage.h"
+#include "control/control.h"
+#include "control/privs.h"
+#include "os/sock.h"
+#include "relay/listener.h"
+#include "relay/session_table.h"
+#include "relay/worker.h"
 
 /* How long the last lines may take to reach a reader of stderr who is in no hurry. */
 #define LOG_FLUSH_LIMIT_MS 2000
@@ -335,7 +335,7 @@ static const struct command {
 	int (*run)(int argc, char **argv);
 } commands[] = {
 #define COMMAND(word, function, arguments, help) {#word, function},
-#include "commands.def"
+#include "config/commands.def"
 #undef COMMAND
 };
 

@@ -1,10 +1,10 @@
 /* addr.h: whatever is accepted is printed in the room promised, and read back as itself. */
-#include "addr.h"
+#include "base/addr.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
+#include "base/check.h"
 #include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)

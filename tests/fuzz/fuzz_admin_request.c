@@ -1,10 +1,10 @@
 /* admin_request.h: whatever line is accepted is printed as it was, and can be read back. */
-#include "admin_request.h"
+#include "admin/admin_request.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
+#include "base/check.h"
 #include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)

@@ -3,12 +3,12 @@
  * or refused with a reason. The input's lines, or what NULs separate, are the words; those that
  * begin with SIXPIPE_ are the environment.
  */
-#include "config_parse.h"
+#include "config/config_parse.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
+#include "base/check.h"
 #include "fuzz.h"
 
 #define WORD_LIMIT 64

@@ -2,14 +2,14 @@
  * config_file.h: any bytes are either a configuration, and then what --dump-config prints of it is the
  * same one, or each error names a line that there is.
  */
-#include "config_file.h"
+#include "config/config_file.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
-#include "config_dump.h"
+#include "base/check.h"
+#include "config/config_dump.h"
 #include "fuzz.h"
 
 static void check_errors(const struct config *config, const uint8_t *bytes, size_t count)

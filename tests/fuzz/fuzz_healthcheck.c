@@ -1,10 +1,10 @@
 /* healthcheck.h: whatever a server answers, what is shown of it is printable and fits. */
-#include "healthcheck.h"
+#include "command/healthcheck.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
+#include "base/check.h"
 #include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)

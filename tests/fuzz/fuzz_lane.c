@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "check.h"
+#include "base/check.h"
 #include "fuzz.h"
 #include "lane_model.h"
 

@@ -2,14 +2,14 @@
  * prefix_set.h: any file is either taken as rules, which then decide as going through them in order
  * does, or refused with a reason.
  */
-#include "prefix_set.h"
+#include "limits/prefix_set.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "check.h"
+#include "base/check.h"
 #include "fuzz.h"
 
 static void check_address(const struct prefix_set *set, const struct in6_addr *address)

@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
-#include "cidr.h"
+#include "base/check.h"
+#include "base/cidr.h"
 #include "fuzz.h"
-#include "proxy_protocol.h"
+#include "identity/proxy_protocol.h"
 
 /* Pieces shorter than this are all tried; of longer ones those around the end. */
 #define PIECE_LIMIT 128

@@ -2,7 +2,7 @@
  * source_pool_state.h: a state file is either refused with a reason, or what a pool writes that has
  * read it can be read by another pool.
  */
-#include "source_pool_state.h"
+#include "identity/source_pool_state.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "check.h"
+#include "base/check.h"
 #include "fuzz.h"
 
 static struct source_pool *make_pool(void)

@@ -1,7 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
+#include "base/check.h"
 #include "fuzz.h"
 
 char *fuzz_text(const uint8_t *bytes, size_t count)

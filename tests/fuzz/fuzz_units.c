@@ -1,10 +1,10 @@
 /* units.h: no text is misread, and what is printed is read back. */
-#include "units.h"
+#include "base/units.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
+#include "base/check.h"
 #include "fuzz.h"
 
 typedef int parser(const char *text, uint64_t *value);

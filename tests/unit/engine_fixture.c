@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "timer.h"
+#include "os/timer.h"
 
 bool fixture_is_epoll(void)
 {

@@ -1,7 +1,7 @@
 /* What the tests of engine.h start from: an engine that the test's own thread uses. */
 #pragma once
 
-#include "engine.h"
+#include "os/engine.h"
 #include "support.h"
 
 /* The environment's UNIT_ENGINE: "epoll", or "io_uring", which is the default. */

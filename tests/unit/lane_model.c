@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "check.h"
+#include "base/check.h"
 
 static uint64_t held_bytes(const struct lane_model *model)
 {

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "lane.h"
+#include "relay/lane.h"
 
 enum lane_event {
 	EVENT_WRITABLE,

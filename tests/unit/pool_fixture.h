@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "pool.h"
+#include "pool/pool.h"
 
 /* When the pools here begin. */
 #define POOL_FIXTURE_MS 1000

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "util.h"
+#include "base/util.h"
 
 void flow_open(struct flow *flow, const struct flow_setting *setting)
 {

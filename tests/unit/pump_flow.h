@@ -1,7 +1,7 @@
 /* One lane over real sockets: what test_pump.c and test_pump_failures.c start from. */
 #pragma once
 
-#include "pump.h"
+#include "relay/pump.h"
 #include "support.h"
 
 #define FLOW_PLENTY (1U << 30) /* a budget that is not used up */

@@ -4,8 +4,8 @@
 #include <poll.h>
 #include <string.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 struct resolver_fixture fixture;
 

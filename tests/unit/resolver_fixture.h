@@ -4,8 +4,8 @@
  */
 #pragma once
 
+#include "control/resolver.h"
 #include "dns_peer.h"
-#include "resolver.h"
 
 #define V4(a, b, c, d) ((uint32_t)(a) << 24 | (b) << 16 | (c) << 8 | (d))
 

@@ -1,7 +1,7 @@
 /* What test_source_limits.c and test_source_limits_threads.c share: sources told apart by a number. */
 #pragma once
 
-#include "source_limits.h"
+#include "limits/source_limits.h"
 
 /* Limits for clients by /64 and /32, of so many connections (0: any) and new ones per second. */
 struct source_limits *fixture_limits(uint32_t maxconn, uint32_t rate, uint32_t sources);

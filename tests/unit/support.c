@@ -26,10 +26,10 @@
 #include <sanitizer/lsan_interface.h>
 #endif
 
-#include "config_names.h"
-#include "sock.h"
-#include "timer.h"
-#include "util.h"
+#include "base/util.h"
+#include "config/config_names.h"
+#include "os/sock.h"
+#include "os/timer.h"
 
 #define THREAD_LIMIT 64
 

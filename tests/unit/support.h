@@ -8,8 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "addr.h"
-#include "config.h"
+#include "base/addr.h"
+#include "config/config.h"
 
 /* How long anything that must happen may take before the test fails; nothing waits for it to pass. */
 #define SUPPORT_PATIENCE_MS 10000

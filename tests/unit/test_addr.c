@@ -1,4 +1,4 @@
-#include "addr.h"
+#include "base/addr.h"
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
@@ -7,8 +7,8 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(addr, .fini = support_check_leaks);
 

@@ -1,10 +1,10 @@
-#include "addr_set.h"
+#include "base/addr_set.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(addr_set, .fini = support_check_leaks);
 

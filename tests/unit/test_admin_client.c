@@ -1,11 +1,11 @@
-#include "admin_client.h"
+#include "admin/admin_client.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(admin_client, .fini = support_check_leaks);
 

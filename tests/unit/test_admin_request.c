@@ -1,11 +1,11 @@
-#include "admin_request.h"
+#include "admin/admin_request.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(admin_request, .fini = support_check_leaks);
 

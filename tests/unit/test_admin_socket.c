@@ -1,4 +1,4 @@
-#include "admin_socket.h"
+#include "admin/admin_socket.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -10,8 +10,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(admin_socket, .fini = support_check_leaks);
 

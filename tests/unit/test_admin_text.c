@@ -1,12 +1,12 @@
-#include "admin_text.h"
+#include "admin/admin_text.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "close_reason.h"
+#include "base/util.h"
+#include "stats/close_reason.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(admin_text, .fini = support_check_leaks);
 

@@ -1,4 +1,4 @@
-#include "admission.h"
+#include "relay/admission.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(admission, .fini = support_check_leaks);
 

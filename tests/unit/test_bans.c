@@ -1,4 +1,4 @@
-#include "bans.h"
+#include "limits/bans.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>
@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(bans, .fini = support_check_leaks);
 

@@ -1,12 +1,12 @@
-#include "capacity.h"
+#include "config/capacity.h"
 
 #include <criterion/criterion.h>
 #include <inttypes.h>
 #include <string.h>
 
-#include "host.h"
+#include "base/util.h"
+#include "os/host.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(capacity, .fini = support_check_leaks);
 

@@ -1,4 +1,4 @@
-#include "cgroup.h"
+#include "os/cgroup.h"
 
 #include <criterion/criterion.h>
 #include <inttypes.h>
@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(cgroup, .fini = support_check_leaks);
 

@@ -1,11 +1,11 @@
-#include "cidr.h"
+#include "base/cidr.h"
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(cidr, .fini = support_check_leaks);
 

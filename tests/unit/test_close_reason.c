@@ -1,10 +1,10 @@
-#include "close_reason.h"
+#include "stats/close_reason.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(close_reason, .fini = support_check_leaks);
 

@@ -1,4 +1,4 @@
-#include "config.h"
+#include "config/config.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine.h"
-#include "log.h"
+#include "base/log.h"
+#include "base/units.h"
+#include "base/util.h"
+#include "os/engine.h"
 #include "support.h"
-#include "units.h"
-#include "util.h"
 
 TestSuite(config, .fini = support_check_leaks);
 

@@ -3,9 +3,9 @@
 #include <errno.h>
 #include <string.h>
 
-#include "config.h"
+#include "base/util.h"
+#include "config/config.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(config_check, .fini = support_check_leaks);
 

@@ -1,4 +1,4 @@
-#include "config_conflict.h"
+#include "config/config_conflict.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
-#include "config_dump.h"
-#include "config_rules.h"
+#include "config/config_dump.h"
+#include "config/config_rules.h"
 
 #include <criterion/criterion.h>
 #include <inttypes.h>
@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config_file.h"
-#include "config_parse.h"
+#include "base/units.h"
+#include "base/util.h"
+#include "config/config_file.h"
+#include "config/config_parse.h"
 #include "support.h"
-#include "units.h"
-#include "util.h"
 
 TestSuite(config_dump, .fini = support_check_leaks);
 

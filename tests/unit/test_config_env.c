@@ -1,4 +1,4 @@
-#include "config_env.h"
+#include "config/config_env.h"
 
 #include <criterion/criterion.h>
 #include <ctype.h>
@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config_parse.h"
+#include "base/util.h"
+#include "config/config_parse.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(config_env, .fini = support_check_leaks);
 

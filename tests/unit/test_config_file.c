@@ -1,4 +1,4 @@
-#include "config_file.h"
+#include "config/config_file.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -6,9 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "config_parse.h"
+#include "base/util.h"
+#include "config/config_parse.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(config_file, .fini = support_check_leaks);
 

@@ -1,10 +1,10 @@
-#include "config_file.h"
+#include "config/config_file.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(config_file_errors, .fini = support_check_leaks);
 

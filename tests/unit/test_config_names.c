@@ -1,4 +1,4 @@
-#include "config_names.h"
+#include "config/config_names.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

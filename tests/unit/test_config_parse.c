@@ -1,4 +1,4 @@
-#include "config_parse.h"
+#include "config/config_parse.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(config_parse, .fini = support_check_leaks);
 

@@ -1,11 +1,11 @@
-#include "config_rules.h"
+#include "config/config_rules.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(config_rules, .fini = support_check_leaks);
 

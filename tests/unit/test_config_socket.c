@@ -1,4 +1,4 @@
-#include "config_socket.h"
+#include "config/config_socket.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,10 +1,10 @@
-#include "crc32c.h"
+#include "base/crc32c.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(crc32c, .fini = support_check_leaks);
 

@@ -1,11 +1,11 @@
-#include "dns.h"
+#include "config/dns.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(dns, .fini = support_check_leaks);
 

@@ -1,14 +1,14 @@
-#include "doctor_checks.h"
+#include "command/doctor_checks.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "doctor.h"
-#include "engine.h"
+#include "base/util.h"
+#include "command/doctor.h"
+#include "os/engine.h"
 #include "support.h"
-#include "util.h"
 
 static struct config config;
 static struct doctor_facts facts;

@@ -1,4 +1,4 @@
-#include "doctor_facts.h"
+#include "command/doctor_facts.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -8,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(doctor_facts, .fini = support_check_leaks);
 

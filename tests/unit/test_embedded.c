@@ -1,10 +1,10 @@
-#include "embedded.h"
+#include "identity/embedded.h"
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(embedded, .fini = support_check_leaks);
 

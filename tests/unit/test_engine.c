@@ -1,4 +1,4 @@
-#include "engine.h"
+#include "os/engine.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -10,11 +10,11 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/util.h"
 #include "engine_fixture.h"
-#include "sock.h"
+#include "os/sock.h"
+#include "os/timer.h"
 #include "support.h"
-#include "timer.h"
-#include "util.h"
 
 TestSuite(engine, .fini = support_check_leaks);
 

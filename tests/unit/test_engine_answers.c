@@ -1,4 +1,4 @@
-#include "engine_ops.h"
+#include "os/engine_ops.h"
 
 #include <criterion/criterion.h>
 

@@ -7,8 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "engine.h"
 #include "engine_fixture.h"
+#include "os/engine.h"
 #include "support.h"
 
 TestSuite(engine_threads, .fini = support_check_leaks);

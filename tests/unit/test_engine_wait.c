@@ -4,10 +4,10 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-#include "engine.h"
+#include "base/util.h"
 #include "engine_fixture.h"
+#include "os/engine.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(engine_wait, .fini = support_check_leaks);
 

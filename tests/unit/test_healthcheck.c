@@ -1,11 +1,11 @@
-#include "healthcheck.h"
+#include "command/healthcheck.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(healthcheck, .fini = support_check_leaks);
 

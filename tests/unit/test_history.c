@@ -1,9 +1,9 @@
-#include "history.h"
+#include "stats/history.h"
 
 #include <criterion/criterion.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(history, .fini = support_check_leaks);
 

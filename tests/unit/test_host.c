@@ -1,4 +1,4 @@
-#include "host.h"
+#include "os/host.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -9,8 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(host, .fini = support_check_leaks);
 

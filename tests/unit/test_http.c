@@ -1,4 +1,4 @@
-#include "http.h"
+#include "control/http.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -7,10 +7,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "capacity.h"
+#include "base/util.h"
+#include "config/capacity.h"
+#include "os/timer.h"
 #include "support.h"
-#include "timer.h"
-#include "util.h"
 
 TestSuite(http, .fini = support_check_leaks);
 

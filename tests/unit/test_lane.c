@@ -1,10 +1,10 @@
-#include "lane.h"
+#include "relay/lane.h"
 
 #include <criterion/criterion.h>
 
+#include "base/util.h"
 #include "lane_model.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(lane, .fini = support_check_leaks);
 

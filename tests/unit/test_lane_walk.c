@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lane.h"
+#include "base/util.h"
 #include "lane_model.h"
+#include "relay/lane.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(lane_walk, .fini = support_check_leaks);
 

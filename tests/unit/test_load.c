@@ -1,4 +1,4 @@
-#include "load.h"
+#include "relay/load.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>

@@ -1,4 +1,4 @@
-#include "log.h"
+#include "base/log.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -7,9 +7,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/util.h"
 #include "log_text.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(log, .fini = support_check_leaks);
 

@@ -1,4 +1,4 @@
-#include "log_ring.h"
+#include "base/log_ring.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -12,10 +12,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "log.h"
+#include "base/log.h"
+#include "base/util.h"
 #include "log_text.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(log_ring, .fini = support_check_leaks);
 

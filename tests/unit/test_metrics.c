@@ -1,4 +1,4 @@
-#include "metrics.h"
+#include "stats/metrics.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>

@@ -1,4 +1,4 @@
-#include "metrics_text.h"
+#include "stats/metrics_text.h"
 
 #include <criterion/criterion.h>
 #include <inttypes.h>
@@ -15,7 +15,7 @@ static const struct row {
 } rows[METRIC_COUNT] = {
 #define METRIC(word, kind, meaning) {#word, #kind},
 #define BACKEND_METRIC(word, kind, meaning)
-#include "metrics.def"
+#include "stats/metrics.def"
 #undef METRIC
 #undef BACKEND_METRIC
 };
@@ -23,7 +23,7 @@ static const struct row {
 static const struct row backend_rows[BACKEND_METRIC_COUNT] = {
 #define METRIC(word, kind, meaning)
 #define BACKEND_METRIC(word, kind, meaning) {#word, #kind},
-#include "metrics.def"
+#include "stats/metrics.def"
 #undef METRIC
 #undef BACKEND_METRIC
 };

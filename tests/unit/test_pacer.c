@@ -1,12 +1,12 @@
-#include "pacer.h"
+#include "limits/pacer.h"
 
 #include <criterion/criterion.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(pacer, .fini = support_check_leaks);
 

@@ -2,9 +2,9 @@
 #include <criterion/criterion.h>
 #include <stdatomic.h>
 
-#include "pacer.h"
+#include "base/util.h"
+#include "limits/pacer.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(pacer_threads, .fini = support_check_leaks);
 

@@ -1,4 +1,4 @@
-#include "pipe_pool.h"
+#include "os/pipe_pool.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -8,8 +8,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(pipe_pool, .fini = support_check_leaks);
 

@@ -1,12 +1,12 @@
-#include "pool.h"
+#include "pool/pool.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/util.h"
 #include "pool_fixture.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(pool, .fini = support_check_leaks);
 

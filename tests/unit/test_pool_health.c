@@ -1,9 +1,9 @@
 #include <criterion/criterion.h>
 
-#include "pool.h"
+#include "base/util.h"
+#include "pool/pool.h"
 #include "pool_fixture.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(pool_health, .fini = support_check_leaks);
 

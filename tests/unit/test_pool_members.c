@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "pool.h"
+#include "pool/pool.h"
 #include "pool_fixture.h"
 #include "support.h"
 

@@ -2,11 +2,11 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
-#include "pool.h"
+#include "base/util.h"
+#include "pool/pool.h"
+#include "pool/pool_slots.h"
 #include "pool_fixture.h"
-#include "pool_slots.h"
 #include "support.h"
-#include "util.h"
 
 /* Balance by source. */
 TestSuite(pool_source, .fini = support_check_leaks);

@@ -3,10 +3,10 @@
 #include <sched.h>
 #include <stdatomic.h>
 
-#include "pool.h"
+#include "base/util.h"
+#include "pool/pool.h"
 #include "pool_fixture.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(pool_threads, .fini = support_check_leaks);
 

@@ -1,4 +1,4 @@
-#include "prefix_set.h"
+#include "limits/prefix_set.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -8,8 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(prefix_set, .fini = support_check_leaks);
 

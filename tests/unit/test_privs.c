@@ -1,4 +1,4 @@
-#include "privs.h"
+#include "control/privs.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(privs, .fini = support_check_leaks);
 

@@ -2,10 +2,10 @@
 #include <errno.h>
 #include <string.h>
 
-#include "cidr.h"
-#include "proxy_protocol.h"
+#include "base/cidr.h"
+#include "base/util.h"
+#include "identity/proxy_protocol.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(proxy_build, .fini = support_check_leaks);
 

@@ -2,9 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proxy_protocol.h"
+#include "base/util.h"
+#include "identity/proxy_protocol.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(proxy_parse, .fini = support_check_leaks);
 

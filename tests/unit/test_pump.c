@@ -1,4 +1,4 @@
-#include "pump.h"
+#include "relay/pump.h"
 
 #include <criterion/criterion.h>
 #include <linux/tcp.h>
@@ -8,10 +8,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/util.h"
+#include "os/sock.h"
 #include "pump_flow.h"
-#include "sock.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(pump, .fini = support_check_leaks);
 

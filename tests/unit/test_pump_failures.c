@@ -8,10 +8,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "pump.h"
+#include "base/util.h"
 #include "pump_flow.h"
+#include "relay/pump.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(pump_failures, .fini = support_check_leaks);
 

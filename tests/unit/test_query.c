@@ -1,4 +1,4 @@
-#include "query.h"
+#include "relay/query.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>
@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config_parse.h"
+#include "base/util.h"
+#include "config/config_parse.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(query, .fini = support_check_leaks);
 

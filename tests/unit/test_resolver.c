@@ -1,4 +1,4 @@
-#include "resolver.h"
+#include "control/resolver.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -6,11 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/util.h"
+#include "os/sock.h"
+#include "os/timer.h"
 #include "resolver_fixture.h"
-#include "sock.h"
 #include "support.h"
-#include "timer.h"
-#include "util.h"
 
 TestSuite(resolver, .fini = support_check_leaks);
 

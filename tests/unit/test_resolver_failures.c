@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/util.h"
+#include "os/timer.h"
 #include "resolver_fixture.h"
 #include "support.h"
-#include "timer.h"
-#include "util.h"
 
 TestSuite(resolver_failures, .fini = support_check_leaks);
 

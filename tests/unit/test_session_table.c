@@ -1,11 +1,11 @@
-#include "session_table.h"
+#include "relay/session_table.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
-#include "engine.h"
+#include "base/util.h"
+#include "os/engine.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(session_table, .fini = support_check_leaks);
 

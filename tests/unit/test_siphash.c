@@ -1,9 +1,9 @@
-#include "siphash.h"
+#include "base/siphash.h"
 
 #include <criterion/criterion.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(siphash, .fini = support_check_leaks);
 

@@ -1,4 +1,4 @@
-#include "sock.h"
+#include "os/sock.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -10,9 +10,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/util.h"
+#include "os/timer.h"
 #include "support.h"
-#include "timer.h"
-#include "util.h"
 
 TestSuite(sock, .fini = support_check_leaks);
 

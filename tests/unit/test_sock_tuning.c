@@ -1,4 +1,4 @@
-#include "sock_tuning.h"
+#include "os/sock_tuning.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -7,9 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "sock.h"
+#include "base/util.h"
+#include "os/sock.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(sock_tuning, .fini = support_check_leaks);
 

@@ -1,11 +1,11 @@
-#include "source_block.h"
+#include "identity/source_block.h"
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(source_block, .fini = support_check_leaks);
 

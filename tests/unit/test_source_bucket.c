@@ -1,12 +1,12 @@
-#include "source_bucket.h"
+#include "identity/source_bucket.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 /* What two threads do to a bucket, step by step and in any order: here one thread plays both. */
 

@@ -1,12 +1,12 @@
-#include "source_limits.h"
+#include "limits/source_limits.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
-#include "cidr.h"
+#include "base/cidr.h"
+#include "base/util.h"
 #include "source_limits_fixture.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(source_limits, .fini = support_check_leaks);
 

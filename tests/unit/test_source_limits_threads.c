@@ -4,9 +4,9 @@
 #include <sched.h>
 #include <stdatomic.h>
 
+#include "base/util.h"
 #include "source_limits_fixture.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(source_limits_threads, .fini = support_check_leaks);
 

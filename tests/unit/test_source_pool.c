@@ -1,4 +1,4 @@
-#include "source_pool.h"
+#include "identity/source_pool.h"
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
@@ -8,8 +8,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(source_pool, .fini = support_check_leaks);
 

@@ -1,4 +1,4 @@
-#include "source_pool_state.h"
+#include "identity/source_pool_state.h"
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
@@ -14,8 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 #define KEY_TEXT   "000102030405060708090a0b0c0d0e0f"
 #define OTHER_TEXT "000102030405060708090a0b0c0d0e10"

@@ -1,4 +1,4 @@
-#include "sources.h"
+#include "relay/sources.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

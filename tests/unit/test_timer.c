@@ -1,12 +1,12 @@
-#include "timer.h"
+#include "os/timer.h"
 
 #include <criterion/criterion.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(timer, .fini = support_check_leaks);
 

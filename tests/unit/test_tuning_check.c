@@ -1,4 +1,4 @@
-#include "tuning_check.h"
+#include "config/tuning_check.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config_file.h"
+#include "config/config_file.h"
 #include "support.h"
 
 TestSuite(tuning_check, .fini = support_check_leaks);

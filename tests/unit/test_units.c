@@ -1,12 +1,12 @@
-#include "units.h"
+#include "base/units.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(units, .fini = support_check_leaks);
 

@@ -1,4 +1,4 @@
-#include "upstream.h"
+#include "relay/upstream.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(upstream, .fini = support_check_leaks);
 

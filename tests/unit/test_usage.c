@@ -1,12 +1,12 @@
-#include "usage.h"
+#include "config/usage.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/util.h"
 #include "support.h"
-#include "util.h"
 
 TestSuite(usage, .fini = support_check_leaks);
 

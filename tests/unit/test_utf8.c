@@ -1,9 +1,9 @@
-#include "utf8.h"
+#include "base/utf8.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "util.h"
+#include "base/util.h"
 
 Test(utf8, printable)
 {

@@ -1,0 +1,309 @@
+#include "admin/admin.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "admin/admin_job.h"
+#include "base/check.h"
+#include "base/log.h"
+#include "os/sock.h"
+#include "os/timer.h"
+
+/* After a want of descriptors; the connection that waits would wake us up all the while. */
+#define STARVED_PAUSE_MS 100
+
+enum connection_state {
+	CONNECTION_NONE,
+	CONNECTION_READING, /* the request has yet to come */
+	CONNECTION_WAITING, /* its job is under way, or others are before it */
+	CONNECTION_WRITING, /* the answer has yet to be taken */
+};
+
+struct connection {
+	enum connection_state state;
+	int fd;
+	uid_t uid;
+	uint64_t deadline_ms;
+	uint64_t turn; /* while waiting: the lowest is next */
+	char line[ADMIN_REQUEST_BYTES];
+	size_t line_bytes;
+	struct admin_request request;
+	struct admin_answer answer;
+	size_t sent_bytes;
+};
+
+struct admin {
+	struct admin_socket socket;
+	struct admin_tools tools;
+	struct admin_job job;
+	struct connection *served; /* whose job is under way */
+	uint64_t turns;
+	uint64_t accept_again_ms;
+	struct connection connections[ADMIN_CONNECTIONS];
+};
+
+/* Making --------------------------------------------------------------------------------------- */
+
+int admin_create(struct admin **admin, const struct admin_setup *setup,
+		 char error[CONFIG_ERROR_BYTES])
+{
+	const struct config *config = setup->config;
+	struct admin *made = calloc(1, sizeof(*made));
+	int result = made ? 0 : -ENOMEM;
+
+	snprintf(error, CONFIG_ERROR_BYTES,
+		 "no memory for --admin; lower --workers, or leave --admin out");
+	if (result)
+		return result;
+	made->socket.fd = -1;
+	made->tools = (struct admin_tools){
+		.config = config, .workers = setup->workers, .sources = setup->sources};
+	result = bans_create(&made->tools.bans);
+	if (!result)
+		result = queries_create(&made->tools.queries, workers_count(setup->workers));
+	if (!result)
+		result = workers_attach(setup->workers, made->tools.bans, made->tools.queries);
+	if (!result)
+		result = admin_job_init(&made->job, &made->tools);
+	if (!result)
+		result = admin_socket_open(&made->socket, config->admin, config->admin_mode != 0,
+					   &setup->owner, error);
+	if (result)
+		admin_destroy(made);
+	else
+		*admin = made;
+	return result;
+}
+
+static void drop(struct connection *connection)
+{
+	close(connection->fd);
+	free(connection->answer.text);
+	*connection = (struct connection){.state = CONNECTION_NONE};
+}
+
+void admin_destroy(struct admin *admin)
+{
+	if (!admin)
+		return;
+	for (unsigned i = 0; i < ADMIN_CONNECTIONS; i++)
+		if (admin->connections[i].state != CONNECTION_NONE)
+			drop(&admin->connections[i]);
+	admin_socket_close(&admin->socket);
+	admin_job_finish(&admin->job);
+	queries_destroy(admin->tools.queries);
+	bans_destroy(admin->tools.bans);
+	free(admin);
+}
+
+/* Waiting -------------------------------------------------------------------------------------- */
+
+static struct connection *find_free(struct admin *admin)
+{
+	for (unsigned i = 0; i < ADMIN_CONNECTIONS; i++)
+		if (admin->connections[i].state == CONNECTION_NONE)
+			return &admin->connections[i];
+	return NULL;
+}
+
+static bool has_deadline(const struct connection *connection)
+{
+	return connection->state == CONNECTION_READING || connection->state == CONNECTION_WRITING;
+}
+
+int admin_prepare_poll(struct admin *admin, struct pollfd fds[ADMIN_POLL_FDS])
+{
+	uint64_t now_ms = timer_now_ms();
+	uint64_t due_ms = bans_next_expiry_ms(admin->tools.bans);
+	bool starved = now_ms < admin->accept_again_ms;
+
+	/* poll(2) passes over a negative descriptor */
+	fds[0] = (struct pollfd){.fd = starved || !find_free(admin) ? -1 : admin->socket.fd,
+				 .events = POLLIN};
+	if (starved)
+		due_ms = MIN(due_ms, admin->accept_again_ms);
+	for (unsigned i = 0; i < ADMIN_CONNECTIONS; i++) {
+		const struct connection *connection = &admin->connections[i];
+		bool writing = connection->state == CONNECTION_WRITING;
+
+		fds[1 + i] = (struct pollfd){.fd = has_deadline(connection) ? connection->fd : -1,
+					     .events = writing ? POLLOUT : POLLIN};
+		if (has_deadline(connection))
+			due_ms = MIN(due_ms, connection->deadline_ms);
+	}
+	if (due_ms == BANS_NEVER)
+		return -1;
+	return due_ms <= now_ms ? 0 : (int)MIN(due_ms - now_ms, (uint64_t)INT_MAX);
+}
+
+/* Connections ---------------------------------------------------------------------------------- */
+
+/* Sends what goes out; the connection is over when all has, or when nothing more will. */
+static void write_answer(struct connection *connection)
+{
+	const struct admin_answer *answer = &connection->answer;
+
+	while (connection->sent_bytes < answer->bytes) {
+		ssize_t sent = send(connection->fd, answer->text + connection->sent_bytes,
+				    answer->bytes - connection->sent_bytes, MSG_NOSIGNAL);
+
+		if (sent < 0 && errno == EAGAIN)
+			return;
+		if (sent < 0)
+			break;
+		connection->sent_bytes += (size_t)sent;
+	}
+	drop(connection);
+}
+
+/* Without memory for an answer there is nothing to send, and the connection just ends. */
+static void begin_answer(struct connection *connection)
+{
+	connection->state = CONNECTION_WRITING;
+	connection->deadline_ms = timer_now_ms() + ADMIN_TIMEOUT_MS;
+	write_answer(connection);
+}
+
+static void answer_bad_request(struct connection *connection, const char *problem)
+{
+	char message[CONFIG_ERROR_BYTES];
+
+	snprintf(message, sizeof(message), "the request %s", problem);
+	admin_answer_line(&connection->answer, ADMIN_BAD, message);
+	begin_answer(connection);
+}
+
+static void on_line(struct admin *admin, struct connection *connection, size_t length)
+{
+	const char *problem = "holds a NUL";
+
+	connection->line[length] = '\0';
+	if (strlen(connection->line) == length)
+		problem = admin_request_parse(connection->line, &connection->request);
+	if (problem) {
+		answer_bad_request(connection, problem);
+		return;
+	}
+	connection->state = CONNECTION_WAITING;
+	connection->turn = admin->turns++;
+}
+
+static void read_request(struct admin *admin, struct connection *connection)
+{
+	char *line = connection->line;
+	ssize_t got = recv(connection->fd, line + connection->line_bytes,
+			   sizeof(connection->line) - connection->line_bytes, 0);
+	const char *end;
+
+	if (got < 0 && errno == EAGAIN)
+		return;
+	if (got <= 0) {
+		drop(connection);
+		return;
+	}
+	connection->line_bytes += (size_t)got;
+	end = memchr(line, '\n', connection->line_bytes);
+	if (end)
+		on_line(admin, connection, (size_t)(end - line));
+	else if (connection->line_bytes == sizeof(connection->line))
+		answer_bad_request(connection, "is too long");
+}
+
+static void log_refused(const struct ucred *peer)
+{
+	struct log_line line;
+
+	if (!log_begin(&line, LOG_EVENT_admin_refused))
+		return;
+	log_number(&line, "uid", peer->uid);
+	log_number(&line, "gid", peer->gid);
+	log_number(&line, "pid", (uint64_t)peer->pid);
+	log_end(&line);
+}
+
+/* So many at a time: those that are refused at once leave their places free. */
+static void accept_waiting(struct admin *admin)
+{
+	struct connection *connection;
+
+	for (unsigned i = 0; i < ADMIN_CONNECTIONS && (connection = find_free(admin)); i++) {
+		struct ucred peer;
+		int fd = sock_accept(admin->socket.fd);
+
+		if (fd < 0) {
+			if (sock_classify(fd) == SOCK_DESCRIPTORS)
+				admin->accept_again_ms = timer_now_ms() + STARVED_PAUSE_MS;
+			return;
+		}
+		*connection = (struct connection){
+			.state = CONNECTION_READING,
+			.fd = fd,
+			.deadline_ms = timer_now_ms() + ADMIN_TIMEOUT_MS,
+		};
+		if (admin_socket_admits(&admin->socket, fd, &peer)) {
+			connection->uid = peer.uid;
+		} else {
+			log_refused(&peer);
+			admin_answer_line(&connection->answer, ADMIN_NOBODY,
+					  "refused: this user may not ask");
+			begin_answer(connection);
+		}
+	}
+}
+
+/* Running -------------------------------------------------------------------------------------- */
+
+static struct connection *find_next(struct admin *admin)
+{
+	struct connection *next = NULL;
+
+	for (unsigned i = 0; i < ADMIN_CONNECTIONS; i++) {
+		struct connection *connection = &admin->connections[i];
+
+		if (connection->state == CONNECTION_WAITING &&
+		    (!next || connection->turn < next->turn))
+			next = connection;
+	}
+	return next;
+}
+
+/* Goes on with the jobs until one has to wait for the workers. */
+static void run_jobs(struct admin *admin)
+{
+	for (;;) {
+		if (!admin->served) {
+			admin->served = find_next(admin);
+			if (!admin->served)
+				return;
+			admin_job_begin(&admin->job, &admin->served->request, admin->served->uid);
+		}
+		if (!admin_job_continue(&admin->job, &admin->served->answer))
+			return;
+		begin_answer(admin->served);
+		admin->served = NULL;
+	}
+}
+
+void admin_run(struct admin *admin)
+{
+	uint64_t now_ms = timer_now_ms();
+
+	admin_job_expire(&admin->tools);
+	if (now_ms >= admin->accept_again_ms)
+		accept_waiting(admin);
+	for (unsigned i = 0; i < ADMIN_CONNECTIONS; i++) {
+		struct connection *connection = &admin->connections[i];
+
+		if (connection->state == CONNECTION_READING)
+			read_request(admin, connection);
+		else if (connection->state == CONNECTION_WRITING)
+			write_answer(connection);
+		if (has_deadline(connection) && now_ms >= connection->deadline_ms)
+			drop(connection);
+	}
+	run_jobs(admin);
+}

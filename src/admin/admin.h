@@ -1,0 +1,54 @@
+/*
+ * The admin socket of --admin: `sixpipe who`, ban, unban and bans ask here, one line each
+ * (admin_request.h), and get one answer (admin_job.h). Run by the control loop, with no thread of its
+ * own; nothing that a client does or leaves undone makes it wait.
+ *
+ * It also owns the bans, and what the workers are asked through. Without --admin none of this
+ * exists: no memory, no history, nobody is banned.
+ */
+#pragma once
+
+#include <poll.h>
+
+#include "admin/admin_socket.h"
+#include "config/capacity.h"
+#include "relay/worker.h"
+
+/* Clients at a time; those beyond wait in the backlog. */
+#define ADMIN_CONNECTIONS CAPACITY_ADMIN_CONNECTIONS
+
+/* For a request to come, and for an answer to be taken. */
+#define ADMIN_TIMEOUT_MS 5000
+
+#define ADMIN_POLL_FDS	 (1 + ADMIN_CONNECTIONS)
+
+struct admin;
+
+/* What it is about; all of it must outlive it. */
+struct admin_setup {
+	const struct config *config;
+	struct workers *workers;
+	const struct sources *sources;
+	struct admin_owner owner; /* of the socket */
+};
+
+/*
+ * Makes the socket at config->admin, and lets the workers, which must not have been started, keep a
+ * history and look at the bans. Returns 0, or -errno with `error` naming what could not be had, why,
+ * and what to do.
+ */
+int admin_create(struct admin **admin, const struct admin_setup *setup,
+		 char error[CONFIG_ERROR_BYTES]);
+
+/* No worker may be running. NULL is allowed. */
+void admin_destroy(struct admin *admin);
+
+/*
+ * Sets what poll(2) must wait for before the next admin_run(), and returns the milliseconds after
+ * which that is due without an event too, -1 for never. It is due as well when a worker has answered:
+ * workers_end_fd().
+ */
+int admin_prepare_poll(struct admin *admin, struct pollfd fds[ADMIN_POLL_FDS]);
+
+/* Does what can be done without waiting; harmless when nothing has happened. */
+void admin_run(struct admin *admin);

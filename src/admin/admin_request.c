@@ -1,0 +1,145 @@
+#include "admin/admin_request.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/addr.h"
+#include "base/check.h"
+#include "base/units.h"
+
+#define NETWORK_BITS 64 /* of an IPv6 address: the rest names the host */
+
+static const char *const words[ADMIN_VERB_COUNT] = {
+	[ADMIN_WHO] = "who",
+	[ADMIN_BAN] = "ban",
+	[ADMIN_UNBAN] = "unban",
+	[ADMIN_BANS] = "bans",
+};
+
+const char *admin_verb_word(enum admin_verb verb)
+{
+	CHECK((unsigned)verb < ADMIN_VERB_COUNT);
+	return words[verb];
+}
+
+enum admin_verb admin_verb_find(const char *word)
+{
+	unsigned verb = 0;
+
+	while (verb < ADMIN_VERB_COUNT && strcmp(words[verb], word))
+		verb++;
+	return (enum admin_verb)verb;
+}
+
+/* [v6]:port and v4:port; an IPv6 address has two colons at least. */
+static bool has_port(const char *text)
+{
+	const char *colon = strchr(text, ':');
+
+	return *text == '[' || (colon && !strchr(colon + 1, ':'));
+}
+
+const char *admin_who_parse(const char *text, struct admin_who *who)
+{
+	struct addr endpoint;
+	const char *problem;
+
+	if (!has_port(text)) {
+		who->port = 0;
+		who->is_block = strchr(text, '/');
+		problem = cidr_parse(text, &who->block);
+		/* one IPv4 address is an address, however it is written; one IPv6 address stands for its /64 */
+		if (!problem && cidr_is_v4(&who->block) && who->block.bits == 128)
+			who->is_block = false;
+		if (problem && !who->is_block)
+			return "is not an address; write it as in 2001:db8::5, 240.1.2.3, "
+			       "2001:db8::/64 or 240.1.2.3:41234";
+		return problem;
+	}
+	problem = addr_parse(text, &endpoint);
+	if (problem)
+		return problem;
+	who->port = addr_port(&endpoint);
+	who->is_block = false;
+	who->block = (struct cidr){.network = cidr_address_of(&endpoint), .bits = 128};
+	return who->port ? NULL : "has port 0; give another, or the address alone";
+}
+
+struct cidr admin_client_of(const struct in6_addr *address)
+{
+	return cidr_client_of(address, NETWORK_BITS);
+}
+
+/* Takes the next word off `*rest`, up to a blank or the end; NULL when there is none. */
+static char *take_word(char **rest)
+{
+	char *word = *rest;
+	size_t length = strcspn(word, " ");
+
+	if (!length)
+		return NULL;
+	*rest += length;
+	if (**rest)
+		*(*rest)++ = '\0';
+	return word;
+}
+
+static const char *parse_who(const char *word, struct admin_request *request)
+{
+	if (!word)
+		return "lacks WHO: an address, a block of addresses, or an address and port";
+	if (strlen(word) >= sizeof(request->given))
+		return "has a WHO that is too long";
+	strcpy(request->given, word);
+	return admin_who_parse(word, &request->who);
+}
+
+static const char *parse_option(const char *word, struct admin_request *request)
+{
+	if (!strcmp(word, "json") && !request->json) {
+		request->json = true;
+		return NULL;
+	}
+	if (request->verb == ADMIN_BAN && !request->for_ms && !strncmp(word, "for=", 4) &&
+	    !units_parse_count(word + 4, &request->for_ms) && request->for_ms)
+		return NULL;
+	return "has a word that is not known, or not there; is the command of another version?";
+}
+
+const char *admin_request_parse(const char *line, struct admin_request *request)
+{
+	char copy[ADMIN_REQUEST_BYTES];
+	char *rest = copy, *word;
+	const char *problem = NULL;
+
+	*request = (struct admin_request){0};
+	if (strlen(line) >= sizeof(copy))
+		return "is too long";
+	strcpy(copy, line);
+	word = take_word(&rest);
+	request->verb = word ? admin_verb_find(word) : ADMIN_VERB_COUNT;
+	if (request->verb == ADMIN_VERB_COUNT)
+		return "is not known; there are who, ban, unban and bans";
+	if (request->verb != ADMIN_BANS)
+		problem = parse_who(take_word(&rest), request);
+	while (!problem && *rest) {
+		word = take_word(&rest);
+		problem = word ? parse_option(word, request) : "has a blank too many";
+	}
+	return problem;
+}
+
+const char *admin_request_print(const struct admin_request *request, char line[ADMIN_REQUEST_BYTES])
+{
+	char for_ms[32] = "";
+	int length;
+
+	if (request->for_ms)
+		snprintf(for_ms, sizeof(for_ms), " for=%" PRIu64, request->for_ms);
+	length = snprintf(line, ADMIN_REQUEST_BYTES, "%s%s%s%s%s\n", admin_verb_word(request->verb),
+			  *request->given ? " " : "", request->given, for_ms,
+			  request->json ? " json" : "");
+	CHECK(length > 0 && length < ADMIN_REQUEST_BYTES);
+	return line;
+}

@@ -1,0 +1,65 @@
+/*
+ * What the administrator asks of a running sixpipe, as text: one line from the command (`sixpipe
+ * who`, ban, unban, bans) to the admin socket. Both ends use this file.
+ *
+ *	VERB [WHO] [for=MILLISECONDS] [json]
+ *
+ * WHO is an IPv6 or IPv4 address, a block of them (2001:db8::/64), or an address with a port
+ * ([2001:db8::5]:51234, 240.1.2.3:41234).
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/cidr.h"
+#include "limits/bans.h"
+
+/* The longest line, its end included. */
+#define ADMIN_REQUEST_BYTES 256
+
+enum admin_verb {
+	ADMIN_WHO,   /* who is, or was, this client or this source address */
+	ADMIN_BAN,   /* refuse a client from now on, and end its sessions */
+	ADMIN_UNBAN, /* take that back */
+	ADMIN_BANS,  /* list the bans */
+	ADMIN_VERB_COUNT
+};
+
+struct admin_who {
+	struct cidr block;
+	bool is_block; /* a prefix length was given */
+	unsigned port; /* 0: none was given */
+};
+
+struct admin_request {
+	enum admin_verb verb;
+	struct admin_who who;	      /* of all but ADMIN_BANS */
+	char given[BANS_GIVEN_BYTES]; /* `who` as it was written */
+	uint64_t for_ms;	      /* how long a ban is to last; 0: for ever */
+	bool json;
+};
+
+/* "who", "ban", ... */
+const char *admin_verb_word(enum admin_verb verb);
+
+/* The verb called `word`; ADMIN_VERB_COUNT where there is none. */
+enum admin_verb admin_verb_find(const char *word);
+
+/*
+ * Reads WHO from the whole of `text`. Returns NULL on success; otherwise the reason and the remedy
+ * in words, a static string. `who` is unspecified then.
+ */
+const char *admin_who_parse(const char *text, struct admin_who *who);
+
+/*
+ * The clients that a ban of `address` is for: its /64, which is what one household or host mostly
+ * has, and an IPv4 address alone.
+ */
+struct cidr admin_client_of(const struct in6_addr *address);
+
+/* Reads a line without its end, as admin_who_parse() does WHO. */
+const char *admin_request_parse(const char *line, struct admin_request *request);
+
+/* Prints a request as the line that is read back, with its end; returns `line`. */
+const char *admin_request_print(const struct admin_request *request,
+				char line[ADMIN_REQUEST_BYTES]);

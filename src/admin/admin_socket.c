@@ -1,0 +1,162 @@
+#include "admin/admin_socket.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "os/host.h"
+#include "os/sock.h"
+#include "os/sock_local.h"
+
+/* Connections that wait to be accepted. */
+#define BACKLOG 64
+
+/* More groups than a user has; one with more is judged by the first group alone. */
+#define PEER_GROUP_LIMIT 1024
+
+static int fail(const char *path, int code, const char *remedy, char error[CONFIG_ERROR_BYTES])
+{
+	snprintf(error, CONFIG_ERROR_BYTES, "--admin '%.200s': %s; %s", path, strerror(code),
+		 remedy);
+	return -code;
+}
+
+static int refuse(const char *path, int code, const char *why, char error[CONFIG_ERROR_BYTES])
+{
+	snprintf(error, CONFIG_ERROR_BYTES, "--admin '%.200s': %s", path, why);
+	return -code;
+}
+
+int admin_socket_check(const char *path, const struct admin_owner *owner,
+		       char error[CONFIG_ERROR_BYTES])
+{
+	char directory[sizeof(struct sockaddr_un)];
+	struct stat status;
+
+	host_directory_of(path, directory, sizeof(directory));
+	if (stat(directory, &status))
+		return fail(path, errno,
+			    "make its directory: install -d -m 0755 DIRECTORY, or systemd's "
+			    "RuntimeDirectory=",
+			    error);
+	if (!S_ISDIR(status.st_mode))
+		return fail(path, ENOTDIR, "give a path in a directory", error);
+	if (status.st_uid != 0 && status.st_uid != owner->uid && status.st_uid != geteuid())
+		return refuse(path, EPERM,
+			      "its directory belongs to another user; take one that belongs to "
+			      "root or to the user sixpipe runs as",
+			      error);
+	if (status.st_mode & (S_IWGRP | S_IWOTH))
+		return refuse(path, EPERM,
+			      "others can write in its directory, and so replace the socket; chmod "
+			      "go-w it, or take another",
+			      error);
+	return 0;
+}
+
+static const char *remedy_for(int result)
+{
+	if (sock_classify(result) == SOCK_DESCRIPTORS)
+		return "raise the descriptor limit (ulimit -n)";
+	return result == -EPERM ? "it is given to --user: let CAP_CHOWN be there at the start"
+				: "give a path where sixpipe may make a socket";
+}
+
+/* Removes a socket that nobody listens on; anything else stays, and is an error. */
+static int clear_path(const struct admin_socket *self, char error[CONFIG_ERROR_BYTES])
+{
+	const char *path = self->name.sun_path;
+	int found = sock_look_local(&self->address);
+
+	if (found == -EEXIST)
+		return refuse(path, EEXIST,
+			      "there is something else by that name; remove it, or give another "
+			      "path",
+			      error);
+	if (found == -EADDRINUSE)
+		return refuse(path, EADDRINUSE,
+			      "another process listens there; stop it, or give another path",
+			      error);
+	if (found && found != -ENOENT)
+		return fail(path, -found, remedy_for(found), error);
+	if (!found && unlink(path))
+		return fail(path, errno, "remove it, or give another path", error);
+	return 0;
+}
+
+static int listen_on(struct admin_socket *self, const struct admin_owner *owner)
+{
+	int result = sock_listen_local(&self->address, BACKLOG, self->for_group ? 0660 : 0600,
+				       &self->fd, 1);
+
+	if (result) {
+		self->fd = -1;
+		return result;
+	}
+	result = sock_give_local(self->name.sun_path, owner->uid, owner->gid);
+	if (result)
+		admin_socket_close(self);
+	return result;
+}
+
+int admin_socket_open(struct admin_socket *self, const char *path, bool for_group,
+		      const struct admin_owner *owner, char error[CONFIG_ERROR_BYTES])
+{
+	size_t length = strlen(path);
+	int result;
+
+	*self = (struct admin_socket){.fd = -1, .for_group = for_group};
+	if (!length || length >= sizeof(self->name.sun_path))
+		return refuse(path, EINVAL, "no path of 1 to 107 bytes; give one", error);
+	self->name.sun_family = AF_UNIX;
+	strcpy(self->name.sun_path, path);
+	self->address.local = (struct addr_local){
+		.family = AF_UNIX, .path_bytes = (uint16_t)length, .name = &self->name};
+	self->address.length_bytes = sizeof(self->address.local);
+	result = admin_socket_check(path, owner, error);
+	if (!result)
+		result = clear_path(self, error);
+	if (result)
+		return result;
+	result = listen_on(self, owner);
+	return result ? fail(path, -result, remedy_for(result), error) : 0;
+}
+
+void admin_socket_close(struct admin_socket *self)
+{
+	if (self->fd < 0)
+		return;
+	close(self->fd);
+	self->fd = -1;
+	sock_remove_local(&self->address);
+}
+
+static bool is_in_group(int fd, const struct ucred *peer, gid_t group)
+{
+	gid_t groups[PEER_GROUP_LIMIT];
+	socklen_t bytes = sizeof(groups);
+
+	if (peer->gid == group)
+		return true;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &bytes))
+		return false;
+	for (size_t i = 0; i < bytes / sizeof(groups[0]); i++)
+		if (groups[i] == group)
+			return true;
+	return false;
+}
+
+bool admin_socket_admits(const struct admin_socket *self, int fd, struct ucred *peer)
+{
+	socklen_t bytes = sizeof(*peer);
+
+	*peer = (struct ucred){.uid = (uid_t)-1, .gid = (gid_t)-1};
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, peer, &bytes))
+		return false;
+	if (peer->uid == 0 || peer->uid == geteuid())
+		return true;
+	return self->for_group && is_in_group(fd, peer, getegid());
+}

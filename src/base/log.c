@@ -1,0 +1,322 @@
+#include "base/log.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/check.h"
+#include "base/log_ring.h"
+
+struct event_kind {
+	const char *word;
+	enum log_level level;
+	unsigned lines_per_second;
+};
+
+static const struct event_kind kinds[LOG_EVENT_COUNT] = {
+#define LOG_EVENT(word, level, rate, meaning) {#word, LOG_##level, rate},
+#include "base/log_events.def"
+#undef LOG_EVENT
+};
+
+/* What one thread may still write of one kind in the current second. */
+struct rate {
+	int64_t second;
+	unsigned lines;
+	uint64_t suppressed;
+};
+
+static enum log_level max_level = LOG_INFO;
+static atomic_bool given_up; /* nobody reads stderr */
+static enum log_format line_format = LOG_LOGFMT;
+static _Thread_local struct rate rates[LOG_EVENT_COUNT];
+static _Thread_local struct log_ring *own_ring;
+
+const char *log_level_name(enum log_level level)
+{
+	static const char *const names[] = {"error", "warn", "info", "debug"};
+
+	CHECK((unsigned)level < ARRAY_COUNT(names));
+	return names[level];
+}
+
+void log_init(enum log_level level, enum log_format format)
+{
+	max_level = level;
+	line_format = format;
+}
+
+static void report_dropped(uint64_t lines)
+{
+	struct log_line line;
+
+	if (!log_begin(&line, LOG_EVENT_log_dropped))
+		return;
+	log_number(&line, "lines", lines);
+	log_end(&line);
+}
+
+int log_start(unsigned worker_count)
+{
+	int error = log_rings_start(worker_count + 1, report_dropped);
+
+	if (!error)
+		log_attach(worker_count);
+	return error;
+}
+
+void log_attach(unsigned worker)
+{
+	own_ring = log_rings_get(worker);
+}
+
+void log_stop(unsigned limit_ms)
+{
+	own_ring = NULL;
+	given_up = !log_rings_stop(limit_ms);
+}
+
+/* Appends whole or not at all, so that a line is never cut within a value. */
+static bool append_bytes(struct log_line *line, const char *bytes, size_t count)
+{
+	/* room is kept for `,"truncated":true}` and the newline */
+	if (line->length_bytes + count > sizeof(line->text) - 32) {
+		line->truncated = true;
+		return false;
+	}
+	memcpy(line->text + line->length_bytes, bytes, count);
+	line->length_bytes += count;
+	return true;
+}
+
+static bool append(struct log_line *line, const char *text)
+{
+	return append_bytes(line, text, strlen(text));
+}
+
+static void append_escaped_byte(struct log_line *line, unsigned char byte)
+{
+	char code[8];
+
+	if (byte == '"' || byte == '\\')
+		snprintf(code, sizeof(code), "\\%c", byte);
+	else if (byte == '\n')
+		snprintf(code, sizeof(code), "\\n");
+	else if (byte < 0x20 || byte >= 0x7f)
+		snprintf(code, sizeof(code), line->json ? "\\u%04x" : "\\x%02x", byte);
+	else
+		snprintf(code, sizeof(code), "%c", byte);
+	append(line, code);
+}
+
+/* logfmt leaves a value bare where nothing in it could be misread. */
+static bool is_bare(const char *value)
+{
+	if (!*value)
+		return false;
+	for (; *value; value++) {
+		unsigned char byte = (unsigned char)*value;
+
+		if (byte <= ' ' || byte >= 0x7f || byte == '"' || byte == '=' || byte == '\\')
+			return false;
+	}
+	return true;
+}
+
+static void append_value(struct log_line *line, const char *value)
+{
+	if (!line->json && is_bare(value)) {
+		append(line, value);
+		return;
+	}
+	append(line, "\"");
+	for (; *value; value++)
+		append_escaped_byte(line, (unsigned char)*value);
+	append(line, "\"");
+}
+
+static void append_key(struct log_line *line, const char *key)
+{
+	if (line->json) {
+		append(line, line->length_bytes > 1 ? ",\"" : "\"");
+		append(line, key);
+		append(line, "\":");
+	} else {
+		append(line, line->length_bytes ? " " : "");
+		append(line, key);
+		append(line, "=");
+	}
+}
+
+/* A field goes in whole or is left out, with the line marked. */
+static void append_field(struct log_line *line, const char *key, const char *value, bool number)
+{
+	size_t before = line->length_bytes;
+
+	if (line->truncated)
+		return;
+	append_key(line, key);
+	if (number)
+		append(line, value);
+	else
+		append_value(line, value);
+	if (line->truncated)
+		line->length_bytes = before;
+}
+
+/*
+ * gmtime_r(3) takes glibc's time-zone lock, which a worker may not, so the calendar is computed here
+ * (the proleptic Gregorian one, years counted from March).
+ */
+const char *log_date_print(uint64_t unix_ms, char text[LOG_DATE_BYTES])
+{
+	int64_t seconds = (int64_t)(unix_ms / 1000);
+	int64_t days = seconds / 86400 + 719468;
+	int64_t rest_s = seconds % 86400;
+	int64_t era = days / 146097;
+	int64_t day_of_era = days % 146097;
+	int64_t year_of_era =
+		(day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+	int64_t day_of_year =
+		day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+	int64_t shifted_month = (5 * day_of_year + 2) / 153;
+	int64_t day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+	int64_t month = shifted_month < 10 ? shifted_month + 3 : shifted_month - 9;
+	int64_t year = year_of_era + era * 400 + (month <= 2);
+
+	snprintf(text, LOG_DATE_BYTES,
+		 "%04" PRId64 "-%02" PRId64 "-%02" PRId64 "T%02" PRId64 ":%02" PRId64 ":%02" PRId64
+		 ".%03uZ",
+		 year, month, day, rest_s / 3600, rest_s / 60 % 60, rest_s % 60,
+		 (unsigned)(unix_ms % 1000));
+	return text;
+}
+
+bool log_begin(struct log_line *line, enum log_event event)
+{
+	const struct event_kind *kind = &kinds[event];
+	struct rate *rate = &rates[event];
+	char date[LOG_DATE_BYTES];
+	uint64_t suppressed;
+	struct timespec now;
+
+	if (kind->level > max_level || given_up)
+		return false;
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (rate->second != now.tv_sec) {
+		rate->second = now.tv_sec;
+		rate->lines = 0;
+	}
+	if (kind->lines_per_second && rate->lines >= kind->lines_per_second) {
+		rate->suppressed++;
+		return false;
+	}
+	rate->lines++;
+	suppressed = rate->suppressed;
+	rate->suppressed = 0;
+
+	line->length_bytes = 0;
+	line->json = line_format == LOG_JSON;
+	line->truncated = false;
+	line->list_open = false;
+	if (line->json)
+		append(line, "{");
+	log_text(line, "ts",
+		 log_date_print((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000,
+				date));
+	log_text(line, "level", log_level_name(kind->level));
+	log_text(line, "event", kind->word);
+	if (suppressed)
+		log_number(line, "suppressed", suppressed);
+	return true;
+}
+
+void log_text(struct log_line *line, const char *key, const char *value)
+{
+	append_field(line, key, value, false);
+}
+
+void log_number(struct log_line *line, const char *key, uint64_t value)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%" PRIu64, value);
+	append_field(line, key, text, true);
+}
+
+void log_addr(struct log_line *line, const char *key, const struct addr *address)
+{
+	char text[ADDR_TEXT_BYTES];
+
+	append_field(line, key, addr_print(address, text), false);
+}
+
+void log_error(struct log_line *line, const char *key, int error)
+{
+	/* strerror(3) and its kin translate, under a lock; this is a look into a table */
+	const char *text = strerrordesc_np(error < 0 ? -error : error);
+
+	append_field(line, key, text ? text : "unknown error", false);
+}
+
+void log_list_begin(struct log_line *line, const char *key)
+{
+	size_t before = line->length_bytes;
+
+	if (!line->json || line->truncated)
+		return;
+	append_key(line, key);
+	append(line, "[");
+	line->list_open = !line->truncated;
+	line->list_has_items = false;
+	if (!line->list_open)
+		line->length_bytes = before;
+}
+
+void log_list_item(struct log_line *line, const char *key, const char *value)
+{
+	size_t before = line->length_bytes;
+
+	if (!line->json) {
+		append_field(line, key, value, false);
+		return;
+	}
+	if (line->truncated)
+		return;
+	if (line->list_has_items)
+		append(line, ",");
+	append_value(line, value);
+	if (line->truncated)
+		line->length_bytes = before;
+	line->list_has_items = true;
+}
+
+/* Writes behind the mark that append_bytes() keeps free: the end of a line always fits. */
+static void append_end(struct log_line *line, const char *text)
+{
+	size_t count = strlen(text);
+
+	CHECK(line->length_bytes + count <= sizeof(line->text));
+	memcpy(line->text + line->length_bytes, text, count);
+	line->length_bytes += count;
+}
+
+void log_list_end(struct log_line *line)
+{
+	if (line->list_open)
+		append_end(line, "]");
+	line->list_open = false;
+}
+
+void log_end(struct log_line *line)
+{
+	if (line->truncated)
+		append_end(line, line->json ? ",\"truncated\":true" : " truncated=true");
+	append_end(line, line->json ? "}\n" : "\n");
+	if (own_ring)
+		log_ring_put(own_ring, line->text, line->length_bytes);
+	else
+		log_write_all(line->text, line->length_bytes);
+}

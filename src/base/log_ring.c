@@ -1,0 +1,212 @@
+#include "base/log_ring.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/check.h"
+
+/*
+ * `head_bytes` and `tail_bytes` only grow; their difference is what the ring holds. The worker
+ * alone stores head, the writer alone stores tail.
+ */
+struct log_ring {
+	_Alignas(CACHE_LINE_BYTES) _Atomic uint64_t head_bytes;
+	_Atomic uint64_t dropped_count;
+	_Alignas(CACHE_LINE_BYTES) _Atomic uint64_t tail_bytes;
+	char bytes[LOG_RING_BYTES];
+};
+
+static struct log_ring *rings;
+static unsigned ring_count;
+static int wake_fd = -1;
+static pthread_t writer;
+static void (*report_dropped)(uint64_t lines);
+static atomic_bool writer_sleeps;
+static atomic_bool stopping;
+
+void log_write_all(const char *text, size_t length_bytes)
+{
+	while (length_bytes) {
+		ssize_t written = write(STDERR_FILENO, text, length_bytes);
+
+		if (written > 0) {
+			text += written;
+			length_bytes -= (size_t)written;
+		} else if (written < 0 && errno == EAGAIN) {
+			/* somebody made stderr's open file non-blocking; wait as if it were not */
+			struct pollfd writable = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+			poll(&writable, 1, -1);
+		} else if (written < 0 && errno != EINTR) {
+			return;
+		}
+	}
+}
+
+static void wake_writer(void)
+{
+	uint64_t one = 1;
+	ssize_t written = write(wake_fd, &one, sizeof(one));
+
+	(void)written; /* EAGAIN: the counter is full, so the writer is awake anyway */
+}
+
+void log_ring_put(struct log_ring *ring, const char *line, size_t length_bytes)
+{
+	uint64_t head = atomic_load_explicit(&ring->head_bytes, memory_order_relaxed);
+	uint64_t tail = atomic_load_explicit(&ring->tail_bytes, memory_order_acquire);
+	size_t at = head % LOG_RING_BYTES;
+	size_t before_wrap = MIN(length_bytes, LOG_RING_BYTES - at);
+
+	if (length_bytes > LOG_RING_BYTES - (head - tail)) {
+		atomic_fetch_add_explicit(&ring->dropped_count, 1, memory_order_relaxed);
+		return;
+	}
+	memcpy(ring->bytes + at, line, before_wrap);
+	memcpy(ring->bytes, line + before_wrap, length_bytes - before_wrap);
+	/*
+	 * sequentially consistent, as is the writer's side: either it sees the line or we see it
+	 * asleep
+	 */
+	atomic_store(&ring->head_bytes, head + length_bytes);
+	if (atomic_load(&writer_sleeps) && atomic_exchange(&writer_sleeps, false))
+		wake_writer();
+}
+
+/* Writes what a ring holds; the ring always holds whole lines. Returns whether there was anything. */
+static bool write_out(struct log_ring *ring)
+{
+	uint64_t tail = atomic_load_explicit(&ring->tail_bytes, memory_order_relaxed);
+	uint64_t head = atomic_load(&ring->head_bytes);
+	size_t at = tail % LOG_RING_BYTES;
+	size_t bytes = head - tail;
+	size_t before_wrap = MIN(bytes, LOG_RING_BYTES - at);
+
+	if (!bytes)
+		return false;
+	log_write_all(ring->bytes + at, before_wrap);
+	log_write_all(ring->bytes, bytes - before_wrap);
+	atomic_store_explicit(&ring->tail_bytes, head, memory_order_release);
+	return true;
+}
+
+static bool write_out_all(void)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < ring_count; i++)
+		any |= write_out(&rings[i]);
+	return any;
+}
+
+static void report_new_drops(uint64_t *reported)
+{
+	uint64_t dropped = log_rings_dropped_count();
+
+	if (dropped != *reported)
+		report_dropped(dropped - *reported);
+	*reported = dropped;
+}
+
+static void *run_writer(void *unused)
+{
+	uint64_t reported = 0;
+	uint64_t wakes;
+
+	(void)unused;
+	for (;;) {
+		bool last = atomic_load(&stopping);
+
+		if (write_out_all()) {
+			report_new_drops(&reported);
+			continue;
+		}
+		if (last)
+			return NULL;
+		atomic_store(&writer_sleeps, true);
+		if (write_out_all() || atomic_load(&stopping))
+			continue;
+		if (read(wake_fd, &wakes, sizeof(wakes)) < 0 && errno != EINTR && errno != EAGAIN)
+			return NULL;
+	}
+}
+
+static void release_rings(void)
+{
+	if (rings)
+		munmap(rings, ring_count * sizeof(struct log_ring));
+	rings = NULL;
+	ring_count = 0;
+	if (wake_fd >= 0)
+		close(wake_fd);
+	wake_fd = -1;
+}
+
+int log_rings_start(unsigned count, void (*on_dropped)(uint64_t lines))
+{
+	void *memory;
+	int error;
+
+	CHECK(!rings && count);
+	wake_fd = eventfd(0, EFD_CLOEXEC);
+	if (wake_fd < 0)
+		return -errno;
+	/* zeroed, page-aligned, and not resident before it is used */
+	memory = mmap(NULL, count * sizeof(struct log_ring), PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	error = memory == MAP_FAILED ? errno : 0;
+	if (!error) {
+		rings = memory;
+		ring_count = count;
+		report_dropped = on_dropped;
+		error = pthread_create(&writer, NULL, run_writer, NULL);
+	}
+	if (error)
+		release_rings();
+	return -error;
+}
+
+struct log_ring *log_rings_get(unsigned index)
+{
+	CHECK(index < ring_count);
+	return &rings[index];
+}
+
+bool log_rings_stop(unsigned limit_ms)
+{
+	struct timespec limit;
+
+	if (!rings)
+		return true;
+	atomic_store(&stopping, true);
+	wake_writer();
+	clock_gettime(CLOCK_REALTIME, &limit);
+	limit.tv_sec += limit_ms / 1000;
+	limit.tv_nsec += (long)(limit_ms % 1000) * 1000000;
+	if (limit.tv_nsec >= 1000000000) {
+		limit.tv_sec++;
+		limit.tv_nsec -= 1000000000;
+	}
+	/* a reader of stderr that never reads must not keep the process: leave the rings to exit(3) */
+	if (pthread_timedjoin_np(writer, NULL, &limit))
+		return false;
+	release_rings();
+	return true;
+}
+
+uint64_t log_rings_dropped_count(void)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < ring_count; i++)
+		sum += atomic_load_explicit(&rings[i].dropped_count, memory_order_relaxed);
+	return sum;
+}

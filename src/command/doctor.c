@@ -1,0 +1,161 @@
+#include "command/doctor.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "command/doctor_facts.h"
+#include "config/config_parse.h"
+#include "config/usage.h"
+
+/* An 80-column screen: the name, the state, and what is left for words. */
+#define SCREEN_COLUMNS 80
+#define NAME_COLUMNS   12
+#define STATE_COLUMNS  5
+#define VALUE_COLUMNS  61
+#define REMEDY_COLUMNS 64
+
+static void print_string(FILE *out, const char *text)
+{
+	fputc('"', out);
+	for (; *text; text++) {
+		unsigned char byte = (unsigned char)*text;
+
+		if (byte == '"' || byte == '\\')
+			fprintf(out, "\\%c", byte);
+		else if (byte < ' ' || byte >= 0x7f) /* what is no ASCII may be no UTF-8 either */
+			fprintf(out, "\\u%04x", byte);
+		else
+			fputc(byte, out);
+	}
+	fputc('"', out);
+}
+
+static void print_json(FILE *out, const char *name, const struct doctor_finding *finding,
+		       bool first)
+{
+	fputs(first ? "\n" : ",\n", out);
+	fprintf(out, "{\"name\":\"%s\",\"state\":\"%s\",\"value\":", name,
+		doctor_state_name(finding->state));
+	print_string(out, finding->value);
+	fputs(",\"remedy\":", out);
+	print_string(out, finding->remedy);
+	fputc('}', out);
+}
+
+/* How much of a text goes on a line: up to a blank, where it is too long. */
+static int fit(const char *text, int columns)
+{
+	int length = (int)strnlen(text, (size_t)columns + 1);
+
+	if (length <= columns)
+		return length;
+	for (length = columns; length > columns / 2; length--)
+		if (text[length] == ' ')
+			return length;
+	return columns;
+}
+
+/* Words for a terminal, without control characters, on as many lines as they take. */
+static void print_words(FILE *out, const char *text, int columns)
+{
+	for (int length = fit(text, columns);; length = fit(text, columns)) {
+		for (; length; text++, length--)
+			fputc((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text, out);
+		fputc('\n', out);
+		text += strspn(text, " ");
+		if (!*text)
+			return;
+		fprintf(out, "%*s", SCREEN_COLUMNS - columns, "");
+	}
+}
+
+static void print_row(FILE *out, const char *name, const struct doctor_finding *finding)
+{
+	/* what cannot be overlooked is in capitals */
+	const char *state =
+		finding->state == DOCTOR_FAIL ? "FAIL" : doctor_state_name(finding->state);
+
+	fprintf(out, "%-*s %-*s ", NAME_COLUMNS, name, STATE_COLUMNS, state);
+	print_words(out, finding->value, VALUE_COLUMNS);
+	if (*finding->remedy) {
+		fprintf(out, "%*s -> ", NAME_COLUMNS, "");
+		print_words(out, finding->remedy, REMEDY_COLUMNS);
+	}
+}
+
+bool doctor_print(FILE *out, const struct doctor_facts *facts, bool json)
+{
+	size_t count;
+	const struct doctor_check *checks = doctor_checks(&count);
+	unsigned states[] = {0, 0, 0};
+	struct doctor_finding finding;
+	bool first = true;
+
+	for (size_t i = 0; i < count; i++)
+		if (doctor_judge(&checks[i], facts, &finding))
+			states[finding.state]++;
+	if (json)
+		fprintf(out, "{\"ok\":%s,\"checks\":[", states[DOCTOR_FAIL] ? "false" : "true");
+	for (size_t i = 0; i < count; i++) {
+		if (!doctor_judge(&checks[i], facts, &finding))
+			continue;
+		if (json)
+			print_json(out, checks[i].name, &finding, first);
+		else
+			print_row(out, checks[i].name, &finding);
+		first = false;
+	}
+	if (json)
+		fputs("\n]}\n", out);
+	else
+		fprintf(out, "%s: %u ok, %u to improve, %u to mend.\n",
+			states[DOCTOR_FAIL] ? "Cannot serve like this" : "Can serve",
+			states[DOCTOR_OK], states[DOCTOR_WARN], states[DOCTOR_FAIL]);
+	return !states[DOCTOR_FAIL];
+}
+
+/* Takes --json out of the words; the others are sixpipe's own. */
+static bool take_json(int *argc, char **argv)
+{
+	bool json = false, options_over = false;
+	int kept = 1;
+
+	for (int i = 1; i < *argc; i++) {
+		options_over |= !strcmp(argv[i], "--");
+		if (!options_over && !strcmp(argv[i], "--json"))
+			json = true;
+		else
+			argv[kept++] = argv[i];
+	}
+	*argc = kept;
+	argv[kept] = NULL;
+	return json;
+}
+
+int doctor_main(int argc, char **argv)
+{
+	char error[CONFIG_ERROR_BYTES];
+	struct config config;
+	struct command_line line = {
+		.config = &config, .environment = environ, .forwards_optional = true};
+	bool json = take_json(&argc, argv);
+	struct doctor_facts facts;
+	int result;
+
+	config_init(&config);
+	if (config_parse(&line, argc, argv, error)) {
+		result = usage_fail_all(&config.errors);
+	} else if (config.version) {
+		usage_print_version(stdout);
+		result = EXIT_SUCCESS;
+	} else if (config.help) {
+		usage_print_command(stdout, argv[0]);
+		result = EXIT_SUCCESS;
+	} else {
+		doctor_gather("", &config, &facts);
+		result = doctor_print(stdout, &facts, json) ? EXIT_SUCCESS : EXIT_FAILURE;
+	}
+	config_finish(&config);
+	return result;
+}

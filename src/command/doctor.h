@@ -1,0 +1,15 @@
+/* `sixpipe doctor`: says what this host allows, and what to do about each lack. */
+#pragma once
+
+#include <stdio.h>
+
+#include "command/doctor_checks.h"
+
+/*
+ * Runs the command: `argv` holds --json and the options and addresses of sixpipe itself, which are
+ * read along with the environment. Returns the exit code: 0 it can serve, 1 it cannot, 2 bad usage.
+ */
+int doctor_main(int argc, char **argv);
+
+/* Prints all findings, for people or as one JSON object. Returns whether it can serve. */
+bool doctor_print(FILE *out, const struct doctor_facts *facts, bool json);

@@ -1,0 +1,477 @@
+#include "command/doctor_checks.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/units.h"
+#include "os/engine.h"
+#include "os/host.h"
+
+#define RING_MEMLOCK_BYTES (160 << 10)
+
+PRINTF_LIKE(2, 3) static void say(char text[DOCTOR_TEXT_BYTES], const char *format, ...)
+{
+	__builtin_va_list arguments;
+
+	__builtin_va_start(arguments, format);
+	vsnprintf(text, DOCTOR_TEXT_BYTES, format, arguments);
+	__builtin_va_end(arguments);
+}
+
+/* About so many bytes: "1.4GiB". The exact forms of units.h are for what is read back. */
+static const char *print_about(uint64_t bytes, char text[UNITS_TEXT_BYTES])
+{
+	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+	unsigned unit = 0;
+	uint64_t tenths = MIN(bytes, UINT64_MAX / 10) * 10;
+
+	while (tenths >= 10240 && unit + 1 < ARRAY_COUNT(units)) {
+		tenths /= 1024;
+		unit++;
+	}
+	if (tenths % 10 && tenths < 1000)
+		snprintf(text, UNITS_TEXT_BYTES, "%" PRIu64 ".%" PRIu64 "%s", tenths / 10,
+			 tenths % 10, units[unit]);
+	else
+		snprintf(text, UNITS_TEXT_BYTES, "%" PRIu64 "%s", tenths / 10, units[unit]);
+	return text;
+}
+
+/* From Linux 5.12 on rings are charged to the control group, not to RLIMIT_MEMLOCK. */
+static bool rings_are_locked(const struct doctor_facts *facts)
+{
+	return facts->kernel_major < 5 || (facts->kernel_major == 5 && facts->kernel_minor < 12);
+}
+
+/* io_uring_setup(2) was refused: by the sysctl, by a seccomp filter, or by something else. */
+static void explain_refusal(const struct doctor_facts *facts, struct doctor_finding *finding)
+{
+	const char *name = strerrorname_np(-facts->ring_error);
+	bool by_sysctl =
+		facts->ring_error == -EPERM &&
+		(facts->uring_disabled == 2 || (facts->uring_disabled == 1 && !facts->root));
+
+	if (by_sysctl) {
+		say(finding->value, "forbidden by kernel.io_uring_disabled = %" PRId64,
+		    facts->uring_disabled);
+		say(finding->remedy, "sysctl -w kernel.io_uring_disabled=0");
+	} else if (facts->seccomp_mode == 2) {
+		say(finding->value, "forbidden by a seccomp filter (%s)", name);
+		say(finding->remedy,
+		    "docker run --security-opt seccomp=FILE, with io_uring_* allowed");
+	} else if (facts->ring_error == -ENOSYS) {
+		say(finding->value, "Linux %u.%u has none", facts->kernel_major,
+		    facts->kernel_minor);
+		say(finding->remedy, "use Linux 5.19 or newer, built with CONFIG_IO_URING");
+	} else {
+		say(finding->value, "forbidden (%s), by a security module perhaps", name);
+		say(finding->remedy, "journalctl -k | grep -i denied");
+	}
+}
+
+static bool judge_ring(const struct doctor_facts *facts, struct doctor_finding *finding)
+{
+	if (facts->config->engine == ENGINE_EPOLL) {
+		say(finding->value, "not used: --engine epoll");
+		return true;
+	}
+	if (!facts->ring_error) {
+		say(finding->value, "works");
+		return true;
+	}
+	finding->state =
+		facts->config->engine == ENGINE_AUTO && engine_is_missing(facts->ring_error)
+			? DOCTOR_WARN
+			: DOCTOR_FAIL;
+	switch (-facts->ring_error) {
+	case EPERM:
+	case EACCES:
+	case ENOSYS:
+		explain_refusal(facts, finding);
+		break;
+	case ENOMEM:
+		say(finding->value, "no memory for a ring (ENOMEM)");
+		say(finding->remedy, rings_are_locked(facts)
+					     ? "ulimit -l unlimited, or LimitMEMLOCK=infinity"
+					     : "raise the control group's memory limit");
+		break;
+	case EMFILE:
+	case ENFILE:
+		say(finding->value, "no descriptor left for a ring");
+		say(finding->remedy, "ulimit -n 1024");
+		break;
+	default:
+		say(finding->value, "Linux %u.%u is too old for it (%s)", facts->kernel_major,
+		    facts->kernel_minor, strerrorname_np(-facts->ring_error));
+		say(finding->remedy, "use Linux 5.19 or newer");
+		break;
+	}
+	if (finding->state == DOCTOR_WARN)
+		strncat(finding->value, "; epoll runs instead",
+			DOCTOR_TEXT_BYTES - 1 - strlen(finding->value));
+	return true;
+}
+
+static bool judge_kernel(const struct doctor_facts *facts, struct doctor_finding *finding)
+{
+	say(finding->value, "Linux %u.%u%s%s", facts->kernel_major, facts->kernel_minor,
+	    facts->ring_error ? "" : ": ", facts->ring_error ? "" : facts->features);
+	if (!facts->ring_error && !strstr(facts->features, "defer_taskrun")) {
+		finding->state = DOCTOR_WARN;
+		say(finding->remedy, "use Linux 6.1 or newer, which interrupts workers less");
+	}
+	return true;
+}
+
+static bool judge_pipes(const struct doctor_facts *facts, struct doctor_finding *finding)
+{
+	uint64_t bytes = facts->config->pipe_bytes, page = (uint64_t)facts->page_bytes, pages = 1;
+	uint64_t count = (uint64_t)facts->capacity.workers * facts->capacity.pipes_per_worker;
+	uint64_t room = count;
+	bool too_large = facts->pipe_max_bytes > 0 && bytes > (uint64_t)facts->pipe_max_bytes;
+	char size[UNITS_TEXT_BYTES], most[UNITS_TEXT_BYTES];
+
+	/* the kernel rounds a pipe up to a power of two of pages: pipe(7) */
+	while (pages * page < bytes)
+		pages *= 2;
+	if (facts->pipe_user_pages > 0)
+		room = (uint64_t)facts->pipe_user_pages / pages;
+	units_print_size(bytes, size);
+	if (too_large && !facts->may_exceed_pipe_size) {
+		finding->state = DOCTOR_WARN;
+		say(finding->value, "64KiB each, not %s: fs.pipe-max-size is %s", size,
+		    print_about((uint64_t)facts->pipe_max_bytes, most));
+		say(finding->remedy, "sysctl -w fs.pipe-max-size=%" PRIu64, pages * page);
+	} else if (room < count && !facts->may_exceed_pipe_pages) {
+		finding->state = DOCTOR_WARN;
+		say(finding->value,
+		    "%" PRIu64 " of %" PRIu64 " get %s: a user has %" PRId64 " pages", room, count,
+		    size, facts->pipe_user_pages);
+		say(finding->remedy, "sysctl -w fs.pipe-user-pages-soft=%" PRIu64, count * pages);
+	} else if (too_large || room < count) {
+		say(finding->value, "%" PRIu64 " of %s; an unprivileged user gets %" PRIu64, count,
+		    size, too_large ? 0 : room);
+	} else {
+		say(finding->value, "%" PRIu64 " of %s, which an unprivileged user gets too", count,
+		    size);
+	}
+	return true;
+}
+
+static bool judge_descriptors(const struct doctor_facts *facts, struct doctor_finding *finding)
+{
+	const struct capacity *capacity = &facts->capacity;
+	/* where there is no room for any session, for a thousand */
+	uint64_t needed = capacity->descriptors_needed + (capacity->maxconn ? 0 : 2000);
+
+	say(finding->value, "%" PRIu64 ", enough for %u sessions; maxconn is %u",
+	    capacity->host.descriptors, capacity->descriptor_sessions, capacity->maxconn);
+	if (capacity->descriptor_sessions && capacity->maxconn <= capacity->descriptor_sessions)
+		return true;
+	finding->state = capacity->descriptor_sessions ? DOCTOR_WARN : DOCTOR_FAIL;
+	say(finding->remedy, "ulimit -Hn %" PRIu64 ", or LimitNOFILE=%" PRIu64, needed, needed);
+	return true;
+}
+
+static void judge_local(const struct doctor_facts *facts, struct doctor_finding *finding)
+{
+	char text[ADDR_TEXT_BYTES];
+
+	addr_print(&facts->listen, text);
+	switch (-facts->listen_error) {
+	case EADDRINUSE:
+		finding->state = DOCTOR_WARN;
+		say(finding->value, "%s is in use", text);
+		say(finding->remedy, "ss -lxp; what is no socket must go");
+		break;
+	case ENOENT:
+		say(finding->value, "%s: its directory is not there", text);
+		say(finding->remedy, "make the directory");
+		break;
+	case EACCES:
+	case EPERM:
+		say(finding->value, "%s: this user may not write there", text);
+		say(finding->remedy, "let this user write in the directory");
+		break;
+	default:
+		say(finding->value, "%s: %s", text, strerror(-facts->listen_error));
+		say(finding->remedy, "give another path");
+		break;
+	}
+}
+
+static bool judge_ports(const struct doctor_facts *facts, struct doctor_finding *finding)
+{
+	char text[ADDR_TEXT_BYTES];
+	unsigned port = addr_port(&facts->listen);
+
+	if (!facts->config->forward_count) {
+		if (facts->may_bind_low || facts->port_start <= 1)
+			say(finding->value, "any can be bound");
+		else
+			say(finding->value, "from %" PRId64 " on; those below need root",
+			    facts->port_start);
+		return true;
+	}
+	addr_print(&facts->listen, text);
+	if (!facts->listen_error) {
+		say(finding->value, "%s can be bound", text);
+		return true;
+	}
+	finding->state = DOCTOR_FAIL;
+	if (addr_is_local(&facts->listen)) {
+		judge_local(facts, finding);
+		return true;
+	}
+	switch (-facts->listen_error) {
+	case EACCES:
+		say(finding->value, "%s: below %" PRId64 ", without CAP_NET_BIND_SERVICE", text,
+		    facts->port_start);
+		say(finding->remedy, "sysctl -w net.ipv4.ip_unprivileged_port_start=%u", port);
+		break;
+	case EADDRINUSE:
+		/* perhaps by the sixpipe that the question is about */
+		finding->state = DOCTOR_WARN;
+		say(finding->value, "%s is in use", text);
+		say(finding->remedy, "ss -ltnp sport = :%u", port);
+		break;
+	case EADDRNOTAVAIL:
+		say(finding->value, "%s is not of this host", text);
+		say(finding->remedy, "ip address add %s dev INTERFACE",
+		    addr_print_host(&facts->listen, text));
+		break;
+	case ENODEV: /* --bind-device */
+		say(finding->value, "%s: no such interface", text);
+		say(finding->remedy, "ip link lists them");
+		break;
+	default:
+		say(finding->value, "%s: %s", text, strerror(-facts->listen_error));
+		say(finding->remedy, "give another LISTEN");
+		break;
+	}
+	return true;
+}
+
+static bool judge_source(const struct doctor_facts *facts, struct doctor_finding *finding)
+{
+	char text[SOURCES_TEXT_BYTES];
+
+	if (!facts->source)
+		return false;
+	sources_print(facts->source, text);
+	if (!*facts->source_fault.what) {
+		say(finding->value, "%s can be used", text);
+		return true;
+	}
+	finding->state = DOCTOR_FAIL;
+	say(finding->value, "%s: %s", text, facts->source_fault.what);
+	say(finding->remedy, "%s", facts->source_fault.remedy);
+	return true;
+}
+
+static bool judge_memlock(const struct doctor_facts *facts, struct doctor_finding *finding)
+{
+	uint64_t needed = (uint64_t)facts->capacity.workers * RING_MEMLOCK_BYTES;
+	char limit[UNITS_TEXT_BYTES], wanted[UNITS_TEXT_BYTES];
+
+	if (!rings_are_locked(facts))
+		return false;
+	if (facts->may_lock_memory) {
+		say(finding->value, "no limit (CAP_IPC_LOCK)");
+		return true;
+	}
+	say(finding->value, "%s; the rings take %s", print_about(facts->memlock_bytes, limit),
+	    print_about(needed, wanted));
+	if (facts->memlock_bytes < needed) {
+		finding->state = DOCTOR_WARN;
+		say(finding->remedy, "ulimit -l unlimited, or LimitMEMLOCK=infinity");
+	}
+	return true;
+}
+
+static bool judge_cpus(const struct doctor_facts *facts, struct doctor_finding *finding)
+{
+	const struct capacity *capacity = &facts->capacity;
+	unsigned right = host_workers_for(capacity->host.cpus, capacity->host.cgroup.cpu_millis);
+	char quota[32];
+
+	if (capacity->host.cgroup.cpu_millis)
+		say(finding->value, "%u, quota %s: %u worker%s", capacity->host.cpus,
+		    capacity_print_cpus(capacity->host.cgroup.cpu_millis, quota), capacity->workers,
+		    capacity->workers == 1 ? "" : "s");
+	else
+		say(finding->value, "%u: %u worker%s", capacity->host.cpus, capacity->workers,
+		    capacity->workers == 1 ? "" : "s");
+	if (capacity->workers > right) {
+		finding->state = DOCTOR_WARN;
+		say(finding->remedy, "--workers %u, or leave it out", right);
+	}
+	return true;
+}
+
+static bool judge_memory(const struct doctor_facts *facts, struct doctor_finding *finding)
+{
+	const struct capacity *capacity = &facts->capacity;
+	uint64_t mib = (capacity->memory_needed_bytes >> 20) + 1;
+	char limit[UNITS_TEXT_BYTES];
+
+	if (!capacity->host.cgroup.memory_bytes) {
+		say(finding->value, "no limit by a control group");
+		return true;
+	}
+	say(finding->value, "%s, enough for %u sessions",
+	    print_about(capacity->host.cgroup.memory_bytes, limit), capacity->memory_sessions);
+	if (capacity->maxconn > capacity->memory_sessions) {
+		finding->state = DOCTOR_WARN;
+		say(finding->remedy,
+		    "--maxconn %u, docker run --memory %" PRIu64 "m, MemoryMax=%" PRIu64 "M",
+		    capacity->memory_sessions, mib, mib);
+	}
+	return true;
+}
+
+/*
+ * A peer that does not read fills its socket's send buffer and the other side's receive buffer. All
+ * sockets of the host slow down when such memory comes to the second value of tcp_mem.
+ */
+static bool has_write_limit(const struct forward_options *options)
+{
+	return options->tuning.user_timeout_ms || options->timeout_write_ms;
+}
+
+/* Whether no listener waits for ever for a peer that does not read. */
+static bool has_write_limits(const struct config *config)
+{
+	for (unsigned i = 0; i < config->forward_count; i++)
+		if (!has_write_limit(&config->forwards[i].options))
+			return false;
+	return config->forward_count || has_write_limit(&config->defaults);
+}
+
+static bool judge_tcp_memory(const struct doctor_facts *facts, struct doctor_finding *finding)
+{
+	uint64_t pressure, stalled;
+	char text[UNITS_TEXT_BYTES];
+
+	if (facts->tcp_pressure_pages <= 0 || facts->tcp_wmem_most <= 0 ||
+	    facts->tcp_rmem_most <= 0) {
+		say(finding->value, "not shown in this network namespace");
+		return true;
+	}
+	pressure = (uint64_t)facts->tcp_pressure_pages * (uint64_t)facts->page_bytes;
+	stalled = pressure / (uint64_t)(facts->tcp_wmem_most + facts->tcp_rmem_most);
+	say(finding->value, "%s before pressure: %" PRIu64 " of %u sessions may stall",
+	    print_about(pressure, text), stalled, facts->capacity.maxconn);
+	if (stalled < facts->capacity.maxconn && !has_write_limits(facts->config)) {
+		finding->state = DOCTOR_WARN;
+		say(finding->remedy, "--timeout-write 1m");
+	}
+	return true;
+}
+
+static bool judge_backlog(const struct doctor_facts *facts, struct doctor_finding *finding)
+{
+	uint64_t backlog = config_largest_backlog(facts->config);
+
+	say(finding->value, "%" PRIu64, backlog);
+	if (facts->somaxconn != DOCTOR_UNKNOWN && (uint64_t)facts->somaxconn < backlog) {
+		finding->state = DOCTOR_WARN;
+		say(finding->value, "%" PRIu64 " is cut to %" PRId64 ": net.core.somaxconn",
+		    backlog, facts->somaxconn);
+		say(finding->remedy, "sysctl -w net.core.somaxconn=%" PRIu64, backlog);
+	}
+	return true;
+}
+
+static bool judge_congestion(const struct doctor_facts *facts, struct doctor_finding *finding)
+{
+	say(finding->value, "%s", *facts->congestion ? facts->congestion : "not shown");
+	if (facts->loopback_congestion) {
+		say(finding->value, "%s; %s on loopback", facts->congestion,
+		    facts->loopback_congestion);
+	} else if (!strncmp(facts->congestion, "bbr", 3)) {
+		finding->state = DOCTOR_WARN;
+		say(finding->value, "%s, which paces on loopback too", facts->congestion);
+		say(finding->remedy, "modprobe tcp_cubic");
+	}
+	return true;
+}
+
+/* An error of the start, in which the remedy stands behind the last semicolon. False: "", there is none. */
+static bool judge_error(const char *error, struct doctor_finding *finding)
+{
+	const char *remedy = NULL;
+
+	if (!*error)
+		return false;
+	for (const char *at = error; (at = strstr(at, "; ")); at++)
+		remedy = at;
+	finding->state = DOCTOR_FAIL;
+	say(finding->value, "%.*s", (int)(remedy ? MIN(remedy - error, 150) : 150), error);
+	say(finding->remedy, "%.150s", remedy ? remedy + strlen("; ") : "give another");
+	return true;
+}
+
+static bool judge_sockets(const struct doctor_facts *facts, struct doctor_finding *finding)
+{
+	return judge_error(facts->tuning_error, finding);
+}
+
+static bool judge_files(const struct doctor_facts *facts, struct doctor_finding *finding)
+{
+	return judge_error(facts->file_error, finding);
+}
+
+static bool judge_user(const struct doctor_facts *facts, struct doctor_finding *finding)
+{
+	const char *user = facts->config->user;
+
+	if (judge_error(facts->user_error, finding))
+		return true;
+	if (user) {
+		say(finding->value, "becomes %.100s", user);
+	} else if (facts->root) {
+		finding->state = DOCTOR_WARN;
+		say(finding->value, "stays root, without capabilities");
+		say(finding->remedy, "--user nobody");
+	} else {
+		say(finding->value, "not root");
+	}
+	return true;
+}
+
+static const struct doctor_check checks[] = {
+	{"io_uring", judge_ring},   {"kernel", judge_kernel},
+	{"memlock", judge_memlock}, {"cpus", judge_cpus},
+	{"memory", judge_memory},   {"descriptors", judge_descriptors},
+	{"pipes", judge_pipes},	    {"tcp_memory", judge_tcp_memory},
+	{"backlog", judge_backlog}, {"congestion", judge_congestion},
+	{"ports", judge_ports},	    {"source", judge_source},
+	{"sockets", judge_sockets}, {"files", judge_files},
+	{"user", judge_user},
+};
+
+const struct doctor_check *doctor_checks(size_t *count)
+{
+	*count = ARRAY_COUNT(checks);
+	return checks;
+}
+
+bool doctor_judge(const struct doctor_check *check, const struct doctor_facts *facts,
+		  struct doctor_finding *finding)
+{
+	memset(finding, 0, sizeof(*finding));
+	finding->state = DOCTOR_OK;
+	return check->judge(facts, finding);
+}
+
+const char *doctor_state_name(enum doctor_state state)
+{
+	static const char *const names[] = {"ok", "warn", "fail"};
+
+	CHECK((unsigned)state < ARRAY_COUNT(names));
+	return names[state];
+}

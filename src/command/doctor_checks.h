@@ -1,0 +1,84 @@
+/*
+ * What `sixpipe doctor` thinks of a host: pure functions of facts, so that tests can make up any
+ * host. Each check is a row of one table; it says what it found, and for a lack the remedy.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "config/capacity.h"
+#include "config/config.h"
+#include "relay/sources.h"
+
+/* Facts that the host does not show. */
+#define DOCTOR_UNKNOWN (-1)
+
+/* What the screen holds of a value and a remedy; longer ones are cut there, but not in JSON. */
+#define DOCTOR_TEXT_BYTES 160
+
+enum doctor_state {
+	DOCTOR_OK,
+	DOCTOR_WARN, /* serves, but worse than it could */
+	DOCTOR_FAIL, /* cannot serve as configured */
+};
+
+/* Numbers are those of the kernel's own files; DOCTOR_UNKNOWN where there is no such file. */
+struct doctor_facts {
+	const struct config *config;
+	struct capacity capacity;
+	bool root;
+	char user_error[CONFIG_ERROR_BYTES];   /* why --user cannot be used, "" when it can */
+	char tuning_error[CONFIG_ERROR_BYTES]; /* of tuning_check(), "": none */
+	char file_error[CONFIG_ERROR_BYTES];   /* what file cannot be used, "": none */
+
+	unsigned kernel_major, kernel_minor;
+	int ring_error;	    /* 0, or why there is no ring: -errno */
+	char features[128]; /* of the ring */
+	int64_t uring_disabled;
+	int64_t seccomp_mode; /* 2: a filter, proc(5) */
+	uint64_t memlock_bytes;
+	bool may_lock_memory; /* CAP_IPC_LOCK */
+
+	bool may_exceed_pipe_size;  /* CAP_SYS_RESOURCE */
+	bool may_exceed_pipe_pages; /* the same, or CAP_SYS_ADMIN */
+	int64_t pipe_max_bytes;
+	int64_t pipe_user_pages; /* 0: no limit */
+	int64_t page_bytes;
+
+	struct addr listen; /* the first listener that cannot be bound, or the first */
+	int listen_error;   /* -errno of binding it */
+	bool may_bind_low;  /* CAP_NET_BIND_SERVICE */
+	int64_t port_start;
+
+	/* the first --source that connections cannot come from, or the first; NULL: there is none */
+	const struct config_source *source;
+	struct sources_fault source_fault; /* "": they can */
+
+	int64_t tcp_pressure_pages; /* the second of net.ipv4.tcp_mem */
+	int64_t tcp_wmem_most, tcp_rmem_most;
+	int64_t somaxconn;
+	char congestion[32];		 /* "": not known */
+	const char *loopback_congestion; /* sock_choose_loopback_congestion() */
+};
+
+struct doctor_finding {
+	enum doctor_state state;
+	char value[DOCTOR_TEXT_BYTES];
+	char remedy[DOCTOR_TEXT_BYTES]; /* "": nothing to do */
+};
+
+struct doctor_check {
+	const char *name;
+	/* `finding` comes as OK, without a remedy. False: the check does not apply to this host. */
+	bool (*judge)(const struct doctor_facts *facts, struct doctor_finding *finding);
+};
+
+/* The table, in the order in which it is shown. Static. */
+const struct doctor_check *doctor_checks(size_t *count);
+
+/* Runs one check. Returns whether it applies. */
+bool doctor_judge(const struct doctor_check *check, const struct doctor_facts *facts,
+		  struct doctor_finding *finding);
+
+/* "ok", "warn", "fail". */
+const char *doctor_state_name(enum doctor_state state);

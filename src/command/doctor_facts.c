@@ -1,0 +1,207 @@
+#include "command/doctor_facts.h"
+
+#include <cap-ng.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "admin/admin_socket.h"
+#include "base/check.h"
+#include "config/tuning_check.h"
+#include "control/privs.h"
+#include "identity/source_pool_state.h"
+#include "os/engine.h"
+#include "os/host.h"
+#include "os/sock.h"
+#include "relay/admission.h"
+#include "relay/sources.h"
+
+#define FILE_BYTES 4096
+
+int64_t doctor_read_number(const char *root, const char *path, unsigned index)
+{
+	char text[FILE_BYTES];
+	const char *at = text;
+	int64_t number = DOCTOR_UNKNOWN;
+
+	if (host_read_file(root, path, text, sizeof(text)))
+		return DOCTOR_UNKNOWN;
+	for (unsigned i = 0; i <= index; i++) {
+		int length = 0;
+
+		if (sscanf(at, "%" SCNd64 "%n", &number, &length) != 1)
+			return DOCTOR_UNKNOWN;
+		at += length;
+	}
+	return number;
+}
+
+int64_t doctor_read_field(const char *root, const char *path, const char *key)
+{
+	char text[FILE_BYTES];
+	size_t length = strlen(key);
+	int64_t number;
+
+	if (host_read_file(root, path, text, sizeof(text)))
+		return DOCTOR_UNKNOWN;
+	for (const char *line = text; line; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		if (!strncmp(line, key, length) && line[length] == ':')
+			return sscanf(line + length + 1, "%" SCNd64, &number) == 1 ? number
+										   : DOCTOR_UNKNOWN;
+	}
+	return DOCTOR_UNKNOWN;
+}
+
+static void gather_kernel(const char *root, struct doctor_facts *facts)
+{
+	char text[FILE_BYTES];
+	struct engine *engine;
+
+	(void)host_read_file(root, "/proc/sys/kernel/osrelease", text, sizeof(text));
+	(void)sscanf(text, "%u.%u", &facts->kernel_major, &facts->kernel_minor);
+	facts->uring_disabled = doctor_read_number(root, "/proc/sys/kernel/io_uring_disabled", 0);
+	facts->seccomp_mode = doctor_read_field(root, "/proc/self/status", "Seccomp");
+	facts->ring_error = engine_create(ENGINE_IO_URING, &engine);
+	if (facts->ring_error)
+		return;
+	snprintf(facts->features, sizeof(facts->features), "%s", engine_features(engine));
+	engine_destroy(engine);
+}
+
+static void gather_privileges(struct doctor_facts *facts)
+{
+	struct privs_target target;
+	struct rlimit memlock;
+
+	if (!privs_resolve(facts->config->user, &target, facts->user_error))
+		facts->user_error[0] = '\0';
+	facts->root = geteuid() == 0;
+	capng_get_caps_process();
+	facts->may_bind_low = capng_have_capability(CAPNG_EFFECTIVE, CAP_NET_BIND_SERVICE);
+	facts->may_exceed_pipe_size = capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_RESOURCE);
+	facts->may_exceed_pipe_pages = facts->may_exceed_pipe_size ||
+				       capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN);
+	facts->may_lock_memory = capng_have_capability(CAPNG_EFFECTIVE, CAP_IPC_LOCK);
+	CHECK(!getrlimit(RLIMIT_MEMLOCK, &memlock));
+	facts->memlock_bytes = memlock.rlim_cur;
+}
+
+static void gather_settings(const char *root, struct doctor_facts *facts)
+{
+	char text[FILE_BYTES];
+
+	facts->page_bytes = sysconf(_SC_PAGESIZE);
+	facts->pipe_max_bytes = doctor_read_number(root, "/proc/sys/fs/pipe-max-size", 0);
+	facts->pipe_user_pages = doctor_read_number(root, "/proc/sys/fs/pipe-user-pages-soft", 0);
+	facts->port_start =
+		doctor_read_number(root, "/proc/sys/net/ipv4/ip_unprivileged_port_start", 0);
+	facts->tcp_pressure_pages = doctor_read_number(root, "/proc/sys/net/ipv4/tcp_mem", 1);
+	facts->tcp_wmem_most = doctor_read_number(root, "/proc/sys/net/ipv4/tcp_wmem", 2);
+	facts->tcp_rmem_most = doctor_read_number(root, "/proc/sys/net/ipv4/tcp_rmem", 2);
+	facts->somaxconn = doctor_read_number(root, "/proc/sys/net/core/somaxconn", 0);
+	(void)host_read_file(root, "/proc/sys/net/ipv4/tcp_congestion_control", text, sizeof(text));
+	snprintf(facts->congestion, sizeof(facts->congestion), "%.*s", (int)strcspn(text, "\n"),
+		 text);
+	facts->loopback_congestion = sock_choose_loopback_congestion();
+}
+
+static void gather_listeners(struct doctor_facts *facts)
+{
+	const struct config *config = facts->config;
+
+	for (unsigned i = 0; i < config->forward_count && !facts->listen_error; i++) {
+		const struct forward *forward = &config->forwards[i];
+		int error = sock_try_bind(&forward->listen, &forward->options.tuning);
+
+		if (i && !error)
+			continue;
+		facts->listen = forward->listen;
+		facts->listen_error = error;
+	}
+}
+
+static void gather_sources(struct doctor_facts *facts)
+{
+	const struct config *config = facts->config;
+
+	for (unsigned i = 0; i < config->forward_count; i++) {
+		const struct config_source *source = &config->forwards[i].options.source;
+		int error = sources_try(&config->forwards[i], &facts->source_fault);
+
+		if (error ||
+		    (!facts->source && (source->kind != CONFIG_SOURCE_NONE || source->embedded)))
+			facts->source = source;
+		if (error)
+			return;
+	}
+}
+
+/* The directory of a state file, which a save replaces it in; the file itself need not be there. */
+static int check_state(const char *path, char error[CONFIG_ERROR_BYTES])
+{
+	char directory[PATH_MAX];
+	struct stat status;
+
+	host_directory_of(path, directory, sizeof(directory));
+	if (!stat(directory, &status) && S_ISDIR(status.st_mode))
+		return 0;
+	snprintf(error, CONFIG_ERROR_BYTES,
+		 "--pseudo-state '%.150s': no such directory; make it, writable by --user", path);
+	return -ENOENT;
+}
+
+static int check_files_of(const struct forward_options *options, char error[CONFIG_ERROR_BYTES])
+{
+	uint8_t key[SIPHASH_KEY_BYTES];
+	int result = 0;
+
+	if (options->pseudo_key)
+		result = source_key_read(options->pseudo_key, key, error);
+	if (!result && options->pseudo_state)
+		result = check_state(options->pseudo_state, error);
+	return result;
+}
+
+static void gather_files(struct doctor_facts *facts)
+{
+	const struct config *config = facts->config;
+	struct privs_target target;
+	char *error = facts->file_error, unused[CONFIG_ERROR_BYTES];
+	struct admission *admission = NULL;
+	int result = config->forward_count ? admission_create(&admission, config, 1, error) : 0;
+
+	admission_destroy(admission);
+	for (unsigned i = 0; i < config->forward_count && !result; i++)
+		result = check_files_of(&config->forwards[i].options, error);
+	if (!result && config->admin && !privs_resolve(config->user, &target, unused)) {
+		const struct admin_owner owner = {.uid = target.uid, .gid = target.gid};
+
+		result = admin_socket_check(config->admin, &owner, error);
+	}
+	if (!result)
+		*error = '\0';
+}
+
+void doctor_gather(const char *root, const struct config *config, struct doctor_facts *facts)
+{
+	struct capacity_host host;
+
+	memset(facts, 0, sizeof(*facts));
+	facts->config = config;
+	capacity_read_host(root, &host);
+	capacity_compute(config, &host, &facts->capacity);
+	gather_kernel(root, facts);
+	gather_privileges(facts);
+	gather_settings(root, facts);
+	gather_listeners(facts);
+	gather_sources(facts);
+	gather_files(facts);
+	if (!tuning_check(config, root, facts->tuning_error))
+		facts->tuning_error[0] = '\0';
+}

@@ -1,0 +1,20 @@
+/* Gathers what doctor_checks.h judges: kernel settings, limits, capabilities, a ring, a bind. */
+#pragma once
+
+#include "command/doctor_checks.h"
+
+/*
+ * Asks the host; `root` stands before the paths of /proc and of control groups, "" is this host.
+ * Makes a ring and closes it, and binds each listener of `config`, which must outlive the facts,
+ * without listening on it.
+ */
+void doctor_gather(const char *root, const struct config *config, struct doctor_facts *facts);
+
+/*
+ * The `index`th number, from 0, in a file of numbers such as /proc/sys/net/ipv4/tcp_mem;
+ * DOCTOR_UNKNOWN when there is no such file or number.
+ */
+int64_t doctor_read_number(const char *root, const char *path, unsigned index);
+
+/* The number behind "KEY:" in a file such as /proc/self/status, or DOCTOR_UNKNOWN. */
+int64_t doctor_read_field(const char *root, const char *path, const char *key);

@@ -1,0 +1,267 @@
+/*
+ * What only the whole can tell: forwards without backends, options that need others, conflicts. Each
+ * check that has a file of its own is called from here.
+ */
+#include "config/config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "config/config_conflict.h"
+#include "config/config_names.h"
+#include "config/config_origin.h"
+#include "config/config_range.h"
+#include "config/config_source.h"
+#include "pool/pool.h"
+
+static unsigned count_in_use(const struct forward *forward)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < forward->backend_count; i++)
+		count += !forward->backends[i].down && forward->backends[i].weight;
+	return count;
+}
+
+/* What --balance and the checks need. */
+static int complete_pool(struct forward *forward, char error[CONFIG_ERROR_BYTES])
+{
+	struct forward_options *options = &forward->options;
+	char text[ADDR_TEXT_BYTES];
+
+	config_print_listen(forward, text);
+	/* refusing clients because the only backend refused one helps nobody, unless asked for */
+	if (options->max_fails == CONFIG_MAX_FAILS_AUTO) {
+		forward->auto_max_fails = true;
+		options->max_fails = count_in_use(forward) > 1 || forward->name_count;
+	}
+	for (unsigned i = 0; i < forward->backend_count; i++) {
+		forward->backends[i].check |= options->check_backends;
+		forward->backends[i].fastopen |= options->fastopen_backends;
+		forward->has_checks |= forward->backends[i].check;
+	}
+	if (options->max_fails && !options->fail_timeout_ms)
+		return config_fail(error,
+				   "--listen '%.120s': with --fail-timeout 0 a backend that failed "
+				   "once would never be tried again; give a time, or --max-fails 0",
+				   text);
+	if (forward->has_checks && (!options->check_interval_ms || !options->check_timeout_ms))
+		return config_fail(error,
+				   "--listen '%.120s': checks need a --check-interval and a "
+				   "--check-timeout above 0; give times",
+				   text);
+	return 0;
+}
+
+/* What an accepting side with PROXY protocol headers needs. */
+static int check_proxy(const struct forward *forward, char error[CONFIG_ERROR_BYTES])
+{
+	const struct forward_options *options = &forward->options;
+	char text[ADDR_TEXT_BYTES];
+
+	config_print_listen(forward, text);
+	if (options->accept_proxy && !options->trust_count)
+		return config_fail(
+			error,
+			"--listen '%.120s': --accept-proxy without --trust would let anybody claim "
+			"any address; add --trust with the blocks of your proxies",
+			text);
+	if (options->accept_proxy && addr_is_local(&forward->listen))
+		return config_fail(
+			error,
+			"--listen '%.120s': --accept-proxy does not go with a local socket, which "
+			"would wake us for every byte of a header; listen on loopback",
+			text);
+	return 0;
+}
+
+/* What backends leave to the forward, and what follows from its options. */
+static void complete_forward(const struct config *config, struct forward *forward)
+{
+	const struct forward_options *options = &forward->options;
+
+	forward->needs_client = options->accept_proxy || config->admin ||
+				options->source.embedded ||
+				options->source.kind == CONFIG_SOURCE_POOL || options->rule_count ||
+				options->per_source_maxconn || options->per_source_rate;
+	forward->wants_client =
+		forward->needs_client || config->access_log || options->balance == POOL_SOURCE;
+	for (unsigned i = 0; i < forward->backend_count; i++) {
+		if (forward->backends[i].send_proxy == CONFIG_SEND_PROXY_INHERIT)
+			forward->backends[i].send_proxy = options->send_proxy;
+		forward->wants_client |= forward->backends[i].send_proxy != CONFIG_SEND_PROXY_OFF;
+	}
+}
+
+/* An option that is nothing without another: it may stand before listeners that have no use for it, but one must have. */
+struct dependence {
+	const char *option;
+	bool (*is_used)(const struct forward *forward);
+	const char *reason;
+};
+
+static bool accepts_proxy(const struct forward *forward)
+{
+	return forward->options.accept_proxy;
+}
+
+static bool sends_v2(const struct forward *forward)
+{
+	for (unsigned i = 0; i < forward->backend_count; i++)
+		if (forward->backends[i].send_proxy == CONFIG_SEND_PROXY_V2)
+			return true;
+	return !forward->backend_count;
+}
+
+static bool is_on_wildcard(const struct forward *forward)
+{
+	return addr_is_v6_wildcard(&forward->listen);
+}
+
+/* Nor is there news in what has no backends. */
+static bool is_checked(const struct forward *forward)
+{
+	return forward->has_checks || !forward->backend_count;
+}
+
+static bool has_pool(const struct forward *forward)
+{
+	return forward->options.source.kind == CONFIG_SOURCE_POOL;
+}
+
+static const struct dependence dependences[] = {
+	{"trust", accepts_proxy,
+	 "without --accept-proxy nobody is trusted with anything; add --accept-proxy or leave it "
+	 "out"},
+	{"proxy-tlv", sends_v2,
+	 "only headers of version 2 have room for it; add --send-proxy v2 or leave it out"},
+	{"dual-stack", is_on_wildcard,
+	 "no listener that it holds for is on [::], and others have one family; listen on [::], or "
+	 "leave it out"},
+	{"check-send", is_checked,
+	 "no backend is checked; add --check-backends, or check behind a backend's address"},
+	{"check-expect", is_checked,
+	 "no backend is checked; add --check-backends, or check behind a backend's address"},
+	{"pseudo-key", has_pool,
+	 "there are no addresses to choose by it; add --source pseudo or loopback, or leave it out"},
+	{"pseudo-state", has_pool,
+	 "there are no addresses to keep in it; add --source pseudo or loopback, or leave it out"},
+};
+
+static bool is_given(const struct forward *forward, const struct option_spec *option)
+{
+	unsigned at = 0;
+
+	if (option->type == OPTION_FLAG)
+		return *(const bool *)((const char *)&forward->options + option->offset);
+	return config_values_next(&forward->values, option, &at);
+}
+
+static void check_dependence(struct config *config, const struct dependence *row)
+{
+	const struct option_spec *option = options_find(row->option, strlen(row->option));
+	const struct forward *wanting = NULL;
+	char error[CONFIG_ERROR_BYTES];
+
+	for (unsigned i = 0; i < config->forward_count; i++) {
+		const struct forward *forward = &config->forwards[i];
+
+		if (!is_given(forward, option))
+			continue;
+		if (row->is_used(forward))
+			return;
+		if (!wanting)
+			wanting = forward;
+	}
+	if (!wanting)
+		return;
+	config_fail(error, "--%s: %s", row->option, row->reason);
+	config_origin_add_error(config, wanting, error);
+}
+
+static void check_forward(struct config *config, struct forward *forward)
+{
+	char error[CONFIG_ERROR_BYTES], text[ADDR_TEXT_BYTES];
+
+	if (config_conflict_of_metrics(config, forward, error))
+		config_origin_add_error(config, forward, error);
+	if (config_conflict_of_listeners(config, forward, error))
+		config_origin_add_error(config, forward, error);
+	/* where something was refused, what is missing is no news */
+	if (forward->broken || config->broken)
+		return;
+	if (!forward->backend_count) {
+		config_fail(error,
+			    "--listen '%.120s': has no backend; add --backend ADDRESS after it",
+			    config_print_listen(forward, text));
+		config_origin_add_error(config, forward, error);
+		return;
+	}
+	if (config_range_check(config, forward, error))
+		config_origin_add_error(config, forward, error);
+	complete_forward(config, forward);
+	if (config_conflict_of_backends(forward, error))
+		config_origin_add_error(config, forward, error);
+	if (config_names_check_forward(config, forward, error) ||
+	    config_source_check(config, forward, error))
+		config_origin_add_error(config, forward, error);
+	if (check_proxy(forward, error))
+		config_origin_add_error(config, forward, error);
+	if (complete_pool(forward, error))
+		config_origin_add_error(config, forward, error);
+}
+
+/* Forwards of the command line are called by their number, or the next that no section has for its name. */
+static void name_forwards(struct config *config)
+{
+	unsigned number = 0;
+	char name[16];
+
+	for (unsigned i = 0; i < config->forward_count; i++) {
+		struct forward *forward = &config->forwards[i];
+		bool taken = !forward->name;
+
+		while (taken) {
+			snprintf(name, sizeof(name), "%u", ++number);
+			taken = false;
+			for (unsigned j = 0; j < config->forward_count; j++)
+				taken |= config->forwards[j].name &&
+					 !strcmp(config->forwards[j].name, name);
+		}
+		if (!forward->name)
+			forward->name = config_text_keep(&config->kept, name);
+	}
+}
+
+int config_check(struct config *config, char error[CONFIG_ERROR_BYTES])
+{
+	struct config_errors *errors = &config->errors;
+	bool whole = !errors->count;
+
+	for (unsigned i = 0; i < config->forward_count; i++)
+		check_forward(config, &config->forwards[i]);
+	if (whole && !config->forward_count) {
+		if (config->file)
+			config_fail(error,
+				    "--config '%.150s': has no forward, and LISTEN and "
+				    "BACKEND are missing; add a [forward NAME], or give both",
+				    config->file);
+		else
+			config_fail(error, "LISTEN and BACKEND are missing; give both, as in: "
+					   "sixpipe '[::]:2000' 192.0.2.1:80 (see --help)");
+		config_errors_add(errors, error);
+	} else if (whole) {
+		config_names_check(config);
+		for (size_t i = 0; i < ARRAY_COUNT(dependences); i++)
+			check_dependence(config, &dependences[i]);
+	}
+	if (!errors->count) {
+		config_range_expand(config);
+		name_forwards(config);
+		return 0;
+	}
+	snprintf(error, CONFIG_ERROR_BYTES, "%s", errors->list[0]);
+	return -EINVAL;
+}

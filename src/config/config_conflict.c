@@ -1,0 +1,231 @@
+#include "config/config_conflict.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "config/config_names.h"
+#include "config/config_origin.h"
+#include "os/host.h"
+
+/* What a listener takes for itself. */
+struct claim {
+	const struct addr *address;
+	unsigned port_count;
+	const char *device; /* NULL: all */
+	bool dual_stack;
+};
+
+/* How one claim is to another. */
+enum relation {
+	APART,
+	SAME,
+	WITHIN,
+	AROUND,
+	CROSSING, /* ports of a range that the other has too, and others */
+};
+
+static const char *const relation_words[] = {
+	[WITHIN] = "is within",
+	[AROUND] = "covers",
+	[CROSSING] = "shares ports with",
+};
+
+static struct claim claim_of(const struct forward *forward)
+{
+	return (struct claim){
+		.address = &forward->listen,
+		.port_count = forward->port_count,
+		.device = forward->options.tuning.device,
+		.dual_stack = forward->options.tuning.dual_stack,
+	};
+}
+
+static bool is_same_local(const struct addr *a, const struct addr *b)
+{
+	/* in the abstract namespace a name begins with a NUL */
+	return addr_is_local(a) && addr_is_local(b) &&
+	       (addr_equal(a, b) ||
+		(*a->local.name->sun_path && *b->local.name->sun_path &&
+		 host_is_same_file(a->local.name->sun_path, b->local.name->sun_path)));
+}
+
+static bool is_same_host(const struct addr *a, const struct addr *b)
+{
+	struct addr left = *a, right = *b;
+
+	addr_set_port(&left, 0);
+	addr_set_port(&right, 0);
+	return addr_equal(&left, &right);
+}
+
+/* Whether what comes for the address `b` comes to a listener on `a`, but for the port. */
+static bool holds_host(const struct claim *a, const struct addr *b)
+{
+	if (a->dual_stack && addr_is_v6_wildcard(a->address) && b->any.sa_family == AF_INET)
+		return true;
+	return a->address->any.sa_family == b->any.sa_family &&
+	       (addr_is_wildcard(a->address) || is_same_host(a->address, b));
+}
+
+static bool holds_ports(const struct claim *a, const struct claim *b)
+{
+	unsigned a_first = addr_port(a->address), b_first = addr_port(b->address);
+
+	return a_first <= b_first && b_first + b->port_count <= a_first + a->port_count;
+}
+
+/* A port that the kernel chooses is nobody else's. */
+static bool share_a_port(const struct claim *a, const struct claim *b)
+{
+	unsigned a_first = addr_port(a->address), b_first = addr_port(b->address);
+
+	return a_first && b_first && a_first < b_first + b->port_count &&
+	       b_first < a_first + a->port_count;
+}
+
+static enum relation relate(const struct claim *a, const struct claim *b)
+{
+	bool around, within;
+
+	if (addr_is_local(a->address) || addr_is_local(b->address))
+		return is_same_local(a->address, b->address) ? SAME : APART;
+	if (!share_a_port(a, b) || (a->device && b->device && strcmp(a->device, b->device)))
+		return APART;
+	around = holds_host(a, b->address);
+	within = holds_host(b, a->address);
+	if (!around && !within)
+		return APART;
+	around &= holds_ports(a, b);
+	within &= holds_ports(b, a);
+	if (around && within)
+		return SAME;
+	if (!around && !within)
+		return CROSSING;
+	return around ? AROUND : WITHIN;
+}
+
+/* " at PLACE", where a forward's listener is said to be; "" for the command line, which is before one's eyes. */
+static const char *print_place(const struct config *config, const struct forward *forward,
+			       char text[CONFIG_ORIGIN_BYTES])
+{
+	const struct option_spec *listen = options_find("listen", strlen("listen"));
+	struct config_value value = config_origin_of(&forward->values, listen, forward->origin);
+	char where[CONFIG_ORIGIN_BYTES];
+
+	*text = '\0';
+	if (value.origin.kind != CONFIG_ORIGIN_COMMAND_LINE)
+		snprintf(text, CONFIG_ORIGIN_BYTES, " at %.230s",
+			 config_origin_print(config, &value, where));
+	return text;
+}
+
+static int fail_same(const struct config *config, const struct forward *other, const char *listen,
+		     char error[CONFIG_ERROR_BYTES])
+{
+	char place[CONFIG_ORIGIN_BYTES];
+
+	if (!*print_place(config, other, place))
+		return config_fail(error,
+				   "--listen '%.120s': given twice; put all its backends behind "
+				   "one --listen",
+				   listen);
+	return config_fail(error,
+			   "--listen '%.120s': is given%s too; put all its backends behind one",
+			   listen, place);
+}
+
+int config_conflict_of_listeners(const struct config *config, const struct forward *forward,
+				 char error[CONFIG_ERROR_BYTES])
+{
+	char listen[ADDR_TEXT_BYTES], text[ADDR_TEXT_BYTES], place[CONFIG_ORIGIN_BYTES];
+	struct claim own = claim_of(forward);
+
+	config_print_listen(forward, listen);
+	for (const struct forward *other = config->forwards; other < forward; other++) {
+		struct claim others = claim_of(other);
+		enum relation relation = relate(&own, &others);
+
+		if (relation == SAME)
+			return fail_same(config, other, listen, error);
+		if (relation != APART)
+			return config_fail(
+				error,
+				"--listen '%.60s': %s %.60s%s; give one of them another port or "
+				"address",
+				listen, relation_words[relation], config_print_listen(other, text),
+				print_place(config, other, place));
+	}
+	return 0;
+}
+
+int config_conflict_of_metrics(const struct config *config, const struct forward *forward,
+			       char error[CONFIG_ERROR_BYTES])
+{
+	char metrics[ADDR_TEXT_BYTES], text[ADDR_TEXT_BYTES], place[CONFIG_ORIGIN_BYTES];
+	struct claim own = {.address = &config->metrics, .port_count = 1};
+	struct claim others = claim_of(forward);
+	enum relation relation = config->metrics.length_bytes ? relate(&own, &others) : APART;
+
+	if (relation == APART)
+		return 0;
+	addr_print(&config->metrics, metrics);
+	if (relation == SAME)
+		return config_fail(error,
+				   "--metrics '%.60s': is a listener's address; give another port",
+				   metrics);
+	return config_fail(error, "--metrics '%.60s': %s %.60s%s; give another port", metrics,
+			   relation_words[relation], config_print_listen(forward, text),
+			   print_place(config, forward, place));
+}
+
+/* Whether what is sent to this host itself comes to the listener; 0.0.0.0 and :: are loopback to connect(2). */
+static bool takes_loopback(const struct claim *own, const struct addr *to)
+{
+	return (!own->device || !strcmp(own->device, "lo")) && addr_is_wildcard(own->address) &&
+	       (addr_is_loopback(to) || addr_is_wildcard(to)) && holds_host(own, to);
+}
+
+static bool is_itself(const struct forward *forward, const struct addr *to, unsigned port_count)
+{
+	struct claim own = claim_of(forward);
+	unsigned first = addr_port(&forward->listen), port = addr_port(to);
+
+	if (addr_is_local(own.address) || addr_is_local(to))
+		return is_same_local(own.address, to);
+	/* a range goes along with that of the listener, port by port */
+	if (!first ||
+	    (port_count > 1 ? port != first : port < first || port >= first + own.port_count))
+		return false;
+	return is_same_host(own.address, to) || takes_loopback(&own, to);
+}
+
+bool config_conflict_is_itself(const struct forward *forward, const struct addr *backend)
+{
+	return is_itself(forward, backend, 1);
+}
+
+int config_conflict_of_backends(const struct forward *forward, char error[CONFIG_ERROR_BYTES])
+{
+	char listen[ADDR_TEXT_BYTES], text[CONFIG_BACKEND_TEXT_BYTES];
+
+	config_print_listen(forward, listen);
+	for (unsigned i = 0; i < forward->backend_count; i++) {
+		const struct backend *backend = &forward->backends[i];
+
+		if (*backend->name || !is_itself(forward, &backend->addr, backend->port_count))
+			continue;
+		if (addr_is_local(&forward->listen) ||
+		    is_same_host(&forward->listen, &backend->addr))
+			return config_fail(
+				error,
+				"--listen '%.120s': is a backend of its own and would forward to "
+				"itself; give the service's address",
+				listen);
+		return config_fail(
+			error,
+			"--listen '%.60s': takes what goes to its backend %.60s and would forward "
+			"to itself; give the service's address, or listen on another",
+			listen, config_names_print_backend(backend, text));
+	}
+	return 0;
+}

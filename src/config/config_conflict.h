@@ -1,0 +1,24 @@
+/*
+ * Listeners that cannot be there together, and backends that are the listener itself: bind(2) would refuse the
+ * second of two (tests/kernel/probe_listeners_overlap), or every connection would come back. For ranges of ports
+ * each is told once.
+ */
+#pragma once
+
+#include "config/config.h"
+
+/* Each returns 0, or -EINVAL with `error` naming both: */
+
+/* ... the forward's listener and one of those before it. */
+int config_conflict_of_listeners(const struct config *config, const struct forward *forward,
+				 char error[CONFIG_ERROR_BYTES]);
+
+/* ... --metrics and the forward's listener. */
+int config_conflict_of_metrics(const struct config *config, const struct forward *forward,
+			       char error[CONFIG_ERROR_BYTES]);
+
+/* ... the forward's listener and a backend that it would forward to itself by. */
+int config_conflict_of_backends(const struct forward *forward, char error[CONFIG_ERROR_BYTES]);
+
+/* Whether what is sent to a backend's address comes back to the forward's listener, as far as the address tells. */
+bool config_conflict_is_itself(const struct forward *forward, const struct addr *backend);

@@ -1,0 +1,154 @@
+#include "config/config_dump.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/utf8.h"
+#include "config/config_file.h"
+#include "config/config_origin.h"
+#include "config/config_rules.h"
+
+#define ORIGIN_COLUMN 48
+
+struct dump {
+	const struct config *config;
+	FILE *out;
+	const struct config_value *misfit; /* the first that a file cannot hold */
+};
+
+static bool is_blank(char byte)
+{
+	return byte == ' ' || byte == '\t';
+}
+
+/* Whether a file gives this value back. */
+static bool fits(const char *text)
+{
+	size_t count = strlen(text), length;
+
+	if (!count || count > CONFIG_FILE_VALUE_LIMIT)
+		return false;
+	for (size_t i = 0; i < count; i += length) {
+		bool after_blank = !i || is_blank(text[i - 1]);
+
+		if ((text[i] == '#' || text[i] == ';') && after_blank)
+			return false;
+		length = text[i] == '\t' ? 1 : utf8_printable(text + i, count - i);
+		if (!length)
+			return false;
+	}
+	return !is_blank(text[0]) && !is_blank(text[count - 1]);
+}
+
+/* A copy; of bytes, which may be written with escapes, such that no blank stands at an end. */
+static char *copy_text(const struct config_value *value)
+{
+	size_t length = strlen(value->text);
+	char *text = malloc(length + 2 * strlen("x20") + 1);
+	bool first = length && value->text[0] == ' ',
+	     last = length > 1 && value->text[length - 1] == ' ';
+
+	CHECK(text);
+	if (value->option->type != OPTION_BYTES)
+		first = last = false;
+	sprintf(text, "%s%.*s%s", first ? "\\x20" : "", (int)length - first - last,
+		value->text + first, last ? "\\x20" : "");
+	return text;
+}
+
+static void print_value(struct dump *dump, const struct config_value *value)
+{
+	char *text = copy_text(value), origin[CONFIG_ORIGIN_BYTES];
+	size_t length = strlen(text);
+	int column;
+
+	/* the words of a backend may stand on several lines of a variable */
+	for (size_t i = 0; i < length && value->option->type == OPTION_BACKEND; i++)
+		if (isspace((unsigned char)text[i]))
+			text[i] = ' ';
+	while (value->option->type == OPTION_BACKEND && length && text[length - 1] == ' ')
+		text[--length] = '\0';
+	if (!fits(text) && !dump->misfit)
+		dump->misfit = value;
+	column = fprintf(dump->out, "%s = %s", value->option->name, text);
+	fprintf(dump->out, "%*s  # ", MAX(0, ORIGIN_COLUMN - column), "");
+	/* the path of the file may be anything */
+	utf8_print(dump->out, config_origin_print(dump->config, value, origin));
+	fputc('\n', dump->out);
+	free(text);
+}
+
+/* An option's values; a flag that was never set is off. */
+static void print_option(struct dump *dump, const struct config_values *values,
+			 const struct option_spec *option)
+{
+	const struct config_value off = {option, "no", {CONFIG_ORIGIN_DEFAULT, 0}};
+	const struct config_value *value;
+	unsigned at = 0, count = 0;
+
+	for (; (value = config_values_next(values, option, &at)); count++)
+		print_value(dump, value);
+	if (!count && option->type == OPTION_FLAG)
+		print_value(dump, &off);
+}
+
+/* --allow, --deny and their files are one list: they stand in its order, where the first of them would. */
+static void print_rules(struct dump *dump, const struct config_values *values)
+{
+	for (unsigned i = 0; i < values->count; i++)
+		if (config_rules_hold(values->list[i].option))
+			print_value(dump, &values->list[i]);
+}
+
+static void print_options(struct dump *dump, const struct config_values *values, bool of_forward)
+{
+	size_t count;
+	const struct option_spec *options = options_list(&count);
+
+	for (size_t i = 0; i < count; i++)
+		if (options[i].group == OPTION_GROUP_GENERAL ||
+		    options_is_of_forward(&options[i]) != of_forward)
+			continue;
+		else if (options[i].type == OPTION_ALLOW)
+			print_rules(dump, values);
+		else if (!config_rules_hold(&options[i]))
+			print_option(dump, values, &options[i]);
+}
+
+char *config_dump(const struct config *config, char error[CONFIG_ERROR_BYTES])
+{
+	struct dump dump = {.config = config};
+	char *text = NULL;
+	size_t bytes;
+
+	dump.out = open_memstream(&text, &bytes);
+	CHECK(dump.out);
+	fputs("# The configuration in effect; behind each value, where it comes from.\n", dump.out);
+	print_options(&dump, &config->values, false);
+	for (unsigned i = 0; i < config->forward_count; i++) {
+		if (config->forwards[i].is_of_range)
+			continue;
+		fprintf(dump.out, "\n[forward %s]\n", config->forwards[i].name);
+		print_options(&dump, &config->forwards[i].values, true);
+	}
+	CHECK(!fclose(dump.out));
+	if (!dump.misfit)
+		return text;
+	free(text);
+	if (strlen(dump.misfit->text) > CONFIG_FILE_VALUE_LIMIT)
+		config_fail(error,
+			    "--%s '%.80s...': cannot be written to a file, for its %zu bytes; %d "
+			    "are the limit of a value",
+			    dump.misfit->option->name, dump.misfit->text, strlen(dump.misfit->text),
+			    CONFIG_FILE_VALUE_LIMIT);
+	else
+		config_fail(error,
+			    "--%s '%.80s': cannot be written to a file, for its control "
+			    "characters, blanks around it or a comment in it; give another value",
+			    dump.misfit->option->name, dump.misfit->text);
+	config_origin_rename(config, dump.misfit, error);
+	return NULL;
+}

@@ -1,0 +1,279 @@
+#include "config/config_field.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/check.h"
+#include "base/units.h"
+#include "config/config_rules.h"
+#include "config/config_socket.h"
+#include "config/config_source.h"
+
+static const char *print_count(uint64_t count, char text[UNITS_TEXT_BYTES])
+{
+	snprintf(text, UNITS_TEXT_BYTES, "%" PRIu64, count);
+	return text;
+}
+
+struct number_type {
+	int (*parse)(const char *text, uint64_t *value);
+	const char *(*print)(uint64_t value, char text[UNITS_TEXT_BYTES]);
+	const char *form; /* what is wrong with a text that has another, and how to write it */
+	const char *zero; /* what 0 means, where it is allowed besides; "": nothing of its own */
+};
+
+static const struct number_type number_types[] = {
+	[OPTION_COUNT] = {units_parse_count, print_count, "not a number; give a count such as 1000",
+			  ""},
+	[OPTION_SIZE] = {units_parse_size, units_print_size,
+			 "not a size; give bytes or a unit, such as 65536, 64KiB or 1MiB", ""},
+	[OPTION_DURATION] =
+		{units_parse_duration, units_print_duration,
+		 "not a time; give a number and its unit, such as 500ms, 5s, 2m, 1h or 1d",
+		 ", or 0 for never"},
+	[OPTION_RATE] = {units_parse_rate, units_print_rate,
+			 "not a rate; give bytes per second, such as 65536, 64KiB or 1MiB/s",
+			 ", or 0 for no limit"},
+};
+
+static int set_number(void *field, const struct option_spec *option, const char *text,
+		      char error[CONFIG_ERROR_BYTES])
+{
+	const struct number_type *type = &number_types[option->type];
+	char least[UNITS_TEXT_BYTES], most[UNITS_TEXT_BYTES];
+	uint64_t value = 0;
+	bool special;
+	int parsed;
+
+	CHECK(option->type < ARRAY_COUNT(number_types));
+	parsed = type->parse(text, &value);
+	special = *type->zero && !parsed && !value;
+	if (parsed == -EINVAL)
+		return config_fail(error, "--%s '%.80s': %s", option->name, text, type->form);
+	if (parsed || (!special && (value < option->least || value > option->most)))
+		return config_fail(error, "--%s '%.80s': out of range; give %s to %s%s",
+				   option->name, text, type->print(option->least, least),
+				   type->print(option->most, most), type->zero);
+	*(uint64_t *)field = value;
+	return 0;
+}
+
+static int set_choice(void *field, const struct option_spec *option, const char *text,
+		      char error[CONFIG_ERROR_BYTES])
+{
+	const char *choice = option->argument;
+	size_t length = strlen(text);
+
+	for (uint64_t i = 0;; i++) {
+		size_t choice_length = strcspn(choice, "|");
+
+		if (choice_length == length && !memcmp(choice, text, length)) {
+			*(uint64_t *)field = i;
+			return 0;
+		}
+		if (!choice[choice_length])
+			break;
+		choice += choice_length + 1;
+	}
+	return config_fail(error, "--%s '%.80s': not one of %s; give one of these", option->name,
+			   text, option->argument);
+}
+
+static int set_flag(void *field, const struct option_spec *option, const char *text,
+		    char error[CONFIG_ERROR_BYTES])
+{
+	static const char *const words[][2] = {
+		{"0", "1"}, {"no", "yes"}, {"false", "true"}, {"off", "on"}};
+
+	for (size_t i = 0; i < ARRAY_COUNT(words); i++)
+		for (int value = 0; value < 2; value++)
+			if (!strcasecmp(text, words[i][value])) {
+				*(bool *)field = value;
+				return 0;
+			}
+	return config_fail(error,
+			   "--%s '%.80s': neither yes nor no; give 1, yes, true or on, or "
+			   "0, no, false or off",
+			   option->name, text);
+}
+
+/* One that sixpipe itself listens on. */
+static int set_address(void *field, const struct option_spec *option, const char *text,
+		       char error[CONFIG_ERROR_BYTES])
+{
+	struct addr address;
+	const char *problem = addr_parse(text, &address);
+
+	if (!problem)
+		problem = addr_why_not_listen(&address);
+	if (problem)
+		return config_fail(error, "--%s '%.80s': %s", option->name, text, problem);
+	memcpy(field, &address, sizeof(address));
+	return 0;
+}
+
+/* The byte behind a backslash at *at, which is moved past it; -1: none is meant. */
+static int read_escape(const char **at)
+{
+	static const char names[] = "rnt\\";
+	static const char bytes[] = "\r\n\t\\";
+	const char *name = **at ? strchr(names, **at) : NULL;
+	char digits[3] = "";
+
+	if (name) {
+		++*at;
+		return bytes[name - names];
+	}
+	if (**at != 'x')
+		return -1;
+	snprintf(digits, sizeof(digits), "%s", *at + 1);
+	if (!isxdigit((unsigned char)digits[0]) || !isxdigit((unsigned char)digits[1]))
+		return -1;
+	*at += 3;
+	return (int)strtol(digits, NULL, 16);
+}
+
+static int set_bytes(void *field, const struct option_spec *option, const char *text,
+		     char error[CONFIG_ERROR_BYTES])
+{
+	struct config_bytes read = {0};
+	const char *at = text;
+
+	if (!*text)
+		return config_fail(error, "--%s '': empty; give %s, or leave it out", option->name,
+				   option->argument);
+	while (*at) {
+		int byte = (unsigned char)*at++;
+
+		if (byte == '\\')
+			byte = read_escape(&at);
+		if (byte < 0)
+			return config_fail(error,
+					   "--%s '%.80s': a backslash stands before none of r, n, "
+					   "t, xHH or another backslash; double it",
+					   option->name, text);
+		if (read.count == CONFIG_BYTES_LIMIT)
+			return config_fail(error,
+					   "--%s '%.80s...': too long; %d bytes are the limit",
+					   option->name, text, CONFIG_BYTES_LIMIT);
+		read.bytes[read.count++] = (char)byte;
+	}
+	memcpy(field, &read, sizeof(read));
+	return 0;
+}
+
+/* Lists ---------------------------------------------------------------------------------------- */
+
+/* Adds blocks with commas between them. */
+static int add_cidrs(struct forward_options *options, const struct option_spec *option,
+		     const char *text, char error[CONFIG_ERROR_BYTES])
+{
+	char word[CIDR_TEXT_BYTES];
+	struct cidr cidr;
+
+	for (const char *at = text; at;) {
+		const char *problem = config_rules_next(&at, &cidr, word);
+
+		if (options->trust_count == CONFIG_TRUST_LIMIT)
+			return config_fail(
+				error,
+				"--%s '%.80s': one too many; %d per listener are the limit, "
+				"name larger blocks",
+				option->name, word, CONFIG_TRUST_LIMIT);
+		if (problem)
+			return config_fail(error, "--%s '%.80s': %s", option->name, word, problem);
+		options->trust[options->trust_count++] = cidr;
+	}
+	return 0;
+}
+
+/* 0xE0=text, in place of an earlier one of the type. */
+static int set_tlv(struct forward_options *options, const struct option_spec *option,
+		   const char *text, char error[CONFIG_ERROR_BYTES])
+{
+	struct proxy_custom custom;
+	const char *value = strchr(text, '=');
+	size_t bytes = value ? strlen(value + 1) : 0;
+	unsigned i = 0;
+
+	switch (proxy_custom_parse(text, &custom)) {
+	case 0:
+		break;
+	case -ERANGE:
+		return config_fail(
+			error,
+			"--%s '%.80s': the type is not free for custom use; give 0xE0 to "
+			"0xEF",
+			option->name, text);
+	case -EMSGSIZE:
+		return config_fail(error,
+				   "--%s '%.80s...': too long; %d bytes of text are the limit",
+				   option->name, text, PROXY_CUSTOM_LIMIT);
+	default:
+		return config_fail(error, "--%s '%.80s': not TYPE=TEXT; write it as in 0xE0=text",
+				   option->name, text);
+	}
+	while (i < options->proxy_tlv_count && options->proxy_tlvs[i].type != custom.type)
+		i++;
+	CHECK(i < CONFIG_TLV_LIMIT);
+	for (unsigned j = 0; j < options->proxy_tlv_count; j++)
+		bytes += j == i ? 0 : strlen(options->proxy_tlvs[j].text);
+	if (bytes > CONFIG_TLV_BYTES_LIMIT)
+		return config_fail(
+			error,
+			"--%s '%.80s...': too long; %d bytes of text are the limit for all of "
+			"them together",
+			option->name, text, CONFIG_TLV_BYTES_LIMIT);
+	options->proxy_tlvs[i] = custom;
+	options->proxy_tlv_count = MAX(options->proxy_tlv_count, i + 1);
+	return 0;
+}
+
+int config_field_set(void *owner, const struct option_spec *option, const char *text,
+		     char error[CONFIG_ERROR_BYTES])
+{
+	void *field = (char *)owner + option->offset;
+
+	switch (option->type) {
+	case OPTION_ADDRESS:
+		return set_address(field, option, text, error);
+	case OPTION_FLAG:
+		return set_flag(field, option, text, error);
+	case OPTION_CHOICE:
+		return set_choice(field, option, text, error);
+	case OPTION_CIDRS:
+		return add_cidrs(owner, option, text, error);
+	case OPTION_TLV:
+		return set_tlv(owner, option, text, error);
+	case OPTION_BYTES:
+		return set_bytes(field, option, text, error);
+	case OPTION_SOURCE:
+		return config_source_parse(field, option->name, text, error);
+	case OPTION_ALLOW:
+	case OPTION_DENY:
+	case OPTION_ALLOW_FILE:
+	case OPTION_DENY_FILE:
+		return config_rules_add(owner, option, text, error);
+	case OPTION_TOS:
+		return config_socket_parse_tos(field, option->name, text, error);
+	case OPTION_MARK:
+		return config_socket_parse_mark(field, option->name, text, error);
+	case OPTION_MODE:
+		return config_socket_parse_mode(field, option->name, text, error);
+	case OPTION_PORTS:
+		return config_socket_parse_ports(field, option->name, text, error);
+	case OPTION_TEXT:
+		if (!*text)
+			return config_fail(error, "--%s '': empty; give %s", option->name,
+					   option->argument);
+		memcpy(field, &text, sizeof(text));
+		return 0;
+	default:
+		return set_number(field, option, text, error);
+	}
+}

@@ -1,0 +1,433 @@
+/*
+ * Theory of operation. libinih splits `name = value`, takes the blanks and comments off and hands
+ * each pair to on_pair(). Lines are given to it one by one by read_line(), which knows their number and first
+ * sees to what the library would pass over in silence: NULs and other bytes that have no place
+ * in a line, lines that are longer than its buffer, indented ones, which it would take for the rest of the line before,
+ * and section headers, of which it tells only where a value follows and 49 bytes.
+ * So every mistake is seen, and a mistake on one line says nothing about the next.
+ *
+ * There is one pass, in the order of the lines, as on the command line: hence [global] comes first.
+ */
+#include "config/config_file.h"
+
+#include <errno.h>
+#include <ini.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/utf8.h"
+#include "config/config_origin.h"
+
+#define BLANKS	    " \t"
+#define NAME_BYTES  "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
+#define SHOWN_BYTES 150 /* of a file's name */
+
+static char comment_prefixes[] = "#;";
+
+enum section {
+	SECTION_GLOBAL,
+	SECTION_FORWARD,
+	SECTION_SKIPPED, /* its header was wrong */
+};
+
+struct reader {
+	struct config *config;
+	const char *at, *end; /* what is left of the text */
+	unsigned line;
+	enum section section;
+	unsigned section_line;	 /* of its header; 0: none yet */
+	struct forward *forward; /* of SECTION_FORWARD */
+	bool globals_broken;	 /* what forwards lack may have been lost there */
+	bool lost_line;		 /* of this section: whichever option it was */
+	bool has_any;		 /* a section or a pair */
+	unsigned *given_lines;	 /* by option: where this section has it; 0: not yet */
+};
+
+static void add_error(struct reader *reader, const char *error)
+{
+	config_errors_add(&reader->config->errors, error);
+	if (reader->section == SECTION_FORWARD)
+		reader->forward->broken = true;
+	else
+		reader->globals_broken = true;
+}
+
+PRINTF_LIKE(3, 4)
+static void fail(struct reader *reader, unsigned line, const char *format, ...)
+{
+	char error[CONFIG_ERROR_BYTES], detail[CONFIG_ERROR_BYTES - SHOWN_BYTES - 16];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(detail, sizeof(detail), format, arguments);
+	va_end(arguments);
+	config_fail(error, "%.*s:%u: %s", SHOWN_BYTES, reader->config->file, line, detail);
+	add_error(reader, error);
+}
+
+static size_t index_of(const struct option_spec *option)
+{
+	size_t count;
+
+	return (size_t)(option - options_list(&count));
+}
+
+/* Sections ------------------------------------------------------------------------------------- */
+
+/* Says what a forward lacks, once its section is over; not where that may be what was refused. */
+static void end_section(struct reader *reader)
+{
+	static const char *const needed[] = {"listen", "backend"};
+
+	if (reader->section != SECTION_FORWARD || reader->lost_line)
+		return;
+	for (size_t i = 0; i < ARRAY_COUNT(needed); i++)
+		if (!reader->given_lines[index_of(options_find(needed[i], strlen(needed[i])))])
+			fail(reader, reader->section_line,
+			     "[forward %s]: has no %s; add %s = ADDRESS", reader->forward->name,
+			     needed[i], needed[i]);
+}
+
+/* The lines to come are of a section that is not known. */
+static void skip_section(struct reader *reader)
+{
+	reader->section = SECTION_SKIPPED;
+	reader->section_line = reader->line;
+}
+
+static void begin_globals(struct reader *reader)
+{
+	if (reader->section_line) {
+		fail(reader, reader->line,
+		     "[global]: comes %s; put it before the first [forward NAME]",
+		     reader->section == SECTION_GLOBAL ? "twice" : "behind another section");
+		reader->section = SECTION_SKIPPED;
+	}
+	reader->section_line = reader->line;
+}
+
+static const struct forward *find_forward(const struct config *config, const char *name)
+{
+	for (unsigned i = 0; i < config->forward_count; i++)
+		if (!strcmp(config->forwards[i].name, name))
+			return &config->forwards[i];
+	return NULL;
+}
+
+static void begin_forward(struct reader *reader, const char *name)
+{
+	struct config *config = reader->config;
+	const struct forward *other = find_forward(config, name);
+	size_t count, length = strlen(name);
+	char error[CONFIG_ERROR_BYTES];
+
+	skip_section(reader);
+	options_list(&count);
+	memset(reader->given_lines, 0, count * sizeof(*reader->given_lines));
+	reader->lost_line = false;
+	if (!length || length > CONFIG_NAME_LIMIT || strspn(name, NAME_BYTES) != length) {
+		fail(reader, reader->line,
+		     "[forward %.80s]: no name for a forward; give 1 to %d of A-Z, a-z, 0-9, '_', "
+		     "'.' and '-'",
+		     name, CONFIG_NAME_LIMIT);
+		return;
+	}
+	if (other) {
+		fail(reader, reader->line,
+		     "[forward %s]: is at line %u already; give this one another name", name,
+		     other->origin.line);
+		return;
+	}
+	config->origin = (struct config_origin){CONFIG_ORIGIN_FILE, reader->line};
+	reader->forward =
+		config_begin_forward(config, config_text_keep(&config->kept, name), error);
+	if (!reader->forward) {
+		fail(reader, reader->line, "[forward %s]: %s", name, error);
+		return;
+	}
+	reader->section = SECTION_FORWARD;
+	reader->forward->broken = reader->globals_broken;
+}
+
+/* A line that begins with '['; it may be changed. */
+static void parse_section(struct reader *reader, char *header)
+{
+	char *end = strchr(header, ']');
+	const char *rest = end ? end + 1 + strspn(end + 1, BLANKS) : "";
+	char *kind = header + 1 + strspn(header + 1, BLANKS), *name;
+	size_t length;
+
+	end_section(reader);
+	if (!end || (*rest && *rest != '#' && *rest != ';')) {
+		skip_section(reader);
+		fail(reader, reader->line, "%.80s: not a section; write [global] or [forward NAME]",
+		     header);
+		return;
+	}
+	while (end > kind && strchr(BLANKS, end[-1]))
+		end--;
+	*end = '\0';
+	length = strcspn(kind, BLANKS);
+	name = kind + length + strspn(kind + length, BLANKS);
+	if (length == strlen("forward") && !memcmp(kind, "forward", length)) {
+		begin_forward(reader, name);
+	} else if (!strcmp(kind, "global")) {
+		begin_globals(reader);
+	} else {
+		skip_section(reader);
+		fail(reader, reader->line,
+		     "[%.80s]: no such section; write [global] or [forward NAME]", kind);
+	}
+}
+
+/* Lines ---------------------------------------------------------------------------------------- */
+
+/* Where a line has a byte that no line has; `count` where it has none. */
+static size_t find_bad_byte(const char *line, size_t count)
+{
+	size_t at = 0, length;
+
+	while (at < count &&
+	       (length = line[at] == '\t' ? 1 : utf8_printable(line + at, count - at)))
+		at += length;
+	return at;
+}
+
+/*
+ * Of a line that cannot be read, its first byte is known: a header, of whatever section, ends the one
+ * before, a comment is no loss, and anything else may be what the section would lack.
+ */
+static void lose_line(struct reader *reader, const char *line, size_t count)
+{
+	while (count && (*line == ' ' || *line == '\t')) {
+		line++;
+		count--;
+	}
+	if (!count || (*line && strchr(comment_prefixes, *line)))
+		return;
+	reader->has_any = true;
+	if (*line != '[') {
+		reader->lost_line = true;
+		return;
+	}
+	end_section(reader);
+	skip_section(reader);
+}
+
+/* Whether a line can be one, byte by byte. */
+static bool check_bytes(struct reader *reader, const char *line, size_t count)
+{
+	size_t bad = find_bad_byte(line, MIN(count, CONFIG_FILE_LINE_LIMIT));
+
+	if (count <= CONFIG_FILE_LINE_LIMIT && bad == count)
+		return true;
+	lose_line(reader, line, count);
+	if (count > CONFIG_FILE_LINE_LIMIT)
+		fail(reader, reader->line, "has %zu bytes; %d are the limit of a line", count,
+		     CONFIG_FILE_LINE_LIMIT);
+	else
+		fail(reader, reader->line,
+		     "byte %zu is 0x%02x, a control character or no UTF-8; remove it", bad + 1,
+		     (unsigned char)line[bad]);
+	return false;
+}
+
+/* Sees to a line without the blanks around it; returns whether it is one for libinih. */
+static bool check_line(struct reader *reader, char *line)
+{
+	size_t name_length = strspn(line, NAME_BYTES);
+	const char *after = line + name_length + strspn(line + name_length, BLANKS);
+
+	if (!*line || strchr(comment_prefixes, *line))
+		return false;
+	reader->has_any = true;
+	if (*line == '[') {
+		parse_section(reader, line);
+		return false;
+	}
+	if (reader->section == SECTION_SKIPPED)
+		return false;
+	if (name_length && *after == '=')
+		return true;
+	reader->lost_line = true;
+	fail(reader, reader->line, "%.80s: no '=' behind an option's name; write NAME = VALUE",
+	     line);
+	return false;
+}
+
+/* An ini_reader: gives the next line that has a pair, in `line`, of which `size` bytes are there. */
+static char *read_line(char *line, int size, void *stream)
+{
+	struct reader *reader = stream;
+
+	while (reader->at < reader->end) {
+		const char *begin = reader->at;
+		const char *newline = memchr(begin, '\n', (size_t)(reader->end - begin));
+		const char *end = newline ? newline : reader->end;
+		size_t count;
+
+		reader->at = newline ? newline + 1 : end;
+		reader->line++;
+		if (end > begin && end[-1] == '\r')
+			end--;
+		if (!check_bytes(reader, begin, (size_t)(end - begin)))
+			continue;
+		while (begin < end && strchr(BLANKS, *begin))
+			begin++;
+		while (begin < end && strchr(BLANKS, end[-1]))
+			end--;
+		count = (size_t)(end - begin);
+		CHECK((size_t)size > count);
+		memcpy(line, begin, count);
+		line[count] = '\0';
+		if (check_line(reader, line))
+			return line;
+	}
+	return NULL;
+}
+
+/* Pairs ---------------------------------------------------------------------------------------- */
+
+static void fail_unknown(struct reader *reader, const char *name)
+{
+	const struct option_spec *near = options_suggest(name, strlen(name));
+
+	if (options_find_parameter(name, strlen(name)))
+		fail(reader, reader->line,
+		     "%.80s: is for one backend; write it behind the address, backend = ADDRESS "
+		     "%.80s=...",
+		     name, name);
+	else if (near && near->group != OPTION_GROUP_GENERAL)
+		fail(reader, reader->line, "%.80s: no such option; did you mean %s?", name,
+		     near->name);
+	else
+		fail(reader, reader->line, "%.80s: no such option; sixpipe --help lists all", name);
+}
+
+/* Why an option has no place here, or NULL. */
+static const char *why_misplaced(const struct reader *reader, const struct option_spec *option)
+{
+	if (option->group == OPTION_GROUP_GENERAL)
+		return "is for the command line alone; leave it out";
+	if (reader->section == SECTION_FORWARD && !options_is_of_forward(option))
+		return "is of the whole process; put it before the first section";
+	if (reader->section == SECTION_GLOBAL &&
+	    (option->type == OPTION_LISTEN || option->type == OPTION_BACKEND))
+		return "is of one forward; put it behind a line [forward NAME]";
+	return NULL;
+}
+
+/* An ini_handler. */
+static int on_pair(void *user, const char *section, const char *name, const char *value)
+{
+	struct reader *reader = user;
+	struct config *config = reader->config;
+	const struct option_spec *option = options_find(name, strlen(name));
+	char error[CONFIG_ERROR_BYTES];
+	const char *misplaced;
+	unsigned *given;
+
+	(void)section; /* see parse_section() */
+	if (!option) {
+		fail_unknown(reader, name);
+		return 1;
+	}
+	misplaced = why_misplaced(reader, option);
+	if (misplaced) {
+		fail(reader, reader->line, "%s: %s", name, misplaced);
+		return 1;
+	}
+	given = &reader->given_lines[index_of(option)];
+	if (*given && !config_is_list(option)) {
+		fail(reader, reader->line, "%s: is at line %u already; leave one of them out", name,
+		     *given);
+		return 1;
+	}
+	*given = reader->line;
+	/* libinih wants a blank before a comment; nobody means this as a value */
+	if (strchr(comment_prefixes, *value))
+		value = "";
+	if (strlen(value) > CONFIG_FILE_VALUE_LIMIT) {
+		fail(reader, reader->line, "%s: has %zu bytes; %d are the limit of a value", name,
+		     strlen(value), CONFIG_FILE_VALUE_LIMIT);
+		return 1;
+	}
+	config->origin = (struct config_origin){CONFIG_ORIGIN_FILE, reader->line};
+	if (config_set(config, option, value, error))
+		add_error(reader, error);
+	return 1;
+}
+
+void config_file_parse(struct config *config, const char *path, const char *text, size_t count)
+{
+	static const char mark[] = "\xef\xbb\xbf"; /* the byte order mark that some editors write */
+	size_t option_count;
+	struct reader reader = {.config = config, .at = text, .end = text + count};
+
+	options_list(&option_count);
+	reader.given_lines = calloc(option_count, sizeof(*reader.given_lines));
+	CHECK(reader.given_lines);
+	config->file = config_text_keep(&config->kept, path);
+	if (count >= strlen(mark) && !memcmp(text, mark, strlen(mark)))
+		reader.at += strlen(mark);
+
+	ini_use_stack = false;
+	ini_max_line = ini_initial_alloc = CONFIG_FILE_LINE_LIMIT + 3;
+	ini_allow_multiline = false;
+	ini_inline_comment_prefixes = comment_prefixes;
+	CHECK(!ini_parse_stream(read_line, &reader, on_pair, &reader));
+
+	end_section(&reader);
+	reader.section = SECTION_GLOBAL;
+	if (!reader.has_any)
+		fail(&reader, 1, "holds no option; write NAME = VALUE and [forward NAME]");
+	config->file_forward_count = config->forward_count;
+	free(reader.given_lines);
+}
+
+/* Files ---------------------------------------------------------------------------------------- */
+
+/* Reads up to the end or one byte more than the limit. Returns 0 or -errno; the caller frees `*text`. */
+static int read_all(const char *path, char **text, size_t *count)
+{
+	FILE *file = fopen(path, "re");
+	int result = 0;
+
+	*text = NULL;
+	*count = 0;
+	if (!file)
+		return -errno;
+	*text = config_grow(NULL, CONFIG_FILE_LIMIT_BYTES + 1, 1);
+	*count = fread(*text, 1, CONFIG_FILE_LIMIT_BYTES + 1, file);
+	if (ferror(file))
+		result = -errno;
+	else if (*count > CONFIG_FILE_LIMIT_BYTES)
+		result = -EFBIG;
+	fclose(file);
+	return result;
+}
+
+void config_file_read(struct config *config, const char *path)
+{
+	char error[CONFIG_ERROR_BYTES];
+	char *text;
+	size_t count;
+	int result = read_all(path, &text, &count);
+
+	if (!result)
+		config_file_parse(config, path, text, count);
+	else if (result == -EFBIG)
+		config_fail(error, "--config '%.*s': has more than %d MiB; is this the right file?",
+			    SHOWN_BYTES, path, CONFIG_FILE_LIMIT_BYTES >> 20);
+	else
+		config_fail(error,
+			    "--config '%.*s': cannot be read: %s; give a file that this user may "
+			    "read",
+			    SHOWN_BYTES, path, strerror(-result));
+	if (result)
+		config_errors_add(&config->errors, error);
+	free(text);
+}

@@ -1,0 +1,205 @@
+#include "config/config_parse.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "config/config_env.h"
+#include "config/config_file.h"
+
+/*
+ * -errno: the words behind the wrong one cannot be judged, for whether the next is its value, or which
+ * listener they are for, is not known.
+ */
+#define LOST (-ENODATA)
+
+static int fail_unknown(const char *argument, size_t name_length, char error[CONFIG_ERROR_BYTES])
+{
+	const struct option_spec *near = options_suggest(argument + 2, name_length);
+	int shown = (int)MIN(name_length + 2, 200);
+
+	if (near)
+		return config_fail(error, "%.*s: no such option; did you mean --%s?", shown,
+				   argument, near->name);
+	return config_fail(error, "%.*s: no such option; sixpipe --help lists all", shown,
+			   argument);
+}
+
+/* One that says what to do instead, and cannot have been said elsewhere. */
+static int take_general_flag(struct command_line *line, const struct option_spec *option,
+			     const char *value, char error[CONFIG_ERROR_BYTES])
+{
+	if (strcmp(option->name, "help"))
+		return config_fail(error, "--%s '%.80s': takes no value; write --%s alone",
+				   option->name, value, option->name);
+	line->help_topic = value;
+	line->config->help = true;
+	return 0;
+}
+
+/*
+ * Reads the option at argv[*at], and its value, and moves *at to the last word used. Returns 0, -EINVAL or
+ * LOST.
+ */
+static int parse_option(struct command_line *line, int argc, char **argv, int *at,
+			char error[CONFIG_ERROR_BYTES])
+{
+	const char *argument = argv[*at];
+	size_t name_length = strcspn(argument + 2, "=");
+	const struct option_spec *option = options_find(argument + 2, name_length);
+	const char *value = argument[2 + name_length] ? argument + 2 + name_length + 1 : NULL;
+	int result;
+
+	if (!option) {
+		fail_unknown(argument, name_length, error);
+		return value ? -EINVAL : LOST;
+	}
+	if (option->type == OPTION_FLAG && option->group == OPTION_GROUP_GENERAL && value)
+		return take_general_flag(line, option, value, error);
+	if (option->type != OPTION_FLAG && !value) {
+		if (*at + 1 >= argc)
+			return config_fail(error, "--%s: has no value; give %s", option->name,
+					   option->argument);
+		value = argv[++*at];
+	}
+	result = config_set(line->config, option, value, error);
+	return result && option->type == OPTION_LISTEN ? LOST : result;
+}
+
+/* The first plain word is the listener, the others are its backends. Returns 0, -EINVAL or LOST. */
+static int parse_word(struct config *config, const char *word, bool first,
+		      char error[CONFIG_ERROR_BYTES])
+{
+	const char *name = first ? "listen" : "backend";
+	char detail[CONFIG_ERROR_BYTES] = "";
+
+	if (first && config->forward_count > config->file_forward_count) {
+		config_fail(error,
+			    "'%.80s': a plain argument beside --listen; put --backend before it",
+			    word);
+		return LOST;
+	}
+	if (!config_set(config, options_find(name, strlen(name)), word, detail))
+		return 0;
+	/* people who wrote no option should not be told of one: LISTEN '...', not --listen '...' */
+	config_fail(error, "%s%s", first ? "LISTEN" : "BACKEND", detail + 2 + strlen(name));
+	return first ? LOST : -EINVAL;
+}
+
+/*
+ * Finds --config ahead of everything else, because the file's values go behind all others: the words are
+ * skipped as parse_option() will use them. Returns 0, or -EINVAL with `error` when there are two.
+ */
+static int find_file(const struct command_line *line, int argc, char **argv, const char **file,
+		     char error[CONFIG_ERROR_BYTES])
+{
+	const struct option_spec *config = options_find("config", strlen("config"));
+
+	*file = NULL;
+	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++) {
+		size_t name_length = strncmp(argv[i], "--", 2) ? 0 : strcspn(argv[i] + 2, "=");
+		const struct option_spec *option =
+			options_find(argv[i] + 2 * !!name_length, name_length);
+		const char *value = name_length && argv[i][2 + name_length]
+					    ? argv[i] + 2 + name_length + 1
+					    : NULL;
+
+		if (option && option->type != OPTION_FLAG && !value && i + 1 < argc)
+			value = argv[++i];
+		if (option != config || !value)
+			continue;
+		if (*file)
+			return config_fail(error,
+					   "--config '%.80s': one too many; one file is read, put "
+					   "everything into it",
+					   value);
+		*file = value;
+	}
+	if (!*file)
+		*file = config_env_find(line->environment, config);
+	return 0;
+}
+
+/*
+ * Reads all words, or those up to --help or one behind which nothing can be told. What is wrong is added to
+ * config->errors. Returns whether all were read and what they say can be checked.
+ */
+static bool parse_words(struct command_line *line, int argc, char **argv)
+{
+	struct config *config = line->config;
+	char error[CONFIG_ERROR_BYTES];
+	bool options_over = false;
+	unsigned words = 0;
+	int result = 0;
+
+	config->origin = (struct config_origin){.kind = CONFIG_ORIGIN_COMMAND_LINE};
+	for (int i = 1; i < argc && result != LOST; i++) {
+		result = 0;
+		if (!options_over && !strcmp(argv[i], "--")) {
+			options_over = true;
+		} else if (!options_over && !strcmp(argv[i], "-h")) {
+			config->help = true;
+		} else if (!options_over && !strncmp(argv[i], "--", 2)) {
+			result = parse_option(line, argc, argv, &i, error);
+		} else if (!options_over && argv[i][0] == '-') {
+			config_fail(error,
+				    "%.80s: no such option; options are words behind two dashes, "
+				    "see --help",
+				    argv[i]);
+			result = LOST;
+		} else {
+			result = parse_word(config, argv[i], words++ == 0, error);
+		}
+		if (result)
+			config_errors_add(&config->errors, error);
+		if (config->help || config->version) {
+			if (!line->help_topic && i + 1 < argc && argv[i + 1][0] != '-')
+				line->help_topic = argv[i + 1];
+			return true;
+		}
+	}
+	if (result == LOST || !words || config->forward_count <= config->file_forward_count + 1)
+		return result != LOST;
+	config_errors_add(&config->errors, "--listen: given beside plain arguments; put --listen "
+					   "and --backend before all of them");
+	return false;
+}
+
+/* Whether a listener or its backends were left out, the last listener's at least. */
+static bool is_partial(const struct config *config)
+{
+	return !config->forward_count || !config->forwards[config->forward_count - 1].backend_count;
+}
+
+int config_parse(struct command_line *line, int argc, char **argv, char error[CONFIG_ERROR_BYTES])
+{
+	struct config *config = line->config;
+	struct config_errors *errors = &config->errors;
+	unsigned of_file;
+	const char *file;
+	bool whole;
+
+	line->help_topic = NULL;
+	whole = !find_file(line, argc, argv, &file, error);
+	if (!whole)
+		config_errors_add(errors, error);
+	else if (file && *file)
+		config_file_read(config, file);
+	of_file = errors->count;
+	config_env_set_options(config, line->environment);
+	whole &= parse_words(line, argc, argv);
+	if (config->help || config->version)
+		return 0;
+	/* a forward that the file was to have is not looked for elsewhere */
+	if (whole && !config->forward_count && !of_file &&
+	    config_env_add_forward(config, line->environment, line->forwards_optional, error))
+		config_errors_add(errors, error);
+	config->broken = errors->count > of_file;
+	if (whole && line->forwards_optional && is_partial(config) && !errors->count)
+		return 0;
+	if (whole)
+		return config_check(config, error);
+	snprintf(error, CONFIG_ERROR_BYTES, "%s", errors->list[0]);
+	return -EINVAL;
+}

@@ -1,0 +1,264 @@
+/*
+ * Theory of operation. What a text means for a field config_field.c knows; whose field it is, the process's, a
+ * forward's or a backend's, config_set() decides by the option's scope.
+ */
+#include "config/config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "config/config_field.h"
+#include "config/config_names.h"
+#include "config/config_origin.h"
+#include "config/config_rules.h"
+#include "config/config_socket.h"
+#include "config/config_source.h"
+
+#define BLANKS " \t\n"
+
+/* An address, or a parameter behind it. */
+#define ADDRESS_WORD_BYTES 300
+
+/* Forwards ------------------------------------------------------------------------------------- */
+
+/* The forward that options are for; those of a file are over once it has been read. */
+static struct forward *latest_forward(struct config *config)
+{
+	if (config->forward_count == config->file_forward_count)
+		return NULL;
+	return &config->forwards[config->forward_count - 1];
+}
+
+struct forward *config_begin_forward(struct config *config, const char *name,
+				     char error[CONFIG_ERROR_BYTES])
+{
+	struct forward forward = {.name = name, .origin = config->origin, .port_count = 1};
+
+	if (config->forward_count == CONFIG_FORWARD_LIMIT) {
+		config_fail(error,
+			    "one too many; %d listeners are the limit, start another process for "
+			    "more",
+			    CONFIG_FORWARD_LIMIT);
+		return NULL;
+	}
+	forward.options = config->defaults;
+	config_values_copy(&forward.values, &config->default_values);
+	config->forwards =
+		config_grow(config->forwards, config->forward_count + 1, sizeof(forward));
+	config->forwards[config->forward_count] = forward;
+	return &config->forwards[config->forward_count++];
+}
+
+/* An address for IP, of a range of ports perhaps, or that of a local socket. */
+static const char *parse_local(struct config *config, const char *text, struct addr *address)
+{
+	struct sockaddr_un *name = config_keep(&config->kept, sizeof(*name));
+
+	return addr_parse_local(text, strlen(text), name, address);
+}
+
+static const char *parse_listen(struct config *config, const char *text, struct addr *address,
+				unsigned *port_count)
+{
+	char word[ADDRESS_WORD_BYTES];
+	const char *problem;
+
+	*port_count = 1;
+	if (addr_is_local_text(text))
+		return parse_local(config, text, address);
+	problem = config_socket_split_range(text, word, sizeof(word), port_count);
+	return problem ? problem : addr_parse(word, address);
+}
+
+static const char *parse_backend(struct config *config, const char *text, struct backend *backend)
+{
+	char word[ADDRESS_WORD_BYTES];
+	const char *problem;
+
+	backend->port_count = 1;
+	if (addr_is_local_text(text))
+		return parse_local(config, text, &backend->addr);
+	problem = config_socket_split_range(text, word, sizeof(word), &backend->port_count);
+	return problem ? problem : config_names_parse_backend(word, backend);
+}
+
+static int set_listen(struct config *config, const char *text, char error[CONFIG_ERROR_BYTES])
+{
+	char detail[CONFIG_ERROR_BYTES];
+	struct addr address;
+	struct forward *forward;
+	unsigned port_count;
+	const char *problem = parse_listen(config, text, &address, &port_count);
+
+	if (!problem)
+		problem = addr_why_not_listen(&address);
+	if (problem)
+		return config_fail(error, "--listen '%.80s': %s", text, problem);
+	forward = config->origin.kind == CONFIG_ORIGIN_FILE
+			  ? latest_forward(config)
+			  : config_begin_forward(config, NULL, detail);
+	if (!forward)
+		return config_fail(error, "--listen '%.80s': %.300s", text, detail);
+	forward->listen = address;
+	forward->port_count = port_count;
+	return 0;
+}
+
+static int add_backend(struct forward *forward, const struct backend *backend, const char *text,
+		       char error[CONFIG_ERROR_BYTES])
+{
+	if (!addr_is_local(&backend->addr) && !addr_port(&backend->addr))
+		return config_fail(
+			error, "--backend '%.80s': port 0 cannot be connected to; give 1 to 65535",
+			text);
+	if (forward->backend_count == CONFIG_BACKEND_LIMIT)
+		return config_fail(
+			error,
+			"--backend '%.80s': one too many; %d per listener are the limit, leave "
+			"some out",
+			text, CONFIG_BACKEND_LIMIT);
+	if (!*backend->name && addr_equal(&backend->addr, &forward->listen))
+		return config_fail(
+			error,
+			"--backend '%.80s': is the listener's own address and would forward to "
+			"itself; give the service's",
+			text);
+	forward->backends =
+		config_grow(forward->backends, forward->backend_count + 1, sizeof(*backend));
+	forward->backends[forward->backend_count++] = *backend;
+	return 0;
+}
+
+/* A parameter behind a backend's address, NAME=VALUE or NAME alone. `given` has a bit for each that stood there before. */
+static int set_parameter(struct backend *backend, const char *address, char *word, uint64_t *given,
+			 char error[CONFIG_ERROR_BYTES])
+{
+	size_t count;
+	const struct option_spec *list = options_parameters(&count);
+	size_t name_length = strcspn(word, "=");
+	const struct option_spec *option = options_find_parameter(word, name_length);
+	char detail[CONFIG_ERROR_BYTES];
+	const char *value = word[name_length] ? word + name_length + 1 : NULL;
+
+	if (!option)
+		return config_fail(
+			error,
+			"--backend '%.80s': '%.80s' is no parameter of a backend; sixpipe "
+			"--help forwarding lists them",
+			address, word);
+	CHECK(count <= 64);
+	if (*given >> (option - list) & 1)
+		return config_fail(error,
+				   "--backend '%.80s': %s is there twice; leave one of them out",
+				   address, option->name);
+	*given |= 1ULL << (option - list);
+	if (!value && option->type == OPTION_FLAG)
+		value = "yes";
+	if (!value)
+		return config_fail(error, "--backend '%.80s': %s has no value; write %s=%s",
+				   address, option->name, option->name, option->argument);
+	if (!config_field_set(backend, option, value, detail))
+		return 0;
+	return config_fail(error, "--backend '%.80s': %.300s", address, detail + strlen("--"));
+}
+
+static int set_backend(struct config *config, const char *text, char error[CONFIG_ERROR_BYTES])
+{
+	struct backend backend = {.send_proxy = CONFIG_SEND_PROXY_INHERIT, .weight = 1};
+	size_t length = strcspn(text, BLANKS);
+	char word[ADDRESS_WORD_BYTES], address[ADDRESS_WORD_BYTES];
+	uint64_t given = 0;
+	const char *problem;
+
+	snprintf(address, sizeof(address), "%.*s", (int)MIN(length, sizeof(address)), text);
+	problem = parse_backend(config, address, &backend);
+	if (problem)
+		return config_fail(error, "--backend '%.80s': %s", address, problem);
+	if (!latest_forward(config))
+		return config_fail(
+			error,
+			"--backend '%.80s': comes before any --listen; name the listener first",
+			address);
+	for (const char *at = text + length; *(at += strspn(at, BLANKS)); at += length) {
+		int result;
+
+		length = strcspn(at, BLANKS);
+		snprintf(word, sizeof(word), "%.*s", (int)MIN(length, sizeof(word)), at);
+		result = set_parameter(&backend, address, word, &given, error);
+		if (result)
+			return result;
+	}
+	return add_backend(latest_forward(config), &backend, address, error);
+}
+
+/* Sets an option of a forward and keeps the text, in one place. */
+static int set_of_forward(struct forward_options *options, struct config_values *values,
+			  const struct config_value *value, char error[CONFIG_ERROR_BYTES])
+{
+	int result = config_field_set(options, value->option, value->text, error);
+
+	if (!result)
+		config_values_put(values, value);
+	return result;
+}
+
+static int set(struct config *config, const struct config_value *value,
+	       char error[CONFIG_ERROR_BYTES])
+{
+	const struct option_spec *option = value->option;
+	bool is_of_forward = option->scope == OPTION_SCOPE_FORWARD;
+	struct forward *latest = latest_forward(config);
+	int result;
+
+	if (is_of_forward && latest)
+		return set_of_forward(&latest->options, &latest->values, value, error);
+	if (is_of_forward) {
+		result = set_of_forward(&config->defaults, &config->default_values, value, error);
+		for (unsigned i = 0; i < config->forward_count && !result; i++)
+			result = set_of_forward(&config->forwards[i].options,
+						&config->forwards[i].values, value, error);
+		return result;
+	}
+	if (option->type == OPTION_LISTEN)
+		result = set_listen(config, value->text, error);
+	else if (option->type == OPTION_BACKEND)
+		result = set_backend(config, value->text, error);
+	else
+		result = config_field_set(config, option, value->text, error);
+	if (!result)
+		config_values_put(options_is_of_forward(option) ? &latest_forward(config)->values
+								: &config->values,
+				  value);
+	return result;
+}
+
+int config_set(struct config *config, const struct option_spec *option, const char *text,
+	       char error[CONFIG_ERROR_BYTES])
+{
+	struct config_value value = {.option = option, .origin = config->origin};
+	int result;
+
+	value.text = config_text_keep(&config->kept, text ? text : "yes");
+	result = set(config, &value, error);
+	if (result)
+		config_origin_rename(config, &value, error);
+	return result;
+}
+
+void config_init(struct config *config)
+{
+	char error[CONFIG_ERROR_BYTES];
+
+	const struct option_spec *options;
+	size_t count;
+
+	memset(config, 0, sizeof(*config));
+	config->defaults.max_fails = CONFIG_MAX_FAILS_AUTO;
+	options = options_list(&count);
+	for (size_t i = 0; i < count; i++)
+		if (*options[i].default_text)
+			CHECK(!config_set(config, &options[i], options[i].default_text, error));
+	config->origin.kind = CONFIG_ORIGIN_COMMAND_LINE;
+}

@@ -1,0 +1,185 @@
+#include "config/config_source.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "config/config_names.h"
+#include "os/host.h"
+
+/* A /4 or smaller, and neither "this network" nor multicast: RFC 6890. */
+static bool is_unicast(const struct cidr *block)
+{
+	uint32_t first = cidr_v4_of(&block->network);
+
+	return block->bits >= 96 + 4 && first >> 24 != 0 && first >> 28 != 14;
+}
+
+/* A pool's block, the mode's own where none is given. */
+static int parse_pool(struct config_source *source, const char *name, const char *text,
+		      const char *block, bool loopback, char error[CONFIG_ERROR_BYTES])
+{
+	const char *problem = cidr_parse(block, &source->pool);
+
+	if (!problem && (!cidr_is_v4(&source->pool) || source->pool.bits > 96 + 30))
+		problem =
+			"is no block of IPv4 addresses of /30 or larger; give one such as 240.0.0.0/4";
+	if (!problem && !loopback && !is_unicast(&source->pool))
+		problem = "has addresses that no host can have, or most of all there are; give a "
+			  "block such as 240.0.0.0/4 or 100.64.0.0/10";
+	if (!problem && loopback &&
+	    (source->pool.bits < 96 + 8 ||
+	     cidr_v4_of(&source->pool.network) >> 24 != IN_LOOPBACKNET))
+		problem = "is not within 127.0.0.0/8; give a block of it, or use pseudo:CIDR";
+	if (problem)
+		return config_fail(error, "--%s '%.80s': %s %s", name, text, block, problem);
+	source->kind = CONFIG_SOURCE_POOL;
+	return 0;
+}
+
+/* An address without a port, IPv6 with or without brackets. */
+static bool parse_address(struct config_source *source, const char *text)
+{
+	struct addr *address = &source->address;
+
+	if (inet_pton(AF_INET, text, &address->v4.sin_addr) == 1) {
+		address->v4.sin_family = AF_INET;
+		address->length_bytes = sizeof(address->v4);
+	} else if (inet_pton(AF_INET6, text, &address->v6.sin6_addr) == 1) {
+		address->v6.sin6_family = AF_INET6;
+		address->length_bytes = sizeof(address->v6);
+	}
+	source->kind = CONFIG_SOURCE_ADDRESS;
+	return address->length_bytes;
+}
+
+/* What follows `word` when that begins `text`: "", or the rest behind a colon; NULL otherwise. */
+static const char *after_word(const char *text, const char *word)
+{
+	size_t length = strlen(word);
+
+	if (strncmp(text, word, length) || (text[length] && text[length] != ':'))
+		return NULL;
+	return text[length] ? text + length + 1 : "";
+}
+
+int config_source_parse(struct config_source *source, const char *name, const char *text,
+			char error[CONFIG_ERROR_BYTES])
+{
+	static const char embedded[] = "embedded";
+	const char *mode = text, *block;
+
+	memset(source, 0, sizeof(*source));
+	if (!strncmp(text, embedded, strlen(embedded)) &&
+	    (!text[strlen(embedded)] || text[strlen(embedded)] == ',')) {
+		source->embedded = true;
+		mode = text[strlen(embedded)] ? text + strlen(embedded) + 1 : "none";
+	}
+	if (!strcmp(mode, "none"))
+		return 0;
+	if ((block = after_word(mode, "pseudo")))
+		return parse_pool(source, name, text, *block ? block : CONFIG_PSEUDO_POOL, false,
+				  error);
+	if ((block = after_word(mode, "loopback")))
+		return parse_pool(source, name, text, *block ? block : CONFIG_LOOPBACK_POOL, true,
+				  error);
+	if (parse_address(source, mode))
+		return 0;
+	return config_fail(error,
+			   "--%s '%.80s': not a way to choose an address; give none, an address, "
+			   "pseudo[:CIDR], loopback[:CIDR] or embedded[,one of these]",
+			   name, text);
+}
+
+static bool is_same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && !strcmp(a, b));
+}
+
+bool config_source_is_shared(const struct forward_options *a, const struct forward_options *b)
+{
+	return cidr_equal(&a->source.pool, &b->source.pool);
+}
+
+static int fail_pools(const struct forward *forward, const char *reason,
+		      char error[CONFIG_ERROR_BYTES])
+{
+	char listen[ADDR_TEXT_BYTES], block[CIDR_TEXT_BYTES];
+
+	return config_fail(error, "--listen '%s': --source pool %s %s",
+			   config_print_listen(forward, listen),
+			   cidr_print(&forward->options.source.pool, block), reason);
+}
+
+static int check_pair(const struct forward *forward, const struct forward *other,
+		      char error[CONFIG_ERROR_BYTES])
+{
+	const struct forward_options *a = &forward->options, *b = &other->options;
+
+	if (a->source.kind != CONFIG_SOURCE_POOL || b->source.kind != CONFIG_SOURCE_POOL)
+		return 0;
+	if (!config_source_is_shared(a, b)) {
+		if (cidr_overlap(&a->source.pool, &b->source.pool))
+			return fail_pools(
+				forward,
+				"overlaps another listener's, and two clients could get one "
+				"address; give the same block or one apart",
+				error);
+		if (a->pseudo_state && b->pseudo_state &&
+		    host_is_same_file(a->pseudo_state, b->pseudo_state))
+			return fail_pools(forward,
+					  "has the --pseudo-state file of another block; give each "
+					  "block its own",
+					  error);
+		return 0;
+	}
+	if (a->pseudo_prefix != b->pseudo_prefix || a->pseudo_leases != b->pseudo_leases ||
+	    !is_same_text(a->pseudo_key, b->pseudo_key) ||
+	    !is_same_text(a->pseudo_state, b->pseudo_state))
+		return fail_pools(
+			forward,
+			"is another listener's too, with other --pseudo options; give them "
+			"before the first --listen, for both",
+			error);
+	return 0;
+}
+
+static bool is_v4_source(const struct config_source *source)
+{
+	return source->embedded || source->kind == CONFIG_SOURCE_POOL ||
+	       source->address.any.sa_family == AF_INET;
+}
+
+static int check_families(const struct forward *forward, char error[CONFIG_ERROR_BYTES])
+{
+	const struct config_source *source = &forward->options.source;
+	char listen[ADDR_TEXT_BYTES], address[CONFIG_BACKEND_TEXT_BYTES];
+	bool v4 = is_v4_source(source);
+
+	if (source->kind == CONFIG_SOURCE_NONE && !source->embedded)
+		return 0;
+	if (source->embedded && source->address.any.sa_family == AF_INET6)
+		return config_fail(
+			error,
+			"--source 'embedded,%s': IPv4 addresses for some clients and an IPv6 "
+			"one for all others reach no backend both; give an IPv4 one",
+			addr_print_host(&source->address, address));
+	for (unsigned i = 0; i < forward->backend_count; i++)
+		if (forward->backends[i].addr.any.sa_family != (v4 ? AF_INET : AF_INET6))
+			return config_fail(
+				error,
+				"--listen '%s': --source gives IPv%c addresses, which cannot "
+				"reach backend %s; give that one a listener of its own",
+				config_print_listen(forward, listen), v4 ? '4' : '6',
+				config_names_print_backend(&forward->backends[i], address));
+	return 0;
+}
+
+int config_source_check(const struct config *config, const struct forward *forward,
+			char error[CONFIG_ERROR_BYTES])
+{
+	int result = check_families(forward, error);
+
+	for (const struct forward *other = config->forwards; other < forward && !result; other++)
+		result = check_pair(forward, other, error);
+	return result;
+}

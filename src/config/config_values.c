@@ -1,0 +1,107 @@
+#include "config/config_values.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+
+void *config_grow(void *array, size_t count, size_t element_bytes)
+{
+	void *grown = reallocarray(array, count, element_bytes);
+
+	CHECK(grown);
+	return grown;
+}
+
+bool config_is_list(const struct option_spec *option)
+{
+	switch (option->type) {
+	case OPTION_BACKEND:
+	case OPTION_CIDRS:
+	case OPTION_TLV:
+	case OPTION_ALLOW:
+	case OPTION_DENY:
+	case OPTION_ALLOW_FILE:
+	case OPTION_DENY_FILE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+void config_values_put(struct config_values *values, const struct config_value *value)
+{
+	for (unsigned i = 0; i < values->count && !config_is_list(value->option); i++)
+		if (values->list[i].option == value->option) {
+			values->list[i] = *value;
+			return;
+		}
+	values->list = config_grow(values->list, values->count + 1, sizeof(*value));
+	values->list[values->count++] = *value;
+}
+
+void config_values_copy(struct config_values *values, const struct config_values *from)
+{
+	values->list = config_grow(NULL, from->count + 1, sizeof(*from->list));
+	values->count = from->count;
+	if (from->count)
+		memcpy(values->list, from->list, from->count * sizeof(*from->list));
+}
+
+void config_values_finish(struct config_values *values)
+{
+	free(values->list);
+	*values = (struct config_values){0};
+}
+
+const struct config_value *config_values_next(const struct config_values *values,
+					      const struct option_spec *option, unsigned *at)
+{
+	while (*at < values->count)
+		if (values->list[(*at)++].option == option)
+			return &values->list[*at - 1];
+	return NULL;
+}
+
+void *config_keep(struct config_kept **kept, size_t bytes)
+{
+	struct config_kept *memory = config_grow(NULL, sizeof(*memory) + bytes, 1);
+
+	memory->next = *kept;
+	*kept = memory;
+	return memory->bytes;
+}
+
+const char *config_text_keep(struct config_kept **kept, const char *text)
+{
+	size_t bytes = strlen(text) + 1;
+
+	return memcpy(config_keep(kept, bytes), text, bytes);
+}
+
+void config_kept_finish(struct config_kept **kept)
+{
+	while (*kept) {
+		struct config_kept *memory = *kept;
+
+		*kept = memory->next;
+		free(memory);
+	}
+}
+
+void config_errors_add(struct config_errors *errors, const char *error)
+{
+	if (errors->count == CONFIG_ERROR_LIMIT) {
+		errors->more++;
+		return;
+	}
+	errors->list = config_grow(errors->list, errors->count + 1, sizeof(*errors->list));
+	snprintf(errors->list[errors->count++], CONFIG_ERROR_BYTES, "%s", error);
+}
+
+void config_errors_finish(struct config_errors *errors)
+{
+	free(errors->list);
+	*errors = (struct config_errors){0};
+}

@@ -1,0 +1,110 @@
+#include "config/dns.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/util.h"
+
+#define PORT_TEXT "53"
+
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+/* Not isalnum(3), which depends on the locale. */
+static bool is_label_character(char c)
+{
+	return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
+	       c == '_';
+}
+
+const char *dns_why_not_name(const char *name)
+{
+	size_t length = strlen(name);
+	bool digits_alone = false;
+
+	if (length && name[length - 1] == '.')
+		length--;
+	if (!length)
+		return "is empty; give a host name";
+	if (length > DNS_NAME_LENGTH_MOST)
+		return "is too long; a host name has up to 253 characters";
+	for (size_t begin = 0, end; begin <= length; begin = end + 1) {
+		digits_alone = true;
+		for (end = begin; end < length && name[end] != '.'; end++) {
+			if (!is_label_character(name[end]))
+				return "is not a host name; those are of letters, digits, '-', '_' "
+				       "and '.'";
+			digits_alone &= is_digit(name[end]);
+		}
+		if (end == begin)
+			return "has two dots in a row, or begins with one; remove one";
+		if (end - begin > 63)
+			return "has a part longer than 63 characters between its dots; shorten it";
+		if (name[begin] == '-' || name[end - 1] == '-')
+			return "has a part that begins or ends with '-'; remove it";
+	}
+	if (digits_alone)
+		return "is not a host name: its last part is a number; write addresses in full";
+	return NULL;
+}
+
+/* Reads one server; an IPv6 address without a port may go without brackets. */
+static const char *parse_server(const char *text, struct addr *server)
+{
+	static const char *const forms[] = {"%s", "%s:" PORT_TEXT, "[%s]:" PORT_TEXT};
+	char full[ADDR_TEXT_BYTES + sizeof("[]:" PORT_TEXT)];
+	const char *problem = "is empty; give an address, or remove a comma";
+
+	for (size_t i = 0; *text && problem && i < ARRAY_COUNT(forms); i++) {
+		snprintf(full, sizeof(full), forms[i], text);
+		problem = addr_parse(full, server);
+	}
+	if (problem && *text)
+		return "is not an address; write it as in 192.0.2.53, 192.0.2.53:5353 or "
+		       "[2001:db8::53]:5353";
+	if (problem)
+		return problem;
+	if (!addr_port(server))
+		return "has port 0; give the server's, or none for " PORT_TEXT;
+	/* the resolver's library knows no scopes */
+	if (server->any.sa_family == AF_INET6 && server->v6.sin6_scope_id)
+		return "names an interface, which a server cannot; give another address";
+	return NULL;
+}
+
+const char *dns_parse_servers(const char *text, struct addr servers[DNS_SERVERS_MOST],
+			      unsigned *count, char item[ADDR_TEXT_BYTES])
+{
+	const char *problem;
+
+	*count = 0;
+	do {
+		size_t length = strcspn(text, ",");
+		size_t kept = MIN(length, ADDR_TEXT_BYTES - 1);
+
+		memcpy(item, text, kept);
+		item[kept] = '\0';
+		if (kept < length)
+			return "is too long for an address; are there commas between the servers?";
+		if (*count == DNS_SERVERS_MOST)
+			return "is one too many; give up to 8 servers";
+		problem = parse_server(item, &servers[*count]);
+		++*count;
+		text += length;
+	} while (!problem && *text++);
+	return problem;
+}
+
+bool dns_is_destination(const struct addr *address)
+{
+	const struct in6_addr *v6 = &address->v6.sin6_addr;
+	uint32_t v4 = ntohl(address->v4.sin_addr.s_addr);
+
+	/* 0.0.0.0, which filtering servers answer, would be this host */
+	if (address->any.sa_family == AF_INET)
+		return v4 && !IN_MULTICAST(v4) && v4 != INADDR_BROADCAST;
+	return !IN6_IS_ADDR_UNSPECIFIED(v6) && !IN6_IS_ADDR_MULTICAST(v6) &&
+	       !IN6_IS_ADDR_LINKLOCAL(v6) && !IN6_IS_ADDR_V4MAPPED(v6);
+}

@@ -1,0 +1,138 @@
+#include "config/options.h"
+
+#include <string.h>
+
+#include "base/check.h"
+#include "config/config.h"
+#include "limits/pacer.h"
+#include "limits/source_limits.h"
+#include "pool/pool.h"
+
+#define OWNER_GLOBAL  struct config
+#define OWNER_FORWARD struct forward_options
+
+static const struct option_spec options[] = {
+#define OPTION(name, scope, type, field, default_text, least, most, group, argument, help)         \
+	{#name,		OPTION_SCOPE_##scope,                                                      \
+	 OPTION_##type, offsetof(OWNER_##scope, field),                                            \
+	 default_text,	least,                                                                     \
+	 most,		OPTION_GROUP_##group,                                                      \
+	 argument,	help},
+#define PARAMETER(...)
+#include "config/options.def"
+#undef OPTION
+#undef PARAMETER
+};
+
+static const struct option_spec parameters[] = {
+#define OPTION(...)
+#define PARAMETER(name, type, field, default_text, least, most, argument, help)                    \
+	{#name,		OPTION_SCOPE_BACKEND,                                                      \
+	 OPTION_##type, offsetof(struct backend, field),                                           \
+	 default_text,	least,                                                                     \
+	 most,		OPTION_GROUP_FORWARDING,                                                   \
+	 argument,	help},
+#include "config/options.def"
+#undef OPTION
+#undef PARAMETER
+};
+
+const struct option_spec *options_list(size_t *count)
+{
+	*count = ARRAY_COUNT(options);
+	return options;
+}
+
+const struct option_spec *options_parameters(size_t *count)
+{
+	*count = ARRAY_COUNT(parameters);
+	return parameters;
+}
+
+bool options_is_of_forward(const struct option_spec *option)
+{
+	return option->scope == OPTION_SCOPE_FORWARD || option->type == OPTION_LISTEN ||
+	       option->type == OPTION_BACKEND;
+}
+
+static const struct option_spec *find(const struct option_spec *list, size_t count,
+				      const char *name, size_t name_length)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strlen(list[i].name) == name_length && !memcmp(list[i].name, name, name_length))
+			return &list[i];
+	return NULL;
+}
+
+const struct option_spec *options_find(const char *name, size_t name_length)
+{
+	return find(options, ARRAY_COUNT(options), name, name_length);
+}
+
+const struct option_spec *options_find_parameter(const char *name, size_t name_length)
+{
+	return find(parameters, ARRAY_COUNT(parameters), name, name_length);
+}
+
+/* Levenshtein's distance between two short words, one row at a time. */
+static unsigned distance(const char *a, size_t a_length, const char *b, size_t b_length)
+{
+	unsigned row[32];
+
+	CHECK(b_length < ARRAY_COUNT(row));
+	for (size_t j = 0; j <= b_length; j++)
+		row[j] = (unsigned)j;
+	for (size_t i = 0; i < a_length; i++) {
+		unsigned diagonal = row[0];
+
+		row[0] = (unsigned)i + 1;
+		for (size_t j = 0; j < b_length; j++) {
+			unsigned change = diagonal + (a[i] != b[j]);
+			unsigned insert_or_delete = MIN(row[j], row[j + 1]) + 1;
+
+			diagonal = row[j + 1];
+			row[j + 1] = MIN(change, insert_or_delete);
+		}
+	}
+	return row[b_length];
+}
+
+const struct option_spec *options_suggest(const char *name, size_t name_length)
+{
+	const struct option_spec *best = NULL;
+	unsigned best_distance = 4; /* further off is no misspelling */
+
+	if (name_length > 64)
+		return NULL;
+	for (size_t i = 0; i < ARRAY_COUNT(options); i++) {
+		unsigned d = distance(name, name_length, options[i].name, strlen(options[i].name));
+
+		if (d < best_distance && d < name_length) {
+			best = &options[i];
+			best_distance = d;
+		}
+	}
+	return best;
+}
+
+struct option_group_words {
+	const char *name, *title;
+};
+
+static const struct option_group_words groups[OPTION_GROUP_COUNT] = {
+#define OPTION_GROUP(NAME, name, title) {name, title},
+	OPTION_GROUPS(OPTION_GROUP)
+#undef OPTION_GROUP
+};
+
+const char *options_group_name(enum option_group group)
+{
+	CHECK((unsigned)group < OPTION_GROUP_COUNT);
+	return groups[group].name;
+}
+
+const char *options_group_title(enum option_group group)
+{
+	CHECK((unsigned)group < OPTION_GROUP_COUNT);
+	return groups[group].title;
+}

@@ -1,0 +1,180 @@
+#include "config/usage.h"
+
+#include <string.h>
+
+#include "base/check.h"
+#include "base/utf8.h"
+
+#define SCREEN_COLUMNS 80
+#define HELP_INDENT    8
+
+struct command_help {
+	const char *word;
+	const char *arguments;
+	const char *help;
+};
+
+static const struct command_help commands[] = {
+#define COMMAND(word, function, arguments, help) {#word, arguments, help},
+#include "config/commands.def"
+#undef COMMAND
+};
+
+/* Prints text wrapped at the screen's edge, each line indented. */
+static void print_wrapped(FILE *out, const char *text)
+{
+	int column = 0;
+
+	while (*text) {
+		int length = (int)strcspn(text, " ");
+
+		if (column && column + 1 + length > SCREEN_COLUMNS) {
+			fputc('\n', out);
+			column = 0;
+		}
+		column += column ? fprintf(out, " %.*s", length, text)
+				 : fprintf(out, "%*s%.*s", HELP_INDENT, "", length, text);
+		text += length;
+		text += strspn(text, " ");
+	}
+	fputc('\n', out);
+}
+
+static void print_option(FILE *out, const struct option_spec *option)
+{
+	fprintf(out, "  --%s%s%s", option->name, *option->argument ? " " : "", option->argument);
+	if (*option->default_text)
+		fprintf(out, "  (default: %s)", option->default_text);
+	fputc('\n', out);
+	print_wrapped(out, option->help);
+}
+
+static void print_parameters(FILE *out)
+{
+	size_t count;
+	const struct option_spec *parameters = options_parameters(&count);
+
+	fputs("Parameters, behind a backend's address\n", out);
+	for (size_t i = 0; i < count; i++) {
+		fprintf(out, "  %s%s%s\n", parameters[i].name, *parameters[i].argument ? "=" : "",
+			parameters[i].argument);
+		print_wrapped(out, parameters[i].help);
+	}
+}
+
+static void print_group(FILE *out, enum option_group group)
+{
+	size_t count;
+	const struct option_spec *options = options_list(&count);
+
+	fprintf(out, "Options, %s: %s\n", options_group_name(group), options_group_title(group));
+	for (size_t i = 0; i < count; i++)
+		if (options[i].group == group)
+			print_option(out, &options[i]);
+	if (group == OPTION_GROUP_FORWARDING)
+		print_parameters(out);
+}
+
+static void print_commands(FILE *out)
+{
+	fputs("Commands besides forwarding: sixpipe COMMAND ...\n", out);
+	for (size_t i = 0; i < ARRAY_COUNT(commands); i++) {
+		fprintf(out, "  %s %s\n", commands[i].word, commands[i].arguments);
+		print_wrapped(out, commands[i].help);
+	}
+}
+
+static void print_overview(FILE *out)
+{
+	fputs("Usage: sixpipe [OPTIONS] LISTEN BACKEND [BACKEND ...]\n"
+	      "       sixpipe [OPTIONS] --listen LISTEN --backend BACKEND ... [--listen ...]\n"
+	      "       sixpipe COMMAND ...\n"
+	      "\n"
+	      "Accepts TCP connections on IPv6 and forwards them to IPv4 backends:\n"
+	      "  sixpipe --user nobody '[::]:2000' 192.0.2.1:80\n"
+	      "\n"
+	      "--help GROUP tells the options of a group, --help all everything. The groups:\n",
+	      out);
+	for (unsigned i = 0; i < OPTION_GROUP_COUNT; i++)
+		fprintf(out,
+			i % 2 || i + 1 == OPTION_GROUP_COUNT ? "  %-10s  %s\n" : "  %-10s  %-27s",
+			options_group_name((enum option_group)i),
+			options_group_title((enum option_group)i));
+	fprintf(out, "  %-10s ", "commands");
+	for (size_t i = 0; i < ARRAY_COUNT(commands); i++)
+		fprintf(out, " %s", commands[i].word);
+	fputs("\n\n"
+	      "By file, too: --config FILE; by environment: SIXPIPE_MAXCONN for --maxconn.\n"
+	      "Signals: TERM and INT drain until --drain-timeout, the second one stops at once.\n"
+	      "Exit codes: 0 success, 1 failure, 2 bad usage. The manual: man 8 sixpipe\n",
+	      out);
+}
+
+static int fail_topic(const char *topic, char error[CONFIG_ERROR_BYTES])
+{
+	char names[CONFIG_ERROR_BYTES / 2] = "";
+
+	for (unsigned i = 0; i < OPTION_GROUP_COUNT; i++) {
+		size_t length = strlen(names);
+
+		snprintf(names + length, sizeof(names) - length, "%s, ",
+			 options_group_name((enum option_group)i));
+	}
+	return config_fail(error, "--help '%.80s': no such group; give %scommands or all", topic,
+			   names);
+}
+
+int usage_print(FILE *out, const char *topic, char error[CONFIG_ERROR_BYTES])
+{
+	bool all = topic && !strcmp(topic, "all");
+	bool with_commands = all || (topic && !strcmp(topic, "commands"));
+	bool known = !topic || with_commands;
+
+	if (!topic)
+		print_overview(out);
+	for (unsigned group = 0; group < OPTION_GROUP_COUNT && topic; group++) {
+		if (!all && strcmp(topic, options_group_name((enum option_group)group)))
+			continue;
+		if (all && group)
+			fputc('\n', out);
+		print_group(out, (enum option_group)group);
+		known = true;
+	}
+	if (all)
+		fputc('\n', out);
+	if (with_commands)
+		print_commands(out);
+	return known ? 0 : fail_topic(topic, error);
+}
+
+void usage_print_command(FILE *out, const char *word)
+{
+	size_t i = 0;
+
+	while (strcmp(commands[i].word, word))
+		CHECK(++i < ARRAY_COUNT(commands));
+	fprintf(out, "Usage: sixpipe %s %s\n", word, commands[i].arguments);
+	print_wrapped(out, commands[i].help);
+}
+
+int usage_fail(int code, const char *error)
+{
+	fputs("sixpipe: ", stderr);
+	utf8_print(stderr, error);
+	fputc('\n', stderr);
+	return code;
+}
+
+int usage_fail_all(const struct config_errors *errors)
+{
+	for (unsigned i = 0; i < errors->count; i++)
+		usage_fail(EXIT_USAGE, errors->list[i]);
+	if (errors->more)
+		fprintf(stderr, "sixpipe: %u more like these\n", errors->more);
+	return EXIT_USAGE;
+}
+
+void usage_print_version(FILE *out)
+{
+	fputs("sixpipe " SIXPIPE_VERSION "\n", out);
+}

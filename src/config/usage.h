@@ -1,0 +1,29 @@
+/* --help and --version, from the tables of options and commands; and how errors are told. */
+#pragma once
+
+#include <stdio.h>
+
+#include "config/config.h"
+
+#define EXIT_USAGE 2 /* beside EXIT_SUCCESS and EXIT_FAILURE */
+
+/*
+ * Writes "sixpipe: ERROR" to stderr as one line, whatever the value at fault holds: control
+ * characters are shown, not sent to the terminal. Returns `code`, the exit code.
+ */
+int usage_fail(int code, const char *error);
+
+/* The same for each of `errors`. Returns EXIT_USAGE. */
+int usage_fail_all(const struct config_errors *errors);
+
+/*
+ * Prints help to `out`: `topic` is NULL for the overview, a group's name for its options, "all" for
+ * every group, "commands" for the commands. Returns 0, or -EINVAL with `error` naming the topic and
+ * the remedy.
+ */
+int usage_print(FILE *out, const char *topic, char error[CONFIG_ERROR_BYTES]);
+
+/* Prints what `sixpipe WORD --help` says of a command, which must be in commands.def. */
+void usage_print_command(FILE *out, const char *word);
+
+void usage_print_version(FILE *out);

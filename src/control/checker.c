@@ -1,0 +1,407 @@
+/*
+ * Theory of operation. A target is a backend that is checked; its timer tells when its turn is. A
+ * check is one of few slots with a socket, borrowed by a target from its turn to the verdict; its
+ * timer is the time limit. Targets whose turn comes while no slot is free wait in a queue.
+ *
+ * Which members a name has, changes: a listener with names has a target for every place in its pool,
+ * and a turn of one that is empty, or whose backend is not checked, passes.
+ */
+#include "control/checker.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "identity/proxy_protocol.h"
+#include "os/sock.h"
+#include "os/timer.h"
+
+/* timer.kind */
+#define TURN_TIMER  1
+#define LIMIT_TIMER 2
+
+/* Into how many moments the interval is divided where most targets may be empty: they wake us too. */
+#define MOMENTS_WITH_NAMES 16
+
+/* A header that says nothing but whose connection it is, and then --check-send. */
+#define REQUEST_BYTES (PROXY_HEADER_LIMIT + CONFIG_BYTES_LIMIT)
+
+struct target {
+	struct timer timer;
+	uint64_t due_ms; /* the turn that comes next, or is running */
+	struct target *next_waiting;
+	unsigned forward;
+	unsigned member; /* of the forward's pool */
+};
+
+enum stage { CHECK_IDLE, CHECK_CONNECTING, CHECK_SENDING, CHECK_EXPECTING };
+
+struct check {
+	struct timer timer;
+	struct target *target;
+	enum stage stage;
+	int fd; /* -1: idle */
+	struct addr address;
+	unsigned backend; /* that the member is one of */
+	uint32_t generation;
+	size_t request_bytes;
+	size_t sent_bytes;
+	size_t answer_bytes;
+	char request[REQUEST_BYTES];
+	char answer[CHECKER_ANSWER_BYTES];
+};
+
+struct checker {
+	const struct config *config;
+	struct upstream *upstream;
+	struct timer_wheel wheel;
+	uint64_t now_ms;
+	struct target *waiting_first;
+	struct target **waiting_last;
+	struct check checks[CHECKER_PARALLEL_LIMIT];
+	unsigned target_count;
+	struct target targets[];
+};
+
+static const struct forward_options *options_of(const struct checker *checker,
+						const struct target *target)
+{
+	return &checker->config->forwards[target->forward].options;
+}
+
+/* Making --------------------------------------------------------------------------------------- */
+
+static unsigned count_targets(const struct forward *forward)
+{
+	unsigned count = 0;
+
+	if (forward->name_count)
+		return forward->has_checks ? POOL_MEMBERS_LIMIT : 0;
+	for (unsigned i = 0; i < forward->backend_count; i++)
+		count += forward->backends[i].check;
+	return count;
+}
+
+/* Spread over the interval, so that not all are checked at one moment. */
+static void add_targets(struct checker *checker, unsigned forward)
+{
+	const struct forward *configured = &checker->config->forwards[forward];
+	unsigned count = count_targets(configured), nth = 0;
+	unsigned moments = configured->name_count ? MOMENTS_WITH_NAMES : count;
+
+	for (unsigned i = 0; nth < count; i++) {
+		struct target *target = &checker->targets[checker->target_count];
+		uint64_t delay_ms;
+
+		/* members that have no names are those of the backends' order */
+		if (!configured->name_count && !configured->backends[i].check)
+			continue;
+		delay_ms = configured->options.check_interval_ms * (nth++ % moments) / moments;
+		target->forward = forward;
+		target->member = i;
+		target->due_ms = checker->now_ms + delay_ms;
+		target->timer.kind = TURN_TIMER;
+		timer_arm(&checker->wheel, &target->timer, delay_ms);
+		checker->target_count++;
+	}
+}
+
+int checker_create(struct checker **checker, const struct config *config, struct upstream *upstream)
+{
+	struct checker *made;
+	size_t count = 0;
+
+	*checker = NULL;
+	for (unsigned i = 0; i < config->forward_count; i++)
+		count += count_targets(&config->forwards[i]);
+	if (!count)
+		return 0;
+	made = calloc(1, sizeof(*made) + count * sizeof(made->targets[0]));
+	if (!made)
+		return -ENOMEM;
+	made->config = config;
+	made->upstream = upstream;
+	made->now_ms = timer_now_ms();
+	made->waiting_last = &made->waiting_first;
+	timer_wheel_init(&made->wheel, made->now_ms);
+	for (unsigned i = 0; i < CHECKER_PARALLEL_LIMIT; i++) {
+		made->checks[i].fd = -1;
+		made->checks[i].timer.kind = LIMIT_TIMER;
+	}
+	for (unsigned i = 0; i < config->forward_count; i++)
+		add_targets(made, i);
+	*checker = made;
+	return 0;
+}
+
+void checker_destroy(struct checker *checker)
+{
+	for (unsigned i = 0; i < CHECKER_PARALLEL_LIMIT; i++)
+		if (checker->checks[i].fd >= 0)
+			close(checker->checks[i].fd);
+	free(checker);
+}
+
+/* Turns ---------------------------------------------------------------------------------------- */
+
+/* The target's next turn: those that have passed meanwhile are left out. */
+static void await_turn(struct checker *checker, struct target *target)
+{
+	uint64_t interval_ms = options_of(checker, target)->check_interval_ms;
+	uint64_t passed_ms = checker->now_ms - target->due_ms;
+
+	target->due_ms += (passed_ms / interval_ms + 1) * interval_ms;
+	timer_arm(&checker->wheel, &target->timer, target->due_ms - checker->now_ms);
+}
+
+static void release(struct checker *checker, struct check *check)
+{
+	struct target *target = check->target;
+
+	timer_cancel(&checker->wheel, &check->timer);
+	if (check->fd >= 0)
+		close(check->fd);
+	check->fd = -1;
+	check->stage = CHECK_IDLE;
+	check->target = NULL;
+	await_turn(checker, target);
+}
+
+/* Ends a check; NULL: the backend is fit. */
+static void conclude(struct checker *checker, struct check *check, const char *fault)
+{
+	const struct upstream_verdict verdict = {
+		.member = check->target->member,
+		.generation = check->generation,
+		.address = &check->address,
+		.fault = fault,
+	};
+
+	upstream_checked(checker->upstream, check->target->forward, &verdict, checker->now_ms);
+	release(checker, check);
+}
+
+/* An error, of either sign, that ends a check: the backend's, or what was missing here. */
+static void fail(struct checker *checker, struct check *check, int error)
+{
+	/* of a local socket it says that the backlog is full, not that no port was left here */
+	bool is_stuck = abs(error) == EAGAIN && addr_is_local(&check->address);
+	struct log_line line;
+
+	/* a reset, which the client of a session might be the reason of, has no such excuse here */
+	if (upstream_blames_backend(error) || sock_classify(error) == SOCK_RESET || is_stuck) {
+		conclude(checker, check, strerror(abs(error)));
+		return;
+	}
+	if (log_begin(&line, LOG_EVENT_check_skipped)) {
+		log_addr(&line, "backend", &check->address);
+		log_error(&line, "error", error);
+		log_end(&line);
+	}
+	release(checker, check);
+}
+
+/* One check ------------------------------------------------------------------------------------ */
+
+static void write_request(const struct checker *checker, struct check *check)
+{
+	const struct target *target = check->target;
+	const struct config_bytes *text = &options_of(checker, target)->check_send;
+	const struct backend *backend =
+		&checker->config->forwards[target->forward].backends[check->backend];
+	const struct proxy_build build = {
+		.version = backend->send_proxy == CONFIG_SEND_PROXY_V1 ? 1 : 2,
+		.kind = PROXY_KIND_LOCAL,
+		.checksum = true,
+	};
+	int length = 0;
+
+	if (backend->send_proxy != CONFIG_SEND_PROXY_OFF)
+		length = proxy_build(&build, check->request, PROXY_HEADER_LIMIT);
+	CHECK(length >= 0);
+	memcpy(check->request + length, text->bytes, text->count);
+	check->request_bytes = (size_t)length + text->count;
+}
+
+static void begin(struct checker *checker, struct check *check, struct target *target)
+{
+	const struct sockaddr *address;
+	socklen_t length_bytes;
+	const struct forward_options *options = options_of(checker, target);
+	const struct config_source *source = &options->source;
+	struct pool_snapshot member;
+	bool fixed = source->kind == CONFIG_SOURCE_ADDRESS && !source->embedded;
+
+	pool_snapshot(upstream_pool(checker->upstream, target->forward), target->member,
+		      checker->now_ms, &member);
+	check->target = target;
+	if (member.state == POOL_EMPTY || member.state == POOL_DRAINING ||
+	    member.state == POOL_OFF ||
+	    !checker->config->forwards[target->forward].backends[member.group].check) {
+		release(checker, check);
+		return;
+	}
+	check->address = member.address;
+	check->backend = member.group;
+	check->generation = member.generation;
+	check->sent_bytes = 0;
+	check->answer_bytes = 0;
+	write_request(checker, check);
+	/* as a session's: a firewall may know it by its port or its TOS */
+	check->fd = sock_open_backend(&check->address, &options->tuning,
+				      fixed ? &source->address : NULL);
+	if (check->fd < 0) {
+		fail(checker, check, check->fd);
+		return;
+	}
+	check->stage = CHECK_CONNECTING;
+	timer_arm(&checker->wheel, &check->timer, options->check_timeout_ms);
+	address = addr_sockaddr(&check->address, &length_bytes);
+	if (connect(check->fd, address, length_bytes) && errno != EINPROGRESS)
+		fail(checker, check, errno);
+}
+
+static void on_connect(struct checker *checker, struct check *check)
+{
+	int error = sock_take_error(check->fd);
+
+	if (!error && sock_met_itself(check->fd, &check->address))
+		error = ECONNREFUSED;
+	if (error)
+		fail(checker, check, error);
+	else
+		check->stage = CHECK_SENDING;
+}
+
+static void send_request(struct checker *checker, struct check *check)
+{
+	size_t left_bytes = check->request_bytes - check->sent_bytes;
+	ssize_t sent = left_bytes ? send(check->fd, check->request + check->sent_bytes, left_bytes,
+					 MSG_NOSIGNAL)
+				  : 0;
+
+	if (sent < 0) {
+		if (errno != EAGAIN)
+			fail(checker, check, errno);
+		return;
+	}
+	check->sent_bytes += (size_t)sent;
+	if (check->sent_bytes < check->request_bytes)
+		return;
+	if (options_of(checker, check->target)->check_expect.count)
+		check->stage = CHECK_EXPECTING;
+	else
+		conclude(checker, check, NULL);
+}
+
+static void read_answer(struct checker *checker, struct check *check)
+{
+	const struct config_bytes *expected = &options_of(checker, check->target)->check_expect;
+	ssize_t size = recv(check->fd, check->answer + check->answer_bytes,
+			    CHECKER_ANSWER_BYTES - check->answer_bytes, 0);
+
+	if (size < 0) {
+		if (errno != EAGAIN)
+			fail(checker, check, errno);
+		return;
+	}
+	check->answer_bytes += (size_t)size;
+	if (memmem(check->answer, check->answer_bytes, expected->bytes, expected->count))
+		conclude(checker, check, NULL);
+	else if (!size)
+		conclude(checker, check, "the answer ended without what --check-expect names");
+	else if (check->answer_bytes == CHECKER_ANSWER_BYTES)
+		conclude(checker, check,
+			 "the answer's beginning is without what --check-expect names");
+}
+
+static void on_limit(struct checker *checker, struct check *check)
+{
+	static const char *const faults[] = {
+		[CHECK_CONNECTING] = "no connection within --check-timeout",
+		[CHECK_SENDING] = "the request was not taken within --check-timeout",
+		[CHECK_EXPECTING] =
+			"the answer had not what --check-expect names within --check-timeout",
+	};
+
+	conclude(checker, check, faults[check->stage]);
+}
+
+/* Running -------------------------------------------------------------------------------------- */
+
+int checker_prepare_poll(struct checker *checker, struct pollfd fds[CHECKER_POLL_FDS])
+{
+	int64_t delay_ms = timer_wheel_delay_ms(&checker->wheel);
+	uint64_t passed_ms = timer_now_ms() - checker->now_ms;
+
+	for (unsigned i = 0; i < CHECKER_PARALLEL_LIMIT; i++) {
+		const struct check *check = &checker->checks[i];
+
+		fds[i] = (struct pollfd){
+			.fd = check->fd,
+			.events = check->stage == CHECK_EXPECTING ? POLLIN : POLLOUT,
+		};
+	}
+	if (delay_ms < 0)
+		return -1;
+	return (int)MIN((uint64_t)delay_ms - MIN((uint64_t)delay_ms, passed_ms), (uint64_t)INT_MAX);
+}
+
+static void carry_on(struct checker *checker, struct check *check)
+{
+	if (check->stage == CHECK_CONNECTING)
+		on_connect(checker, check);
+	if (check->stage == CHECK_SENDING)
+		send_request(checker, check);
+	else if (check->stage == CHECK_EXPECTING)
+		read_answer(checker, check);
+}
+
+static void fire_timers(struct checker *checker)
+{
+	struct timer *timer;
+
+	while ((timer = timer_wheel_pop(&checker->wheel, checker->now_ms))) {
+		struct target *target;
+
+		if (timer->kind == LIMIT_TIMER) {
+			on_limit(checker, CONTAINER_OF(timer, struct check, timer));
+			continue;
+		}
+		target = CONTAINER_OF(timer, struct target, timer);
+		target->next_waiting = NULL;
+		*checker->waiting_last = target;
+		checker->waiting_last = &target->next_waiting;
+	}
+}
+
+static void begin_waiting(struct checker *checker)
+{
+	for (unsigned i = 0; i < CHECKER_PARALLEL_LIMIT && checker->waiting_first; i++) {
+		/* one that is over at once makes room for the next */
+		while (checker->checks[i].stage == CHECK_IDLE && checker->waiting_first) {
+			struct target *target = checker->waiting_first;
+
+			checker->waiting_first = target->next_waiting;
+			if (!checker->waiting_first)
+				checker->waiting_last = &checker->waiting_first;
+			begin(checker, &checker->checks[i], target);
+		}
+	}
+}
+
+void checker_run(struct checker *checker, const struct pollfd fds[CHECKER_POLL_FDS])
+{
+	checker->now_ms = timer_now_ms();
+	timer_wheel_advance(&checker->wheel, checker->now_ms);
+	for (unsigned i = 0; i < CHECKER_PARALLEL_LIMIT; i++)
+		if (fds[i].fd >= 0 && fds[i].revents && fds[i].fd == checker->checks[i].fd)
+			carry_on(checker, &checker->checks[i]);
+	fire_timers(checker);
+	begin_waiting(checker);
+}

@@ -1,0 +1,44 @@
+/*
+ * The main thread's work while the workers run: signals, the drain, the HTTP listener, the checks of
+ * backends and their names. It may block; no worker does.
+ *
+ *	TERM, INT	tell load balancers (/ready) at once, go on accepting for --drain-delay,
+ *			then stop accepting and let sessions finish until --drain-timeout, then
+ *			reset them; once more, at any time: reset everything at once
+ *	HUP		nothing to read again without a configuration file
+ */
+#pragma once
+
+#include "admin/admin.h"
+#include "control/checker.h"
+#include "control/http.h"
+#include "control/names.h"
+#include "relay/worker.h"
+
+struct control_task {
+	struct workers *workers;
+	struct http *http;	 /* NULL: no --metrics */
+	struct admin *admin;	 /* NULL: no --admin */
+	struct checker *checker; /* NULL: no backend is checked */
+	struct names *names;	 /* NULL: every backend is given by address */
+	struct sources *sources;
+	int signal_fd; /* of control_take_signals() */
+	uint64_t drain_delay_ms;
+	uint64_t drain_timeout_ms; /* 0: never */
+};
+
+/*
+ * Blocks the signals above in the calling thread, so that threads made afterwards do not get them,
+ * and ignores SIGUSR2 (kept for later), SIGPIPE, which splice(2) cannot be told not to send, and
+ * SIGCHLD, so that children are reaped by the kernel. Returns a signalfd(2) or -errno.
+ */
+int control_take_signals(void);
+
+/* Saves the sources' state, where there are files for it, and logs a failure. */
+void control_save(const struct control_task *task);
+
+/*
+ * Runs until every worker has ended and returns 0, or returns the -errno that one of them ended
+ * with as soon as it has; then the others still run, and the process can only exit.
+ */
+int control_run(const struct control_task *task);

@@ -1,0 +1,305 @@
+#include "control/http.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <microhttpd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "config/capacity.h"
+#include "os/sock.h"
+#include "os/timer.h"
+#include "relay/listener.h"
+#include "stats/metrics_text.h"
+
+/* For the request and the head of the answer; a longer request is refused. */
+#define CONNECTION_BYTES     4096
+#define CONNECTION_TIMEOUT_S 5 /* without a byte moving */
+
+/* After a want of descriptors; the connection that waits would wake us up all the while. */
+#define STARVED_PAUSE_MS 100
+
+#define LINE_TYPE	 "text/plain; charset=utf-8"
+
+struct http {
+	struct MHD_Daemon *daemon;
+	const struct config *config;
+	const struct workers *workers;
+	int listen_fd;
+	bool draining;
+	uint64_t accept_again_ms;
+};
+
+/* Backends ------------------------------------------------------------------------------------- */
+
+static const struct pool *pool_of(const struct http *http, unsigned forward)
+{
+	return upstream_pool(workers_upstream(http->workers), forward);
+}
+
+static size_t backends_limit(const struct http *http)
+{
+	size_t limit = 0;
+
+	for (unsigned i = 0; i < http->config->forward_count; i++)
+		limit += pool_slot_count(pool_of(http, i));
+	return limit;
+}
+
+static void add_values(struct metrics_backend *row, const struct pool_snapshot *now)
+{
+	row->values[BACKEND_METRIC_up] |= now->state == POOL_UP || now->state == POOL_FULL;
+	row->values[BACKEND_METRIC_sessions] += now->live;
+	row->values[BACKEND_METRIC_connects] += now->total;
+	row->values[BACKEND_METRIC_connects_failed] += now->failed;
+	row->values[BACKEND_METRIC_outages] += now->downs;
+}
+
+/* Fills the rows of one forward. Returns how many: a backend that is given twice has one. */
+static size_t collect_forward(const struct http *http, unsigned index, struct metrics_backend *rows)
+{
+	const struct forward *forward = &http->config->forwards[index];
+	const struct pool *pool = pool_of(http, index);
+	uint64_t now_ms = timer_now_ms();
+	struct pool_snapshot now;
+	size_t count = 0;
+
+	for (unsigned i = 0; i < pool_slot_count(pool); i++) {
+		const char *name;
+		size_t row = 0;
+
+		pool_snapshot(pool, i, now_ms, &now);
+		if (now.state == POOL_EMPTY || now.state == POOL_DRAINING)
+			continue;
+		name = forward->backends[now.group].name;
+		while (row < count && (!addr_equal(&rows[row].address, &now.address) ||
+				       strcmp(rows[row].name, name)))
+			row++;
+		if (row == count)
+			rows[count++] = (struct metrics_backend){.forward = forward->name,
+								 .listen = &forward->listen,
+								 .address = now.address,
+								 .name = name};
+		add_values(&rows[row], &now);
+	}
+	return count;
+}
+
+static size_t collect_backends(const struct http *http, struct metrics_backend *rows)
+{
+	size_t count = 0;
+
+	for (unsigned i = 0; i < http->config->forward_count; i++)
+		count += collect_forward(http, i, rows + count);
+	return count;
+}
+
+/* Answers -------------------------------------------------------------------------------------- */
+
+/* MHD_NO closes the connection: without memory there is nothing better. */
+static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status, const char *type,
+			      struct MHD_Response *response)
+{
+	enum MHD_Result result = MHD_NO;
+
+	if (!response)
+		return MHD_NO;
+	if (MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type) &&
+	    MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store") &&
+	    MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close") &&
+	    (status != MHD_HTTP_METHOD_NOT_ALLOWED ||
+	     MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD")))
+		result = MHD_queue_response(connection, status, response);
+	MHD_destroy_response(response);
+	return result;
+}
+
+static enum MHD_Result answer_line(struct MHD_Connection *connection, unsigned status,
+				   const char *line)
+{
+	return answer(connection, status, LINE_TYPE,
+		      MHD_create_response_from_buffer(strlen(line), (void *)(uintptr_t)line,
+						      MHD_RESPMEM_PERSISTENT));
+}
+
+/* Prints all that is counted. Returns whether there was memory for it; the stream keeps its errors. */
+static bool print_metrics(FILE *out, const struct http *http)
+{
+	const struct workers *workers = http->workers;
+	size_t limit = backends_limit(http);
+	struct metrics_backend *backends = calloc(limit, sizeof(*backends));
+	struct metrics_totals totals;
+
+	if (!backends)
+		return false;
+	for (unsigned i = 0; i < METRIC_COUNT; i++)
+		totals.values[i] = workers_metric(workers, (enum metric)i);
+	for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++)
+		totals.closed_by_reason[i] = workers_closed_count(workers, (enum close_reason)i);
+	metrics_text_print(out, &totals);
+	metrics_text_print_backends(out, backends, collect_backends(http, backends));
+	free(backends);
+	return true;
+}
+
+static enum MHD_Result answer_metrics(struct MHD_Connection *connection, const struct http *http)
+{
+	struct MHD_Response *response = NULL;
+	char *text = NULL;
+	size_t bytes;
+	FILE *out = open_memstream(&text, &bytes);
+	bool printed;
+
+	if (!out)
+		return MHD_NO;
+	printed = print_metrics(out, http);
+	if (!fclose(out) && printed)
+		response = MHD_create_response_from_buffer(bytes, text, MHD_RESPMEM_MUST_FREE);
+	if (!response)
+		free(text);
+	return answer(connection, MHD_HTTP_OK, METRICS_TEXT_TYPE, response);
+}
+
+/* MHD_AccessHandlerCallback. Answered at the head: the body of a request is never read. */
+static enum MHD_Result on_request(void *context, struct MHD_Connection *connection,
+				  const char *path, const char *method, const char *version,
+				  const char *upload, size_t *upload_bytes, void **request_context)
+{
+	const struct http *http = context;
+
+	(void)version;
+	(void)upload;
+	(void)upload_bytes;
+	(void)request_context;
+	if (strcmp(method, MHD_HTTP_METHOD_GET) && strcmp(method, MHD_HTTP_METHOD_HEAD))
+		return answer_line(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
+				   "only GET and HEAD are known here\n");
+	if (!strcmp(path, "/live"))
+		return answer_line(connection, MHD_HTTP_OK, "live\n");
+	if (!strcmp(path, "/ready") && http->draining)
+		return answer_line(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "draining\n");
+	if (!strcmp(path, "/ready"))
+		return answer_line(connection, MHD_HTTP_OK, "ready\n");
+	if (!strcmp(path, "/metrics"))
+		return answer_metrics(connection, http);
+	return answer_line(connection, MHD_HTTP_NOT_FOUND,
+			   "there are /live, /ready and /metrics\n");
+}
+
+/* Making --------------------------------------------------------------------------------------- */
+
+static struct MHD_Daemon *start_daemon(struct http *http)
+{
+	/*
+	 * The listener stays ours: libmicrohttpd would try to accept all the while when it is out
+	 * of descriptors. Both, epoll and no thread, make one descriptor to wait for.
+	 */
+	return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, on_request,
+				http, MHD_OPTION_CONNECTION_LIMIT,
+				(unsigned)CAPACITY_HTTP_CONNECTIONS,
+				MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
+				MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CONNECTION_TIMEOUT_S,
+				MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+}
+
+int http_create(struct http **http, struct config *config, const struct workers *workers,
+		char error[CONFIG_ERROR_BYTES])
+{
+	struct http *made = calloc(1, sizeof(*made));
+	struct sock_tuning tuning = {0};
+	int result;
+
+	snprintf(error, CONFIG_ERROR_BYTES,
+		 "cannot start the HTTP listener of --metrics: no memory or descriptor; raise the "
+		 "descriptor limit (ulimit -n)");
+	if (!made)
+		return -ENOMEM;
+	made->config = config;
+	made->workers = workers;
+	result = sock_open_listeners(&config->metrics, &tuning, CAPACITY_HTTP_CONNECTIONS,
+				     &made->listen_fd, 1);
+	if (result) {
+		listener_describe_error(&config->metrics, result, error);
+		free(made);
+		return result;
+	}
+	made->daemon = start_daemon(made);
+	if (!made->daemon) {
+		close(made->listen_fd);
+		free(made);
+		return -ENOMEM;
+	}
+	*http = made;
+	return 0;
+}
+
+void http_destroy(struct http *http)
+{
+	MHD_stop_daemon(http->daemon);
+	close(http->listen_fd);
+	free(http);
+}
+
+/* Running -------------------------------------------------------------------------------------- */
+
+static bool is_full(const struct http *http)
+{
+	const union MHD_DaemonInfo *info =
+		MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+
+	return info->num_connections >= CAPACITY_HTTP_CONNECTIONS;
+}
+
+static int epoll_fd(const struct http *http)
+{
+	return MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+}
+
+int http_prepare_poll(struct http *http, struct pollfd fds[HTTP_POLL_FDS])
+{
+	MHD_UNSIGNED_LONG_LONG daemon_ms = 0;
+	uint64_t now_ms = timer_now_ms();
+	bool starved = now_ms < http->accept_again_ms;
+	uint64_t wait_ms = UINT64_MAX;
+
+	/* poll(2) passes over a negative descriptor */
+	fds[0] = (struct pollfd){.fd = starved || is_full(http) ? -1 : http->listen_fd,
+				 .events = POLLIN};
+	fds[1] = (struct pollfd){.fd = epoll_fd(http), .events = POLLIN};
+	if (MHD_get_timeout(http->daemon, &daemon_ms))
+		wait_ms = daemon_ms;
+	if (starved)
+		wait_ms = MIN(wait_ms, http->accept_again_ms - now_ms);
+	return wait_ms == UINT64_MAX ? -1 : (int)MIN(wait_ms, (uint64_t)INT_MAX);
+}
+
+static void accept_waiting(struct http *http)
+{
+	while (!is_full(http)) {
+		int fd = sock_accept(http->listen_fd);
+		struct addr peer;
+
+		if (fd < 0) {
+			if (sock_classify(fd) == SOCK_DESCRIPTORS)
+				http->accept_again_ms = timer_now_ms() + STARVED_PAUSE_MS;
+			return;
+		}
+		sock_get_peer(fd, &peer);
+		/* closes the socket where it fails; one that is gone already has no address */
+		if (peer.length_bytes)
+			MHD_add_connection(http->daemon, fd, &peer.any, peer.length_bytes);
+		else
+			close(fd);
+	}
+}
+
+void http_run(struct http *http, bool draining)
+{
+	http->draining = draining;
+	if (timer_now_ms() >= http->accept_again_ms)
+		accept_waiting(http);
+	MHD_run(http->daemon);
+}

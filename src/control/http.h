@@ -1,0 +1,46 @@
+/*
+ * The HTTP listener of --metrics: /live, /ready and /metrics, for load balancers, orchestrators and
+ * Prometheus. Made of libmicrohttpd(3), which is run by the control thread and has no thread of its
+ * own; workers know nothing of it.
+ *
+ *	/live		200 "live": the control loop turns. A worker that fails ends the process,
+ *			so then nobody answers.
+ *	/ready		200 "ready" while new connections are wanted, 503 "draining" from the first
+ *			TERM on
+ *	/metrics	200 and every counter, those of each backend too: metrics_text.h
+ *
+ * GET and HEAD alone, one request per connection, no TLS and no authentication: whoever reaches the
+ * address may read all of this, and may occupy all its places. Bind it to loopback, or to an
+ * address that only monitoring reaches.
+ */
+#pragma once
+
+#include <poll.h>
+
+#include "relay/worker.h"
+
+#define HTTP_POLL_FDS 2
+
+struct http;
+
+/*
+ * Listens on config->metrics, whose port of 0 is replaced. Needs the privileges of the start for ports
+ * below 1024, starts no thread and answers nobody yet. `workers`, those of `config`, are
+ * the ones whose counters /metrics shows; both must outlive it. Returns 0 and the listener, or -errno
+ * with `error` naming the address, the reason and the remedy.
+ */
+int http_create(struct http **http, struct config *config, const struct workers *workers,
+		char error[CONFIG_ERROR_BYTES]);
+void http_destroy(struct http *http);
+
+/*
+ * Sets what poll(2) must wait for before the next http_run(), and returns the milliseconds after
+ * which that is due without an event too, -1 for never.
+ */
+int http_prepare_poll(struct http *http, struct pollfd fds[HTTP_POLL_FDS]);
+
+/*
+ * Accepts, reads and answers what can be without waiting; harmless when nothing has happened.
+ * `draining`: TERM came, though connections may be accepted still, during --drain-delay.
+ */
+void http_run(struct http *http, bool draining);

@@ -1,0 +1,425 @@
+/*
+ * Theory of operation. A name is one question of the resolver, a target one backend that has it: a
+ * list of targets hangs on each name. on_change() brings the name's addresses to all of them.
+ *
+ * An address may find no place while members that were removed still drain. Then the name is cramped,
+ * and tried again every second.
+ */
+#include "control/names.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "config/capacity.h"
+#include "config/config_conflict.h"
+#include "config/config_names.h"
+#include "os/timer.h"
+
+/*
+ * Of the first try, doubled by each more: the last of three servers is asked within 3 s, which the
+ * default of --resolve-timeout leaves room for. It goes before what resolv.conf(5) says, 5 s.
+ */
+#define TRY_TIMEOUT_MS	 1000
+#define TRIES		 3
+
+#define CRAMPED_RETRY_MS 1000
+
+_Static_assert(CONFIG_DNS_NAME_LIMIT <= RESOLVER_NAMES_MOST, "every name is one of the resolver's");
+_Static_assert(CAPACITY_DNS_DESCRIPTORS > RESOLVER_POLL_FDS, "its sockets, and /etc/hosts");
+
+struct target {
+	struct target *next; /* of the same name */
+	unsigned forward;
+	unsigned backend;
+};
+
+struct name {
+	struct names *names;
+	const struct backend *backend; /* of the first target */
+	struct target *targets;
+	unsigned number; /* the resolver's */
+	bool failing;	 /* as was told */
+	bool resolved;	 /* the same */
+	bool cramped;	 /* some addresses found no place */
+};
+
+struct names {
+	const struct config *config;
+	struct upstream *upstream;
+	struct resolver *resolver;
+	struct upstream_names counts;
+	uint64_t cramped_due_ms; /* 0: no name is cramped */
+	unsigned name_count;
+	struct name *list;
+	struct target *targets;
+};
+
+/* Log ------------------------------------------------------------------------------------------ */
+
+static bool begin_line(struct log_line *line, const struct name *name, enum log_event event)
+{
+	char text[CONFIG_BACKEND_TEXT_BYTES];
+
+	if (!log_begin(line, event))
+		return false;
+	log_text(line, "name", config_names_print_backend(name->backend, text));
+	return true;
+}
+
+static void tell_failed(const struct name *name, const struct resolver_answer *answer,
+			const char *error)
+{
+	struct log_line line;
+
+	if (!begin_line(&line, name, LOG_EVENT_name_failed))
+		return;
+	log_text(&line, "error", error);
+	log_number(&line, "kept", answer->addresses->count);
+	if (answer->state == RESOLVER_FAILING)
+		log_number(&line, "next_try_ms", answer->wait_ms);
+	log_end(&line);
+}
+
+static void tell_resolved(const struct name *name, const struct resolver_answer *answer)
+{
+	char text[ADDR_TEXT_BYTES];
+	struct log_line line;
+
+	if (!begin_line(&line, name, LOG_EVENT_name_resolved))
+		return;
+	log_list_begin(&line, "address");
+	for (unsigned i = 0; i < answer->addresses->count; i++)
+		log_list_item(&line, "address", addr_print(&answer->addresses->list[i], text));
+	log_list_end(&line);
+	log_number(&line, "next_try_ms", answer->wait_ms);
+	log_end(&line);
+}
+
+static void tell_loop(const struct name *name, const struct addr *listen)
+{
+	struct log_line line;
+
+	if (!begin_line(&line, name, LOG_EVENT_name_loops))
+		return;
+	log_addr(&line, "listen", listen);
+	log_end(&line);
+}
+
+static void tell_cut(const struct name *name, const struct target *target, unsigned left_out)
+{
+	struct log_line line;
+
+	if (!begin_line(&line, name, LOG_EVENT_name_cut))
+		return;
+	log_addr(&line, "listen", &name->names->config->forwards[target->forward].listen);
+	log_number(&line, "left_out", left_out);
+	log_end(&line);
+}
+
+/* Members -------------------------------------------------------------------------------------- */
+
+/* Whether all addresses found a place. `tell`: say what did not. */
+static bool place_target(const struct name *name, const struct target *target,
+			 const struct addr_set *addresses, bool tell)
+{
+	const struct forward *forward = &name->names->config->forwards[target->forward];
+	struct addr_set kept = {0};
+	unsigned left_out;
+	int result;
+
+	for (unsigned i = 0; i < addresses->count; i++) {
+		if (!config_conflict_is_itself(forward, &addresses->list[i]))
+			addr_set_insert(&kept, &addresses->list[i]);
+		else if (tell)
+			tell_loop(name, &forward->listen);
+	}
+	result = upstream_set_addresses(name->names->upstream, target->forward, target->backend,
+					&kept, &left_out);
+	left_out += addresses->dropped_count;
+	if (left_out && tell)
+		tell_cut(name, target, left_out);
+	return !result;
+}
+
+static void place(struct name *name, const struct addr_set *addresses, bool tell)
+{
+	name->cramped = false;
+	for (const struct target *target = name->targets; target; target = target->next)
+		name->cramped |= !place_target(name, target, addresses, tell);
+	if (name->cramped)
+		name->names->cramped_due_ms = timer_now_ms() + CRAMPED_RETRY_MS;
+}
+
+/* Tries again where there was no room. */
+static void place_cramped(struct names *names)
+{
+	struct resolver_answer answer;
+
+	if (!names->cramped_due_ms || timer_now_ms() < names->cramped_due_ms)
+		return;
+	names->cramped_due_ms = 0;
+	for (unsigned i = 0; i < names->name_count; i++) {
+		struct name *name = &names->list[i];
+
+		if (!name->cramped)
+			continue;
+		resolver_get(names->resolver, name->number, &answer);
+		place(name, answer.addresses, false);
+	}
+}
+
+/* Answers -------------------------------------------------------------------------------------- */
+
+static void set_state(struct name *name, bool resolved)
+{
+	struct upstream_names *counts = &name->names->counts;
+
+	counts->resolved += resolved - name->resolved;
+	counts->failing += !resolved - name->failing;
+	counts->failures += !resolved && !name->failing;
+	name->resolved = resolved;
+	name->failing = !resolved;
+	upstream_set_names(name->names->upstream, counts);
+}
+
+static void fail(struct name *name, const struct resolver_answer *answer, const char *error)
+{
+	if (name->failing)
+		return;
+	set_state(name, false);
+	tell_failed(name, answer, error);
+}
+
+static bool is_required(const struct names *names)
+{
+	return names->config->resolve_at_start == CONFIG_RESOLVE_REQUIRE;
+}
+
+/* resolver_on_change: of the addresses, of the state or of both. */
+static void on_change(void *context, const struct resolver_answer *answer)
+{
+	struct name *name = context;
+
+	if (answer->state == RESOLVER_FAILING) {
+		fail(name, answer, answer->error);
+		return;
+	}
+	name->names->counts.changes++;
+	place(name, answer->addresses, true);
+	set_state(name, true);
+	tell_resolved(name, answer);
+}
+
+/* Making --------------------------------------------------------------------------------------- */
+
+static struct name *find_name(struct names *names, const struct backend *backend)
+{
+	for (unsigned i = 0; i < names->name_count; i++) {
+		const struct backend *other = names->list[i].backend;
+
+		if (addr_port(&other->addr) == addr_port(&backend->addr) &&
+		    !strcasecmp(other->name, backend->name))
+			return &names->list[i];
+	}
+	return NULL;
+}
+
+/* Returns 0 or -ENOMEM. */
+static int add_target(struct names *names, struct target *target)
+{
+	const struct backend *backend =
+		&names->config->forwards[target->forward].backends[target->backend];
+	struct name *name = find_name(names, backend);
+	int number;
+
+	if (!name) {
+		name = &names->list[names->name_count];
+		number = resolver_add(names->resolver, backend->name, addr_port(&backend->addr),
+				      on_change, name);
+		if (number == -ENOMEM)
+			return number;
+		CHECK(number >= 0); /* config_check() has seen to the rest */
+		name->names = names;
+		name->number = (unsigned)number;
+		names->name_count++;
+	}
+	target->next = name->targets;
+	name->targets = target;
+	name->backend = backend;
+	return 0;
+}
+
+static int add_targets(struct names *names)
+{
+	const struct config *config = names->config;
+	struct target *target = names->targets;
+
+	for (unsigned i = 0; i < config->forward_count; i++) {
+		for (unsigned j = 0; j < config->forwards[i].backend_count; j++) {
+			if (!*config->forwards[i].backends[j].name)
+				continue;
+			target->forward = i;
+			target->backend = j;
+			if (add_target(names, target++))
+				return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+int names_create(struct names **names, const struct config *config, struct upstream *upstream,
+		 char error[CONFIG_ERROR_BYTES])
+{
+	const struct resolver_options options = {
+		.servers = config->dns_servers,
+		.min_ttl_ms = config->dns_min_ttl_ms,
+		.max_ttl_ms = config->dns_max_ttl_ms,
+		.timeout_ms = TRY_TIMEOUT_MS,
+		.tries = TRIES,
+		.want_v6 = config->dns_family == CONFIG_DNS_BOTH,
+	};
+	struct names *made;
+	int result;
+
+	*names = NULL;
+	if (!config->name_count)
+		return 0;
+	snprintf(error, CONFIG_ERROR_BYTES, "out of memory; name fewer backends");
+	made = calloc(1, sizeof(*made));
+	if (!made)
+		return -ENOMEM;
+	made->config = config;
+	made->upstream = upstream;
+	made->list = calloc(config->name_count, sizeof(*made->list));
+	made->targets = calloc(config->name_count, sizeof(*made->targets));
+	result = made->list && made->targets ? resolver_create(&made->resolver, &options, error)
+					     : -ENOMEM;
+	if (!result)
+		result = add_targets(made);
+	if (result)
+		names_destroy(made);
+	else
+		*names = made;
+	return result;
+}
+
+void names_destroy(struct names *names)
+{
+	if (names->resolver)
+		resolver_destroy(names->resolver);
+	free(names->targets);
+	free(names->list);
+	free(names);
+}
+
+/* Running -------------------------------------------------------------------------------------- */
+
+int names_prepare_poll(struct names *names, struct pollfd fds[NAMES_POLL_FDS])
+{
+	int wait_ms = resolver_prepare_poll(names->resolver, fds);
+	uint64_t now_ms = timer_now_ms();
+	uint64_t left_ms = names->cramped_due_ms > now_ms ? names->cramped_due_ms - now_ms : 0;
+
+	if (!names->cramped_due_ms)
+		return wait_ms;
+	return wait_ms < 0 ? (int)left_ms : (int)MIN((uint64_t)wait_ms, left_ms);
+}
+
+void names_run(struct names *names, const struct pollfd fds[NAMES_POLL_FDS])
+{
+	resolver_run(names->resolver, fds);
+	place_cramped(names);
+}
+
+/* A name that the start still waits for; NULL: none. */
+static struct name *find_awaited(struct names *names)
+{
+	for (unsigned i = 0; i < names->name_count; i++) {
+		struct name *name = &names->list[i];
+
+		if (!name->resolved && (is_required(names) || !name->failing))
+			return name;
+	}
+	return NULL;
+}
+
+/* What has no answer by now is told of, once; and is an error where it is required. */
+static int give_up(struct names *names, char error[CONFIG_ERROR_BYTES])
+{
+	const struct name *missing = is_required(names) ? find_awaited(names) : NULL;
+	char text[CONFIG_BACKEND_TEXT_BYTES];
+	struct resolver_answer answer;
+
+	for (unsigned i = 0; i < names->name_count && !missing; i++) {
+		struct name *name = &names->list[i];
+
+		if (name->resolved || name->failing)
+			continue;
+		resolver_get(names->resolver, name->number, &answer);
+		fail(name, &answer, "no answer within --resolve-timeout");
+	}
+	if (!missing)
+		return 0;
+	resolver_get(names->resolver, missing->number, &answer);
+	config_fail(
+		error,
+		"--backend '%.260s': the name has no address: %s; correct it or --dns-server, or "
+		"give --resolve-at-start try",
+		config_names_print_backend(missing->backend, text),
+		answer.error ? answer.error : "no answer within --resolve-timeout");
+	return -ENOENT;
+}
+
+/*
+ * Readable once an end is wanted; the signal stays for those who act on it. HUP wants none. -1, and the wait cannot be cut
+ * short, where there is no descriptor.
+ */
+static int open_stop(void)
+{
+	sigset_t stops;
+
+	sigemptyset(&stops);
+	sigaddset(&stops, SIGTERM);
+	sigaddset(&stops, SIGINT);
+	return signalfd(-1, &stops, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+int names_wait(struct names *names, char error[CONFIG_ERROR_BYTES])
+{
+	uint64_t end_ms = timer_now_ms() + names->config->resolve_timeout_ms;
+	struct pollfd fds[NAMES_POLL_FDS + 1] = {{0}};
+	bool stopped = false;
+	int stop_fd;
+
+	if (!names->config->resolve_timeout_ms)
+		return 0;
+	stop_fd = open_stop();
+	while (!stopped && find_awaited(names)) {
+		int wait_ms = names_prepare_poll(names, fds);
+		uint64_t now_ms = timer_now_ms();
+
+		if (now_ms >= end_ms)
+			break;
+		if (wait_ms < 0 || (uint64_t)wait_ms > end_ms - now_ms)
+			wait_ms = (int)MIN(end_ms - now_ms, (uint64_t)INT_MAX);
+		fds[NAMES_POLL_FDS] = (struct pollfd){.fd = stop_fd, .events = POLLIN};
+		if (poll(fds, NAMES_POLL_FDS + 1, wait_ms) < 0) {
+			CHECK(errno == EINTR);
+			continue;
+		}
+		names_run(names, fds);
+		/* whoever wants an end is not asked to wait for names */
+		stopped = fds[NAMES_POLL_FDS].revents;
+	}
+	if (stop_fd >= 0)
+		close(stop_fd);
+	return stopped ? 0 : give_up(names, error);
+}

@@ -1,0 +1,46 @@
+/*
+ * Backends by name: what resolver.h finds out becomes the members of the pools. All of it is the
+ * control thread's; workers know nothing of names, and never wait for one.
+ *
+ * Every address of a name is a member with the backend's parameters. One that stays keeps its
+ * health; sessions with one that goes go on. A name that fails keeps its addresses. The same name and
+ * port in several places is asked for once.
+ */
+#pragma once
+
+#include <poll.h>
+
+#include "config/config.h"
+#include "control/resolver.h"
+#include "relay/upstream.h"
+
+#define NAMES_POLL_FDS RESOLVER_POLL_FDS
+
+struct names;
+
+/*
+ * Reads resolv.conf(5) where no --dns-server is given, and asks nobody yet; *names is NULL where no
+ * backend has a name. `config` and `upstream` must outlive it. Returns 0, or -errno with `error`
+ * naming the object, the reason and the remedy.
+ */
+int names_create(struct names **names, const struct config *config, struct upstream *upstream,
+		 char error[CONFIG_ERROR_BYTES]);
+
+/* Drops the questions under way; the members stay. */
+void names_destroy(struct names *names);
+
+/*
+ * For the start: asks, and blocks until every name has had an answer (--resolve-at-start try) or an
+ * address (require), no longer than --resolve-timeout, nor once TERM or INT, which must be
+ * blocked, are pending. Returns 0, or -ENOENT with `error` when names are required and one has no address.
+ */
+int names_wait(struct names *names, char error[CONFIG_ERROR_BYTES]);
+
+/*
+ * Sets what poll(2) must wait for before the next names_run(), and returns the milliseconds after
+ * which that is due without an event too, -1 for never.
+ */
+int names_prepare_poll(struct names *names, struct pollfd fds[NAMES_POLL_FDS]);
+
+/* Takes answers, changes the pools and asks what is due; without waiting. */
+void names_run(struct names *names, const struct pollfd fds[NAMES_POLL_FDS]);

@@ -1,0 +1,230 @@
+#include "control/privs.h"
+
+#include <cap-ng.h>
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "base/units.h"
+
+static int fail(char error[CONFIG_ERROR_BYTES], int code, const char *what, const char *remedy)
+{
+	snprintf(error, CONFIG_ERROR_BYTES, "%s: %s; %s", what, strerror(code), remedy);
+	return -code;
+}
+
+/*
+ * A number that getpwnam(3) and getgrnam(3) do not know as a name. -1 is "no change" to
+ * setresuid(2).
+ */
+static bool parse_id(const char *text, uint32_t *id)
+{
+	uint64_t number;
+
+	if (units_parse_count(text, &number) || number >= UINT32_MAX)
+		return false;
+	*id = (uint32_t)number;
+	return true;
+}
+
+static int resolve_user(const char *name, struct privs_target *target,
+			char error[CONFIG_ERROR_BYTES])
+{
+	const struct passwd *entry = getpwnam(name);
+	uint32_t id;
+
+	if (!entry && parse_id(name, &id)) {
+		entry = getpwuid(id);
+		if (!entry) {
+			/* no entry: the number itself, and its namesake for a group */
+			target->uid = id;
+			target->gid = id;
+			target->own_groups = false;
+			return 0;
+		}
+	}
+	if (!entry) {
+		snprintf(error, CONFIG_ERROR_BYTES,
+			 "--user '%s': no such user; create it (useradd --system), or give another",
+			 name);
+		return -ENOENT;
+	}
+	target->uid = entry->pw_uid;
+	target->gid = entry->pw_gid;
+	target->own_groups = true;
+	snprintf(target->name, sizeof(target->name), "%s", entry->pw_name);
+	return 0;
+}
+
+static int resolve_group(const char *name, struct privs_target *target,
+			 char error[CONFIG_ERROR_BYTES])
+{
+	const struct group *entry = getgrnam(name);
+	uint32_t id;
+
+	if (entry) {
+		target->gid = entry->gr_gid;
+	} else if (parse_id(name, &id)) {
+		target->gid = id;
+	} else {
+		snprintf(
+			error, CONFIG_ERROR_BYTES,
+			"--user '%s': no such group; create it (groupadd --system), or give another",
+			name);
+		return -ENOENT;
+	}
+	target->own_groups = false;
+	return 0;
+}
+
+int privs_resolve(const char *user, struct privs_target *target, char error[CONFIG_ERROR_BYTES])
+{
+	char name[256];
+	char *group;
+	int result;
+
+	*target = (struct privs_target){.uid = geteuid(), .gid = getegid()};
+	if (!user)
+		return 0;
+	if (strlen(user) >= sizeof(name)) {
+		snprintf(error, CONFIG_ERROR_BYTES,
+			 "--user '%.40s...': too long; give a user's name", user);
+		return -ENOENT;
+	}
+	strcpy(name, user);
+	group = strchr(name, ':');
+	if (group)
+		*group++ = '\0';
+	if (!*name || (group && !*group)) {
+		snprintf(error, CONFIG_ERROR_BYTES,
+			 "--user '%s': a name is missing; give NAME or NAME:GROUP", user);
+		return -ENOENT;
+	}
+	snprintf(target->name, sizeof(target->name), "%s", name);
+	result = resolve_user(name, target, error);
+	if (!result && group)
+		result = resolve_group(group, target, error);
+	/* root sets the groups even where the user stays the same */
+	target->change = geteuid() == 0 || target->uid != geteuid() || target->gid != getegid();
+	if (!result && target->change && geteuid() != 0) {
+		snprintf(
+			error, CONFIG_ERROR_BYTES,
+			"--user '%s': only root can become another user; start as root, or leave --user "
+			"out",
+			user);
+		return -EPERM;
+	}
+	return result;
+}
+
+/*
+ * Needs CAP_SETPCAP. Without it, no_new_privs makes the bounding set meaningless: nothing can be
+ * gained.
+ */
+static int clear_bounding(bool *cleared, char error[CONFIG_ERROR_BYTES])
+{
+	capng_get_caps_process();
+	*cleared = capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP);
+	if (!*cleared)
+		return 0;
+	capng_clear(CAPNG_SELECT_BOUNDS);
+	if (capng_apply(CAPNG_SELECT_BOUNDS))
+		return fail(error, EPERM, "cannot clear the bounding capabilities",
+			    "start with CAP_SETPCAP, or without any capability");
+	return 0;
+}
+
+static int become(const struct privs_target *target, char error[CONFIG_ERROR_BYTES])
+{
+	int result = 0;
+
+	if (!target->change)
+		return 0;
+	if (target->own_groups)
+		result = initgroups(target->name, target->gid);
+	else
+		result = setgroups(0, NULL);
+	if (result)
+		return fail(error, errno, "cannot set the groups of --user", "start as root");
+	if (setresgid(target->gid, target->gid, target->gid))
+		return fail(error, errno, "cannot set the group of --user", "start as root");
+	if (setresuid(target->uid, target->uid, target->uid))
+		return fail(error, errno, "cannot become --user", "start as root");
+	return 0;
+}
+
+static int clear_capabilities(char error[CONFIG_ERROR_BYTES])
+{
+	/*
+	 * the ambient set first: it is a part of the permitted and inheritable ones
+	 * (capabilities(7))
+	 */
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
+		return fail(error, errno, "cannot clear the ambient capabilities",
+			    "report this host's kernel");
+	capng_clear(CAPNG_SELECT_CAPS);
+	if (capng_apply(CAPNG_SELECT_CAPS))
+		return fail(error, EPERM, "cannot clear the capabilities",
+			    "report this host's kernel");
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return fail(error, errno, "cannot set no_new_privs", "report this host's kernel");
+	return 0;
+}
+
+static bool has_any_capability(bool bounding_cleared)
+{
+	for (unsigned cap = 0; cap <= CAP_LAST_CAP; cap++) {
+		if (capng_have_capability(CAPNG_EFFECTIVE, cap) ||
+		    capng_have_capability(CAPNG_PERMITTED, cap) ||
+		    capng_have_capability(CAPNG_INHERITABLE, cap))
+			return true;
+		/* -1 and EINVAL: a capability that this kernel does not know */
+		if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, cap, 0, 0) > 0)
+			return true;
+		if (bounding_cleared && prctl(PR_CAPBSET_READ, cap, 0, 0, 0) > 0)
+			return true;
+	}
+	return false;
+}
+
+/* Trusts nothing that was said above: reads it all back. */
+static bool is_dropped(const struct privs_target *target, bool bounding_cleared)
+{
+	uid_t real, effective, saved;
+	gid_t real_group, effective_group, saved_group;
+
+	if (capng_get_caps_process() || has_any_capability(bounding_cleared))
+		return false;
+	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
+		return false;
+	if (!target->change)
+		return true;
+	if (getresuid(&real, &effective, &saved) || real != target->uid ||
+	    effective != target->uid || saved != target->uid)
+		return false;
+	if (getresgid(&real_group, &effective_group, &saved_group) || real_group != target->gid ||
+	    effective_group != target->gid || saved_group != target->gid)
+		return false;
+	if (!target->own_groups && getgroups(0, NULL) != 0)
+		return false;
+	return target->uid == 0 || setuid(0) != 0;
+}
+
+int privs_drop(const struct privs_target *target, char error[CONFIG_ERROR_BYTES])
+{
+	bool bounding_cleared;
+	int result = clear_bounding(&bounding_cleared, error);
+
+	if (!result)
+		result = become(target, error);
+	if (!result)
+		result = clear_capabilities(error);
+	if (!result && !is_dropped(target, bounding_cleared))
+		result = fail(error, EPERM, "privileges are still there after they were dropped",
+			      "report this host's kernel");
+	return result;
+}

@@ -1,0 +1,43 @@
+/*
+ * Who the process is and what it may do, given up in stages. main() runs the stages; each has its
+ * place for a reason:
+ *
+ *	1 make and size pipes	beyond the user's budget sizes need CAP_SYS_RESOURCE, and later the
+ *				budget is the new user's
+ *	2 make the rings	kernel.io_uring_disabled = 1 wants CAP_SYS_ADMIN, or a group that is
+ *				left behind
+ *	3 bind the listeners	that of --metrics too: ports below 1024 need CAP_NET_BIND_SERVICE; and nothing listens
+ *				before all else is there
+ *	4 become --user		groups first, then gid, then uid: afterwards none of the others
+ *				could change
+ *	5 clear capabilities	effective, permitted, inheritable, ambient and bounding; the bounding
+ *				set goes before stage 4, while CAP_SETPCAP is there
+ *	6 no_new_privs		no execve(2) can bring anything back
+ *	7 start the workers	all of this is per thread, and inherited by threads made afterwards
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "config/config.h"
+
+struct privs_target {
+	bool change; /* false: stay who we are */
+	uid_t uid;   /* who we will be */
+	gid_t gid;
+	bool own_groups; /* the user's supplementary groups too; false: `gid` alone */
+	char name[256];	 /* for initgroups(3) */
+};
+
+/*
+ * Looks up --user NAME[:GROUP], names or numbers (getpwnam(3), getgrnam(3)); NULL means no change.
+ * Returns 0, or -errno with `error` naming the user, the reason and the remedy.
+ */
+int privs_resolve(const char *user, struct privs_target *target, char error[CONFIG_ERROR_BYTES]);
+
+/*
+ * Stages 4 to 6. Returns 0 only when the outcome was read back and found right; otherwise -errno
+ * with `error`, and the process must end.
+ */
+int privs_drop(const struct privs_target *target, char error[CONFIG_ERROR_BYTES]);

@@ -1,0 +1,83 @@
+/*
+ * The source pool's key and leases in files, so that clients keep their addresses over a restart.
+ *
+ * The state file is text, a word and its values to a line:
+ *
+ *	sixpipe-sources 1
+ *	block 240.0.0.0/4
+ *	client-prefix 64
+ *	key 000102030405060708090a0b0c0d0e0f
+ *	lease 241.7.11.13 2001:db8:1:2::/64 1767225600
+ *	end 1
+ *
+ * A lease has address, client and time of last use (Unix seconds); `end` counts them, so that a file
+ * cut off is known as such. The key is a secret: whoever has it can tell which clients share an
+ * address. Both files are refused when everybody can read them.
+ *
+ * All of this blocks and takes memory: it is for the start and for the control thread. `error`
+ * names file, line where there is one, reason and remedy.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "identity/source_pool.h"
+
+#define SOURCE_STATE_VERSION 1
+
+/* One moment by two clocks: that of the pool (source_pool.h), and the time of day. */
+struct source_clock {
+	uint64_t now_ms;
+	int64_t unix_s;
+};
+
+struct source_files {
+	const char *key_path;	/* NULL: none */
+	const char *state_path; /* NULL: none; need not exist */
+};
+
+/*
+ * Makes a pool (source_pool_create()) with the key of the key file, else that of the state file,
+ * else one of getrandom(2), and the leases of the state file, which become those without sessions.
+ * `*dropped` is how many found no room, which is so only where there were more leases before.
+ * Returns 0 or -errno; -EINVAL for what is wrong with a file or the options.
+ */
+int source_pool_open(const struct source_pool_options *options, const struct source_files *files,
+		     const struct source_clock *clock, struct source_pool **pool, uint64_t *dropped,
+		     char error[SOURCE_ERROR_BYTES]);
+
+/*
+ * Keeps other processes from a state file for as long as *lock_fd is open: flock(2). Leaves -1 there where the file cannot be opened, as
+ * one that is not there yet; its first save locks it. Returns 0, or -EBUSY with `error`: another process has it.
+ */
+int source_state_lock(const char *path, int *lock_fd, char error[SOURCE_ERROR_BYTES]);
+
+/*
+ * Writes the state file while other threads use the pool: first as PATH.new, of mode 0600, that
+ * then takes the place of PATH and is on the disk when this returns (fsync(2) of file and
+ * directory). Returns 0 or -errno, and then PATH is what it was; but it may be the new one when
+ * only the directory's fsync failed. The new file is locked before it has the name, and *lock_fd,
+ * which may be -1, is replaced.
+ */
+int source_pool_save(const struct source_pool *pool, const char *path,
+		     const struct source_clock *clock, int *lock_fd,
+		     char error[SOURCE_ERROR_BYTES]);
+
+/*
+ * Reads leases into a pool that no other thread uses yet. Returns 0; -ENOENT, without `error`, when
+ * there is no file; -EINVAL for a file of another block, prefix length or key, or one that is not
+ * as above; other errnos of open(2) and read(2). On failure the pool holds some of the leases.
+ */
+int source_pool_load(struct source_pool *pool, const char *path, const struct source_clock *clock,
+		     uint64_t *dropped, char error[SOURCE_ERROR_BYTES]);
+
+/* Reads the key alone of a state file; returns as source_pool_load() does. */
+int source_state_read_key(const char *path, uint8_t key[SIPHASH_KEY_BYTES],
+			  char error[SOURCE_ERROR_BYTES]);
+
+/*
+ * Reads a key file: 32 hexadecimal digits, and a newline or none. Returns 0, -EINVAL, or what
+ * open(2) and read(2) say.
+ */
+int source_key_read(const char *path, uint8_t key[SIPHASH_KEY_BYTES],
+		    char error[SOURCE_ERROR_BYTES]);

@@ -1,0 +1,75 @@
+/*
+ * Clients that are refused: blocks of addresses, each until a time or for ever. One thread adds and
+ * removes (the control thread); any number of threads ask whether a client is in there, without a
+ * lock and without ever waiting.
+ *
+ * IPv4 is kept in its IPv4-mapped form (cidr.h). Times are milliseconds of CLOCK_MONOTONIC. All
+ * memory is taken at creation.
+ */
+#pragma once
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/cidr.h"
+
+/* So many at a time; more are refused. */
+#define BANS_LIMIT 4096
+
+#define BANS_NEVER UINT64_MAX /* when a ban for ever expires */
+
+/* Room for the words in which a ban was asked for. */
+#define BANS_GIVEN_BYTES 64
+
+struct ban {
+	struct cidr client;
+	uint64_t since_ms;
+	uint64_t expires_ms;
+	char given[BANS_GIVEN_BYTES]; /* what was asked for: maybe a source address of the client */
+	uint32_t slot;		      /* bans.c's own */
+};
+
+struct bans;
+
+/* Creates an empty table. Returns 0 or -errno: calloc(3), getrandom(2). */
+int bans_create(struct bans **bans);
+
+/* NULL is allowed. */
+void bans_destroy(struct bans *bans);
+
+/* Whether `client` is banned at `now_ms`. Any thread. One load while there are no bans. */
+bool bans_contains(const struct bans *bans, const struct in6_addr *client, uint64_t now_ms);
+
+/* How many there are. Any thread. */
+uint32_t bans_count(const struct bans *bans);
+
+/*
+ * The writer's functions: one thread at a time.
+ *
+ * bans_add() bans `client` from `now_ms` until `expires_ms`. Where the same block is banned already
+ * that ban lasts until the later of the two times, and `given` is the new one, cut off where it is
+ * too long. Returns the ban, good until the next change, or NULL when there are BANS_LIMIT.
+ */
+const struct ban *bans_add(struct bans *bans, const struct cidr *client, const char *given,
+			   uint64_t now_ms, uint64_t expires_ms);
+
+/* Takes out the ban of exactly this block. Returns whether there was one. */
+bool bans_remove(struct bans *bans, const struct cidr *client);
+
+/*
+ * Takes out one ban that has expired at `now_ms`, and stores it; false when there is none. Until it
+ * is taken out it counts, but refuses nobody.
+ */
+bool bans_take_expired(struct bans *bans, uint64_t now_ms, struct ban *expired);
+
+/* When the next one expires; BANS_NEVER where none does. */
+uint64_t bans_next_expiry_ms(const struct bans *bans);
+
+/* All there are, in no order; good until the next change. */
+const struct ban *bans_list(const struct bans *bans, unsigned *count);
+
+/* The ban of exactly this block, one asked for as `given`, or one that `client` is in; or NULL. */
+const struct ban *bans_find(const struct bans *bans, const struct cidr *client);
+const struct ban *bans_find_given(const struct bans *bans, const char *given);
+const struct ban *bans_find_covering(const struct bans *bans, const struct cidr *client);

@@ -1,0 +1,134 @@
+/*
+ * Theory of operation. The clock is read in bytes: how many the rate comes to since time 0, a
+ * number that depends on the time alone, so nothing adds up to a drift. `used` is on the same scale:
+ * as long as it is behind the clock, the difference may be taken; at most the burst, for `used` is
+ * never further behind. Turns push it ahead of the clock, and each turn is due when the clock gets
+ * to where `used` was put for it. All that was granted or set aside is in `used`; a turn that is
+ * left is subtracted again. Hence turns that are due never come to more than the clock allows.
+ *
+ * Both numbers wrap around and are compared by their difference.
+ */
+#include "limits/pacer.h"
+
+#include <stdbool.h>
+
+#include "base/check.h"
+
+#define US_PER_S 1000000
+
+void pacer_rate_init(struct pacer_rate *rate, uint64_t bytes_per_s, uint64_t burst_bytes)
+{
+	CHECK(bytes_per_s >= PACER_RATE_LEAST && bytes_per_s <= PACER_RATE_MOST);
+	CHECK(burst_bytes <= PACER_BURST_MOST);
+	rate->bytes_per_s = bytes_per_s;
+	rate->turn_least_bytes = MAX(bytes_per_s / PACER_TURNS_PER_SECOND, PACER_TURN_LEAST_BYTES);
+	rate->turn_bytes = MAX(bytes_per_s / (US_PER_S / PACER_TURN_US), rate->turn_least_bytes);
+	rate->burst_bytes = MAX(burst_bytes ? burst_bytes : bytes_per_s / 8, 2 * rate->turn_bytes);
+}
+
+/* The time in bytes. */
+static uint64_t clock_at(const struct pacer_rate *rate, uint64_t now_us)
+{
+	return now_us / US_PER_S * rate->bytes_per_s +
+	       now_us % US_PER_S * rate->bytes_per_s / US_PER_S;
+}
+
+/* How long `bytes` take, rounded up; clock_at() moves by as much at least in that time. */
+static uint64_t time_for_us(const struct pacer_rate *rate, uint64_t bytes)
+{
+	uint64_t rest = bytes % rate->bytes_per_s * US_PER_S;
+
+	return bytes / rate->bytes_per_s * US_PER_S +
+	       (rest + rate->bytes_per_s - 1) / rate->bytes_per_s;
+}
+
+void pacer_init(struct pacer *pacer, const struct pacer_rate *rate, uint64_t now_us)
+{
+	pacer->rate = rate;
+	atomic_init(&pacer->used, clock_at(rate, now_us) - rate->burst_bytes);
+	atomic_init(&pacer->waiting, 0);
+}
+
+/* What may be taken at once. */
+static uint64_t savings(uint64_t used, uint64_t clock)
+{
+	return (int64_t)(clock - used) > 0 ? clock - used : 0;
+}
+
+/* What a lane is given a turn for, when as many others wait for theirs. */
+static uint64_t turn_bytes(const struct pacer_rate *rate, uint64_t saved_bytes, uint32_t others)
+{
+	/* what others leave lying about is shared out too */
+	uint64_t bytes = MAX(rate->turn_bytes, saved_bytes) / ((uint64_t)others + 1);
+
+	return MAX(bytes, rate->turn_least_bytes);
+}
+
+/* Takes from what is saved; or else gives a turn, and returns 0. */
+static uint64_t take_or_queue(struct pacer *pacer, struct pacer_turn *turn, uint64_t want_bytes,
+			      uint64_t now_us)
+{
+	const struct pacer_rate *rate = pacer->rate;
+	uint64_t clock = clock_at(rate, now_us);
+	uint64_t used = atomic_load(&pacer->used);
+	uint64_t after, bytes;
+	bool at_once;
+
+	do {
+		uint32_t others = atomic_load(&pacer->waiting);
+		uint64_t from = used, saved;
+
+		if (savings(used, clock) > rate->burst_bytes)
+			from = clock - rate->burst_bytes;
+		saved = savings(from, clock);
+		/* nobody is overtaken, and what is not worth it is waited for */
+		at_once = !others && saved >= MIN(want_bytes, rate->turn_bytes);
+		bytes = at_once ? MIN(want_bytes, saved) : turn_bytes(rate, saved, others);
+		after = from + bytes;
+	} while (!atomic_compare_exchange_weak(&pacer->used, &used, after));
+	if (at_once)
+		return bytes;
+	atomic_fetch_add(&pacer->waiting, 1);
+	turn->bytes = bytes;
+	turn->due_us = now_us + MAX(time_for_us(rate, savings(clock, after)), PACER_WAIT_LEAST_US);
+	return 0;
+}
+
+uint64_t pacer_take(struct pacer *pacer, struct pacer_turn *turn, uint64_t want_bytes,
+		    uint64_t now_us)
+{
+	uint64_t bytes;
+
+	CHECK(want_bytes);
+	if (!turn->bytes)
+		return take_or_queue(pacer, turn, want_bytes, now_us);
+	if (pacer_wait_us(turn, now_us))
+		return 0;
+	if (turn->due_us)
+		atomic_fetch_sub(&pacer->waiting, 1);
+	turn->due_us = 0;
+	bytes = MIN(want_bytes, turn->bytes);
+	turn->bytes -= bytes;
+	return bytes;
+}
+
+uint64_t pacer_wait_us(const struct pacer_turn *turn, uint64_t now_us)
+{
+	return turn->due_us > now_us ? turn->due_us - now_us : 0;
+}
+
+void pacer_give_back(struct pacer_turn *turn, uint64_t bytes)
+{
+	/* somebody who waits for a turn has nothing to give back */
+	CHECK(!turn->due_us);
+	turn->bytes += bytes;
+}
+
+void pacer_leave(struct pacer *pacer, struct pacer_turn *turn)
+{
+	if (turn->due_us)
+		atomic_fetch_sub(&pacer->waiting, 1);
+	if (turn->bytes)
+		atomic_fetch_sub(&pacer->used, turn->bytes);
+	*turn = (struct pacer_turn){0};
+}

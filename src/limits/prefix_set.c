@@ -1,0 +1,360 @@
+/*
+ * Theory of operation. Two blocks are either apart, or one lies in the other. Sorted by their first
+ * address, the larger first where that is equal, each block follows those it lies in. One sweep over
+ * them with a stack of the blocks that are open at that point (at most one per prefix length) finds
+ * where the deciding rule changes: it is the one with the lowest number on the stack. A block that
+ * lies in one with a lower number decides nothing and is passed over.
+ */
+#include "limits/prefix_set.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+
+#define DEPTH_LIMIT 130		   /* prefix lengths 0 to 128, and the whole space below them */
+#define SHOWN_BYTES 64		   /* of a line, in a message */
+#define MARK	    "\xef\xbb\xbf" /* the byte order mark */
+
+/* Rule and verdict in one, so that a look-up touches the rules themselves no more. */
+#define OUTCOME(rule, verdict) ((rule) << 1 | (verdict))
+
+typedef unsigned __int128 number; /* an address in host byte order */
+
+struct rule {
+	struct in6_addr network;
+	uint8_t bits;
+	uint8_t verdict; /* enum prefix_verdict */
+};
+
+/* A block on its way through the sweep. */
+struct block {
+	number first;
+	number last;
+	uint32_t rule;
+};
+
+struct prefix_set {
+	struct rule *rules;
+	uint32_t rule_count;
+	uint32_t rule_room;
+	uint32_t range_count; /* 0: not compiled */
+	/* Range i begins at firsts[i] and ends before firsts[i + 1]; firsts[0] is ::. */
+	number *firsts;
+	uint32_t *outcomes; /* OUTCOME() of the rule that decides in range i */
+};
+
+/* The sweep's state. */
+struct sweep {
+	struct prefix_set *set;
+	enum prefix_verdict otherwise;
+	unsigned depth;
+	struct block open[DEPTH_LIMIT];
+};
+
+int prefix_set_create(struct prefix_set **set)
+{
+	*set = calloc(1, sizeof(**set));
+	return *set ? 0 : -ENOMEM;
+}
+
+void prefix_set_destroy(struct prefix_set *set)
+{
+	if (!set)
+		return;
+	free(set->rules);
+	free(set->firsts);
+	free(set->outcomes);
+	free(set);
+}
+
+int prefix_set_add(struct prefix_set *set, const struct cidr *cidr, enum prefix_verdict verdict)
+{
+	CHECK(!set->range_count && cidr->bits <= 128);
+	if (set->rule_count == PREFIX_SET_RULE_LIMIT)
+		return -E2BIG;
+	if (set->rule_count == set->rule_room) {
+		uint32_t room = set->rule_room ? set->rule_room * 2 : 16;
+		struct rule *rules = reallocarray(set->rules, room, sizeof(*rules));
+
+		if (!rules)
+			return -ENOMEM;
+		set->rules = rules;
+		set->rule_room = room;
+	}
+	set->rules[set->rule_count++] = (struct rule){
+		.network = cidr_mask(&cidr->network, cidr->bits),
+		.bits = (uint8_t)cidr->bits,
+		.verdict = (uint8_t)verdict,
+	};
+	return 0;
+}
+
+/* Files ---------------------------------------------------------------------------------------- */
+
+/*
+ * Reads a line into `line`, without its end. Returns its length, -1 at the end of the file or when
+ * reading failed, or -EINVAL and the reason.
+ */
+static int read_line(FILE *file, char line[PREFIX_SET_LINE_LIMIT + 1], const char **problem)
+{
+	int length = 0, c;
+
+	while ((c = getc_unlocked(file)) != EOF && c != '\n') {
+		if (!c)
+			*problem = "holds a NUL byte; this is not a text file";
+		else if (length == PREFIX_SET_LINE_LIMIT)
+			*problem = "is too long; give one address block per line";
+		if (*problem)
+			return -EINVAL;
+		line[length++] = (char)c;
+	}
+	line[length] = '\0';
+	return c == EOF && (!length || ferror(file)) ? -1 : length;
+}
+
+/* Cuts the comment and the blanks around the rest off; returns what is left. */
+static char *trim(char *line)
+{
+	static const char blanks[] = " \t\r\v\f";
+	size_t length;
+
+	line[strcspn(line, "#")] = '\0';
+	line += strspn(line, blanks);
+	length = strlen(line);
+	while (length && strchr(blanks, line[length - 1]))
+		length--;
+	line[length] = '\0';
+	return line;
+}
+
+/* A piece of a line as it can be shown in a log. */
+static const char *show(const char *text, char shown[SHOWN_BYTES])
+{
+	size_t i;
+
+	for (i = 0; text[i] && i < SHOWN_BYTES - 1; i++)
+		shown[i] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?';
+	shown[i] = '\0';
+	return shown;
+}
+
+_Static_assert(PREFIX_SET_RULE_LIMIT == 1000000, "add_lines() has it in words");
+
+static int add_lines(struct prefix_set *set, FILE *file, enum prefix_verdict verdict,
+		     const char *path, char error[PREFIX_SET_ERROR_BYTES])
+{
+	char line[PREFIX_SET_LINE_LIMIT + 1], shown[SHOWN_BYTES];
+	const char *problem = NULL;
+	struct cidr cidr;
+	unsigned long number_of_line = 0;
+	int result;
+
+	while ((result = read_line(file, line, &problem)) >= 0) {
+		/* some editors write one, and --config takes it too */
+		bool marked = !number_of_line++ && !strncmp(line, MARK, strlen(MARK));
+		const char *text = trim(marked ? line + strlen(MARK) : line);
+
+		if (!*text)
+			continue;
+		problem = cidr_parse(text, &cidr);
+		if (problem) {
+			snprintf(error, PREFIX_SET_ERROR_BYTES, "%s:%lu: '%s' %s", path,
+				 number_of_line, show(text, shown), problem);
+			return -EINVAL;
+		}
+		result = prefix_set_add(set, &cidr, verdict);
+		if (result) {
+			snprintf(error, PREFIX_SET_ERROR_BYTES, "%s:%lu: rule %u: %s", path,
+				 number_of_line, set->rule_count + 1,
+				 result == -E2BIG ? "1000000 are the limit; name larger blocks"
+						  : strerror(-result));
+			return result;
+		}
+	}
+	if (problem) {
+		snprintf(error, PREFIX_SET_ERROR_BYTES, "%s:%lu: the line %s", path,
+			 number_of_line + 1, problem);
+		return -EINVAL;
+	}
+	if (ferror(file)) {
+		result = errno ? -errno : -EIO;
+		snprintf(error, PREFIX_SET_ERROR_BYTES, "%s: %s", path, strerror(-result));
+		return result;
+	}
+	return 0;
+}
+
+int prefix_set_add_file(struct prefix_set *set, const char *path, enum prefix_verdict verdict,
+			char error[PREFIX_SET_ERROR_BYTES])
+{
+	uint32_t count_before = set->rule_count;
+	FILE *file = fopen(path, "re");
+	int result;
+
+	if (!file) {
+		result = -errno;
+		snprintf(error, PREFIX_SET_ERROR_BYTES, "%s: %s", path, strerror(-result));
+		return result;
+	}
+	result = add_lines(set, file, verdict, path, error);
+	if (result)
+		set->rule_count = count_before;
+	fclose(file);
+	return result;
+}
+
+/* Compiling ------------------------------------------------------------------------------------ */
+
+static number number_of(const struct in6_addr *address)
+{
+	uint64_t high, low;
+
+	memcpy(&high, address->s6_addr, sizeof(high));
+	memcpy(&low, &address->s6_addr[8], sizeof(low));
+	return (number)__builtin_bswap64(high) << 64 | __builtin_bswap64(low);
+}
+
+static int compare_blocks(const void *left, const void *right)
+{
+	const struct block *a = left, *b = right;
+
+	if (a->first != b->first)
+		return a->first < b->first ? -1 : 1;
+	if (a->last != b->last)
+		return a->last > b->last ? -1 : 1;
+	return a->rule < b->rule ? -1 : a->rule > b->rule;
+}
+
+/* From `first` on, what is open decides. */
+static void begin_range(struct sweep *sweep, number first)
+{
+	struct prefix_set *set = sweep->set;
+	uint32_t rule = sweep->open[sweep->depth - 1].rule;
+	uint32_t outcome = rule == PREFIX_SET_NO_RULE ? OUTCOME(rule, sweep->otherwise)
+						      : OUTCOME(rule, set->rules[rule].verdict);
+
+	/* nothing is left of the range before, if this one begins where that did */
+	if (set->range_count && set->firsts[set->range_count - 1] == first)
+		set->range_count--;
+	if (set->range_count && set->outcomes[set->range_count - 1] == outcome)
+		return;
+	set->firsts[set->range_count] = first;
+	set->outcomes[set->range_count++] = outcome;
+}
+
+/* Closes the blocks that end before `first`. */
+static void close_before(struct sweep *sweep, number first)
+{
+	while (sweep->depth > 1 && sweep->open[sweep->depth - 1].last < first) {
+		sweep->depth--;
+		begin_range(sweep, sweep->open[sweep->depth].last + 1);
+	}
+}
+
+static void open_block(struct sweep *sweep, const struct block *block)
+{
+	/* the lower numbers are at the top: only they are ever pushed */
+	if (block->rule > sweep->open[sweep->depth - 1].rule)
+		return;
+	CHECK(sweep->depth < DEPTH_LIMIT);
+	sweep->open[sweep->depth++] = *block;
+	begin_range(sweep, block->first);
+}
+
+static void sweep_over(struct prefix_set *set, const struct block *blocks,
+		       enum prefix_verdict otherwise)
+{
+	struct sweep sweep = {.set = set, .otherwise = otherwise, .depth = 1};
+	const number end = ~(number)0;
+
+	sweep.open[0] = (struct block){.last = end, .rule = PREFIX_SET_NO_RULE};
+	begin_range(&sweep, 0);
+	for (uint32_t i = 0; i < set->rule_count; i++) {
+		close_before(&sweep, blocks[i].first);
+		open_block(&sweep, &blocks[i]);
+	}
+	close_before(&sweep, end);
+}
+
+static struct block *sort_blocks(const struct prefix_set *set)
+{
+	struct block *blocks = calloc((size_t)set->rule_count + 1, sizeof(*blocks));
+
+	if (!blocks)
+		return NULL;
+	for (uint32_t i = 0; i < set->rule_count; i++) {
+		const struct rule *rule = &set->rules[i];
+		number first = number_of(&rule->network);
+		/* a shift by 128 would be undefined */
+		number inside = rule->bits < 128 ? ~(number)0 >> rule->bits : 0;
+
+		blocks[i] = (struct block){.first = first, .last = first | inside, .rule = i};
+	}
+	qsort(blocks, set->rule_count, sizeof(*blocks), compare_blocks);
+	return blocks;
+}
+
+static enum prefix_verdict verdict_for_others(const struct prefix_set *set)
+{
+	for (uint32_t i = 0; i < set->rule_count; i++)
+		if (set->rules[i].verdict == PREFIX_ALLOW)
+			return PREFIX_DENY;
+	return PREFIX_ALLOW;
+}
+
+int prefix_set_compile(struct prefix_set *set)
+{
+	/* a block begins one range and lets another go on behind its end */
+	size_t range_limit = 2 * (size_t)set->rule_count + 1;
+	struct block *blocks;
+
+	CHECK(!set->range_count);
+	blocks = sort_blocks(set);
+	set->firsts = calloc(range_limit, sizeof(*set->firsts));
+	set->outcomes = calloc(range_limit, sizeof(*set->outcomes));
+	if (!blocks || !set->firsts || !set->outcomes) {
+		free(blocks);
+		return -ENOMEM;
+	}
+	sweep_over(set, blocks, verdict_for_others(set));
+	CHECK(set->range_count <= range_limit);
+	free(blocks);
+	return 0;
+}
+
+/* Looking up ----------------------------------------------------------------------------------- */
+
+enum prefix_verdict prefix_set_verdict(const struct prefix_set *set, const struct in6_addr *address,
+				       uint32_t *rule)
+{
+	number wanted = number_of(address);
+	const number *base = set->firsts;
+	uint32_t count = set->range_count, outcome;
+
+	CHECK(count);
+	/* the last range that does not begin behind the address; no branch depends on the address */
+	while (count > 1) {
+		uint32_t half = count / 2;
+
+		base = base[half] <= wanted ? base + half : base;
+		count -= half;
+	}
+	outcome = set->outcomes[base - set->firsts];
+	if (rule)
+		*rule = outcome >> 1 == PREFIX_SET_NO_RULE >> 1 ? PREFIX_SET_NO_RULE : outcome >> 1;
+	return (enum prefix_verdict)(outcome & 1);
+}
+
+uint32_t prefix_set_rule_count(const struct prefix_set *set)
+{
+	return set->rule_count;
+}
+
+struct cidr prefix_set_rule(const struct prefix_set *set, uint32_t rule)
+{
+	CHECK(rule < set->rule_count);
+	return (struct cidr){.network = set->rules[rule].network, .bits = set->rules[rule].bits};
+}

@@ -1,0 +1,288 @@
+#include "os/cgroup.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/units.h"
+#include "base/util.h"
+#include "os/host.h"
+
+#define FILE_BYTES 128
+
+/* Version 1 knows no "no limit": it shows the largest number of pages that it can count. */
+#define MEMORY_MOST (1ULL << 62)
+
+/* A mount's line: "36 35 0:31 ROOT POINT OPTIONS [TAG ...] - TYPE SOURCE SUPER_OPTIONS". */
+struct mount {
+	char *root;  /* the group that the mount point shows */
+	char *point; /* where */
+	char *type;
+	char *super_options;
+};
+
+/* A group as seen from here: its directory, whose first `root_length` bytes are the mount point. */
+struct group {
+	char path[PATH_MAX];
+	size_t root_length;
+};
+
+/* 0 is "no limit". */
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a && b ? MIN(a, b) : MAX(a, b);
+}
+
+static uint64_t to_millis(uint64_t quota_us, uint64_t period_us)
+{
+	if (!quota_us || !period_us || quota_us > UINT64_MAX / 2000)
+		return 0;
+	return (quota_us * 1000 + period_us - 1) / period_us;
+}
+
+static uint64_t parse_number(const char *text, size_t length)
+{
+	char digits[32];
+	uint64_t number;
+
+	if (length >= sizeof(digits))
+		return 0;
+	memcpy(digits, text, length);
+	digits[length] = '\0';
+	return units_parse_count(digits, &number) ? 0 : number;
+}
+
+uint64_t cgroup_parse_cpu_max(const char *text)
+{
+	size_t quota_length = strcspn(text, " \n");
+	const char *period = text + quota_length + strspn(text + quota_length, " ");
+
+	return to_millis(parse_number(text, quota_length),
+			 parse_number(period, strcspn(period, " \n")));
+}
+
+uint64_t cgroup_parse_cfs(const char *quota_text, const char *period_text)
+{
+	/* -1, no quota, is no number here */
+	return to_millis(parse_number(quota_text, strcspn(quota_text, "\n")),
+			 parse_number(period_text, strcspn(period_text, "\n")));
+}
+
+uint64_t cgroup_parse_memory(const char *text)
+{
+	uint64_t bytes = parse_number(text, strcspn(text, "\n"));
+
+	return bytes < MEMORY_MOST ? bytes : 0;
+}
+
+/* mountinfo writes blanks and backslashes as \ooo; proc(5). */
+static void unescape(char *text)
+{
+	char *to = text;
+
+	for (const char *from = text; *from; to++) {
+		unsigned code;
+
+		if (from[0] == '\\' && sscanf(from + 1, "%3o", &code) == 1 && strlen(from) >= 4) {
+			*to = (char)code;
+			from += 4;
+		} else {
+			*to = *from++;
+		}
+	}
+	*to = '\0';
+}
+
+/* Cuts a line of mountinfo up; false when it is none. */
+static bool parse_mount(char *line, struct mount *mount)
+{
+	char *at = line, *source;
+
+	line[strcspn(line, "\n")] = '\0';
+	for (unsigned i = 0; i < 3; i++) /* its number, its parent's, the device */
+		strsep(&at, " ");
+	mount->root = strsep(&at, " ");
+	mount->point = strsep(&at, " ");
+	at = at ? strstr(at, " - ") : NULL;
+	if (!at)
+		return false;
+	at += 3;
+	mount->type = strsep(&at, " ");
+	source = strsep(&at, " ");
+	mount->super_options = strsep(&at, " ");
+	if (!source || !mount->super_options)
+		return false;
+	unescape(mount->root);
+	unescape(mount->point);
+	return true;
+}
+
+/* Whether the mount is version 1's hierarchy for `controller`, or with NULL that of version 2. */
+static bool is_hierarchy(const struct mount *mount, const char *controller)
+{
+	if (!controller)
+		return !strcmp(mount->type, "cgroup2");
+	return !strcmp(mount->type, "cgroup") && host_lists(mount->super_options, ",", controller);
+}
+
+static FILE *open_file(const char *root, const char *path)
+{
+	char name[PATH_MAX];
+
+	if (snprintf(name, sizeof(name), "%s%s", root, path) >= (int)sizeof(name))
+		return NULL;
+	return fopen(name, "re");
+}
+
+/* The process's group in that hierarchy, from lines such as "4:cpu,cpuacct:/a/b" and "0::/a/b". */
+static bool read_own_path(const char *root, const char *controller, char path[PATH_MAX])
+{
+	FILE *file = open_file(root, "/proc/self/cgroup");
+	bool found = false;
+	char *line = NULL;
+	size_t room = 0;
+
+	while (file && !found && getline(&line, &room, file) > 0) {
+		char *own = line, *number = strsep(&own, ":"), *list = strsep(&own, ":");
+
+		if (!own)
+			continue;
+		own[strcspn(own, "\n")] = '\0';
+		if (controller ? host_lists(list, ",", controller) : !*list && *number == '0')
+			found = snprintf(path, PATH_MAX, "%s", own) < PATH_MAX;
+	}
+	free(line);
+	if (file)
+		fclose(file);
+	return found;
+}
+
+/* What is left of `path` below `top`, "" for top itself; NULL when it is not below. */
+static const char *below(const char *path, const char *top)
+{
+	size_t length = strcmp(top, "/") ? strlen(top) : 0;
+
+	if (strncmp(path, top, length) || (path[length] && path[length] != '/'))
+		return NULL;
+	return strcmp(path + length, "/") ? path + length : "";
+}
+
+/* Sets `group` to what the mount shows at `rest`; false when there is no such directory. */
+static bool set_group(struct group *group, const char *root, const struct mount *mount,
+		      const char *rest)
+{
+	int length = snprintf(group->path, sizeof(group->path), "%s%s%s", root, mount->point, rest);
+
+	group->root_length = strlen(root) + strlen(mount->point);
+	return length < (int)sizeof(group->path) && !access(group->path, F_OK);
+}
+
+/*
+ * Finds the process's group. Other mounts of the hierarchy may show other parts of it, so one that
+ * has the group by its name goes before one that only might be it.
+ */
+static bool find_group(const char *root, const char *controller, struct group *group)
+{
+	enum { NOTHING, SOME_ROOT, OWN } found = NOTHING;
+	char own_path[PATH_MAX];
+	char *line = NULL;
+	size_t room = 0;
+	FILE *file;
+
+	if (!read_own_path(root, controller, own_path))
+		return false;
+	file = open_file(root, "/proc/self/mountinfo");
+	while (file && found != OWN && getline(&line, &room, file) > 0) {
+		struct group candidate;
+		struct mount mount;
+		const char *rest;
+
+		if (!parse_mount(line, &mount) || !is_hierarchy(&mount, controller))
+			continue;
+		rest = below(own_path, mount.root);
+		if (rest && set_group(&candidate, root, &mount, rest))
+			found = OWN;
+		else if (found == NOTHING && set_group(&candidate, root, &mount, ""))
+			found = SOME_ROOT;
+		else
+			continue;
+		*group = candidate;
+	}
+	free(line);
+	if (file)
+		fclose(file);
+	return found != NOTHING;
+}
+
+/* Moves on to the parent; false at the mount's root. */
+static bool go_up(struct group *group)
+{
+	char *slash = strrchr(group->path + group->root_length, '/');
+
+	if (!slash)
+		return false;
+	*slash = '\0';
+	return true;
+}
+
+static uint64_t read_cpu_v2(const char *group)
+{
+	char text[FILE_BYTES];
+
+	return host_read_file(group, "/cpu.max", text, sizeof(text)) ? 0
+								     : cgroup_parse_cpu_max(text);
+}
+
+static uint64_t read_cpu_v1(const char *group)
+{
+	char quota[FILE_BYTES], period[FILE_BYTES];
+
+	if (host_read_file(group, "/cpu.cfs_quota_us", quota, sizeof(quota)) ||
+	    host_read_file(group, "/cpu.cfs_period_us", period, sizeof(period)))
+		return 0;
+	return cgroup_parse_cfs(quota, period);
+}
+
+static uint64_t read_memory_v2(const char *group)
+{
+	char text[FILE_BYTES];
+
+	return host_read_file(group, "/memory.max", text, sizeof(text)) ? 0
+									: cgroup_parse_memory(text);
+}
+
+static uint64_t read_memory_v1(const char *group)
+{
+	char text[FILE_BYTES];
+
+	return host_read_file(group, "/memory.limit_in_bytes", text, sizeof(text))
+		       ? 0
+		       : cgroup_parse_memory(text);
+}
+
+/* The least that `read` finds in the process's group and those above it. */
+static uint64_t read_hierarchy(const char *root, const char *controller,
+			       uint64_t (*read)(const char *group))
+{
+	struct group group;
+	uint64_t limit = 0;
+
+	if (!find_group(root, controller, &group))
+		return 0;
+	do
+		limit = least(limit, read(group.path));
+	while (go_up(&group));
+	return limit;
+}
+
+void cgroup_read_limits(const char *root, struct cgroup_limits *limits)
+{
+	/* where both versions are mounted, each controller is in one of them */
+	limits->cpu_millis = least(read_hierarchy(root, NULL, read_cpu_v2),
+				   read_hierarchy(root, "cpu", read_cpu_v1));
+	limits->memory_bytes = least(read_hierarchy(root, NULL, read_memory_v2),
+				     read_hierarchy(root, "memory", read_memory_v1));
+}

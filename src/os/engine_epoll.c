@@ -1,0 +1,463 @@
+/*
+ * The epoll engine: the one file that knows epoll(7). For hosts where io_uring is not to be had.
+ *
+ * Theory of operation. Descriptors are watched edge-triggered. A wait is armed by EPOLL_CTL_MOD (or
+ * ADD), which asks the socket anew and so finds what is there already: that is what makes it
+ * level-triggered at the moment it is armed, as engine.h promises. A watch is armed once; edges do
+ * the rest. Where a descriptor has but one wait, for its source, it is armed with EPOLLONESHOT, so
+ * that what arrives while nobody waits wakes nobody.
+ *
+ * A socket that was registered for reading and has not been called readable since has nothing to
+ * read: waiting for it then costs no system call, as after a connect.
+ *
+ * Answers go through a queue, for one event of epoll's may answer several requests, and some
+ * answers (to a cancel, a hand-over) come from no event at all. Sockets for other workers go
+ * through their mailbox, a socket pair; its messages carry the number of a descriptor, which all
+ * workers share, and no descriptor.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "os/engine_ops.h"
+#include "os/host.h"
+#include "os/sock.h"
+
+/* As many as a worker takes in. Scenario: small-512 (bench/). */
+#define EPOLL_EVENT_LIMIT 256
+
+/* Connections, or mails, taken before other events get their turn. Scenario: crc-64 (bench/). */
+#define ACCEPT_LIMIT 64
+
+/* Beyond this many descriptors, whatever the limit is, no table is made. */
+#define DESCRIPTOR_MOST (1U << 24)
+
+/*
+ * Answers at a time: each descriptor's requests, with one of a watch, and one socket given away. New
+ * ones are only taken from epoll while fewer wait than the worker asks for.
+ */
+#define ANSWERS_PER_DESCRIPTOR (REQUEST_COUNT + 1)
+
+#define FAILURE		       (EPOLLERR | EPOLLHUP)
+#define ARRIVAL		       (EPOLLIN | EPOLLRDHUP)
+
+/* What may be in flight for a descriptor, one of each. */
+enum request {
+	REQUEST_READABLE, /* or accept */
+	REQUEST_WRITABLE, /* or connect */
+	REQUEST_FAILED,
+	REQUEST_WATCH,
+	REQUEST_COUNT
+};
+
+struct descriptor {
+	uint64_t tokens[REQUEST_COUNT]; /* 0: none */
+	uint32_t mask;			/* what epoll reports; 0: nothing */
+	bool registered;
+	bool arrival_seen; /* it was called readable since it was last asked */
+	bool many;	   /* the accept goes on */
+};
+
+struct message {
+	uint64_t token;
+	int32_t fd;
+};
+
+struct epoll_engine {
+	struct engine engine;
+	struct descriptor *descriptors;
+	unsigned descriptor_count;
+	struct engine_answers answers;
+	int epoll_fd;
+	int mailbox[2]; /* others write to [1] */
+};
+
+static struct epoll_engine *epoll(struct engine *engine)
+{
+	return CONTAINER_OF(engine, struct epoll_engine, engine);
+}
+
+/* NULL for one that was given out beyond the limit of the start, which somebody has raised since: prlimit(2). */
+static struct descriptor *descriptor_of(struct epoll_engine *self, int fd)
+{
+	return (unsigned)fd < self->descriptor_count ? &self->descriptors[fd] : NULL;
+}
+
+/* Answers -------------------------------------------------------------------------------------- */
+
+static void answer(struct epoll_engine *self, uint64_t token, int32_t result, bool more)
+{
+	engine_answers_add(&self->answers, token, result, more);
+}
+
+/* Answers a request for the last time. */
+static void finish(struct epoll_engine *self, struct descriptor *descriptor, enum request request,
+		   int32_t result)
+{
+	answer(self, descriptor->tokens[request], result, false);
+	descriptor->tokens[request] = 0;
+}
+
+/* Arming --------------------------------------------------------------------------------------- */
+
+static bool is_accept(uint64_t token)
+{
+	return engine_token_op(token) == ENGINE_OP_ACCEPT;
+}
+
+static bool is_connect(uint64_t token)
+{
+	return engine_token_op(token) == ENGINE_OP_CONNECT;
+}
+
+/* What epoll is to report for the requests in flight. */
+static uint32_t mask_for(const struct descriptor *descriptor)
+{
+	const uint64_t *tokens = descriptor->tokens;
+	uint32_t mask = EPOLLET;
+
+	/* level-triggered: what is left in the backlog is told again */
+	if (is_accept(tokens[REQUEST_READABLE]))
+		return descriptor->many ? EPOLLIN : EPOLLIN | EPOLLONESHOT;
+	/* what will be read from the new connection is told from its first moment */
+	if (is_connect(tokens[REQUEST_WRITABLE]))
+		return mask | EPOLLOUT | ARRIVAL;
+	if (tokens[REQUEST_READABLE] || tokens[REQUEST_WATCH])
+		mask |= ARRIVAL;
+	if (tokens[REQUEST_WRITABLE])
+		mask |= EPOLLOUT;
+	if (tokens[REQUEST_READABLE] && !tokens[REQUEST_WRITABLE] && !tokens[REQUEST_FAILED] &&
+	    !tokens[REQUEST_WATCH])
+		mask |= EPOLLONESHOT;
+	return mask;
+}
+
+/* Asks the socket anew for all that is in flight. A refusal answers it. */
+static void arm(struct epoll_engine *self, int fd, struct descriptor *descriptor)
+{
+	struct epoll_event event = {.events = mask_for(descriptor), .data.fd = fd};
+	int operation = descriptor->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+
+	if (epoll_ctl(self->epoll_fd, operation, fd, &event)) {
+		int error = -errno;
+
+		for (unsigned i = 0; i < REQUEST_COUNT; i++)
+			if (descriptor->tokens[i])
+				finish(self, descriptor, (enum request)i, error);
+		return;
+	}
+	descriptor->registered = true;
+	descriptor->mask = event.events;
+	descriptor->arrival_seen = false;
+}
+
+static void request(struct epoll_engine *self, int fd, enum request request, uint64_t token)
+{
+	struct descriptor *descriptor = descriptor_of(self, fd);
+	bool reads = request == REQUEST_READABLE || request == REQUEST_WATCH;
+
+	if (!descriptor) {
+		answer(self, token, -EMFILE, false);
+		return;
+	}
+	CHECK(!descriptor->tokens[request]);
+	descriptor->tokens[request] = token;
+	if (!reads || !(descriptor->mask & EPOLLIN) || descriptor->arrival_seen ||
+	    (request == REQUEST_WATCH && descriptor->mask & EPOLLONESHOT))
+		arm(self, fd, descriptor);
+}
+
+static void epoll_wait_for(struct engine *engine, int fd, enum engine_condition condition,
+			   bool peer_ended, uint64_t token)
+{
+	static const enum request requests[] = {
+		[ENGINE_READABLE] = REQUEST_READABLE,
+		[ENGINE_WRITABLE] = REQUEST_WRITABLE,
+		[ENGINE_FAILED] = REQUEST_FAILED,
+	};
+
+	(void)peer_ended; /* epoll tells apart what it was asked for */
+	request(epoll(engine), fd, requests[condition], token);
+}
+
+static void epoll_watch(struct engine *engine, int fd, uint64_t token)
+{
+	request(epoll(engine), fd, REQUEST_WATCH, token);
+}
+
+static void epoll_accept(struct engine *engine, int fd, bool many, uint64_t token)
+{
+	struct epoll_engine *self = epoll(engine);
+	struct descriptor *descriptor = descriptor_of(self, fd);
+
+	CHECK(descriptor); /* listeners are there from the start */
+	descriptor->many = many;
+	request(self, fd, REQUEST_READABLE, token);
+}
+
+static void epoll_connect(struct engine *engine, int fd, const struct sockaddr *address,
+			  socklen_t length_bytes, uint64_t token)
+{
+	struct epoll_engine *self = epoll(engine);
+
+	if (!connect(fd, address, length_bytes))
+		answer(self, token, 0, false);
+	else if (errno != EINPROGRESS)
+		answer(self, token, -errno, false);
+	else
+		request(self, fd, REQUEST_WRITABLE, token);
+}
+
+/* Answers an accept for the last time. A listener would go on being readable. */
+static void stop_accepting(struct epoll_engine *self, int fd, struct descriptor *descriptor,
+			   int32_t result)
+{
+	struct epoll_event nothing = {.data.fd = fd};
+
+	finish(self, descriptor, REQUEST_READABLE, result);
+	if (!epoll_ctl(self->epoll_fd, EPOLL_CTL_MOD, fd, &nothing))
+		descriptor->mask = 0;
+}
+
+static void epoll_cancel(struct engine *engine, int fd, uint64_t token)
+{
+	struct epoll_engine *self = epoll(engine);
+	struct descriptor *descriptor = descriptor_of(self, fd);
+
+	for (unsigned i = 0; descriptor && i < REQUEST_COUNT; i++)
+		if (descriptor->tokens[i] == token && is_accept(token))
+			stop_accepting(self, fd, descriptor, -ECANCELED);
+		else if (descriptor->tokens[i] == token)
+			/* what is registered stays: most are closed next, or wait anew */
+			finish(self, descriptor, (enum request)i, -ECANCELED);
+}
+
+static void epoll_forget(struct engine *engine, int fd)
+{
+	struct descriptor *descriptor = descriptor_of(epoll(engine), fd);
+
+	/* closing takes it out of epoll: epoll(7) */
+	if (descriptor)
+		memset(descriptor, 0, sizeof(*descriptor));
+}
+
+static void epoll_hand_over(struct engine *engine, struct engine *target, int fd,
+			    uint64_t target_token, uint64_t token)
+{
+	struct message message = {.token = target_token, .fd = fd};
+	ssize_t sent = send(epoll(target)->mailbox[1], &message, sizeof(message),
+			    MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	answer(epoll(engine), token, sent < 0 ? -errno : 0, false);
+}
+
+/* Events --------------------------------------------------------------------------------------- */
+
+static void on_wake(struct epoll_engine *self)
+{
+	engine_take_wakes(&self->engine);
+	answer(self, engine_token(ENGINE_OP_WAKE, 0, 0, 0), 0, false);
+}
+
+static void on_mail(struct epoll_engine *self)
+{
+	struct message message;
+
+	/* level-triggered: what is left is told again */
+	for (unsigned i = 0; i < ACCEPT_LIMIT; i++) {
+		ssize_t got = recv(self->mailbox[0], &message, sizeof(message), MSG_DONTWAIT);
+
+		if (got != (ssize_t)sizeof(message))
+			return;
+		answer(self, message.token, message.fd, false);
+	}
+}
+
+static void accept_some(struct epoll_engine *self, int fd, struct descriptor *descriptor)
+{
+	for (unsigned i = 0; i < ACCEPT_LIMIT; i++) {
+		int accepted = sock_accept(fd);
+
+		if (accepted == -EAGAIN) {
+			/* somebody gave up before being accepted */
+			if (!descriptor->many)
+				arm(self, fd, descriptor);
+			return;
+		}
+		if (accepted == -ECONNABORTED || accepted == -EINTR)
+			continue;
+		if (accepted >= 0 && !descriptor_of(self, accepted)) {
+			close(accepted);
+			accepted = -EMFILE;
+		}
+		if (accepted >= 0 && descriptor->many) {
+			answer(self, descriptor->tokens[REQUEST_READABLE], accepted, true);
+			continue;
+		}
+		stop_accepting(self, fd, descriptor, accepted);
+		return;
+	}
+	if (!descriptor->many)
+		arm(self, fd, descriptor);
+}
+
+static int32_t news_of(uint32_t events)
+{
+	return ENGINE_NEWS_MET | (events & (EPOLLRDHUP | FAILURE) ? ENGINE_NEWS_ENDED : 0);
+}
+
+static void on_arrival(struct epoll_engine *self, int fd, struct descriptor *descriptor,
+		       uint32_t events)
+{
+	descriptor->arrival_seen = true;
+	if (descriptor->tokens[REQUEST_READABLE])
+		finish(self, descriptor, REQUEST_READABLE, news_of(events));
+	else if (!descriptor->tokens[REQUEST_WATCH] && descriptor->mask & EPOLLIN)
+		arm(self, fd, descriptor); /* nobody waits: do not tell again */
+	if (descriptor->tokens[REQUEST_WATCH])
+		answer(self, descriptor->tokens[REQUEST_WATCH], news_of(events), true);
+}
+
+static void on_event(struct epoll_engine *self, int fd, uint32_t events)
+{
+	struct descriptor *descriptor = descriptor_of(self, fd);
+	uint64_t *tokens = descriptor->tokens;
+
+	if (descriptor->mask & EPOLLONESHOT)
+		descriptor->mask = 0;
+	if (is_accept(tokens[REQUEST_READABLE])) {
+		accept_some(self, fd, descriptor);
+		return;
+	}
+	if (events & (EPOLLOUT | FAILURE) && tokens[REQUEST_WRITABLE])
+		finish(self, descriptor, REQUEST_WRITABLE,
+		       is_connect(tokens[REQUEST_WRITABLE]) ? -sock_take_error(fd)
+							    : news_of(events));
+	if (events & FAILURE && tokens[REQUEST_FAILED])
+		finish(self, descriptor, REQUEST_FAILED, news_of(events));
+	if (events & (ARRIVAL | FAILURE))
+		on_arrival(self, fd, descriptor, events);
+}
+
+static int epoll_engine_wait(struct engine *engine, int64_t timeout_ms, struct engine_event *events,
+			     unsigned limit)
+{
+	struct epoll_engine *self = epoll(engine);
+	struct epoll_event told[EPOLL_EVENT_LIMIT];
+	size_t waiting = engine_answers_count(&self->answers);
+	int count;
+
+	if (waiting >= limit)
+		return (int)engine_answers_take(&self->answers, events, limit);
+	if (waiting)
+		timeout_ms = 0;
+	count = epoll_wait(self->epoll_fd, told, EPOLL_EVENT_LIMIT,
+			   timeout_ms < 0 ? -1 : (int)MIN(timeout_ms, INT_MAX));
+	if (count < 0 && errno != EINTR)
+		return -errno;
+	for (int i = 0; i < count; i++) {
+		if (told[i].data.fd == self->engine.wake_fd)
+			on_wake(self);
+		else if (told[i].data.fd == self->mailbox[0])
+			on_mail(self);
+		else
+			on_event(self, told[i].data.fd, told[i].events);
+	}
+	return (int)engine_answers_take(&self->answers, events, limit);
+}
+
+/* Making --------------------------------------------------------------------------------------- */
+
+static void close_open(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+static void epoll_destroy(struct engine *engine)
+{
+	struct epoll_engine *self = epoll(engine);
+
+	close_open(self->epoll_fd);
+	close_open(self->mailbox[0]);
+	close_open(self->mailbox[1]);
+	if (self->descriptors)
+		host_release_memory(self->descriptors,
+				    self->descriptor_count * sizeof(*self->descriptors));
+	engine_answers_finish(&self->answers);
+	free(self);
+}
+
+static const struct engine_ops epoll_ops = {
+	.name = "epoll",
+	.destroy = epoll_destroy,
+	.accept = epoll_accept,
+	.connect = epoll_connect,
+	.wait_for = epoll_wait_for,
+	.watch = epoll_watch,
+	.cancel = epoll_cancel,
+	.forget = epoll_forget,
+	.hand_over = epoll_hand_over,
+	.wait = epoll_engine_wait,
+};
+
+static int make_tables(struct epoll_engine *self)
+{
+	struct rlimit limit;
+
+	CHECK(!getrlimit(RLIMIT_NOFILE, &limit));
+	self->descriptor_count = (unsigned)MIN(limit.rlim_cur, (rlim_t)DESCRIPTOR_MOST);
+	self->descriptors =
+		host_reserve_memory(self->descriptor_count * sizeof(*self->descriptors));
+	if (!self->descriptors)
+		return -ENOMEM;
+	return engine_answers_init(&self->answers,
+				   (size_t)self->descriptor_count * ANSWERS_PER_DESCRIPTOR +
+					   2 * EPOLL_EVENT_LIMIT);
+}
+
+static int listen_to(struct epoll_engine *self, int fd)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+
+	return epoll_ctl(self->epoll_fd, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
+}
+
+static int make_descriptors(struct epoll_engine *self)
+{
+	int error;
+
+	self->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (self->epoll_fd < 0)
+		return -errno;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, self->mailbox))
+		return -errno;
+	error = listen_to(self, self->engine.wake_fd);
+	return error ? error : listen_to(self, self->mailbox[0]);
+}
+
+int engine_epoll_create(struct engine **engine, int wake_fd)
+{
+	struct epoll_engine *self = calloc(1, sizeof(*self));
+	int error;
+
+	if (!self)
+		return -ENOMEM;
+	self->engine = (struct engine){
+		.ops = &epoll_ops, .features = "edge_triggered", .wake_fd = wake_fd};
+	self->epoll_fd = self->mailbox[0] = self->mailbox[1] = -1;
+	error = make_tables(self);
+	if (!error)
+		error = make_descriptors(self);
+	if (error) {
+		epoll_destroy(&self->engine);
+		return error;
+	}
+	*engine = &self->engine;
+	return 0;
+}

@@ -1,0 +1,311 @@
+#include "os/sock.h"
+
+#include <errno.h>
+#include <linux/sock_diag.h>
+#include <linux/sockios.h>
+#include <netinet/tcp.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "os/sock_local.h"
+
+enum sock_failure sock_classify(int error)
+{
+	switch (error < 0 ? -error : error) {
+	case ECONNRESET:
+	case EPIPE: /* a RST that came after the peer's FIN: tests/kernel/probe_reset_in_close_wait */
+	case ENOTCONN:
+		return SOCK_RESET;
+	case ETIMEDOUT:
+	case EHOSTUNREACH:
+	case ENETUNREACH:
+	case EHOSTDOWN:
+	case ENETDOWN:
+		return SOCK_LOST;
+	case EMFILE:
+	case ENFILE:
+	case ENOBUFS:
+	case ENOSPC: /* of epoll's watches: epoll(7) */
+	case ENOMEM:
+		return SOCK_DESCRIPTORS;
+	default:
+		return SOCK_OTHER;
+	}
+}
+
+static int set_option(int fd, int level, int option, int value)
+{
+	return setsockopt(fd, level, option, &value, sizeof(value)) ? -errno : 0;
+}
+
+static int open_tcp(const struct addr *address, const struct sock_tuning *tuning)
+{
+	bool local = addr_is_local(address);
+	int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+			local ? 0 : IPPROTO_TCP);
+	int error;
+
+	if (fd < 0)
+		return -errno;
+	if (local)
+		sock_keep_urgent(fd);
+	error = local ? 0 : sock_tune(fd, address, tuning);
+	if (error) {
+		close(fd);
+		return error;
+	}
+	return fd;
+}
+
+static int bind_and_learn_port(int fd, struct addr *address)
+{
+	if (bind(fd, &address->any, address->length_bytes))
+		return -errno;
+	if (!addr_port(address))
+		sock_get_local(fd, address);
+	return 0;
+}
+
+static int open_bound(struct addr *address, const struct sock_tuning *tuning, bool first)
+{
+	int fd = open_tcp(address, tuning);
+	int error;
+
+	if (fd < 0)
+		return fd;
+	error = sock_tune_listener(fd, address, tuning);
+	if (!error)
+		error = set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	if (!error && !first)
+		error = set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	if (!error)
+		error = bind_and_learn_port(fd, address);
+	if (!error && first)
+		error = set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	if (error) {
+		close(fd);
+		return error;
+	}
+	return fd;
+}
+
+int sock_open_listeners(struct addr *address, const struct sock_tuning *tuning, unsigned backlog,
+			int *fds, unsigned count)
+{
+	unsigned opened;
+	int error = 0;
+
+	if (addr_is_local(address))
+		return sock_listen_local(address, backlog, (mode_t)tuning->local_mode, fds, count);
+	for (opened = 0; opened < count && !error; opened++) {
+		fds[opened] = open_bound(address, tuning, opened == 0);
+		if (fds[opened] < 0)
+			error = fds[opened];
+	}
+	if (error)
+		opened--;
+	/* listening begins when all are bound: the group is complete before the first connection */
+	for (unsigned i = 0; i < count && !error; i++)
+		if (listen(fds[i], (int)backlog))
+			error = -errno;
+	if (error)
+		while (opened)
+			close(fds[--opened]);
+	return error;
+}
+
+int sock_try_bind(const struct addr *address, const struct sock_tuning *tuning)
+{
+	struct sock_tuning where = {.device = tuning->device, .dual_stack = tuning->dual_stack};
+	struct addr copy = *address;
+	int fd;
+
+	if (addr_is_local(address))
+		return sock_try_local(address);
+	fd = open_bound(&copy, &where, true);
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
+
+static int bind_source(int fd, const struct addr *source)
+{
+	int error = set_option(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+
+	if (!error && bind(fd, &source->any, source->length_bytes))
+		error = -errno;
+	return error;
+}
+
+int sock_open_backend(const struct addr *backend, const struct sock_tuning *tuning,
+		      const struct addr *source)
+{
+	int fd = open_tcp(backend, tuning);
+	int error;
+
+	if (fd < 0)
+		return fd;
+	error = addr_is_local(backend) ? 0 : sock_tune_backend(fd, tuning);
+	if (!error && source && source->length_bytes)
+		error = bind_source(fd, source);
+	if (error) {
+		close(fd);
+		return error;
+	}
+	return fd;
+}
+
+bool sock_met_itself(int fd, const struct addr *backend)
+{
+	struct addr local;
+
+	if (addr_is_local(backend))
+		return false;
+	sock_get_local(fd, &local);
+	if (!addr_equal(&local, backend))
+		return false;
+	sock_reset_on_close(fd);
+	return true;
+}
+
+ssize_t sock_connect_with(int fd, const struct sockaddr *address, socklen_t length_bytes,
+			  const void *bytes, size_t size)
+{
+	ssize_t taken = sendto(fd, bytes, size, MSG_FASTOPEN | MSG_DONTWAIT | MSG_NOSIGNAL, address,
+			       length_bytes);
+
+	if (taken < 0)
+		return errno == EINPROGRESS ? 0 : -errno;
+	return taken;
+}
+
+int sock_accept(int listener_fd)
+{
+	int fd = accept4(listener_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+void sock_keep_urgent(int fd)
+{
+	/* kernels before 5.15 know no urgent bytes there */
+	(void)set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
+}
+
+int sock_shut_write(int fd)
+{
+	return shutdown(fd, SHUT_WR) ? -errno : 0;
+}
+
+void sock_reset_on_close(int fd)
+{
+	struct linger linger = {.l_onoff = 1, .l_linger = 0};
+
+	/* fails on a descriptor that is no socket alone */
+	CHECK(!setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)));
+}
+
+int sock_take_error(int fd)
+{
+	int error = 0;
+	socklen_t length = sizeof(error);
+
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) ? 0 : error;
+}
+
+/* Sent and not yet with the peer, for a local socket not yet read by it, which `*local` tells. */
+static uint64_t count_waiting(int fd, bool *local)
+{
+	struct tcp_info info = {0};
+	socklen_t length = sizeof(info);
+	int bytes = 0;
+
+	*local = false;
+	if (ioctl(fd, SIOCOUTQ, &bytes) || bytes <= 0)
+		return 0;
+	*local = getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) && errno == EOPNOTSUPP;
+	/* a socket that was reset keeps its last count for ever */
+	return *local || info.tcpi_state != TCP_CLOSE ? (uint64_t)bytes : 0;
+}
+
+uint64_t sock_undelivered_bytes(int fd)
+{
+	bool local;
+	uint64_t bytes = count_waiting(fd, &local);
+
+	/* what a local peer has not read is its own already, and outlives the connection */
+	return local ? 0 : bytes;
+}
+
+uint64_t sock_untaken_bytes(int fd)
+{
+	bool local;
+
+	return count_waiting(fd, &local);
+}
+
+uint32_t sock_room_bytes(int fd)
+{
+	uint32_t info[SK_MEMINFO_VARS] = {0};
+	uint32_t queued;
+	socklen_t length = sizeof(info);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &length))
+		return 0;
+	/* a local socket counts what its peer has not read elsewhere */
+	queued = info[SK_MEMINFO_WMEM_QUEUED] ? info[SK_MEMINFO_WMEM_QUEUED]
+					      : info[SK_MEMINFO_WMEM_ALLOC];
+	if (queued >= info[SK_MEMINFO_SNDBUF])
+		return 0;
+	return info[SK_MEMINFO_SNDBUF] - queued;
+}
+
+void sock_limit_unsent(int fd, uint32_t bytes)
+{
+	/* a dead socket refuses it, and tells its owner by other ways */
+	(void)set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, (int)bytes);
+}
+
+void sock_set_low_water(int fd, uint32_t bytes)
+{
+	/* a dead socket refuses it, and is readable anyway */
+	(void)set_option(fd, SOL_SOCKET, SO_RCVLOWAT, (int)bytes);
+}
+
+uint32_t sock_unsent_bytes(int fd)
+{
+	int bytes = 0;
+
+	return ioctl(fd, SIOCOUTQNSD, &bytes) || bytes < 0 ? 0 : (uint32_t)bytes;
+}
+
+uint32_t sock_unread_bytes(int fd)
+{
+	int bytes = 0;
+
+	return ioctl(fd, SIOCINQ, &bytes) || bytes < 0 ? 0 : (uint32_t)bytes;
+}
+
+typedef int name_function(int fd, struct sockaddr *address, socklen_t *length_bytes);
+
+static void get_name(name_function *get, int fd, struct addr *address)
+{
+	struct sockaddr_storage storage = {0};
+	socklen_t length = sizeof(storage);
+
+	if (get(fd, (struct sockaddr *)&storage, &length))
+		storage.ss_family = AF_UNSPEC;
+	addr_from_sockaddr(address, &storage);
+}
+
+void sock_get_peer(int fd, struct addr *address)
+{
+	get_name(getpeername, fd, address);
+}
+
+void sock_get_local(int fd, struct addr *address)
+{
+	get_name(getsockname, fd, address);
+}

@@ -1,0 +1,117 @@
+/*
+ * TCP sockets, and local ones: how listeners and backend sockets are set up, what a socket can tell, and what an
+ * errno means for a session. Every descriptor returned is non-blocking, close-on-exec and the
+ * caller's.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/addr.h"
+#include "os/sock_tuning.h"
+
+/* What an error on one side of a session means. */
+enum sock_failure {
+	SOCK_RESET,	  /* the peer, or its host, sent a RST */
+	SOCK_LOST,	  /* keepalive, user timeout or the route gave the peer up */
+	SOCK_DESCRIPTORS, /* no descriptor or no memory here, for now */
+	SOCK_OTHER,
+};
+
+/* `error` is an errno, of either sign. */
+enum sock_failure sock_classify(int error);
+
+/*
+ * Opens `count` listening sockets on one address, each with its own queue, into `fds`
+ * (SO_REUSEPORT, socket(7)). The first is bound without SO_REUSEPORT, so that an address which
+ * anybody else holds fails with EADDRINUSE (tests/kernel/probe_reuseport_bind_probe). Port 0 is
+ * replaced in `address` by the one that the kernel chose. What is set here is inherited by the
+ * accepted sockets. An IPv6 listener is v6-only, but for
+ * [::] with dual_stack. Returns 0 or -errno, with nothing left open.
+ */
+int sock_open_listeners(struct addr *address, const struct sock_tuning *tuning, unsigned backlog,
+			int *fds, unsigned count);
+
+/*
+ * Whether sock_open_listeners() could bind there, without listening. Of the tuning only what is about the
+ * address counts. Returns 0 or -errno: bind(2).
+ */
+int sock_try_bind(const struct addr *address, const struct sock_tuning *tuning);
+
+/*
+ * Opens a socket for connecting to `backend`, without keepalive. Unless `source` is none or NULL, it is
+ * bound there; the port is chosen with the connect, so that each source has all ports towards each
+ * backend (IP_BIND_ADDRESS_NO_PORT, ip(7)). Returns it or -errno: bind(2).
+ */
+int sock_open_backend(const struct addr *backend, const struct sock_tuning *tuning,
+		      const struct addr *source);
+
+/*
+ * Whether a socket that was just connected to `backend`, on this host, met nobody but itself: the kernel had chosen the
+ * port on which nobody listens for its own end. Closing it then sends a RST, so that the port is free at once.
+ */
+bool sock_met_itself(int fd, const struct addr *backend);
+
+/*
+ * Begins to connect `fd` with up to `size` > 0 bytes in the SYN: sendto(2), MSG_FASTOPEN, tcp(7). Returns how many travel with it,
+ * 0 where no cookie of the peer's is there yet; all are the kernel's to deliver. Or -errno, and nothing was begun: -EOPNOTSUPP where
+ * net.ipv4.tcp_fastopen does not allow it. The socket is writable once it is connected or has failed
+ * (tests/kernel/probe_fastopen_connect).
+ */
+ssize_t sock_connect_with(int fd, const struct sockaddr *address, socklen_t length_bytes,
+			  const void *bytes, size_t size);
+
+/* Accepts one connection without blocking: accept4(2). Returns the socket or -errno. */
+int sock_accept(int listener_fd);
+
+/* Keeps urgent bytes in the stream: SO_OOBINLINE, socket(7), which an accepted local socket does not inherit. */
+void sock_keep_urgent(int fd);
+
+/* Sends FIN after what is queued: shutdown(2). Returns 0 or -errno (ENOTCONN: already reset). */
+int sock_shut_write(int fd);
+
+/* Makes close(2) send a RST and drop what is still queued: SO_LINGER 0, socket(7). */
+void sock_reset_on_close(int fd);
+
+/*
+ * The error that waits on the socket, which is then forgotten: SO_ERROR, socket(7). 0 when there
+ * is none.
+ */
+int sock_take_error(int fd);
+
+/* Bytes sent to the peer that it has not acknowledged: SIOCOUTQ, tcp(7). 0 when the socket is dead. */
+uint64_t sock_undelivered_bytes(int fd);
+
+/* Bytes that have come and were not read: SIOCINQ, tcp(7). */
+uint32_t sock_unread_bytes(int fd);
+/* The same, but for local sockets: what the peer has not read, with the kernel's overhead. */
+uint64_t sock_untaken_bytes(int fd);
+
+/*
+ * Bytes the send buffer takes before it is full: SO_MEMINFO, Linux 4.12. An estimate from the
+ * kernel's own accounting (tests/kernel/probe_sock_meminfo_room).
+ */
+uint32_t sock_room_bytes(int fd);
+
+/*
+ * Makes the socket writable only while less than `bytes` wait in it to be sent; what is sent and not
+ * acknowledged does not count. TCP_NOTSENT_LOWAT, tcp(7). sock_unsent_bytes() tells how many wait:
+ * SIOCOUTQNSD, Linux 2.6.39.
+ */
+void sock_limit_unsent(int fd, uint32_t bytes);
+uint32_t sock_unsent_bytes(int fd);
+
+/*
+ * Makes the socket readable only once `bytes` > 0 wait in it, or the peer has ended its stream:
+ * SO_RCVLOWAT, socket(7).
+ */
+void sock_set_low_water(int fd, uint32_t bytes);
+
+/*
+ * The other end and this end: getpeername(2), getsockname(2); "none" where the kernel no longer
+ * knows.
+ */
+void sock_get_peer(int fd, struct addr *address);
+void sock_get_local(int fd, struct addr *address);

@@ -1,0 +1,183 @@
+#include "os/sock_tuning.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/util.h"
+
+#ifndef IP_LOCAL_PORT_RANGE
+#define IP_LOCAL_PORT_RANGE 51 /* linux/in.h, since 6.3 */
+#endif
+
+static int set_option(int fd, int level, int option, int value)
+{
+	return setsockopt(fd, level, option, &value, sizeof(value)) ? -errno : 0;
+}
+
+static int set_name(int fd, int level, int option, const char *name)
+{
+	return setsockopt(fd, level, option, name, (socklen_t)strlen(name)) ? -errno : 0;
+}
+
+/* tcp(7) limits its times to 32767 s; what is less than a second is one. */
+static int to_seconds(uint64_t milliseconds)
+{
+	return (int)MIN(MAX(milliseconds / 1000, 1), 32767);
+}
+
+static int set_tos(int fd, sa_family_t family, uint64_t tos)
+{
+	int error;
+
+	if (!tos)
+		return 0;
+	/* an IPv6 socket sends IPv4 to IPv4-mapped peers, by this */
+	error = set_option(fd, IPPROTO_IP, IP_TOS, (int)tos);
+	if (!error && family == AF_INET6)
+		error = set_option(fd, IPPROTO_IPV6, IPV6_TCLASS, (int)tos);
+	return error;
+}
+
+/* Before listen(2) and connect(2): the window scale is chosen there. */
+static int set_buffers(int fd, const struct sock_tuning *tuning)
+{
+	int error = 0;
+
+	if (tuning->send_bytes)
+		error = set_option(fd, SOL_SOCKET, SO_SNDBUF, (int)tuning->send_bytes);
+	if (!error && tuning->receive_bytes)
+		error = set_option(fd, SOL_SOCKET, SO_RCVBUF, (int)tuning->receive_bytes);
+	return error;
+}
+
+int sock_tune(int fd, const struct addr *address, const struct sock_tuning *tuning)
+{
+	const char *congestion = tuning->congestion;
+	int error = set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+
+	/* RFC 6093: urgent data stays in the stream, so that no byte is lost and none stalls it */
+	if (!error)
+		error = set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
+	if (!error && tuning->user_timeout_ms)
+		error = set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
+				   (int)MIN(tuning->user_timeout_ms, (uint64_t)INT_MAX));
+	if (!error)
+		error = set_tos(fd, address->any.sa_family, tuning->tos);
+	if (!error)
+		error = set_buffers(fd, tuning);
+	if (!congestion && addr_is_loopback(address))
+		congestion = tuning->loopback_congestion;
+	/* looked at when the process started: what was forbidden since costs speed, not connections */
+	if (!error && congestion)
+		(void)set_name(fd, IPPROTO_TCP, TCP_CONGESTION, congestion);
+	return error;
+}
+
+int sock_tune_listener(int fd, const struct addr *address, const struct sock_tuning *tuning)
+{
+	bool dual = tuning->dual_stack && addr_is_v6_wildcard(address);
+	int error = sock_keep_alive(fd, tuning);
+
+	if (!error && address->any.sa_family == AF_INET6)
+		error = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, !dual);
+	if (!error && tuning->device)
+		error = set_name(fd, SOL_SOCKET, SO_BINDTODEVICE, tuning->device);
+	if (!error && tuning->mark)
+		error = set_option(fd, SOL_SOCKET, SO_MARK, (int)(uint32_t)tuning->mark);
+	if (!error && tuning->fastopen_queue)
+		error = set_option(fd, IPPROTO_TCP, TCP_FASTOPEN, (int)tuning->fastopen_queue);
+	if (!error && tuning->defer_accept_ms)
+		error = set_option(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT,
+				   to_seconds(tuning->defer_accept_ms));
+	return error;
+}
+
+static int set_ports(int fd, struct sock_ports ports)
+{
+	return set_option(fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE,
+			  (int)((uint32_t)ports.last << 16 | ports.first));
+}
+
+int sock_tune_backend(int fd, const struct sock_tuning *tuning)
+{
+	return tuning->ports.first ? set_ports(fd, tuning->ports) : 0;
+}
+
+int sock_keep_alive(int fd, const struct sock_tuning *tuning)
+{
+	int error;
+
+	if (!tuning->keepalive_ms)
+		return 0;
+	error = set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+	if (!error)
+		error = set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, to_seconds(tuning->keepalive_ms));
+	if (!error && tuning->keepalive_interval_ms)
+		error = set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL,
+				   to_seconds(tuning->keepalive_interval_ms));
+	if (!error && tuning->keepalive_count)
+		error = set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, (int)tuning->keepalive_count);
+	return error;
+}
+
+static int open_socket(void)
+{
+	return socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+}
+
+const char *sock_choose_loopback_congestion(void)
+{
+	static const char *const unpaced[] = {"cubic", "reno"};
+	const char *chosen = NULL;
+	char name[16] = ""; /* TCP_CA_NAME_MAX */
+	socklen_t length = sizeof(name) - 1;
+	int fd = open_socket();
+
+	if (fd < 0)
+		return NULL;
+	if (!getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &length) && !strncmp(name, "bbr", 3))
+		for (unsigned i = 0; i < ARRAY_COUNT(unpaced) && !chosen; i++)
+			if (!set_name(fd, IPPROTO_TCP, TCP_CONGESTION, unpaced[i]))
+				chosen = unpaced[i];
+	close(fd);
+	return chosen;
+}
+
+int sock_try_ports(struct sock_ports ports)
+{
+	int fd = open_socket();
+	int error = fd < 0 ? -errno : set_ports(fd, ports);
+
+	if (fd >= 0)
+		close(fd);
+	return error;
+}
+
+int sock_try_mark(uint64_t mark)
+{
+	int fd = open_socket();
+	int error = fd < 0 ? -errno : set_option(fd, SOL_SOCKET, SO_MARK, (int)(uint32_t)mark);
+
+	if (fd >= 0)
+		close(fd);
+	return error;
+}
+
+uint64_t sock_try_buffer(int option, uint64_t bytes)
+{
+	int fd = open_socket(), value = 0;
+	socklen_t length = sizeof(value);
+
+	if (fd < 0)
+		return 0;
+	if (set_option(fd, SOL_SOCKET, option, (int)bytes) ||
+	    getsockopt(fd, SOL_SOCKET, option, &value, &length))
+		value = 0;
+	close(fd);
+	/* the kernel doubles what it is given, for its own overhead: socket(7) */
+	return (uint64_t)value / 2;
+}

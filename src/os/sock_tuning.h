@@ -1,0 +1,74 @@
+/*
+ * What can be set on a TCP socket, and setting it. The tuning of a forward holds for its listeners,
+ * from which accepted sockets inherit, and for its sockets towards backends, but for what is said
+ * to be of one side alone. 0 and NULL leave a thing to the kernel.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "base/addr.h"
+
+/* Local ports, both ends included; 0: none given. */
+struct sock_ports {
+	uint16_t first, last;
+};
+
+struct sock_tuning {
+	/* idle time before the first probe, 0 for none: SO_KEEPALIVE, tcp(7) */
+	uint64_t keepalive_ms;
+	uint64_t keepalive_interval_ms; /* between probes: TCP_KEEPINTVL */
+	uint64_t keepalive_count;	/* unanswered ones until the peer is lost: TCP_KEEPCNT */
+	/* a peer that leaves bytes unacknowledged for so long is lost: TCP_USER_TIMEOUT, tcp(7) */
+	uint64_t user_timeout_ms;
+	uint64_t send_bytes;	/* SO_SNDBUF, socket(7), which ends the kernel's own sizing */
+	uint64_t receive_bytes; /* SO_RCVBUF */
+	uint64_t tos;		/* IP_TOS, ip(7), and IPV6_TCLASS, RFC 3542 */
+	const char *congestion; /* TCP_CONGESTION, tcp(7) */
+	/* sock_choose_loopback_congestion(), where `congestion` says nothing */
+	const char *loopback_congestion;
+
+	/* of listeners alone */
+	uint64_t
+		fastopen_queue; /* TCP_FASTOPEN, tcp(7): half-open connections that brought bytes */
+	uint64_t defer_accept_ms; /* TCP_DEFER_ACCEPT, tcp(7) */
+	uint64_t mark;		  /* SO_MARK, socket(7); needs CAP_NET_ADMIN */
+	const char *device;	  /* SO_BINDTODEVICE, socket(7) */
+	uint64_t local_mode;	  /* of the file of a local socket: chmod(2) */
+	bool dual_stack;	  /* [::] takes IPv4 clients too: IPV6_V6ONLY, ipv6(7) */
+
+	/* of sockets towards backends alone */
+	struct sock_ports ports; /* IP_LOCAL_PORT_RANGE, ip(7), Linux 6.3 */
+};
+
+/*
+ * The congestion control for connections that stay on this host (TCP_CONGESTION, tcp(7)). Where the
+ * system's default is one that paces (bbr), its timers cost more CPU than all the rest of a
+ * forwarder, and on loopback there is nothing to pace for. NULL when the default will do, or no
+ * other is allowed here. Static strings.
+ */
+const char *sock_choose_loopback_congestion(void);
+
+/*
+ * Each sets its part on a new socket of `family`. They return 0, or -errno of the first option that
+ * was refused: setsockopt(2). sock_tune() is for both sides; `address` is where the socket will be
+ * bound or connected to.
+ */
+int sock_tune(int fd, const struct addr *address, const struct sock_tuning *tuning);
+int sock_tune_listener(int fd, const struct addr *address, const struct sock_tuning *tuning);
+int sock_tune_backend(int fd, const struct sock_tuning *tuning);
+
+/*
+ * Makes TCP ask whether a silent peer is still there: SO_KEEPALIVE, tcp(7). Listeners have it from
+ * the start; backends, for its four calls, once they have lasted. Returns 0 or -errno.
+ */
+int sock_keep_alive(int fd, const struct sock_tuning *tuning);
+
+/* Whether this host has IP_LOCAL_PORT_RANGE, SO_MARK for us, and so on: 0, or -errno of setting it. */
+int sock_try_ports(struct sock_ports ports);
+int sock_try_mark(uint64_t mark);
+
+/* The largest SO_SNDBUF or SO_RCVBUF (`option`) that this host gives where `bytes` are asked for; 0: unknown. */
+uint64_t sock_try_buffer(int option, uint64_t bytes);

@@ -1,0 +1,223 @@
+#include "base/check.h"
+#include "pool/pool_slots.h"
+
+#define FAILS_SHIFT  40
+#define STREAK_SHIFT 50
+#define PHASE_SHIFT  58
+#define OFF_SHIFT    60
+
+struct pool_health pool_health_unpack(uint64_t word)
+{
+	return (struct pool_health){
+		.time_ms = word & POOL_TIME_MASK,
+		.fails = word >> FAILS_SHIFT & 0x3ff,
+		.streak = word >> STREAK_SHIFT & 0xff,
+		.phase = (enum pool_phase)(word >> PHASE_SHIFT & 3),
+		.off = word >> OFF_SHIFT & 1,
+	};
+}
+
+static uint64_t pack(const struct pool_health *health)
+{
+	return (health->time_ms & POOL_TIME_MASK) | (uint64_t)health->fails << FAILS_SHIFT |
+	       (uint64_t)health->streak << STREAK_SHIFT | (uint64_t)health->phase << PHASE_SHIFT |
+	       (uint64_t)health->off << OFF_SHIFT;
+}
+
+uint64_t pool_health_initial(const struct pool_settings *settings, bool off)
+{
+	struct pool_health health = {
+		.phase = POOL_PHASE_UP,
+		.streak = settings->fall ? settings->fall - 1 : 0,
+		.off = off,
+	};
+
+	return pack(&health);
+}
+
+static struct pool_slot *slot_of(struct pool *pool, unsigned member)
+{
+	CHECK(member < pool->settings.slots);
+	return &pool->slots[member];
+}
+
+/*
+ * Puts `to` in the place of `*word`, and adds what that changed; false when another thread was
+ * faster, with its word in `*word`.
+ */
+static bool swap_health(struct pool_slot *slot, uint64_t *word, const struct pool_health *to,
+			uint64_t now_ms, enum pool_change *change)
+{
+	uint64_t next = pack(to);
+	bool was_up = !(*word & POOL_NOT_UP_MASK);
+	bool is_up = !(next & POOL_NOT_UP_MASK);
+
+	/* before anybody can see it up: no moment of full weight */
+	if (is_up && !was_up)
+		atomic_store_explicit(&slot->ramp_from_ms, now_ms, memory_order_relaxed);
+	if (!atomic_compare_exchange_weak_explicit(&slot->health, word, next, memory_order_acq_rel,
+						   memory_order_acquire))
+		return false;
+	if (was_up == is_up)
+		return true;
+	if (!is_up)
+		atomic_fetch_add_explicit(&slot->down_count, 1, memory_order_relaxed);
+	*change = is_up ? POOL_CAME_UP : POOL_WENT_DOWN;
+	return true;
+}
+
+static void take_down(const struct pool *pool, const struct pool_slot *slot,
+		      struct pool_health *health, uint64_t now_ms)
+{
+	const struct pool_settings *settings = &pool->settings;
+	bool checked =
+		settings->rise && !atomic_load_explicit(&slot->unchecked, memory_order_relaxed);
+
+	health->phase = POOL_PHASE_DOWN;
+	health->streak = 0;
+	health->time_ms = checked ? POOL_TIME_MASK : now_ms + settings->fail_timeout_ms;
+}
+
+static void bring_up(struct pool_health *health)
+{
+	health->phase = POOL_PHASE_UP;
+	health->fails = 0;
+	health->streak = 0;
+	health->time_ms = 0;
+}
+
+/* One more failure of a member that is up. */
+static void count_failure(const struct pool *pool, const struct pool_slot *slot,
+			  struct pool_health *health, uint64_t now_ms)
+{
+	const struct pool_settings *settings = &pool->settings;
+	unsigned max_fails = atomic_load_explicit(&pool->max_fails, memory_order_relaxed);
+
+	if (!health->fails || now_ms >= health->time_ms + settings->fail_timeout_ms) {
+		health->fails = 0;
+		health->time_ms = now_ms;
+	}
+	/* 0: it was set in this moment */
+	if (++health->fails >= max_fails && max_fails)
+		take_down(pool, slot, health, now_ms);
+}
+
+enum pool_change pool_failed(struct pool *pool, struct pool_place *place, uint64_t now_ms)
+{
+	struct pool_slot *slot = slot_of(pool, place->member);
+	uint64_t word = atomic_load_explicit(&slot->health, memory_order_acquire);
+	enum pool_change change = POOL_UNCHANGED;
+	struct pool_health health;
+
+	CHECK(place->held);
+	atomic_fetch_add_explicit(&slot->failed_count, 1, memory_order_relaxed);
+	/* a probe is answered even so, or the member would be due for the next one at once */
+	if (!atomic_load_explicit(&pool->max_fails, memory_order_relaxed) && !place->probe)
+		return POOL_UNCHANGED;
+	do {
+		health = pool_health_unpack(word);
+		if (place->probe) {
+			CHECK(health.phase == POOL_PHASE_PROBING);
+			take_down(pool, slot, &health, now_ms);
+		} else if (health.phase == POOL_PHASE_UP) {
+			count_failure(pool, slot, &health, now_ms);
+		} else {
+			return POOL_UNCHANGED;
+		}
+	} while (!swap_health(slot, &word, &health, now_ms, &change));
+	place->probe = false;
+	return change;
+}
+
+enum pool_change pool_succeeded(struct pool *pool, struct pool_place *place, uint64_t now_ms)
+{
+	struct pool_slot *slot = slot_of(pool, place->member);
+	enum pool_change change = POOL_UNCHANGED;
+	struct pool_health health;
+	uint64_t word;
+
+	CHECK(place->held);
+	if (!place->probe)
+		return POOL_UNCHANGED;
+	word = atomic_load_explicit(&slot->health, memory_order_acquire);
+	do {
+		health = pool_health_unpack(word);
+		CHECK(health.phase == POOL_PHASE_PROBING);
+		bring_up(&health);
+	} while (!swap_health(slot, &word, &health, now_ms, &change));
+	place->probe = false;
+	return change;
+}
+
+enum pool_change pool_check_result(struct pool *pool, unsigned member, uint32_t generation, bool ok,
+				   uint64_t now_ms)
+{
+	struct pool_slot *slot = slot_of(pool, member);
+	uint64_t word = atomic_load_explicit(&slot->health, memory_order_acquire);
+	enum pool_change change = POOL_UNCHANGED;
+	struct pool_health health;
+
+	CHECK(pool->settings.rise);
+	do {
+		if (atomic_load_explicit(&slot->generation, memory_order_acquire) != generation)
+			return POOL_UNCHANGED;
+		health = pool_health_unpack(word);
+		if (ok == (health.phase == POOL_PHASE_UP)) {
+			if (!health.streak)
+				return POOL_UNCHANGED;
+			health.streak = 0;
+		} else if (++health.streak >= (ok ? pool->settings.rise : pool->settings.fall)) {
+			if (ok)
+				bring_up(&health);
+			else
+				take_down(pool, slot, &health, now_ms);
+		}
+	} while (!swap_health(slot, &word, &health, now_ms, &change));
+	return change;
+}
+
+bool pool_health_begin_probe(struct pool_slot *slot, uint64_t now_ms)
+{
+	uint64_t word = atomic_load_explicit(&slot->health, memory_order_acquire);
+	enum pool_change change = POOL_UNCHANGED;
+	struct pool_health health;
+
+	do {
+		health = pool_health_unpack(word);
+		if (health.off || health.phase != POOL_PHASE_DOWN || health.time_ms > now_ms)
+			return false;
+		health.phase = POOL_PHASE_PROBING;
+	} while (!swap_health(slot, &word, &health, now_ms, &change));
+	return true;
+}
+
+void pool_health_abandon_probe(struct pool_slot *slot)
+{
+	uint64_t word = atomic_load_explicit(&slot->health, memory_order_acquire);
+	enum pool_change change = POOL_UNCHANGED;
+	struct pool_health health;
+
+	do {
+		health = pool_health_unpack(word);
+		CHECK(health.phase == POOL_PHASE_PROBING);
+		health.phase = POOL_PHASE_DOWN; /* due since before */
+	} while (!swap_health(slot, &word, &health, 0, &change));
+}
+
+uint32_t pool_ramp(const struct pool *pool, const struct pool_slot *slot, uint64_t now_ms)
+{
+	uint64_t length_ms = pool->settings.slow_start_ms;
+	uint64_t from_ms;
+	uint64_t passed_ms;
+
+	if (!length_ms)
+		return POOL_WHOLE;
+	from_ms = atomic_load_explicit(&slot->ramp_from_ms, memory_order_relaxed);
+	if (!from_ms)
+		return POOL_WHOLE;
+	/* another worker's clock may be a tick ahead of ours */
+	passed_ms = now_ms > from_ms ? now_ms - from_ms : 0;
+	if (passed_ms >= length_ms)
+		return POOL_WHOLE;
+	return POOL_WHOLE / 8 + (uint32_t)(passed_ms * (POOL_WHOLE - POOL_WHOLE / 8) / length_ms);
+}

@@ -1,0 +1,84 @@
+#include "base/check.h"
+#include "pool/pool_slots.h"
+
+/* The members of a tier that take turns. */
+struct entrants {
+	unsigned count;
+	unsigned members[POOL_MEMBERS_LIMIT];
+	int weights[POOL_MEMBERS_LIMIT]; /* without a common divisor */
+	int sum;
+};
+
+static unsigned greatest_common_divisor(unsigned a, unsigned b)
+{
+	while (b) {
+		unsigned rest = a % b;
+
+		a = b;
+		b = rest;
+	}
+	return a;
+}
+
+static void find_entrants(const struct pool *pool, unsigned tier, struct entrants *entrants)
+{
+	unsigned slots = atomic_load_explicit(&pool->slot_count, memory_order_relaxed);
+	unsigned divisor = 0;
+
+	entrants->count = 0;
+	entrants->sum = 0;
+	for (unsigned i = 0; i < slots; i++) {
+		struct pool_slot *slot = &pool->slots[i];
+		unsigned weight = atomic_load_explicit(&slot->weight, memory_order_relaxed);
+
+		if (!weight || atomic_load_explicit(&slot->tier, memory_order_relaxed) != tier ||
+		    atomic_load_explicit(&pool->places[i], memory_order_relaxed) & POOL_CLOSED)
+			continue;
+		entrants->members[entrants->count] = i;
+		entrants->weights[entrants->count++] = (int)weight;
+		divisor = greatest_common_divisor(weight, divisor);
+	}
+	for (unsigned i = 0; i < entrants->count; i++) {
+		entrants->weights[i] /= (int)divisor;
+		entrants->sum += entrants->weights[i];
+	}
+}
+
+/*
+ * One round, as nginx mixes it: at each turn every member is credited with its weight, and the one
+ * with the most credit takes the turn and pays for all.
+ */
+static void mix_round(const struct entrants *entrants, _Atomic uint8_t *turns)
+{
+	int credits[POOL_MEMBERS_LIMIT] = {0};
+
+	for (int turn = 0; turn < entrants->sum; turn++) {
+		unsigned richest = 0;
+
+		for (unsigned i = 0; i < entrants->count; i++) {
+			credits[i] += entrants->weights[i];
+			if (credits[i] > credits[richest])
+				richest = i;
+		}
+		credits[richest] -= entrants->sum;
+		atomic_store_explicit(&turns[turn], (uint8_t)entrants->members[richest],
+				      memory_order_relaxed);
+	}
+}
+
+void pool_sequence_make(struct pool *pool)
+{
+	unsigned spare = !atomic_load_explicit(&pool->current, memory_order_relaxed);
+	struct entrants entrants;
+
+	for (unsigned tier = 0; tier < POOL_TIERS; tier++) {
+		struct pool_sequence *sequence = &pool->sequences[spare][tier];
+
+		find_entrants(pool, tier, &entrants);
+		CHECK((unsigned)entrants.sum <= pool->settings.slots * POOL_WEIGHT_LIMIT);
+		mix_round(&entrants, sequence->members);
+		atomic_store_explicit(&sequence->length, (uint32_t)entrants.sum,
+				      memory_order_relaxed);
+	}
+	atomic_store_explicit(&pool->current, spare, memory_order_release);
+}

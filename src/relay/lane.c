@@ -1,0 +1,265 @@
+#include "relay/lane.h"
+
+#include <string.h>
+
+#include "base/check.h"
+
+void lane_init(struct lane *lane, bool source_ready)
+{
+	memset(lane, 0, sizeof(*lane));
+	lane->state = LANE_OPEN;
+	lane->source_ready = source_ready;
+	lane->target_ready = true;
+	lane->cost = LANE_COST_FIRST;
+	lane->room_bytes = LANE_ROOM_FLOOR_BYTES;
+	lane->room_low_bytes = LANE_ROOM_FLOOR_BYTES / 2;
+}
+
+static enum lane_step next_open(const struct lane *lane)
+{
+	/* nothing is taken from the source that the target could not take on */
+	if (!lane->target_ready)
+		return LANE_WAIT_WRITABLE;
+	if (lane->held_bytes)
+		return LANE_FLUSH;
+	if (!lane->source_ready)
+		return LANE_WAIT_READABLE;
+	if (lane->paced && !lane->credit_bytes)
+		return LANE_WAIT_CREDIT;
+	if (!lane->room_bytes || lane->room_bytes < lane->room_low_bytes)
+		return LANE_MEASURE;
+	return LANE_FILL;
+}
+
+enum lane_step lane_next(const struct lane *lane)
+{
+	switch (lane->state) {
+	case LANE_OPEN:
+		return next_open(lane);
+	case LANE_FLUSHED:
+		return lane->source_error ? LANE_RESET_TARGET : LANE_SHUT_TARGET;
+	default:
+		return LANE_REST;
+	}
+}
+
+void lane_on_writable(struct lane *lane)
+{
+	/* the source failed meanwhile, as the other lane found: there is something to do already */
+	if (lane_next(lane) != LANE_WAIT_WRITABLE)
+		return;
+	lane->target_ready = true;
+	lane->target_woken = true;
+	lane->room_bytes = 0;
+}
+
+void lane_on_arrival(struct lane *lane, bool ended)
+{
+	if (lane->state != LANE_OPEN)
+		return;
+	lane->source_ready = true;
+	lane->source_woken = true;
+	lane->source_ended |= ended;
+}
+
+void lane_on_credit(struct lane *lane, uint32_t bytes)
+{
+	CHECK(lane_next(lane) == LANE_WAIT_CREDIT && bytes > 0);
+	lane->credit_bytes = bytes;
+}
+
+uint32_t lane_take_credit(struct lane *lane)
+{
+	uint32_t bytes = lane->credit_bytes;
+
+	lane->credit_bytes = 0;
+	return bytes;
+}
+
+uint32_t lane_affords(const struct lane *lane, uint32_t bytes)
+{
+	return lane->paced ? MIN(bytes, lane->credit_bytes) : bytes;
+}
+
+bool lane_is_chatty(const struct lane *lane)
+{
+	return lane->small_fills == LANE_CHATTY_FILLS && !lane->restless;
+}
+
+void lane_on_quiet(struct lane *lane)
+{
+	lane->small_fills = 0;
+}
+
+bool lane_take_stirred(struct lane *lane)
+{
+	bool stirred = lane->stirred;
+
+	lane->stirred = false;
+	return stirred;
+}
+
+/* Whether the source may have more after a fill that found `bytes`, all there was if `drained`. */
+static void after_fill(struct lane *lane, uint32_t bytes, bool drained)
+{
+	bool small = drained && bytes < LANE_SMALL_BYTES;
+
+	lane->stirred = true;
+	if (lane->paced) {
+		CHECK(bytes <= lane->credit_bytes);
+		lane->credit_bytes -= bytes;
+	}
+	lane->source_woken = false;
+	/* a source that has ended or failed is read to its very end */
+	lane->source_ready = !drained || lane->source_error || lane->source_ended;
+	if (small)
+		lane->bulk = false;
+	else if (bytes >= LANE_SMALL_BYTES)
+		lane->bulk = true;
+	if (!small)
+		lane->small_fills = 0;
+	else if (lane->small_fills < LANE_CHATTY_FILLS)
+		lane->small_fills++;
+}
+
+/* Quick to believe that bytes are dear, slower that they are cheap. */
+static void learn_cost(struct lane *lane, uint32_t room_bytes)
+{
+	uint64_t used = lane->measured_bytes > room_bytes ? lane->measured_bytes - room_bytes : 0;
+	uint64_t cost;
+
+	if (!lane->sent_bytes || !lane->measured_bytes)
+		return;
+	cost = MAX(used * 16 / lane->sent_bytes, LANE_COST_LEAST);
+	cost = MIN(cost, UINT16_MAX);
+	lane->cost = (uint16_t)(cost > lane->cost ? cost : (lane->cost + cost) / 2);
+}
+
+void lane_on_room(struct lane *lane, uint32_t bytes)
+{
+	uint64_t credit;
+
+	CHECK(lane_next(lane) == LANE_MEASURE);
+	learn_cost(lane, bytes);
+	lane->measured_bytes = bytes;
+	lane->sent_bytes = 0;
+	if (bytes < LANE_ROOM_WORTH_BYTES && !lane->target_woken) {
+		lane->target_ready = false;
+		return;
+	}
+	lane->target_woken = false;
+	credit = (uint64_t)bytes * 16 / lane->cost;
+	lane->room_bytes = (uint32_t)MAX(credit, LANE_ROOM_FLOOR_BYTES);
+	lane->room_low_bytes = lane->room_bytes / 2;
+}
+
+void lane_on_filled(struct lane *lane, uint32_t bytes, bool drained)
+{
+	CHECK(lane_next(lane) == LANE_FILL && bytes > 0 && bytes <= lane->room_bytes);
+	lane->held_bytes = bytes;
+	after_fill(lane, bytes, drained);
+}
+
+void lane_on_begun(struct lane *lane, uint32_t preface_bytes, uint32_t bytes, bool drained)
+{
+	CHECK(lane->state == LANE_OPEN && !lane->held_bytes && !lane->moved_bytes);
+	CHECK(preface_bytes > 0);
+	lane->held_bytes = preface_bytes + bytes;
+	lane->preface_bytes = preface_bytes;
+	if (bytes)
+		after_fill(lane, bytes, drained);
+}
+
+void lane_on_source_empty(struct lane *lane)
+{
+	CHECK(lane_next(lane) == LANE_FILL);
+	/* a dead socket has no more to come: from it, "nothing now" is the end */
+	if (lane->source_error) {
+		lane_on_source_eof(lane);
+		return;
+	}
+	lane->source_woken = false;
+	lane->source_ready = false;
+	if (lane->source_ended) {
+		/* it was told of an end and finds none: only a wait knows better */
+		lane->source_ended = false;
+		lane->small_fills = 0;
+	}
+}
+
+void lane_on_source_eof(struct lane *lane)
+{
+	CHECK(lane_next(lane) == LANE_FILL);
+	lane->source_ready = false;
+	lane->source_woken = false;
+	lane->state = LANE_FLUSHED;
+}
+
+void lane_on_source_failed(struct lane *lane, int error)
+{
+	CHECK(error > 0);
+	if (!lane->source_error)
+		lane->source_error = (int16_t)error;
+	if (lane->state == LANE_OPEN)
+		lane->source_ready = true;
+}
+
+static void take_room(struct lane *lane, uint32_t bytes)
+{
+	uint32_t cost_bytes = MAX(bytes, LANE_MESSAGE_COST_BYTES);
+	uint32_t preface_bytes = MIN(bytes, lane->preface_bytes);
+
+	lane->preface_bytes -= preface_bytes;
+	lane->moved_bytes += bytes - preface_bytes;
+	lane->sent_bytes += bytes;
+	lane->room_bytes -= MIN(lane->room_bytes, cost_bytes);
+}
+
+bool lane_is_untouched(const struct lane *lane)
+{
+	/* `stirred` is taken of chatty lanes alone */
+	return !lane->stirred && !lane->small_fills && !lane->moved_bytes && !lane->held_bytes;
+}
+
+void lane_on_early(struct lane *lane, uint32_t bytes)
+{
+	CHECK(lane->state == LANE_OPEN && !lane->held_bytes && !lane->moved_bytes && bytes > 0);
+	lane->stirred = true;
+	take_room(lane, bytes);
+}
+
+void lane_on_flushed(struct lane *lane, uint32_t bytes)
+{
+	CHECK(lane_next(lane) == LANE_FLUSH && bytes > 0 && bytes <= lane->held_bytes);
+	lane->held_bytes -= bytes;
+	take_room(lane, bytes);
+	if (lane->held_bytes)
+		lane->target_ready = false;
+}
+
+void lane_on_copied(struct lane *lane, uint32_t bytes, bool drained)
+{
+	CHECK(lane_next(lane) == LANE_FILL && bytes > 0);
+	take_room(lane, bytes);
+	after_fill(lane, bytes, drained);
+}
+
+void lane_on_target_full(struct lane *lane)
+{
+	CHECK(lane->state == LANE_OPEN);
+	lane->target_ready = false;
+}
+
+void lane_on_target_failed(struct lane *lane, int error)
+{
+	CHECK(error > 0 && lane->state != LANE_SHUT);
+	lane->target_error = (int16_t)error;
+	lane->held_bytes = 0;
+	lane->state = LANE_SHUT;
+}
+
+void lane_on_shut(struct lane *lane)
+{
+	CHECK(lane_next(lane) == LANE_SHUT_TARGET);
+	lane->state = LANE_SHUT;
+}

@@ -1,0 +1,488 @@
+/*
+ * Theory of operation. Each worker has a socket of its own for every listener (SO_REUSEPORT): the
+ * kernel spreads connections by hash, and a worker that has got two more sessions than the least
+ * loaded one hands the connection over.
+ *
+ * A multishot accept takes everything that waits in the backlog at once, so it is used only while
+ * there is room for a whole backlog of every worker; near the limit connections are accepted one by
+ * one. What is accepted and cannot be admitted, because another worker took the last place, waits
+ * in `waiting_fd`.
+ */
+#include "relay/listener.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "os/sock.h"
+#include "os/sock_local.h"
+
+/*
+ * After a want of descriptors: a multishot accept would take those that the accepted sessions need
+ * for their backends.
+ */
+#define CAREFUL_ACCEPTS 64
+
+static uint64_t accept_token(unsigned index)
+{
+	return engine_token(ENGINE_OP_ACCEPT, 0, index, 0);
+}
+
+void listener_describe_error(const struct addr *address, int error, char text[CONFIG_ERROR_BYTES])
+{
+	char where[ADDR_TEXT_BYTES];
+	const char *remedy = "choose another address";
+	char stop[160];
+
+	if (addr_is_local(address)) {
+		snprintf(
+			text, CONFIG_ERROR_BYTES,
+			"cannot listen on %s: %s; a program that listens there must stop, what is no "
+			"socket must go, and the directory must be there for us to write in",
+			addr_print(address, where), strerror(-error));
+		return;
+	}
+	switch (-error) {
+	case EADDRINUSE:
+		snprintf(
+			stop, sizeof(stop),
+			"stop the program that has it (ss -ltnp 'sport = :%u' shows it), or choose another "
+			"port",
+			addr_port(address));
+		remedy = stop;
+		break;
+	case EACCES:
+		remedy =
+			"ports below 1024 need CAP_NET_BIND_SERVICE: start as root with --user NAME, "
+			"or choose a higher port";
+		break;
+	case EADDRNOTAVAIL:
+		remedy =
+			"no interface has this address; 'ip address' lists them, [::] is all of them";
+		break;
+	case EMFILE:
+		remedy = "raise the descriptor limit (ulimit -n)";
+		break;
+	case EINVAL:
+		remedy = "is it an address to listen on? 'ip address' lists those of this host";
+		break;
+	}
+	snprintf(text, CONFIG_ERROR_BYTES, "cannot listen on %s: %s; %s",
+		 addr_print(address, where), strerror(-error), remedy);
+}
+
+/* The files of local ones go too: until the end of the start nobody else would remove them. */
+static void unbind(const struct config *config, unsigned worker_count, int *fds, unsigned bound)
+{
+	for (unsigned i = 0; i < bound; i++) {
+		for (unsigned j = 0; j < worker_count; j++) {
+			close(fds[j * config->forward_count + i]);
+			fds[j * config->forward_count + i] = -1;
+		}
+		if (addr_is_local(&config->forwards[i].listen))
+			sock_remove_local(&config->forwards[i].listen);
+	}
+}
+
+int listeners_open(struct config *config, unsigned worker_count, int *fds,
+		   char error[CONFIG_ERROR_BYTES])
+{
+	int *of_forward = calloc(worker_count, sizeof(int));
+	int result = of_forward ? 0 : -ENOMEM;
+
+	for (unsigned i = 0; i < config->forward_count && !result; i++) {
+		struct addr *address = &config->forwards[i].listen;
+		const struct forward_options *options = &config->forwards[i].options;
+
+		result = sock_open_listeners(address, &options->tuning, (unsigned)options->backlog,
+					     of_forward, worker_count);
+		if (result) {
+			listener_describe_error(address, result, error);
+			unbind(config, worker_count, fds, i);
+		}
+		for (unsigned j = 0; j < worker_count && !result; j++)
+			fds[j * config->forward_count + i] = of_forward[j];
+	}
+	free(of_forward);
+	return result;
+}
+
+int listeners_init(struct listeners *self, const int *fds, struct sessions *sessions,
+		   struct engine **engines, unsigned worker_count)
+{
+	const struct config *config = sessions->config;
+
+	memset(self, 0, sizeof(*self));
+	self->listeners = calloc(config->forward_count, sizeof(*self->listeners));
+	if (!self->listeners)
+		return -ENOMEM;
+	self->count = config->forward_count;
+	self->sessions = sessions;
+	self->engines = engines;
+	for (unsigned i = 0; i < self->count; i++) {
+		self->listeners[i].fd = fds[i];
+		self->listeners[i].waiting_fd = -1;
+		self->listeners[i].timer.kind = LISTENER_TIMER;
+		self->listeners[i].backlog = (uint32_t)config->forwards[i].options.backlog;
+		self->listeners[i].many_room = worker_count * (self->listeners[i].backlog + 1);
+	}
+	return 0;
+}
+
+int listeners_give_files(const struct config *config, uid_t uid, gid_t gid,
+			 char error[CONFIG_ERROR_BYTES])
+{
+	for (unsigned i = 0; i < config->forward_count; i++) {
+		const struct addr *listen = &config->forwards[i].listen;
+		char text[ADDR_TEXT_BYTES];
+		int result;
+
+		if (!addr_is_local(listen) || !*listen->local.name->sun_path)
+			continue;
+		result = sock_give_local(listen->local.name->sun_path, uid, gid);
+		if (result)
+			return config_fail(error,
+					   "--listen '%.120s': cannot be given to --user: %s; let "
+					   "CAP_CHOWN be there at the start",
+					   addr_print(listen, text), strerror(-result));
+	}
+	return 0;
+}
+
+void listeners_remove_files(const struct config *config)
+{
+	for (unsigned i = 0; i < config->forward_count; i++)
+		if (addr_is_local(&config->forwards[i].listen))
+			sock_remove_local(&config->forwards[i].listen);
+}
+
+void listeners_finish(struct listeners *self)
+{
+	for (unsigned i = 0; i < self->count; i++)
+		if (self->listeners[i].fd >= 0)
+			close(self->listeners[i].fd);
+	free(self->listeners);
+	memset(self, 0, sizeof(*self));
+}
+
+/* `index` is that of the listener, or -1 for all. */
+static void log_pause(struct listeners *self, enum log_event event, const char *reason, int index)
+{
+	struct log_line line;
+
+	if (!log_begin(&line, event))
+		return;
+	log_text(&line, "reason", reason);
+	if (index >= 0)
+		log_addr(&line, "listen", &self->sessions->config->forwards[index].listen);
+	log_number(&line, "sessions",
+		   self->sessions->load->limit - load_room(self->sessions->load));
+	log_end(&line);
+}
+
+static void refuse(struct listeners *self, int fd)
+{
+	sock_reset_on_close(fd);
+	close(fd);
+	metrics_add(self->sessions->metrics, METRIC_connections_shed, 1);
+}
+
+/* Gives an accepted connection to a worker, or returns false: a maxconn is reached. */
+static bool place(struct listeners *self, unsigned index, int fd)
+{
+	struct sessions *sessions = self->sessions;
+	int worker;
+
+	if (!admission_take_place(sessions->admission, index))
+		return false;
+	worker = load_admit(sessions->load, sessions->worker);
+	if (worker < 0) {
+		/*
+		 * somebody may have missed the place meanwhile: nobody can use it until a session
+		 * ends, which wakes all who wait
+		 */
+		admission_give_place(sessions->admission, index);
+		return false;
+	}
+	if ((unsigned)worker == sessions->worker) {
+		session_open(sessions, index, fd);
+		return true;
+	}
+	engine_hand_over(
+		sessions->engine, self->engines[worker], fd,
+		engine_token(ENGINE_OP_HANDED_OVER, 0, index, 0),
+		engine_token(ENGINE_OP_HAND_OVER_SENT, (unsigned)worker, index, (unsigned)fd));
+	self->sending_count++;
+	metrics_add(sessions->metrics, METRIC_handed_over, 1);
+	return true;
+}
+
+/* Sessions that a listener may still bring. */
+static uint32_t room_for(const struct listeners *self, unsigned index)
+{
+	uint32_t room = load_room(self->sessions->load);
+	uint32_t own = admission_room(self->sessions->admission, index);
+
+	return MIN(room, own);
+}
+
+/* The listener has its --maxconn-forward, and there would be room for others. */
+static void pause_listener(struct listeners *self, unsigned index)
+{
+	if (self->listeners[index].full)
+		return;
+	self->listeners[index].full = true;
+	metrics_add(self->sessions->metrics, METRIC_accept_pauses_forward, 1);
+	log_pause(self, LOG_EVENT_accept_paused, "maxconn_forward", (int)index);
+}
+
+static void resume_listener(struct listeners *self, unsigned index)
+{
+	if (!self->listeners[index].full || !room_for(self, index))
+		return;
+	self->listeners[index].full = false;
+	log_pause(self, LOG_EVENT_accept_resumed, "maxconn_forward", (int)index);
+}
+
+/*
+ * Waits for room, or returns true when there is some after all: a session that ended between the
+ * look and the wait has seen nobody waiting.
+ */
+static bool pause_full(struct listeners *self, unsigned index)
+{
+	load_wait(self->sessions->load, self->sessions->worker);
+	if (room_for(self, index))
+		return true;
+	if (load_room(self->sessions->load)) {
+		pause_listener(self, index);
+	} else if (!self->full) {
+		self->full = true;
+		metrics_add(self->sessions->metrics, METRIC_accept_pauses_maxconn, 1);
+		log_pause(self, LOG_EVENT_accept_paused, "maxconn", (int)index);
+	}
+	return false;
+}
+
+static void place_waiting(struct listeners *self, unsigned index)
+{
+	struct listener *listener = &self->listeners[index];
+
+	while (listener->waiting_fd >= 0) {
+		if (place(self, index, listener->waiting_fd))
+			listener->waiting_fd = -1;
+		else if (!pause_full(self, index))
+			return;
+	}
+}
+
+static void pause_starved(struct listeners *self, unsigned index)
+{
+	struct listener *listener = &self->listeners[index];
+
+	timer_arm(self->sessions->wheel, &listener->timer, LISTENER_RETRY_MS);
+	listener->careful_count = CAREFUL_ACCEPTS;
+	if (listener->starved)
+		return;
+	listener->starved = true;
+	metrics_add(self->sessions->metrics, METRIC_accept_pauses_descriptors, 1);
+	log_pause(self, LOG_EVENT_accept_paused, "descriptors", (int)index);
+}
+
+/* The end of a listener: what waits in its backlog is still served. */
+static void drain_backlog(struct listeners *self, unsigned index)
+{
+	struct listener *listener = &self->listeners[index];
+	int fd;
+
+	if (listener->waiting_fd >= 0 && !place(self, index, listener->waiting_fd))
+		refuse(self, listener->waiting_fd);
+	listener->waiting_fd = -1;
+	/* the backlog holds one more than its number; what comes meanwhile is not waited for */
+	for (uint64_t i = 0; i <= listener->backlog; i++) {
+		fd = sock_accept(listener->fd);
+		if (fd < 0 && fd != -ECONNABORTED)
+			break;
+		if (fd >= 0 && !place(self, index, fd))
+			refuse(self, fd);
+	}
+	engine_forget(self->sessions->engine, listener->fd);
+	close(listener->fd);
+	listener->fd = -1;
+}
+
+/* Arms an accept where nothing stands against it. */
+static void arm(struct listeners *self, unsigned index)
+{
+	struct listener *listener = &self->listeners[index];
+	uint32_t room;
+
+	if (listener->armed || listener->waiting_fd >= 0 || timer_is_armed(&listener->timer))
+		return;
+	if (!room_for(self, index) && !pause_full(self, index))
+		return;
+	room = room_for(self, index);
+	listener->many =
+		!self->no_multishot && !listener->careful_count && room > listener->many_room;
+	engine_accept(self->sessions->engine, listener->fd, listener->many, accept_token(index));
+	listener->armed = true;
+}
+
+void listeners_resume(struct listeners *self)
+{
+	if (self->closing)
+		return;
+	for (unsigned i = 0; i < self->count; i++) {
+		place_waiting(self, i);
+		arm(self, i);
+		resume_listener(self, i);
+	}
+	if (self->full && load_room(self->sessions->load)) {
+		self->full = false;
+		log_pause(self, LOG_EVENT_accept_resumed, "maxconn", -1);
+	}
+}
+
+static void on_accepted(struct listeners *self, unsigned index, int fd)
+{
+	struct listener *listener = &self->listeners[index];
+
+	listener->careful_count -= MIN(listener->careful_count, 1);
+	if (listener->starved) {
+		listener->starved = false;
+		log_pause(self, LOG_EVENT_accept_resumed, "descriptors", (int)index);
+	}
+	if (listener->waiting_fd >= 0) {
+		refuse(self, fd);
+		return;
+	}
+	listener->waiting_fd = fd;
+	place_waiting(self, index);
+}
+
+static void on_accept_failed(struct listeners *self, unsigned index, int error)
+{
+	struct listener *listener = &self->listeners[index];
+	struct log_line line;
+
+	if (error == -ECANCELED || self->closing)
+		return;
+	if (error == -EINVAL && listener->many) {
+		self->no_multishot = true;
+		return;
+	}
+	if (sock_classify(error) == SOCK_DESCRIPTORS) {
+		pause_starved(self, index);
+		return;
+	}
+	metrics_add(self->sessions->metrics, METRIC_accept_failures, 1);
+	/* the connection was gone, or a firewall refused it: the next may do better */
+	if (error != -ECONNABORTED && error != -EPROTO && error != -EPERM)
+		timer_arm(self->sessions->wheel, &listener->timer, LISTENER_RETRY_MS);
+	if (!log_begin(&line, LOG_EVENT_accept_failed))
+		return;
+	log_addr(&line, "listen", &self->sessions->config->forwards[index].listen);
+	log_error(&line, "error", error);
+	log_end(&line);
+}
+
+static void cancel_accept(struct listeners *self, unsigned index)
+{
+	struct listener *listener = &self->listeners[index];
+
+	if (!listener->armed || listener->cancelled)
+		return;
+	engine_cancel(self->sessions->engine, self->listeners[index].fd, accept_token(index));
+	listener->cancelled = true;
+}
+
+static void on_accept(struct listeners *self, const struct engine_event *event)
+{
+	unsigned index = engine_token_slot(event->token);
+	struct listener *listener = &self->listeners[index];
+
+	CHECK(index < self->count && listener->armed);
+	if (event->result >= 0)
+		on_accepted(self, index, event->result);
+	else
+		on_accept_failed(self, index, event->result);
+	if (event->more) {
+		if (listener->many && room_for(self, index) <= listener->many_room)
+			cancel_accept(self, index);
+		return;
+	}
+	listener->armed = false;
+	listener->cancelled = false;
+	if (self->closing)
+		drain_backlog(self, index);
+	else
+		arm(self, index);
+}
+
+/* The connection comes back to us: its worker could not be reached. */
+static void on_hand_over_failed(struct listeners *self, const struct engine_event *event)
+{
+	struct sessions *sessions = self->sessions;
+
+	load_move(sessions->load, engine_token_lane(event->token), sessions->worker);
+	session_open(sessions, engine_token_slot(event->token),
+		     (int)engine_token_generation(event->token));
+}
+
+void listeners_on_event(struct listeners *self, const struct engine_event *event)
+{
+	switch (engine_token_op(event->token)) {
+	case ENGINE_OP_ACCEPT:
+		on_accept(self, event);
+		break;
+	case ENGINE_OP_HANDED_OVER:
+		session_open(self->sessions, engine_token_slot(event->token), event->result);
+		break;
+	default:
+		CHECK(self->sending_count > 0);
+		self->sending_count--;
+		if (event->result < 0)
+			on_hand_over_failed(self, event);
+		break;
+	}
+}
+
+void listeners_pause(struct listeners *self)
+{
+	for (unsigned i = 0; i < self->count && !self->closing; i++) {
+		pause_starved(self, i);
+		cancel_accept(self, i);
+	}
+}
+
+void listeners_on_timer(struct listeners *self, struct timer *timer)
+{
+	struct listener *listener = CONTAINER_OF(timer, struct listener, timer);
+
+	arm(self, (unsigned)(listener - self->listeners));
+}
+
+void listeners_close(struct listeners *self)
+{
+	self->closing = true;
+	for (unsigned i = 0; i < self->count; i++) {
+		struct listener *listener = &self->listeners[i];
+
+		timer_cancel(self->sessions->wheel, &listener->timer);
+		if (listener->armed)
+			cancel_accept(self, i);
+		else if (listener->fd >= 0)
+			drain_backlog(self, i);
+	}
+}
+
+bool listeners_are_closed(const struct listeners *self)
+{
+	for (unsigned i = 0; i < self->count; i++)
+		if (self->listeners[i].fd >= 0)
+			return false;
+	return !self->sending_count;
+}

@@ -1,0 +1,103 @@
+/*
+ * Listeners of one worker: accepting, the limit of --maxconn, and the choice of the worker.
+ *
+ * Policy. At maxconn, the process's or the listener's own, accepting pauses; clients wait in the kernel's backlog, and one accepted in
+ * the meantime waits here, until a session ends. Want of descriptors or memory pauses accepting for
+ * LISTENER_RETRY_MS at a time. Nothing is shed, but for connections beyond maxconn when several
+ * listeners fill up at once: those are reset and counted.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "config/config.h"
+#include "os/engine.h"
+#include "os/timer.h"
+#include "relay/load.h"
+#include "relay/session.h"
+
+#define LISTENER_RETRY_MS 100
+
+/* timer.kind of a listener's timer. */
+#define LISTENER_TIMER 2
+
+struct listener {
+	int fd;			/* -1: closed for good */
+	bool armed;		/* an accept is in flight */
+	bool many;		/* it is a multishot one */
+	bool cancelled;		/* its last event is awaited */
+	bool full;		/* pausing for --maxconn-forward */
+	bool starved;		/* pausing for want of descriptors */
+	unsigned careful_count; /* connections to accept one by one, since it was */
+	uint32_t backlog;
+	uint32_t many_room; /* accept one by one when there is less room than this for sessions */
+	int waiting_fd;	    /* accepted and not admitted yet; -1: none */
+	struct timer timer;
+};
+
+struct listeners {
+	struct listener *listeners; /* one per forward */
+	unsigned count;
+	struct sessions *sessions;
+	struct engine **engines; /* of all workers */
+	bool no_multishot;	 /* the kernel does not know it: before Linux 5.19 */
+	bool full;		 /* pausing for maxconn */
+	bool closing;
+	unsigned sending_count; /* connections on their way to other workers */
+};
+
+/*
+ * Binds every forward's listening sockets, one per worker: fds[worker * forward_count + forward].
+ * Ports of 0 are replaced in `config`. Returns 0, or -errno with `error` naming the address, the
+ * reason and the remedy, and then nothing is left open, nor a file that was made.
+ */
+int listeners_open(struct config *config, unsigned worker_count, int *fds,
+		   char error[CONFIG_ERROR_BYTES]);
+
+/*
+ * Gives the files of local listeners to the user that the process becomes, so that --unix-mode lets that user's group in: before the
+ * privileges go. Returns 0, or -errno with `error` naming the listener and the remedy.
+ */
+int listeners_give_files(const struct config *config, uid_t uid, gid_t gid,
+			 char error[CONFIG_ERROR_BYTES]);
+
+/*
+ * Removes the files of local listeners, as far as we still may, once nobody listens there any more:
+ * after all workers have ended.
+ */
+void listeners_remove_files(const struct config *config);
+
+/*
+ * Says in words why listening on `address` failed: the address, the reason (`error`, -errno) and
+ * the remedy.
+ */
+void listener_describe_error(const struct addr *address, int error, char text[CONFIG_ERROR_BYTES]);
+
+/*
+ * Takes over the listening sockets `fds`, one per forward of the configuration. `sessions` and
+ * `engines` must outlive it. Returns 0 or -ENOMEM.
+ */
+int listeners_init(struct listeners *listeners, const int *fds, struct sessions *sessions,
+		   struct engine **engines, unsigned worker_count);
+void listeners_finish(struct listeners *listeners);
+
+/* Begins to accept, or goes on with it where a pause may be over. Call when sessions have ended. */
+void listeners_resume(struct listeners *listeners);
+
+/* Pauses accepting for LISTENER_RETRY_MS: a session could not get the descriptors that it needs. */
+void listeners_pause(struct listeners *listeners);
+
+/* Takes ENGINE_OP_ACCEPT, ENGINE_OP_HANDED_OVER and ENGINE_OP_HAND_OVER_SENT. */
+void listeners_on_event(struct listeners *listeners, const struct engine_event *event);
+
+/* Takes a timer of kind LISTENER_TIMER that is due. */
+void listeners_on_timer(struct listeners *listeners, struct timer *timer);
+
+/*
+ * Stops accepting for good: connections that wait in the backlog are served, then the sockets
+ * closed.
+ */
+void listeners_close(struct listeners *listeners);
+
+/* Whether that is done, and nothing is on its way to another worker. */
+bool listeners_are_closed(const struct listeners *listeners);

@@ -1,0 +1,322 @@
+/*
+ * Theory of operation. The traps that shape this file, each with its probe in tests/kernel/:
+ *
+ * - A splice to a socket gets the exact number of bytes in the pipe. More, and the kernel takes it
+ *   for a promise of more to come and holds the tail back for 200 ms (probe_splice_exact_length).
+ *   SPLICE_F_MORE would do the same, and is not used.
+ * - EAGAIN from a splice out of a socket means "socket empty" or "pipe full". Fills go into empty
+ *   pipes only, so here it always means "socket empty" (probe_splice_eagain_means_empty_or_full).
+ * - At urgent data a splice gives EAGAIN for ever while poll(2) says readable; recv steps past it
+ *   (probe_splice_urgent_byte), and once the FIN is there it gives 0, as if nothing were left to
+ *   read. So a fill that finds nothing after a wake-up tries a copy, and so does one that finds
+ *   the end.
+ */
+#include "relay/pump.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "os/sock.h"
+
+/*
+ * A system call has its price however few bytes it moves: what it takes from the budget at least,
+ * so that one-byte segments cannot keep a turn going for long. Scenario: mixed (bench/).
+ */
+#define CALL_COST_BYTES 4096
+
+static void charge(uint32_t *budget_bytes, uint32_t bytes)
+{
+	uint32_t cost = MAX(bytes, CALL_COST_BYTES);
+
+	*budget_bytes -= MIN(*budget_bytes, cost);
+}
+
+static void on_source_error(struct lane *lane, int error)
+{
+	/*
+	 * the first error may hide bytes behind urgent data: they are looked for before the end
+	 * is believed
+	 */
+	if (lane->source_error)
+		lane_on_source_eof(lane);
+	else
+		lane_on_source_failed(lane, error);
+}
+
+/* What was asked of the source came to `result` <= 0, with errno. */
+static void on_no_bytes(struct lane *lane, ssize_t result)
+{
+	if (result == 0)
+		lane_on_source_eof(lane);
+	else if (errno == EAGAIN)
+		lane_on_source_empty(lane);
+	else if (errno != EINTR)
+		on_source_error(lane, errno);
+}
+
+/* Takes `bytes` that were peeked at out of the socket. They are there: false means the socket lies. */
+bool pump_discard(struct pump *pump, int source_fd, size_t bytes)
+{
+	while (bytes) {
+		ssize_t got = recv(source_fd, pump->scratch, bytes, MSG_TRUNC | MSG_DONTWAIT);
+
+		if (got <= 0)
+			return false;
+		bytes -= (size_t)got;
+	}
+	return true;
+}
+
+static void copy_peeked(struct pump *pump, struct lane *lane, int source_fd, int target_fd,
+			size_t asked, size_t peeked)
+{
+	ssize_t sent = send(target_fd, pump->scratch, peeked, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (sent < 0) {
+		if (errno == EAGAIN)
+			lane_on_target_full(lane);
+		else if (errno != EINTR)
+			lane_on_target_failed(lane, errno);
+		return;
+	}
+	CHECK(sent > 0 && (size_t)sent <= peeked);
+	if (!pump_discard(pump, source_fd, (size_t)sent)) {
+		on_source_error(lane, EIO);
+		return;
+	}
+	metrics_add(pump->metrics, METRIC_bytes_copied, (uint64_t)sent);
+	lane_on_copied(lane, (uint32_t)sent, (size_t)sent == peeked && peeked < asked);
+	if ((size_t)sent < peeked)
+		lane_on_target_full(lane);
+}
+
+static void copy(struct pump *pump, struct lane *lane, int source_fd, int target_fd,
+		 uint32_t limit_bytes)
+{
+	size_t asked = MIN(limit_bytes, PUMP_SCRATCH_BYTES);
+	ssize_t peeked = recv(source_fd, pump->scratch, asked, MSG_PEEK | MSG_DONTWAIT);
+
+	if (peeked > 0)
+		copy_peeked(pump, lane, source_fd, target_fd, asked, (size_t)peeked);
+	else
+		on_no_bytes(lane, peeked);
+}
+
+static void give_pipe(struct pump *pump, struct pipe **pipe)
+{
+	pipe_pool_give(pump->pipes, *pipe);
+	*pipe = NULL;
+}
+
+/* Sends what was received; the pipe, which is empty, holds what is left of it. */
+static void send_received(struct pump *pump, struct lane *lane, struct pipe **pipe, int target_fd)
+{
+	ssize_t sent = send(target_fd, pump->scratch, lane->held_bytes, MSG_NOSIGNAL);
+	uint64_t moved_before = lane->moved_bytes;
+	size_t left;
+
+	if (sent < 0 && errno != EAGAIN && errno != EINTR) {
+		lane_on_target_failed(lane, errno);
+		give_pipe(pump, pipe);
+		return;
+	}
+	sent = MAX(sent, 0);
+	left = lane->held_bytes - (size_t)sent;
+	if (left && write((*pipe)->write_fd, pump->scratch + sent, left) != (ssize_t)left) {
+		/* an empty pipe takes it whole, unless the kernel has no page: pipe(7) */
+		lane_on_target_failed(lane, ENOMEM);
+		return;
+	}
+	if (sent)
+		lane_on_flushed(lane, (uint32_t)sent);
+	else
+		lane_on_target_full(lane);
+	metrics_add(pump->metrics, METRIC_bytes_copied, lane->moved_bytes - moved_before);
+	if (!left)
+		give_pipe(pump, pipe);
+}
+
+/* A fill and its flush in two calls, for messages too small to gain from a splice. */
+static void exchange(struct pump *pump, struct lane *lane, struct pipe **pipe, int source_fd,
+		     int target_fd, uint32_t limit_bytes)
+{
+	size_t asked = MIN(limit_bytes, LANE_SMALL_BYTES);
+	ssize_t received = recv(source_fd, pump->scratch, asked, 0);
+
+	if (received > 0) {
+		lane_on_filled(lane, (uint32_t)received, (size_t)received < asked);
+		send_received(pump, lane, pipe, target_fd);
+		return;
+	}
+	give_pipe(pump, pipe);
+	on_no_bytes(lane, received);
+}
+
+static void fill(struct pump *pump, struct lane *lane, struct pipe **pipe, int source_fd,
+		 int target_fd, uint32_t limit_bytes)
+{
+	uint32_t asked;
+	ssize_t moved;
+
+	CHECK(!*pipe && limit_bytes);
+	*pipe = pipe_pool_take(pump->pipes);
+	if (!*pipe) {
+		copy(pump, lane, source_fd, target_fd, limit_bytes);
+		return;
+	}
+	/*
+	 * what the target does not take must fit in the pipe; however small that is, no splice: one
+	 * that is short for want of slots looks like the last of what there was
+	 */
+	if (!lane->bulk) {
+		exchange(pump, lane, pipe, source_fd, target_fd,
+			 MIN(limit_bytes, (*pipe)->size_bytes));
+		return;
+	}
+	asked = MIN(limit_bytes, (*pipe)->size_bytes);
+	moved = splice(source_fd, NULL, (*pipe)->write_fd, NULL, asked,
+		       SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	if (moved > 0) {
+		/*
+		 * short of what was asked for: empty, or out of slots, which the next wait tells
+		 * apart
+		 */
+		lane_on_filled(lane, (uint32_t)moved, (size_t)moved < asked);
+		return;
+	}
+	give_pipe(pump, pipe);
+	if (moved == 0 || (errno == EAGAIN && (lane->source_woken || lane->source_error)))
+		copy(pump, lane, source_fd, target_fd, limit_bytes);
+	else
+		on_no_bytes(lane, moved);
+}
+
+static void flush(struct pump *pump, struct lane *lane, struct pipe **pipe, int target_fd)
+{
+	ssize_t moved = splice((*pipe)->read_fd, NULL, target_fd, NULL, lane->held_bytes,
+			       SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+
+	if (moved > 0) {
+		lane_on_flushed(lane, (uint32_t)moved);
+		if (!lane->held_bytes)
+			give_pipe(pump, pipe);
+	} else if (moved < 0 && errno == EAGAIN) {
+		lane_on_target_full(lane);
+	} else if (moved == 0 || errno != EINTR) {
+		lane_on_target_failed(lane, moved == 0 ? EIO : errno);
+	}
+}
+
+static uint32_t measure_room(const struct lane *lane, int target_fd)
+{
+	uint32_t room = sock_room_bytes(target_fd);
+	uint32_t limit = lane->unsent_limit_bytes;
+	uint32_t unsent;
+
+	if (!limit)
+		return room;
+	unsent = sock_unsent_bytes(target_fd);
+	return MIN(room, limit - MIN(limit, unsent));
+}
+
+bool pump_run(struct pump *pump, struct lane *lane, struct pipe **pipe, int source_fd,
+	      int target_fd, uint32_t *budget_bytes)
+{
+	uint64_t moved_before = lane->moved_bytes;
+	uint64_t moved_until_now;
+	uint32_t limit_bytes;
+
+	for (;;) {
+		switch (lane_next(lane)) {
+		case LANE_MEASURE:
+			lane_on_room(lane, measure_room(lane, target_fd));
+			break;
+		case LANE_FILL:
+			limit_bytes = MIN(lane->room_bytes, *budget_bytes);
+			limit_bytes = lane_affords(lane, limit_bytes);
+			if (!limit_bytes)
+				return lane->moved_bytes != moved_before;
+			moved_until_now = lane->moved_bytes;
+			fill(pump, lane, pipe, source_fd, target_fd, limit_bytes);
+			/* what was filled is held now; what was copied has moved already */
+			charge(budget_bytes,
+			       lane->held_bytes + (uint32_t)(lane->moved_bytes - moved_until_now));
+			break;
+		case LANE_FLUSH:
+			flush(pump, lane, pipe, target_fd);
+			break;
+		default:
+			return lane->moved_bytes != moved_before;
+		}
+	}
+}
+
+ssize_t pump_peek(int fd, void *bytes, size_t size)
+{
+	ssize_t seen = recv(fd, bytes, size, MSG_PEEK | MSG_DONTWAIT);
+
+	return seen < 0 ? -errno : seen;
+}
+
+/* Without a pipe nothing can be held, so the preface goes alone and whole. */
+static void send_alone(struct pump *pump, struct lane *lane, int target_fd, uint32_t bytes)
+{
+	ssize_t sent = send(target_fd, pump->scratch, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	lane_on_begun(lane, bytes, 0, false);
+	if (sent == (ssize_t)bytes)
+		lane_on_flushed(lane, bytes);
+	else
+		lane_on_target_failed(lane, sent < 0 ? errno : ENOBUFS);
+}
+
+void pump_begin(struct pump *pump, struct lane *lane, struct pipe **pipe, int source_fd,
+		int target_fd, uint32_t preface_bytes)
+{
+	char *behind = pump->scratch + preface_bytes;
+	uint32_t asked = lane_affords(lane, LANE_SMALL_BYTES);
+	ssize_t received = 0;
+
+	CHECK(!*pipe && preface_bytes && preface_bytes <= PUMP_PREFACE_BYTES);
+	*pipe = pipe_pool_take(pump->pipes);
+	if (*pipe && (*pipe)->size_bytes < preface_bytes + LANE_SMALL_BYTES)
+		give_pipe(pump, pipe);
+	if (!*pipe) {
+		send_alone(pump, lane, target_fd, preface_bytes);
+		return;
+	}
+	if (asked)
+		received = recv(source_fd, behind, asked, MSG_DONTWAIT);
+	if (received < 0 && errno != EAGAIN && errno != EINTR)
+		on_source_error(lane, errno);
+	/* an end is seen again by the first fill */
+	received = MAX(received, 0);
+	lane_on_begun(lane, preface_bytes, (uint32_t)received, received < (ssize_t)asked);
+	send_received(pump, lane, pipe, target_fd);
+}
+
+void pump_pass_early(struct pump *pump, struct lane *lane, int source_fd, uint32_t bytes)
+{
+	if (!pump_discard(pump, source_fd, bytes)) {
+		on_source_error(lane, EIO);
+		return;
+	}
+	metrics_add(pump->metrics, METRIC_bytes_copied, bytes);
+	lane_on_early(lane, bytes);
+}
+
+int pump_release(struct pump *pump, struct lane *lane, struct pipe **pipe)
+{
+	struct pipe *held = *pipe;
+
+	lane->held_bytes = 0;
+	*pipe = NULL;
+	if (!held)
+		return 0;
+	/* it holds bytes of this session, or it would have been given back */
+	metrics_add(pump->metrics, METRIC_pipes_discarded, 1);
+	return pipe_pool_discard(pump->pipes, held);
+}

@@ -1,0 +1,299 @@
+/*
+ * Theory of operation. Each lane waits for one thing at a time, its source or its target: a bulk
+ * lane for one event at a time, so that what it cannot use yet does not wake it; a chatty one has a
+ * watch on its source, so that a wait costs nothing. An event makes the session ready; a tick runs
+ * every ready session once, both lanes, within TURN_BUDGET_BYTES each; a lane that stops is armed
+ * for what it waits for.
+ */
+#include "relay/session.h"
+
+#include <errno.h>
+
+#include "base/check.h"
+#include "os/sock.h"
+#include "relay/session_parts.h"
+
+/*
+ * What one lane may move in one turn before the others get theirs: about 100 us of work.
+ * Scenario: mixed (bench/).
+ */
+#define TURN_BUDGET_BYTES 524288
+
+/*
+ * The side that has ended its stream is not read from any more, so its RST would go unnoticed until
+ * something is written to it. Sessions that stay half-closed longer than this guard it; the others,
+ * which are most, do not pay for it. Scenario: crc-64 (bench/).
+ */
+#define GUARD_DELAY_MS 100
+
+/* Relaying ------------------------------------------------------------------------------------- */
+
+static bool is_half_closed(const struct session *session)
+{
+	return (session->lane[SESSION_CLIENT].state == LANE_SHUT) !=
+	       (session->lane[SESSION_BACKEND].state == LANE_SHUT);
+}
+
+static enum close_reason reason_of_lane(const struct session *session, unsigned source)
+{
+	return close_reason_of_error(source, session->lane[source].source_error);
+}
+
+static void shut_target(struct session *session, unsigned lane)
+{
+	const struct lane *other = &session->lane[!lane];
+	int error = 0;
+
+	/* when both streams have ended, closing the socket says the same */
+	if (other->state != LANE_SHUT || other->target_error)
+		error = sock_shut_write(session->fd[!lane]);
+	else
+		error = sock_take_error(session->fd[!lane]);
+
+	if (!error) {
+		lane_on_shut(&session->lane[lane]);
+		return;
+	}
+	/* ENOTCONN says that the socket is dead; what it died of may still wait on it */
+	error = sock_take_error(session->fd[!lane]);
+	lane_on_target_failed(&session->lane[lane], error ? error : ENOTCONN);
+}
+
+/* Whether a lane at this step goes on to take bytes, and so keeps the credit that it has. */
+static bool wants_credit(enum lane_step step)
+{
+	return step == LANE_MEASURE || step == LANE_FILL || step == LANE_FLUSH ||
+	       step == LANE_WAIT_CREDIT;
+}
+
+/* Runs one lane until it waits, and arms what it waits for. Returns whether it wants another turn. */
+static bool run_lane(struct sessions *sessions, struct session *session, unsigned i)
+{
+	struct lane *lane = &session->lane[i];
+	uint32_t budget_bytes = TURN_BUDGET_BYTES;
+
+	if (session->waits[i])
+		return false;
+	do {
+		if (pump_run(&sessions->pump, lane, &session->pipe[i], session->fd[i],
+			     session->fd[!i], &budget_bytes))
+			session->active_ms = sessions->now_ms;
+	} while (lane_next(lane) == LANE_WAIT_CREDIT && budget_bytes &&
+		 session_pace_take(sessions, session, i, budget_bytes));
+	if (lane->paced && !wants_credit(lane_next(lane)))
+		session_pace_leave(sessions, session, i);
+	switch (lane_next(lane)) {
+	case LANE_WAIT_CREDIT:
+		return !session->waits[i];
+	case LANE_WAIT_READABLE:
+		session_wait_readable(sessions, session, i);
+		return false;
+	case LANE_WAIT_WRITABLE:
+		session_wait_writable(sessions, session, i, session->lane[!i].state != LANE_OPEN);
+		return false;
+	case LANE_SHUT_TARGET:
+		shut_target(session, i);
+		return false;
+	case LANE_RESET_TARGET:
+	case LANE_REST:
+		return false;
+	default:
+		metrics_add(sessions->metrics, METRIC_turns_cut, 1);
+		return true;
+	}
+}
+
+/*
+ * What lane i found out about its target is news about lane !i's source. Returns whether that lane
+ * has something to do about it now. Its socket may know of nothing, so it is not left waiting for
+ * that; what it waits for at its own target it still needs.
+ */
+static bool tell_other_lane(struct sessions *sessions, struct session *session, unsigned i)
+{
+	struct lane *lane = &session->lane[i];
+	struct lane *other = &session->lane[!i];
+
+	if (!lane->target_error || other->source_error)
+		return false;
+	lane_on_source_failed(other, lane->target_error);
+	return session_stop_waiting_for_source(sessions, session, !i);
+}
+
+static void session_relay(struct sessions *sessions, struct session *session)
+{
+	bool was_half_closed = is_half_closed(session);
+	bool again = false;
+
+	/*
+	 * told at once: what the first lane found failed must not look like a clean end to the
+	 * second
+	 */
+	for (unsigned i = 0; i < 2; i++) {
+		again |= run_lane(sessions, session, i);
+		again |= tell_other_lane(sessions, session, i);
+	}
+
+	for (unsigned i = 0; i < 2; i++) {
+		const struct lane *lane = &session->lane[i];
+		bool over = lane->state == LANE_SHUT && lane->source_error;
+
+		/* a source that failed after its end was passed on has nothing left to deliver */
+		if (over || lane_next(lane) == LANE_RESET_TARGET) {
+			if (i == SESSION_BACKEND && session_move_on(sessions, session))
+				return;
+			session_close(sessions, session, reason_of_lane(session, i));
+			return;
+		}
+	}
+	if (session->lane[SESSION_CLIENT].state == LANE_SHUT &&
+	    session->lane[SESSION_BACKEND].state == LANE_SHUT) {
+		session_close(sessions, session, CLOSE_done);
+		return;
+	}
+	if (again)
+		session_make_ready(sessions, session);
+	if (is_half_closed(session) && !was_half_closed)
+		session_change_limits(sessions, session, GUARD_DELAY_MS);
+}
+
+/* Opening -------------------------------------------------------------------------------------- */
+
+void session_open(struct sessions *sessions, unsigned forward, int client_fd)
+{
+	struct session *session = session_table_take(sessions->table);
+
+	CHECK(session);
+	session->state = SESSION_OPENING;
+	session->forward = (uint16_t)forward;
+	session->ticket = SOURCE_UNCOUNTED;
+	session->fd[SESSION_CLIENT] = client_fd;
+	session->id = ++sessions->opened_count;
+	session->opened_ms = sessions->now_ms;
+	session->active_ms = sessions->now_ms;
+	if (addr_is_local(&sessions->config->forwards[forward].listen))
+		sock_keep_urgent(client_fd);
+	if (sessions->config->forwards[forward].wants_client)
+		sock_get_peer(client_fd, &session->client);
+	metrics_add(sessions->metrics, METRIC_sessions_opened, 1);
+	metrics_add(sessions->metrics, METRIC_sessions_open, 1);
+	/* one that is gone by now has left no address, nor anybody to answer to */
+	if (sessions->config->forwards[forward].needs_client && !session->client.length_bytes)
+		session_close(sessions, session, CLOSE_client_reset);
+	else if (session_options(sessions, session)->accept_proxy)
+		session_await_header(sessions, session);
+	else
+		session_connect(sessions, session);
+}
+
+/* Events --------------------------------------------------------------------------------------- */
+
+void sessions_on_event(struct sessions *sessions, const struct engine_event *event)
+{
+	struct session *session =
+		session_table_find(sessions->table, engine_token_slot(event->token),
+				   engine_token_generation(event->token));
+
+	if (!session) {
+		metrics_add(sessions->metrics, METRIC_stale_events, 1);
+		return;
+	}
+	CHECK(session->in_flight > 0);
+	session->in_flight -= !event->more;
+	if (engine_token_op(event->token) == ENGINE_OP_READY) {
+		if (session->state == SESSION_OPENING)
+			session_on_header_news(sessions, session, event->result);
+		else
+			session_on_answer(sessions, session, event);
+	} else {
+		session->connecting = false;
+		if (session->state == SESSION_CONNECTING) {
+			session_on_connect(sessions, session, event->result);
+			return;
+		}
+	}
+	if (session->state == SESSION_CLOSING && !session->queued)
+		session_continue_close(sessions, session);
+}
+
+void sessions_on_timer(struct sessions *sessions, struct timer *timer)
+{
+	struct session *session = CONTAINER_OF(timer, struct session, timer);
+	enum close_reason reason;
+
+	if (timer->kind == SESSION_QUIET_TIMER) {
+		sessions_on_quiet_timer(sessions);
+		return;
+	}
+	if (timer->kind == SESSION_PACE_TIMER) {
+		session_pace_on_timer(sessions, timer);
+		return;
+	}
+	if (session->state != SESSION_CLOSING && session_is_too_old(sessions, session)) {
+		if (session->state == SESSION_CONNECTING)
+			session_blame_silence(sessions, session);
+		session_close(sessions, session, CLOSE_session_timeout);
+		return;
+	}
+	switch (session->state) {
+	case SESSION_OPENING:
+		session_on_header_timer(sessions, session);
+		break;
+	case SESSION_CONNECTING:
+		session_expire_connect(sessions, session);
+		break;
+	case SESSION_RELAYING:
+		if (!session->kept_alive) {
+			upstream_keep_alive(sessions->upstream, session->forward,
+					    session->fd[SESSION_BACKEND]);
+			session->kept_alive = true;
+		}
+		if (is_half_closed(session) && !session->guarding)
+			session_wait_failed(sessions, session);
+		if (!session_keeps_limits(sessions, session, &reason))
+			session_close(sessions, session, reason);
+		break;
+	default:
+		session_continue_close(sessions, session);
+		break;
+	}
+}
+
+void sessions_run_ready(struct sessions *sessions)
+{
+	struct session *session = sessions->ready_first;
+
+	/* what becomes ready from here on is for the next tick */
+	sessions_init(sessions);
+	while (session) {
+		struct session *next = session->next;
+
+		session->queued = false;
+		if (session->state == SESSION_RELAYING)
+			session_relay(sessions, session);
+		else
+			session_continue_close(sessions, session);
+		session = next;
+	}
+}
+
+void session_end(struct sessions *sessions, struct session *session, enum close_reason reason)
+{
+	if (session->state != SESSION_CLOSING) {
+		session_close(sessions, session, reason);
+		return;
+	}
+	/* what its peer has not received by now is given up */
+	session->reason = (uint8_t)reason;
+	if (!session->queued)
+		session_continue_close(sessions, session);
+}
+
+void sessions_close_all(struct sessions *sessions, enum close_reason reason)
+{
+	for (uint32_t slot = 0; slot < session_table_end(sessions->table); slot++) {
+		struct session *session = session_table_at(sessions->table, slot);
+
+		if (session)
+			session_end(sessions, session, reason);
+	}
+}

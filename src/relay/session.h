@@ -1,0 +1,45 @@
+/*
+ * Sessions: a client, its backend and the two lanes between them, from accept to close. session*.c
+ * alone opens, closes or owns a session's descriptors and pipes.
+ *
+ *	session_open -> (PROXY header) -> connect -> relay -> session_close
+ *
+ * A session ends in one place, with one reason (close_reasons.def).
+ */
+#pragma once
+
+#include "relay/sessions.h"
+
+/*
+ * Makes room for the bandwidth limits of as many sessions as the table has, unless no forward has a
+ * limit: NULL then. Returns 0 or -ENOMEM.
+ */
+int session_paces_create(struct session_paces **paces, const struct config *config,
+			 uint32_t slot_count);
+/* NULL is allowed. */
+void session_paces_destroy(struct session_paces *paces);
+
+/*
+ * Opens a session for `client_fd`, which becomes the session's; it must have been admitted to this
+ * worker by load_admit(), which the session's end gives back. There is a slot: the table is sized
+ * for the load.
+ */
+void session_open(struct sessions *sessions, unsigned forward, int client_fd);
+
+/* Takes an event whose token names a session (ENGINE_OP_CONNECT, ENGINE_OP_READY). */
+void sessions_on_event(struct sessions *sessions, const struct engine_event *event);
+
+/* Takes a timer of one of these kinds that is due. */
+void sessions_on_timer(struct sessions *sessions, struct timer *timer);
+
+/* Runs each ready session once, within the byte budget. Some may be ready again afterwards. */
+void sessions_run_ready(struct sessions *sessions);
+
+/*
+ * Ends a session at once with `reason`, one of those whose rule is RST, even if it only waits for
+ * bytes to arrive. It may be over when this returns.
+ */
+void session_end(struct sessions *sessions, struct session *session, enum close_reason reason);
+
+/* Does that to every session. */
+void sessions_close_all(struct sessions *sessions, enum close_reason reason);

@@ -1,0 +1,377 @@
+#include "relay/session_parts.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "os/sock.h"
+
+/*
+ * What may wait unsent in the sockets of sessions that are opened in a crowd (load.h). Less slows
+ * fast ones down, more lets stalled ones take the host's TCP memory: tests/integration/test_stalled.
+ */
+#define CROWD_UNSENT_BYTES 131072
+
+/* Sessions that last so long get keepalive towards the backend. Scenario: crc-64 (bench/). */
+#define KEEPALIVE_DELAY_MS 1000
+
+/* With its port; a socket that was reset meanwhile knows nothing more. */
+static void learn_source(struct session *session)
+{
+	struct addr source;
+
+	sock_get_local(session->fd[SESSION_BACKEND], &source);
+	if (source.length_bytes)
+		session->source = source;
+}
+
+/* A read of a local socket stops at every message that descriptors come with, unix(7). */
+static void tell_lanes_of_local(const struct sessions *sessions, struct session *session)
+{
+	const struct addr *listen = &sessions->config->forwards[session->forward].listen;
+
+	session->lane[SESSION_CLIENT].restless = addr_is_local(listen);
+	session->lane[SESSION_BACKEND].restless = addr_is_local(
+		upstream_address(sessions->upstream, session->forward, &session->path));
+}
+
+static void begin_relay(struct sessions *sessions, struct session *session)
+{
+	struct session_early early = session->early;
+
+	session->state = SESSION_RELAYING;
+	/* a client has often sent its request by now; a backend that was just connected to, hardly */
+	lane_init(&session->lane[SESSION_CLIENT], true);
+	lane_init(&session->lane[SESSION_BACKEND], false);
+	tell_lanes_of_local(sessions, session);
+	for (unsigned i = 0; i < 2 && load_is_crowded(sessions->load); i++) {
+		sock_limit_unsent(session->fd[!i], CROWD_UNSENT_BYTES);
+		session->lane[i].unsent_limit_bytes = CROWD_UNSENT_BYTES;
+	}
+	if (sessions->config->access_log || sessions->history)
+		learn_source(session);
+	session_pace_begin(sessions, session);
+	session_pass_header(sessions, session,
+			    upstream_backend(sessions->upstream, session->forward, &session->path),
+			    early);
+	session_begin_limits(sessions, session, KEEPALIVE_DELAY_MS);
+	session_make_ready(sessions, session);
+}
+
+static void tell_failure(struct sessions *sessions, const struct session *session, int error)
+{
+	struct log_line line;
+
+	metrics_add(sessions->metrics, METRIC_connects_failed, 1);
+	if (log_begin(&line, LOG_EVENT_backend_failed)) {
+		log_addr(&line, "backend",
+			 upstream_address(sessions->upstream, session->forward, &session->path));
+		log_error(&line, "error", error);
+		if (abs(error) == EADDRNOTAVAIL)
+			log_text(&line, "remedy",
+				 "no local port is left towards it: --source-port-range, "
+				 "net.ipv4.ip_local_port_range");
+		log_end(&line);
+	}
+}
+
+/* The connect was not to be: says so to all who count it. */
+static void fail_backend(struct sessions *sessions, struct session *session, int error)
+{
+	tell_failure(sessions, session, error);
+	/* from an address that the client brought along, only a refusal is surely the backend's */
+	if (session->embedded && error != -ECONNREFUSED)
+		error = -EADDRNOTAVAIL;
+	upstream_answered(sessions->upstream, session->forward, &session->path, error,
+			  sessions->now_ms);
+}
+
+static void tell_exhausted(const struct sessions *sessions, const struct session *session)
+{
+	struct log_line line;
+
+	if (!log_begin(&line, LOG_EVENT_source_exhausted))
+		return;
+	log_addr(&line, "client", &session->client);
+	log_addr(&line, "listen", &sessions->config->forwards[session->forward].listen);
+	log_text(&line, "remedy", "a larger block, or more --pseudo-leases");
+	log_end(&line);
+}
+
+/* Sets where the connection to the backend is to come from; false, and it is closed: no address is left. */
+static bool choose_source(struct sessions *sessions, struct session *session, bool embedded)
+{
+	struct sources_choice choice;
+	int error = sources_choose(sessions->sources, session->forward, &session->client, embedded,
+				   sessions->now_ms, &choice);
+
+	if (error) {
+		tell_exhausted(sessions, session);
+		session_close(sessions, session, CLOSE_no_source);
+		return false;
+	}
+	session->source = choice.address;
+	session->leased = choice.leased;
+	session->embedded = choice.embedded;
+	return true;
+}
+
+/* It cannot be bound, its route is gone: no backend is to blame, and none would do better. */
+static void fail_source(struct sessions *sessions, struct session *session, int error)
+{
+	struct log_line line;
+
+	if (log_begin(&line, LOG_EVENT_source_failed)) {
+		log_addr(&line, "source", &session->source);
+		log_addr(&line, "listen", &sessions->config->forwards[session->forward].listen);
+		log_error(&line, "error", error);
+		log_text(&line, "remedy",
+			 "ip route get ADDRESS tells where it goes; it must be local");
+		log_end(&line);
+	}
+	upstream_answered(sessions->upstream, session->forward, &session->path, error,
+			  sessions->now_ms);
+	session_close(sessions, session, CLOSE_no_source);
+}
+
+static void refuse(struct sessions *sessions, struct session *session, enum log_event event,
+		   enum close_reason reason)
+{
+	struct log_line line;
+
+	if (log_begin(&line, event)) {
+		log_addr(&line, "listen", &sessions->config->forwards[session->forward].listen);
+		log_end(&line);
+	}
+	session_close(sessions, session, reason);
+}
+
+/*
+ * Chooses the session's next backend. False, and the session is closed, where there is none; for the
+ * reason `exhausted` if that is because those before have failed.
+ */
+static bool choose_backend(struct sessions *sessions, struct session *session,
+			   enum close_reason exhausted)
+{
+	bool again = session->path.stage == UPSTREAM_FAILED;
+	/* one that a backend has answered ends for what that has done since, not for what the others are */
+	bool had_one = again && exhausted == CLOSE_backend_reset;
+	int refusal = upstream_choose(sessions->upstream, session->forward, &session->path,
+				      &session->tried, &session->client, sessions->now_ms);
+
+	if (!refusal) {
+		if (again)
+			metrics_add(sessions->metrics, METRIC_redispatches, 1);
+		return true;
+	}
+	if (had_one || refusal == POOL_ALL_TRIED)
+		session_close(sessions, session, exhausted);
+	else if (refusal == POOL_ALL_DOWN)
+		refuse(sessions, session, LOG_EVENT_no_backend, CLOSE_no_backend);
+	else
+		refuse(sessions, session, LOG_EVENT_backends_full, CLOSE_backends_full);
+	return false;
+}
+
+/* Whether the client's own address can be used with the chosen backend: that of loopback stays on this host. */
+static bool suits_backend(const struct sessions *sessions, const struct session *session)
+{
+	return !addr_is_loopback(&session->source) ||
+	       addr_is_loopback(
+		       upstream_address(sessions->upstream, session->forward, &session->path));
+}
+
+/* As chosen, not as logged: without the port that the last connect was made from. */
+static void restore_source(const struct sessions *sessions, struct session *session)
+{
+	if (session->leased || session->embedded ||
+	    session_options(sessions, session)->source.kind == CONFIG_SOURCE_ADDRESS)
+		addr_set_port(&session->source, 0);
+	else
+		session->source = (struct addr){0};
+}
+
+/*
+ * Begins to connect to the chosen backend. Returns 0, or -errno and nothing was begun: -EADDRNOTAVAIL
+ * where the source can't be used.
+ */
+static int begin_connect(struct sessions *sessions, struct session *session)
+{
+	uint64_t limit_ms = session_options(sessions, session)->timeout_connect_ms;
+	struct upstream_call call = {
+		.source = &session->source,
+		.token = session_connect_token(session),
+	};
+	int fd;
+
+	if (session->moved_on)
+		restore_source(sessions, session);
+	if (session->embedded && !suits_backend(sessions, session))
+		return -EADDRNOTAVAIL;
+	session_gather_early(sessions, session, &call);
+	fd = upstream_connect(sessions->upstream, sessions->engine, session->forward,
+			      &session->path, &call);
+	if (fd < 0)
+		return fd;
+	metrics_add(sessions->metrics, METRIC_connects, 1);
+	session->early = (struct session_early){0};
+	if (call.taken_bytes) {
+		metrics_add(sessions->metrics, METRIC_connects_fastopen, 1);
+		session->early.header_bytes = (uint16_t)call.header_bytes;
+		session->early.client_bytes = (uint16_t)(call.taken_bytes - call.header_bytes);
+	}
+	session->fd[SESSION_BACKEND] = fd;
+	session->connecting = true;
+	session->active_ms = sessions->now_ms;
+	session->connect_expired = false;
+	session->in_flight++;
+	session_arm_timer(sessions, session, limit_ms);
+	return 0;
+}
+
+/* Begins to connect to one backend after another, or closes: choose_backend(). */
+static void connect_next(struct sessions *sessions, struct session *session,
+			 enum close_reason exhausted)
+{
+	while (choose_backend(sessions, session, exhausted)) {
+		int error = begin_connect(sessions, session);
+
+		if (error == -EADDRNOTAVAIL && session->embedded) {
+			/* the client's address is not routed to this host */
+			if (!choose_source(sessions, session, false))
+				return;
+			error = begin_connect(sessions, session);
+		}
+		if (!error)
+			return;
+		if (error == -EADDRNOTAVAIL && session->source.length_bytes) {
+			fail_source(sessions, session, error);
+			return;
+		}
+		fail_backend(sessions, session, error);
+		if (sock_classify(error) == SOCK_DESCRIPTORS) {
+			sessions->starved = true;
+			session_close(sessions, session, CLOSE_no_descriptors);
+			return;
+		}
+		exhausted = CLOSE_connect_failed;
+	}
+}
+
+static bool was_reset(int result)
+{
+	return result == -ECONNRESET || result == -EPIPE;
+}
+
+/*
+ * Whether a backend that was connected to and has reset that since is the session's for good: what it
+ * sent before is the client's, and what was sent to it is not another's. Or else nothing is lost.
+ */
+static bool has_passed_bytes(const struct session *session)
+{
+	return session->early.header_bytes || session->early.client_bytes ||
+	       sock_unread_bytes(session->fd[SESSION_BACKEND]) > 0;
+}
+
+void session_on_connect(struct sessions *sessions, struct session *session, int result)
+{
+	timer_cancel(sessions->wheel, &session->timer);
+	if (result > 0)
+		result = -sock_take_error(session->fd[SESSION_BACKEND]);
+	if (!result &&
+	    sock_met_itself(session->fd[SESSION_BACKEND],
+			    upstream_address(sessions->upstream, session->forward, &session->path)))
+		result = -ECONNREFUSED;
+	if (!result || (was_reset(result) && has_passed_bytes(session))) {
+		upstream_answered(sessions->upstream, session->forward, &session->path, 0,
+				  sessions->now_ms);
+		begin_relay(sessions, session);
+		/* the socket has told that for the last time */
+		if (result)
+			lane_on_source_failed(&session->lane[SESSION_BACKEND], -result);
+		return;
+	}
+	if (session->connect_expired && result == -ECANCELED)
+		result = -ETIMEDOUT;
+	fail_backend(sessions, session, result);
+	session_close_backend(sessions, session);
+	connect_next(sessions, session,
+		     was_reset(result) ? CLOSE_backend_reset : CLOSE_connect_failed);
+}
+
+/* Whether a header was, or could be, sent before the stream: then a backend has been told something. */
+static bool may_send_header(const struct sessions *sessions, const struct session *session)
+{
+	const struct forward *forward = &sessions->config->forwards[session->forward];
+
+	for (unsigned i = 0; i < forward->backend_count; i++)
+		if (forward->backends[i].send_proxy != CONFIG_SEND_PROXY_OFF)
+			return true;
+	return forward->options.accept_proxy;
+}
+
+/*
+ * Whether a backend's reset is as that of a connect: within the time that one may take, nothing passed in either
+ * direction. So is what a backend resets that closes its listener before it has accepted.
+ */
+static bool may_move_on(const struct sessions *sessions, const struct session *session)
+{
+	const struct lane *up = &session->lane[SESSION_CLIENT];
+	const struct lane *down = &session->lane[SESSION_BACKEND];
+	uint64_t limit_ms = session_options(sessions, session)->timeout_connect_ms;
+
+	return !session->moved_on && sock_classify(down->source_error) == SOCK_RESET &&
+	       up->state == LANE_OPEN && !up->source_error && lane_is_untouched(up) &&
+	       down->state == LANE_FLUSHED && lane_is_untouched(down) &&
+	       (!limit_ms || sessions->now_ms - session->opened_ms < limit_ms) &&
+	       !session->guarding && session->waits[SESSION_BACKEND] == SESSION_WAIT_NONE &&
+	       session->waits[SESSION_CLIENT] != SESSION_WAIT_WRITABLE &&
+	       !may_send_header(sessions, session);
+}
+
+bool session_move_on(struct sessions *sessions, struct session *session)
+{
+	if (!may_move_on(sessions, session))
+		return false;
+	CHECK(!session->pipe[SESSION_CLIENT] && !session->pipe[SESSION_BACKEND]);
+	tell_failure(sessions, session, session->lane[SESSION_BACKEND].source_error);
+	timer_cancel(sessions->wheel, &session->timer);
+	session_pace_end(sessions, session);
+	/* a wait for the client's bytes goes on, and lasts until there is a lane again */
+	if (session->waits[SESSION_CLIENT] == SESSION_WAIT_CREDIT)
+		session->waits[SESSION_CLIENT] = SESSION_WAIT_NONE;
+	session_close_backend(sessions, session);
+	memset(session->lane, 0, sizeof(session->lane));
+	session->kept_alive = false;
+	session->moved_on = true;
+	session->state = SESSION_CONNECTING;
+	upstream_lost(&session->path);
+	connect_next(sessions, session, CLOSE_backend_reset);
+	return true;
+}
+
+void session_connect(struct sessions *sessions, struct session *session)
+{
+	session->state = SESSION_CONNECTING;
+	if (!session_admit(sessions, session))
+		return;
+	if (choose_source(sessions, session, true))
+		connect_next(sessions, session, CLOSE_connect_failed);
+}
+
+void session_blame_silence(struct sessions *sessions, struct session *session)
+{
+	uint64_t waited_ms = sessions->now_ms - session->active_ms;
+
+	if (waited_ms >= session_options(sessions, session)->timeout_session_ms / 2)
+		fail_backend(sessions, session, -ETIMEDOUT);
+}
+
+void session_expire_connect(struct sessions *sessions, struct session *session)
+{
+	session->connect_expired = true;
+	engine_cancel(sessions->engine, session->fd[SESSION_BACKEND],
+		      session_connect_token(session));
+}

@@ -1,0 +1,188 @@
+/*
+ * Theory of operation. A lane without credit leaves its source alone until its turn comes: its
+ * source's socket fills, and then its peer waits. What is granted and not used, because the lane
+ * stops for something else, goes back. With a limit of its own and one that is shared, credit is
+ * what both grant.
+ *
+ * The clock is the tick's, so nothing reads it for this; turns are 5 ms and longer, ticks that do
+ * work are shorter. One timer for both lanes: it fires for the one that is due first, and a lane
+ * that was woken too early waits anew.
+ *
+ * This is beside the session table and not in it, so that sessions without limits are no larger.
+ */
+#include "relay/session.h"
+
+#include <errno.h>
+
+#include "base/check.h"
+#include "os/host.h"
+#include "relay/session_parts.h"
+
+struct lane_pace {
+	struct admission_bandwidth *bandwidth; /* NULL: no limit */
+	struct pacer own;
+	struct pacer_turn own_turn;
+	struct pacer_turn total_turn;
+	uint64_t due_us; /* while it waits: when it may go on */
+};
+
+struct session_pace {
+	struct timer timer;
+	struct lane_pace lanes[2];
+};
+
+struct session_paces {
+	uint32_t slot_count;
+	struct session_pace slots[];
+};
+
+static size_t paces_bytes(uint32_t slot_count)
+{
+	return sizeof(struct session_paces) + (size_t)slot_count * sizeof(struct session_pace);
+}
+
+int session_paces_create(struct session_paces **paces, const struct config *config,
+			 uint32_t slot_count)
+{
+	*paces = NULL;
+	if (!admission_limits_bandwidth(config))
+		return 0;
+	*paces = host_reserve_memory(paces_bytes(slot_count));
+	if (!*paces)
+		return -ENOMEM;
+	(*paces)->slot_count = slot_count;
+	return 0;
+}
+
+void session_paces_destroy(struct session_paces *paces)
+{
+	if (paces)
+		host_release_memory(paces, paces_bytes(paces->slot_count));
+}
+
+static struct session_pace *pace_of(const struct sessions *sessions, const struct session *session)
+{
+	return &sessions->paces->slots[session->slot];
+}
+
+static uint64_t now_us(const struct sessions *sessions)
+{
+	return sessions->now_ms * 1000;
+}
+
+void session_pace_begin(struct sessions *sessions, struct session *session)
+{
+	if (!sessions->paces)
+		return;
+	for (unsigned i = 0; i < 2; i++) {
+		struct lane_pace *pace = &pace_of(sessions, session)->lanes[i];
+
+		*pace = (struct lane_pace){
+			.bandwidth = admission_bandwidth(sessions->admission, session->forward, i)};
+		session->lane[i].paced = pace->bandwidth;
+		if (pace->bandwidth && pace->bandwidth->own_limited)
+			pacer_init(&pace->own, &pace->bandwidth->own, now_us(sessions));
+	}
+}
+
+/* Takes from both limits what both grant. 0: there is a turn to wait for, in `turn`. */
+static uint64_t take(struct lane_pace *pace, uint64_t want_bytes, uint64_t now,
+		     const struct pacer_turn **turn)
+{
+	uint64_t bytes = want_bytes, shared;
+
+	if (pace->bandwidth->own_limited) {
+		*turn = &pace->own_turn;
+		bytes = pacer_take(&pace->own, &pace->own_turn, want_bytes, now);
+	}
+	if (!bytes || !pace->bandwidth->total_limited)
+		return bytes;
+	*turn = &pace->total_turn;
+	shared = pacer_take(&pace->bandwidth->total, &pace->total_turn, bytes, now);
+	if (pace->bandwidth->own_limited && shared < bytes)
+		pacer_give_back(&pace->own_turn, bytes - shared);
+	return shared;
+}
+
+/* Arms the timer for the lane that is due first. */
+static void arm(struct sessions *sessions, struct session *session)
+{
+	struct session_pace *self = pace_of(sessions, session);
+	uint64_t due_us = UINT64_MAX;
+
+	for (unsigned i = 0; i < 2; i++)
+		if (session->waits[i] == SESSION_WAIT_CREDIT)
+			due_us = MIN(due_us, self->lanes[i].due_us);
+	self->timer.kind = SESSION_PACE_TIMER;
+	/* the due time may be over for a lane that the other one's answer has kept from running */
+	timer_arm(sessions->wheel, &self->timer,
+		  due_us > now_us(sessions) ? (due_us - now_us(sessions) + 999) / 1000 : 0);
+}
+
+bool session_pace_take(struct sessions *sessions, struct session *session, unsigned lane,
+		       uint32_t want_bytes)
+{
+	struct lane_pace *pace = &pace_of(sessions, session)->lanes[lane];
+	const struct pacer_turn *turn = NULL;
+	uint64_t now = now_us(sessions);
+	uint64_t bytes = take(pace, want_bytes, now, &turn);
+
+	if (bytes) {
+		lane_on_credit(&session->lane[lane], (uint32_t)bytes);
+		return true;
+	}
+	pace->due_us = now + pacer_wait_us(turn, now);
+	metrics_add(sessions->metrics, METRIC_paced_waits, 1);
+	session_wait_credit(sessions, session, lane);
+	arm(sessions, session);
+	return false;
+}
+
+void session_pace_leave(struct sessions *sessions, struct session *session, unsigned lane)
+{
+	struct lane_pace *pace = &pace_of(sessions, session)->lanes[lane];
+	uint32_t bytes = lane_take_credit(&session->lane[lane]);
+
+	if (pace->bandwidth->own_limited) {
+		if (bytes)
+			pacer_give_back(&pace->own_turn, bytes);
+		pacer_leave(&pace->own, &pace->own_turn);
+	}
+	if (pace->bandwidth->total_limited) {
+		if (bytes)
+			pacer_give_back(&pace->total_turn, bytes);
+		pacer_leave(&pace->bandwidth->total, &pace->total_turn);
+	}
+}
+
+void session_pace_end(struct sessions *sessions, struct session *session)
+{
+	if (!sessions->paces)
+		return;
+	for (unsigned i = 0; i < 2; i++)
+		if (session->lane[i].paced)
+			session_pace_leave(sessions, session, i);
+	timer_cancel(sessions->wheel, &pace_of(sessions, session)->timer);
+}
+
+void session_pace_on_timer(struct sessions *sessions, struct timer *timer)
+{
+	struct session_pace *self = CONTAINER_OF(timer, struct session_pace, timer);
+	struct session *session =
+		session_table_at(sessions->table, (uint32_t)(self - sessions->paces->slots));
+	bool waiting = false;
+
+	CHECK(session && session->state == SESSION_RELAYING);
+	for (unsigned i = 0; i < 2; i++) {
+		if (session->waits[i] != SESSION_WAIT_CREDIT)
+			continue;
+		if (self->lanes[i].due_us > now_us(sessions)) {
+			waiting = true;
+			continue;
+		}
+		session->waits[i] = SESSION_WAIT_NONE;
+		session_make_ready(sessions, session);
+	}
+	if (waiting)
+		arm(sessions, session);
+}

@@ -1,0 +1,148 @@
+/*
+ * Theory of operation. A header that came stays in the client's socket until there is a backend: so
+ * it needs no memory of the session, and what it said beyond the addresses can be passed on. It is
+ * looked at here as it comes, and once more by session_proxy_out.c, which takes it out.
+ */
+#include "relay/session_parts.h"
+
+#include <errno.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "identity/proxy_protocol.h"
+#include "os/sock.h"
+
+/* How often a header is looked at that the socket calls readable and is not. */
+#define LOOK_AGAIN_MS 10
+
+static void refuse(struct sessions *sessions, struct session *session, enum close_reason reason,
+		   const char *fault)
+{
+	struct log_line line;
+
+	if (log_begin(&line, LOG_EVENT_proxy_refused)) {
+		log_addr(&line, "client", &session->client);
+		log_addr(&line, "listen", &sessions->config->forwards[session->forward].listen);
+		log_text(&line, "reason", close_reason_rule(reason)->word);
+		log_text(&line, "fault", fault);
+		log_end(&line);
+	}
+	session_close(sessions, session, reason);
+}
+
+static bool is_trusted(const struct forward_options *options, const struct addr *client)
+{
+	struct in6_addr address = cidr_address_of(client);
+
+	for (unsigned i = 0; i < options->trust_count; i++)
+		if (cidr_contains(&options->trust[i], &address))
+			return true;
+	return false;
+}
+
+/*
+ * Waits until `needed` bytes are there; not for every fragment: a byte at a time would be a cheap way to
+ * keep us busy. Where less than was asked for has come and a wait is answered all the same, it would
+ * be again, at once: the header has urgent data in it, which stops a read, or the kernel is short of
+ * memory (tcp_epollin_ready). Then it is looked at again in a while.
+ */
+static void wait_for_rest(struct sessions *sessions, struct session *session, ssize_t size,
+			  size_t needed)
+{
+	if (size > 0 && size < session->wanted_bytes) {
+		session_arm_timer(sessions, session, LOOK_AGAIN_MS);
+		return;
+	}
+	if (needed > 1) {
+		sock_set_low_water(session->fd[SESSION_CLIENT], (uint32_t)needed);
+		session->wanted_bytes = (uint16_t)needed;
+	}
+	session_wait_readable(sessions, session, SESSION_CLIENT);
+}
+
+/* Looks at what has come, and connects, waits for more, or closes. `ended`: nothing more will come. */
+static void read_header(struct sessions *sessions, struct session *session, bool ended)
+{
+	char *seen = sessions->pump.scratch;
+	int fd = session->fd[SESSION_CLIENT];
+	ssize_t size = pump_peek(fd, seen, PROXY_HEADER_LIMIT);
+	struct proxy_header header;
+	enum proxy_result result = PROXY_MORE;
+	int fd_error;
+
+	if (size < 0 && size != -EAGAIN) {
+		session_close(sessions, session, close_reason_of_error(SESSION_CLIENT, (int)-size));
+		return;
+	}
+	if (size == 0) {
+		refuse(sessions, session, CLOSE_proxy_malformed,
+		       "the client ended without a header");
+		return;
+	}
+	header.need_bytes = 1;
+	if (size > 0)
+		result = proxy_parse(seen, (size_t)size, &header);
+	switch (result) {
+	case PROXY_COMPLETE:
+		if (session->wanted_bytes)
+			sock_set_low_water(fd, 1);
+		timer_cancel(sessions->wheel, &session->timer);
+		/* of an unknown client, or a proxy that speaks for itself, the socket's address is all there is */
+		if (header.kind == PROXY_KIND_PROXY)
+			session->client = header.source;
+		session_connect(sessions, session);
+		return;
+	case PROXY_BAD:
+		refuse(sessions, session, CLOSE_proxy_malformed, header.fault);
+		return;
+	default:
+		break;
+	}
+	if (ended && (fd_error = sock_take_error(fd))) {
+		session_close(sessions, session, close_reason_of_error(SESSION_CLIENT, fd_error));
+		return;
+	}
+	if (ended) {
+		refuse(sessions, session, CLOSE_proxy_malformed,
+		       "the client ended within its header");
+		return;
+	}
+	wait_for_rest(sessions, session, size, header.need_bytes);
+}
+
+void session_await_header(struct sessions *sessions, struct session *session)
+{
+	const struct forward_options *options = session_options(sessions, session);
+
+	if (!is_trusted(options, &session->client)) {
+		refuse(sessions, session, CLOSE_proxy_untrusted,
+		       "the client is in no block of --trust");
+		return;
+	}
+	session_arm_timer(sessions, session, options->timeout_proxy_ms);
+	read_header(sessions, session, false);
+}
+
+void session_on_header_news(struct sessions *sessions, struct session *session, int32_t news)
+{
+	session->waits[SESSION_CLIENT] = SESSION_WAIT_NONE;
+	if (news < 0) {
+		session_close(sessions, session, close_reason_of_error(SESSION_CLIENT, -news));
+		return;
+	}
+	read_header(sessions, session, news & ENGINE_NEWS_ENDED);
+}
+
+void session_on_header_timer(struct sessions *sessions, struct session *session)
+{
+	uint64_t limit_ms = session_options(sessions, session)->timeout_proxy_ms;
+	uint64_t passed_ms = sessions->now_ms - session->opened_ms;
+
+	if (limit_ms && passed_ms >= limit_ms) {
+		refuse(sessions, session, CLOSE_proxy_timeout, "no whole header came in time");
+		return;
+	}
+	session_arm_timer(sessions, session, limit_ms ? limit_ms - passed_ms : 0);
+	if (session->waits[SESSION_CLIENT] == SESSION_WAIT_NONE)
+		read_header(sessions, session, false);
+}

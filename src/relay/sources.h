@@ -1,0 +1,77 @@
+/*
+ * Where connections to the backends come from: --source. Gives each client of a forward with a pool
+ * its address, which is the same as long as the pool remembers the client. Forwards with the same block
+ * share a pool, and all workers share all pools; there is no lock.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "config/config.h"
+#include "identity/source_pool.h"
+#include "stats/metrics.h"
+
+struct sources;
+
+struct sources_choice {
+	struct addr address; /* without a port; none: the kernel chooses */
+	bool embedded;	     /* it is the one inside the client's */
+	bool leased;	     /* out of a pool: give it back with sources_release() */
+};
+
+/*
+ * Makes the pools of a configuration, with their keys and what their state files remember, and checks
+ * the routes. `config` must outlive it. Belongs before the privilege drop, which may take the right to
+ * read key files. Returns 0, or -errno with `error` naming what cannot be had, why, and what to do.
+ */
+int sources_create(struct sources **sources, const struct config *config,
+		   char error[CONFIG_ERROR_BYTES]);
+void sources_destroy(struct sources *sources);
+
+/* Why connections cannot come from what --source names, and what to do about it. */
+struct sources_fault {
+	char what[200], remedy[200];
+};
+
+/*
+ * Whether connections to a forward's backends can be made from what its --source names: its addresses are this
+ * host's, by an interface or a local route, and no backend is out of their reach. Returns 0, or -errno with the
+ * fault. Before the configuration's threads start.
+ */
+int sources_try(const struct forward *forward, struct sources_fault *fault);
+
+/* "240.0.0.0/4", "192.0.2.7", "embedded,240.0.0.0/4": returns `text`. */
+#define SOURCES_TEXT_BYTES (ADDR_TEXT_BYTES + 16)
+const char *sources_print(const struct config_source *source, char text[SOURCES_TEXT_BYTES]);
+
+/*
+ * Chooses for a client of `forward`; without `embedded`, not the address inside the client's. `now_ms`
+ * is CLOCK_MONOTONIC. Any thread. Returns 0 or -EADDRNOTAVAIL: every address that the client may have
+ * is another's.
+ */
+int sources_choose(struct sources *sources, unsigned forward, const struct addr *client,
+		   bool embedded, uint64_t now_ms, struct sources_choice *choice);
+void sources_release(struct sources *sources, unsigned forward, const struct addr *address,
+		     uint64_t now_ms);
+
+/* Whose address it is in any pool: false for nobody's. Any thread. */
+bool sources_find(const struct sources *sources, struct in_addr address, struct cidr *client);
+
+/* Whether a pool has any address of the block: no client comes from there. Any thread. */
+bool sources_own(const struct sources *sources, const struct cidr *block);
+
+/* The metrics that are about pools, summed over these; 0 for all others. Any thread. */
+uint64_t sources_metric(const struct sources *sources, enum metric metric);
+
+/* Whether any pool has a state file. */
+bool sources_have_files(const struct sources *sources);
+
+/* Whether state files would tell anything new that matters. For the thread that saves. */
+bool sources_are_unsaved(const struct sources *sources);
+
+/*
+ * Writes the state files of all pools that have one, each whole or not at all. Blocks. Returns 0, or the
+ * first -errno with `error`; the others are written nevertheless.
+ */
+int sources_save(struct sources *sources, char error[CONFIG_ERROR_BYTES]);

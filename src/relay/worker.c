@@ -1,0 +1,451 @@
+/*
+ * Theory of operation. A tick: wait for events, take each one in (which marks sessions ready), let
+ * due timers fire, run every ready session once. Handlers never wait and never call each other
+ * around the tick. With nothing to do the wait has no end and the thread makes no system call.
+ */
+#include "relay/worker_parts.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "os/host.h"
+#include "os/sock_tuning.h"
+
+/*
+ * Events taken in before their sessions run: bounds how long the first of them waits. Scenario:
+ * small-512 (bench/).
+ */
+#define TICK_EVENT_LIMIT 256
+
+static void tell_main(struct workers *workers)
+{
+	uint64_t one = 1;
+	ssize_t written = write(workers->event_fd, &one, sizeof(one));
+
+	(void)written; /* cannot fail short of 2^64 workers */
+}
+
+static void wake_waiting_workers(struct workers *workers, unsigned own)
+{
+	int waiting;
+
+	while ((waiting = load_take_waiting(&workers->load)) >= 0)
+		if ((unsigned)waiting != own)
+			engine_wake(workers->engines[waiting]);
+}
+
+static void enter_phase(struct worker *worker)
+{
+	enum worker_phase phase = (enum worker_phase)atomic_load(&worker->workers->phase);
+
+	if (phase == worker->phase)
+		return;
+	if (phase == WORKER_SERVE)
+		worker->resume = true;
+	else if (worker->phase <= WORKER_SERVE)
+		listeners_close(&worker->listeners);
+	worker->phase = phase;
+}
+
+/* From WORKER_EXPIRE on nothing new is let live, not even what was on its way from another worker. */
+static void close_what_came(struct worker *worker)
+{
+	if (worker->phase >= WORKER_EXPIRE && session_table_used_count(worker->sessions.table))
+		sessions_close_all(&worker->sessions, worker->phase == WORKER_EXPIRE
+							      ? CLOSE_drain_timeout
+							      : CLOSE_stopped);
+}
+
+static bool is_over(struct worker *worker)
+{
+	return worker->phase > WORKER_SERVE && listeners_are_closed(&worker->listeners) &&
+	       load_retire(&worker->workers->load, worker->sessions.worker);
+}
+
+static void dispatch(struct worker *worker, const struct engine_event *event)
+{
+	switch (engine_token_op(event->token)) {
+	case ENGINE_OP_CONNECT:
+	case ENGINE_OP_READY:
+		sessions_on_event(&worker->sessions, event);
+		break;
+	case ENGINE_OP_WAKE:
+		/* the phase changed, or there is room for a connection that waits */
+		worker->resume = worker->phase == WORKER_SERVE;
+		break;
+	default:
+		listeners_on_event(&worker->listeners, event);
+		break;
+	}
+}
+
+static void fire_timers(struct worker *worker)
+{
+	struct timer *timer;
+
+	while ((timer = timer_wheel_pop(&worker->wheel, worker->sessions.now_ms))) {
+		if (timer->kind == LISTENER_TIMER)
+			listeners_on_timer(&worker->listeners, timer);
+		else
+			sessions_on_timer(&worker->sessions, timer);
+	}
+}
+
+/* A piece of the answer to what the control thread asks, if it does. */
+static void work_on_query(struct worker *worker)
+{
+	enum query_turn turn = QUERY_TURN_NOTHING;
+
+	if (worker->workers->queries)
+		turn = queries_take_turn(worker->workers->queries, &worker->sessions);
+	worker->asked = turn == QUERY_TURN_MORE;
+	if (turn == QUERY_TURN_ANSWERED)
+		tell_main(worker->workers);
+}
+
+static int run_tick(struct worker *worker)
+{
+	struct engine_event events[TICK_EVENT_LIMIT];
+	struct sessions *sessions = &worker->sessions;
+	bool busy = sessions->ready_first || worker->asked;
+	int64_t timeout_ms = busy ? 0 : timer_wheel_delay_ms(&worker->wheel);
+	int count = engine_wait(sessions->engine, timeout_ms, events, TICK_EVENT_LIMIT);
+
+	if (count < 0)
+		return count;
+	sessions->now_ms = timer_now_ms();
+	/* what the events arm is counted from now, and what they cancel does not fire any more */
+	timer_wheel_advance(&worker->wheel, sessions->now_ms);
+	for (int i = 0; i < count; i++)
+		dispatch(worker, &events[i]);
+	enter_phase(worker);
+	close_what_came(worker);
+	sessions_run_ready(sessions);
+	fire_timers(worker);
+	work_on_query(worker);
+	return 0;
+}
+
+/* Tells the listeners, ours and those of other workers, what this tick means for accepting. */
+static void settle_accepting(struct worker *worker)
+{
+	struct sessions *sessions = &worker->sessions;
+
+	if (sessions->starved)
+		listeners_pause(&worker->listeners);
+	if (sessions->released)
+		wake_waiting_workers(worker->workers, sessions->worker);
+	if (sessions->released || worker->resume)
+		listeners_resume(&worker->listeners);
+	sessions->starved = false;
+	sessions->released = false;
+	worker->resume = false;
+}
+
+static int serve(struct worker *worker)
+{
+	while (!is_over(worker)) {
+		int error = run_tick(worker);
+
+		if (error)
+			return error;
+		settle_accepting(worker);
+	}
+	return 0;
+}
+
+static void *run_worker(void *argument)
+{
+	struct worker *worker = argument;
+	char name[16];
+	int error;
+
+	snprintf(name, sizeof(name), "sixpipe/%u", worker->sessions.worker);
+	pthread_setname_np(pthread_self(), name);
+	log_attach(worker->sessions.worker);
+	/* where it is refused the kernel goes on choosing */
+	if (worker->sessions.config->pin == CONFIG_PIN_ON)
+		(void)host_pin_thread(worker->sessions.worker);
+	error = engine_enable(worker->sessions.engine);
+	if (!error) {
+		worker->sessions.now_ms = timer_now_ms();
+		timer_wheel_init(&worker->wheel, worker->sessions.now_ms);
+		atomic_fetch_add(&worker->workers->up_count, 1);
+		tell_main(worker->workers);
+		error = serve(worker);
+	}
+	if (error) {
+		struct log_line line;
+
+		atomic_store(&worker->error, error);
+		if (log_begin(&line, LOG_EVENT_engine_failed)) {
+			log_error(&line, "error", error);
+			log_end(&line);
+		}
+	}
+	if (worker->workers->queries)
+		queries_leave(worker->workers->queries, worker->sessions.worker);
+	atomic_fetch_add(&worker->workers->ended_count, 1);
+	tell_main(worker->workers);
+	return NULL;
+}
+
+/* Making --------------------------------------------------------------------------------------- */
+
+static int make_worker(struct workers *workers, unsigned index, const struct config *config,
+		       const struct capacity *limits, char error[CONFIG_ERROR_BYTES])
+{
+	struct worker *worker = &workers->list[index];
+	struct sessions *sessions = &worker->sessions;
+	int result;
+
+	worker->workers = workers;
+	sessions->config = config;
+	sessions->wheel = &worker->wheel;
+	sessions->upstream = workers->upstream;
+	sessions->sources = workers->sources;
+	sessions->admission = workers->admission;
+	sessions->load = &workers->load;
+	sessions->metrics = &worker->metrics;
+	sessions->worker = index;
+	CHECK(getrandom(&sessions->boot_id, sizeof(sessions->boot_id), 0) > 0);
+	sessions->pump.metrics = &worker->metrics;
+	sessions_init(sessions);
+	timer_wheel_init(&worker->wheel, timer_now_ms());
+
+	sessions->pump.scratch = malloc(PUMP_SCRATCH_BYTES);
+	result = sessions->pump.scratch ? 0 : -ENOMEM;
+	if (!result)
+		/*
+		 * any worker may get all sessions, when it is the last one to serve; unused slots
+		 * cost nothing
+		 */
+		result = session_table_create(&sessions->table, limits->maxconn);
+	if (!result)
+		result = session_paces_create(&sessions->paces, config, limits->maxconn);
+	if (result) {
+		snprintf(error, CONFIG_ERROR_BYTES,
+			 "no memory for %u sessions: %s; lower --maxconn", limits->maxconn,
+			 strerror(-result));
+		return result;
+	}
+	result = pipe_pool_create(&sessions->pump.pipes, limits->pipes_per_worker,
+				  (uint32_t)config->pipe_bytes);
+	if (result) {
+		snprintf(error, CONFIG_ERROR_BYTES,
+			 "cannot make a pipe: %s; raise the descriptor limit (ulimit -n)",
+			 strerror(-result));
+		return result;
+	}
+	sessions->engine = workers->engines[index];
+	return 0;
+}
+
+static int make_engines(struct workers *workers, const struct config *config,
+			char error[CONFIG_ERROR_BYTES])
+{
+	enum engine_kind kind = (enum engine_kind)config->engine;
+	int result;
+
+	workers->engines = calloc(workers->count, sizeof(struct engine *));
+	if (!workers->engines)
+		return -ENOMEM;
+	result = engines_create(kind, workers->engines, workers->count, &workers->refusal);
+	if (!result) {
+		workers->engine_count = workers->count;
+	} else if (kind == ENGINE_IO_URING && engine_is_missing(result)) {
+		snprintf(error, CONFIG_ERROR_BYTES,
+			 "--engine io_uring: %s; it needs Linux 5.19 or newer, "
+			 "kernel.io_uring_disabled = 0, and a seccomp profile that allows it "
+			 "(containers forbid it by default); or give --engine auto",
+			 strerror(-result));
+	} else {
+		snprintf(error, CONFIG_ERROR_BYTES,
+			 "cannot make an engine for each of %u workers: %s; raise the descriptor "
+			 "limit (ulimit -n), or lower --workers",
+			 workers->count, strerror(-result));
+	}
+	return result;
+}
+
+static int bind_workers(struct workers *workers, struct config *config,
+			char error[CONFIG_ERROR_BYTES])
+{
+	unsigned fd_count = workers->count * config->forward_count;
+	int *fds = calloc(fd_count, sizeof(int));
+	int result;
+
+	if (!fds)
+		return -ENOMEM;
+	for (unsigned i = 0; i < fd_count; i++)
+		fds[i] = -1;
+	result = listeners_open(config, workers->count, fds, error);
+	for (unsigned i = 0; i < workers->count && !result; i++)
+		result = listeners_init(&workers->list[i].listeners,
+					fds + i * config->forward_count, &workers->list[i].sessions,
+					workers->engines, workers->count);
+	free(fds);
+	return result;
+}
+
+/* Before the first socket: listeners and sockets towards backends are tuned alike. */
+static void choose_congestion(struct config *config)
+{
+	const char *chosen = sock_choose_loopback_congestion();
+
+	for (unsigned i = 0; i < config->forward_count; i++)
+		config->forwards[i].options.tuning.loopback_congestion = chosen;
+}
+
+int workers_create(struct workers **workers, struct config *config, const struct capacity *limits,
+		   const struct workers_shared *shared, char error[CONFIG_ERROR_BYTES])
+{
+	struct workers *made = calloc(1, sizeof(*made));
+	unsigned count = limits->workers;
+	void *list = NULL;
+	int result;
+
+	snprintf(error, CONFIG_ERROR_BYTES, "out of memory; lower --workers or --maxconn");
+	if (!made)
+		return -ENOMEM;
+	made->count = count;
+	made->sources = shared->sources;
+	made->admission = shared->admission;
+	made->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	result = made->event_fd < 0 ? -errno : 0;
+	/* each worker's counters have cache lines of their own */
+	if (!result)
+		result = -posix_memalign(&list, CACHE_LINE_BYTES, count * sizeof(*made->list));
+	if (!result) {
+		memset(list, 0, count * sizeof(*made->list));
+		made->list = list;
+		result = load_init(&made->load, limits->maxconn, limits->crowd, count);
+	}
+	choose_congestion(config);
+	if (!result)
+		result = make_engines(made, config, error);
+	if (!result)
+		result = upstream_create(&made->upstream, config);
+	for (unsigned i = 0; i < count && !result; i++)
+		result = make_worker(made, i, config, limits, error);
+	if (!result)
+		result = bind_workers(made, config, error);
+	if (result) {
+		workers_destroy(made);
+		return result;
+	}
+	*workers = made;
+	return 0;
+}
+
+int workers_attach(struct workers *workers, struct bans *bans, struct queries *queries)
+{
+	int result = 0;
+
+	for (unsigned i = 0; i < workers->count && !result; i++) {
+		workers->list[i].sessions.bans = bans;
+		result = history_create(&workers->list[i].sessions.history, HISTORY_LIMIT);
+	}
+	workers->bans = bans;
+	workers->queries = queries;
+	return result;
+}
+
+static void destroy_worker(struct worker *worker)
+{
+	struct sessions *sessions = &worker->sessions;
+
+	listeners_finish(&worker->listeners);
+	if (sessions->pump.pipes)
+		pipe_pool_destroy(sessions->pump.pipes);
+	if (sessions->table)
+		session_table_destroy(sessions->table);
+	session_paces_destroy(sessions->paces);
+	history_destroy(sessions->history);
+	free(sessions->pump.scratch);
+}
+
+void workers_destroy(struct workers *workers)
+{
+	for (unsigned i = 0; i < workers->count && workers->list; i++)
+		destroy_worker(&workers->list[i]);
+	for (unsigned i = 0; i < workers->engine_count; i++)
+		engine_destroy(workers->engines[i]);
+	if (workers->upstream)
+		upstream_destroy(workers->upstream);
+	load_finish(&workers->load);
+	if (workers->event_fd >= 0)
+		close(workers->event_fd);
+	free(workers->engines);
+	free(workers->list);
+	free(workers);
+}
+
+/* Running -------------------------------------------------------------------------------------- */
+
+static void await_workers(struct workers *workers)
+{
+	while (atomic_load(&workers->up_count) + atomic_load(&workers->ended_count) <
+	       workers->started_count)
+		usleep(200);
+}
+
+int workers_start(struct workers *workers)
+{
+	int error = 0;
+
+	for (unsigned i = 0; i < workers->count && !error; i++) {
+		error = pthread_create(&workers->list[i].thread, NULL, run_worker,
+				       &workers->list[i]);
+		workers->started_count += !error;
+	}
+	await_workers(workers);
+	error = error ? -error : workers_error(workers);
+	if (!error)
+		workers_enter(workers, WORKER_SERVE);
+	return error;
+}
+
+void workers_enter(struct workers *workers, enum worker_phase phase)
+{
+	atomic_store(&workers->phase, phase);
+	workers_wake(workers);
+}
+
+void workers_wake(struct workers *workers)
+{
+	for (unsigned i = 0; i < workers->count; i++)
+		engine_wake(workers->engines[i]);
+}
+
+int workers_end_fd(const struct workers *workers)
+{
+	return workers->event_fd;
+}
+
+unsigned workers_running_count(const struct workers *workers)
+{
+	return workers->started_count - atomic_load(&workers->ended_count);
+}
+
+int workers_error(const struct workers *workers)
+{
+	for (unsigned i = 0; i < workers->started_count; i++)
+		if (atomic_load(&workers->list[i].error))
+			return atomic_load(&workers->list[i].error);
+	return 0;
+}
+
+void workers_join(struct workers *workers)
+{
+	for (unsigned i = 0; i < workers->started_count; i++)
+		CHECK(!pthread_join(workers->list[i].thread, NULL));
+	workers->started_count = 0;
+}

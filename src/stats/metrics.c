@@ -1,0 +1,50 @@
+#include "stats/metrics.h"
+
+#include "base/check.h"
+
+static const char *const words[METRIC_COUNT] = {
+#define METRIC(word, kind, meaning) #word,
+#define BACKEND_METRIC(word, kind, meaning)
+#include "stats/metrics.def"
+#undef METRIC
+#undef BACKEND_METRIC
+};
+
+/* One writer: a load and a store do, without the cost of a locked instruction. */
+static void change(_Atomic uint64_t *value, uint64_t amount)
+{
+	uint64_t old = atomic_load_explicit(value, memory_order_relaxed);
+
+	atomic_store_explicit(value, old + amount, memory_order_relaxed);
+}
+
+void metrics_add(struct metrics *metrics, enum metric metric, uint64_t amount)
+{
+	change(&metrics->values[metric], amount);
+}
+
+void metrics_subtract(struct metrics *metrics, enum metric gauge, uint64_t amount)
+{
+	change(&metrics->values[gauge], -amount);
+}
+
+void metrics_count_close(struct metrics *metrics, enum close_reason reason)
+{
+	change(&metrics->closed_by_reason[reason], 1);
+}
+
+uint64_t metrics_get(const struct metrics *metrics, enum metric metric)
+{
+	return atomic_load_explicit(&metrics->values[metric], memory_order_relaxed);
+}
+
+uint64_t metrics_get_closed(const struct metrics *metrics, enum close_reason reason)
+{
+	return atomic_load_explicit(&metrics->closed_by_reason[reason], memory_order_relaxed);
+}
+
+const char *metrics_word(enum metric metric)
+{
+	CHECK((unsigned)metric < METRIC_COUNT);
+	return words[metric];
+}

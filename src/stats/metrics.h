@@ -1,0 +1,35 @@
+/*
+ * Counters of one worker; metrics.def is the list. The worker alone changes them, any thread may
+ * read them: plain relaxed atomics, no lock, no shared cache line.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/util.h"
+#include "stats/close_reason.h"
+
+enum metric {
+#define METRIC(word, kind, meaning) METRIC_##word,
+#define BACKEND_METRIC(word, kind, meaning)
+#include "stats/metrics.def"
+#undef METRIC
+#undef BACKEND_METRIC
+	METRIC_COUNT
+};
+
+struct metrics {
+	_Alignas(CACHE_LINE_BYTES) _Atomic uint64_t values[METRIC_COUNT];
+	_Atomic uint64_t closed_by_reason[CLOSE_REASON_COUNT];
+};
+
+/* The owner's. */
+void metrics_add(struct metrics *metrics, enum metric metric, uint64_t amount);
+void metrics_subtract(struct metrics *metrics, enum metric gauge, uint64_t amount);
+void metrics_count_close(struct metrics *metrics, enum close_reason reason);
+
+/* Anybody's. */
+uint64_t metrics_get(const struct metrics *metrics, enum metric metric);
+uint64_t metrics_get_closed(const struct metrics *metrics, enum close_reason reason);
+const char *metrics_word(enum metric metric);

@@ -1,0 +1,46 @@
+/*
+ * All counters as text for Prometheus: the exposition format 0.0.4
+ * (prometheus.io/docs/instrumenting/exposition_formats). metrics.def and close_reasons.def are the
+ * source: METRIC(bytes_up, COUNTER, ...) is sixpipe_bytes_up_total, a GAUGE has no suffix, and the
+ * close reasons are the labels of sixpipe_sessions_closed_by_reason_total. A BACKEND_METRIC has a
+ * sample for each backend, which its labels name.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdio.h>
+
+#include "base/addr.h"
+#include "stats/metrics.h"
+
+#define METRICS_TEXT_TYPE "text/plain; version=0.0.4; charset=utf-8"
+
+/* Added up over all workers. */
+struct metrics_totals {
+	uint64_t values[METRIC_COUNT];
+	uint64_t closed_by_reason[CLOSE_REASON_COUNT];
+};
+
+/* Every row of both tables, those that are 0 too. Errors are left in the stream: ferror(3). */
+void metrics_text_print(FILE *out, const struct metrics_totals *totals);
+
+enum backend_metric {
+#define METRIC(word, kind, meaning)
+#define BACKEND_METRIC(word, kind, meaning) BACKEND_METRIC_##word,
+#include "stats/metrics.def"
+#undef METRIC
+#undef BACKEND_METRIC
+	BACKEND_METRIC_COUNT
+};
+
+/* One backend of one forward. The first four are its labels, and no two may have the same. */
+struct metrics_backend {
+	const char *forward; /* the section of --config, or a number */
+	const struct addr *listen;
+	struct addr address;
+	const char *name; /* without the port; "": the backend is configured by address */
+	uint64_t values[BACKEND_METRIC_COUNT];
+};
+
+/* Every row of each backend, ordered by metric as the format wants it. Errors as above. */
+void metrics_text_print_backends(FILE *out, const struct metrics_backend *backends, size_t count);
