@@ -205,7 +205,7 @@ class Help(Case):
                 self.assert_screen(done.stdout)
                 for entry in re.split(r'^ +(?=--)', done.stdout, flags=re.MULTILINE)[1:]:
                     entries[re.match(r'--[a-z-]+', entry).group()] = entry
-        table = re.findall(r'^OPTION\(([a-z-]+), [A-Z]+, [A-Z_]+, [\w.\[\]]+, "([^"]*)"', (ROOT / 'src' / 'options.def').read_text(),
+        table = re.findall(r'^OPTION\(([a-z-]+), [A-Z]+, [A-Z_]+, [\w.\[\]]+, "([^"]*)"', (ROOT / 'src' / 'config' / 'options.def').read_text(),
                            re.MULTILINE)
         self.assertGreater(len(table), 15)
         for name, default in table:

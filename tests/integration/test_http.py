@@ -17,7 +17,7 @@ PLACES = 32  # CAPACITY_HTTP_CONNECTIONS in capacity.h
 
 
 def table(name, pattern):
-    return re.findall(pattern, (ROOT / 'src' / name).read_text(), re.MULTILINE)
+    return re.findall(pattern, (ROOT / 'src' / 'stats' / name).read_text(), re.MULTILINE)
 
 
 class HttpCase(Case):
