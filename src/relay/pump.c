@@ -70,10 +70,11 @@ bool pump_discard(struct pump *pump, int source_fd, size_t bytes)
 	return true;
 }
 
-static void copy_peeked(struct pump *pump, struct lane *lane, int source_fd, int target_fd,
-			size_t asked, size_t peeked)
+static void copy_peeked(struct pump *pump, const struct pump_flow *flow, size_t asked,
+			size_t peeked)
 {
-	ssize_t sent = send(target_fd, pump->scratch, peeked, MSG_DONTWAIT | MSG_NOSIGNAL);
+	struct lane *lane = flow->lane;
+	ssize_t sent = send(flow->target_fd, pump->scratch, peeked, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 	if (sent < 0) {
 		if (errno == EAGAIN)
@@ -83,7 +84,7 @@ static void copy_peeked(struct pump *pump, struct lane *lane, int source_fd, int
 		return;
 	}
 	CHECK(sent > 0 && (size_t)sent <= peeked);
-	if (!pump_discard(pump, source_fd, (size_t)sent)) {
+	if (!pump_discard(pump, flow->source_fd, (size_t)sent)) {
 		on_source_error(lane, EIO);
 		return;
 	}
@@ -93,39 +94,39 @@ static void copy_peeked(struct pump *pump, struct lane *lane, int source_fd, int
 		lane_on_target_full(lane);
 }
 
-static void copy(struct pump *pump, struct lane *lane, int source_fd, int target_fd,
-		 uint32_t limit_bytes)
+static void copy(struct pump *pump, const struct pump_flow *flow, uint32_t limit_bytes)
 {
 	size_t asked = MIN(limit_bytes, PUMP_SCRATCH_BYTES);
-	ssize_t peeked = recv(source_fd, pump->scratch, asked, MSG_PEEK | MSG_DONTWAIT);
+	ssize_t peeked = recv(flow->source_fd, pump->scratch, asked, MSG_PEEK | MSG_DONTWAIT);
 
 	if (peeked > 0)
-		copy_peeked(pump, lane, source_fd, target_fd, asked, (size_t)peeked);
+		copy_peeked(pump, flow, asked, (size_t)peeked);
 	else
-		on_no_bytes(lane, peeked);
+		on_no_bytes(flow->lane, peeked);
 }
 
-static void give_pipe(struct pump *pump, struct pipe **pipe)
+static void give_pipe(struct pump *pump, const struct pump_flow *flow)
 {
-	pipe_pool_give(pump->pipes, *pipe);
-	*pipe = NULL;
+	pipe_pool_give(pump->pipes, *flow->pipe);
+	*flow->pipe = NULL;
 }
 
 /* Sends what was received; the pipe, which is empty, holds what is left of it. */
-static void send_received(struct pump *pump, struct lane *lane, struct pipe **pipe, int target_fd)
+static void send_received(struct pump *pump, const struct pump_flow *flow)
 {
-	ssize_t sent = send(target_fd, pump->scratch, lane->held_bytes, MSG_NOSIGNAL);
+	struct lane *lane = flow->lane;
+	ssize_t sent = send(flow->target_fd, pump->scratch, lane->held_bytes, MSG_NOSIGNAL);
 	uint64_t moved_before = lane->moved_bytes;
 	size_t left;
 
 	if (sent < 0 && errno != EAGAIN && errno != EINTR) {
 		lane_on_target_failed(lane, errno);
-		give_pipe(pump, pipe);
+		give_pipe(pump, flow);
 		return;
 	}
 	sent = MAX(sent, 0);
 	left = lane->held_bytes - (size_t)sent;
-	if (left && write((*pipe)->write_fd, pump->scratch + sent, left) != (ssize_t)left) {
+	if (left && write((*flow->pipe)->write_fd, pump->scratch + sent, left) != (ssize_t)left) {
 		/* an empty pipe takes it whole, unless the kernel has no page: pipe(7) */
 		lane_on_target_failed(lane, ENOMEM);
 		return;
@@ -136,48 +137,47 @@ static void send_received(struct pump *pump, struct lane *lane, struct pipe **pi
 		lane_on_target_full(lane);
 	metrics_add(pump->metrics, METRIC_bytes_copied, lane->moved_bytes - moved_before);
 	if (!left)
-		give_pipe(pump, pipe);
+		give_pipe(pump, flow);
 }
 
 /* A fill and its flush in two calls, for messages too small to gain from a splice. */
-static void exchange(struct pump *pump, struct lane *lane, struct pipe **pipe, int source_fd,
-		     int target_fd, uint32_t limit_bytes)
+static void exchange(struct pump *pump, const struct pump_flow *flow, uint32_t limit_bytes)
 {
 	size_t asked = MIN(limit_bytes, LANE_SMALL_BYTES);
-	ssize_t received = recv(source_fd, pump->scratch, asked, 0);
+	ssize_t received = recv(flow->source_fd, pump->scratch, asked, 0);
 
 	if (received > 0) {
-		lane_on_filled(lane, (uint32_t)received, (size_t)received < asked);
-		send_received(pump, lane, pipe, target_fd);
+		lane_on_filled(flow->lane, (uint32_t)received, (size_t)received < asked);
+		send_received(pump, flow);
 		return;
 	}
-	give_pipe(pump, pipe);
-	on_no_bytes(lane, received);
+	give_pipe(pump, flow);
+	on_no_bytes(flow->lane, received);
 }
 
-static void fill(struct pump *pump, struct lane *lane, struct pipe **pipe, int source_fd,
-		 int target_fd, uint32_t limit_bytes)
+static void fill(struct pump *pump, const struct pump_flow *flow, uint32_t limit_bytes)
 {
+	struct pipe *pipe = pipe_pool_take(pump->pipes);
+	struct lane *lane = flow->lane;
 	uint32_t asked;
 	ssize_t moved;
 
-	CHECK(!*pipe && limit_bytes);
-	*pipe = pipe_pool_take(pump->pipes);
-	if (!*pipe) {
-		copy(pump, lane, source_fd, target_fd, limit_bytes);
+	CHECK(!*flow->pipe && limit_bytes);
+	if (!pipe) {
+		copy(pump, flow, limit_bytes);
 		return;
 	}
+	*flow->pipe = pipe;
+	asked = MIN(limit_bytes, pipe->size_bytes);
 	/*
 	 * what the target does not take must fit in the pipe; however small that is, no splice: one
 	 * that is short for want of slots looks like the last of what there was
 	 */
 	if (!lane->bulk) {
-		exchange(pump, lane, pipe, source_fd, target_fd,
-			 MIN(limit_bytes, (*pipe)->size_bytes));
+		exchange(pump, flow, asked);
 		return;
 	}
-	asked = MIN(limit_bytes, (*pipe)->size_bytes);
-	moved = splice(source_fd, NULL, (*pipe)->write_fd, NULL, asked,
+	moved = splice(flow->source_fd, NULL, pipe->write_fd, NULL, asked,
 		       SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 	if (moved > 0) {
 		/*
@@ -187,22 +187,23 @@ static void fill(struct pump *pump, struct lane *lane, struct pipe **pipe, int s
 		lane_on_filled(lane, (uint32_t)moved, (size_t)moved < asked);
 		return;
 	}
-	give_pipe(pump, pipe);
+	give_pipe(pump, flow);
 	if (moved == 0 || (errno == EAGAIN && (lane->source_woken || lane->source_error)))
-		copy(pump, lane, source_fd, target_fd, limit_bytes);
+		copy(pump, flow, limit_bytes);
 	else
 		on_no_bytes(lane, moved);
 }
 
-static void flush(struct pump *pump, struct lane *lane, struct pipe **pipe, int target_fd)
+static void flush(struct pump *pump, const struct pump_flow *flow)
 {
-	ssize_t moved = splice((*pipe)->read_fd, NULL, target_fd, NULL, lane->held_bytes,
-			       SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	struct lane *lane = flow->lane;
+	ssize_t moved = splice((*flow->pipe)->read_fd, NULL, flow->target_fd, NULL,
+			       lane->held_bytes, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 
 	if (moved > 0) {
 		lane_on_flushed(lane, (uint32_t)moved);
 		if (!lane->held_bytes)
-			give_pipe(pump, pipe);
+			give_pipe(pump, flow);
 	} else if (moved < 0 && errno == EAGAIN) {
 		lane_on_target_full(lane);
 	} else if (moved == 0 || errno != EINTR) {
@@ -222,9 +223,9 @@ static uint32_t measure_room(const struct lane *lane, int target_fd)
 	return MIN(room, limit - MIN(limit, unsent));
 }
 
-bool pump_run(struct pump *pump, struct lane *lane, struct pipe **pipe, int source_fd,
-	      int target_fd, uint32_t *budget_bytes)
+bool pump_run(struct pump *pump, const struct pump_flow *flow, uint32_t *budget_bytes)
 {
+	struct lane *lane = flow->lane;
 	uint64_t moved_before = lane->moved_bytes;
 	uint64_t moved_until_now;
 	uint32_t limit_bytes;
@@ -232,7 +233,7 @@ bool pump_run(struct pump *pump, struct lane *lane, struct pipe **pipe, int sour
 	for (;;) {
 		switch (lane_next(lane)) {
 		case LANE_MEASURE:
-			lane_on_room(lane, measure_room(lane, target_fd));
+			lane_on_room(lane, measure_room(lane, flow->target_fd));
 			break;
 		case LANE_FILL:
 			limit_bytes = MIN(lane->room_bytes, *budget_bytes);
@@ -240,13 +241,13 @@ bool pump_run(struct pump *pump, struct lane *lane, struct pipe **pipe, int sour
 			if (!limit_bytes)
 				return lane->moved_bytes != moved_before;
 			moved_until_now = lane->moved_bytes;
-			fill(pump, lane, pipe, source_fd, target_fd, limit_bytes);
+			fill(pump, flow, limit_bytes);
 			/* what was filled is held now; what was copied has moved already */
 			charge(budget_bytes,
 			       lane->held_bytes + (uint32_t)(lane->moved_bytes - moved_until_now));
 			break;
 		case LANE_FLUSH:
-			flush(pump, lane, pipe, target_fd);
+			flush(pump, flow);
 			break;
 		default:
 			return lane->moved_bytes != moved_before;
@@ -262,50 +263,51 @@ ssize_t pump_peek(int fd, void *bytes, size_t size)
 }
 
 /* Without a pipe nothing can be held, so the preface goes alone and whole. */
-static void send_alone(struct pump *pump, struct lane *lane, int target_fd, uint32_t bytes)
+static void send_alone(struct pump *pump, const struct pump_flow *flow, uint32_t bytes)
 {
-	ssize_t sent = send(target_fd, pump->scratch, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+	ssize_t sent = send(flow->target_fd, pump->scratch, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
 
-	lane_on_begun(lane, bytes, 0, false);
+	lane_on_begun(flow->lane, bytes, 0, false);
 	if (sent == (ssize_t)bytes)
-		lane_on_flushed(lane, bytes);
+		lane_on_flushed(flow->lane, bytes);
 	else
-		lane_on_target_failed(lane, sent < 0 ? errno : ENOBUFS);
+		lane_on_target_failed(flow->lane, sent < 0 ? errno : ENOBUFS);
 }
 
-void pump_begin(struct pump *pump, struct lane *lane, struct pipe **pipe, int source_fd,
-		int target_fd, uint32_t preface_bytes)
+void pump_begin(struct pump *pump, const struct pump_flow *flow, uint32_t preface_bytes)
 {
+	struct pipe *pipe = pipe_pool_take(pump->pipes);
+	struct lane *lane = flow->lane;
 	char *behind = pump->scratch + preface_bytes;
 	uint32_t asked = lane_affords(lane, LANE_SMALL_BYTES);
 	ssize_t received = 0;
 
-	CHECK(!*pipe && preface_bytes && preface_bytes <= PUMP_PREFACE_BYTES);
-	*pipe = pipe_pool_take(pump->pipes);
-	if (*pipe && (*pipe)->size_bytes < preface_bytes + LANE_SMALL_BYTES)
-		give_pipe(pump, pipe);
-	if (!*pipe) {
-		send_alone(pump, lane, target_fd, preface_bytes);
+	CHECK(!*flow->pipe && preface_bytes && preface_bytes <= PUMP_PREFACE_BYTES);
+	*flow->pipe = pipe;
+	if (pipe && pipe->size_bytes < preface_bytes + LANE_SMALL_BYTES)
+		give_pipe(pump, flow);
+	if (!*flow->pipe) {
+		send_alone(pump, flow, preface_bytes);
 		return;
 	}
 	if (asked)
-		received = recv(source_fd, behind, asked, MSG_DONTWAIT);
+		received = recv(flow->source_fd, behind, asked, MSG_DONTWAIT);
 	if (received < 0 && errno != EAGAIN && errno != EINTR)
 		on_source_error(lane, errno);
 	/* an end is seen again by the first fill */
 	received = MAX(received, 0);
 	lane_on_begun(lane, preface_bytes, (uint32_t)received, received < (ssize_t)asked);
-	send_received(pump, lane, pipe, target_fd);
+	send_received(pump, flow);
 }
 
-void pump_pass_early(struct pump *pump, struct lane *lane, int source_fd, uint32_t bytes)
+void pump_pass_early(struct pump *pump, const struct pump_flow *flow, uint32_t bytes)
 {
-	if (!pump_discard(pump, source_fd, bytes)) {
-		on_source_error(lane, EIO);
+	if (!pump_discard(pump, flow->source_fd, bytes)) {
+		on_source_error(flow->lane, EIO);
 		return;
 	}
 	metrics_add(pump->metrics, METRIC_bytes_copied, bytes);
-	lane_on_early(lane, bytes);
+	lane_on_early(flow->lane, bytes);
 }
 
 int pump_release(struct pump *pump, struct lane *lane, struct pipe **pipe)

@@ -22,6 +22,14 @@ struct pump {
 	char *scratch; /* PUMP_SCRATCH_BYTES for copying */
 };
 
+/* One direction of a session: what the bytes go by. All of it is the caller's. */
+struct pump_flow {
+	struct lane *lane;
+	struct pipe **pipe; /* the lane's borrowed pipe; NULL whenever nothing is held */
+	int source_fd;	    /* both are non-blocking */
+	int target_fd;
+};
+
 /* What one copy takes at most where no pipe is free. Scenario: a_stalled_target in test_pump.c. */
 #define PUMP_SCRATCH_BYTES 65536
 
@@ -29,13 +37,11 @@ struct pump {
 #define PUMP_PREFACE_BYTES 8192
 
 /*
- * Runs the lane from `source_fd` to `target_fd` until it waits, ends, or has used up *budget_bytes,
- * which is counted down; afterwards lane_next() says where it stands. Both descriptors must be
- * non-blocking. *pipe is the lane's borrowed pipe and NULL whenever nothing is held. A failed
- * socket is reported to the lane, never returned. Returns whether bytes moved.
+ * Runs the lane until it waits, ends, or has used up *budget_bytes, which is counted down; afterwards
+ * lane_next() says where it stands. A failed socket is reported to the lane, never returned. Returns
+ * whether bytes moved.
  */
-bool pump_run(struct pump *pump, struct lane *lane, struct pipe **pipe, int source_fd,
-	      int target_fd, uint32_t *budget_bytes);
+bool pump_run(struct pump *pump, const struct pump_flow *flow, uint32_t *budget_bytes);
 
 /*
  * Sends what goes before the stream: the first `preface_bytes` > 0 of pump->scratch, at most
@@ -43,8 +49,7 @@ bool pump_run(struct pump *pump, struct lane *lane, struct pipe **pipe, int sour
  * just begun; otherwise as pump_run(). With no pipe free, a target that does not take the preface
  * whole has failed: a fresh connection does take it.
  */
-void pump_begin(struct pump *pump, struct lane *lane, struct pipe **pipe, int source_fd,
-		int target_fd, uint32_t preface_bytes);
+void pump_begin(struct pump *pump, const struct pump_flow *flow, uint32_t preface_bytes);
 
 /*
  * Looks at up to `size` bytes that wait in a socket and takes nothing: recv(2), MSG_PEEK. Returns their
@@ -58,7 +63,7 @@ bool pump_discard(struct pump *pump, int fd, size_t bytes);
  * For a lane that was just begun: takes the source's first `bytes` > 0, which the target had with its SYN, out of
  * its socket, where they were seen. Otherwise as pump_run().
  */
-void pump_pass_early(struct pump *pump, struct lane *lane, int source_fd, uint32_t bytes);
+void pump_pass_early(struct pump *pump, const struct pump_flow *flow, uint32_t bytes);
 
 /*
  * Takes the pipe from a lane that will not run again. One that holds bytes is closed and replaced.

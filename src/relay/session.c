@@ -69,14 +69,14 @@ static bool wants_credit(enum lane_step step)
 /* Runs one lane until it waits, and arms what it waits for. Returns whether it wants another turn. */
 static bool run_lane(struct sessions *sessions, struct session *session, unsigned i)
 {
-	struct lane *lane = &session->lane[i];
+	const struct pump_flow flow = session_flow(session, i);
+	struct lane *lane = flow.lane;
 	uint32_t budget_bytes = TURN_BUDGET_BYTES;
 
 	if (session->waits[i])
 		return false;
 	do {
-		if (pump_run(&sessions->pump, lane, &session->pipe[i], session->fd[i],
-			     session->fd[!i], &budget_bytes))
+		if (pump_run(&sessions->pump, &flow, &budget_bytes))
 			session->active_ms = sessions->now_ms;
 	} while (lane_next(lane) == LANE_WAIT_CREDIT && budget_bytes &&
 		 session_pace_take(sessions, session, i, budget_bytes));

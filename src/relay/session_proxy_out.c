@@ -133,18 +133,15 @@ void session_gather_early(struct sessions *sessions, struct session *session,
 void session_pass_header(struct sessions *sessions, struct session *session,
 			 const struct backend *backend, struct session_early early)
 {
-	struct lane *lane = &session->lane[SESSION_CLIENT];
+	const struct pump_flow flow = session_flow(session, SESSION_CLIENT);
 	struct proxy_header header = {0};
 
 	if (session_options(sessions, session)->accept_proxy &&
 	    !take_header(sessions, session, &header))
 		return;
 	if (early.client_bytes)
-		pump_pass_early(&sessions->pump, lane, session->fd[SESSION_CLIENT],
-				early.client_bytes);
+		pump_pass_early(&sessions->pump, &flow, early.client_bytes);
 	if (backend->send_proxy == CONFIG_SEND_PROXY_OFF || early.header_bytes)
 		return;
-	pump_begin(&sessions->pump, lane, &session->pipe[SESSION_CLIENT],
-		   session->fd[SESSION_CLIENT], session->fd[SESSION_BACKEND],
-		   build_header(sessions, session, backend, &header));
+	pump_begin(&sessions->pump, &flow, build_header(sessions, session, backend, &header));
 }

@@ -55,6 +55,17 @@ static inline const struct forward_options *session_options(const struct session
 	return &sessions->config->forwards[session->forward].options;
 }
 
+/* What the pump moves a lane's bytes by. */
+static inline struct pump_flow session_flow(struct session *session, unsigned lane)
+{
+	return (struct pump_flow){
+		.lane = &session->lane[lane],
+		.pipe = &session->pipe[lane],
+		.source_fd = session->fd[lane],
+		.target_fd = session->fd[!lane],
+	};
+}
+
 /* timer.kind of a session's timer, of the one for all that are chatty, and of its pace's. */
 #define SESSION_TIMER	    1
 #define SESSION_QUIET_TIMER 3

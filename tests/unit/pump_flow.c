@@ -43,8 +43,8 @@ void flow_close(struct flow *flow)
 bool flow_run(struct flow *flow, uint32_t *budget_bytes)
 {
 	uint64_t before = flow->lane.moved_bytes;
-	bool moved = pump_run(&flow->pump, &flow->lane, &flow->pipe, flow->in.ours, flow->out.ours,
-			      budget_bytes);
+	const struct pump_flow ends = {&flow->lane, &flow->pipe, flow->in.ours, flow->out.ours};
+	bool moved = pump_run(&flow->pump, &ends, budget_bytes);
 
 	cr_assert_eq(moved, flow->lane.moved_bytes != before);
 	/* a target that failed leaves its bytes in the pipe, for pump_release() */
