@@ -280,24 +280,37 @@ class Sources(Admission):
 
 
 class Flow:
-    """Keeps a direction of a session full, and counts what arrives."""
+    """
+    Keeps a direction of a session full, and counts what arrives. Until both ends are closed; a call that blocks would
+    keep a closed socket alive, so none lasts long.
+    """
+    CALL_S = 0.05
 
     def __init__(self, source, target, piece):
         self.source, self.target, self.piece = source, target, bytes(piece)
         self.got = 0
-        self.threads = [threading.Thread(target=run, daemon=True) for run in (self.send, self.receive)]
+        source.settimeout(self.CALL_S)
+        target.settimeout(self.CALL_S)
+        self.threads = [threading.Thread(target=self.repeat, args=(step,), daemon=True)
+                        for step in (self.send, self.receive)]
         for thread in self.threads:
             thread.start()
 
-    def send(self):
+    @staticmethod
+    def repeat(step):
         with contextlib.suppress(OSError):
             while True:
-                self.source.sendall(self.piece)
+                with contextlib.suppress(TimeoutError):
+                    if not step():
+                        return
+
+    def send(self):
+        return self.source.send(self.piece)
 
     def receive(self):
-        with contextlib.suppress(OSError):
-            while part := self.target.recv(MIB):
-                self.got += len(part)
+        count = len(self.target.recv(MIB))
+        self.got += count
+        return count
 
     def join(self):
         for thread in self.threads:
