@@ -174,3 +174,30 @@ Test(host, directories_of_paths)
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++)
 		cr_expect_str_eq(host_directory_of(rows[i][0], text, sizeof(text)), rows[i][1]);
 }
+
+Test(host, words_of_lists)
+{
+	static const struct {
+		const char *list;
+		const char *separators;
+		const char *word;
+		bool listed;
+	} rows[] = {
+		{"rw,cpu,cpuacct", ",", "rw", true},
+		{"rw,cpu,cpuacct", ",", "cpu", true},
+		{"rw,cpu,cpuacct", ",", "cpuacct", true},
+		{"rw,cpuacct", ",", "cpu", false},
+		{"rw,cpu", ",", "w", false},
+		{"rw,cpu", ",", "rw,cpu", false},
+		{"reno  cubic ", " ", "cubic", true},
+		{"reno cubic", ",", "reno", false},
+		{"reno cubic", ", ", "cubic", true},
+		{"", ",", "cpu", false},
+		{",,cpu", ",", "cpu", true},
+		{"cpu", ",", "cpuset", false},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++)
+		cr_expect_eq(host_lists(rows[i].list, rows[i].separators, rows[i].word),
+			     rows[i].listed, "'%s' in '%s'", rows[i].word, rows[i].list);
+}
