@@ -58,9 +58,11 @@ Test(session_table, holds_as_many_as_it_was_made_for)
 		}
 		cr_expect_eq(session_table_used_count(table), rows[i]);
 		cr_expect_null(take(table), "one more than %u", rows[i]);
-		for (uint32_t slot = 0; slot < rows[i]; slot++)
+		cr_expect_eq(session_table_end(table), rows[i]);
+		for (uint32_t slot = 0; slot < rows[i]; slot++) {
 			session_table_give(table, session_table_at(table, slot));
-		cr_expect_null(session_table_at(table, 0));
+			cr_expect_null(session_table_at(table, slot));
+		}
 		cr_expect_eq(session_table_used_count(table), 0);
 		session_table_destroy(table);
 	}
