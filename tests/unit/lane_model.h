@@ -1,5 +1,5 @@
 /*
- * A second opinion on src/lane.h: what a lane should do, told from the bytes' point of view. It
+ * A second opinion on src/relay/lane.h: what a lane should do, told from the bytes' point of view. It
  * never holds bytes: it counts what came in, what went out and what was lost, and the lane must
  * hold the difference. How much of the target's room a lane makes use of is its own affair, as long
  * as it is no more than was measured. test_lane_walk.c walks the reachable states with it,
