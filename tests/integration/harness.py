@@ -118,6 +118,10 @@ def describe_fd(target):
     return target.rstrip('0123456789[]:') if not target.startswith('anon_inode:') else target[len('anon_inode:'):]
 
 
+def sockets_of(links):
+    return {link for link in links if describe_fd(link) == 'socket'}
+
+
 def wait_until(condition, timeout_s=PATIENCE_S, what='the condition'):
     """Polls where there is no event to wait for, such as another process's descriptors."""
     deadline = time.monotonic() + timeout_s
@@ -305,14 +309,14 @@ class Sixpipe:
         """Remembers what is held without any session."""
         links, listening = self.fd_links(), self.listening()
         self.baseline = collections.Counter(map(describe_fd, links))
-        self.first_sockets = {link for link in links if describe_fd(link) == 'socket'}
+        self.first_sockets = sockets_of(links)
         self.listeners = {link for link in self.first_sockets if link[len('socket:['):-1] in listening}
 
     def against_baseline(self):
         """What is held too much or too little. Fewer pipes are no leak: one that met an error is closed rather than
         pooled. Sockets are told apart: one of a check or a question for a name may have been under way at the start."""
         links = self.fd_links()
-        sockets = {link for link in links if describe_fd(link) == 'socket'}
+        sockets = sockets_of(links)
         extra = collections.Counter(map(describe_fd, links))
         extra.subtract(self.baseline)
         extra['socket'] = len(sockets - self.first_sockets)
