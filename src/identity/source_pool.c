@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "base/check.h"
+#include "base/memory.h"
 
 /* Rounds that others can spoil, each by getting a lease of their own, before a client is refused. */
 #define ROUND_LIMIT 128
@@ -90,10 +91,9 @@ int source_pool_create(const struct source_pool_options *options,
 	      options->lease_count <= SOURCE_LEASES_MAX);
 	if (result)
 		return result;
-	made = aligned_alloc(CACHE_LINE_BYTES, sizeof(*made));
+	made = memory_alloc_lines(sizeof(*made));
 	if (!made)
 		goto no_memory;
-	memset(made, 0, sizeof(*made));
 	made->block = block;
 	made->client_bits = options->client_bits;
 	made->bucket_count = 1;

@@ -29,6 +29,7 @@
 
 #include "base/check.h"
 #include "base/cidr.h"
+#include "base/memory.h"
 
 #define WAYS		 8
 #define LIVE_BITS	 28
@@ -89,18 +90,16 @@ int source_limits_create(struct source_limits **limits, const struct source_limi
 	CHECK(options->rate <= SOURCE_LIMITS_RATE_MOST);
 	CHECK(options->v6_bits <= 128 && options->v4_bits <= 32);
 	CHECK(options->sources && options->sources <= SOURCE_LIMITS_SOURCES_MOST);
-	self = aligned_alloc(CACHE_LINE_BYTES, sizeof(*self));
+	self = memory_alloc_lines(sizeof(*self));
 	if (!self)
 		return -ENOMEM;
-	memset(self, 0, sizeof(*self));
 	self->options = *options;
 	self->bucket_mask = count - 1;
-	self->buckets = aligned_alloc(CACHE_LINE_BYTES, count * sizeof(*self->buckets));
+	self->buckets = memory_alloc_lines(count * sizeof(*self->buckets));
 	if (!self->buckets) {
 		free(self);
 		return -ENOMEM;
 	}
-	memset(self->buckets, 0, count * sizeof(*self->buckets));
 	*limits = self;
 	return 0;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/memory.h"
 #include "pool/pool_slots.h"
 
 /* Memory ---------------------------------------------------------------------------------------- */
@@ -24,17 +25,10 @@ static int create_sequences(struct pool *pool)
 
 static int create_slots(struct pool *pool)
 {
-	size_t slots_bytes = pool->settings.slots * sizeof(*pool->slots);
-	/* whole lines, so that no other's changes disturb them */
-	size_t places_bytes =
-		(pool->settings.slots * sizeof(*pool->places) + CACHE_LINE_BYTES - 1) /
-		CACHE_LINE_BYTES * CACHE_LINE_BYTES;
-
-	pool->slots = aligned_alloc(CACHE_LINE_BYTES, slots_bytes);
-	pool->places = aligned_alloc(CACHE_LINE_BYTES, places_bytes);
+	pool->slots = memory_alloc_lines(pool->settings.slots * sizeof(*pool->slots));
+	pool->places = memory_alloc_lines(pool->settings.slots * sizeof(*pool->places));
 	if (!pool->slots || !pool->places)
 		return -ENOMEM;
-	memset(pool->slots, 0, slots_bytes);
 	for (unsigned i = 0; i < pool->settings.slots; i++)
 		atomic_init(&pool->places[i], POOL_CLOSED);
 	return 0;
@@ -53,12 +47,11 @@ static void check_settings(const struct pool_settings *settings)
 
 int pool_create(struct pool **pool, const struct pool_settings *settings)
 {
-	struct pool *made = aligned_alloc(CACHE_LINE_BYTES, sizeof(*made));
+	struct pool *made = memory_alloc_lines(sizeof(*made));
 
 	check_settings(settings);
 	if (!made)
 		return -ENOMEM;
-	memset(made, 0, sizeof(*made));
 	made->settings = *settings;
 	atomic_init(&made->max_fails, settings->max_fails);
 	if (create_slots(made) || create_sequences(made)) {

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/cidr.h"
+#include "base/memory.h"
 #include "config/config_origin.h"
 #include "config/config_rules.h"
 #include "limits/prefix_set.h"
@@ -177,17 +178,16 @@ int admission_create(struct admission **admission, const struct config *config, 
 		     char error[CONFIG_ERROR_BYTES])
 {
 	struct admission *self = calloc(1, sizeof(*self));
-	size_t bytes = config->forward_count * sizeof(*self->forwards);
 	int result = 0;
 
 	snprintf(error, CONFIG_ERROR_BYTES, "out of memory; lower --maxconn");
 	if (self)
-		self->forwards = aligned_alloc(CACHE_LINE_BYTES, bytes);
+		self->forwards =
+			memory_alloc_lines(config->forward_count * sizeof(*self->forwards));
 	if (!self || !self->forwards) {
 		free(self);
 		return -ENOMEM;
 	}
-	memset(self->forwards, 0, bytes);
 	self->count = config->forward_count;
 	for (unsigned i = 0; i < self->count && !result; i++)
 		result = make_forward(self, config, i, maxconn, error);

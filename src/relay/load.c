@@ -5,17 +5,14 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/memory.h"
 
 int load_init(struct load *load, uint32_t limit, uint32_t crowd, unsigned worker_count)
 {
-	size_t bytes = worker_count * sizeof(*load->workers);
-	void *memory;
-
 	memset(load, 0, sizeof(*load));
-	if (posix_memalign(&memory, CACHE_LINE_BYTES, bytes))
+	load->workers = memory_alloc_lines(worker_count * sizeof(*load->workers));
+	if (!load->workers)
 		return -ENOMEM;
-	memset(memory, 0, bytes);
-	load->workers = memory;
 	load->limit = limit;
 	load->crowd = crowd;
 	load->worker_count = worker_count;

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/memory.h"
 
 enum stage { STAGE_SESSIONS, STAGE_HISTORY };
 
@@ -42,11 +43,10 @@ struct queries {
 int queries_create(struct queries **queries, unsigned worker_count)
 {
 	size_t bytes = sizeof(**queries) + worker_count * sizeof((*queries)->desks[0]);
-	struct queries *made = aligned_alloc(_Alignof(struct queries), bytes);
+	struct queries *made = memory_alloc_lines(bytes);
 
 	if (!made)
 		return -ENOMEM;
-	memset(made, 0, bytes);
 	made->worker_count = worker_count;
 	*queries = made;
 	return 0;

@@ -15,6 +15,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "os/host.h"
 #include "os/sock_tuning.h"
 
@@ -309,7 +310,6 @@ int workers_create(struct workers **workers, struct config *config, const struct
 {
 	struct workers *made = calloc(1, sizeof(*made));
 	unsigned count = limits->workers;
-	void *list = NULL;
 	int result;
 
 	snprintf(error, CONFIG_ERROR_BYTES, "out of memory; lower --workers or --maxconn");
@@ -321,13 +321,12 @@ int workers_create(struct workers **workers, struct config *config, const struct
 	made->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	result = made->event_fd < 0 ? -errno : 0;
 	/* each worker's counters have cache lines of their own */
-	if (!result)
-		result = -posix_memalign(&list, CACHE_LINE_BYTES, count * sizeof(*made->list));
 	if (!result) {
-		memset(list, 0, count * sizeof(*made->list));
-		made->list = list;
-		result = load_init(&made->load, limits->maxconn, limits->crowd, count);
+		made->list = memory_alloc_lines(count * sizeof(*made->list));
+		result = made->list ? 0 : -ENOMEM;
 	}
+	if (!result)
+		result = load_init(&made->load, limits->maxconn, limits->crowd, count);
 	choose_congestion(config);
 	if (!result)
 		result = make_engines(made, config, error);
