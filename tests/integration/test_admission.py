@@ -15,6 +15,8 @@ TARGET = ('2001:db8::1', 443)
 MIB = 1 << 20
 # What a limit may be off by over two seconds. A sanitizer's machine is late now and then.
 TOLERANCE = 0.2 if SANITIZE else 0.05
+SHARE_TOLERANCE = 0.25
+TRIES = 5
 
 
 class Admission(Case):
@@ -328,8 +330,20 @@ def measure(flows, over_s=2.0):
 class Bandwidth(Admission):
     """--limit-up, --limit-down and their totals"""
 
-    def assert_rate(self, rate, wanted, tolerance=TOLERANCE):
-        self.assertLess(abs(rate / wanted - 1), tolerance, f'{rate / MIB:.3f} MiB/s instead of {wanted / MIB:.3f}')
+    def assert_rates(self, flows, limits, total=None, shares=(), over_s=2.0):
+        """
+        What each flow and all of them pass is their limit; `shares` are what each has of the total, roughly. That a busy
+        machine makes them late, or early after that, is no fault; that it is never right would be.
+        """
+        for _ in range(TRIES):
+            rates = measure(flows, over_s)
+            rows = [(rate, limit, TOLERANCE) for rate, limit in zip(rates, limits)]
+            rows += [(rate, share, SHARE_TOLERANCE) for rate, share in zip(rates, shares)]
+            rows += [(sum(rates), total, TOLERANCE)] if total else []
+            off = [(rate, wanted) for rate, wanted, tolerance in rows if abs(rate / wanted - 1) > tolerance]
+            if not off:
+                return
+        self.fail(f'(bytes per second, wanted): {off}')
 
     def check_session(self, up, down, piece, *more):
         backend = self.backend()
@@ -337,16 +351,15 @@ class Bandwidth(Admission):
                           *more) as proxy:
             client, server = self.pair(proxy, backend)
             flows = [Flow(client, server, piece), Flow(server, client, piece)]
-            start_cpu_s, start_wakes = proxy.cpu_s(), self.wakes(proxy)
-            rates = measure(flows)
+            start_s, start_cpu_s, start_wakes = time.monotonic(), proxy.cpu_s(), self.wakes(proxy)
+            self.assert_rates(flows, [up, down])
             cpu_s, wakes = proxy.cpu_s() - start_cpu_s, self.wakes(proxy) - start_wakes
-            self.assert_rate(rates[0], up)
-            self.assert_rate(rates[1], down)
+            took_s = time.monotonic() - start_s
             client.reset()
             server.reset()
             for flow in flows:
                 flow.join()
-            return cpu_s / 2, wakes / 2
+            return cpu_s / took_s, wakes / took_s
 
     @staticmethod
     def wakes(proxy):
@@ -372,36 +385,30 @@ class Bandwidth(Admission):
         with self.sixpipe('[::1]:0', backend.address, '--limit-up', '1MiB') as proxy:
             client, server = self.pair(proxy, backend)
             flows = [Flow(client, server, MIB), Flow(server, client, MIB)]
-            up, down = measure(flows)
-            self.assert_rate(up, MIB)
-            self.assertGreater(down, 20 * MIB)
+            self.assert_rates(flows, [MIB])
+            self.assertGreater(measure(flows)[1], 20 * MIB)
 
     def test_a_total_is_shared(self):
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address, '--limit-down-total', '8MiB/s', '--workers', '2') as proxy:
             pairs = [self.pair(proxy, backend) for _ in range(4)]
             flows = [Flow(server, client, 65536) for client, server in pairs]
-            rates = measure(flows, 3.0)
-            self.assert_rate(sum(rates), 8 * MIB)
-            for rate in rates:
-                self.assert_rate(rate, 2 * MIB, 0.25)
+            self.assert_rates(flows, [], total=8 * MIB, shares=[2 * MIB] * 4, over_s=3.0)
             # what those who are gone have left is the others'
             for client, server in pairs[1:]:
                 client.reset()
                 server.reset()
             wait_until(lambda: len(proxy.events('close')) == 3, what='only one session left')
-            self.assert_rate(measure(flows[:1])[0], 8 * MIB)
+            self.assert_rates(flows[:1], [8 * MIB])
 
     def test_a_session_has_its_own_limit_within_the_total(self):
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address, '--limit-up-total', '4MiB', '--limit-up', '3MiB') as proxy:
             pairs = [self.pair(proxy, backend) for _ in range(2)]
             flows = [Flow(*pairs[0], 65536)]
-            self.assert_rate(measure(flows)[0], 3 * MIB)
+            self.assert_rates(flows, [3 * MIB])
             flows.append(Flow(*pairs[1], 65536))
-            rates = measure(flows, 3.0)
-            self.assert_rate(sum(rates), 4 * MIB)
-            self.assert_rate(rates[0], 2 * MIB, 0.25)
+            self.assert_rates(flows, [], total=4 * MIB, shares=[2 * MIB] * 2, over_s=3.0)
 
     def test_the_stream_is_exact_and_its_end_comes_last(self):
         data = Stream(31).bytes(700000)
