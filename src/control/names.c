@@ -43,7 +43,7 @@ struct target {
 
 struct name {
 	struct names *names;
-	const struct backend *backend; /* of the first target */
+	const struct backend *backend; /* of one of the targets */
 	struct target *targets;
 	unsigned number; /* the resolver's */
 	bool failing;	 /* as was told */
@@ -66,11 +66,22 @@ struct names {
 
 static bool begin_line(struct log_line *line, const struct name *name, enum log_event event)
 {
-	char text[CONFIG_BACKEND_TEXT_BYTES];
-
 	if (!log_begin(line, event))
 		return false;
-	log_text(line, "name", config_names_print_backend(name->backend, text));
+	log_text(line, "name", name->backend->name);
+	return true;
+}
+
+/* What is said of one target, where the others may fare better. */
+static bool begin_target(struct log_line *line, const struct name *name,
+			 const struct target *target, enum log_event event)
+{
+	const struct forward *forward = &name->names->config->forwards[target->forward];
+
+	if (!begin_line(line, name, event))
+		return false;
+	log_number(line, "port", addr_port(&forward->backends[target->backend].addr));
+	log_addr(line, "listen", &forward->listen);
 	return true;
 }
 
@@ -97,29 +108,26 @@ static void tell_resolved(const struct name *name, const struct resolver_answer 
 		return;
 	log_list_begin(&line, "address");
 	for (unsigned i = 0; i < answer->addresses->count; i++)
-		log_list_item(&line, "address", addr_print(&answer->addresses->list[i], text));
+		log_list_item(&line, "address", addr_print_host(&answer->addresses->list[i], text));
 	log_list_end(&line);
 	log_number(&line, "next_try_ms", answer->wait_ms);
 	log_end(&line);
 }
 
-static void tell_loop(const struct name *name, const struct addr *listen)
+static void tell_loop(const struct name *name, const struct target *target)
 {
 	struct log_line line;
 
-	if (!begin_line(&line, name, LOG_EVENT_name_loops))
-		return;
-	log_addr(&line, "listen", listen);
-	log_end(&line);
+	if (begin_target(&line, name, target, LOG_EVENT_name_loops))
+		log_end(&line);
 }
 
 static void tell_cut(const struct name *name, const struct target *target, unsigned left_out)
 {
 	struct log_line line;
 
-	if (!begin_line(&line, name, LOG_EVENT_name_cut))
+	if (!begin_target(&line, name, target, LOG_EVENT_name_cut))
 		return;
-	log_addr(&line, "listen", &name->names->config->forwards[target->forward].listen);
 	log_number(&line, "left_out", left_out);
 	log_end(&line);
 }
@@ -136,10 +144,13 @@ static bool place_target(const struct name *name, const struct target *target,
 	int result;
 
 	for (unsigned i = 0; i < addresses->count; i++) {
-		if (!config_conflict_is_itself(forward, &addresses->list[i]))
-			addr_set_insert(&kept, &addresses->list[i]);
+		struct addr address = addresses->list[i];
+
+		addr_set_port(&address, addr_port(&forward->backends[target->backend].addr));
+		if (!config_conflict_is_itself(forward, &address))
+			addr_set_insert(&kept, &address);
 		else if (tell)
-			tell_loop(name, &forward->listen);
+			tell_loop(name, target);
 	}
 	result = upstream_set_addresses(name->names->upstream, target->forward, target->backend,
 					&kept, &left_out);
@@ -222,13 +233,9 @@ static void on_change(void *context, const struct resolver_answer *answer)
 
 static struct name *find_name(struct names *names, const struct backend *backend)
 {
-	for (unsigned i = 0; i < names->name_count; i++) {
-		const struct backend *other = names->list[i].backend;
-
-		if (addr_port(&other->addr) == addr_port(&backend->addr) &&
-		    !strcasecmp(other->name, backend->name))
+	for (unsigned i = 0; i < names->name_count; i++)
+		if (!strcasecmp(names->list[i].backend->name, backend->name))
 			return &names->list[i];
-	}
 	return NULL;
 }
 
@@ -242,8 +249,7 @@ static int add_target(struct names *names, struct target *target)
 
 	if (!name) {
 		name = &names->list[names->name_count];
-		number = resolver_add(names->resolver, backend->name, addr_port(&backend->addr),
-				      on_change, name);
+		number = resolver_add(names->resolver, backend->name, on_change, name);
 		if (number == -ENOMEM)
 			return number;
 		CHECK(number >= 0); /* config_check() has seen to the rest */

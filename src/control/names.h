@@ -3,8 +3,8 @@
  * control thread's; workers know nothing of names, and never wait for one.
  *
  * Every address of a name is a member with the backend's parameters. One that stays keeps its
- * health; sessions with one that goes go on. A name that fails keeps its addresses. The same name and
- * port in several places is asked for once.
+ * health; sessions with one that goes go on. A name that fails keeps its addresses. The same name in
+ * several places, be it with other ports, is asked for once.
  */
 #pragma once
 

@@ -38,7 +38,6 @@ struct name {
 	struct resolver *resolver;
 	resolver_on_change *on_change;
 	void *context;
-	unsigned port;
 	enum resolver_state state;
 	const char *error;
 	unsigned failures;     /* in a row */
@@ -79,13 +78,13 @@ static const char *describe_status(int status)
 
 /* Names ---------------------------------------------------------------------------------------- */
 
-int resolver_add(struct resolver *resolver, const char *name, unsigned port,
-		 resolver_on_change *on_change, void *context)
+int resolver_add(struct resolver *resolver, const char *name, resolver_on_change *on_change,
+		 void *context)
 {
 	static const int families[] = {AF_INET, AF_INET6};
 	struct name *made;
 
-	if (dns_why_not_name(name) || !port || port > 65535)
+	if (dns_why_not_name(name))
 		return -EINVAL;
 	if (resolver->name_count == RESOLVER_NAMES_MOST)
 		return -ENOSPC;
@@ -95,7 +94,6 @@ int resolver_add(struct resolver *resolver, const char *name, unsigned port,
 	made->resolver = resolver;
 	made->on_change = on_change;
 	made->context = context;
-	made->port = port;
 	snprintf(made->text, sizeof(made->text), "%s", name);
 	for (unsigned i = 0; i < ARRAY_COUNT(families); i++) {
 		made->shares[i].name = made;
@@ -142,7 +140,7 @@ static void take_records(struct share *share, const struct ares_addrinfo *info)
 			continue;
 		memcpy(&storage, node->ai_addr, node->ai_addrlen);
 		addr_from_sockaddr(&address, &storage);
-		addr_set_port(&address, share->name->port);
+		addr_set_port(&address, 0);
 		if (dns_is_destination(&address))
 			addr_set_insert(&share->found, &address);
 	}

@@ -55,7 +55,7 @@ enum resolver_state { RESOLVER_PENDING, RESOLVER_RESOLVED, RESOLVER_FAILING };
 struct resolver_answer {
 	enum resolver_state state;
 	const char *error;		  /* why it fails, a static string; NULL: it does not */
-	const struct addr_set *addresses; /* with the name's port; empty: there never was one */
+	const struct addr_set *addresses; /* their port is 0; empty: there never was one */
 	uint64_t wait_ms; /* from the answer, or the failure, to the next question */
 };
 
@@ -79,12 +79,12 @@ int resolver_create(struct resolver **resolver, const struct resolver_options *o
 void resolver_destroy(struct resolver *resolver);
 
 /*
- * Adds a name, which is copied; it is asked for by the next resolver_run(). `port` is that of the
- * addresses, in host byte order. `on_change` may be NULL. Returns the name's number (0, 1, ...), or
- * -EINVAL (no name of dns_why_not_name(), or no port), -ENOSPC (RESOLVER_NAMES_MOST) or -ENOMEM.
+ * Adds a name, which is copied; it is asked for by the next resolver_run(). `on_change` may be NULL.
+ * Returns the name's number (0, 1, ...), or -EINVAL (no name of dns_why_not_name()), -ENOSPC
+ * (RESOLVER_NAMES_MOST) or -ENOMEM.
  */
-int resolver_add(struct resolver *resolver, const char *name, unsigned port,
-		 resolver_on_change *on_change, void *context);
+int resolver_add(struct resolver *resolver, const char *name, resolver_on_change *on_change,
+		 void *context);
 
 /* What is known of a name, by the number that resolver_add() gave. */
 void resolver_get(const struct resolver *resolver, unsigned number, struct resolver_answer *answer);

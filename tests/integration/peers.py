@@ -1,12 +1,15 @@
 """The ends of a connection: clients, backends, and how each of them sees it end."""
 
+import contextlib
 import fcntl
+import os
+import pathlib
 import select
 import socket
 import struct
-import os
 import threading
 import time
+import unittest
 
 # How long a test waits for what must come. Sanitizer builds on a busy machine need the longer one.
 PATIENCE_S = 40 if os.environ.get('SIXPIPE_SANITIZE', '') not in ('', '0') else 20
@@ -39,6 +42,21 @@ def family_of(endpoint):
     if not isinstance(endpoint, tuple):
         return socket.AF_UNIX
     return socket.AF_INET6 if ':' in endpoint[0] else socket.AF_INET
+
+
+def free_ports(count):
+    """The first of `count` ports in a row that nobody has, below those that the kernel gives to clients."""
+    low = int(pathlib.Path('/proc/sys/net/ipv4/ip_local_port_range').read_text().split()[0])
+    for first in range(low - count, 1024, -count):
+        with contextlib.ExitStack() as stack:
+            try:
+                for port in range(first, first + count):
+                    stack.enter_context(socket.create_server(('127.0.0.1', port)))
+                    stack.enter_context(socket.create_server(('::1', port), family=socket.AF_INET6))
+            except OSError:
+                continue
+            return first
+    raise unittest.SkipTest('no ports in a row are free')
 
 
 class Peer(socket.socket):

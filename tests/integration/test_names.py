@@ -11,7 +11,7 @@ import time
 import dns_server
 from dns_server import DnsServer
 from harness import Case, wait_until
-from peers import PATIENCE_S, RESET, endpoint_name, parse_endpoint
+from peers import PATIENCE_S, RESET, endpoint_name, free_ports, parse_endpoint
 
 NAME = 'web.example'
 
@@ -82,8 +82,8 @@ class Members(NamesCase):
         self.dns.set(NAME, dns_server.a('127.0.0.4', '127.0.0.2', '127.0.0.3'))
         with self.named(backends[0]) as proxy:
             resolved = proxy.wait_event('name_resolved')
-            self.assertEqual(resolved['name'], f'{NAME}:{backends[0].endpoint[1]}')
-            self.assertEqual(resolved.all('address'), [backend.address for backend in backends])
+            self.assertEqual(resolved['name'], NAME)
+            self.assertEqual(resolved.all('address'), [backend.endpoint[0] for backend in backends])
             self.assertLess(proxy.log.index(resolved), proxy.log.index(proxy.ready), 'before event=ready')
             hosts = self.hosts_of(proxy, backends, 9)
             self.assertEqual(sorted(hosts[:3]), ['127.0.0.2', '127.0.0.3', '127.0.0.4'])
@@ -122,7 +122,7 @@ class Members(NamesCase):
         with self.named(old) as proxy:
             client, server, _ = self.open(proxy, (old, new))
             self.dns.set(NAME, dns_server.a('127.0.0.3', ttl=1))
-            proxy.wait_event('name_resolved', address=new.address)
+            proxy.wait_event('name_resolved', address=new.endpoint[0])
             self.assertEqual(self.hosts_of(proxy, (old, new), 4), ['127.0.0.3'] * 4)
             self.check_passes(client, server)
             self.dns.set(NAME, dns_server.a('127.0.0.2', '127.0.0.3', ttl=1))
@@ -210,14 +210,18 @@ class Members(NamesCase):
         with self.named(v4) as proxy:
             self.assertEqual(self.hosts_of(proxy, (v4, v6), 2), ['127.0.0.2'] * 2)
 
-    def test_a_name_in_two_places_is_asked_for_once(self):
-        backend, = self.backends('127.0.0.2')
+    def test_a_name_in_several_places_is_asked_for_once(self):
+        """Each place has its own port, and those of a range are places too."""
+        one, other = self.backend(host='127.0.0.2'), self.backend(host='127.0.0.2')
         self.dns.set(NAME, dns_server.a('127.0.0.2'))
-        address = f'{NAME}:{backend.endpoint[1]}'
-        with self.asking('--listen', '[::1]:0', '--backend', address,
-                         '--listen', '[::1]:0', '--backend', address.upper(), '--backend', '127.0.0.1:9 down') as proxy:
-            for endpoint in proxy.endpoints:
+        first = free_ports(2)
+        with self.asking('--listen', '[::1]:0', '--backend', f'{NAME}:{one.endpoint[1]}',
+                         '--listen', '[::1]:0', '--backend', f'{NAME.upper()}:{other.endpoint[1]}',
+                         '--backend', '127.0.0.1:9 down',
+                         '--listen', f'[::1]:{first}-{first + 1}', '--backend', f'{NAME}:{one.endpoint[1]}') as proxy:
+            for endpoint, backend in zip(proxy.endpoints, (one, other, one, one)):
                 self.assertEqual(self.hosts_of(proxy, (backend,), 1, endpoint), ['127.0.0.2'])
+            self.assertEqual(len(proxy.events('name_resolved')), 1)
         self.assertEqual(len(self.dns.seen(name=NAME)), 1)
 
     def test_the_own_address_is_left_out(self):
@@ -271,7 +275,7 @@ class Failures(NamesCase):
                 self.dns.set(names[row], answer)
             for endpoint, (row, (_, error)) in zip(proxy.endpoints, self.ROWS.items()):
                 with self.subTest(row=row):
-                    failed = proxy.wait_event('name_failed', name=f'{names[row]}:{old.endpoint[1]}')
+                    failed = proxy.wait_event('name_failed', name=names[row])
                     self.assertEqual(failed['kept'], '1')
                     self.assertIn(error or failed['error'], failed['error'])
                     self.assertEqual(self.hosts_of(proxy, (old, new), 1, endpoint), ['127.0.0.2'])
@@ -280,7 +284,7 @@ class Failures(NamesCase):
                              [0, count, count, count])
             for name in names.values():
                 self.dns.set(name, dns_server.a('127.0.0.3', ttl=60))
-            proxy.wait_events('name_resolved', count, timeout_s=2 * PATIENCE_S, address=new.address)
+            proxy.wait_events('name_resolved', count, timeout_s=2 * PATIENCE_S, address=new.endpoint[0])
             for endpoint in proxy.endpoints:
                 self.assertEqual(self.hosts_of(proxy, (old, new), 1, endpoint), ['127.0.0.3'])
             self.assertEqual(len(proxy.events('name_failed')), count, 'each is told of once')
@@ -433,5 +437,5 @@ class Start(NamesCase):
         with self.named(old, '--user', 'nobody') as proxy:
             self.assertEqual(proxy.status()['Uid'].split(), [str(pwd.getpwnam('nobody').pw_uid)] * 4)
             self.dns.set(NAME, dns_server.a('127.0.0.3', ttl=1))
-            proxy.wait_event('name_resolved', address=new.address)
+            proxy.wait_event('name_resolved', address=new.endpoint[0])
             self.assertEqual(self.hosts_of(proxy, (old, new), 1), ['127.0.0.3'])

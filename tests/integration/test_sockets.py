@@ -13,7 +13,7 @@ import unittest
 
 from harness import Case
 from netns import Netns
-from peers import EOF, PATIENCE_S, RESET, endpoint_name
+from peers import EOF, PATIENCE_S, RESET, endpoint_name, free_ports
 
 SYS_PIDFD_GETFD = 438
 IP_LOCAL_PORT_RANGE = 51
@@ -268,23 +268,8 @@ class DualStack(SocketCase):
 
 class PortRanges(SocketCase):
 
-    def free_ports(self, count):
-        """The first of `count` ports in a row that nobody has."""
-        low = int(read_sysctl('net.ipv4.ip_local_port_range').split()[0])
-        for first in range(low - count, 1024, -count):
-            with contextlib.ExitStack() as stack:
-                try:
-                    for port in range(first, first + count):
-                        stack.enter_context(contextlib.closing(socket.create_server(('127.0.0.1', port))))
-                        stack.enter_context(contextlib.closing(
-                            socket.create_server(('::1', port), family=socket.AF_INET6)))
-                except OSError:
-                    continue
-                return first
-        return self.skipTest('no ports in a row are free')
-
     def test_to_a_range(self):
-        first = self.free_ports(6)
+        first = free_ports(6)
         backends = [self.backend(port=first + 3 + i) for i in range(3)]
         with self.sixpipe(f'[::1]:{first}-{first + 2}', f'127.0.0.1:{first + 3}-{first + 5}') as proxy:
             self.assertEqual([port for _, port in proxy.endpoints], [first, first + 1, first + 2])
@@ -295,7 +280,7 @@ class PortRanges(SocketCase):
                 self.assertEqual(proxy.close_of(client)['listen'], endpoint_name(endpoint))
 
     def test_to_one(self):
-        first = self.free_ports(3)
+        first = free_ports(3)
         backend = self.backend()
         with self.sixpipe(f'[::1]:{first}-{first + 2}', backend.address) as proxy:
             for endpoint in proxy.endpoints:

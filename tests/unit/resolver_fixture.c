@@ -31,7 +31,7 @@ void fixture_create(struct resolver_options options)
 
 void fixture_add(const char *name)
 {
-	cr_assert_eq(resolver_add(fixture.resolver, name, 80, on_change, &fixture.told), 0);
+	cr_assert_eq(resolver_add(fixture.resolver, name, on_change, &fixture.told), 0);
 }
 
 void fixture_open(struct resolver_options options)
@@ -122,7 +122,7 @@ void fixture_expect_addresses(const char *expected)
 
 	for (unsigned i = 0; i < set->count; i++) {
 		strcat(text, i ? " " : "");
-		strcat(text, addr_print(&set->list[i], one));
+		strcat(text, addr_print_host(&set->list[i], one));
 	}
 	cr_expect_str_eq(text, expected);
 }
