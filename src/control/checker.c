@@ -1,7 +1,10 @@
 /*
  * Theory of operation. A target is a backend that is checked; its timer tells when its turn is. A
  * check is one of few slots with a socket, borrowed by a target from its turn to the verdict; its
- * timer is the time limit. Targets whose turn comes while no slot is free wait in a queue.
+ * timer is the time limit. Targets whose turn comes while there is no slot for them wait in a queue.
+ *
+ * A listener gets a slot while it has fewer than are free. So some are left for others however many of
+ * its checks hang: half of them, and half of the rest behind a second one of that kind.
  *
  * Which members a name has, changes: a listener with names has a target for every place in its pool,
  * and a turn of one that is empty, or whose backend is not checked, passes.
@@ -63,6 +66,9 @@ struct checker {
 	uint64_t now_ms;
 	struct target *waiting_first;
 	struct target **waiting_last;
+	bool is_shared; /* by several listeners */
+	unsigned running_count;
+	unsigned running_of[CONFIG_FORWARD_LIMIT];
 	struct check checks[CHECKER_PARALLEL_LIMIT];
 	unsigned target_count;
 	struct target targets[];
@@ -114,11 +120,15 @@ static void add_targets(struct checker *checker, unsigned forward)
 int checker_create(struct checker **checker, const struct config *config, struct upstream *upstream)
 {
 	struct checker *made;
-	size_t count = 0;
+	size_t count = 0, forward_count = 0;
 
 	*checker = NULL;
-	for (unsigned i = 0; i < config->forward_count; i++)
-		count += count_targets(&config->forwards[i]);
+	for (unsigned i = 0; i < config->forward_count; i++) {
+		unsigned targets = count_targets(&config->forwards[i]);
+
+		count += targets;
+		forward_count += targets > 0;
+	}
 	if (!count)
 		return 0;
 	made = calloc(1, sizeof(*made) + count * sizeof(made->targets[0]));
@@ -128,6 +138,7 @@ int checker_create(struct checker **checker, const struct config *config, struct
 	made->upstream = upstream;
 	made->now_ms = timer_now_ms();
 	made->waiting_last = &made->waiting_first;
+	made->is_shared = forward_count > 1;
 	timer_wheel_init(&made->wheel, made->now_ms);
 	for (unsigned i = 0; i < CHECKER_PARALLEL_LIMIT; i++) {
 		made->checks[i].fd = -1;
@@ -169,6 +180,8 @@ static void release(struct checker *checker, struct check *check)
 	check->fd = -1;
 	check->stage = CHECK_IDLE;
 	check->target = NULL;
+	checker->running_count--;
+	checker->running_of[target->forward]--;
 	await_turn(checker, target);
 }
 
@@ -240,6 +253,8 @@ static void begin(struct checker *checker, struct check *check, struct target *t
 	pool_snapshot(upstream_pool(checker->upstream, target->forward), target->member,
 		      checker->now_ms, &member);
 	check->target = target;
+	checker->running_count++;
+	checker->running_of[target->forward]++;
 	if (member.state == POOL_EMPTY || member.state == POOL_DRAINING ||
 	    member.state == POOL_OFF ||
 	    !checker->config->forwards[target->forward].backends[member.group].check) {
@@ -380,17 +395,36 @@ static void fire_timers(struct checker *checker)
 	}
 }
 
+/* Takes the first one off the queue that there is a slot for; NULL: none. */
+static struct target *take_waiting(struct checker *checker)
+{
+	unsigned free_count = CHECKER_PARALLEL_LIMIT - checker->running_count;
+
+	if (!free_count)
+		return NULL;
+	for (struct target **at = &checker->waiting_first; *at; at = &(*at)->next_waiting) {
+		struct target *target = *at;
+
+		if (checker->is_shared && checker->running_of[target->forward] >= free_count)
+			continue;
+		*at = target->next_waiting;
+		if (!*at)
+			checker->waiting_last = at;
+		return target;
+	}
+	return NULL;
+}
+
 static void begin_waiting(struct checker *checker)
 {
-	for (unsigned i = 0; i < CHECKER_PARALLEL_LIMIT && checker->waiting_first; i++) {
-		/* one that is over at once makes room for the next */
-		while (checker->checks[i].stage == CHECK_IDLE && checker->waiting_first) {
-			struct target *target = checker->waiting_first;
+	struct target *target = take_waiting(checker);
 
-			checker->waiting_first = target->next_waiting;
-			if (!checker->waiting_first)
-				checker->waiting_last = &checker->waiting_first;
+	for (unsigned i = 0; target; i++) {
+		CHECK(i < CHECKER_PARALLEL_LIMIT);
+		/* one that is over at once makes room for the next */
+		while (target && checker->checks[i].stage == CHECK_IDLE) {
 			begin(checker, &checker->checks[i], target);
+			target = take_waiting(checker);
 		}
 	}
 }

@@ -4,8 +4,9 @@
  * comes out goes to the pools (upstream_checked()); workers know nothing of it.
  *
  * Every backend has its turn once per --check-interval, and those of a listener are spread over it.
- * At most CHECKER_PARALLEL_LIMIT checks run at a time; beyond that, turns are late, and a turn that
- * comes up while the last one's check still runs is passed over. A check has --check-timeout for
+ * At most CHECKER_PARALLEL_LIMIT checks run at a time, of which one listener leaves half to others
+ * that are checked; beyond that, turns are late, and a turn that comes up while the last one's check
+ * still runs is passed over. A check has --check-timeout for
  * everything, comes from the address of --source where that is a fixed one, and tells a backend with
  * send-proxy that it speaks for itself (LOCAL; version 1 has UNKNOWN). What is missing here, such as
  * descriptors, is no verdict about the backend.

@@ -113,6 +113,22 @@ class Checks(PoolCase):
             self.assertLessEqual(most - without, 64)
             self.assertGreater(most - without, 32)
 
+    def test_one_that_hangs_does_not_hold_up_another_listener(self):
+        silent, a = self.backend(), self.service('a')
+        hanging = [word for _ in range(80) for word in ('--backend', silent.address)]
+        with self.sixpipe('--listen', '[::1]:0', *hanging, '--check-backends', '--check-expect', 'x',
+                          '--check-timeout', '1h', '--check-interval', '10ms',
+                          '--listen', '[::1]:0', '--backend', a.address, '--check-backends',
+                          '--check-interval', '10ms') as proxy:
+            checks = [silent.accept() for _ in range(32)]
+            a.go()
+            proxy.wait_event('backend_down', backend=a.address)
+            a.come_back()
+            proxy.wait_event('backend_up', backend=a.address)
+            self.assertFalse(silent.has_waiting(0.05), 'more than half of what there is')
+            checks.pop().close()
+            silent.accept()
+
 
 class Metrics(PoolCase):
     """The series that /metrics has for each backend."""
