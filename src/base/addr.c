@@ -21,7 +21,7 @@ static const char *parse_port(const char *text, in_port_t *port_be)
 	if (!*text)
 		return "has no port after the ':'; give a number from 0 to 65535";
 	if (units_parse_count(text, &port))
-		return "has a port that is not a number; give one from 0 to 65535, names are not looked up";
+		return "has a port that is not a number; give one from 0 to 65535";
 	if (port > 65535)
 		return "has a port above 65535; give a number from 0 to 65535";
 	*port_be = htons((uint16_t)port);
@@ -153,19 +153,21 @@ bool addr_is_local(const struct addr *address)
 	return address->length_bytes && address->any.sa_family == AF_UNIX;
 }
 
-const char *addr_why_not_listen(const struct addr *address)
+const char *addr_why_not_endpoint(const struct addr *address)
 {
+	static const char many[] = "is the address of many hosts; TCP needs that of one";
 	const struct in6_addr *v6 = &address->v6.sin6_addr;
+	uint32_t v4 = ntohl(address->v4.sin_addr.s_addr);
 
+	if (address->any.sa_family == AF_INET)
+		return IN_MULTICAST(v4) || v4 == INADDR_BROADCAST ? many : NULL;
 	if (address->any.sa_family != AF_INET6)
 		return NULL;
 	if (IN6_IS_ADDR_V4MAPPED(v6))
 		return "is an IPv4 address in IPv6 form; write it as in 192.0.2.1:80";
 	if (IN6_IS_ADDR_LINKLOCAL(v6) && !address->v6.sin6_scope_id)
 		return "is link-local and needs its interface; write it as in [fe80::1%eth0]:80";
-	if (IN6_IS_ADDR_MULTICAST(v6))
-		return "is a multicast address; TCP has none, give one of 'ip address'";
-	return NULL;
+	return IN6_IS_ADDR_MULTICAST(v6) ? many : NULL;
 }
 
 static const char *print_local(const struct addr_local *local, char text[ADDR_TEXT_BYTES])

@@ -59,8 +59,8 @@ const struct sockaddr *addr_sockaddr(const struct addr *address, socklen_t *leng
 /* Whether it is that of a local socket. */
 bool addr_is_local(const struct addr *address);
 
-/* As addr_parse(): why nobody can listen on this address, or NULL. */
-const char *addr_why_not_listen(const struct addr *address);
+/* As addr_parse(): why nobody can listen on this address, nor connect to it, or NULL. */
+const char *addr_why_not_endpoint(const struct addr *address);
 
 /* Prints the endpoint, or "-" where there is none, into `text`; returns `text`. */
 const char *addr_print(const struct addr *address, char text[ADDR_TEXT_BYTES]);

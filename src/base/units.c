@@ -8,6 +8,8 @@
 
 #include "base/util.h"
 
+#define BLANKS " \t"
+
 struct unit {
 	const char *suffix;
 	uint64_t factor;
@@ -89,6 +91,18 @@ int units_parse_rate(const char *text, uint64_t *bytes_per_s)
 	memcpy(size, text, length);
 	size[length] = '\0';
 	return units_parse_size(size, bytes_per_s);
+}
+
+const char *units_next_item(const char **at, size_t *length)
+{
+	const char *begin = *at + strspn(*at, BLANKS);
+	size_t whole = strcspn(begin, ",");
+
+	*at = begin[whole] ? begin + whole + 1 : NULL;
+	while (whole && strchr(BLANKS, begin[whole - 1]))
+		whole--;
+	*length = whole;
+	return begin;
 }
 
 static const char *print_with_units(uint64_t value, const struct unit *units, size_t unit_count,

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* Room for any text that the functions below print. */
@@ -20,6 +21,13 @@ int units_parse_count(const char *text, uint64_t *count);
 int units_parse_size(const char *text, uint64_t *bytes);
 int units_parse_duration(const char *text, uint64_t *milliseconds);
 int units_parse_rate(const char *text, uint64_t *bytes_per_s);
+
+/*
+ * Takes the next item out of a list with commas between the items, and blanks around them if you
+ * like. `at` begins as the list's text, is moved on, and is NULL after the last. Returns where the
+ * item begins in there; `length` is its bytes, 0 where it is empty.
+ */
+const char *units_next_item(const char **at, size_t *length);
 
 /* Each printer writes the shortest exact form that its parser reads back, and returns `text`. */
 const char *units_print_size(uint64_t bytes, char text[UNITS_TEXT_BYTES]);

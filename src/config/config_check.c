@@ -185,7 +185,7 @@ static void check_forward(struct config *config, struct forward *forward)
 {
 	char error[CONFIG_ERROR_BYTES], text[ADDR_TEXT_BYTES];
 
-	if (config_conflict_of_metrics(config, forward, error))
+	if (config_conflict_of_monitoring(config, forward, error))
 		config_origin_add_error(config, forward, error);
 	if (config_conflict_of_listeners(config, forward, error))
 		config_origin_add_error(config, forward, error);

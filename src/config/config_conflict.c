@@ -158,8 +158,20 @@ int config_conflict_of_listeners(const struct config *config, const struct forwa
 	return 0;
 }
 
-int config_conflict_of_metrics(const struct config *config, const struct forward *forward,
-			       char error[CONFIG_ERROR_BYTES])
+static int check_admin(const struct config *config, const struct forward *forward,
+		       char error[CONFIG_ERROR_BYTES])
+{
+	const char *path =
+		addr_is_local(&forward->listen) ? forward->listen.local.name->sun_path : "";
+
+	if (!config->admin || !*path || !host_is_same_file(config->admin, path))
+		return 0;
+	return config_fail(error, "--admin '%.120s': is a listener's socket; give another path",
+			   config->admin);
+}
+
+int config_conflict_of_monitoring(const struct config *config, const struct forward *forward,
+				  char error[CONFIG_ERROR_BYTES])
 {
 	char metrics[ADDR_TEXT_BYTES], text[ADDR_TEXT_BYTES], place[CONFIG_ORIGIN_BYTES];
 	struct claim own = {.address = &config->metrics, .port_count = 1};
@@ -167,7 +179,7 @@ int config_conflict_of_metrics(const struct config *config, const struct forward
 	enum relation relation = config->metrics.length_bytes ? relate(&own, &others) : APART;
 
 	if (relation == APART)
-		return 0;
+		return check_admin(config, forward, error);
 	addr_print(&config->metrics, metrics);
 	if (relation == SAME)
 		return config_fail(error,
@@ -178,16 +190,29 @@ int config_conflict_of_metrics(const struct config *config, const struct forward
 			   print_place(config, forward, place));
 }
 
-/* Whether what is sent to this host itself comes to the listener; 0.0.0.0 and :: are loopback to connect(2). */
+/* Whether what is sent to this host itself comes to the listener. */
 static bool takes_loopback(const struct claim *own, const struct addr *to)
 {
 	return (!own->device || !strcmp(own->device, "lo")) && addr_is_wildcard(own->address) &&
-	       (addr_is_loopback(to) || addr_is_wildcard(to)) && holds_host(own, to);
+	       addr_is_loopback(to) && holds_host(own, to);
+}
+
+/* What connect(2) makes of an address: 0.0.0.0 and :: are loopback to it. */
+static struct addr connected_to(const struct addr *to)
+{
+	struct addr address = *to;
+
+	if (addr_is_v6_wildcard(to))
+		address.v6.sin6_addr = in6addr_loopback;
+	else if (addr_is_wildcard(to))
+		address.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	return address;
 }
 
 static bool is_itself(const struct forward *forward, const struct addr *to, unsigned port_count)
 {
 	struct claim own = claim_of(forward);
+	struct addr meant = connected_to(to);
 	unsigned first = addr_port(&forward->listen), port = addr_port(to);
 
 	if (addr_is_local(own.address) || addr_is_local(to))
@@ -196,7 +221,7 @@ static bool is_itself(const struct forward *forward, const struct addr *to, unsi
 	if (!first ||
 	    (port_count > 1 ? port != first : port < first || port >= first + own.port_count))
 		return false;
-	return is_same_host(own.address, to) || takes_loopback(&own, to);
+	return is_same_host(own.address, &meant) || takes_loopback(&own, &meant);
 }
 
 bool config_conflict_is_itself(const struct forward *forward, const struct addr *backend)

@@ -13,9 +13,9 @@
 int config_conflict_of_listeners(const struct config *config, const struct forward *forward,
 				 char error[CONFIG_ERROR_BYTES]);
 
-/* ... --metrics and the forward's listener. */
-int config_conflict_of_metrics(const struct config *config, const struct forward *forward,
-			       char error[CONFIG_ERROR_BYTES]);
+/* ... --metrics or --admin, and the forward's listener. */
+int config_conflict_of_monitoring(const struct config *config, const struct forward *forward,
+				  char error[CONFIG_ERROR_BYTES]);
 
 /* ... the forward's listener and a backend that it would forward to itself by. */
 int config_conflict_of_backends(const struct forward *forward, char error[CONFIG_ERROR_BYTES]);

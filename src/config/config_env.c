@@ -77,33 +77,18 @@ static int fail_unknown(const char *variable, size_t length, char error[CONFIG_E
 			   shown, variable);
 }
 
-static int set_variable(struct config *config, const char *variable, const char *value,
-			char error[CONFIG_ERROR_BYTES])
+/* Returns 0, or -EINVAL where nothing is meant by the variable of this length. */
+static int check_variable(const char *variable, size_t length, char error[CONFIG_ERROR_BYTES])
 {
-	size_t length = (size_t)(value - variable) - 1;
 	const struct option_spec *option = find_option(variable, length);
 
 	if (!option)
 		return is_of_a_service(variable, length) ? 0
 							 : fail_unknown(variable, length, error);
-	if (!has_variable(option))
-		return config_fail(error, "%.*s: --%s is for the command line alone; unset it",
-				   (int)length, variable, option->name);
-	return is_forward(option) ? 0 : config_set(config, option, value, error);
-}
-
-void config_env_set_options(struct config *config, char *const *environment)
-{
-	char error[CONFIG_ERROR_BYTES];
-
-	config->origin = (struct config_origin){.kind = CONFIG_ORIGIN_ENVIRONMENT};
-	for (; environment && *environment; environment++) {
-		const char *equals = strchr(*environment, '=');
-
-		if (!strncmp(*environment, PREFIX, strlen(PREFIX)) && equals && equals[1] &&
-		    set_variable(config, *environment, equals + 1, error))
-			config_errors_add(&config->errors, error);
-	}
+	return has_variable(option)
+		       ? 0
+		       : config_fail(error, "%.*s: --%s is for the command line alone; unset it",
+				     (int)length, variable, option->name);
 }
 
 const char *config_env_find(char *const *environment, const struct option_spec *option)
@@ -116,6 +101,30 @@ const char *config_env_find(char *const *environment, const struct option_spec *
 		    (*environment)[length + 1])
 			return *environment + length + 1;
 	return NULL;
+}
+
+void config_env_set_options(struct config *config, char *const *environment)
+{
+	size_t count;
+	const struct option_spec *options = options_list(&count);
+	char error[CONFIG_ERROR_BYTES];
+
+	for (char *const *at = environment; at && *at; at++) {
+		const char *equals = strchr(*at, '=');
+
+		if (!strncmp(*at, PREFIX, strlen(PREFIX)) && equals && equals[1] &&
+		    check_variable(*at, (size_t)(equals - *at), error))
+			config_errors_add(&config->errors, error);
+	}
+	config->origin = (struct config_origin){.kind = CONFIG_ORIGIN_ENVIRONMENT};
+	/* who starts a process does not choose the order of its variables */
+	for (size_t i = 0; i < count; i++) {
+		const char *value = config_env_find(environment, &options[i]);
+
+		if (value && has_variable(&options[i]) && !is_forward(&options[i]) &&
+		    config_set(config, &options[i], value, error))
+			config_errors_add(&config->errors, error);
+	}
 }
 
 /* An address and what follows it until the next, which has a colon: parameters have none. */

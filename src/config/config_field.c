@@ -110,7 +110,7 @@ static int set_address(void *field, const struct option_spec *option, const char
 	const char *problem = addr_parse(text, &address);
 
 	if (!problem)
-		problem = addr_why_not_listen(&address);
+		problem = addr_why_not_endpoint(&address);
 	if (problem)
 		return config_fail(error, "--%s '%.80s': %s", option->name, text, problem);
 	memcpy(field, &address, sizeof(address));

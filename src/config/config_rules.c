@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/units.h"
 
 bool config_rules_hold(const struct option_spec *option)
 {
@@ -13,10 +14,10 @@ bool config_rules_hold(const struct option_spec *option)
 
 const char *config_rules_next(const char **at, struct cidr *cidr, char word[CIDR_TEXT_BYTES])
 {
-	size_t length = strcspn(*at, ",");
+	size_t length;
+	const char *begin = units_next_item(at, &length);
 
-	snprintf(word, CIDR_TEXT_BYTES, "%.*s", (int)MIN(length, CIDR_TEXT_BYTES), *at);
-	*at = (*at)[length] ? *at + length + 1 : NULL;
+	snprintf(word, CIDR_TEXT_BYTES, "%.*s", (int)MIN(length, CIDR_TEXT_BYTES), begin);
 	return cidr_parse(word, cidr);
 }
 

@@ -17,9 +17,8 @@ int config_rules_add(struct forward_options *options, const struct option_spec *
 		     const char *text, char error[CONFIG_ERROR_BYTES]);
 
 /*
- * Takes the next block out of a list with commas between them: `at` begins as the text of the list,
- * is moved on, and is NULL after the last. Returns NULL, or what is wrong with the block; `word` is
- * its text, cut where it is overlong.
+ * Takes the next block out of a list as units_next_item() does. Returns NULL, or what is wrong with
+ * the block; `word` is its text, cut where it is overlong.
  */
 const char *config_rules_next(const char **at, struct cidr *cidr, char word[CIDR_TEXT_BYTES]);
 

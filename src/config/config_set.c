@@ -81,7 +81,9 @@ static const char *parse_backend(struct config *config, const char *text, struct
 	if (addr_is_local_text(text))
 		return parse_local(config, text, &backend->addr);
 	problem = config_socket_split_range(text, word, sizeof(word), &backend->port_count);
-	return problem ? problem : config_names_parse_backend(word, backend);
+	if (!problem)
+		problem = config_names_parse_backend(word, backend);
+	return problem || *backend->name ? problem : addr_why_not_endpoint(&backend->addr);
 }
 
 static int set_listen(struct config *config, const char *text, char error[CONFIG_ERROR_BYTES])
@@ -93,7 +95,7 @@ static int set_listen(struct config *config, const char *text, char error[CONFIG
 	const char *problem = parse_listen(config, text, &address, &port_count);
 
 	if (!problem)
-		problem = addr_why_not_listen(&address);
+		problem = addr_why_not_endpoint(&address);
 	if (problem)
 		return config_fail(error, "--listen '%.80s': %s", text, problem);
 	forward = config->origin.kind == CONFIG_ORIGIN_FILE

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/units.h"
 #include "base/util.h"
 
 #define PORT_TEXT "53"
@@ -77,34 +78,26 @@ static const char *parse_server(const char *text, struct addr *server)
 const char *dns_parse_servers(const char *text, struct addr servers[DNS_SERVERS_MOST],
 			      unsigned *count, char item[ADDR_TEXT_BYTES])
 {
-	const char *problem;
+	const char *problem = NULL;
 
 	*count = 0;
-	do {
-		size_t length = strcspn(text, ",");
-		size_t kept = MIN(length, ADDR_TEXT_BYTES - 1);
+	while (text && !problem) {
+		size_t length;
+		const char *begin = units_next_item(&text, &length);
 
-		memcpy(item, text, kept);
-		item[kept] = '\0';
-		if (kept < length)
+		snprintf(item, ADDR_TEXT_BYTES, "%.*s", (int)MIN(length, ADDR_TEXT_BYTES), begin);
+		if (length >= ADDR_TEXT_BYTES)
 			return "is too long for an address; are there commas between the servers?";
 		if (*count == DNS_SERVERS_MOST)
 			return "is one too many; give up to 8 servers";
 		problem = parse_server(item, &servers[*count]);
 		++*count;
-		text += length;
-	} while (!problem && *text++);
+	}
 	return problem;
 }
 
 bool dns_is_destination(const struct addr *address)
 {
-	const struct in6_addr *v6 = &address->v6.sin6_addr;
-	uint32_t v4 = ntohl(address->v4.sin_addr.s_addr);
-
 	/* 0.0.0.0, which filtering servers answer, would be this host */
-	if (address->any.sa_family == AF_INET)
-		return v4 && !IN_MULTICAST(v4) && v4 != INADDR_BROADCAST;
-	return !IN6_IS_ADDR_UNSPECIFIED(v6) && !IN6_IS_ADDR_MULTICAST(v6) &&
-	       !IN6_IS_ADDR_LINKLOCAL(v6) && !IN6_IS_ADDR_V4MAPPED(v6);
+	return !addr_is_wildcard(address) && !addr_why_not_endpoint(address);
 }

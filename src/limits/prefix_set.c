@@ -41,6 +41,7 @@ struct prefix_set {
 	uint32_t rule_count;
 	uint32_t rule_room;
 	uint32_t range_count; /* 0: not compiled */
+	bool is_of_friends;   /* whom no rule matches is denied */
 	/* Range i begins at firsts[i] and ends before firsts[i + 1]; firsts[0] is ::. */
 	number *firsts;
 	uint32_t *outcomes; /* OUTCOME() of the rule that decides in range i */
@@ -73,6 +74,7 @@ void prefix_set_destroy(struct prefix_set *set)
 int prefix_set_add(struct prefix_set *set, const struct cidr *cidr, enum prefix_verdict verdict)
 {
 	CHECK(!set->range_count && cidr->bits <= 128);
+	set->is_of_friends |= verdict == PREFIX_ALLOW;
 	if (set->rule_count == PREFIX_SET_RULE_LIMIT)
 		return -E2BIG;
 	if (set->rule_count == set->rule_room) {
@@ -199,6 +201,8 @@ int prefix_set_add_file(struct prefix_set *set, const char *path, enum prefix_ve
 		snprintf(error, PREFIX_SET_ERROR_BYTES, "%s: %s", path, strerror(-result));
 		return result;
 	}
+	/* a file of friends that has none lets nobody in, rather than everybody */
+	set->is_of_friends |= verdict == PREFIX_ALLOW;
 	result = add_lines(set, file, verdict, path, error);
 	if (result)
 		set->rule_count = count_before;
@@ -297,14 +301,6 @@ static struct block *sort_blocks(const struct prefix_set *set)
 	return blocks;
 }
 
-static enum prefix_verdict verdict_for_others(const struct prefix_set *set)
-{
-	for (uint32_t i = 0; i < set->rule_count; i++)
-		if (set->rules[i].verdict == PREFIX_ALLOW)
-			return PREFIX_DENY;
-	return PREFIX_ALLOW;
-}
-
 int prefix_set_compile(struct prefix_set *set)
 {
 	/* a block begins one range and lets another go on behind its end */
@@ -319,7 +315,7 @@ int prefix_set_compile(struct prefix_set *set)
 		free(blocks);
 		return -ENOMEM;
 	}
-	sweep_over(set, blocks, verdict_for_others(set));
+	sweep_over(set, blocks, set->is_of_friends ? PREFIX_DENY : PREFIX_ALLOW);
 	CHECK(set->range_count <= range_limit);
 	free(blocks);
 	return 0;

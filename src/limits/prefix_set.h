@@ -1,8 +1,8 @@
 /*
  * Who may connect: an ordered list of allowed and denied blocks of addresses. The first rule whose
  * block holds the address decides. An address that no rule matches is denied if any rule allows
- * something, allowed if all deny (or there are none): a list of friends shuts everybody else out, a
- * list of foes lets everybody else in. nginx, for one, differs: there it is allowed, whatever the
+ * something or a file of such rules was added, be it empty, and allowed otherwise: a list of friends
+ * shuts everybody else out, a list of foes lets everybody else in. nginx, for one, differs: there it is allowed, whatever the
  * rules are. Both families share one space, in which IPv4 is ::ffff:0:0/96
  * (cidr.h): ::/0 matches IPv4 clients too, 0.0.0.0/0 only them.
  *

@@ -21,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 		CHECK(strlen(addr_print(&address, printed)) < ADDR_TEXT_BYTES - 1);
 		CHECK(!addr_parse(printed, &back) && addr_equal(&address, &back));
 		CHECK(!strcmp(addr_print(&back, again), printed));
-		problem = addr_why_not_listen(&address);
+		problem = addr_why_not_endpoint(&address);
 		CHECK(!problem || *problem);
 	}
 	free(text);

@@ -7,7 +7,7 @@ import time
 
 import proxy_header
 from bulk import Stream
-from harness import SANITIZE, Case, wait_until
+from harness import SANITIZE, Case, environment, wait_until
 from netns import Netns
 from peers import EOF, PATIENCE_S, RESET
 
@@ -55,9 +55,9 @@ class Admission(Case):
 class Rules(Admission):
     """--allow and --deny"""
 
-    def check(self, options, let_in, refused):
+    def check(self, options, let_in, refused, **variables):
         backend = self.backend()
-        with self.sixpipe('127.0.0.1:0', backend.address, *options) as proxy:
+        with self.sixpipe('127.0.0.1:0', backend.address, *options, popen={'env': environment(**variables)}) as proxy:
             for host in let_in:
                 client, server = self.assert_let_in(proxy, backend, host)
                 client.close()
@@ -86,6 +86,17 @@ class Rules(Admission):
                        ('127.0.0.2',), ('127.0.0.1', '127.0.1.1'))
             self.check(('--deny', '127.0.0.3', '--allow-file', ours, '--deny-file', theirs),
                        ('127.0.0.2',), ('127.0.0.3', '127.0.1.1'))
+
+    def test_a_file_without_friends_lets_nobody_in(self):
+        with self.file('# none yet\n') as none:
+            self.check(('--allow-file', none), (), ('127.0.0.1',))
+            self.check(('--deny-file', none), ('127.0.0.1',), ())
+
+    def test_in_the_environment_the_exceptions_go_first(self):
+        variables = [('SIXPIPE_ALLOW', '127.0.0.0/24'), ('SIXPIPE_DENY', '127.0.0.2')]
+        for order in (variables, variables[::-1]):
+            with self.subTest(order):
+                self.check((), ('127.0.0.1',), ('127.0.0.2',), **dict(order))
 
     def test_each_listener_has_its_own(self):
         backend = self.backend()

@@ -142,7 +142,11 @@ Test(addr, why_not_listen)
 		{"127.0.0.1:80", NULL},
 		{"[::ffff:127.0.0.1]:80", "IPv4 address in IPv6 form"},
 		{"[fe80::1]:80", "needs its interface"},
-		{"[ff02::1%1]:80", "multicast"},
+		{"[ff02::1%1]:80", "many hosts"},
+		{"224.0.0.1:80", "many hosts"},
+		{"239.255.255.255:80", "many hosts"},
+		{"240.0.0.1:80", NULL},
+		{"255.255.255.255:80", "many hosts"},
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
@@ -150,7 +154,7 @@ Test(addr, why_not_listen)
 		const char *problem;
 
 		cr_assert_null(addr_parse(rows[i].text, &address));
-		problem = addr_why_not_listen(&address);
+		problem = addr_why_not_endpoint(&address);
 		if (rows[i].reason)
 			cr_expect(problem && strstr(problem, rows[i].reason), "%s: %s",
 				  rows[i].text, problem);

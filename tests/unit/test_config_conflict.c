@@ -112,6 +112,20 @@ struct single_row {
 	const char *told; /* NULL: nothing */
 };
 
+static void check_monitoring(const char *const forward[WORDS], const struct single_row *row)
+{
+	char error[CONFIG_ERROR_BYTES] = "";
+	struct config config;
+
+	config_init(&config);
+	set_all(&config, forward);
+	set_all(&config, row->words);
+	cr_expect_eq(config_conflict_of_monitoring(&config, &config.forwards[0], error),
+		     row->told ? -EINVAL : 0, "%s", error);
+	cr_expect_str_eq(error, row->told ? row->told : "", "%s", error);
+	config_finish(&config);
+}
+
 Test(config_conflict, metrics)
 {
 	static const struct single_row rows[] = {
@@ -130,18 +144,24 @@ Test(config_conflict, metrics)
 	};
 	static const char *const forward[WORDS] = {"listen", "[::]:80", "backend", BACKEND};
 
-	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		char error[CONFIG_ERROR_BYTES] = "";
-		struct config config;
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++)
+		check_monitoring(forward, &rows[i]);
+}
 
-		config_init(&config);
-		set_all(&config, forward);
-		set_all(&config, rows[i].words);
-		cr_expect_eq(config_conflict_of_metrics(&config, &config.forwards[0], error),
-			     rows[i].told ? -EINVAL : 0, "row %zu", i);
-		cr_expect_str_eq(error, rows[i].told ? rows[i].told : "", "row %zu: %s", i, error);
-		config_finish(&config);
-	}
+Test(config_conflict, admin)
+{
+	static const struct single_row rows[] = {
+		{{"admin", "/x"}, "--admin '/x': is a listener's socket; give another path"},
+		{{"admin", "/./x"}, "--admin '/./x': is a listener's socket; give another path"},
+		{{"admin", "/y"}, NULL},
+	};
+	static const char *const local[WORDS] = {"listen", "unix:/x", "backend", BACKEND};
+	static const char *const abstract[WORDS] = {"listen", "unix:@/x", "backend", BACKEND};
+	static const struct single_row fine = {{"admin", "/x"}, NULL};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++)
+		check_monitoring(local, &rows[i]);
+	check_monitoring(abstract, &fine);
 }
 
 Test(config_conflict, backends)
@@ -164,6 +184,9 @@ Test(config_conflict, backends)
 		{{"listen", "[::]:80-90", "backend", "[::1]:80-90"}, "backend [::1]:80"},
 		{{"listen", "[::]:80-90", "backend", "[::1]:81-91"}, NULL},
 		{{"listen", "[::]:80-90", "backend", "[::]:85"}, "is a backend of its own"},
+		{{"listen", "127.0.0.1:80", "backend", "0.0.0.0:80"}, "backend 0.0.0.0:80"},
+		{{"listen", "[::1]:80", "backend", "[::]:80"}, "backend [::]:80"},
+		{{"listen", "127.0.0.2:80", "backend", "0.0.0.0:80"}, NULL},
 		{{"listen", "unix:/x", "backend", "unix:/../x"}, "is a backend of its own"},
 		{{"listen", "unix:/x", "backend", "unix:/y"}, NULL},
 		{{"listen", "[::]:0", "backend", "[::1]:80"}, NULL},

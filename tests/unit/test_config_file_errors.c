@@ -135,7 +135,7 @@ static const struct row rows[] = {
 	{TEXT(FORWARD
 	      "[forward b]\nbackend=127.0.0.1:2\nlisten=[::1]:1\n[forward c]\nlisten=[::1]:1"
 	      "\nbackend=127.0.0.1:x"),
-	 {"f:9: backend '127.0.0.1:x': has a port that is not a number; give one from 0 to 65535, names are not looked up",
+	 {"f:9: backend '127.0.0.1:x': has a port that is not a number; give one from 0 to 65535",
 	  "f:6: listen '[::1]:1': is given at f:2 too; put all its backends behind one",
 	  "f:8: listen '[::1]:1': is given at f:2 too; put all its backends behind one"}},
 	{TEXT("metrics=[::1]:1\n" FORWARD "accept-proxy=yes\n"),

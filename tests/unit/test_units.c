@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/util.h"
@@ -224,5 +225,30 @@ Test(units, printed_values_are_read_back)
 		cr_assert_eq(units_parse_duration(units_print_duration(value, text), &back), 0,
 			     "%s", text);
 		cr_assert_eq(back, value, "duration %s", text);
+	}
+}
+
+Test(units, items_of_a_list)
+{
+	static const struct {
+		const char *text;
+		const char *items; /* in brackets */
+	} rows[] = {
+		{"", "[]"},	   {"a", "[a]"},
+		{"a,b", "[a][b]"}, {" a ,\tb c\t, d", "[a][b c][d]"},
+		{"a,", "[a][]"},   {",,a", "[][][a]"},
+		{" , ", "[][]"},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		char items[64] = "";
+
+		for (const char *at = rows[i].text; at;) {
+			size_t length, had = strlen(items);
+			const char *item = units_next_item(&at, &length);
+
+			snprintf(items + had, sizeof(items) - had, "[%.*s]", (int)length, item);
+		}
+		cr_expect_str_eq(items, rows[i].items, "'%s': %s", rows[i].text, items);
 	}
 }
