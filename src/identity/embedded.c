@@ -34,6 +34,14 @@ bool embedded_is_global(struct in_addr v4)
 	return true;
 }
 
+/* Whether it can be that of a single host, whichever. */
+static bool is_of_a_host(struct in_addr v4)
+{
+	uint32_t address = ntohl(v4.s_addr);
+
+	return address >> 24 && !IN_MULTICAST(address) && address != INADDR_BROADCAST;
+}
+
 bool embedded_ipv4(const struct in6_addr *address, struct in_addr *v4)
 {
 	static const uint8_t nat64[12] = {0x00, 0x64, 0xff, 0x9b};
@@ -46,7 +54,7 @@ bool embedded_ipv4(const struct in6_addr *address, struct in_addr *v4)
 		memcpy(&found, bytes + 2, sizeof(found));
 	else
 		return false;
-	if (!IN6_IS_ADDR_V4MAPPED(address) && !embedded_is_global(found))
+	if (!(IN6_IS_ADDR_V4MAPPED(address) ? is_of_a_host(found) : embedded_is_global(found)))
 		return false;
 	*v4 = found;
 	return true;

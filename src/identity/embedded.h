@@ -7,7 +7,8 @@
 /*
  * Whether `address` stands for an IPv4 host, and which, in `v4` (untouched otherwise):
  *
- *	::ffff:0:0/96	IPv4-mapped: any address (RFC 4291, section 2.5.5.2)
+ *	::ffff:0:0/96	IPv4-mapped: that of any host (RFC 4291, section 2.5.5.2), so neither of
+ *			0.0.0.0/8 nor multicast nor broadcast
  *	64:ff9b::/96	the well-known prefix of NAT64: a global one only (RFC 6052, section 3.1)
  *	2002::/16	6to4: a global one only (RFC 3056, section 2); whatever subnet and interface
  *

@@ -317,6 +317,20 @@ void sources_destroy(struct sources *sources)
 
 /* Using ---------------------------------------------------------------------------------------- */
 
+/* The client's own IPv4 address, where it may be used: one of a pool is that of whom the pool gives it to. */
+static bool find_embedded(const struct sources *sources, const struct in6_addr *identity,
+			  struct in_addr *address)
+{
+	struct cidr block = {.bits = 128};
+	struct addr own;
+
+	if (!embedded_ipv4(identity, address))
+		return false;
+	own = v4_address(ntohl(address->s_addr));
+	block.network = cidr_address_of(&own);
+	return !sources_own(sources, &block);
+}
+
 int sources_choose(struct sources *sources, unsigned forward, const struct addr *client,
 		   bool embedded, uint64_t now_ms, struct sources_choice *choice)
 {
@@ -331,7 +345,7 @@ int sources_choose(struct sources *sources, unsigned forward, const struct addr 
 	if (source->kind == CONFIG_SOURCE_NONE && !source->embedded)
 		return 0;
 	identity = cidr_address_of(client);
-	if (embedded && source->embedded && embedded_ipv4(&identity, &address)) {
+	if (embedded && source->embedded && find_embedded(sources, &identity, &address)) {
 		choice->embedded = true;
 	} else if (source->kind == CONFIG_SOURCE_POOL) {
 		result = source_pool_acquire(sources->pools[forward].pool, &identity, now_ms,

@@ -131,6 +131,27 @@ Test(sources, a_link_to_the_state_stays_one)
 	remove_directory();
 }
 
+/* Whatever a client claims to be: an address of the pool is that of whom the pool gives it to. */
+Test(sources, an_embedded_address_of_the_pool_is_not_taken)
+{
+	char error[CONFIG_ERROR_BYTES] = "";
+	struct sources *sources;
+	struct sources_choice choice;
+	struct config config;
+	struct addr client;
+
+	begin(&config, "embedded,loopback", NULL);
+	cr_assert_eq(sources_create(&sources, &config, error), 0, "%s", error);
+	cr_assert_null(addr_parse("127.0.0.9:5", &client));
+	cr_assert_eq(sources_choose(sources, 0, &client, true, 1000, &choice), 0);
+	cr_expect(choice.embedded && !choice.leased);
+	cr_expect_eq(choice.address.v4.sin_addr.s_addr, client.v4.sin_addr.s_addr);
+	visit(sources, "127.64.0.9:5");
+	visit(sources, "127.127.255.1:5");
+	sources_destroy(sources);
+	config_finish(&config);
+}
+
 Test(sources, a_pools_addresses_are_its_own)
 {
 	char error[CONFIG_ERROR_BYTES] = "";
