@@ -27,6 +27,8 @@
  */
 #define CAREFUL_ACCEPTS 64
 
+static const char forward_full[] = "maxconn_forward"; /* why a listener pauses */
+
 static uint64_t accept_token(unsigned index)
 {
 	return engine_token(ENGINE_OP_ACCEPT, 0, index, 0);
@@ -170,6 +172,17 @@ void listeners_finish(struct listeners *self)
 }
 
 /* `index` is that of the listener, or -1 for all. */
+/* Of all sessions, or of those of a listener that has its own limit. */
+static uint32_t count_sessions(const struct listeners *self, const char *reason, int index)
+{
+	const struct sessions *sessions = self->sessions;
+
+	if (reason == forward_full)
+		return (uint32_t)sessions->config->forwards[index].options.maxconn_forward -
+		       admission_room(sessions->admission, (unsigned)index);
+	return sessions->load->limit - load_room(sessions->load);
+}
+
 static void log_pause(struct listeners *self, enum log_event event, const char *reason, int index)
 {
 	struct log_line line;
@@ -179,8 +192,7 @@ static void log_pause(struct listeners *self, enum log_event event, const char *
 	log_text(&line, "reason", reason);
 	if (index >= 0)
 		log_addr(&line, "listen", &self->sessions->config->forwards[index].listen);
-	log_number(&line, "sessions",
-		   self->sessions->load->limit - load_room(self->sessions->load));
+	log_number(&line, "sessions", count_sessions(self, reason, index));
 	log_end(&line);
 }
 
@@ -237,7 +249,7 @@ static void pause_listener(struct listeners *self, unsigned index)
 		return;
 	self->listeners[index].full = true;
 	metrics_add(self->sessions->metrics, METRIC_accept_pauses_forward, 1);
-	log_pause(self, LOG_EVENT_accept_paused, "maxconn_forward", (int)index);
+	log_pause(self, LOG_EVENT_accept_paused, forward_full, (int)index);
 }
 
 static void resume_listener(struct listeners *self, unsigned index)
@@ -245,7 +257,7 @@ static void resume_listener(struct listeners *self, unsigned index)
 	if (!self->listeners[index].full || !room_for(self, index))
 		return;
 	self->listeners[index].full = false;
-	log_pause(self, LOG_EVENT_accept_resumed, "maxconn_forward", (int)index);
+	log_pause(self, LOG_EVENT_accept_resumed, forward_full, (int)index);
 }
 
 /*

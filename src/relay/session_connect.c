@@ -60,19 +60,35 @@ static void begin_relay(struct sessions *sessions, struct session *session)
 	session_make_ready(sessions, session);
 }
 
+/* What the error's own words leave open; NULL: nothing. */
+static const char *find_remedy(int error)
+{
+	switch (abs(error)) {
+	case EADDRNOTAVAIL:
+		return "no local port is left towards it: --source-port-range, "
+		       "net.ipv4.ip_local_port_range";
+	case ETIMEDOUT:
+		return "it is off, filtered, or slower than --timeout-connect";
+	case EAGAIN: /* of local sockets alone */
+		return "its backlog is full: raise it there";
+	default:
+		return NULL;
+	}
+}
+
 static void tell_failure(struct sessions *sessions, const struct session *session, int error)
 {
+	const char *remedy = find_remedy(error);
 	struct log_line line;
 
 	metrics_add(sessions->metrics, METRIC_connects_failed, 1);
 	if (log_begin(&line, LOG_EVENT_backend_failed)) {
 		log_addr(&line, "backend",
 			 upstream_address(sessions->upstream, session->forward, &session->path));
+		log_addr(&line, "listen", &sessions->config->forwards[session->forward].listen);
 		log_error(&line, "error", error);
-		if (abs(error) == EADDRNOTAVAIL)
-			log_text(&line, "remedy",
-				 "no local port is left towards it: --source-port-range, "
-				 "net.ipv4.ip_local_port_range");
+		if (remedy)
+			log_text(&line, "remedy", remedy);
 		log_end(&line);
 	}
 }

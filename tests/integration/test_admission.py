@@ -9,7 +9,7 @@ import proxy_header
 from bulk import Stream
 from harness import SANITIZE, Case, environment, wait_until
 from netns import Netns
-from peers import EOF, PATIENCE_S, RESET
+from peers import EOF, PATIENCE_S, RESET, endpoint_name
 
 TARGET = ('2001:db8::1', 443)
 MIB = 1 << 20
@@ -152,7 +152,8 @@ class Places(Admission):
                 waiting = [self.connect(proxy.endpoints[1]) for _ in range(12)]
                 for client in waiting:
                     client.sendall(b'ping')
-                proxy.wait_event('accept_paused', reason='maxconn_forward')
+                paused = proxy.wait_event('accept_paused', reason='maxconn_forward')
+                self.assertEqual((paused['listen'], paused['sessions']), (endpoint_name(proxy.endpoints[1]), '4'))
                 wait_until(lambda: limited.open == 4, what='as many sessions as admitted')
                 others = [self.connect(proxy.endpoints[0]) for _ in range(10)]
                 for client in others:

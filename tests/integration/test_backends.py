@@ -6,7 +6,7 @@ import unittest
 
 from harness import Case
 from netns import Netns
-from peers import EOF, PATIENCE_S, RESET
+from peers import EOF, PATIENCE_S, RESET, endpoint_name
 
 
 class RoundRobin(Case):
@@ -55,7 +55,7 @@ class Failover(Case):
             for _ in range(4):
                 self.check_served(proxy, backend)
             failed = proxy.wait_event('backend_failed')
-            self.assertEqual(failed['backend'], refused)
+            self.assertEqual((failed['backend'], failed['listen']), (refused, endpoint_name(proxy.endpoint)))
             self.assertIn('refused', failed['error'].lower())
 
     def test_refused_several_times(self):
@@ -94,7 +94,9 @@ class Failover(Case):
                 slow = [self.check_served(proxy, backend, netns).int('duration_ms') for _ in range(2)]
                 self.assertGreaterEqual(max(slow), 290)
                 self.assertLess(max(slow), 5000)
-                self.assertEqual(proxy.wait_event('backend_failed')['backend'], f'{hole}:9')
+                failed = proxy.wait_event('backend_failed')
+                self.assertEqual(failed['backend'], f'{hole}:9')
+                self.assertIn('--timeout-connect', failed['remedy'])
 
     def test_black_holed_sessions_do_not_hold_up_others(self):
         with Netns() as netns:
