@@ -163,10 +163,11 @@ static void take_endpoints(struct line *line, struct proxy_header *header, sa_fa
 	take_address(line, &header->source, "v1: the source is no address of the protocol named");
 	take_address(line, &header->destination,
 		     "v1: the destination is no address of the protocol named");
-	take_port(line, &header->source, "v1: the source port is not a number up to 65535");
+	take_port(line, &header->source,
+		  "v1: the source port is not a number up to 65535, without zeros before it");
 	take(line, " ", "v1: no space after the source port");
 	take_port(line, &header->destination,
-		  "v1: the destination port is not a number up to 65535");
+		  "v1: the destination port is not a number up to 65535, without zeros before it");
 	take(line, "\r\n", "v1: no CRLF after the destination port");
 }
 
