@@ -22,6 +22,54 @@ static int fail_errno(char *error, const char *path, const char *what)
 	return -number;
 }
 
+/* PATH with a suffix: the name of a file beside it. */
+static int name_beside(const char *path, const char *suffix, char beside[PATH_MAX],
+		       char error[SOURCE_ERROR_BYTES])
+{
+	if (snprintf(beside, PATH_MAX, "%s%s", path, suffix) < PATH_MAX)
+		return 0;
+	errno = ENAMETOOLONG;
+	return fail_errno(error, path, "write it");
+}
+
+/* Locking -------------------------------------------------------------------------------------- */
+
+static int fail_shared(const char *path, char error[SOURCE_ERROR_BYTES])
+{
+	snprintf(error, SOURCE_ERROR_BYTES,
+		 "%.200s: another process or listener keeps its addresses there, and both would "
+		 "give them away; give each its own --pseudo-state",
+		 path);
+	return -EBUSY;
+}
+
+int source_state_lock(const char *path, bool make, int *lock_fd, char error[SOURCE_ERROR_BYTES])
+{
+	/* for writing, or NFS does not lock it; not through a link, which could lead to anybody's file */
+	const int flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+	char lock_path[PATH_MAX];
+	int result = name_beside(path, ".lock", lock_path, error);
+	int fd;
+
+	if (result)
+		return result;
+	fd = open(lock_path, make ? flags | O_CREAT | O_EXCL : flags, 0600);
+	if (fd < 0 && errno == ENOENT && !make)
+		return 0;
+	if (fd < 0 && errno == EEXIST)
+		return fail_shared(path, error);
+	if (fd < 0)
+		return fail_errno(error, lock_path, make ? "make it" : "open it");
+	if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) {
+		close(fd);
+		return fail_shared(path, error);
+	}
+	*lock_fd = fd;
+	return 0;
+}
+
+/* Saving --------------------------------------------------------------------------------------- */
+
 static void write_header(FILE *file, const struct source_pool *pool)
 {
 	const struct source_block *block = source_pool_block(pool);
@@ -73,9 +121,9 @@ static void write_leases(FILE *file, const struct source_pool *pool,
 	fprintf(file, "end %" PRIu64 "\n", count);
 }
 
-/* Writes a file that is not there yet, and has it on the disk and locked. */
+/* Writes a file that is not there yet, and has it on the disk. */
 static int write_new(const char *new_path, const struct source_pool *pool,
-		     const struct source_clock *clock, int *lock_fd, char error[SOURCE_ERROR_BYTES])
+		     const struct source_clock *clock, char error[SOURCE_ERROR_BYTES])
 {
 	/* nobody's leftover, nor anybody's link: a file of our own */
 	int fd = open(new_path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -95,9 +143,6 @@ static int write_new(const char *new_path, const struct source_pool *pool,
 	errno = EIO; /* where only an earlier write failed */
 	if (fflush(file) || ferror(file) || fsync(fd))
 		result = fail_errno(error, new_path, "write it");
-	/* a lock is of the open file, and outlives this descriptor; where there are none, so be it */
-	(void)flock(fd, LOCK_EX | LOCK_NB);
-	*lock_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (fclose(file) && !result)
 		result = fail_errno(error, new_path, "write it");
 	return result;
@@ -120,34 +165,22 @@ static int sync_directory(const char *path, char error[SOURCE_ERROR_BYTES])
 	return result;
 }
 
-static void close_open(int fd)
-{
-	if (fd >= 0)
-		close(fd);
-}
-
 int source_pool_save(const struct source_pool *pool, const char *path,
-		     const struct source_clock *clock, int *lock_fd, char error[SOURCE_ERROR_BYTES])
+		     const struct source_clock *clock, char error[SOURCE_ERROR_BYTES])
 {
 	char new_path[PATH_MAX];
-	int new_lock_fd = -1;
-	int result;
+	int result = name_beside(path, ".new", new_path, error);
 
-	if (snprintf(new_path, sizeof(new_path), "%s.new", path) >= (int)sizeof(new_path)) {
-		errno = ENAMETOOLONG;
-		return fail_errno(error, path, "write it");
-	}
+	if (result)
+		return result;
 	if (unlink(new_path) && errno != ENOENT)
 		return fail_errno(error, new_path, "remove it");
-	result = write_new(new_path, pool, clock, &new_lock_fd, error);
+	result = write_new(new_path, pool, clock, error);
 	if (!result && rename(new_path, path))
 		result = fail_errno(error, path, "replace it");
 	if (result) {
 		unlink(new_path);
-		close_open(new_lock_fd);
 		return result;
 	}
-	close_open(*lock_fd);
-	*lock_fd = new_lock_fd;
 	return sync_directory(path, error);
 }

@@ -9,7 +9,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -80,34 +79,6 @@ static int open_secret(const char *path, char error[SOURCE_ERROR_BYTES])
 		return fd;
 	close(fd);
 	return result;
-}
-
-int source_state_lock(const char *path, int *lock_fd, char error[SOURCE_ERROR_BYTES])
-{
-	struct stat mine, now;
-
-	for (;;) {
-		int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-
-		/* whoever reads it says why it cannot be */
-		if (fd < 0)
-			return 0;
-		if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) {
-			close(fd);
-			return fail(
-				error, -EBUSY,
-				"%.200s: another process or listener keeps its addresses there, "
-				"and both would give them away; give each its own "
-				"--pseudo-state",
-				path);
-		}
-		/* not one that a save has put another in place of meanwhile */
-		if (fstat(fd, &mine) || stat(path, &now) || mine.st_ino == now.st_ino) {
-			*lock_fd = fd;
-			return 0;
-		}
-		close(fd);
-	}
 }
 
 /* Reads a key of exactly so many digits. */

@@ -19,6 +19,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "identity/source_pool.h"
@@ -47,21 +48,24 @@ int source_pool_open(const struct source_pool_options *options, const struct sou
 		     char error[SOURCE_ERROR_BYTES]);
 
 /*
- * Keeps other processes from a state file for as long as *lock_fd is open: flock(2). Leaves -1 there where the file cannot be opened, as
- * one that is not there yet; its first save locks it. Returns 0, or -EBUSY with `error`: another process has it.
+ * Has a state file for this process alone for as long as *lock_fd is open: by flock(2) of PATH.lock, an empty file that is never
+ * renamed or removed, so that it does not matter whether there is a state file, or what becomes of it. Where filesystems have no
+ * locks there is none.
+ *
+ * Without `make` only a lock file that is there is taken, before the state is read; where there is none, -1 is left in *lock_fd. Then
+ * nobody has saved yet, and `make`, after the privilege drop, makes the file, which so is of --user. It must be the first to: whoever
+ * was before may have saved what this process has not read. Returns 0; -EBUSY when another has it; -errno. `error` as ever.
  */
-int source_state_lock(const char *path, int *lock_fd, char error[SOURCE_ERROR_BYTES]);
+int source_state_lock(const char *path, bool make, int *lock_fd, char error[SOURCE_ERROR_BYTES]);
 
 /*
  * Writes the state file while other threads use the pool: first as PATH.new, of mode 0600, that
  * then takes the place of PATH and is on the disk when this returns (fsync(2) of file and
  * directory). Returns 0 or -errno, and then PATH is what it was; but it may be the new one when
- * only the directory's fsync failed. The new file is locked before it has the name, and *lock_fd,
- * which may be -1, is replaced.
+ * only the directory's fsync failed. The caller has the lock.
  */
 int source_pool_save(const struct source_pool *pool, const char *path,
-		     const struct source_clock *clock, int *lock_fd,
-		     char error[SOURCE_ERROR_BYTES]);
+		     const struct source_clock *clock, char error[SOURCE_ERROR_BYTES]);
 
 /*
  * Reads leases into a pool that no other thread uses yet. Returns 0; -ENOENT, without `error`, when

@@ -20,7 +20,7 @@
 struct pool_entry {
 	struct source_pool *pool; /* NULL: none */
 	char *state_path;	  /* NULL: none */
-	int lock_fd;		  /* of the state file; -1: it is not there yet */
+	int lock_fd;		  /* of the state file; -1: to be made by the first save */
 };
 
 /* Addresses of a block that are asked for, from end to end: they find a route for a part of it. */
@@ -240,7 +240,7 @@ static int find_state(struct pool_entry *entry, const char *path, char error[CON
 	if (!entry->state_path && errno == ENOENT)
 		entry->state_path = strdup(path);
 	if (entry->state_path)
-		return source_state_lock(entry->state_path, &entry->lock_fd, error);
+		return source_state_lock(entry->state_path, false, &entry->lock_fd, error);
 	snprintf(error, CONFIG_ERROR_BYTES, "--pseudo-state '%.150s': %s; give another file", path,
 		 strerror(errno));
 	return -EINVAL;
@@ -441,6 +441,16 @@ bool sources_are_unsaved(const struct sources *sources)
 		now.evictions != sources->saved.evictions);
 }
 
+static int save_pool(struct pool_entry *entry, char error[CONFIG_ERROR_BYTES])
+{
+	struct source_clock clock = read_clock();
+	int result = 0;
+
+	if (entry->lock_fd < 0)
+		result = source_state_lock(entry->state_path, true, &entry->lock_fd, error);
+	return result ? result : source_pool_save(entry->pool, entry->state_path, &clock, error);
+}
+
 int sources_save(struct sources *sources, char error[CONFIG_ERROR_BYTES])
 {
 	char detail[CONFIG_ERROR_BYTES];
@@ -450,14 +460,11 @@ int sources_save(struct sources *sources, char error[CONFIG_ERROR_BYTES])
 	now = read_stats(sources);
 	for (unsigned i = 0; i < sources->config->forward_count; i++) {
 		struct pool_entry *entry = &sources->pools[i];
-		struct source_clock clock;
 		int failed;
 
 		if (!entry->state_path)
 			continue;
-		clock = read_clock();
-		failed = source_pool_save(entry->pool, entry->state_path, &clock, &entry->lock_fd,
-					  detail);
+		failed = save_pool(entry, detail);
 		if (failed && !result) {
 			result = failed;
 			snprintf(error, CONFIG_ERROR_BYTES, "%s", detail);

@@ -90,17 +90,31 @@ class Pseudo(WithClients):
         before = self.sources_of_a_run('--pseudo-state', state)
         self.assertEqual(stat.S_IMODE(os.stat(state).st_mode), 0o600)
         self.assertEqual(self.sources_of_a_run('--pseudo-state', state), before)
-        self.assertEqual(os.listdir(self.state), ['state'], 'nothing else is left there')
+        self.assertEqual(sorted(os.listdir(self.state)), ['state', 'state.lock'], 'nothing else is left there')
 
     def test_two_processes_do_not_share_a_state(self):
         state = os.path.join(self.state, 'state')
         backend = self.backend(netns=self.netns)
         with self.forward(backend.address, '--source', 'loopback', '--pseudo-state', state):
-            done = self.netns.run(self.run_sixpipe, '[::1]:0', '127.0.0.1:1', '--source', 'loopback:127.99.0.0/16',
-                                  '--pseudo-state', state)
-            self.assertEqual(done.returncode, 1)
-            self.assertIn(state, done.stderr)
-            self.assertIn('another process', done.stderr)
+            for removed in (False, True):
+                if removed:
+                    os.remove(state)
+                done = self.netns.run(self.run_sixpipe, '[::1]:0', '127.0.0.1:1', '--source', 'loopback:127.99.0.0/16',
+                                      '--pseudo-state', state)
+                self.assertEqual(done.returncode, 1)
+                self.assertIn(state, done.stderr)
+                self.assertIn('another process', done.stderr)
+        self.assertTrue(os.path.exists(state), 'written again at the end')
+
+    def test_a_state_of_a_killed_process_is_free(self):
+        state = os.path.join(self.state, 'state')
+        backend = self.backend(netns=self.netns)
+        options = (backend.address, '--source', 'loopback', '--pseudo-state', state)
+        with self.forward(*options) as proxy:
+            proxy.finished = True
+            proxy.kill()
+        with self.forward(*options):
+            pass
 
     def test_the_end_is_saved_too(self):
         """When a client was last there decides who is forgotten first: also where no address is new."""

@@ -129,18 +129,6 @@ static const char *lease_line(uint32_t number, unsigned candidate)
 	return line;
 }
 
-static int save(const struct source_pool *pool, const char *path, const struct source_clock *clock,
-		char error[SOURCE_ERROR_BYTES])
-{
-	int lock_fd = -1;
-	int result = source_pool_save(pool, path, clock, &lock_fd, error);
-
-	cr_expect_eq(lock_fd >= 0, !result);
-	if (lock_fd >= 0)
-		close(lock_fd);
-	return result;
-}
-
 Test(source_pool_state, survives_a_restart)
 {
 	enum { CLIENTS = 200 };
@@ -165,7 +153,7 @@ Test(source_pool_state, survives_a_restart)
 		if (i % 2)
 			source_pool_release(pool, before[i], 4000000 + i * 1000);
 	}
-	cr_assert_eq(save(pool, state_path, &clock, error), 0, "%s", error);
+	cr_assert_eq(source_pool_save(pool, state_path, &clock, error), 0, "%s", error);
 	source_pool_destroy(pool);
 	cr_assert_eq(stat(state_path, &status), 0);
 	cr_expect_eq(status.st_mode & 07777, 0600);
@@ -177,7 +165,7 @@ Test(source_pool_state, survives_a_restart)
 	cr_assert_eq(open_pool(&options, false, &later, &pool, error), 0, "%s", error);
 	source_pool_read_stats(pool, &stats);
 	cr_expect(stats.in_use == CLIENTS && !stats.live && !stats.evictions && !stats.collisions);
-	cr_assert_eq(save(pool, state_path, &later, error), 0, "%s", error);
+	cr_assert_eq(source_pool_save(pool, state_path, &later, error), 0, "%s", error);
 	cr_expect_str_eq(read_file(state_path), first);
 	for (uint32_t i = 0; i < CLIENTS; i++) {
 		struct in6_addr client = i ? make_client(i) : mapped;
@@ -439,17 +427,17 @@ Test(source_pool_state, save_fails)
 	getrlimit(RLIMIT_FSIZE, &usual);
 	signal(SIGXFSZ, SIG_IGN);
 	setrlimit(RLIMIT_FSIZE, &tiny);
-	cr_expect_eq(save(pool, state_path, &clock, error), -EFBIG, "%s", error);
+	cr_expect_eq(source_pool_save(pool, state_path, &clock, error), -EFBIG, "%s", error);
 	setrlimit(RLIMIT_FSIZE, &usual);
 	cr_expect_not_null(strstr(error, "state.new: cannot write it: File too large"), "%s",
 			   error);
 	cr_expect_str_eq(read_file(state_path), "old");
 
 	snprintf(path, sizeof(path), "%s/none/state", directory);
-	cr_expect_eq(save(pool, path, &clock, error), -ENOENT);
+	cr_expect_eq(source_pool_save(pool, path, &clock, error), -ENOENT);
 	memset(path, 'x', sizeof(path) - 1);
 	path[sizeof(path) - 1] = '\0';
-	cr_expect_eq(save(pool, path, &clock, error), -ENAMETOOLONG);
+	cr_expect_eq(source_pool_save(pool, path, &clock, error), -ENAMETOOLONG);
 	source_pool_destroy(pool);
 }
 
@@ -488,7 +476,7 @@ Test(source_pool_state, saved_while_in_use)
 	for (unsigned i = 0; i < 100; i++) {
 		struct source_pool *copy = make_pool();
 
-		cr_assert_eq(save(all.pool, state_path, &clock, error), 0, "%s", error);
+		cr_assert_eq(source_pool_save(all.pool, state_path, &clock, error), 0, "%s", error);
 		cr_assert_eq(source_pool_load(copy, state_path, &clock, &dropped, error), 0, "%s",
 			     error);
 		source_pool_destroy(copy);

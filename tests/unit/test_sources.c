@@ -13,7 +13,7 @@
 TestSuite(sources, .fini = support_check_leaks);
 
 static char directory[] = "/tmp/test_sources.XXXXXX";
-static char state_path[64], link_path[64];
+static char state_path[64], lock_path[72], link_path[64];
 
 /* A listener with --source `source`, and the state file if there is a path for it. */
 static void begin(struct config *config, const char *source, const char *state)
@@ -33,17 +33,19 @@ static void make_directory(void)
 {
 	cr_assert_not_null(mkdtemp(directory));
 	snprintf(state_path, sizeof(state_path), "%s/state", directory);
+	snprintf(lock_path, sizeof(lock_path), "%s.lock", state_path);
 	snprintf(link_path, sizeof(link_path), "%s/link", directory);
 }
 
 static void remove_directory(void)
 {
 	unlink(state_path);
+	unlink(lock_path);
 	unlink(link_path);
-	rmdir(directory);
+	cr_expect(!rmdir(directory), "something was left in %s", directory);
 }
 
-static void visit(struct sources *sources, const char *client_text)
+static struct in_addr visit(struct sources *sources, const char *client_text)
 {
 	struct sources_choice choice;
 	struct addr client;
@@ -52,6 +54,7 @@ static void visit(struct sources *sources, const char *client_text)
 	cr_assert_eq(sources_choose(sources, 0, &client, true, 1000, &choice), 0);
 	cr_assert(choice.leased);
 	sources_release(sources, 0, &choice.address, 1000);
+	return choice.address.v4.sin_addr;
 }
 
 Test(sources, a_save_that_failed_is_due_again)
@@ -68,8 +71,7 @@ Test(sources, a_save_that_failed_is_due_again)
 
 	visit(sources, "[2001:db8::1]:1");
 	cr_expect(sources_are_unsaved(sources));
-	unlink(state_path);
-	cr_assert(!rmdir(directory));
+	remove_directory();
 	cr_expect_eq(sources_save(sources, error), -ENOENT, "%s", error);
 	cr_expect(sources_are_unsaved(sources), "nothing has changed since, but it is not written");
 
@@ -81,6 +83,13 @@ Test(sources, a_save_that_failed_is_due_again)
 	remove_directory();
 }
 
+static void expect_shared(int result, const char *error)
+{
+	cr_expect_eq(result, -EBUSY);
+	cr_expect_not_null(strstr(error, state_path), "%s", error);
+	cr_expect_not_null(strstr(error, "another process or listener"), "%s", error);
+}
+
 Test(sources, a_state_file_is_of_one_process)
 {
 	char error[CONFIG_ERROR_BYTES] = "";
@@ -90,18 +99,65 @@ Test(sources, a_state_file_is_of_one_process)
 	make_directory();
 	begin(&config, "loopback", state_path);
 	begin(&other, "loopback:127.99.0.0/16", state_path);
-	cr_assert_eq(sources_create(&sources, &config, error), 0, "%s", error);
-	for (unsigned saves = 1; saves <= 2; saves++) {
+	/* the second round finds the lock file that the first has left */
+	for (unsigned round = 1; round <= 2; round++) {
+		cr_assert_eq(sources_create(&sources, &config, error), 0, "%s", error);
+		for (unsigned saves = 1; saves <= 2; saves++) {
+			cr_assert_eq(sources_save(sources, error), 0, "%s", error);
+			expect_shared(sources_create(&others, &other, error), error);
+			unlink(state_path);
+			expect_shared(sources_create(&others, &other, error), error);
+		}
 		cr_assert_eq(sources_save(sources, error), 0, "%s", error);
-		cr_expect_eq(sources_create(&others, &other, error), -EBUSY);
-		cr_expect_not_null(strstr(error, state_path), "%s", error);
-		cr_expect_not_null(strstr(error, "another process or listener"), "%s", error);
+		sources_destroy(sources);
 	}
-	sources_destroy(sources);
-	cr_assert_eq(sources_create(&sources, &config, error), 0, "%s", error);
-	sources_destroy(sources);
 	config_finish(&config);
 	config_finish(&other);
+	remove_directory();
+}
+
+/* Two that have found no file: with a key of its own each, only one may write it. */
+Test(sources, of_two_first_starts_one_has_the_state)
+{
+	char error[CONFIG_ERROR_BYTES] = "";
+	struct sources *first, *second;
+	struct config config;
+
+	make_directory();
+	begin(&config, "loopback", state_path);
+	cr_assert_eq(sources_create(&first, &config, error), 0, "%s", error);
+	cr_assert_eq(sources_create(&second, &config, error), 0, "%s", error);
+	cr_assert_eq(sources_save(second, error), 0, "%s", error);
+	expect_shared(sources_save(first, error), error);
+	sources_destroy(second);
+	/* nor when the other has ended: it has saved what is not known here */
+	expect_shared(sources_save(first, error), error);
+	sources_destroy(first);
+	config_finish(&config);
+	remove_directory();
+}
+
+/* A file of an earlier program, or restored from a backup, has no lock file beside it. */
+Test(sources, a_state_without_a_lock_is_taken)
+{
+	char error[CONFIG_ERROR_BYTES] = "";
+	struct in_addr before;
+	struct sources *sources;
+	struct config config;
+
+	make_directory();
+	begin(&config, "loopback", state_path);
+	cr_assert_eq(sources_create(&sources, &config, error), 0, "%s", error);
+	before = visit(sources, "[2001:db8::1]:1");
+	cr_assert_eq(sources_save(sources, error), 0, "%s", error);
+	sources_destroy(sources);
+	cr_assert(!unlink(lock_path));
+	cr_assert_eq(sources_create(&sources, &config, error), 0, "%s", error);
+	cr_expect_eq(visit(sources, "[2001:db8::1]:1").s_addr, before.s_addr);
+	cr_expect_eq(sources_save(sources, error), 0, "%s", error);
+	cr_expect(!access(lock_path, F_OK));
+	sources_destroy(sources);
+	config_finish(&config);
 	remove_directory();
 }
 
