@@ -14,32 +14,67 @@
 #include "base/util.h"
 #include "os/host.h"
 
-static int fail_errno(char *error, const char *path, const char *what)
+/* What to do about a file that cannot be written. */
+static const char *remedy_of(int number)
+{
+	switch (number) {
+	case EACCES:
+	case EPERM:
+	case EROFS:
+		return "it and its directory must be writable by --user";
+	case ENOENT:
+	case ENOTDIR:
+		return "make its directory, writable by --user";
+	case ENOSPC:
+	case EDQUOT:
+	case EFBIG:
+		return "make room there";
+	case EISDIR:
+	case ELOOP: /* a link in place of the lock file */
+		return "remove that";
+	case EBUSY: /* mounted by itself, into a container say */
+		return "mount its directory, not the file alone";
+	case ENAMETOOLONG:
+		return "give a shorter name";
+	default:
+		return "give another file";
+	}
+}
+
+/* A state file, a file beside it that is worked on, and where to say what is wrong. */
+struct place {
+	const char *path;
+	char beside[PATH_MAX];
+	char *error;
+};
+
+/* -errno of a call that failed for `file`, one of the place or its directory. */
+static int fail_errno(const struct place *place, const char *what, const char *file)
 {
 	int number = errno;
 
-	snprintf(error, SOURCE_ERROR_BYTES, "%.200s: cannot %s: %s", path, what, strerror(number));
+	snprintf(place->error, SOURCE_ERROR_BYTES,
+		 "--pseudo-state '%.150s': cannot %s '%.160s': %s; %s", place->path, what, file,
+		 strerror(number), remedy_of(number));
 	return -number;
 }
 
-/* PATH with a suffix: the name of a file beside it. */
-static int name_beside(const char *path, const char *suffix, char beside[PATH_MAX],
-		       char error[SOURCE_ERROR_BYTES])
+static int name_beside(struct place *place, const char *suffix)
 {
-	if (snprintf(beside, PATH_MAX, "%s%s", path, suffix) < PATH_MAX)
+	if (snprintf(place->beside, PATH_MAX, "%s%s", place->path, suffix) < PATH_MAX)
 		return 0;
 	errno = ENAMETOOLONG;
-	return fail_errno(error, path, "write it");
+	return fail_errno(place, "write", place->path);
 }
 
 /* Locking -------------------------------------------------------------------------------------- */
 
-static int fail_shared(const char *path, char error[SOURCE_ERROR_BYTES])
+static int fail_shared(const struct place *place)
 {
-	snprintf(error, SOURCE_ERROR_BYTES,
-		 "%.200s: another process or listener keeps its addresses there, and both would "
-		 "give them away; give each its own --pseudo-state",
-		 path);
+	snprintf(place->error, SOURCE_ERROR_BYTES,
+		 "--pseudo-state '%.200s': another process or listener keeps its addresses there, "
+		 "and both would give them away; give each its own file",
+		 place->path);
 	return -EBUSY;
 }
 
@@ -47,22 +82,22 @@ int source_state_lock(const char *path, bool make, int *lock_fd, char error[SOUR
 {
 	/* for writing, or NFS does not lock it; not through a link, which could lead to anybody's file */
 	const int flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
-	char lock_path[PATH_MAX];
-	int result = name_beside(path, ".lock", lock_path, error);
+	struct place place = {.path = path, .error = error};
+	int result = name_beside(&place, ".lock");
 	int fd;
 
 	if (result)
 		return result;
-	fd = open(lock_path, make ? flags | O_CREAT | O_EXCL : flags, 0600);
+	fd = open(place.beside, make ? flags | O_CREAT | O_EXCL : flags, 0600);
 	if (fd < 0 && errno == ENOENT && !make)
 		return 0;
 	if (fd < 0 && errno == EEXIST)
-		return fail_shared(path, error);
+		return fail_shared(&place);
 	if (fd < 0)
-		return fail_errno(error, lock_path, make ? "make it" : "open it");
+		return fail_errno(&place, make ? "make" : "open", place.beside);
 	if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) {
 		close(fd);
-		return fail_shared(path, error);
+		return fail_shared(&place);
 	}
 	*lock_fd = fd;
 	return 0;
@@ -121,20 +156,20 @@ static void write_leases(FILE *file, const struct source_pool *pool,
 	fprintf(file, "end %" PRIu64 "\n", count);
 }
 
-/* Writes a file that is not there yet, and has it on the disk. */
-static int write_new(const char *new_path, const struct source_pool *pool,
-		     const struct source_clock *clock, char error[SOURCE_ERROR_BYTES])
+/* Writes the file beside, which must not be there yet, and has it on the disk. */
+static int write_new(const struct place *place, const struct source_pool *pool,
+		     const struct source_clock *clock)
 {
 	/* nobody's leftover, nor anybody's link: a file of our own */
-	int fd = open(new_path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int fd = open(place->beside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	int result = 0;
 	FILE *file;
 
 	if (fd < 0)
-		return fail_errno(error, new_path, "make it");
+		return fail_errno(place, "make", place->beside);
 	file = fdopen(fd, "w");
 	if (!file) {
-		result = fail_errno(error, new_path, "write it");
+		result = fail_errno(place, "write", place->beside);
 		close(fd);
 		return result;
 	}
@@ -142,25 +177,25 @@ static int write_new(const char *new_path, const struct source_pool *pool,
 	write_leases(file, pool, clock);
 	errno = EIO; /* where only an earlier write failed */
 	if (fflush(file) || ferror(file) || fsync(fd))
-		result = fail_errno(error, new_path, "write it");
+		result = fail_errno(place, "write", place->beside);
 	if (fclose(file) && !result)
-		result = fail_errno(error, new_path, "write it");
+		result = fail_errno(place, "write", place->beside);
 	return result;
 }
 
 /* Has the directory's new entry on the disk. */
-static int sync_directory(const char *path, char error[SOURCE_ERROR_BYTES])
+static int sync_directory(const struct place *place)
 {
 	char directory[PATH_MAX];
 	int result = 0;
 	int fd;
 
-	host_directory_of(path, directory, sizeof(directory));
+	host_directory_of(place->path, directory, sizeof(directory));
 	fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return fail_errno(error, directory, "open it");
+		return fail_errno(place, "open", directory);
 	if (fsync(fd) && errno != EINVAL) /* what has no fsync for directories has no need */
-		result = fail_errno(error, directory, "write it to the disk");
+		result = fail_errno(place, "sync", directory);
 	close(fd);
 	return result;
 }
@@ -168,19 +203,19 @@ static int sync_directory(const char *path, char error[SOURCE_ERROR_BYTES])
 int source_pool_save(const struct source_pool *pool, const char *path,
 		     const struct source_clock *clock, char error[SOURCE_ERROR_BYTES])
 {
-	char new_path[PATH_MAX];
-	int result = name_beside(path, ".new", new_path, error);
+	struct place place = {.path = path, .error = error};
+	int result = name_beside(&place, ".new");
 
 	if (result)
 		return result;
-	if (unlink(new_path) && errno != ENOENT)
-		return fail_errno(error, new_path, "remove it");
-	result = write_new(new_path, pool, clock, error);
-	if (!result && rename(new_path, path))
-		result = fail_errno(error, path, "replace it");
+	if (unlink(place.beside) && errno != ENOENT)
+		return fail_errno(&place, "remove", place.beside);
+	result = write_new(&place, pool, clock);
+	if (!result && rename(place.beside, path))
+		result = fail_errno(&place, "replace", path);
 	if (result) {
-		unlink(new_path);
+		unlink(place.beside);
 		return result;
 	}
-	return sync_directory(path, error);
+	return sync_directory(&place);
 }

@@ -300,8 +300,10 @@ static int read_lease(struct reader *reader, struct source_pool *pool,
 					 "count one less behind 'end'");
 	problem = cidr_parse(client, &record.client);
 	if (problem)
-		return fail(reader->error, -EINVAL, "%.200s:%u: the client %s", reader->path,
-			    reader->line_number, problem);
+		return fail(
+			reader->error, -EINVAL,
+			"%.200s:%u: the client %s, or remove the line, and count one less behind 'end'",
+			reader->path, reader->line_number, problem);
 	if (units_parse_count(used, &unix_s))
 		return fail_line(reader,
 				 "the time is not a number of seconds since 1970; correct it");

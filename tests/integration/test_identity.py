@@ -212,11 +212,14 @@ class Pseudo(WithClients):
     def test_a_state_that_cannot_be_written_is_told_at_the_start(self):
         if os.geteuid() != 0:
             self.skipTest('needs root')
-        state = os.path.join(self.state, 'state')
-        done = self.run_sixpipe('[::1]:0', '127.0.0.1:1', '--source', 'loopback', '--pseudo-state', state,
-                                '--user', 'nobody')
-        self.assertEqual(done.returncode, 1)
-        self.assertIn(state, done.stderr)
+        os.chmod(self.state, 0o755)
+        for name, remedy in (('state', 'must be writable by --user'), ('none/state', 'make its directory')):
+            state = os.path.join(self.state, name)
+            done = self.run_sixpipe('[::1]:0', '127.0.0.1:1', '--source', 'loopback', '--pseudo-state', state,
+                                    '--user', 'nobody')
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(f"--pseudo-state '{state}': cannot make", done.stderr)
+            self.assertIn(remedy, done.stderr)
 
 
 class Fixed(WithClients):

@@ -5,12 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -232,7 +230,8 @@ static const struct fault_row {
 	{HEADER "lease 192.0.2.17 2001:db8::/64\n", ":5: a lease has address"},
 	{HEADER "lease 192.0.2 2001:db8::/64 1\n", ":5: the address is not an IPv4"},
 	{HEADER "lease 192.0.2.17 2001:db8::1/64 1\n", ":5: the client has bits set"},
-	{HEADER "lease 192.0.2.17 x 1\n", ":5: the client is not an address block"},
+	{HEADER "lease 192.0.2.17 x 1\n",
+	 ":5: the client is not an address block; write it as in 2001:db8::/32 or 192.0.2.0/24, or remove the line"},
 	{HEADER "lease 192.0.2.17 2001:db8::/65 1\n", ":5: the client's prefix"},
 	{HEADER "lease 192.0.2.17 2001:db8::/32 1\n", ":5: the client's prefix"},
 	{HEADER "lease 192.0.2.17 192.0.2.0/24 1\n", ":5: the client's prefix"},
@@ -412,33 +411,6 @@ Test(source_pool_state, whose_key)
 	source_pool_destroy(pool);
 	write_file(key_path, KEY_TEXT, sizeof(KEY_TEXT), 0600); /* with a NUL */
 	cr_expect_eq(open_pool(&options, true, &clock, &pool, error), -EINVAL);
-}
-
-/* What cannot be written leaves the old file as it was, and nothing beside it. */
-Test(source_pool_state, save_fails)
-{
-	const struct source_clock clock = {1000, 1000};
-	const struct rlimit tiny = {16, RLIM_INFINITY};
-	struct source_pool *pool = make_pool();
-	char error[SOURCE_ERROR_BYTES] = "", path[4200];
-	struct rlimit usual;
-
-	write_file(state_path, "old", 3, 0600);
-	getrlimit(RLIMIT_FSIZE, &usual);
-	signal(SIGXFSZ, SIG_IGN);
-	setrlimit(RLIMIT_FSIZE, &tiny);
-	cr_expect_eq(source_pool_save(pool, state_path, &clock, error), -EFBIG, "%s", error);
-	setrlimit(RLIMIT_FSIZE, &usual);
-	cr_expect_not_null(strstr(error, "state.new: cannot write it: File too large"), "%s",
-			   error);
-	cr_expect_str_eq(read_file(state_path), "old");
-
-	snprintf(path, sizeof(path), "%s/none/state", directory);
-	cr_expect_eq(source_pool_save(pool, path, &clock, error), -ENOENT);
-	memset(path, 'x', sizeof(path) - 1);
-	path[sizeof(path) - 1] = '\0';
-	cr_expect_eq(source_pool_save(pool, path, &clock, error), -ENAMETOOLONG);
-	source_pool_destroy(pool);
 }
 
 /* While workers come and go ------------------------------------------------------------------- */
