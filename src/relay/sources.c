@@ -435,9 +435,12 @@ bool sources_are_unsaved(const struct sources *sources)
 {
 	struct source_pool_stats now = read_stats(sources);
 
-	/* what is live is used at this moment, which is what a file tells of it */
+	/*
+	 * Not whether clients come again: when they were there decides who is forgotten first, and where
+	 * that happens leases end, and all times are written with them.
+	 */
 	return sources_have_files(sources) &&
-	       (sources->failed || now.live || now.in_use != sources->saved.in_use ||
+	       (sources->failed || now.in_use != sources->saved.in_use ||
 		now.evictions != sources->saved.evictions);
 }
 

@@ -67,7 +67,7 @@ uint64_t sources_metric(const struct sources *sources, enum metric metric);
 /* Whether any pool has a state file. */
 bool sources_have_files(const struct sources *sources);
 
-/* Whether state files would tell anything new that matters. For the thread that saves. */
+/* Whether leases were made or ended since the last save, or that failed. For the thread that saves. */
 bool sources_are_unsaved(const struct sources *sources);
 
 /*

@@ -83,6 +83,33 @@ Test(sources, a_save_that_failed_is_due_again)
 	remove_directory();
 }
 
+/* A session that stays, and a client that comes again, are no reason to write all leases every minute. */
+Test(sources, what_is_used_again_is_saved_already)
+{
+	char error[CONFIG_ERROR_BYTES] = "";
+	struct sources_choice choice;
+	struct sources *sources;
+	struct config config;
+	struct addr client;
+
+	make_directory();
+	begin(&config, "loopback", state_path);
+	cr_assert_eq(sources_create(&sources, &config, error), 0, "%s", error);
+	cr_assert_null(addr_parse("[2001:db8::1]:1", &client));
+	cr_assert_eq(sources_choose(sources, 0, &client, true, 1000, &choice), 0);
+	cr_expect(sources_are_unsaved(sources));
+	cr_assert_eq(sources_save(sources, error), 0, "%s", error);
+	cr_expect(!sources_are_unsaved(sources), "it is live, and no more");
+	visit(sources, "[2001:db8::1]:2");
+	sources_release(sources, 0, &choice.address, 60000);
+	cr_expect(!sources_are_unsaved(sources));
+	visit(sources, "[2001:db8:1::1]:1");
+	cr_expect(sources_are_unsaved(sources));
+	sources_destroy(sources);
+	config_finish(&config);
+	remove_directory();
+}
+
 static void expect_shared(int result, const char *error)
 {
 	cr_expect_eq(result, -EBUSY);
