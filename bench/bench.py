@@ -266,7 +266,8 @@ def run(arguments, chosen, peers):
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     limit = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-    missing = {peer.name: reason for peer in peers if (reason := peer.find())}
+    private = not arguments.on_host and namespaces.missing() is None
+    missing = {peer.name: reason for peer in peers if (reason := peer.find(private))}
     for name, reason in missing.items():
         print(f"bench: without {name}: {reason}")
     present = [peer for peer in peers if peer.name not in missing]
@@ -276,7 +277,6 @@ def run(arguments, chosen, peers):
     rounds = arguments.rounds or (1 if arguments.quick else ROUNDS)
     steps = plan([scenario for scenario in chosen if scenario.name not in skipped], present, rounds)
     accounting = Accounting(arguments.accounting)
-    private = not arguments.on_host and namespaces.missing() is None
     clock = Clock(steps, QUICK_SECONDS if arguments.quick else FULL_SECONDS, arguments.seconds)
     results = {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),

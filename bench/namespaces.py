@@ -82,8 +82,8 @@ class Place:
 
 
 class PrivateLoopback(Place):
-    """A loopback with more ports, for the host's run out within two seconds of connecting; and
-    without pacing."""
+    """A loopback with more ports, for the host's run out within two seconds of connecting; with the
+    route that --source pseudo needs; and without pacing."""
     roles = ("all",)
     listen_host, backend_host = "::1", "127.0.0.1"
 
@@ -93,6 +93,7 @@ class PrivateLoopback(Place):
 
     def _connect(self):
         self._sysctl("all", "net/ipv4/ip_local_port_range", "2000 65535")
+        self._ip("all", "route", "add", "local", "240.0.0.0/4", "dev", "lo")
 
 
 class Chain(Place):

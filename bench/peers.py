@@ -60,10 +60,13 @@ class Peer:
     only: tuple = ()  # beginnings of the scenarios' names; all when empty
     left_out: dict = field(default_factory=dict)  # scenario: why it is not run
     is_ours: bool = False
+    needs_namespace: bool = False
     binaries: dict = field(default_factory=dict)
 
-    def find(self):
-        """Why the peer cannot run here, or None."""
+    def find(self, private):
+        """Why the peer cannot run here, be it in a namespace or on the host's loopback, or None."""
+        if self.needs_namespace and not private:
+            return "needs a network namespace, for its route"
         for program in self.programs:
             path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
             if path is None:
@@ -247,8 +250,8 @@ stream {{
 class Nginx(Peer):
     modules = "/usr/lib/nginx/modules"
 
-    def find(self):
-        reason = super().find()
+    def find(self, private):
+        reason = super().find(private)
         if reason is None and not os.path.exists(f"{self.modules}/ngx_stream_module.so"):
             reason = "nginx has no stream module"
         return reason
@@ -294,7 +297,8 @@ def all_peers(sixpipe_path):
                 options=("--engine", "epoll"), notes="as in containers that forbid io_uring"),
         Sixpipe("sixpipe-source", "sixpipe, an address per client", (str(sixpipe_path),),
                 ("sixpipe", "--version"), takes_workers=True, is_ours=True, only=PER_CONNECTION,
-                options=("--source", "loopback"), notes="what --source costs a connection"),
+                options=("--source", "pseudo"), needs_namespace=True,
+                notes="what --source costs a connection"),
         SixpipeRules("sixpipe-rules", "sixpipe, 100,000 rules", (str(sixpipe_path),),
                      ("sixpipe", "--version"), takes_workers=True, is_ours=True,
                      only=PER_CONNECTION, notes="what a long --deny-file costs a connection"),
