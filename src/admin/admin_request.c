@@ -32,20 +32,28 @@ enum admin_verb admin_verb_find(const char *word)
 	return (enum admin_verb)verb;
 }
 
-/* [v6]:port and v4:port; an IPv6 address has two colons at least. */
-static bool has_port(const char *text)
+/* [v6]:port, [v6] and v4:port; an IPv6 address has two colons at least. */
+static bool is_endpoint(const char *text)
 {
 	const char *colon = strchr(text, ':');
 
 	return *text == '[' || (colon && !strchr(colon + 1, ':'));
 }
 
+/* [v6] alone: a log has it so, with a port. */
+static bool is_bracketed(const char *text)
+{
+	return *text == '[' && text[strlen(text) - 1] == ']';
+}
+
 const char *admin_who_parse(const char *text, struct admin_who *who)
 {
+	bool is_bare = is_bracketed(text);
+	char with_port[ADDR_TEXT_BYTES];
 	struct addr endpoint;
 	const char *problem;
 
-	if (!has_port(text)) {
+	if (!is_endpoint(text)) {
 		who->port = 0;
 		who->is_block = strchr(text, '/');
 		problem = cidr_parse(text, &who->block);
@@ -57,13 +65,14 @@ const char *admin_who_parse(const char *text, struct admin_who *who)
 			       "2001:db8::/64 or 240.1.2.3:41234";
 		return problem;
 	}
-	problem = addr_parse(text, &endpoint);
+	snprintf(with_port, sizeof(with_port), "%s:1", text);
+	problem = addr_parse(is_bare ? with_port : text, &endpoint);
 	if (problem)
 		return problem;
-	who->port = addr_port(&endpoint);
+	who->port = is_bare ? 0 : addr_port(&endpoint);
 	who->is_block = false;
 	who->block = (struct cidr){.network = cidr_address_of(&endpoint), .bits = 128};
-	return who->port ? NULL : "has port 0; give another, or the address alone";
+	return who->port || is_bare ? NULL : "has port 0; give another, or the address alone";
 }
 
 struct cidr admin_client_of(const struct in6_addr *address)

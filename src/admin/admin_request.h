@@ -5,7 +5,7 @@
  *	VERB [WHO] [for=MILLISECONDS] [json]
  *
  * WHO is an IPv6 or IPv4 address, a block of them (2001:db8::/64), or an address with a port
- * ([2001:db8::5]:51234, 240.1.2.3:41234).
+ * ([2001:db8::5]:51234, 240.1.2.3:41234). An IPv6 address may be in brackets without one.
  */
 #pragma once
 
@@ -53,7 +53,7 @@ const char *admin_who_parse(const char *text, struct admin_who *who);
 
 /*
  * The clients that a ban of `address` is for: its /64, which is what one household or host mostly
- * has, and an IPv4 address alone.
+ * has, and the address alone where many hosts share that (cidr_client_of()).
  */
 struct cidr admin_client_of(const struct in6_addr *address);
 

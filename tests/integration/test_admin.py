@@ -27,7 +27,7 @@ class Who(AdminCase):
             server.sendall(b'y' * 22)
             self.assertEqual(client.recv_exact(22), b'y' * 22)
             source = '%s:%u' % server.getpeername()
-            for who in (source, '2001:db8::7', '2001:db8::/64', '[2001:db8::7]:51234'):
+            for who in (source, '2001:db8::7', '[2001:db8::7]', '2001:db8::/64', '[2001:db8::7]:51234'):
                 with self.subTest(who):
                     answer = self.ask_json('who', who)
                     self.assertEqual(answer['truncated'], False)
