@@ -253,20 +253,22 @@ static void answer_ban(struct admin_job *job, struct admin_answer *answer)
 		return;
 	/* it may have expired in the meantime, when it was short */
 	if (ban)
-		admin_text_print_ban(&text, ban, reset_count(job));
+		admin_text_print_ban(&text, ban, reset_count(job),
+				     job->has_previous ? &job->previous : NULL);
 	close_answer(answer, text.out);
 }
 
 /* The workers have said who WHO is. Returns whether the job is over. */
 static bool ban_whom_found(struct admin_job *job, struct admin_answer *answer)
 {
+	enum admin_code code;
 	const char *problem;
 
 	collect(job);
-	problem = admin_whom_choose(job);
+	problem = admin_whom_choose(job, &code);
 	if (!problem)
 		return make_ban(job, answer);
-	answer_about(job, answer, job->found_count ? ADMIN_BAD : ADMIN_NOBODY, "%s", problem);
+	answer_about(job, answer, code, "%s", problem);
 	return true;
 }
 
@@ -364,6 +366,7 @@ void admin_job_begin(struct admin_job *job, const struct admin_request *request,
 	job->request = *request;
 	job->asker = asker;
 	job->has_ban = false;
+	job->has_previous = false;
 	job->has_lease = request->verb != ADMIN_BANS && admin_whom_find_lease(job);
 	job->busy = true;
 	job->asked = false;

@@ -53,6 +53,8 @@ struct admin_job {
 	struct cidr client; /* whom a ban is for, once that is known */
 	bool has_lease;	    /* WHO is an address that --source gave ... */
 	struct cidr lease;  /* ... to this client */
+	bool has_previous; /* a ban is for whom has WHO now, or had it last; another had it before */
+	struct admin_holder previous;
 	/* the workers' answers put together, good until the next question */
 	const struct session_record **found;
 	unsigned found_count;

@@ -139,13 +139,30 @@ void admin_text_print_bans(const struct admin_text *text, const struct ban *bans
 	fputs(text->json ? "]}\n" : "", text->out);
 }
 
+/* Who had the address before: a ban that was meant for that one came too late. */
+static void print_previous(const struct admin_text *text, const struct admin_holder *previous)
+{
+	char client[CIDR_TEXT_BYTES];
+
+	if (!previous) {
+		fputs(text->json ? ",\"previous\":null" : "", text->out);
+		return;
+	}
+	fputs(text->json ? ",\"previous\":{" : " ", text->out);
+	print_string(text, text->json ? "client" : "previous",
+		     cidr_print(&previous->client, client));
+	print_date(text, text->json ? "closed" : "previous_closed", previous->closed_ms);
+	fputs(text->json ? "}" : "", text->out);
+}
+
 void admin_text_print_ban(const struct admin_text *text, const struct ban *ban,
-			  unsigned reset_count)
+			  unsigned reset_count, const struct admin_holder *previous)
 {
 	fputs(text->json ? "{\"ban\":{" : "", text->out);
 	print_ban(text, ban);
 	fputs(text->json ? "}" : "", text->out);
 	print_number(text, "sessions_reset", reset_count);
+	print_previous(text, previous);
 	fputs(text->json ? "}\n" : "\n", text->out);
 }
 

@@ -43,7 +43,16 @@ void admin_text_print_sessions(const struct admin_text *text,
 			       const struct admin_sessions *sessions);
 void admin_text_print_bans(const struct admin_text *text, const struct ban *bans, unsigned count);
 
-/* A ban that was made, and how many sessions it ended; one that was taken back. */
+/* Who had a source address, and when the last of its sessions that is known ended. */
+struct admin_holder {
+	struct cidr client;
+	uint64_t closed_ms;
+};
+
+/*
+ * A ban that was made, how many sessions it ended, and who had the address asked for before its
+ * client, or NULL; one that was taken back.
+ */
 void admin_text_print_ban(const struct admin_text *text, const struct ban *ban,
-			  unsigned reset_count);
+			  unsigned reset_count, const struct admin_holder *previous);
 void admin_text_print_unban(const struct admin_text *text, const struct ban *ban);

@@ -6,6 +6,11 @@
 _Static_assert(ADMIN_BAN_BITS_LEAST_V4 == 8 && ADMIN_BAN_BITS_LEAST_V6 == 16,
 	       "admin_whom_refuse() has them in words");
 
+/* Why an address of this host does not say who is meant, and what does. */
+static const char shared[] =
+	"is a source address that clients share; give its port too, as in 10.0.0.1:41234, or the "
+	"client's own address";
+
 bool admin_whom_find_lease(struct admin_job *job)
 {
 	const struct admin_who *who = &job->request.who;
@@ -15,58 +20,109 @@ bool admin_whom_find_lease(struct admin_job *job)
 	       sources_find(job->tools.sources, address, &job->lease);
 }
 
-/* Whom a ban of this session's client is for. */
-static struct cidr client_of(const struct session_record *record)
+/* Whom a ban of this session's client is for: what the pool of its listener counts as one. */
+static struct cidr client_of(const struct admin_job *job, const struct session_record *record)
 {
+	const struct forward_options *options =
+		&job->tools.config->forwards[record->forward].options;
 	const struct addr *shown = record->is_embedded ? &record->source : &record->client;
 	struct in6_addr address = cidr_address_of(shown);
 
+	if (options->source.kind == CONFIG_SOURCE_POOL &&
+	    options->pseudo_prefix == CONFIG_PSEUDO_PREFIX_128)
+		return cidr_client_of(&address, 128);
 	return admin_client_of(&address);
 }
 
-/* Whether `who` is the address of this session's client and, where one is given, its port. */
-static bool is_own_client(const struct admin_who *who, const struct session_record *record)
+/* Whether the session's connection to its backend comes from WHO. */
+static bool is_source(const struct admin_who *who, const struct session_record *record)
 {
 	struct query query = {.block = who->block, .port = who->port};
 
-	return query_means(&query, &record->client);
+	return query_means(&query, &record->source);
 }
 
-const char *admin_whom_choose(struct admin_job *job)
+static bool is_leased(const struct session_record *record)
+{
+	return record->has_own_source && !record->is_embedded;
+}
+
+/* A client of a local socket: cidr_address_of() has none for it. */
+static const char *refuse_local(const struct cidr *client)
+{
+	if (client->bits == 128 && IN6_IS_ADDR_UNSPECIFIED(&client->network))
+		return "is of a client that came by a local socket, and has no address to ban";
+	return NULL;
+}
+
+/* Whose the pool's address is; nobody's now: whose it was last, for the found are in this order. */
+static bool find_holder(struct admin_job *job)
+{
+	if (job->has_lease)
+		job->client = job->lease;
+	for (unsigned i = 0; !job->has_lease && i < job->found_count; i++) {
+		if (!is_source(&job->request.who, job->found[i]) || !is_leased(job->found[i]))
+			continue;
+		job->client = client_of(job, job->found[i]);
+		return true;
+	}
+	return job->has_lease;
+}
+
+/* Looks for others than the holder: who had the address before, or has it now in another way. */
+static const char *look_beside_holder(struct admin_job *job)
+{
+	for (unsigned i = 0; i < job->found_count && !job->has_previous; i++) {
+		const struct session_record *record = job->found[i];
+		struct cidr client = client_of(job, record);
+
+		if (!is_source(&job->request.who, record) || cidr_equal(&client, &job->client))
+			continue;
+		if (!record->closed_ms)
+			return shared;
+		job->has_previous = true;
+		job->previous = (struct admin_holder){client, record->closed_ms};
+	}
+	return refuse_local(&job->client);
+}
+
+/* The client of all that were found. */
+static const char *choose_found(struct admin_job *job)
 {
 	const struct admin_who *who = &job->request.who;
 
-	/* nobody's source address: a client that comes by IPv4 */
-	job->client = who->block;
-	if (!job->found_count && job->has_lease)
-		job->client = job->lease;
-	if (!job->found_count && job->has_lease)
-		return NULL;
-	if (!job->found_count && job->tools.sources && sources_own(job->tools.sources, &who->block))
-		return "is of a pool of --source and no client's now, so there is nobody to ban; "
-		       "--pseudo-state keeps who had it over restarts";
-	if (!job->found_count)
-		return who->port ? "is nobody's, so there is nobody to ban; ban a client by its "
-				   "address"
-				 : NULL;
-	job->client = client_of(job->found[0]);
+	job->client = client_of(job, job->found[0]);
 	for (unsigned i = 0; i < job->found_count; i++) {
 		const struct session_record *record = job->found[i];
-		struct cidr client = client_of(record);
+		struct cidr client = client_of(job, record);
 
-		if (addr_is_local(&record->client))
-			return "is of a client that came by a local socket, and has no address to "
-			       "ban";
-		if (!who->port && !record->has_own_source && !is_own_client(who, record))
-			return "is a source address that clients share; give its port too, as in "
-			       "10.0.0.1:41234, or the client's own address";
+		if (!who->port && !record->has_own_source && is_source(who, record))
+			return shared;
 		if (!cidr_equal(&client, &job->client))
 			return "has been the source address of more than one client; give the "
 			       "client's own address";
 	}
-	/* a small pool gives an address to one after another */
-	if (!who->port && job->has_lease && !cidr_equal(&job->lease, &job->client))
-		return "is another client's address now than it was; give the client's own address";
+	return refuse_local(&job->client);
+}
+
+const char *admin_whom_choose(struct admin_job *job, enum admin_code *code)
+{
+	const struct admin_who *who = &job->request.who;
+
+	*code = ADMIN_BAD;
+	/* with its port it is the session's, whoever has the address now */
+	if ((!who->port || !job->found_count) && find_holder(job))
+		return look_beside_holder(job);
+	if (job->found_count)
+		return choose_found(job);
+	*code = ADMIN_NOBODY;
+	if (job->tools.sources && sources_own(job->tools.sources, &who->block))
+		return "is of a pool of --source and no client's now, so there is nobody to ban; "
+		       "--pseudo-state keeps who had it over restarts";
+	if (who->port)
+		return "is nobody's, so there is nobody to ban; ban a client by its address";
+	/* nobody's source address: a client that comes by IPv4 */
+	job->client = who->block;
 	return NULL;
 }
 

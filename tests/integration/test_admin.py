@@ -180,6 +180,43 @@ class Ban(AdminCase):
             self.assertEqual(self.ask('unban', source)[0], 0)
             self.open_as(proxy, backend, CLIENT)
 
+    def test_as_the_pool_counts_clients(self):
+        backend = self.backend()
+        with self.admin(backend.address, *PROXIED, '--source', 'loopback', '--pseudo-prefix', '128') as proxy:
+            client, server = self.open_as(proxy, backend, CLIENT)
+            neighbour, far = self.open_as(proxy, backend, NEIGHBOUR)
+            source = server.getpeername()[0]
+            answer = self.ask_json('ban', source)
+            self.assertEqual((answer['ban']['client'], answer['sessions_reset']), (CLIENT[0], 1))
+            self.assertEqual(client.recv_to_end()[1], RESET)
+            self.assert_refused(proxy, CLIENT)
+            neighbour.sendall(b'x')
+            self.assertEqual(far.recv_exact(1), b'x')
+            self.assertEqual(self.ask('unban', source)[0], 0)
+            self.open_as(proxy, backend, CLIENT)
+            self.assertEqual(self.ask_json('ban', '%s:%u' % far.getpeername())['ban']['client'], NEIGHBOUR[0])
+
+    def test_an_address_that_changed_hands(self):
+        """Of a pool of two addresses the third client gets one that another had: the ban is for who has it."""
+        backend = self.backend()
+        with self.admin(backend.address, *PROXIED, '--source', 'loopback:127.99.7.4/30') as proxy:
+            held = {}
+            for number in range(3):
+                client, server = self.open_as(proxy, backend, (f'2001:db8:{number + 1}::7', 1000))
+                source = server.getpeername()[0]
+                before, held[source] = held.get(source), f'2001:db8:{number + 1}::/64'
+                server.sendall(b'!')
+                client.recv_exact(1)
+                client.close()
+                server.close()
+                proxy.wait_events('close', number + 1)
+            answer = self.ask_json('ban', source)
+            self.assertEqual(answer['ban']['client'], '2001:db8:3::/64')
+            self.assertEqual(answer['previous']['client'], before)
+            ended = {session['client']: session['closed'] for session in self.ask_json('who', source)['sessions']}
+            self.assertEqual(answer['previous']['closed'], ended['[%s7]:1000' % before.removesuffix('/64')])
+            self.assert_refused(proxy, ('2001:db8:3::7', 1000))
+
     def test_by_source_and_port_where_all_share_the_address(self):
         backend = self.backend()
         with self.admin(backend.address, *PROXIED) as proxy:

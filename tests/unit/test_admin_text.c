@@ -125,6 +125,7 @@ Test(admin_text, bans)
 		 .expires_ms = BANS_NEVER,
 		 .given = "\"\\%\n"},
 	};
+	const struct admin_holder previous = {block_of("2001:db8:1::/64"), 3000};
 
 	expect(PRINTED(false, admin_text_print_bans(&text, bans, 1)),
 	       "client=2001:db8::/64 given=240.1.2.3 since=2026-01-02T03:04:04.678Z "
@@ -136,13 +137,22 @@ Test(admin_text, bans)
 	       "\"since\":\"2026-01-02T03:04:05.678Z\",\"until\":\"never\"}]}\n");
 	expect(PRINTED(true, admin_text_print_bans(&text, bans, 0)), "{\"bans\":[]}\n");
 	expect(PRINTED(false, admin_text_print_bans(&text, bans, 0)), "");
-	expect(PRINTED(false, admin_text_print_ban(&text, &bans[0], 3)),
+	expect(PRINTED(false, admin_text_print_ban(&text, &bans[0], 3, NULL)),
 	       "client=2001:db8::/64 given=240.1.2.3 since=2026-01-02T03:04:04.678Z "
 	       "until=2026-01-02T03:04:05.678Z sessions_reset=3\n");
-	expect(PRINTED(true, admin_text_print_ban(&text, &bans[0], 3)),
+	expect(PRINTED(false, admin_text_print_ban(&text, &bans[0], 3, &previous)),
+	       "client=2001:db8::/64 given=240.1.2.3 since=2026-01-02T03:04:04.678Z "
+	       "until=2026-01-02T03:04:05.678Z sessions_reset=3 "
+	       "previous=2001:db8:1::/64 previous_closed=2026-01-02T03:04:03.678Z\n");
+	expect(PRINTED(true, admin_text_print_ban(&text, &bans[0], 3, &previous)),
 	       "{\"ban\":{\"client\":\"2001:db8::/64\",\"given\":\"240.1.2.3\","
 	       "\"since\":\"2026-01-02T03:04:04.678Z\",\"until\":\"2026-01-02T03:04:05.678Z\"},"
-	       "\"sessions_reset\":3}\n");
+	       "\"sessions_reset\":3,\"previous\":{\"client\":\"2001:db8:1::/64\","
+	       "\"closed\":\"2026-01-02T03:04:03.678Z\"}}\n");
+	expect(PRINTED(true, admin_text_print_ban(&text, &bans[0], 3, NULL)),
+	       "{\"ban\":{\"client\":\"2001:db8::/64\",\"given\":\"240.1.2.3\","
+	       "\"since\":\"2026-01-02T03:04:04.678Z\",\"until\":\"2026-01-02T03:04:05.678Z\"},"
+	       "\"sessions_reset\":3,\"previous\":null}\n");
 	expect(PRINTED(true, admin_text_print_unban(&text, &bans[0])),
 	       "{\"unban\":{\"client\":\"2001:db8::/64\",\"given\":\"240.1.2.3\","
 	       "\"since\":\"2026-01-02T03:04:04.678Z\",\"until\":\"2026-01-02T03:04:05.678Z\"}}\n");
