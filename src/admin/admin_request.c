@@ -57,9 +57,6 @@ const char *admin_who_parse(const char *text, struct admin_who *who)
 		who->port = 0;
 		who->is_block = strchr(text, '/');
 		problem = cidr_parse(text, &who->block);
-		/* one IPv4 address is an address, however it is written; one IPv6 address stands for its /64 */
-		if (!problem && cidr_is_v4(&who->block) && who->block.bits == 128)
-			who->is_block = false;
 		if (problem && !who->is_block)
 			return "is not an address; write it as in 2001:db8::5, 240.1.2.3, "
 			       "2001:db8::/64 or 240.1.2.3:41234";

@@ -1,5 +1,6 @@
 #include "admin/admin_whom.h"
 
+#include "os/interfaces.h"
 #include "relay/query.h"
 #include "relay/sources.h"
 
@@ -9,14 +10,14 @@ _Static_assert(ADMIN_BAN_BITS_LEAST_V4 == 8 && ADMIN_BAN_BITS_LEAST_V6 == 16,
 /* Why an address of this host does not say who is meant, and what does. */
 static const char shared[] =
 	"is a source address that clients share; give its port too, as in 10.0.0.1:41234, or the "
-	"client's own address";
+	"client's own address, with /32 if it is this one";
 
 bool admin_whom_find_lease(struct admin_job *job)
 {
 	const struct admin_who *who = &job->request.who;
 	struct in_addr address = {.s_addr = htonl(cidr_v4_of(&who->block.network))};
 
-	return !who->is_block && cidr_is_v4(&who->block) && job->tools.sources &&
+	return who->block.bits == 128 && cidr_is_v4(&who->block) && job->tools.sources &&
 	       sources_find(job->tools.sources, address, &job->lease);
 }
 
@@ -108,6 +109,7 @@ static const char *choose_found(struct admin_job *job)
 const char *admin_whom_choose(struct admin_job *job, enum admin_code *code)
 {
 	const struct admin_who *who = &job->request.who;
+	struct in_addr address = {.s_addr = htonl(cidr_v4_of(&who->block.network))};
 
 	*code = ADMIN_BAD;
 	/* with its port it is the session's, whoever has the address now */
@@ -121,6 +123,9 @@ const char *admin_whom_choose(struct admin_job *job, enum admin_code *code)
 		       "--pseudo-state keeps who had it over restarts";
 	if (who->port)
 		return "is nobody's, so there is nobody to ban; ban a client by its address";
+	*code = ADMIN_BAD;
+	if (interfaces_have(address))
+		return shared;
 	/* nobody's source address: a client that comes by IPv4 */
 	job->client = who->block;
 	return NULL;

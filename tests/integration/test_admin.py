@@ -12,6 +12,7 @@ import unittest
 import proxy_header
 from admin_case import CLIENT, NEIGHBOUR, PROXIED, STRANGER, TARGET, AdminCase
 from harness import SANITIZE, SIXPIPE, environment, wait_until
+from netns import Netns
 from peers import PATIENCE_S, RESET
 
 
@@ -216,6 +217,27 @@ class Ban(AdminCase):
             ended = {session['client']: session['closed'] for session in self.ask_json('who', source)['sessions']}
             self.assertEqual(answer['previous']['closed'], ended['[%s7]:1000' % before.removesuffix('/64')])
             self.assert_refused(proxy, ('2001:db8:3::7', 1000))
+
+    def test_this_hosts_address_is_nobodys_from_the_start(self):
+        with self.sixpipe('127.0.0.1:0', '127.0.0.1:9', '--admin', self.path) as proxy:
+            self.assert_fails(2, 'clients share', 'ban', '127.0.0.1')
+            self.assert_fails(2, 'clients share', 'ban', '127.0.0.2')
+            self.assertEqual(self.ask_json('bans')['bans'], [])
+            # a client that comes from there can be meant nevertheless
+            self.assertEqual(self.ask_json('ban', '127.0.0.2/32')['ban']['client'], '127.0.0.2')
+            with contextlib.suppress(ConnectionResetError):
+                self.assertEqual(self.connect(proxy.endpoint, bind=('127.0.0.2', 0)).recv_to_end()[1], RESET)
+            proxy.wait_events('close', 1, reason='banned')
+
+    def test_an_interfaces_address_is_this_hosts(self):
+        """One that is only routed here is not: with --source embedded it is a client's."""
+        with Netns() as netns:
+            netns.ip('address add 198.51.100.7/32 dev lo')
+            netns.ip('route add local 198.51.100.8/32 dev lo')
+            with self.admin('127.0.0.1:9', netns=netns) as proxy:
+                del proxy
+                self.assert_fails(2, 'clients share', 'ban', '198.51.100.7')
+                self.assertEqual(self.ask('ban', '198.51.100.8')[0], 0)
 
     def test_by_source_and_port_where_all_share_the_address(self):
         backend = self.backend()

@@ -184,6 +184,8 @@ Test(admin_whom, of_no_pool, .init = begin, .fini = end)
 	static const struct row rows[] = {
 		{.who = "192.0.2.1", .client = "192.0.2.1"},
 		{.who = "192.0.2.1:9", .code = ADMIN_NOBODY, .says = "is nobody's"},
+		/* this host's own stand for everybody, before the first session too */
+		{.who = "127.0.0.1", .code = ADMIN_BAD, .says = "clients share"},
 		{.who = "127.0.0.1:9", .code = ADMIN_NOBODY, .says = "is nobody's"},
 		{.who = "127.0.0.1",
 		 .sessions = {{"[2001:db8::7]:1", "127.0.0.1:9", SHARED, PLAIN, 5}},
