@@ -55,14 +55,14 @@ static int complete_pool(struct forward *forward, char error[CONFIG_ERROR_BYTES]
 	return 0;
 }
 
-/* What an accepting side with PROXY protocol headers needs. */
-static int check_proxy(const struct forward *forward, char error[CONFIG_ERROR_BYTES])
+/* What an accepting side with PROXY protocol headers needs; in one that is not whole, --trust may be what was refused. */
+static int check_proxy(const struct forward *forward, bool whole, char error[CONFIG_ERROR_BYTES])
 {
 	const struct forward_options *options = &forward->options;
 	char text[ADDR_TEXT_BYTES];
 
 	config_print_listen(forward, text);
-	if (options->accept_proxy && !options->trust_count)
+	if (options->accept_proxy && !options->trust_count && whole)
 		return config_fail(
 			error,
 			"--listen '%.120s': --accept-proxy without --trust would let anybody claim "
@@ -183,22 +183,23 @@ static void check_dependence(struct config *config, const struct dependence *row
 
 static void check_forward(struct config *config, struct forward *forward)
 {
+	/* where something was refused, what is missing is no news */
+	bool whole = !forward->broken && !config->broken;
 	char error[CONFIG_ERROR_BYTES], text[ADDR_TEXT_BYTES];
 
 	if (config_conflict_of_monitoring(config, forward, error))
 		config_origin_add_error(config, forward, error);
 	if (config_conflict_of_listeners(config, forward, error))
 		config_origin_add_error(config, forward, error);
-	/* where something was refused, what is missing is no news */
-	if (forward->broken || config->broken)
-		return;
-	if (!forward->backend_count) {
+	if (!forward->backend_count && whole) {
 		config_fail(error,
 			    "--listen '%.120s': has no backend; add --backend ADDRESS after it",
 			    config_print_listen(forward, text));
 		config_origin_add_error(config, forward, error);
-		return;
 	}
+	/* what is wrong between backends and a listener cannot be told without one of them */
+	if (!forward->backend_count || !forward->listen.length_bytes)
+		return;
 	if (config_range_check(config, forward, error))
 		config_origin_add_error(config, forward, error);
 	complete_forward(config, forward);
@@ -207,7 +208,7 @@ static void check_forward(struct config *config, struct forward *forward)
 	if (config_names_check_forward(config, forward, error) ||
 	    config_source_check(config, forward, error))
 		config_origin_add_error(config, forward, error);
-	if (check_proxy(forward, error))
+	if (check_proxy(forward, whole, error))
 		config_origin_add_error(config, forward, error);
 	if (complete_pool(forward, error))
 		config_origin_add_error(config, forward, error);
@@ -252,11 +253,11 @@ int config_check(struct config *config, char error[CONFIG_ERROR_BYTES])
 			config_fail(error, "LISTEN and BACKEND are missing; give both, as in: "
 					   "sixpipe '[::]:2000' 192.0.2.1:80 (see --help)");
 		config_errors_add(errors, error);
-	} else if (whole) {
-		config_names_check(config);
-		for (size_t i = 0; i < ARRAY_COUNT(dependences); i++)
-			check_dependence(config, &dependences[i]);
 	}
+	config_names_check(config);
+	/* what an option needs may be what was refused */
+	for (size_t i = 0; i < ARRAY_COUNT(dependences) && whole; i++)
+		check_dependence(config, &dependences[i]);
 	if (!errors->count) {
 		config_range_expand(config);
 		name_forwards(config);

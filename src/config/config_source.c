@@ -132,6 +132,9 @@ static int check_pair(const struct forward *forward, const struct forward *other
 					  error);
 		return 0;
 	}
+	/* what the one has and the other has not may have been refused */
+	if (forward->broken || other->broken)
+		return 0;
 	if (a->pseudo_prefix != b->pseudo_prefix || a->pseudo_leases != b->pseudo_leases ||
 	    !is_same_text(a->pseudo_key, b->pseudo_key) ||
 	    !is_same_text(a->pseudo_state, b->pseudo_state))

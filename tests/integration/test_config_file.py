@@ -97,6 +97,16 @@ class Usage(FileCase):
         self.assertEqual((done.returncode, len(lines)), (2, 101), lines[-2:])
         self.assertEqual(lines[-1], 'sixpipe: 900 more like these')
 
+    def test_what_does_not_fit_is_told_beside_an_unknown_option(self):
+        path, done = self.check('maxcon = 4\nmax-fails = 1\nfail-timeout = 0\n'
+                                '[forward a]\nlisten = [::1]:1-5\nbackend = 1.1.1.1:1-2\naccept-proxy = yes\n')
+        self.assertEqual(done.returncode, 2, done)
+        self.assertEqual([line.split(';')[0] for line in done.stderr.splitlines()], [
+            f'sixpipe: {path}:1: maxcon: no such option',
+            f"sixpipe: {path}:5: listen '[::1]:1-5': backend 1.1.1.1:1 has 2 ports for the listener's 5",
+            f"sixpipe: {path}:5: listen '[::1]:1-5': with --fail-timeout 0 a backend that failed once would never be "
+            'tried again'])
+
     def test_bytes_that_are_no_text(self):
         for text, what in ((b'user = a\0b\n', 'byte 9 is 0x00'), (b'user = \x1b[31m\n', 'byte 8 is 0x1b'),
                            (b'user = \xff\n', 'byte 8 is 0xff'),

@@ -209,6 +209,20 @@ static const struct row rows[] = {
 	 {"f:5: trsut: no such option; did you mean trust?"}},
 	{TEXT("trsut=10.0.0.0/8\n" FORWARD "accept-proxy=yes\n"),
 	 {"f:1: trsut: no such option; did you mean trust?"}},
+	/* ... but what was given, and does not fit, is told beside any other */
+	{TEXT("maxcon=4\nresolve-at-start=require\nresolve-timeout=0\n"
+	      "[forward a]\nlisten=[::]:1-5\nbackend=1.1.1.1:1-2\nmax-fails=1\nfail-timeout=0\n"
+	      "accept-proxy=yes\n"
+	      "[forward b]\nlisten=unix:@b\nbackend=unix:@b2\naccept-proxy=yes\ntrust=::1\n"),
+	 {"f:1: maxcon: no such option; did you mean maxconn?",
+	  "f:5: listen '[::]:1-5': backend 1.1.1.1:1 has 2 ports for the listener's 5; give as many, "
+	  "or one for all",
+	  "f:5: listen '[::]:1-5': with --fail-timeout 0 a backend that failed once would never be "
+	  "tried again; give a time, or --max-fails 0",
+	  "f:11: listen 'unix:@b': --accept-proxy does not go with a local socket, which would wake us "
+	  "for every byte of a header; listen on loopback",
+	  "f:2: resolve-at-start require: needs time for the answers; give a --resolve-timeout above "
+	  "0"}},
 	{TEXT("maxconn=5\n"),
 	 {"--config 'f': has no forward, and LISTEN and BACKEND are missing; add a [forward NAME], or "
 	  "give both"}},
