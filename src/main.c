@@ -2,17 +2,20 @@
  * sixpipe: IPv6 in, splice through pipes, IPv4 out. The visible steps: parse, check, bind, drop,
  * run. Other commands are in commands.def.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "admin/admin_client.h"
+#include "admin/admin_socket.h"
 #include "base/log.h"
 #include "command/doctor.h"
 #include "command/healthcheck.h"
 #include "config/capacity.h"
 #include "config/config_dump.h"
+#include "config/config_origin.h"
 #include "config/config_parse.h"
 #include "config/tuning_check.h"
 #include "config/usage.h"
@@ -172,8 +175,15 @@ static void log_stopped(const struct workers *workers)
 	log_end(&line);
 }
 
+/* Ends the start: tells `error` and what config->errors has already. */
+static int fail(struct config *config, char error[CONFIG_ERROR_BYTES])
+{
+	config_origin_add_error(config, NULL, error);
+	return usage_fail_all(EXIT_FAILURE, &config->errors);
+}
+
 /* From bound sockets to the end. The privileges go before the first thread starts. */
-static int serve(const struct config *config, const struct capacity *limits,
+static int serve(struct config *config, const struct capacity *limits,
 		 const struct privs_target *target, const struct control_task *task)
 {
 	struct workers *workers = task->workers;
@@ -182,14 +192,14 @@ static int serve(const struct config *config, const struct capacity *limits,
 
 	log_limits(config, limits, workers);
 	if (privs_drop(target, error))
-		return usage_fail(EXIT_FAILURE, error);
+		return fail(config, error);
 	log_privileges(config);
 	/* at the start, not a minute later: whether it may be written by who we are now */
 	if (sources_save(task->sources, error))
-		return usage_fail(EXIT_FAILURE, error);
+		return fail(config, error);
 	/* before the first thread: whoever connects meanwhile waits in the backlog */
-	if (task->names && names_wait(task->names, error))
-		return usage_fail(EXIT_FAILURE, error);
+	if (task->names && names_wait(task->names, &config->errors))
+		return usage_fail_all(EXIT_FAILURE, &config->errors);
 	result = log_start(limits->workers);
 	if (!result)
 		result = workers_start(workers);
@@ -226,32 +236,29 @@ static int listen_and_serve(struct config *config, const struct capacity *limits
 	};
 	char error[CONFIG_ERROR_BYTES];
 
-	if (target->change && listeners_give_files(config, target->uid, target->gid, error))
-		return usage_fail(EXIT_FAILURE, error);
+	if (target->change && listeners_give_files(config, target->uid, target->gid))
+		return usage_fail_all(EXIT_FAILURE, &config->errors);
 	if (checker_create(&task->checker, config, workers_upstream(task->workers)))
 		return usage_fail(EXIT_FAILURE, "out of memory; check fewer backends");
 	if (names_create(&task->names, config, workers_upstream(task->workers), error))
-		return usage_fail(EXIT_FAILURE, error);
+		return fail(config, error);
 	if (config->metrics.length_bytes && http_create(&task->http, config, task->workers, error))
-		return usage_fail(EXIT_FAILURE, error);
+		return fail(config, error);
 	if (config->admin && admin_create(&task->admin, &setup, error))
-		return usage_fail(EXIT_FAILURE, error);
+		return fail(config, error);
 	return serve(config, limits, target, task);
 }
 
-/* Makes what the workers share and the workers, serves, and takes all of it down. */
+/* Makes the workers, serves, and takes all of it down. */
 static int serve_with(struct config *config, const struct capacity *limits,
 		      const struct privs_target *target, struct control_task *task,
-		      struct workers_shared *shared)
+		      const struct workers_shared *shared)
 {
-	char error[CONFIG_ERROR_BYTES];
 	int result;
 
-	if (sources_create(&task->sources, config, error))
-		return usage_fail(EXIT_FAILURE, error);
-	shared->sources = task->sources;
-	if (workers_create(&task->workers, config, limits, shared, error)) {
-		result = usage_fail(EXIT_FAILURE, error);
+	task->sources = shared->sources;
+	if (workers_create(&task->workers, config, limits, shared)) {
+		result = usage_fail_all(EXIT_FAILURE, &config->errors);
 	} else {
 		result = listen_and_serve(config, limits, target, task);
 		admin_destroy(task->admin);
@@ -265,17 +272,62 @@ static int serve_with(struct config *config, const struct capacity *limits,
 		/* where binding failed, listeners_open() has: a file that it did not make is another's */
 		listeners_remove_files(config);
 	}
-	sources_destroy(task->sources);
+	return result;
+}
+
+/* Adds to config->errors all that this host lacks, and who we are on it, as far as it can be told without binding. */
+static void check_host(struct config *config, const struct capacity *limits,
+		       struct privs_target *target, struct workers_shared *shared)
+{
+	char error[CONFIG_ERROR_BYTES];
+	int user = privs_resolve(config->user, target, error), admin;
+
+	if (user)
+		config_origin_add_error(config, NULL, error);
+	if (!limits->maxconn)
+		config_errors_add(&config->errors,
+				  "the descriptor limit leaves no room for a single session; "
+				  "raise it (ulimit -n), or lower --workers or --maxpipes");
+	(void)tuning_check(config, "");
+	/* what may be made only before a start: routes, and directories in /run */
+	if (!config->check) {
+		const struct admin_owner owner = {.uid = target->uid, .gid = target->gid};
+
+		(void)sources_create(&shared->sources, config);
+		admin = config->admin ? admin_socket_check(config->admin, &owner, error) : 0;
+		/* whose the directory must be is not known without the user */
+		if (admin && (!user || admin != -EPERM))
+			config_origin_add_error(config, NULL, error);
+	}
+	/* last, for one file may have more to tell than there is room for; --check reads them too */
+	(void)admission_create(&shared->admission, config, MAX(limits->maxconn, 1U));
+}
+
+static int run_checked(struct config *config, const struct capacity *limits,
+		       const struct privs_target *target, const struct workers_shared *shared)
+{
+	struct control_task task = {
+		.drain_delay_ms = config->drain_delay_ms,
+		.drain_timeout_ms = config->drain_timeout_ms,
+	};
+	int result;
+
+	warn_of_limits(limits);
+	if (config->check) {
+		puts("configuration OK");
+		return EXIT_SUCCESS;
+	}
+	task.signal_fd = control_take_signals();
+	if (task.signal_fd < 0)
+		return usage_fail(EXIT_FAILURE,
+				  "cannot make a signalfd; raise the descriptor limit");
+	result = serve_with(config, limits, target, &task, shared);
+	close(task.signal_fd);
 	return result;
 }
 
 static int run(struct config *config)
 {
-	char error[CONFIG_ERROR_BYTES];
-	struct control_task task = {
-		.drain_delay_ms = config->drain_delay_ms,
-		.drain_timeout_ms = config->drain_timeout_ms,
-	};
 	struct workers_shared shared = {0};
 	struct privs_target target;
 	struct capacity_host host;
@@ -283,33 +335,14 @@ static int run(struct config *config)
 	int result;
 
 	log_init((enum log_level)config->log_level, (enum log_format)config->log_format);
-	if (privs_resolve(config->user, &target, error))
-		return usage_fail(EXIT_FAILURE, error);
 	capacity_read_host("", &host);
 	capacity_compute(config, &host, &limits);
-	if (!limits.maxconn)
-		return usage_fail(EXIT_FAILURE,
-				  "the descriptor limit leaves no room for a single session; "
-				  "raise it (ulimit -n), or lower --workers or --maxpipes");
-	if (tuning_check(config, "", error))
-		return usage_fail(EXIT_FAILURE, error);
-	warn_of_limits(&limits);
-	/* before the check is over, for it reads the files of --allow-file */
-	if (admission_create(&shared.admission, config, limits.maxconn, error))
-		return usage_fail(EXIT_FAILURE, error);
-	if (config->check) {
-		admission_destroy(shared.admission);
-		puts("configuration OK");
-		return EXIT_SUCCESS;
-	}
-	task.signal_fd = control_take_signals();
-	if (task.signal_fd < 0) {
-		result = usage_fail(EXIT_FAILURE,
-				    "cannot make a signalfd; raise the descriptor limit");
-	} else {
-		result = serve_with(config, &limits, &target, &task, &shared);
-		close(task.signal_fd);
-	}
+	check_host(config, &limits, &target, &shared);
+	if (config->errors.count)
+		result = usage_fail_all(EXIT_FAILURE, &config->errors);
+	else
+		result = run_checked(config, &limits, &target, &shared);
+	sources_destroy(shared.sources);
 	admission_destroy(shared.admission);
 	return result;
 }
@@ -351,7 +384,7 @@ int main(int argc, char **argv)
 			return commands[i].run(argc - 1, argv + 1);
 	config_init(&config);
 	if (config_parse(&line, argc, argv, error)) {
-		result = usage_fail_all(&config.errors);
+		result = usage_fail_all(EXIT_USAGE, &config.errors);
 	} else if (config.version) {
 		usage_print_version(stdout);
 		result = EXIT_SUCCESS;

@@ -56,7 +56,7 @@ int admin_create(struct admin **admin, const struct admin_setup *setup,
 	int result = made ? 0 : -ENOMEM;
 
 	snprintf(error, CONFIG_ERROR_BYTES,
-		 "no memory for --admin; lower --workers, or leave --admin out");
+		 "--admin: there is no memory for it; lower --workers, or leave it out");
 	if (result)
 		return result;
 	made->socket.fd = -1;

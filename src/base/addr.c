@@ -225,6 +225,15 @@ static void unmap(struct addr *address)
 	memcpy(&address->v4.sin_addr, mapped.sin6_addr.s6_addr + 12, sizeof(address->v4.sin_addr));
 }
 
+struct addr addr_from_v4(struct in_addr v4)
+{
+	struct addr address = {.length_bytes = sizeof(address.v4)};
+
+	address.v4.sin_family = AF_INET;
+	address.v4.sin_addr = v4;
+	return address;
+}
+
 void addr_from_sockaddr(struct addr *address, const struct sockaddr_storage *from)
 {
 	memset(address, 0, sizeof(*address));

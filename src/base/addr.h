@@ -75,6 +75,9 @@ const char *addr_print_host(const struct addr *address, char text[ADDR_TEXT_BYTE
  */
 void addr_from_sockaddr(struct addr *address, const struct sockaddr_storage *from);
 
+/* An IPv4 address, with port 0. */
+struct addr addr_from_v4(struct in_addr v4);
+
 /* The port in host byte order; 0 for local sockets. */
 unsigned addr_port(const struct addr *address);
 

@@ -145,7 +145,7 @@ int doctor_main(int argc, char **argv)
 
 	config_init(&config);
 	if (config_parse(&line, argc, argv, error)) {
-		result = usage_fail_all(&config.errors);
+		result = usage_fail_all(EXIT_USAGE, &config.errors);
 	} else if (config.version) {
 		usage_print_version(stdout);
 		result = EXIT_SUCCESS;

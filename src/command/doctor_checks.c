@@ -257,11 +257,11 @@ static bool judge_ports(const struct doctor_facts *facts, struct doctor_finding 
 
 static bool judge_source(const struct doctor_facts *facts, struct doctor_finding *finding)
 {
-	char text[SOURCES_TEXT_BYTES];
+	char text[SOURCE_CHECK_TEXT_BYTES];
 
 	if (!facts->source)
 		return false;
-	sources_print(facts->source, text);
+	source_check_print(facts->source, text);
 	if (!*facts->source_fault.what) {
 		say(finding->value, "%s can be used", text);
 		return true;

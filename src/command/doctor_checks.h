@@ -8,7 +8,7 @@
 
 #include "config/capacity.h"
 #include "config/config.h"
-#include "relay/sources.h"
+#include "relay/source_check.h"
 
 /* Facts that the host does not show. */
 #define DOCTOR_UNKNOWN (-1)
@@ -52,7 +52,7 @@ struct doctor_facts {
 
 	/* the first --source that connections cannot come from, or the first; NULL: there is none */
 	const struct config_source *source;
-	struct sources_fault source_fault; /* "": they can */
+	struct source_check_fault source_fault; /* "": they can */
 
 	int64_t tcp_pressure_pages; /* the second of net.ipv4.tcp_mem */
 	int64_t tcp_wmem_most, tcp_rmem_most;

@@ -12,6 +12,7 @@
 
 #include "admin/admin_socket.h"
 #include "base/check.h"
+#include "config/config_origin.h"
 #include "config/tuning_check.h"
 #include "control/privs.h"
 #include "identity/source_pool_state.h"
@@ -19,7 +20,7 @@
 #include "os/host.h"
 #include "os/sock.h"
 #include "relay/admission.h"
-#include "relay/sources.h"
+#include "relay/source_check.h"
 
 #define FILE_BYTES 4096
 
@@ -74,12 +75,22 @@ static void gather_kernel(const char *root, struct doctor_facts *facts)
 	engine_destroy(engine);
 }
 
-static void gather_privileges(struct doctor_facts *facts)
+/* Takes what a check of the start has added, of which a finding tells the first. */
+static void take_errors(struct config *config, char error[CONFIG_ERROR_BYTES])
+{
+	snprintf(error, CONFIG_ERROR_BYTES, "%s",
+		 config->errors.count ? config->errors.list[0] : "");
+	config_errors_finish(&config->errors);
+}
+
+static void gather_privileges(struct config *config, struct doctor_facts *facts)
 {
 	struct privs_target target;
 	struct rlimit memlock;
 
-	if (!privs_resolve(facts->config->user, &target, facts->user_error))
+	if (privs_resolve(config->user, &target, facts->user_error))
+		config_origin_rename_of(config, NULL, facts->user_error);
+	else
 		facts->user_error[0] = '\0';
 	facts->root = geteuid() == 0;
 	capng_get_caps_process();
@@ -132,7 +143,7 @@ static void gather_sources(struct doctor_facts *facts)
 
 	for (unsigned i = 0; i < config->forward_count; i++) {
 		const struct config_source *source = &config->forwards[i].options.source;
-		int error = sources_try(&config->forwards[i], &facts->source_fault);
+		int error = source_check(&config->forwards[i], &facts->source_fault);
 
 		if (error ||
 		    (!facts->source && (source->kind != CONFIG_SOURCE_NONE || source->embedded)))
@@ -168,27 +179,29 @@ static int check_files_of(const struct forward_options *options, char error[CONF
 	return result;
 }
 
-static void gather_files(struct doctor_facts *facts)
+static void gather_files(struct config *config, struct doctor_facts *facts)
 {
-	const struct config *config = facts->config;
 	struct privs_target target;
 	char *error = facts->file_error, unused[CONFIG_ERROR_BYTES];
 	struct admission *admission = NULL;
-	int result = config->forward_count ? admission_create(&admission, config, 1, error) : 0;
+	int result = config->forward_count ? admission_create(&admission, config, 1) : 0;
 
 	admission_destroy(admission);
+	take_errors(config, error);
 	for (unsigned i = 0; i < config->forward_count && !result; i++)
-		result = check_files_of(&config->forwards[i].options, error);
+		if ((result = check_files_of(&config->forwards[i].options, error)))
+			config_origin_rename_of(config, &config->forwards[i], error);
 	if (!result && config->admin && !privs_resolve(config->user, &target, unused)) {
 		const struct admin_owner owner = {.uid = target.uid, .gid = target.gid};
 
 		result = admin_socket_check(config->admin, &owner, error);
+		config_origin_rename_of(config, NULL, error);
 	}
 	if (!result)
 		*error = '\0';
 }
 
-void doctor_gather(const char *root, const struct config *config, struct doctor_facts *facts)
+void doctor_gather(const char *root, struct config *config, struct doctor_facts *facts)
 {
 	struct capacity_host host;
 
@@ -197,11 +210,11 @@ void doctor_gather(const char *root, const struct config *config, struct doctor_
 	capacity_read_host(root, &host);
 	capacity_compute(config, &host, &facts->capacity);
 	gather_kernel(root, facts);
-	gather_privileges(facts);
+	gather_privileges(config, facts);
 	gather_settings(root, facts);
 	gather_listeners(facts);
 	gather_sources(facts);
-	gather_files(facts);
-	if (!tuning_check(config, root, facts->tuning_error))
-		facts->tuning_error[0] = '\0';
+	gather_files(config, facts);
+	(void)tuning_check(config, root);
+	take_errors(config, facts->tuning_error);
 }

@@ -38,8 +38,9 @@ enum config_send_proxy {
 struct backend {
 	struct addr addr;	   /* of one by name, 0.0.0.0 and the port */
 	char name[DNS_NAME_BYTES]; /* "": by address */
-	unsigned port_count;	   /* of a range that begins with `addr`; 1 after config_check() */
-	uint64_t send_proxy;	   /* enum config_send_proxy */
+	struct config_origin origin;
+	unsigned port_count; /* of a range that begins with `addr`; 1 after config_check() */
+	uint64_t send_proxy; /* enum config_send_proxy */
 	uint64_t weight;
 	uint64_t maxconn; /* 0: no limit of its own */
 	bool backup;

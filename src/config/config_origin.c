@@ -71,15 +71,43 @@ void config_origin_rename(const struct config *config, const struct config_value
 void config_origin_rename_of(const struct config *config, const struct forward *forward,
 			     char error[CONFIG_ERROR_BYTES])
 {
-	const struct option_spec *option = options_find(error + 2, strcspn(error + 2, " :,"));
+	const struct option_spec *option;
 	struct config_value value;
 
-	CHECK(option);
-	if (forward && options_is_of_forward(option))
+	if (strncmp(error, "--", 2) != 0)
+		return;
+	option = options_find(error + 2, strcspn(error + 2, " :,"));
+	/* a file's name may begin like an option's */
+	if (!option || (options_is_of_forward(option) && !forward))
+		return;
+	if (options_is_of_forward(option))
 		value = config_origin_of(&forward->values, option, forward->origin);
 	else
 		value = config_origin_of(&config->values, option, config->origin);
 	config_origin_rename(config, &value, error);
+}
+
+void config_origin_append(const struct config *config, const struct config_value *value,
+			  char error[CONFIG_ERROR_BYTES])
+{
+	size_t length = strnlen(error, CONFIG_ERROR_BYTES - CONFIG_ORIGIN_BYTES);
+	char giver[CONFIG_ERROR_BYTES];
+
+	snprintf(giver, sizeof(giver), "--%s", value->option->name);
+	config_origin_rename(config, value, giver);
+	snprintf(error + length, CONFIG_ERROR_BYTES - length, " (given by %.200s)", giver);
+}
+
+void config_origin_append_of(const struct config *config, const struct forward *forward,
+			     const char *name, char error[CONFIG_ERROR_BYTES])
+{
+	const struct option_spec *option = options_find(name, strlen(name));
+	struct config_value value =
+		forward ? config_origin_of(&forward->values, option, forward->origin)
+			: config_origin_of(&config->values, option, config->origin);
+
+	if (value.origin.kind != CONFIG_ORIGIN_COMMAND_LINE)
+		config_origin_append(config, &value, error);
 }
 
 void config_origin_add_error(struct config *config, const struct forward *forward,

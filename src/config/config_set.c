@@ -168,7 +168,8 @@ static int set_parameter(struct backend *backend, const char *address, char *wor
 
 static int set_backend(struct config *config, const char *text, char error[CONFIG_ERROR_BYTES])
 {
-	struct backend backend = {.send_proxy = CONFIG_SEND_PROXY_INHERIT, .weight = 1};
+	struct backend backend = {
+		.send_proxy = CONFIG_SEND_PROXY_INHERIT, .weight = 1, .origin = config->origin};
 	size_t length = strcspn(text, BLANKS);
 	char word[ADDRESS_WORD_BYTES], address[ADDRESS_WORD_BYTES];
 	uint64_t given = 0;

@@ -96,6 +96,10 @@ void config_errors_add(struct config_errors *errors, const char *error)
 		errors->more++;
 		return;
 	}
+	/* what several forwards have from one place is told once */
+	for (unsigned i = 0; i < errors->count; i++)
+		if (!strcmp(errors->list[i], error))
+			return;
 	errors->list = config_grow(errors->list, errors->count + 1, sizeof(*errors->list));
 	snprintf(errors->list[errors->count++], CONFIG_ERROR_BYTES, "%s", error);
 }

@@ -69,5 +69,6 @@ void *config_keep(struct config_kept **kept, size_t bytes);
 const char *config_text_keep(struct config_kept **kept, const char *text);
 void config_kept_finish(struct config_kept **kept);
 
+/* Adds what is not there already. */
 void config_errors_add(struct config_errors *errors, const char *error);
 void config_errors_finish(struct config_errors *errors);

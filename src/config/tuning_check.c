@@ -6,8 +6,10 @@
  */
 #include "config/tuning_check.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <net/if.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -31,20 +33,40 @@ static bool read_sysctl(const char *root, const char *path, char text[SYSCTL_BYT
 	return *text;
 }
 
-static int check_congestion(const struct sock_tuning *tuning, const char *root,
-			    char error[CONFIG_ERROR_BYTES])
+/* A forward whose options are looked at. */
+struct look {
+	struct config *config;
+	const struct forward *forward;
+	const char *root;
+	int result; /* -EINVAL once something was refused */
+};
+
+PRINTF_LIKE(2, 3) static void refuse(struct look *look, const char *format, ...)
 {
+	char error[CONFIG_ERROR_BYTES];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(error, sizeof(error), format, arguments);
+	va_end(arguments);
+	config_origin_add_error(look->config, look->forward, error);
+	look->result = -EINVAL;
+}
+
+static void check_congestion(struct look *look)
+{
+	const char *wanted = look->forward->options.tuning.congestion;
 	char allowed[SYSCTL_BYTES];
 
-	if (!tuning->congestion ||
-	    !read_sysctl(root, "/proc/sys/net/ipv4/tcp_allowed_congestion_control", allowed) ||
-	    host_lists(allowed, " ", tuning->congestion))
-		return 0;
-	return config_fail(
-		error,
-		"--congestion '%.40s': not allowed on this host; give one of: %.200s, or add "
-		"it to net.ipv4.tcp_allowed_congestion_control",
-		tuning->congestion, allowed);
+	if (!wanted ||
+	    !read_sysctl(look->root, "/proc/sys/net/ipv4/tcp_allowed_congestion_control",
+			 allowed) ||
+	    host_lists(allowed, " ", wanted))
+		return;
+	refuse(look,
+	       "--congestion '%.40s': not allowed on this host; give one of: %.200s, or add "
+	       "it to net.ipv4.tcp_allowed_congestion_control",
+	       wanted, allowed);
 }
 
 static bool has_fastopen_backends(const struct forward *forward)
@@ -55,113 +77,94 @@ static bool has_fastopen_backends(const struct forward *forward)
 	return false;
 }
 
-static int check_fastopen(const struct forward *forward, const char *root,
-			  char error[CONFIG_ERROR_BYTES])
+static void check_fastopen(struct look *look)
 {
-	uint64_t queue = forward->options.tuning.fastopen_queue;
+	uint64_t queue = look->forward->options.tuning.fastopen_queue;
 	char text[SYSCTL_BYTES];
 	unsigned bits;
 
-	if (!read_sysctl(root, "/proc/sys/net/ipv4/tcp_fastopen", text) ||
+	if (!read_sysctl(look->root, "/proc/sys/net/ipv4/tcp_fastopen", text) ||
 	    sscanf(text, "%u", &bits) != 1)
-		return 0;
+		return;
 	if (queue && !(bits & FASTOPEN_SERVER_BIT))
-		return config_fail(error,
-				   "--fastopen '%" PRIu64
-				   "': this host does not allow it to listeners; run: sysctl -w "
-				   "net.ipv4.tcp_fastopen=%u",
-				   queue, bits | FASTOPEN_SERVER_BIT);
-	if (has_fastopen_backends(forward) && !(bits & FASTOPEN_CLIENT_BIT))
-		return config_fail(error,
-				   "--fastopen-backends: this host does not allow it towards "
-				   "backends; run: sysctl -w net.ipv4.tcp_fastopen=%u",
-				   bits | FASTOPEN_CLIENT_BIT);
-	return 0;
+		refuse(look,
+		       "--fastopen '%" PRIu64
+		       "': this host does not allow it to listeners; run: sysctl -w "
+		       "net.ipv4.tcp_fastopen=%u",
+		       queue, bits | FASTOPEN_SERVER_BIT);
+	if (has_fastopen_backends(look->forward) && !(bits & FASTOPEN_CLIENT_BIT))
+		refuse(look,
+		       "--fastopen-backends: this host does not allow it towards "
+		       "backends; run: sysctl -w net.ipv4.tcp_fastopen=%u",
+		       bits | FASTOPEN_CLIENT_BIT);
 }
 
-static int check_buffer(const char *name, const char *sysctl, int option, uint64_t bytes,
-			char error[CONFIG_ERROR_BYTES])
+static void check_buffer(struct look *look, const char *name, const char *sysctl, int option)
 {
+	const struct sock_tuning *tuning = &look->forward->options.tuning;
+	uint64_t bytes = option == SO_SNDBUF ? tuning->send_bytes : tuning->receive_bytes;
 	uint64_t given = bytes ? sock_try_buffer(option, bytes) : 0;
 	char asked_text[UNITS_TEXT_BYTES], given_text[UNITS_TEXT_BYTES];
 
-	if (!given || given >= bytes)
-		return 0;
-	return config_fail(error,
-			   "--%s '%s': this host gives %s at most; run: sysctl -w %s=%" PRIu64,
-			   name, units_print_size(bytes, asked_text),
-			   units_print_size(given, given_text), sysctl, bytes);
+	if (given && given < bytes)
+		refuse(look, "--%s '%s': this host gives %s at most; run: sysctl -w %s=%" PRIu64,
+		       name, units_print_size(bytes, asked_text),
+		       units_print_size(given, given_text), sysctl, bytes);
 }
 
-static int check_ports(const struct sock_tuning *tuning, const char *root,
-		       char error[CONFIG_ERROR_BYTES])
+static void check_ports(struct look *look)
 {
-	struct sock_ports ports = tuning->ports;
+	struct sock_ports ports = look->forward->options.tuning.ports;
+	int result = ports.first ? sock_try_ports(ports) : 0;
 	char text[SYSCTL_BYTES];
 	unsigned first, last;
-	int result;
 
-	if (!ports.first)
-		return 0;
-	result = sock_try_ports(ports);
 	if (result)
-		return config_fail(
-			error,
-			"--source-port-range '%u-%u': %s; it needs Linux 6.3 or newer, before "
-			"that set net.ipv4.ip_local_port_range for the whole host",
-			ports.first, ports.last, strerror(-result));
-	if (!read_sysctl(root, "/proc/sys/net/ipv4/ip_local_port_range", text) ||
+		refuse(look,
+		       "--source-port-range '%u-%u': %s; it needs Linux 6.3 or newer, before "
+		       "that set net.ipv4.ip_local_port_range for the whole host",
+		       ports.first, ports.last, strerror(-result));
+	if (result || !ports.first ||
+	    !read_sysctl(look->root, "/proc/sys/net/ipv4/ip_local_port_range", text) ||
 	    sscanf(text, "%u %u", &first, &last) != 2 ||
 	    (first <= ports.first && ports.last <= last))
-		return 0;
-	return config_fail(
-		error,
-		"--source-port-range '%u-%u': the kernel would ignore what is outside of this "
-		"host's own %u-%u; stay within, or widen net.ipv4.ip_local_port_range",
-		ports.first, ports.last, first, last);
+		return;
+	refuse(look,
+	       "--source-port-range '%u-%u': the kernel would ignore what is outside of this "
+	       "host's own %u-%u; stay within, or widen net.ipv4.ip_local_port_range",
+	       ports.first, ports.last, first, last);
 }
 
-static int check_listener(const struct sock_tuning *tuning, char error[CONFIG_ERROR_BYTES])
+static void check_listener(struct look *look)
 {
+	const struct sock_tuning *tuning = &look->forward->options.tuning;
 	int result = tuning->mark ? sock_try_mark(tuning->mark) : 0;
 
 	if (result)
-		return config_fail(error,
-				   "--mark '%" PRIu64
-				   "': %s; it needs CAP_NET_ADMIN at the start: start as root with "
-				   "--user NAME",
-				   tuning->mark, strerror(-result));
+		refuse(look,
+		       "--mark '%" PRIu64
+		       "': %s; it needs CAP_NET_ADMIN at the start: start as root with "
+		       "--user NAME",
+		       tuning->mark, strerror(-result));
 	if (tuning->device && !if_nametoindex(tuning->device))
-		return config_fail(
-			error,
-			"--bind-device '%.80s': this host has no such interface; 'ip link' "
-			"lists them",
-			tuning->device);
-	return 0;
+		refuse(look,
+		       "--bind-device '%.80s': this host has no such interface; 'ip link' "
+		       "lists them",
+		       tuning->device);
 }
 
-int tuning_check(const struct config *config, const char *root, char error[CONFIG_ERROR_BYTES])
+int tuning_check(struct config *config, const char *root)
 {
-	int result = 0;
+	struct look look = {.config = config, .root = root};
 
-	for (unsigned i = 0; i < config->forward_count && !result; i++) {
-		const struct sock_tuning *tuning = &config->forwards[i].options.tuning;
-
-		result = check_congestion(tuning, root, error);
-		if (!result)
-			result = check_fastopen(&config->forwards[i], root, error);
-		if (!result)
-			result = check_buffer("sndbuf", "net.core.wmem_max", SO_SNDBUF,
-					      tuning->send_bytes, error);
-		if (!result)
-			result = check_buffer("rcvbuf", "net.core.rmem_max", SO_RCVBUF,
-					      tuning->receive_bytes, error);
-		if (!result)
-			result = check_ports(tuning, root, error);
-		if (!result)
-			result = check_listener(tuning, error);
-		if (result)
-			config_origin_rename_of(config, &config->forwards[i], error);
+	for (unsigned i = 0; i < config->forward_count; i++) {
+		look.forward = &config->forwards[i];
+		check_congestion(&look);
+		check_fastopen(&look);
+		check_buffer(&look, "sndbuf", "net.core.wmem_max", SO_SNDBUF);
+		check_buffer(&look, "rcvbuf", "net.core.rmem_max", SO_RCVBUF);
+		check_ports(&look);
+		check_listener(&look);
 	}
-	return result;
+	return look.result;
 }

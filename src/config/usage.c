@@ -165,13 +165,13 @@ int usage_fail(int code, const char *error)
 	return code;
 }
 
-int usage_fail_all(const struct config_errors *errors)
+int usage_fail_all(int code, const struct config_errors *errors)
 {
 	for (unsigned i = 0; i < errors->count; i++)
-		usage_fail(EXIT_USAGE, errors->list[i]);
+		usage_fail(code, errors->list[i]);
 	if (errors->more)
 		fprintf(stderr, "sixpipe: %u more like these\n", errors->more);
-	return EXIT_USAGE;
+	return code;
 }
 
 void usage_print_version(FILE *out)

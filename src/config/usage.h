@@ -13,8 +13,8 @@
  */
 int usage_fail(int code, const char *error);
 
-/* The same for each of `errors`. Returns EXIT_USAGE. */
-int usage_fail_all(const struct config_errors *errors);
+/* The same for each of `errors`. */
+int usage_fail_all(int code, const struct config_errors *errors);
 
 /*
  * Prints help to `out`: `topic` is NULL for the overview, a group's name for its options, "all" for

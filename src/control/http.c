@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "config/capacity.h"
+#include "config/config_origin.h"
 #include "os/sock.h"
 #include "os/timer.h"
 #include "relay/listener.h"
@@ -213,7 +214,7 @@ int http_create(struct http **http, struct config *config, const struct workers 
 	int result;
 
 	snprintf(error, CONFIG_ERROR_BYTES,
-		 "cannot start the HTTP listener of --metrics: no memory or descriptor; raise the "
+		 "--metrics: its listener cannot be started: no memory or descriptor; raise the "
 		 "descriptor limit (ulimit -n)");
 	if (!made)
 		return -ENOMEM;
@@ -223,6 +224,7 @@ int http_create(struct http **http, struct config *config, const struct workers 
 				     &made->listen_fd, 1);
 	if (result) {
 		listener_describe_error(&config->metrics, result, error);
+		config_origin_append_of(config, NULL, "metrics", error);
 		free(made);
 		return result;
 	}

@@ -21,6 +21,7 @@
 #include "config/capacity.h"
 #include "config/config_conflict.h"
 #include "config/config_names.h"
+#include "config/config_origin.h"
 #include "os/timer.h"
 
 /*
@@ -357,31 +358,41 @@ static struct name *find_awaited(struct names *names)
 	return NULL;
 }
 
-/* What has no answer by now is told of, once; and is an error where it is required. */
-static int give_up(struct names *names, char error[CONFIG_ERROR_BYTES])
+static void add_error(const struct names *names, const struct backend *backend, const char *reason,
+		      struct config_errors *errors)
 {
-	const struct name *missing = is_required(names) ? find_awaited(names) : NULL;
-	char text[CONFIG_BACKEND_TEXT_BYTES];
-	struct resolver_answer answer;
+	const struct config_value value = {.option = options_find("backend", strlen("backend")),
+					   .origin = backend->origin};
+	char error[CONFIG_ERROR_BYTES], text[CONFIG_BACKEND_TEXT_BYTES];
 
-	for (unsigned i = 0; i < names->name_count && !missing; i++) {
-		struct name *name = &names->list[i];
-
-		if (name->resolved || name->failing)
-			continue;
-		resolver_get(names->resolver, name->number, &answer);
-		fail(name, &answer, "no answer within --resolve-timeout");
-	}
-	if (!missing)
-		return 0;
-	resolver_get(names->resolver, missing->number, &answer);
 	config_fail(
 		error,
 		"--backend '%.260s': the name has no address: %s; correct it or --dns-server, or "
 		"give --resolve-at-start try",
-		config_names_print_backend(missing->backend, text),
-		answer.error ? answer.error : "no answer within --resolve-timeout");
-	return -ENOENT;
+		config_names_print_backend(backend, text), reason);
+	config_origin_rename(names->config, &value, error);
+	config_errors_add(errors, error);
+}
+
+/* What has no answer by now is told of, once; and is an error where it is required. */
+static int give_up(struct names *names, struct config_errors *errors)
+{
+	static const char late[] = "no answer within --resolve-timeout";
+	bool required = is_required(names) && find_awaited(names);
+
+	for (unsigned i = 0; i < names->name_count; i++) {
+		struct name *name = &names->list[i];
+		struct resolver_answer answer;
+
+		if (name->resolved || (name->failing && !required))
+			continue;
+		resolver_get(names->resolver, name->number, &answer);
+		if (required)
+			add_error(names, name->backend, answer.error ? answer.error : late, errors);
+		else
+			fail(name, &answer, late);
+	}
+	return required ? -ENOENT : 0;
 }
 
 /*
@@ -398,7 +409,7 @@ static int open_stop(void)
 	return signalfd(-1, &stops, SFD_NONBLOCK | SFD_CLOEXEC);
 }
 
-int names_wait(struct names *names, char error[CONFIG_ERROR_BYTES])
+int names_wait(struct names *names, struct config_errors *errors)
 {
 	uint64_t end_ms = timer_now_ms() + names->config->resolve_timeout_ms;
 	struct pollfd fds[NAMES_POLL_FDS + 1] = {{0}};
@@ -427,5 +438,5 @@ int names_wait(struct names *names, char error[CONFIG_ERROR_BYTES])
 	}
 	if (stop_fd >= 0)
 		close(stop_fd);
-	return stopped ? 0 : give_up(names, error);
+	return stopped ? 0 : give_up(names, errors);
 }

@@ -32,9 +32,10 @@ void names_destroy(struct names *names);
 /*
  * For the start: asks, and blocks until every name has had an answer (--resolve-at-start try) or an
  * address (require), no longer than --resolve-timeout, nor once TERM or INT, which must be
- * blocked, are pending. Returns 0, or -ENOENT with `error` when names are required and one has no address.
+ * blocked, are pending. Returns 0, or -ENOENT when names are required and one has no address; `errors` gets
+ * all of these.
  */
-int names_wait(struct names *names, char error[CONFIG_ERROR_BYTES]);
+int names_wait(struct names *names, struct config_errors *errors);
 
 /*
  * Sets what poll(2) must wait for before the next names_run(), and returns the milliseconds after

@@ -149,11 +149,11 @@ static int become(const struct privs_target *target, char error[CONFIG_ERROR_BYT
 	else
 		result = setgroups(0, NULL);
 	if (result)
-		return fail(error, errno, "cannot set the groups of --user", "start as root");
+		return fail(error, errno, "--user: its groups cannot be set", "start as root");
 	if (setresgid(target->gid, target->gid, target->gid))
-		return fail(error, errno, "cannot set the group of --user", "start as root");
+		return fail(error, errno, "--user: its group cannot be set", "start as root");
 	if (setresuid(target->uid, target->uid, target->uid))
-		return fail(error, errno, "cannot become --user", "start as root");
+		return fail(error, errno, "--user: we cannot become it", "start as root");
 	return 0;
 }
 

@@ -18,6 +18,8 @@
 #define SHOWN_BYTES 64		   /* of a line, in a message */
 #define MARK	    "\xef\xbb\xbf" /* the byte order mark */
 
+static const char not_a_text[] = "the line holds a NUL byte; this is not a text file";
+
 /* Rule and verdict in one, so that a look-up touches the rules themselves no more. */
 #define OUTCOME(rule, verdict) ((rule) << 1 | (verdict))
 
@@ -97,21 +99,23 @@ int prefix_set_add(struct prefix_set *set, const struct cidr *cidr, enum prefix_
 /* Files ---------------------------------------------------------------------------------------- */
 
 /*
- * Reads a line into `line`, without its end. Returns its length, -1 at the end of the file or when
- * reading failed, or -EINVAL and the reason.
+ * Reads a line into `line`, without its end. Returns its length, or -1 at the end of the file or when
+ * reading failed. `problem` is why it cannot be used, or NULL; behind a NUL nothing is read.
  */
 static int read_line(FILE *file, char line[PREFIX_SET_LINE_LIMIT + 1], const char **problem)
 {
 	int length = 0, c;
 
+	*problem = NULL;
 	while ((c = getc_unlocked(file)) != EOF && c != '\n') {
-		if (!c)
-			*problem = "holds a NUL byte; this is not a text file";
-		else if (length == PREFIX_SET_LINE_LIMIT)
-			*problem = "is too long; give one address block per line";
-		if (*problem)
-			return -EINVAL;
-		line[length++] = (char)c;
+		if (!c) {
+			*problem = not_a_text;
+			break;
+		}
+		if (length == PREFIX_SET_LINE_LIMIT)
+			*problem = "the line is too long; give one address block per line";
+		else
+			line[length++] = (char)c;
 	}
 	line[length] = '\0';
 	return c == EOF && (!length || ferror(file)) ? -1 : length;
@@ -143,67 +147,74 @@ static const char *show(const char *text, char shown[SHOWN_BYTES])
 	return shown;
 }
 
-_Static_assert(PREFIX_SET_RULE_LIMIT == 1000000, "add_lines() has it in words");
+_Static_assert(PREFIX_SET_RULE_LIMIT == 1000000, "add_line() has it in words");
 
-static int add_lines(struct prefix_set *set, FILE *file, enum prefix_verdict verdict,
-		     const char *path, char error[PREFIX_SET_ERROR_BYTES])
+/* Adds the rule of a line, if there is one. Returns 0, or -errno with what is wrong. */
+static int add_line(struct prefix_set *set, char *line, enum prefix_verdict verdict,
+		    char reason[PREFIX_SET_FAULT_BYTES])
 {
-	char line[PREFIX_SET_LINE_LIMIT + 1], shown[SHOWN_BYTES];
-	const char *problem = NULL;
+	const char *text = trim(line), *problem;
+	char shown[SHOWN_BYTES];
 	struct cidr cidr;
-	unsigned long number_of_line = 0;
 	int result;
 
-	while ((result = read_line(file, line, &problem)) >= 0) {
-		/* some editors write one, and --config takes it too */
-		bool marked = !number_of_line++ && !strncmp(line, MARK, strlen(MARK));
-		const char *text = trim(marked ? line + strlen(MARK) : line);
-
-		if (!*text)
-			continue;
-		problem = cidr_parse(text, &cidr);
-		if (problem) {
-			snprintf(error, PREFIX_SET_ERROR_BYTES, "%s:%lu: '%s' %s", path,
-				 number_of_line, show(text, shown), problem);
-			return -EINVAL;
-		}
-		result = prefix_set_add(set, &cidr, verdict);
-		if (result) {
-			snprintf(error, PREFIX_SET_ERROR_BYTES, "%s:%lu: rule %u: %s", path,
-				 number_of_line, set->rule_count + 1,
-				 result == -E2BIG ? "1000000 are the limit; name larger blocks"
-						  : strerror(-result));
-			return result;
-		}
-	}
+	if (!*text)
+		return 0;
+	problem = cidr_parse(text, &cidr);
 	if (problem) {
-		snprintf(error, PREFIX_SET_ERROR_BYTES, "%s:%lu: the line %s", path,
-			 number_of_line + 1, problem);
+		snprintf(reason, PREFIX_SET_FAULT_BYTES, "'%s' %s", show(text, shown), problem);
 		return -EINVAL;
 	}
-	if (ferror(file)) {
-		result = errno ? -errno : -EIO;
-		snprintf(error, PREFIX_SET_ERROR_BYTES, "%s: %s", path, strerror(-result));
-		return result;
+	result = prefix_set_add(set, &cidr, verdict);
+	if (result)
+		snprintf(reason, PREFIX_SET_FAULT_BYTES, "rule %u: %s", set->rule_count + 1,
+			 result == -E2BIG ? "1000000 are the limit; name larger blocks"
+					  : strerror(-result));
+	return result;
+}
+
+static int add_lines(struct prefix_set *set, FILE *file, enum prefix_verdict verdict,
+		     const char *path, const struct prefix_set_faults *faults)
+{
+	char line[PREFIX_SET_LINE_LIMIT + 1];
+	char reason[PREFIX_SET_FAULT_BYTES], fault[PREFIX_SET_FAULT_BYTES];
+	const char *problem;
+	unsigned long number_of_line = 0;
+	int result = 0;
+
+	while (read_line(file, line, &problem) >= 0) {
+		/* some editors write one, and --config takes it too */
+		bool marked = !number_of_line++ && !strncmp(line, MARK, strlen(MARK));
+		int of_line = problem ? -EINVAL
+				      : add_line(set, marked ? line + strlen(MARK) : line, verdict,
+						 reason);
+
+		if (!of_line)
+			continue;
+		result = of_line;
+		snprintf(fault, sizeof(fault), "%.300s:%lu: %.180s", path, number_of_line,
+			 problem ? problem : reason);
+		faults->tell(faults->listener, fault);
+		if (of_line != -EINVAL || problem == not_a_text)
+			return result;
 	}
-	return 0;
+	if (ferror(file))
+		return errno ? -errno : -EIO;
+	return result;
 }
 
 int prefix_set_add_file(struct prefix_set *set, const char *path, enum prefix_verdict verdict,
-			char error[PREFIX_SET_ERROR_BYTES])
+			const struct prefix_set_faults *faults)
 {
 	uint32_t count_before = set->rule_count;
 	FILE *file = fopen(path, "re");
 	int result;
 
-	if (!file) {
-		result = -errno;
-		snprintf(error, PREFIX_SET_ERROR_BYTES, "%s: %s", path, strerror(-result));
-		return result;
-	}
+	if (!file)
+		return -errno;
 	/* a file of friends that has none lets nobody in, rather than everybody */
 	set->is_of_friends |= verdict == PREFIX_ALLOW;
-	result = add_lines(set, file, verdict, path, error);
+	result = add_lines(set, file, verdict, path, faults);
 	if (result)
 		set->rule_count = count_before;
 	fclose(file);

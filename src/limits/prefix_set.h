@@ -24,8 +24,8 @@
 /* Characters of a line in a file, comment included, its end not. */
 #define PREFIX_SET_LINE_LIMIT 1000
 
-/* Room for any message of prefix_set_add_file() about a path that is not overlong. */
-#define PREFIX_SET_ERROR_BYTES 512
+/* Room for any fault that prefix_set_add_file() tells of a path that is not overlong. */
+#define PREFIX_SET_FAULT_BYTES 512
 
 /* The number of the rule that decided, where none did. */
 #define PREFIX_SET_NO_RULE UINT32_MAX
@@ -33,6 +33,12 @@
 enum prefix_verdict { PREFIX_DENY, PREFIX_ALLOW };
 
 struct prefix_set;
+
+/* Who is told what is wrong with a line of a file, "path:line: reason", whose bytes are lent. */
+struct prefix_set_faults {
+	void (*tell)(void *listener, const char *fault);
+	void *listener;
+};
 
 /* Creates an empty set. Returns 0 or -ENOMEM. */
 int prefix_set_create(struct prefix_set **set);
@@ -49,12 +55,13 @@ int prefix_set_add(struct prefix_set *set, const struct cidr *cidr, enum prefix_
 /*
  * Adds a rule for each line of a file: a block or an address, as cidr_parse() takes it, with blanks
  * around it if you like, and a byte order mark before the first. A '#' begins a comment; lines without a block are passed over.
- * Returns 0; or -errno, and then the set has the rules it had, and `error` says "path: reason" or
- * "path:line: reason": a file that cannot be read, a line that is no block (-EINVAL), is too long or
- * holds a NUL (-EINVAL), too many rules (-E2BIG). May block: open(2).
+ * Returns 0; or -errno, and then the set has the rules it had. All lines that are no block or too long
+ * are told (-EINVAL), and the first that holds a NUL (-EINVAL), where no memory is left, or that is one too
+ * many (-E2BIG), behind which nothing is read. Of a file that cannot be read nothing is told but the -errno. May
+ * block: open(2).
  */
 int prefix_set_add_file(struct prefix_set *set, const char *path, enum prefix_verdict verdict,
-			char error[PREFIX_SET_ERROR_BYTES]);
+			const struct prefix_set_faults *faults);
 
 /*
  * Makes the set ready for look-ups; once. The time is that of sorting the rules. Returns 0 or

@@ -15,7 +15,7 @@
 #include "limits/prefix_set.h"
 #include "os/timer.h"
 
-_Static_assert(CONFIG_ERROR_BYTES >= PREFIX_SET_ERROR_BYTES, "a set's message fits");
+_Static_assert(CONFIG_ERROR_BYTES >= PREFIX_SET_FAULT_BYTES, "a set's message fits");
 
 /*
  * What a limit lets through at once after a pause: 1/16 s of its rate, several times what a timer comes
@@ -55,56 +55,66 @@ static int add_list(struct prefix_set *set, const struct config_rule *rule)
 	return result;
 }
 
-/* What is wrong with the file as a whole is about the option, anything else about a line of the file. */
-static void describe_error(const struct config *config, const struct config_value *value,
-			   int result, char error[CONFIG_ERROR_BYTES])
-{
-	char detail[CONFIG_ERROR_BYTES];
-	size_t length;
+/* A file of rules that is read, and what gave it. */
+struct rule_file {
+	struct config *config;
+	const struct config_value *value;
+	bool told; /* of a line at least */
+};
 
-	if (result != -EINVAL && result != -E2BIG) {
-		config_fail(error, "--%s '%.200s': %s; give a file that this user may read",
-			    value->option->name, value->text, strerror(-result));
-		config_origin_rename(config, value, error);
-		return;
-	}
-	snprintf(detail, sizeof(detail), "--%s", value->option->name);
-	config_origin_rename(config, value, detail);
-	length = strnlen(error, CONFIG_ERROR_BYTES - CONFIG_ORIGIN_BYTES);
-	snprintf(error + length, CONFIG_ERROR_BYTES - length, " (given by %.200s)", detail);
+static void tell_fault(void *listener, const char *fault)
+{
+	struct rule_file *file = listener;
+	char error[CONFIG_ERROR_BYTES];
+
+	snprintf(error, sizeof(error), "%s", fault);
+	config_origin_append(file->config, file->value, error);
+	config_errors_add(&file->config->errors, error);
+	file->told = true;
 }
 
-static int add_file(struct prefix_set *set, const struct config *config,
-		    const struct forward *forward, const struct config_rule *rule,
-		    char error[CONFIG_ERROR_BYTES])
+/* What is wrong with the file as a whole is about the option, anything else about a line of the file. */
+static int add_file(struct prefix_set *set, struct config *config, const struct forward *forward,
+		    const struct config_rule *rule)
 {
+	struct rule_file file = {.config = config, .value = config_rules_value(forward, rule)};
+	const struct prefix_set_faults faults = {.tell = tell_fault, .listener = &file};
 	int result = prefix_set_add_file(set, rule->text, rule->allow ? PREFIX_ALLOW : PREFIX_DENY,
-					 error);
+					 &faults);
+	char error[CONFIG_ERROR_BYTES];
 
-	if (result)
-		describe_error(config, config_rules_value(forward, rule), result, error);
+	if (result && !file.told) {
+		config_fail(error, "--%s '%.200s': %s; give a file that this user may read",
+			    file.value->option->name, rule->text, strerror(-result));
+		config_origin_rename(config, file.value, error);
+		config_errors_add(&config->errors, error);
+	}
 	return result;
 }
 
-static int make_rules(struct prefix_set **set, const struct config *config,
-		      const struct forward *forward, char error[CONFIG_ERROR_BYTES])
+/* All files are read, so that what is wrong with any of them is told. */
+static int make_rules(struct prefix_set **set, struct config *config, const struct forward *forward)
 {
 	const struct forward_options *options = &forward->options;
-	int result = prefix_set_create(set);
+	int result = prefix_set_create(set), of_files = 0;
 
-	snprintf(error, CONFIG_ERROR_BYTES,
-		 "no room for the rules of --allow and --deny; name larger blocks");
 	for (unsigned i = 0; i < options->rule_count && !result; i++) {
 		const struct config_rule *rule = &options->rules[i];
 
-		if (rule->file)
-			result = add_file(*set, config, forward, rule, error);
-		else
+		if (rule->file) {
+			int of_file = add_file(*set, config, forward, rule);
+
+			of_files = of_files ? of_files : of_file;
+		} else {
 			result = add_list(*set, rule);
+		}
 	}
-	if (!result)
+	if (!result && !of_files)
 		result = prefix_set_compile(*set);
-	return result;
+	if (result)
+		config_errors_add(&config->errors, "no room for the rules of --allow and --deny; "
+						   "name larger blocks");
+	return result ? result : of_files;
 }
 
 static int make_sources(struct source_limits **sources, const struct forward_options *options,
@@ -150,12 +160,12 @@ static struct prefix_set *find_rules(const struct admission *self, const struct 
 	return NULL;
 }
 
-static int make_forward(struct admission *self, const struct config *config, unsigned index,
-			uint32_t maxconn, char error[CONFIG_ERROR_BYTES])
+static int make_forward(struct admission *self, struct config *config, unsigned index,
+			uint32_t maxconn)
 {
 	const struct forward_options *options = &config->forwards[index].options;
 	struct admission_forward *forward = &self->forwards[index];
-	int result = 0;
+	int result = 0, of_sources = 0;
 
 	forward->limit = (uint32_t)options->maxconn_forward;
 	for (unsigned lane = 0; lane < 2; lane++)
@@ -164,33 +174,35 @@ static int make_forward(struct admission *self, const struct config *config, uns
 		forward->rules = find_rules(self, config, index);
 	if (options->rule_count && !forward->rules) {
 		forward->owns_rules = true;
-		result = make_rules(&forward->rules, config, &config->forwards[index], error);
+		result = make_rules(&forward->rules, config, &config->forwards[index]);
 	}
-	if (!result && (options->per_source_maxconn || options->per_source_rate)) {
-		result = make_sources(&forward->sources, options, maxconn);
-		snprintf(error, CONFIG_ERROR_BYTES,
-			 "no memory for the --per-source limits; lower --maxconn");
-	}
-	return result;
+	if (options->per_source_maxconn || options->per_source_rate)
+		of_sources = make_sources(&forward->sources, options, maxconn);
+	if (of_sources)
+		config_errors_add(&config->errors,
+				  "no memory for the --per-source limits; lower --maxconn");
+	return result ? result : of_sources;
 }
 
-int admission_create(struct admission **admission, const struct config *config, uint32_t maxconn,
-		     char error[CONFIG_ERROR_BYTES])
+int admission_create(struct admission **admission, struct config *config, uint32_t maxconn)
 {
 	struct admission *self = calloc(1, sizeof(*self));
 	int result = 0;
 
-	snprintf(error, CONFIG_ERROR_BYTES, "out of memory; lower --maxconn");
 	if (self)
 		self->forwards =
 			memory_alloc_lines(config->forward_count * sizeof(*self->forwards));
 	if (!self || !self->forwards) {
+		config_errors_add(&config->errors, "out of memory; lower --maxconn");
 		free(self);
 		return -ENOMEM;
 	}
 	self->count = config->forward_count;
-	for (unsigned i = 0; i < self->count && !result; i++)
-		result = make_forward(self, config, i, maxconn, error);
+	for (unsigned i = 0; i < self->count; i++) {
+		int of_forward = make_forward(self, config, i, maxconn);
+
+		result = result ? result : of_forward;
+	}
 	if (result) {
 		admission_destroy(self);
 		return result;

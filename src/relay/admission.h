@@ -19,10 +19,9 @@ struct admission;
 /*
  * Makes it for a configuration and at most `maxconn` sessions; reads the files of --allow-file and
  * --deny-file. `config` must outlive it. Belongs before the privilege drop, which may take the right
- * to read those. Returns 0, or -errno with `error` ("path:line: reason" for a line of a file).
+ * to read those. Returns 0, or -errno, and config->errors has got all ("path:line: reason" for a line of a file).
  */
-int admission_create(struct admission **admission, const struct config *config, uint32_t maxconn,
-		     char error[CONFIG_ERROR_BYTES]);
+int admission_create(struct admission **admission, struct config *config, uint32_t maxconn);
 
 /* NULL is allowed. */
 void admission_destroy(struct admission *admission);

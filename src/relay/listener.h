@@ -48,18 +48,16 @@ struct listeners {
 
 /*
  * Binds every forward's listening sockets, one per worker: fds[worker * forward_count + forward].
- * Ports of 0 are replaced in `config`. Returns 0, or -errno with `error` naming the address, the
- * reason and the remedy, and then nothing is left open, nor a file that was made.
+ * Ports of 0 are replaced in `config`. Returns 0, or -errno, and then nothing is left open, nor a
+ * file that was made, and config->errors has got all: each names the address, the reason and the remedy.
  */
-int listeners_open(struct config *config, unsigned worker_count, int *fds,
-		   char error[CONFIG_ERROR_BYTES]);
+int listeners_open(struct config *config, unsigned worker_count, int *fds);
 
 /*
  * Gives the files of local listeners to the user that the process becomes, so that --unix-mode lets that user's group in: before the
- * privileges go. Returns 0, or -errno with `error` naming the listener and the remedy.
+ * privileges go. Returns 0, or -errno and adds to config->errors what names the listener and the remedy.
  */
-int listeners_give_files(const struct config *config, uid_t uid, gid_t gid,
-			 char error[CONFIG_ERROR_BYTES]);
+int listeners_give_files(struct config *config, uid_t uid, gid_t gid);
 
 /*
  * Removes the files of local listeners, as far as we still may, once nobody listens there any more:

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "config/config_origin.h"
 #include "os/sock.h"
 #include "os/sock_local.h"
 
@@ -54,9 +55,11 @@ void listener_describe_error(const struct addr *address, int error, char text[CO
 }
 
 /* The files of local ones go too: until the end of the start nobody else would remove them. */
-static void unbind(const struct config *config, unsigned worker_count, int *fds, unsigned bound)
+static void unbind(const struct config *config, unsigned worker_count, int *fds)
 {
-	for (unsigned i = 0; i < bound; i++) {
+	for (unsigned i = 0; i < config->forward_count; i++) {
+		if (fds[i] < 0) /* not bound: a file there is another's */
+			continue;
 		for (unsigned j = 0; j < worker_count; j++) {
 			close(fds[j * config->forward_count + i]);
 			fds[j * config->forward_count + i] = -1;
@@ -66,32 +69,43 @@ static void unbind(const struct config *config, unsigned worker_count, int *fds,
 	}
 }
 
-int listeners_open(struct config *config, unsigned worker_count, int *fds,
-		   char error[CONFIG_ERROR_BYTES])
+static void add_error(struct config *config, const struct forward *forward, int result)
+{
+	char error[CONFIG_ERROR_BYTES];
+
+	listener_describe_error(&forward->listen, result, error);
+	config_origin_append_of(config, forward, "listen", error);
+	config_errors_add(&config->errors, error);
+}
+
+int listeners_open(struct config *config, unsigned worker_count, int *fds)
 {
 	int *of_forward = calloc(worker_count, sizeof(int));
 	int result = of_forward ? 0 : -ENOMEM;
 
-	for (unsigned i = 0; i < config->forward_count && !result; i++) {
-		struct addr *address = &config->forwards[i].listen;
-		const struct forward_options *options = &config->forwards[i].options;
+	for (unsigned i = 0; i < config->forward_count && of_forward; i++) {
+		struct forward *forward = &config->forwards[i];
+		const struct forward_options *options = &forward->options;
+		int bound =
+			sock_open_listeners(&forward->listen, &options->tuning,
+					    (unsigned)options->backlog, of_forward, worker_count);
 
-		result = sock_open_listeners(address, &options->tuning, (unsigned)options->backlog,
-					     of_forward, worker_count);
-		if (result) {
-			listener_describe_error(address, result, error);
-			unbind(config, worker_count, fds, i);
-		}
-		for (unsigned j = 0; j < worker_count && !result; j++)
+		if (bound)
+			add_error(config, forward, bound);
+		result = result ? result : bound;
+		for (unsigned j = 0; j < worker_count && !bound; j++)
 			fds[j * config->forward_count + i] = of_forward[j];
 	}
+	if (result && of_forward)
+		unbind(config, worker_count, fds);
 	free(of_forward);
 	return result;
 }
 
-int listeners_give_files(const struct config *config, uid_t uid, gid_t gid,
-			 char error[CONFIG_ERROR_BYTES])
+int listeners_give_files(struct config *config, uid_t uid, gid_t gid)
 {
+	char error[CONFIG_ERROR_BYTES];
+
 	for (unsigned i = 0; i < config->forward_count; i++) {
 		const struct addr *listen = &config->forwards[i].listen;
 		char text[ADDR_TEXT_BYTES];
@@ -100,11 +114,14 @@ int listeners_give_files(const struct config *config, uid_t uid, gid_t gid,
 		if (!addr_is_local(listen) || !*listen->local.name->sun_path)
 			continue;
 		result = sock_give_local(listen->local.name->sun_path, uid, gid);
-		if (result)
-			return config_fail(error,
-					   "--listen '%.120s': cannot be given to --user: %s; let "
-					   "CAP_CHOWN be there at the start",
-					   addr_print(listen, text), strerror(-result));
+		if (!result)
+			continue;
+		config_fail(error,
+			    "--listen '%.120s': cannot be given to --user: %s; let CAP_CHOWN be "
+			    "there at the start",
+			    addr_print(listen, text), strerror(-result));
+		config_origin_add_error(config, &config->forwards[i], error);
+		return result;
 	}
 	return 0;
 }

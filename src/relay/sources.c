@@ -9,12 +9,12 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "config/config_origin.h"
 #include "config/config_source.h"
 #include "identity/embedded.h"
 #include "identity/source_pool_state.h"
-#include "os/host.h"
-#include "os/route.h"
 #include "os/timer.h"
+#include "relay/source_check.h"
 
 /* Of a forward; all but the pool is only of the first of those that share it. */
 struct pool_entry {
@@ -22,9 +22,6 @@ struct pool_entry {
 	char *state_path;	  /* NULL: none */
 	int lock_fd;		  /* of the state file; -1: to be made by the first save */
 };
-
-/* Addresses of a block that are asked for, from end to end: they find a route for a part of it. */
-#define PROBES 67
 
 struct sources {
 	const struct config *config;
@@ -34,160 +31,6 @@ struct sources {
 };
 
 /* Making --------------------------------------------------------------------------------------- */
-
-static struct addr v4_address(uint32_t address)
-{
-	struct addr made = {.length_bytes = sizeof(made.v4)};
-
-	made.v4.sin_family = AF_INET;
-	made.v4.sin_addr.s_addr = htonl(address);
-	return made;
-}
-
-/*
- * Tries addresses from end to end of a block, not the very first and last. *astray is the first that is not
- * this host's, *partly whether others are.
- */
-static int try_block(const struct cidr *block, struct addr *astray, bool *partly)
-{
-	uint32_t first = cidr_v4_of(&block->network);
-	uint32_t last = first + (uint32_t)((1ULL << (128 - block->bits)) - 1);
-	unsigned steps = MIN(last - first, PROBES);
-	int error = 0;
-
-	*partly = false;
-	for (unsigned i = 1; i < steps; i++) {
-		struct addr address =
-			v4_address(first + (uint32_t)((uint64_t)(last - first) * i / steps));
-		int result = route_check_local(&address);
-
-		if (result && result != -EADDRNOTAVAIL)
-			return result;
-		if (result && !error)
-			*astray = address;
-		error = error ? error : result;
-		*partly |= !result;
-	}
-	return error;
-}
-
-/* Where nobody could be asked: what the program may do here is not the route's fault. */
-static int fault_unknown(int error, struct sources_fault *fault)
-{
-	snprintf(fault->what, sizeof(fault->what), "the kernel cannot be asked for its routes: %s",
-		 strerror(-error));
-	snprintf(
-		fault->remedy, sizeof(fault->remedy),
-		"allow AF_NETLINK sockets (RestrictAddressFamilies= of systemd, a seccomp profile)");
-	return error;
-}
-
-static int check_pool(const struct config_source *source, struct sources_fault *fault)
-{
-	char text[ADDR_TEXT_BYTES];
-	struct addr astray;
-	bool partly;
-	int error = try_block(&source->pool, &astray, &partly);
-
-	if (error && error != -EADDRNOTAVAIL)
-		return fault_unknown(error, fault);
-	if (error && partly) {
-		snprintf(fault->what, sizeof(fault->what), "%s of it is not routed to this host",
-			 addr_print_host(&astray, text));
-		snprintf(fault->remedy, sizeof(fault->remedy),
-			 "see ip route get %s; give a block of which no part goes elsewhere", text);
-	} else if (error) {
-		snprintf(fault->what, sizeof(fault->what), "this host does not route it to itself");
-		snprintf(fault->remedy, sizeof(fault->remedy), "run: ip route add local %s dev lo",
-			 cidr_print(&source->pool, text));
-	}
-	return error;
-}
-
-static int check_address(const struct config_source *source, struct sources_fault *fault)
-{
-	int error = route_check_local(&source->address);
-
-	if (error && error != -EADDRNOTAVAIL)
-		return fault_unknown(error, fault);
-	if (error) {
-		snprintf(fault->what, sizeof(fault->what), "no interface of this host has it");
-		snprintf(fault->remedy, sizeof(fault->remedy), "give one of 'ip address'");
-	}
-	return error;
-}
-
-/* An embedded address is used where it can be bound, which must not be everywhere. */
-static int check_nonlocal_bind(struct sources_fault *fault)
-{
-	char text[16];
-
-	if (host_read_file("", "/proc/sys/net/ipv4/ip_nonlocal_bind", text, sizeof(text)) ||
-	    *text == '0')
-		return 0;
-	snprintf(fault->what, sizeof(fault->what),
-		 "addresses that are not this host's could be used too, for "
-		 "net.ipv4.ip_nonlocal_bind is set");
-	snprintf(fault->remedy, sizeof(fault->remedy),
-		 "run: sysctl -w net.ipv4.ip_nonlocal_bind=0");
-	return -EADDRINUSE;
-}
-
-static bool is_loopback(const struct config_source *source)
-{
-	if (source->kind == CONFIG_SOURCE_POOL)
-		return cidr_v4_of(&source->pool.network) >> 24 == IN_LOOPBACKNET;
-	return source->kind == CONFIG_SOURCE_ADDRESS && addr_is_loopback(&source->address);
-}
-
-/* Whether loopback reaches every backend; what names stand for is not known yet. */
-static int check_reach(const struct forward *forward, struct sources_fault *fault)
-{
-	for (unsigned i = 0; i < forward->backend_count; i++) {
-		const struct backend *backend = &forward->backends[i];
-		char text[ADDR_TEXT_BYTES];
-
-		if (*backend->name || route_check_local(&backend->addr) != -EADDRNOTAVAIL)
-			continue;
-		snprintf(fault->what, sizeof(fault->what),
-			 "an address of loopback, which does not reach backend %s on another host",
-			 addr_print(&backend->addr, text));
-		snprintf(fault->remedy, sizeof(fault->remedy),
-			 "use --source pseudo, or forward to this host");
-		return -ENETUNREACH;
-	}
-	return 0;
-}
-
-int sources_try(const struct forward *forward, struct sources_fault *fault)
-{
-	const struct config_source *source = &forward->options.source;
-	int error = 0;
-
-	memset(fault, 0, sizeof(*fault));
-	if (source->kind == CONFIG_SOURCE_ADDRESS)
-		error = check_address(source, fault);
-	if (source->kind == CONFIG_SOURCE_POOL)
-		error = check_pool(source, fault);
-	if (!error && source->embedded)
-		error = check_nonlocal_bind(fault);
-	if (!error && is_loopback(source))
-		error = check_reach(forward, fault);
-	return error;
-}
-
-const char *sources_print(const struct config_source *source, char text[SOURCES_TEXT_BYTES])
-{
-	char rest[ADDR_TEXT_BYTES] = "";
-
-	if (source->kind == CONFIG_SOURCE_POOL)
-		cidr_print(&source->pool, rest);
-	else if (source->kind == CONFIG_SOURCE_ADDRESS)
-		addr_print_host(&source->address, rest);
-	snprintf(text, SOURCES_TEXT_BYTES, "%s%s%s", source->embedded ? "embedded" : "",
-		 source->embedded && *rest ? "," : "", rest);
-	return text;
-}
 
 static struct source_clock read_clock(void)
 {
@@ -246,17 +89,35 @@ static int find_state(struct pool_entry *entry, const char *path, char error[CON
 	return -EINVAL;
 }
 
+/* What is wrong with a file begins with its path; this says what named it. */
+static void name_giver(const struct config *config, const struct forward *forward,
+		       const struct pool_entry *entry, char error[CONFIG_ERROR_BYTES])
+{
+	const char *const paths[] = {forward->options.pseudo_key, entry->state_path};
+	static const char *const names[] = {"pseudo-key", "pseudo-state"};
+
+	for (size_t i = 0; i < ARRAY_COUNT(paths); i++) {
+		size_t length = paths[i] ? strlen(paths[i]) : 0;
+
+		if (length && !strncmp(error, paths[i], length) && error[length] == ':') {
+			config_origin_append_of(config, forward, names[i], error);
+			return;
+		}
+	}
+}
+
 static int make_source(struct sources *sources, unsigned i, char error[CONFIG_ERROR_BYTES])
 {
 	const struct forward *forward = &sources->config->forwards[i];
 	struct pool_entry *entry = &sources->pools[i];
-	char text[SOURCES_TEXT_BYTES];
-	struct sources_fault fault;
-	int result = sources_try(forward, &fault);
+	char text[SOURCE_CHECK_TEXT_BYTES];
+	struct source_check_fault fault;
+	int result = source_check(forward, &fault);
 
 	if (result) {
 		snprintf(error, CONFIG_ERROR_BYTES, "--source %s: %s; %s",
-			 sources_print(&forward->options.source, text), fault.what, fault.remedy);
+			 source_check_print(&forward->options.source, text), fault.what,
+			 fault.remedy);
 		return result;
 	}
 	if (forward->options.source.kind != CONFIG_SOURCE_POOL)
@@ -266,24 +127,39 @@ static int make_source(struct sources *sources, unsigned i, char error[CONFIG_ER
 		return 0;
 	if (forward->options.pseudo_state)
 		result = find_state(entry, forward->options.pseudo_state, error);
-	return result ? result : make_pool(&forward->options, entry, error);
+	if (!result)
+		result = make_pool(&forward->options, entry, error);
+	if (!result)
+		return 0;
+	name_giver(sources->config, forward, entry, error);
+	/* the next forward with this block will say the same, and not that another has the file */
+	if (entry->lock_fd >= 0)
+		close(entry->lock_fd);
+	entry->lock_fd = -1;
+	return result;
 }
 
-int sources_create(struct sources **sources, const struct config *config,
-		   char error[CONFIG_ERROR_BYTES])
+int sources_create(struct sources **sources, struct config *config)
 {
 	struct sources *made =
 		calloc(1, sizeof(*made) + config->forward_count * sizeof(made->pools[0]));
+	char error[CONFIG_ERROR_BYTES];
 	int result = 0;
 
-	snprintf(error, CONFIG_ERROR_BYTES, "out of memory; lower --pseudo-leases");
-	if (!made)
+	if (!made) {
+		config_errors_add(&config->errors, "out of memory; lower --pseudo-leases");
 		return -ENOMEM;
+	}
 	made->config = config;
 	for (unsigned i = 0; i < config->forward_count; i++)
 		made->pools[i].lock_fd = -1;
-	for (unsigned i = 0; i < config->forward_count && !result; i++)
-		result = make_source(made, i, error);
+	for (unsigned i = 0; i < config->forward_count; i++) {
+		int of_forward = make_source(made, i, error);
+
+		if (of_forward)
+			config_origin_add_error(config, &config->forwards[i], error);
+		result = result ? result : of_forward;
+	}
 	if (result) {
 		sources_destroy(made);
 		return result;
@@ -303,6 +179,8 @@ static bool owns_pool(const struct sources *sources, unsigned i)
 
 void sources_destroy(struct sources *sources)
 {
+	if (!sources)
+		return;
 	for (unsigned i = sources->config->forward_count; i-- > 0;) {
 		struct pool_entry *entry = &sources->pools[i];
 
@@ -326,7 +204,7 @@ static bool find_embedded(const struct sources *sources, const struct in6_addr *
 
 	if (!embedded_ipv4(identity, address))
 		return false;
-	own = v4_address(ntohl(address->s_addr));
+	own = addr_from_v4(*address);
 	block.network = cidr_address_of(&own);
 	return !sources_own(sources, &block);
 }
@@ -353,7 +231,7 @@ int sources_choose(struct sources *sources, unsigned forward, const struct addr 
 		choice->leased = !result;
 	}
 	if (choice->embedded || choice->leased)
-		choice->address = v4_address(ntohl(address.s_addr));
+		choice->address = addr_from_v4(address);
 	return result;
 }
 
@@ -471,6 +349,8 @@ int sources_save(struct sources *sources, char error[CONFIG_ERROR_BYTES])
 		if (failed && !result) {
 			result = failed;
 			snprintf(error, CONFIG_ERROR_BYTES, "%s", detail);
+			config_origin_rename_of(sources->config, &sources->config->forwards[i],
+						error);
 		}
 	}
 	/* after a failure all is tried again, whatever happens meanwhile */

@@ -23,27 +23,13 @@ struct sources_choice {
 /*
  * Makes the pools of a configuration, with their keys and what their state files remember, and checks
  * the routes. `config` must outlive it. Belongs before the privilege drop, which may take the right to
- * read key files. Returns 0, or -errno with `error` naming what cannot be had, why, and what to do.
+ * read key files. Returns 0, or -errno, and config->errors has got all, each naming what cannot be had, why,
+ * and what to do.
  */
-int sources_create(struct sources **sources, const struct config *config,
-		   char error[CONFIG_ERROR_BYTES]);
+int sources_create(struct sources **sources, struct config *config);
+
+/* NULL is allowed. */
 void sources_destroy(struct sources *sources);
-
-/* Why connections cannot come from what --source names, and what to do about it. */
-struct sources_fault {
-	char what[200], remedy[200];
-};
-
-/*
- * Whether connections to a forward's backends can be made from what its --source names: its addresses are this
- * host's, by an interface or a local route, and no backend is out of their reach. Returns 0, or -errno with the
- * fault. Before the configuration's threads start.
- */
-int sources_try(const struct forward *forward, struct sources_fault *fault);
-
-/* "240.0.0.0/4", "192.0.2.7", "embedded,240.0.0.0/4": returns `text`. */
-#define SOURCES_TEXT_BYTES (ADDR_TEXT_BYTES + 16)
-const char *sources_print(const struct config_source *source, char text[SOURCES_TEXT_BYTES]);
 
 /*
  * Chooses for a client of `forward`; without `embedded`, not the address inside the client's. `now_ms`

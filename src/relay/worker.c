@@ -16,6 +16,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "config/config_origin.h"
 #include "os/host.h"
 #include "os/sock_tuning.h"
 
@@ -276,8 +277,7 @@ static int make_engines(struct workers *workers, const struct config *config,
 	return result;
 }
 
-static int bind_workers(struct workers *workers, struct config *config,
-			char error[CONFIG_ERROR_BYTES])
+static int bind_workers(struct workers *workers, struct config *config)
 {
 	unsigned fd_count = workers->count * config->forward_count;
 	int *fds = calloc(fd_count, sizeof(int));
@@ -287,7 +287,7 @@ static int bind_workers(struct workers *workers, struct config *config,
 		return -ENOMEM;
 	for (unsigned i = 0; i < fd_count; i++)
 		fds[i] = -1;
-	result = listeners_open(config, workers->count, fds, error);
+	result = listeners_open(config, workers->count, fds);
 	for (unsigned i = 0; i < workers->count && !result; i++)
 		result = listeners_init(&workers->list[i].listeners,
 					fds + i * config->forward_count, &workers->list[i].sessions,
@@ -306,15 +306,18 @@ static void choose_congestion(struct config *config)
 }
 
 int workers_create(struct workers **workers, struct config *config, const struct capacity *limits,
-		   const struct workers_shared *shared, char error[CONFIG_ERROR_BYTES])
+		   const struct workers_shared *shared)
 {
+	char error[CONFIG_ERROR_BYTES] = "out of memory; lower --workers or --maxconn";
 	struct workers *made = calloc(1, sizeof(*made));
 	unsigned count = limits->workers;
 	int result;
 
-	snprintf(error, CONFIG_ERROR_BYTES, "out of memory; lower --workers or --maxconn");
-	if (!made)
+	CHECK(!config->errors.count);
+	if (!made) {
+		config_errors_add(&config->errors, error);
 		return -ENOMEM;
+	}
 	made->count = count;
 	made->sources = shared->sources;
 	made->admission = shared->admission;
@@ -335,8 +338,11 @@ int workers_create(struct workers **workers, struct config *config, const struct
 	for (unsigned i = 0; i < count && !result; i++)
 		result = make_worker(made, i, config, limits, error);
 	if (!result)
-		result = bind_workers(made, config, error);
+		result = bind_workers(made, config);
 	if (result) {
+		/* the listeners' errors are there already */
+		if (!config->errors.count)
+			config_origin_add_error(config, NULL, error);
 		workers_destroy(made);
 		return result;
 	}

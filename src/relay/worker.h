@@ -31,11 +31,11 @@ struct workers;
 /*
  * Makes the workers for the forwards of `config`, as many and as large as `limits` says, and binds
  * the listeners last; in `config` ports of 0 are replaced, and the tuning's loopback_congestion is
- * set. Returns 0 and the workers, or -errno with `error` saying what could not be had, why, and what
- * to do.
+ * set. Returns 0 and the workers, or -errno and adds to config->errors, which must be empty, what could not
+ * be had, why, and what to do.
  */
 int workers_create(struct workers **workers, struct config *config, const struct capacity *limits,
-		   const struct workers_shared *shared, char error[CONFIG_ERROR_BYTES]);
+		   const struct workers_shared *shared);
 void workers_destroy(struct workers *workers);
 
 /*

@@ -184,5 +184,54 @@ class Usage(FileCase):
         self.assertEqual((done.returncode, done.stderr), (0, ''))
 
 
+class Host(FileCase):
+    """What the host lacks: exit code 1, with the place of each option, and once for all forwards that have it."""
+    per_engine = False
+
+    def told(self, text, *args):
+        path = self.write(text)
+        done = self.run_sixpipe('--config', path, *args)
+        self.assertEqual((done.returncode, done.stdout), (1, ''), done)
+        lines = [line.removeprefix('sixpipe: ') for line in done.stderr.splitlines() if line.startswith('sixpipe: ')]
+        return path, lines
+
+    def test_all_of_it_is_told(self):
+        rules = self.write('::1/129\n::1\n\nfoo\n10.1.2.3/8\n', 'rules')
+        text = ('user = no-such-user-here\ncongestion = no-such\nbind-device = no-such-if\nallow-file = /nonexist\n'
+                f'deny-file = /nonexist2\nadmin = /nonexist/admin\nallow-file = {rules}\n' + FORWARD
+                + 'source = 192.0.2.9\n[forward mail]\nlisten = [::1]:0\nbackend = 127.0.0.1:9\n')
+        of_check = ('1: user ', '2: congestion ', '3: bind-device ', '4: allow-file ', '5: deny-file ')
+        for args, places in ((('--check',), of_check), ((), (*of_check, '6: admin ', '11: source '))):
+            path, lines = self.told(text, *args)
+            for place in places:
+                self.assertEqual(len([line for line in lines if line.startswith(f'{path}:{place}')]), 1, (place, lines))
+            of_rules = [line for line in lines if line.endswith(f' (given by {path}:7: allow-file)')]
+            self.assertEqual([line.split(' ')[0] for line in of_rules], [f'{rules}:{n}:' for n in (1, 4, 5)])
+            self.assertEqual(len(lines), len(places) + 3, lines)
+
+    def test_a_file_that_is_no_list(self):
+        rules = self.write('no list\n' * 1000, 'rules')
+        lines = self.told(f'congestion = no-such\nallow-file = {rules}\n' + FORWARD)[1]
+        self.assertEqual((len(lines), lines[-1]), (101, '901 more like these'))
+        self.assertTrue(lines[99].startswith(f'{rules}:99: '), lines[99])
+
+    def test_addresses_that_cannot_be_bound(self):
+        text = ''.join(f'[forward {number}]\nlisten = 192.0.2.9:{number}\nbackend = 127.0.0.1:9\n'
+                       for number in (2001, 2002))
+        path, lines = self.told(text)
+        for line, (number, at) in zip(lines, ((2001, 2), (2002, 5)), strict=True):
+            self.assertTrue(line.startswith(f'cannot listen on 192.0.2.9:{number}: '), line)
+            self.assertTrue(line.endswith(f' (given by {path}:{at}: listen)'), line)
+        path, lines = self.told('metrics = 192.0.2.9:2003\n' + FORWARD)
+        self.assertEqual(len(lines), 1, lines)
+        self.assertTrue(lines[0].endswith(f' (given by {path}:1: metrics)'), lines)
+
+    def test_names_without_an_address(self):
+        path, lines = self.told('resolve-at-start = require\nresolve-timeout = 50ms\ndns-server = 127.0.0.1:1\n'
+                                + FORWARD + 'backend = a.example:1\nbackend = b.example:1\n')
+        self.assertEqual([line.split(',')[0].split(': the name')[0] for line in lines],
+                         [f"{path}:{n}: backend '{name}.example:1'" for n, name in ((7, 'a'), (8, 'b'))])
+
+
 if __name__ == '__main__':
     unittest.main()

@@ -53,7 +53,7 @@ static void begin(void)
 	for (size_t i = 0; i < ARRAY_COUNT(words); i++)
 		support_must_set(&config, words[i][0], words[i][1]);
 	cr_assert(!config_check(&config, error), "%s", error);
-	cr_assert(!sources_create(&sources, &config, error), "%s", error);
+	cr_assert(!sources_create(&sources, &config));
 }
 
 static void end(void)

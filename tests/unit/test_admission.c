@@ -26,7 +26,7 @@ static struct admission *create(struct config *config)
 	char error[CONFIG_ERROR_BYTES];
 
 	cr_assert_eq(config_check(config, error), 0, "%s", error);
-	cr_assert_eq(admission_create(&admission, config, MAXCONN, error), 0, "%s", error);
+	cr_assert_eq(admission_create(&admission, config, MAXCONN), 0);
 	return admission;
 }
 
@@ -114,7 +114,8 @@ Test(admission, files_are_read_where_they_stand)
 /* ... and with the option that gave it; without a line, the option comes first. */
 Test(admission, a_bad_file_is_named_with_its_line)
 {
-	char path[] = "/tmp/test_admission.XXXXXX", begin[128], error[CONFIG_ERROR_BYTES];
+	char path[] = "/tmp/test_admission.XXXXXX", begin[128];
+	const char *error;
 	int fd = mkstemp(path);
 	struct admission *admission;
 	struct config config;
@@ -129,11 +130,16 @@ Test(admission, a_bad_file_is_named_with_its_line)
 	config.origin.line = 8;
 	support_must_set(&config, "deny-file", path);
 	snprintf(begin, sizeof(begin), "%s:2: ", path);
-	cr_expect_eq(admission_create(&admission, &config, MAXCONN, error), -EINVAL);
+	cr_expect_eq(admission_create(&admission, &config, MAXCONN), -EINVAL);
+	cr_assert_eq(config.errors.count, 1);
+	error = config.errors.list[0];
 	cr_expect_eq(strncmp(error, begin, strlen(begin)), 0, "%s", error);
 	cr_expect_not_null(strstr(error, " (given by f:8: deny-file)"), "%s", error);
+	config_errors_finish(&config.errors);
 	unlink(path);
-	cr_expect_eq(admission_create(&admission, &config, MAXCONN, error), -ENOENT);
+	cr_expect_eq(admission_create(&admission, &config, MAXCONN), -ENOENT);
+	cr_assert_eq(config.errors.count, 1);
+	error = config.errors.list[0];
 	snprintf(begin, sizeof(begin),
 		 "f:8: deny-file '%s': No such file or directory; give a file that this user may "
 		 "read",

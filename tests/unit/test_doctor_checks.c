@@ -284,7 +284,7 @@ Test(doctor_checks, source)
 	cr_assert_null(cidr_parse("240.0.0.0/4", &source.pool));
 	expect("source", DOCTOR_OK, "240.0.0.0/4 can be used", "");
 	source.embedded = true;
-	facts.source_fault = (struct sources_fault){.what = "what it is", .remedy = "do this"};
+	facts.source_fault = (struct source_check_fault){.what = "what it is", .remedy = "do this"};
 	expect("source", DOCTOR_FAIL, "embedded,240.0.0.0/4: what it is", "do this");
 	source.kind = CONFIG_SOURCE_NONE;
 	expect("source", DOCTOR_FAIL, "embedded: what it is", "do this");

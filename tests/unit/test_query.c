@@ -58,7 +58,7 @@ static struct desk_job *begin(void)
 	cr_assert_eq(session_table_create(&job->sessions.table, SLOTS), 0);
 	cr_assert_eq(history_create(&job->sessions.history, REMEMBER), 0);
 	cr_assert_eq(upstream_create(&job->sessions.upstream, &job->config), 0);
-	cr_assert_eq(admission_create(&job->sessions.admission, &job->config, SLOTS, error), 0);
+	cr_assert_eq(admission_create(&job->sessions.admission, &job->config, SLOTS), 0);
 	cr_assert_eq(queries_create(&job->queries, 1), 0);
 	return job;
 }

@@ -64,8 +64,11 @@ Test(sources, a_save_that_failed_is_due_again)
 	struct config config;
 
 	make_directory();
-	begin(&config, "loopback", state_path);
-	cr_assert_eq(sources_create(&sources, &config, error), 0, "%s", error);
+	begin(&config, "loopback", NULL);
+	config.file = "f";
+	config.origin = (struct config_origin){CONFIG_ORIGIN_FILE, 7};
+	support_must_set(&config, "pseudo-state", state_path);
+	cr_assert_eq(sources_create(&sources, &config), 0);
 	cr_assert_eq(sources_save(sources, error), 0, "%s", error);
 	cr_expect(!sources_are_unsaved(sources));
 
@@ -73,6 +76,7 @@ Test(sources, a_save_that_failed_is_due_again)
 	cr_expect(sources_are_unsaved(sources));
 	remove_directory();
 	cr_expect_eq(sources_save(sources, error), -ENOENT, "%s", error);
+	cr_expect_eq(strncmp(error, "f:7: pseudo-state '", 19), 0, "%s", error);
 	cr_expect(sources_are_unsaved(sources), "nothing has changed since, but it is not written");
 
 	cr_assert(!mkdir(directory, 0700));
@@ -94,7 +98,7 @@ Test(sources, what_is_used_again_is_saved_already)
 
 	make_directory();
 	begin(&config, "loopback", state_path);
-	cr_assert_eq(sources_create(&sources, &config, error), 0, "%s", error);
+	cr_assert_eq(sources_create(&sources, &config), 0);
 	cr_assert_null(addr_parse("[2001:db8::1]:1", &client));
 	cr_assert_eq(sources_choose(sources, 0, &client, true, 1000, &choice), 0);
 	cr_expect(sources_are_unsaved(sources));
@@ -117,23 +121,38 @@ static void expect_shared(int result, const char *error)
 	cr_expect_not_null(strstr(error, "another process or listener"), "%s", error);
 }
 
+/* Of a second process, whose option is in line 7 of a file. */
+static void expect_refused(struct config *config)
+{
+	struct sources *sources;
+
+	cr_expect_eq(sources_create(&sources, config), -EBUSY);
+	cr_assert_eq(config->errors.count, 1, "the same is told once");
+	expect_shared(-EBUSY, config->errors.list[0]);
+	cr_expect_eq(strncmp(config->errors.list[0], "f:7: pseudo-state '", 19), 0, "%s",
+		     config->errors.list[0]);
+}
+
 Test(sources, a_state_file_is_of_one_process)
 {
 	char error[CONFIG_ERROR_BYTES] = "";
-	struct sources *sources, *others;
+	struct sources *sources;
 	struct config config, other;
 
 	make_directory();
 	begin(&config, "loopback", state_path);
 	begin(&other, "loopback:127.99.0.0/16", state_path);
+	other.file = "f";
+	other.origin = (struct config_origin){CONFIG_ORIGIN_FILE, 7};
+	support_must_set(&other, "pseudo-state", state_path);
 	/* the second round finds the lock file that the first has left */
 	for (unsigned round = 1; round <= 2; round++) {
-		cr_assert_eq(sources_create(&sources, &config, error), 0, "%s", error);
+		cr_assert_eq(sources_create(&sources, &config), 0);
 		for (unsigned saves = 1; saves <= 2; saves++) {
 			cr_assert_eq(sources_save(sources, error), 0, "%s", error);
-			expect_shared(sources_create(&others, &other, error), error);
+			expect_refused(&other);
 			unlink(state_path);
-			expect_shared(sources_create(&others, &other, error), error);
+			expect_refused(&other);
 		}
 		cr_assert_eq(sources_save(sources, error), 0, "%s", error);
 		sources_destroy(sources);
@@ -152,8 +171,8 @@ Test(sources, of_two_first_starts_one_has_the_state)
 
 	make_directory();
 	begin(&config, "loopback", state_path);
-	cr_assert_eq(sources_create(&first, &config, error), 0, "%s", error);
-	cr_assert_eq(sources_create(&second, &config, error), 0, "%s", error);
+	cr_assert_eq(sources_create(&first, &config), 0);
+	cr_assert_eq(sources_create(&second, &config), 0);
 	cr_assert_eq(sources_save(second, error), 0, "%s", error);
 	expect_shared(sources_save(first, error), error);
 	sources_destroy(second);
@@ -174,18 +193,51 @@ Test(sources, a_state_without_a_lock_is_taken)
 
 	make_directory();
 	begin(&config, "loopback", state_path);
-	cr_assert_eq(sources_create(&sources, &config, error), 0, "%s", error);
+	cr_assert_eq(sources_create(&sources, &config), 0);
 	before = visit(sources, "[2001:db8::1]:1");
 	cr_assert_eq(sources_save(sources, error), 0, "%s", error);
 	sources_destroy(sources);
 	cr_assert(!unlink(lock_path));
-	cr_assert_eq(sources_create(&sources, &config, error), 0, "%s", error);
+	cr_assert_eq(sources_create(&sources, &config), 0);
 	cr_expect_eq(visit(sources, "[2001:db8::1]:1").s_addr, before.s_addr);
 	cr_expect_eq(sources_save(sources, error), 0, "%s", error);
 	cr_expect(!access(lock_path, F_OK));
 	sources_destroy(sources);
 	config_finish(&config);
 	remove_directory();
+}
+
+Test(sources, a_bad_state_file_of_several_is_told_once)
+{
+	struct sources *sources;
+	struct config config;
+
+	make_directory();
+	support_put_file(directory, "/state", "no state\n");
+	begin(&config, "loopback", state_path);
+	support_must_set(&config, "listen", "[::1]:0");
+	support_must_set(&config, "backend", "127.0.0.1:80");
+	cr_expect_lt(sources_create(&sources, &config), 0);
+	cr_assert_eq(config.errors.count, 1);
+	cr_expect_eq(strncmp(config.errors.list[0], state_path, strlen(state_path)), 0, "%s",
+		     config.errors.list[0]);
+	config_finish(&config);
+	remove_directory();
+}
+
+/* A path may begin like an option. */
+Test(sources, a_key_file_with_dashes)
+{
+	struct sources *sources;
+	struct config config;
+
+	begin(&config, "loopback", NULL);
+	support_must_set(&config, "pseudo-key", "--no/such");
+	cr_expect_eq(sources_create(&sources, &config), -ENOENT);
+	cr_assert_eq(config.errors.count, 1);
+	cr_expect_eq(strncmp(config.errors.list[0], "--no/such: ", 11), 0, "%s",
+		     config.errors.list[0]);
+	config_finish(&config);
 }
 
 Test(sources, a_link_to_the_state_stays_one)
@@ -197,14 +249,14 @@ Test(sources, a_link_to_the_state_stays_one)
 
 	make_directory();
 	begin(&config, "loopback", state_path);
-	cr_assert_eq(sources_create(&sources, &config, error), 0, "%s", error);
+	cr_assert_eq(sources_create(&sources, &config), 0);
 	cr_assert_eq(sources_save(sources, error), 0, "%s", error);
 	sources_destroy(sources);
 	config_finish(&config);
 
 	cr_assert(!symlink("state", link_path));
 	begin(&config, "loopback", link_path);
-	cr_assert_eq(sources_create(&sources, &config, error), 0, "%s", error);
+	cr_assert_eq(sources_create(&sources, &config), 0);
 	visit(sources, "[2001:db8::1]:1");
 	cr_assert_eq(sources_save(sources, error), 0, "%s", error);
 	sources_destroy(sources);
@@ -217,14 +269,13 @@ Test(sources, a_link_to_the_state_stays_one)
 /* Whatever a client claims to be: an address of the pool is that of whom the pool gives it to. */
 Test(sources, an_embedded_address_of_the_pool_is_not_taken)
 {
-	char error[CONFIG_ERROR_BYTES] = "";
 	struct sources *sources;
 	struct sources_choice choice;
 	struct config config;
 	struct addr client;
 
 	begin(&config, "embedded,loopback", NULL);
-	cr_assert_eq(sources_create(&sources, &config, error), 0, "%s", error);
+	cr_assert_eq(sources_create(&sources, &config), 0);
 	cr_assert_null(addr_parse("127.0.0.9:5", &client));
 	cr_assert_eq(sources_choose(sources, 0, &client, true, 1000, &choice), 0);
 	cr_expect(choice.embedded && !choice.leased);
@@ -237,7 +288,6 @@ Test(sources, an_embedded_address_of_the_pool_is_not_taken)
 
 Test(sources, a_pools_addresses_are_its_own)
 {
-	char error[CONFIG_ERROR_BYTES] = "";
 	struct sources *sources;
 	struct config config;
 	struct cidr block;
@@ -250,7 +300,7 @@ Test(sources, a_pools_addresses_are_its_own)
 	};
 
 	begin(&config, "loopback", NULL);
-	cr_assert_eq(sources_create(&sources, &config, error), 0, "%s", error);
+	cr_assert_eq(sources_create(&sources, &config), 0);
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		cr_assert_null(cidr_parse(rows[i].text, &block));
 		cr_expect_eq(sources_own(sources, &block), rows[i].own, "%s", rows[i].text);

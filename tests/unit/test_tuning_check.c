@@ -24,7 +24,7 @@ struct host_row {
 
 static void check_row(const struct host_row *row)
 {
-	char error[CONFIG_ERROR_BYTES] = "", root[] = "/tmp/test_tuning_check.XXXXXX";
+	char root[] = "/tmp/test_tuning_check.XXXXXX";
 	struct config config;
 
 	cr_assert_not_null(mkdtemp(root));
@@ -34,9 +34,12 @@ static void check_row(const struct host_row *row)
 	config_init(&config);
 	support_must_set(&config, "listen", "[::1]:80");
 	support_must_set(&config, row->option, row->value);
-	cr_expect_eq(tuning_check(&config, root, error), row->error ? -EINVAL : 0, "%s %s: %s",
-		     row->option, row->value, error);
+	cr_expect_eq(tuning_check(&config, root), row->error ? -EINVAL : 0, "%s %s", row->option,
+		     row->value);
+	cr_assert_eq(config.errors.count, row->error != NULL);
 	if (row->error) {
+		const char *error = config.errors.list[0];
+
 		cr_expect_not_null(strstr(error, row->error), "%s", error);
 		cr_expect_not_null(strstr(error, row->option), "%s", error);
 	}
@@ -91,11 +94,13 @@ Test(tuning_check, the_place_is_named)
 	config_file_parse(&config, "f", text, strlen(text));
 	cr_assert(!config_check(&config, error), "%s", error);
 	for (unsigned i = 0; i < 2; i++) {
-		cr_expect_eq(tuning_check(&config, "", error), -EINVAL);
-		cr_expect_str_eq(error,
+		cr_expect_eq(tuning_check(&config, ""), -EINVAL);
+		cr_assert_eq(config.errors.count, 1, "once for the whole range");
+		cr_expect_str_eq(config.errors.list[0],
 				 "f:7: bind-device 'no-such-if': this host has no such interface; "
 				 "'ip link' lists them",
-				 "%s", error);
+				 "%s", config.errors.list[0]);
+		config_errors_finish(&config.errors);
 		config.forwards[1].options.tuning.device = NULL;
 	}
 	config_finish(&config);
