@@ -65,32 +65,24 @@ static const char *remedy_for(int result)
 				: "give a path where sixpipe may make a socket";
 }
 
-/* Removes a socket that nobody listens on; anything else stays, and is an error. */
-static int clear_path(const struct admin_socket *self, char error[CONFIG_ERROR_BYTES])
+static int explain(const char *path, int result, char error[CONFIG_ERROR_BYTES])
 {
-	const char *path = self->name.sun_path;
-	int found = sock_look_local(&self->address);
-
-	if (found == -EEXIST)
+	if (result == -EEXIST)
 		return refuse(path, EEXIST,
 			      "there is something else by that name; remove it, or give another "
 			      "path",
 			      error);
-	if (found == -EADDRINUSE)
+	if (result == -EADDRINUSE)
 		return refuse(path, EADDRINUSE,
 			      "another process listens there; stop it, or give another path",
 			      error);
-	if (found && found != -ENOENT)
-		return fail(path, -found, remedy_for(found), error);
-	if (!found && unlink(path))
-		return fail(path, errno, "remove it, or give another path", error);
-	return 0;
+	return fail(path, -result, remedy_for(result), error);
 }
 
 static int listen_on(struct admin_socket *self, const struct admin_owner *owner)
 {
-	int result = sock_listen_local(&self->address, BACKLOG, self->for_group ? 0660 : 0600,
-				       &self->fd, 1);
+	const struct sock_tuning tuning = {.local_mode = self->for_group ? 0660 : 0600};
+	int result = sock_open_listeners(&self->address, &tuning, BACKLOG, &self->fd, 1);
 
 	if (result) {
 		self->fd = -1;
@@ -117,12 +109,10 @@ int admin_socket_open(struct admin_socket *self, const char *path, bool for_grou
 		.family = AF_UNIX, .path_bytes = (uint16_t)length, .name = &self->name};
 	self->address.length_bytes = sizeof(self->address.local);
 	result = admin_socket_check(path, owner, error);
-	if (!result)
-		result = clear_path(self, error);
 	if (result)
 		return result;
 	result = listen_on(self, owner);
-	return result ? fail(path, -result, remedy_for(result), error) : 0;
+	return result ? explain(path, result, error) : 0;
 }
 
 void admin_socket_close(struct admin_socket *self)

@@ -8,9 +8,9 @@
 
 #include "os/host.h"
 
-static int open_socket(void)
+static int open_socket(int type)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	return fd < 0 ? -errno : fd;
 }
@@ -20,20 +20,22 @@ static bool is_in_file_system(const struct addr *address)
 	return *address->local.name->sun_path;
 }
 
-int sock_look_local(const struct addr *address)
+static int look_at_file(const struct addr *address)
 {
 	struct stat status;
 	socklen_t length_bytes;
 	const struct sockaddr *name = addr_sockaddr(address, &length_bytes);
 	int fd, result;
 
-	if (is_in_file_system(address)) {
-		if (lstat(address->local.name->sun_path, &status))
-			return -errno;
-		if (!S_ISSOCK(status.st_mode))
-			return -EEXIST;
-	}
-	fd = open_socket();
+	if (lstat(address->local.name->sun_path, &status))
+		return -errno;
+	if (!S_ISSOCK(status.st_mode))
+		return -EEXIST;
+	/*
+	 * Of another type than a listener: it is told whether somebody has the file, and who listens
+	 * there gets no connection to serve (tests/kernel/probe_local_other_type).
+	 */
+	fd = open_socket(SOCK_DGRAM);
 	if (fd < 0)
 		return fd;
 	result = connect(fd, name, length_bytes) ? errno : 0;
@@ -41,14 +43,29 @@ int sock_look_local(const struct addr *address)
 	return result == ECONNREFUSED ? 0 : -EADDRINUSE;
 }
 
-/* Whether there is room for a socket: 0 or -errno. */
-static int find_room(const struct addr *address)
+/* Nothing stays of a name. Each type has names of its own, so the other type is of no use here. */
+static int look_at_name(const struct addr *address)
 {
-	int result = sock_look_local(address);
+	socklen_t length_bytes;
+	const struct sockaddr *name = addr_sockaddr(address, &length_bytes);
+	int fd = open_socket(SOCK_STREAM);
+	int result;
 
-	if (result == -ENOENT)
-		return 0;
-	return result == -EEXIST ? -EADDRINUSE : result;
+	if (fd < 0)
+		return fd;
+	result = bind(fd, name, length_bytes) ? -errno : -ENOENT;
+	close(fd);
+	return result;
+}
+
+/*
+ * What stands there: 0 the file of a socket that nobody has any more, -ENOENT nothing, -EEXIST
+ * something else, -EADDRINUSE a socket that somebody has, who does not notice; another -errno where it
+ * cannot be told.
+ */
+static int look(const struct addr *address)
+{
+	return is_in_file_system(address) ? look_at_file(address) : look_at_name(address);
 }
 
 /* Whether a file can be made, or replaced, at the path: 0 or -errno. */
@@ -62,11 +79,11 @@ static int try_directory(const char *path)
 
 int sock_try_local(const struct addr *address)
 {
-	int result = find_room(address);
+	int result = look(address);
 
-	if (!result && is_in_file_system(address))
-		result = try_directory(address->local.name->sun_path);
-	return result;
+	if (result && result != -ENOENT)
+		return result == -EEXIST ? -EADDRINUSE : result;
+	return is_in_file_system(address) ? try_directory(address->local.name->sun_path) : 0;
 }
 
 static int give(int file, uid_t uid, gid_t gid)
@@ -95,8 +112,18 @@ int sock_give_local(const char *path, uid_t uid, gid_t gid)
 void sock_remove_local(const struct addr *address)
 {
 	/* what may not be removed, for the privileges are gone, is replaced by the next start */
-	if (is_in_file_system(address) && !sock_look_local(address))
+	if (is_in_file_system(address) && !look(address))
 		(void)unlink(address->local.name->sun_path);
+}
+
+/* Removes a file that nobody has any more: 0, as where there is nothing, or -errno. */
+static int make_room(const struct addr *address)
+{
+	int result = look(address);
+
+	if (result)
+		return result == -ENOENT ? 0 : result;
+	return unlink(address->local.name->sun_path) ? -errno : 0;
 }
 
 /* The file has its mode from the first moment on: nobody can connect in between. */
@@ -114,14 +141,13 @@ static int bind_with_mode(int fd, const struct addr *address, mode_t mode)
 int sock_listen_local(const struct addr *address, unsigned backlog, mode_t mode, int *fds,
 		      unsigned count)
 {
-	int error = find_room(address);
+	int error = make_room(address);
 	unsigned opened = 0;
 	bool bound;
 
 	if (error)
 		return error;
-	sock_remove_local(address);
-	fds[0] = open_socket();
+	fds[0] = open_socket(SOCK_STREAM);
 	if (fds[0] < 0)
 		return fds[0];
 	opened = 1;

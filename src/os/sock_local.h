@@ -10,21 +10,15 @@
 
 /*
  * Listens on a local `address`, once; each of the `count` descriptors in `fds` is that one socket,
- * for there is no SO_REUSEPORT here: whoever accepts first has the connection. A file that is a
- * socket, and on which nobody listens, is replaced; anything else is -EADDRINUSE. The file gets
- * `mode`. Only before there are threads: it sets the umask for a moment. Returns 0 or -errno, with
- * nothing left open.
+ * for there is no SO_REUSEPORT here: whoever accepts first has the connection. A file whose socket
+ * nobody has any more is replaced; -EADDRINUSE where somebody has, -EEXIST where it is no socket. The
+ * file gets `mode`. Only before there are threads: it sets the umask for a moment. Returns 0 or
+ * -errno, with nothing left open.
  */
 int sock_listen_local(const struct addr *address, unsigned backlog, mode_t mode, int *fds,
 		      unsigned count);
 
-/*
- * What stands there: 0 a socket on which nobody listens, -ENOENT nothing, -EEXIST something else,
- * -EADDRINUSE a socket on which somebody listens; another -errno where it cannot be told.
- */
-int sock_look_local(const struct addr *address);
-
-/* Whether nobody listens there yet, and we may: 0 or -errno. Changes nothing. */
+/* Whether nobody has it, and we may: 0 or -errno, -EADDRINUSE for anything that stands there. Changes nothing. */
 int sock_try_local(const struct addr *address);
 
 /*
@@ -33,5 +27,5 @@ int sock_try_local(const struct addr *address);
  */
 int sock_give_local(const char *path, uid_t uid, gid_t gid);
 
-/* Removes the file of a socket on which nobody listens any more, if we may. */
+/* Removes the file of a socket that nobody has any more, if we may. */
 void sock_remove_local(const struct addr *address);

@@ -239,6 +239,25 @@ class Listener(UnixCase):
         with self.sixpipe(f'unix:{path}', backend.address) as proxy:
             self.pair(proxy, backend)
 
+    def test_a_look_makes_no_session(self):
+        """A second start, and doctor, see that a listener is there; it does not notice."""
+        path, backend = self.path(), self.backend()
+        with self.sixpipe(f'unix:{path}', backend.address) as proxy:
+            self.check_refused(path)
+            done = self.run_sixpipe('doctor', f'unix:{path}', backend.address)
+            self.assertIn('is in use', done.stdout)
+            self.pair(proxy, backend)
+            proxy.finish()
+            self.assertEqual(len(proxy.events('close')), 1)
+
+    def test_what_does_not_listen_yet_is_in_use(self):
+        path = self.path()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+            other.bind(path)
+            self.check_refused(path)
+            other.listen()
+            self.connect(path).close()
+
     def check_refused(self, path):
         done = self.run_sixpipe(f'unix:{path}', '127.0.0.1:9')
         self.assertEqual(done.returncode, 1, done)
