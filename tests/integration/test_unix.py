@@ -239,6 +239,33 @@ class Listener(UnixCase):
         with self.sixpipe(f'unix:{path}', backend.address) as proxy:
             self.pair(proxy, backend)
 
+    def kill(self, proxy):
+        """As a crash, after which nothing is left to be checked."""
+        proxy.kill()
+        proxy.finished = True
+
+    def test_start_after_a_kill(self):
+        """The ring of a killed process outlives it, and with it what it listened on."""
+        taken = self.backend(host='::1')
+        free = taken.address
+        taken.close()
+        for listen in (f'unix:{self.path()}', f'unix:@sixpipe-test-kill-{os.getpid()}', free):
+            with self.subTest(listen=listen):
+                backend = self.backend()
+                for _ in range(4):
+                    with self.sixpipe(listen, backend.address) as proxy:
+                        self.kill(proxy)
+                with self.sixpipe(listen, backend.address) as proxy:
+                    self.pair(proxy, backend)
+
+    def test_admin_socket_after_a_kill(self):
+        backend, admin = self.backend(), f'{self.directory}/admin.sock'
+        for _ in range(4):
+            with self.sixpipe('[::1]:0', backend.address, '--admin', admin) as proxy:
+                self.kill(proxy)
+        with self.sixpipe('[::1]:0', backend.address, '--admin', admin):
+            self.assertEqual(self.run_sixpipe('bans', '--admin', admin).returncode, 0)
+
     def test_a_look_makes_no_session(self):
         """A second start, and doctor, see that a listener is there; it does not notice."""
         path, backend = self.path(), self.backend()
