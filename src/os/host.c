@@ -15,8 +15,8 @@
 
 #define SPARE_DESCRIPTORS    16
 #define DESCRIPTORS_PER_PIPE 2
-/* an epoll, its wake-up and the two ends of its mailbox; a ring has two */
-#define DESCRIPTORS_PER_WORKER 4
+/* an epoll, its wake-up and the two ends of its mailbox (a ring has two); and the reserve */
+#define DESCRIPTORS_PER_WORKER 5
 
 int host_read_file(const char *directory, const char *path, char *text, size_t text_bytes)
 {

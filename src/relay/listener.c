@@ -7,6 +7,10 @@
  * there is room for a whole backlog of every worker; near the limit connections are accepted one by
  * one. What is accepted and cannot be admitted, because another worker took the last place, waits
  * in `waiting_fd`.
+ *
+ * A session needs a descriptor of its own, besides that of its client. So accepting goes on only with one
+ * in reserve (reserve.h), which is tried for again and again: a client in the backlog
+ * waits, one that was accepted could only be reset.
  */
 #include "relay/listener.h"
 
@@ -22,9 +26,9 @@
 
 /*
  * After a want of descriptors: a multishot accept would take those that the accepted sessions need
- * for their backends.
+ * for their backends, and so would connections on their way to another worker.
  */
-#define CAREFUL_ACCEPTS 64
+#define CAREFUL_ACCEPTS 1024
 
 static const char forward_full[] = "maxconn_forward"; /* why a listener pauses */
 
@@ -105,6 +109,10 @@ static bool place(struct listeners *self, unsigned index, int fd)
 	if (!admission_take_place(sessions->admission, index))
 		return false;
 	worker = load_admit(sessions->load, sessions->worker);
+	if (worker >= 0 && self->listeners[index].careful_count) {
+		load_move(sessions->load, (unsigned)worker, sessions->worker);
+		worker = (int)sessions->worker;
+	}
 	if (worker < 0) {
 		/*
 		 * somebody may have missed the place meanwhile: nobody can use it until a session
@@ -172,18 +180,6 @@ static bool pause_full(struct listeners *self, unsigned index)
 	return false;
 }
 
-static void place_waiting(struct listeners *self, unsigned index)
-{
-	struct listener *listener = &self->listeners[index];
-
-	while (listener->waiting_fd >= 0) {
-		if (place(self, index, listener->waiting_fd))
-			listener->waiting_fd = -1;
-		else if (!pause_full(self, index))
-			return;
-	}
-}
-
 static void pause_starved(struct listeners *self, unsigned index)
 {
 	struct listener *listener = &self->listeners[index];
@@ -195,6 +191,22 @@ static void pause_starved(struct listeners *self, unsigned index)
 	listener->starved = true;
 	metrics_add(self->sessions->metrics, METRIC_accept_pauses_descriptors, 1);
 	log_pause(self, LOG_EVENT_accept_paused, "descriptors", (int)index);
+}
+
+static void place_waiting(struct listeners *self, unsigned index)
+{
+	struct listener *listener = &self->listeners[index];
+
+	while (listener->waiting_fd >= 0) {
+		if (!reserve_keep(&self->sessions->reserve)) {
+			pause_starved(self, index);
+			return;
+		}
+		if (place(self, index, listener->waiting_fd))
+			listener->waiting_fd = -1;
+		else if (!pause_full(self, index))
+			return;
+	}
 }
 
 /* The end of a listener: what waits in its backlog is still served. */
@@ -227,6 +239,10 @@ static void arm(struct listeners *self, unsigned index)
 
 	if (listener->armed || listener->waiting_fd >= 0 || timer_is_armed(&listener->timer))
 		return;
+	if (!reserve_keep(&self->sessions->reserve)) {
+		pause_starved(self, index);
+		return;
+	}
 	if (!room_for(self, index) && !pause_full(self, index))
 		return;
 	room = room_for(self, index);
@@ -260,11 +276,11 @@ static void on_accepted(struct listeners *self, unsigned index, int fd)
 		listener->starved = false;
 		log_pause(self, LOG_EVENT_accept_resumed, "descriptors", (int)index);
 	}
-	if (listener->waiting_fd >= 0) {
+	if (listener->waiting_fd >= 0)
 		refuse(self, fd);
-		return;
-	}
-	listener->waiting_fd = fd;
+	else
+		listener->waiting_fd = fd;
+	/* that of one that was refused may be what the other waits for */
 	place_waiting(self, index);
 }
 
@@ -361,13 +377,6 @@ void listeners_pause(struct listeners *self)
 		pause_starved(self, i);
 		cancel_accept(self, i);
 	}
-}
-
-void listeners_on_timer(struct listeners *self, struct timer *timer)
-{
-	struct listener *listener = CONTAINER_OF(timer, struct listener, timer);
-
-	arm(self, (unsigned)(listener - self->listeners));
 }
 
 void listeners_close(struct listeners *self)

@@ -3,8 +3,8 @@
  *
  * Policy. At maxconn, the process's or the listener's own, accepting pauses; clients wait in the kernel's backlog, and one accepted in
  * the meantime waits here, until a session ends. Want of descriptors or memory pauses accepting for
- * LISTENER_RETRY_MS at a time. Nothing is shed, but for connections beyond maxconn when several
- * listeners fill up at once: those are reset and counted.
+ * LISTENER_RETRY_MS at a time. Nothing is shed, but for what one accept brings beyond the first
+ * connection that has to wait here: those are reset and counted.
  */
 #pragma once
 
@@ -18,7 +18,7 @@
 
 #define LISTENER_RETRY_MS 100
 
-/* timer.kind of a listener's timer. */
+/* timer.kind of a listener's timer: when it is due, listeners_resume(). */
 #define LISTENER_TIMER 2
 
 struct listener {
@@ -87,9 +87,6 @@ void listeners_pause(struct listeners *listeners);
 
 /* Takes ENGINE_OP_ACCEPT, ENGINE_OP_HANDED_OVER and ENGINE_OP_HAND_OVER_SENT. */
 void listeners_on_event(struct listeners *listeners, const struct engine_event *event);
-
-/* Takes a timer of kind LISTENER_TIMER that is due. */
-void listeners_on_timer(struct listeners *listeners, struct timer *timer);
 
 /*
  * Stops accepting for good: connections that wait in the backlog are served, then the sockets

@@ -209,6 +209,20 @@ static void restore_source(const struct sessions *sessions, struct session *sess
 		session->source = (struct addr){0};
 }
 
+/* As upstream_connect(), with the reserve where there is no other descriptor. */
+static int connect_upstream(struct sessions *sessions, struct session *session,
+			    struct upstream_call *call)
+{
+	int fd = upstream_connect(sessions->upstream, sessions->engine, session->forward,
+				  &session->path, call);
+
+	if ((fd != -EMFILE && fd != -ENFILE) || !reserve_use(&sessions->reserve))
+		return fd;
+	sessions->starved = true;
+	return upstream_connect(sessions->upstream, sessions->engine, session->forward,
+				&session->path, call);
+}
+
 /*
  * Begins to connect to the chosen backend. Returns 0, or -errno and nothing was begun: -EADDRNOTAVAIL
  * where the source can't be used.
@@ -227,8 +241,7 @@ static int begin_connect(struct sessions *sessions, struct session *session)
 	if (session->embedded && !suits_backend(sessions, session))
 		return -EADDRNOTAVAIL;
 	session_gather_early(sessions, session, &call);
-	fd = upstream_connect(sessions->upstream, sessions->engine, session->forward,
-			      &session->path, &call);
+	fd = connect_upstream(sessions, session, &call);
 	if (fd < 0)
 		return fd;
 	metrics_add(sessions->metrics, METRIC_connects, 1);

@@ -9,6 +9,7 @@
 #include "config/config.h"
 #include "limits/bans.h"
 #include "os/engine.h"
+#include "os/reserve.h"
 #include "os/timer.h"
 #include "relay/admission.h"
 #include "relay/load.h"
@@ -43,9 +44,9 @@ struct sessions {
 	struct session **ready_last;
 	struct session *chatty_first; /* those with a watch on a lane's source */
 	struct timer quiet_timer;     /* while there are any */
+	struct reserve reserve;	      /* accepting goes on while it is there */
 	bool released; /* a session ended since the worker last looked: there is room */
-	bool starved;  /* a backend's socket could not be had for want of descriptors: accepting
-			  should pause */
+	bool starved;  /* descriptors were wanting for a backend's socket: accepting should pause */
 };
 
 /* What is set for the session's forward. */

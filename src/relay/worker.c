@@ -94,7 +94,7 @@ static void fire_timers(struct worker *worker)
 
 	while ((timer = timer_wheel_pop(&worker->wheel, worker->sessions.now_ms))) {
 		if (timer->kind == LISTENER_TIMER)
-			listeners_on_timer(&worker->listeners, timer);
+			worker->resume = true;
 		else
 			sessions_on_timer(&worker->sessions, timer);
 	}
@@ -247,6 +247,7 @@ static int make_worker(struct workers *workers, unsigned index, const struct con
 		return result;
 	}
 	sessions->engine = workers->engines[index];
+	(void)reserve_keep(&sessions->reserve);
 	return 0;
 }
 
@@ -368,6 +369,7 @@ static void destroy_worker(struct worker *worker)
 	struct sessions *sessions = &worker->sessions;
 
 	listeners_finish(&worker->listeners);
+	(void)reserve_use(&sessions->reserve);
 	if (sessions->pump.pipes)
 		pipe_pool_destroy(sessions->pump.pipes);
 	if (sessions->table)

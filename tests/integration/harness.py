@@ -262,7 +262,7 @@ class Sixpipe:
         return states
 
     def fds(self):
-        """How many descriptors sixpipe holds, by kind. The spare one that lets it shed load counts as a file."""
+        """How many descriptors sixpipe holds, by kind. The reserve of each worker is an eventfd."""
         return collections.Counter(map(describe_fd, self.fd_links()))
 
     def fd_links(self):

@@ -94,6 +94,25 @@ class Descriptors(Case):
         client.sendall(b'ping')
         self.assertEqual(client.recv_exact(4), b'ping')
 
+    def serve_all(self, served, waiting):
+        """Nobody raises the limit: those that leave make room, until all have been served. How many were reset."""
+        resets = 0
+        while waiting:
+            if served:
+                served.pop().close()
+            client = wait_until(lambda: self.one_answered(waiting), what='an answer or a RST')
+            waiting.remove(client)
+            try:
+                self.assertEqual(client.recv_exact(4), b'ping')
+                served.append(client)
+            except ConnectionResetError:
+                resets += 1
+        return resets
+
+    @staticmethod
+    def one_answered(waiting):
+        return next((client for client in waiting if not client.is_silent(0)), None)
+
     def test_none_left_pauses_and_recovers(self):
         with self.only_few_descriptors(spare=6) as proxy:
             served = self.open_served(proxy, 3)
@@ -107,43 +126,57 @@ class Descriptors(Case):
             for client in served:
                 self.exchange(client)
             self.assertTrue(all(client.is_silent(0) for client in waiting))
-            # Nobody raises the limit: sessions that end make room. Those that wait are served, or told by a RST.
-            for client in served:
-                client.close()
-            while waiting:
-                client = wait_until(lambda: self.one_answered(waiting), what='an answer or a RST')
-                waiting.remove(client)
-                self.assertIn(self.end_of_waiting(client), (b'ping', RESET))
+            self.assertEqual(self.serve_all(served, waiting), 0)
             proxy.wait_event('accept_resumed')
+            self.close_peers()
             proxy.wait_baseline()
-            self.open_served(proxy, 3)
 
-    @staticmethod
-    def one_answered(waiting):
-        return next((client for client in waiting if not client.is_silent(0)), None)
-
-    @staticmethod
-    def end_of_waiting(client):
-        try:
-            return client.recv_exact(4)
-        except ConnectionResetError:
-            return RESET
-        finally:
-            client.close()
-
-    def test_none_left_for_the_backend(self):
-        """The client can be accepted, but the backend's socket is one too many: a RST, not a silent wait."""
+    def test_the_last_one_has_its_backend(self):
+        """The client takes the last descriptor, its backend's socket the reserve. The others wait, however long."""
         with self.only_few_descriptors(spare=5) as proxy:
             served = self.open_served(proxy, 2)
             with proxy.stopped():
-                clients = [self.connect(proxy.endpoint) for _ in range(10)]
-            for client in clients:
-                self.assertEqual(client.recv_to_end(), (b'', RESET))
-            proxy.wait_events('close', len(clients), reason='no_descriptors')
+                waiting = [self.connect(proxy.endpoint) for _ in range(10)]
+                for client in waiting:
+                    client.sendall(b'ping')
+            served.append(waiting.pop(0))
+            self.assertEqual(served[-1].recv_exact(4), b'ping')
             self.assert_idle_cpu(proxy, 0.5)
-            served[0].close()
-            proxy.close_of(served[0])
-            self.open_served(proxy, 1)
+            self.assertTrue(all(client.is_silent(0) for client in waiting))
+            self.assertEqual(self.serve_all(served, waiting), 0)
+            self.assertEqual(proxy.events('close', reason='no_descriptors'), [])
+
+    def test_none_left_for_the_backend(self):
+        """Clients whose headers come late hold all descriptors: one is served with the reserve, then it is a RST."""
+        self.ARGUMENTS = (*self.ARGUMENTS, '--accept-proxy', '--trust', '::1')
+        header = b'PROXY TCP6 ::1 ::1 1000 2000\r\n'
+        with self.only_few_descriptors(spare=5) as proxy:
+            clients = [self.connect(proxy.endpoint) for _ in range(5)]
+            wait_until(lambda: proxy.fds()['socket'] == proxy.baseline['socket'] + 5, what='all are accepted')
+            clients[0].sendall(header + b'ping')
+            self.assertEqual(clients[0].recv_exact(4), b'ping')
+            clients[1].sendall(header)
+            self.assertEqual(clients[1].recv_to_end(), (b'', RESET))
+            proxy.wait_event('close', reason='no_descriptors')
+            self.exchange(clients[0])
+
+    def test_all_accepted_at_once(self):
+        """With a short backlog one accept takes all that comes: what others were accepted for is served, no fewer."""
+        self.ARGUMENTS = (*self.ARGUMENTS, '--backlog', '40', '--maxconn', '100000')
+        with self.only_few_descriptors(spare=12) as proxy:
+            with proxy.stopped():
+                waiting = [self.connect(proxy.endpoint) for _ in range(30)]
+                for client in waiting:
+                    client.sendall(b'ping')
+            served = []
+            while len(served) < 6:
+                client = wait_until(lambda: self.one_answered(waiting), what='an answer')
+                waiting.remove(client)
+                with contextlib.suppress(ConnectionResetError):
+                    client.recv_exact(4)
+                    served.append(client)
+            resets = 30 - len(waiting) - len(served)
+            self.assertLessEqual(resets + self.serve_all(served, waiting), 6)
 
     def test_warns_when_the_limit_is_too_low_for_maxconn(self):
         backend = self.echo_server()

@@ -3,8 +3,7 @@
  * it is over. The connection stays queued, and an accept armed later gets it.
  * Since: 5.19 (multishot accept).
  * Why: the listener looks at F_MORE, not at the result, to know that it must re-arm; it does so
- * after a pause, and keeps a spare descriptor to shed load with, because the queued connection
- * would fail every re-arm at once.
+ * after a pause, because the queued connection would fail every re-arm at once.
  */
 #include "probe_ring.h"
 

@@ -257,14 +257,14 @@ Test(doctor_checks, capacity)
 		 5000,
 		 DOCTOR_WARN,
 		 "maxconn is 5000",
-		 "ulimit -Hn 10160"},
+		 "ulimit -Hn 10164"},
 		{"descriptors",
 		 {4, {0, 0}, 64, 0},
 		 0,
 		 0,
 		 DOCTOR_FAIL,
 		 "enough for 0",
-		 "ulimit -Hn 2160"},
+		 "ulimit -Hn 2164"},
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {

@@ -1,0 +1,23 @@
+#include "os/reserve.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+bool reserve_keep(struct reserve *reserve)
+{
+	if (reserve->open)
+		return true;
+	/* no duplicate: that would give nothing back where the system's files have run out */
+	reserve->fd = eventfd(0, EFD_CLOEXEC);
+	reserve->open = reserve->fd >= 0;
+	return reserve->open;
+}
+
+bool reserve_use(struct reserve *reserve)
+{
+	if (!reserve->open)
+		return false;
+	close(reserve->fd);
+	reserve->open = false;
+	return true;
+}
