@@ -42,7 +42,9 @@ static void warn_of_limits(const struct capacity *limits)
 		log_number(&line, "maxconn", limits->maxconn);
 		log_number(&line, "descriptors", limits->host.descriptors);
 		log_number(&line, "needed", limits->descriptors_needed);
-		log_number(&line, "sessions_possible", limits->descriptor_sessions);
+		log_number(&line, "needed_by_others",
+			   limits->descriptors_needed - 2ULL * limits->maxconn);
+		log_number(&line, "sessions_assured", limits->descriptor_sessions);
 		log_text(&line, "remedy",
 			 "raise the hard limit (ulimit -Hn, LimitNOFILE=) or lower --maxconn");
 		log_end(&line);
@@ -51,7 +53,7 @@ static void warn_of_limits(const struct capacity *limits)
 		log_number(&line, "maxconn", limits->maxconn);
 		log_number(&line, "memory_limit_bytes", limits->host.cgroup.memory_bytes);
 		log_number(&line, "needed_bytes", limits->memory_needed_bytes);
-		log_number(&line, "sessions_possible", limits->memory_sessions);
+		log_number(&line, "sessions_assured", limits->memory_sessions);
 		log_text(&line, "remedy",
 			 "raise the control group's limit (MemoryMax=, docker run --memory) or "
 			 "lower --maxconn");

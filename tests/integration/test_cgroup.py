@@ -57,7 +57,7 @@ class Memory(Case):
             with self.sixpipe(*GOOD, '--maxconn', '2000', engine='auto', popen=group.popen) as proxy:
                 short = proxy.wait_event('memory_short')
                 self.assertEqual((short.int('maxconn'), short.int('memory_limit_bytes'),
-                                  short.int('sessions_possible')), (2000, 64 * MIB, 1536))
+                                  short.int('sessions_assured')), (2000, 64 * MIB, 1536))
                 self.assertIn('--maxconn', short['remedy'])
                 self.assertEqual(proxy.wait_event('limits').int('maxconn'), 2000)
 

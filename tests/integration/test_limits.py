@@ -185,6 +185,7 @@ class Descriptors(Case):
             warning = proxy.wait_event('descriptors_short', level='warn')
             self.assertIn('10000', warning.line)
             self.assertIn('400', warning.line)
+            self.assertEqual(warning.int('sessions_assured'), (400 - warning.int('needed_by_others')) // 2)
             self.exchange(self.connect(proxy.endpoint))
 
     def test_no_warning_when_it_is_enough(self):
