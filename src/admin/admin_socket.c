@@ -82,8 +82,12 @@ static int explain(const char *path, int result, char error[CONFIG_ERROR_BYTES])
 static int listen_on(struct admin_socket *self, const struct admin_owner *owner)
 {
 	const struct sock_tuning tuning = {.local_mode = self->for_group ? 0660 : 0600};
-	int result = sock_open_listeners(&self->address, &tuning, BACKLOG, &self->fd, 1);
+	unsigned waited_ms = 0;
+	int result;
 
+	do
+		result = sock_open_listeners(&self->address, &tuning, BACKLOG, &self->fd, 1);
+	while (sock_may_try_again(result, &waited_ms));
 	if (result) {
 		self->fd = -1;
 		return result;

@@ -211,6 +211,7 @@ int http_create(struct http **http, struct config *config, const struct workers 
 {
 	struct http *made = calloc(1, sizeof(*made));
 	struct sock_tuning tuning = {0};
+	unsigned waited_ms = 0;
 	int result;
 
 	snprintf(error, CONFIG_ERROR_BYTES,
@@ -220,8 +221,10 @@ int http_create(struct http **http, struct config *config, const struct workers 
 		return -ENOMEM;
 	made->config = config;
 	made->workers = workers;
-	result = sock_open_listeners(&config->metrics, &tuning, CAPACITY_HTTP_CONNECTIONS,
-				     &made->listen_fd, 1);
+	do
+		result = sock_open_listeners(&config->metrics, &tuning, CAPACITY_HTTP_CONNECTIONS,
+					     &made->listen_fd, 1);
+	while (sock_may_try_again(result, &waited_ms));
 	if (result) {
 		listener_describe_error(&config->metrics, result, error);
 		config_origin_append_of(config, NULL, "metrics", error);

@@ -98,8 +98,8 @@ static int open_bound(struct addr *address, const struct sock_tuning *tuning, bo
 	return fd;
 }
 
-static int open_listeners(struct addr *address, const struct sock_tuning *tuning, unsigned backlog,
-			  int *fds, unsigned count)
+int sock_open_listeners(struct addr *address, const struct sock_tuning *tuning, unsigned backlog,
+			int *fds, unsigned count)
 {
 	unsigned opened;
 	int error = 0;
@@ -123,17 +123,13 @@ static int open_listeners(struct addr *address, const struct sock_tuning *tuning
 	return error;
 }
 
-int sock_open_listeners(struct addr *address, const struct sock_tuning *tuning, unsigned backlog,
-			int *fds, unsigned count)
+bool sock_may_try_again(int error, unsigned *waited_ms)
 {
-	unsigned waited_ms = 0;
-	int error = open_listeners(address, tuning, backlog, fds, count);
-
-	for (; error == -EADDRINUSE && waited_ms < IN_USE_LIMIT_MS; waited_ms += IN_USE_PAUSE_MS) {
-		usleep(IN_USE_PAUSE_MS * 1000);
-		error = open_listeners(address, tuning, backlog, fds, count);
-	}
-	return error;
+	if (error != -EADDRINUSE || *waited_ms >= IN_USE_LIMIT_MS)
+		return false;
+	usleep(IN_USE_PAUSE_MS * 1000);
+	*waited_ms += IN_USE_PAUSE_MS;
+	return true;
 }
 
 int sock_try_bind(const struct addr *address, const struct sock_tuning *tuning)

@@ -26,14 +26,20 @@ enum sock_failure sock_classify(int error);
 /*
  * Opens `count` listening sockets on one address, each with its own queue, into `fds`
  * (SO_REUSEPORT, socket(7)). The first is bound without SO_REUSEPORT, so that an address which
- * anybody else holds fails with EADDRINUSE (tests/kernel/probe_reuseport_bind_probe), after a second:
- * it blocks that long for a holder that was killed and is not quite gone. Port 0 is
+ * anybody else holds fails with EADDRINUSE (tests/kernel/probe_reuseport_bind_probe). Port 0 is
  * replaced in `address` by the one that the kernel chose. What is set here is inherited by the
  * accepted sockets. An IPv6 listener is v6-only, but for
  * [::] with dual_stack. Returns 0 or -errno, with nothing left open.
  */
 int sock_open_listeners(struct addr *address, const struct sock_tuning *tuning, unsigned backlog,
 			int *fds, unsigned count);
+
+/*
+ * For the start, after sock_open_listeners() has given `error`: whether to try that again. Blocks for a
+ * moment where the address is in use, for a holder that was killed may be not quite gone, up to a second
+ * in all; `waited_ms` counts, from 0.
+ */
+bool sock_may_try_again(int error, unsigned *waited_ms);
 
 /*
  * Whether sock_open_listeners() could bind there, without listening. Of the tuning only what is about the

@@ -82,14 +82,18 @@ int listeners_open(struct config *config, unsigned worker_count, int *fds)
 {
 	int *of_forward = calloc(worker_count, sizeof(int));
 	int result = of_forward ? 0 : -ENOMEM;
+	unsigned waited_ms = 0; /* for all of them */
 
 	for (unsigned i = 0; i < config->forward_count && of_forward; i++) {
 		struct forward *forward = &config->forwards[i];
 		const struct forward_options *options = &forward->options;
-		int bound =
-			sock_open_listeners(&forward->listen, &options->tuning,
-					    (unsigned)options->backlog, of_forward, worker_count);
+		int bound;
 
+		do
+			bound = sock_open_listeners(&forward->listen, &options->tuning,
+						    (unsigned)options->backlog, of_forward,
+						    worker_count);
+		while (sock_may_try_again(bound, &waited_ms));
 		if (bound)
 			add_error(config, forward, bound);
 		result = result ? result : bound;
