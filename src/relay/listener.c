@@ -68,7 +68,6 @@ void listeners_finish(struct listeners *self)
 	memset(self, 0, sizeof(*self));
 }
 
-/* `index` is that of the listener, or -1 for all. */
 /* Of all sessions, or of those of a listener that has its own limit. */
 static uint32_t count_sessions(const struct listeners *self, const char *reason, int index)
 {
@@ -80,6 +79,7 @@ static uint32_t count_sessions(const struct listeners *self, const char *reason,
 	return sessions->load->limit - load_room(sessions->load);
 }
 
+/* `index` is that of the listener, or -1 for all. */
 static void log_pause(struct listeners *self, enum log_event event, const char *reason, int index)
 {
 	struct log_line line;
@@ -108,11 +108,9 @@ static bool place(struct listeners *self, unsigned index, int fd)
 
 	if (!admission_take_place(sessions->admission, index))
 		return false;
-	worker = load_admit(sessions->load, sessions->worker);
-	if (worker >= 0 && self->listeners[index].careful_count) {
-		load_move(sessions->load, (unsigned)worker, sessions->worker);
-		worker = (int)sessions->worker;
-	}
+	worker = self->listeners[index].careful_count
+			 ? load_admit_here(sessions->load, sessions->worker)
+			 : load_admit(sessions->load, sessions->worker);
 	if (worker < 0) {
 		/*
 		 * somebody may have missed the place meanwhile: nobody can use it until a session

@@ -53,14 +53,28 @@ static unsigned choose_worker(const struct load *load, unsigned own)
 	return sessions_of(load, own) > sessions_of(load, least) + 1 ? least : own;
 }
 
+static bool take_place(struct load *load)
+{
+	if (atomic_fetch_add(&load->sessions, 1) < load->limit)
+		return true;
+	atomic_fetch_sub(&load->sessions, 1);
+	return false;
+}
+
+int load_admit_here(struct load *load, unsigned own)
+{
+	if (!take_place(load))
+		return -1;
+	atomic_fetch_add(&load->workers[own].sessions, 1);
+	return (int)own;
+}
+
 int load_admit(struct load *load, unsigned own)
 {
 	unsigned worker;
 
-	if (atomic_fetch_add(&load->sessions, 1) >= load->limit) {
-		atomic_fetch_sub(&load->sessions, 1);
+	if (!take_place(load))
 		return -1;
-	}
 	worker = choose_worker(load, own);
 	if (atomic_fetch_add(&load->workers[worker].sessions, 1) & LOAD_RETIRED) {
 		load_move(load, worker, own);

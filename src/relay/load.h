@@ -47,6 +47,9 @@ uint32_t load_room(const struct load *load);
 int load_admit(struct load *load, unsigned own);
 void load_release(struct load *load, unsigned worker);
 
+/* As load_admit(), with no choice but `own`. */
+int load_admit_here(struct load *load, unsigned own);
+
 /* Moves an admission that did not reach worker `from`. */
 void load_move(struct load *load, unsigned from, unsigned to);
 

@@ -31,6 +31,7 @@ Test(load, admits_up_to_the_limit)
 			}
 			cr_expect_eq(load_room(&load), 0);
 			cr_expect_eq(load_admit(&load, 0), -1, "limit %u", rows[i]);
+			cr_expect_eq(load_admit_here(&load, 0), -1, "limit %u", rows[i]);
 			cr_expect_eq(load_room(&load), 0, "a refusal leaves no trace");
 			load_finish(&load);
 		}
@@ -63,6 +64,8 @@ Test(load, choice)
 		cr_expect_eq(chosen, row->chosen, "row %zu: %d", i, chosen);
 		cr_expect_eq(sessions_of(&load, (unsigned)row->chosen),
 			     row->sessions[row->chosen] + 1, "row %zu", i);
+		cr_expect_eq(load_admit_here(&load, row->own), (int)row->own, "row %zu", i);
+		cr_expect_eq(load_room(&load), 1000 - 2, "row %zu", i);
 		load_finish(&load);
 	}
 }
