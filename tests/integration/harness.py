@@ -314,14 +314,15 @@ class Sixpipe:
 
     def against_baseline(self):
         """What is held too much or too little. Fewer pipes are no leak: one that met an error is closed rather than
-        pooled. Sockets are told apart: one of a check or a question for a name may have been under way at the start."""
+        pooled. Nor are fewer files: /etc/hosts may have been read at the start. Sockets are told apart: one of a check or
+        a question for a name may have been under way then."""
         links = self.fd_links()
         sockets = sockets_of(links)
         extra = collections.Counter(map(describe_fd, links))
         extra.subtract(self.baseline)
         extra['socket'] = len(sockets - self.first_sockets)
         extra['listener'] = -len(self.listeners - sockets)
-        return {kind: count for kind, count in extra.items() if count > 0 or (count < 0 and kind != 'pipe')}
+        return {kind: count for kind, count in extra.items() if count > 0 or (count < 0 and kind not in ('pipe', 'file'))}
 
     def wait_baseline(self, timeout_s=PATIENCE_S):
         """Waits until no session is left by the descriptors."""
