@@ -135,20 +135,29 @@ static int run_tick(struct worker *worker)
 	return 0;
 }
 
-/* Tells the listeners, ours and those of other workers, what this tick means for accepting. */
+/*
+ * Tells the listeners, ours and those of other workers, what this tick means for accepting. What had to
+ * wait and is opened here may be over at once, which others have to be told as well.
+ */
 static void settle_accepting(struct worker *worker)
 {
 	struct sessions *sessions = &worker->sessions;
+	bool resume = worker->resume;
 
-	if (sessions->starved)
-		listeners_pause(&worker->listeners);
-	if (sessions->released)
-		wake_waiting_workers(worker->workers, sessions->worker);
-	if (sessions->released || worker->resume)
-		listeners_resume(&worker->listeners);
-	sessions->starved = false;
-	sessions->released = false;
 	worker->resume = false;
+	while (sessions->starved || sessions->released || resume) {
+		bool starved = sessions->starved, released = sessions->released;
+
+		sessions->starved = false;
+		sessions->released = false;
+		if (starved)
+			listeners_pause(&worker->listeners);
+		if (released)
+			wake_waiting_workers(worker->workers, sessions->worker);
+		if (released || resume)
+			listeners_resume(&worker->listeners);
+		resume = false;
+	}
 }
 
 static int serve(struct worker *worker)

@@ -38,6 +38,24 @@ class Maxconn(Case):
             proxy.wait_event('accept_resumed')
             self.assertLess(len(proxy.events('accept_paused')), 3 * limit + 1)
 
+    def test_who_is_over_at_once_leaves_the_place(self):
+        """Those whose client is denied wait for a place too, and end as soon as they have one: the next one must hear of it."""
+        backend = self.echo_server()
+        with self.sixpipe('127.0.0.1:0', backend.address, '--maxconn', '1', '--workers', '2',
+                          '--deny', '127.0.0.2') as proxy:
+            for _ in range(100):
+                served = self.connect(proxy.endpoint)
+                served.sendall(b'ping')
+                self.assertEqual(served.recv_exact(4), b'ping')
+                denied = [self.connect(proxy.endpoint, bind=('127.0.0.2', 0)) for _ in range(2)]
+                last = self.connect(proxy.endpoint)
+                last.sendall(b'ping')
+                served.close()
+                self.assertEqual(last.recv_exact(4), b'ping')
+                for peer in (last, *denied):
+                    peer.close()
+                    self.peers().remove(peer)
+
     def test_one_worker(self):
         self.check_maxconn(5, 1)
 
