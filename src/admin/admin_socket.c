@@ -50,7 +50,7 @@ int admin_socket_check(const char *path, const struct admin_owner *owner,
 			      "root or to the user sixpipe runs as",
 			      error);
 	if (status.st_mode & (S_IWGRP | S_IWOTH))
-		return refuse(path, EPERM,
+		return refuse(path, EACCES,
 			      "others can write in its directory, and so replace the socket; chmod "
 			      "go-w it, or take another",
 			      error);

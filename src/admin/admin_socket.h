@@ -26,7 +26,10 @@ struct admin_owner {
 	gid_t gid;
 };
 
-/* Whether the directory of `path` is one for such a socket. Returns 0 or -errno with `error`, as the next. */
+/*
+ * Whether the directory of `path` is one for such a socket. Returns 0 or -errno with `error`, as the next: -EPERM where it
+ * belongs to neither root nor the owner, and only there.
+ */
 int admin_socket_check(const char *path, const struct admin_owner *owner,
 		       char error[CONFIG_ERROR_BYTES]);
 

@@ -185,7 +185,11 @@ static void judge_local(const struct doctor_facts *facts, struct doctor_finding 
 	case EADDRINUSE:
 		finding->state = DOCTOR_WARN;
 		say(finding->value, "%s is in use", text);
-		say(finding->remedy, "ss -lxp; what is no socket must go");
+		say(finding->remedy, "ss -lxp");
+		break;
+	case EEXIST:
+		say(finding->value, "%s: something else has this name", text);
+		say(finding->remedy, "remove it, or give another path");
 		break;
 	case ENOENT:
 		say(finding->value, "%s: its directory is not there", text);

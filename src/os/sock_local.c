@@ -38,9 +38,11 @@ static int look_at_file(const struct addr *address)
 	fd = open_socket(SOCK_DGRAM);
 	if (fd < 0)
 		return fd;
-	result = connect(fd, name, length_bytes) ? errno : 0;
+	result = connect(fd, name, length_bytes) ? errno : EPROTOTYPE;
 	close(fd);
-	return result == ECONNREFUSED ? 0 : -EADDRINUSE;
+	if (result == ECONNREFUSED)
+		return 0;
+	return result == EPROTOTYPE ? -EADDRINUSE : -result;
 }
 
 /* Nothing stays of a name. Each type has names of its own, so the other type is of no use here. */
@@ -82,7 +84,7 @@ int sock_try_local(const struct addr *address)
 	int result = look(address);
 
 	if (result && result != -ENOENT)
-		return result == -EEXIST ? -EADDRINUSE : result;
+		return result;
 	return is_in_file_system(address) ? try_directory(address->local.name->sun_path) : 0;
 }
 

@@ -18,7 +18,7 @@
 int sock_listen_local(const struct addr *address, unsigned backlog, mode_t mode, int *fds,
 		      unsigned count);
 
-/* Whether nobody has it, and we may: 0 or -errno, -EADDRINUSE for anything that stands there. Changes nothing. */
+/* Whether nobody has it, and we may: 0, or -errno as of sock_listen_local(). Changes nothing. */
 int sock_try_local(const struct addr *address);
 
 /*

@@ -1,8 +1,11 @@
 """sixpipe doctor: what it says of this host, and of one that was made worse."""
 
+import contextlib
 import json
 import os
+import pathlib
 import resource
+import socket
 import tempfile
 import unittest
 
@@ -76,6 +79,15 @@ class Doctor(PrivilegesCase):
             missing = self.doctor(f'unix:{path}/socket', code=1)['ports']
             self.assertEqual(missing['remedy'], 'make the directory')
             self.assertIn('may not write', self.doctor(f'unix:{path}', code=1, **self.as_nobody())['ports']['value'])
+            pathlib.Path(path).touch()
+            other = self.doctor(f'unix:{path}', code=1)['ports']
+            self.assertEqual((other['state'], other['value']), ('fail', f'unix:{path}: something else has this name'))
+            os.unlink(path)
+            dead = f'{directory}/dead'
+            with contextlib.closing(socket.socket(socket.AF_UNIX)) as holder:
+                holder.bind(dead)
+                os.chmod(dead, 0o600)
+            self.assertIn('may not write', self.doctor(f'unix:{dead}', code=1, **self.as_nobody())['ports']['value'])
             self.backend(host=path)
             taken = self.doctor(f'unix:{path}')['ports']
             self.assertEqual((taken['state'], taken['value']), ('warn', f'unix:{path} is in use'))

@@ -337,6 +337,8 @@ Test(doctor_checks, ports)
 		{"[::]:80", -EAFNOSUPPORT, DOCTOR_FAIL, "not supported", "another"},
 		{"unix:/a/b", 0, DOCTOR_OK, "unix:/a/b can be bound", ""},
 		{"unix:/a/b", -EADDRINUSE, DOCTOR_WARN, "unix:/a/b is in use", "ss -lxp"},
+		{"unix:/a/b", -EEXIST, DOCTOR_FAIL, "unix:/a/b: something else has this name",
+		 "remove it, or give another path"},
 		{"unix:@a", -EADDRINUSE, DOCTOR_WARN, "unix:@a is in use", "ss -lxp"},
 		{"unix:/a/b", -EACCES, DOCTOR_FAIL, "may not write", "let this user write"},
 		{"unix:/a/b", -ENOENT, DOCTOR_FAIL, "directory is not there", "make the directory"},
