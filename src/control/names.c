@@ -44,7 +44,7 @@ struct target {
 
 struct name {
 	struct names *names;
-	const struct backend *backend; /* of one of the targets */
+	const struct backend *backend; /* of the first of the targets */
 	struct target *targets;
 	unsigned number; /* the resolver's */
 	bool failing;	 /* as was told */
@@ -255,12 +255,12 @@ static int add_target(struct names *names, struct target *target)
 			return number;
 		CHECK(number >= 0); /* config_check() has seen to the rest */
 		name->names = names;
+		name->backend = backend;
 		name->number = (unsigned)number;
 		names->name_count++;
 	}
 	target->next = name->targets;
 	name->targets = target;
-	name->backend = backend;
 	return 0;
 }
 

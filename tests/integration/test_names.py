@@ -361,6 +361,14 @@ class Start(NamesCase):
                           done.stderr)
             self.assertNotIn('event=ready', done.stderr)
 
+    def test_require_names_the_first_place(self):
+        first = free_ports(2)
+        done = self.run_sixpipe('--listen', '[::1]:0', '--backend', 'no.example:80',
+                                '--listen', f'[::1]:{first}-{first + 1}', '--backend', 'no.example:90-91',
+                                '--dns-server', self.dns.address, '--resolve-at-start', 'require',
+                                '--resolve-timeout', '300ms')
+        self.assertIn("sixpipe: --backend 'no.example:80': the name has no address", done.stderr)
+
     def test_require_waits_for_a_server_that_comes_late(self):
         backend, = self.backends('127.0.0.2')
         self.dns.set(NAME, dns_server.SERVFAIL)

@@ -128,10 +128,10 @@ Test(addr, invalid)
 
 struct listen_row {
 	const char *text;
-	const char *reason; /* a part of it; NULL: one can listen there */
+	const char *reason; /* a part of it; NULL: it is one */
 };
 
-Test(addr, why_not_listen)
+Test(addr, why_not_endpoint)
 {
 	static const struct listen_row rows[] = {
 		{"[::]:80", NULL},
