@@ -142,7 +142,7 @@ class Tuning(SocketCase):
         """In a namespace, where nobody else has any of the ports."""
         with Netns() as netns:
             backend = self.backend(netns=netns, port=2000)
-            with self.sixpipe('[::1]:0', backend.address, '--source-port-range', '40000-40009', netns=netns) as proxy:
+            with self.sixpipe('[::1]:2001', backend.address, '--source-port-range', '40000-40009', netns=netns) as proxy:
                 for _ in range(10):
                     _, server = self.pair(proxy, backend, netns=netns)
                     self.assertIn(int(server.remote.rpartition(':')[2]), range(40000, 40010))
