@@ -146,6 +146,7 @@ class Sixpipe:
         self.netns = netns
         self.wait_ready = wait_ready
         self.popen = {'env': environment(), **(popen or {})}
+        peers.connected.clear()  # another log begins
         self.lines = []
         self.log = []
         self.strange_lines = []
@@ -222,7 +223,7 @@ class Sixpipe:
 
     def close_of(self, client, timeout_s=PATIENCE_S):
         """The close line of the session that this client socket opened (its name outlives the socket)."""
-        return self.wait_event('close', timeout_s, client=client.name)
+        return self.wait_events('close', client.before + 1, timeout_s, client=client.name)[client.before]
 
     @contextlib.contextmanager
     def unread_log(self):

@@ -1,5 +1,6 @@
 """The ends of a connection: clients, backends, and how each of them sees it end."""
 
+import collections
 import contextlib
 import fcntl
 import os
@@ -59,13 +60,24 @@ def free_ports(count):
     raise unittest.SkipTest('no ports in a row are free')
 
 
+# How many have connected from a name to an address: the kernel gives a port again when it is free.
+connected = collections.Counter()
+
+
 class Peer(socket.socket):
-    """A connected TCP socket with a time limit on every call. name and remote outlive the connection."""
+    """
+    A connected TCP socket with a time limit on every call. name and remote outlive the connection; before is how many
+    had the name towards remote before.
+    """
 
     def settle(self, remote):
         self.settimeout(PATIENCE_S)
         self.name = endpoint_name(self.getsockname())
         self.remote = endpoint_name(remote)
+        self.before = 0
+        if self.name != 'unix':  # the name of all clients of a local socket
+            self.before = connected[self.name, self.remote]
+            connected[self.name, self.remote] += 1
         return self
 
     def no_delay(self):
