@@ -124,6 +124,11 @@ int engine_wait(struct engine *engine, int64_t timeout_ms, struct engine_event *
 	return engine->ops->wait(engine, timeout_ms, events, limit);
 }
 
+bool engine_has_events(struct engine *engine)
+{
+	return engine->ops->has_events(engine);
+}
+
 /* Answers -------------------------------------------------------------------------------------- */
 
 int engine_answers_init(struct engine_answers *answers, size_t limit)

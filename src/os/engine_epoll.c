@@ -17,6 +17,7 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -371,6 +372,14 @@ static int epoll_engine_wait(struct engine *engine, int64_t timeout_ms, struct e
 	return (int)engine_answers_take(&self->answers, events, limit);
 }
 
+static bool epoll_has_events(struct engine *engine)
+{
+	struct epoll_engine *self = epoll(engine);
+	struct pollfd told = {.fd = self->epoll_fd, .events = POLLIN};
+
+	return engine_answers_count(&self->answers) || poll(&told, 1, 0) > 0;
+}
+
 /* Making --------------------------------------------------------------------------------------- */
 
 static void close_open(int fd)
@@ -403,6 +412,7 @@ static const struct engine_ops epoll_ops = {
 	.cancel = epoll_cancel,
 	.forget = epoll_forget,
 	.hand_over = epoll_hand_over,
+	.has_events = epoll_has_events,
 	.wait = epoll_engine_wait,
 };
 

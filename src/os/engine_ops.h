@@ -19,6 +19,7 @@ struct engine_ops {
 	void (*forget)(struct engine *engine, int fd); /* NULL: it knows no descriptors */
 	void (*hand_over)(struct engine *engine, struct engine *target, int fd,
 			  uint64_t target_token, uint64_t token);
+	bool (*has_events)(struct engine *engine);
 	int (*wait)(struct engine *engine, int64_t timeout_ms, struct engine_event *events,
 		    unsigned limit);
 };

@@ -249,6 +249,14 @@ static int uring_wait(struct engine *engine, int64_t timeout_ms, struct engine_e
 	return count;
 }
 
+/* With TASKRUN_FLAG the kernel says in shared memory that completions wait to be made by an enter. */
+static bool uring_has_events(struct engine *engine)
+{
+	const struct io_uring *ring = &uring(engine)->ring;
+
+	return io_uring_cq_ready(ring) || IO_URING_READ_ONCE(*ring->sq.kflags) & IORING_SQ_TASKRUN;
+}
+
 /* liburing 2.3 as Debian 12 ships it declares the functions for these two and does not export them. */
 static int register_ring(struct uring_engine *self, unsigned op, void *argument, unsigned count)
 {
@@ -305,6 +313,7 @@ static const struct engine_ops uring_ops = {
 	.watch = uring_watch,
 	.cancel = uring_cancel,
 	.hand_over = uring_hand_over,
+	.has_events = uring_has_events,
 	.wait = uring_wait,
 };
 
@@ -316,7 +325,8 @@ static int init_ring(struct uring_engine *self)
 		struct io_uring_params params;
 
 		memset(&params, 0, sizeof(params));
-		params.flags = flavours[i].flags | IORING_SETUP_CQSIZE | IORING_SETUP_R_DISABLED;
+		params.flags = flavours[i].flags | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_CQSIZE |
+			       IORING_SETUP_R_DISABLED;
 		params.cq_entries = COMPLETION_ENTRIES;
 		error = io_uring_queue_init_params(SUBMISSION_ENTRIES, &self->ring, &params);
 		self->engine.features = flavours[i].features;

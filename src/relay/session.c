@@ -1,9 +1,9 @@
 /*
  * Theory of operation. Each lane waits for one thing at a time, its source or its target: a bulk
  * lane for one event at a time, so that what it cannot use yet does not wake it; a chatty one has a
- * watch on its source, so that a wait costs nothing. An event makes the session ready; a tick runs
- * every ready session once, both lanes, within TURN_BUDGET_BYTES each; a lane that stops is armed
- * for what it waits for.
+ * watch on its source, so that a wait costs nothing. An event makes the session ready. When it
+ * runs (session_ready.c), each lane moves a limited number of bytes; a lane that stops is armed for
+ * what it waits for.
  */
 #include "relay/session.h"
 
@@ -12,12 +12,6 @@
 #include "base/check.h"
 #include "os/sock.h"
 #include "relay/session_parts.h"
-
-/*
- * What one lane may move in one turn before the others get theirs: about 100 us of work.
- * Scenario: mixed (bench/).
- */
-#define TURN_BUDGET_BYTES 524288
 
 /*
  * The side that has ended its stream is not read from any more, so its RST would go unnoticed until
@@ -66,12 +60,12 @@ static bool wants_credit(enum lane_step step)
 	       step == LANE_WAIT_CREDIT;
 }
 
-/* Runs one lane until it waits, and arms what it waits for. Returns whether it wants another turn. */
-static bool run_lane(struct sessions *sessions, struct session *session, unsigned i)
+/* Runs one lane until it waits, and arms what it waits for. Returns whether it has more to move. */
+static bool run_lane(struct sessions *sessions, struct session *session, unsigned i,
+		     uint32_t budget_bytes)
 {
 	const struct pump_flow flow = session_flow(session, i);
 	struct lane *lane = flow.lane;
-	uint32_t budget_bytes = TURN_BUDGET_BYTES;
 
 	if (session->waits[i])
 		return false;
@@ -98,7 +92,7 @@ static bool run_lane(struct sessions *sessions, struct session *session, unsigne
 	case LANE_REST:
 		return false;
 	default:
-		metrics_add(sessions->metrics, METRIC_turns_cut, 1);
+		metrics_add(sessions->metrics, METRIC_slices_cut, 1);
 		return true;
 	}
 }
@@ -119,7 +113,7 @@ static bool tell_other_lane(struct sessions *sessions, struct session *session, 
 	return session_stop_waiting_for_source(sessions, session, !i);
 }
 
-static void session_relay(struct sessions *sessions, struct session *session)
+bool session_relay(struct sessions *sessions, struct session *session, uint32_t lane_bytes)
 {
 	bool was_half_closed = is_half_closed(session);
 	bool again = false;
@@ -129,7 +123,7 @@ static void session_relay(struct sessions *sessions, struct session *session)
 	 * second
 	 */
 	for (unsigned i = 0; i < 2; i++) {
-		again |= run_lane(sessions, session, i);
+		again |= run_lane(sessions, session, i, lane_bytes);
 		again |= tell_other_lane(sessions, session, i);
 	}
 
@@ -140,20 +134,19 @@ static void session_relay(struct sessions *sessions, struct session *session)
 		/* a source that failed after its end was passed on has nothing left to deliver */
 		if (over || lane_next(lane) == LANE_RESET_TARGET) {
 			if (i == SESSION_BACKEND && session_move_on(sessions, session))
-				return;
+				return false;
 			session_close(sessions, session, reason_of_lane(session, i));
-			return;
+			return false;
 		}
 	}
 	if (session->lane[SESSION_CLIENT].state == LANE_SHUT &&
 	    session->lane[SESSION_BACKEND].state == LANE_SHUT) {
 		session_close(sessions, session, CLOSE_done);
-		return;
+		return false;
 	}
-	if (again)
-		session_make_ready(sessions, session);
 	if (is_half_closed(session) && !was_half_closed)
 		session_change_limits(sessions, session, GUARD_DELAY_MS);
+	return again;
 }
 
 /* Opening -------------------------------------------------------------------------------------- */
@@ -255,24 +248,6 @@ void sessions_on_timer(struct sessions *sessions, struct timer *timer)
 	default:
 		session_continue_close(sessions, session);
 		break;
-	}
-}
-
-void sessions_run_ready(struct sessions *sessions)
-{
-	struct session *session = sessions->ready_first;
-
-	/* what becomes ready from here on is for the next tick */
-	sessions_init(sessions);
-	while (session) {
-		struct session *next = session->next;
-
-		session->queued = false;
-		if (session->state == SESSION_RELAYING)
-			session_relay(sessions, session);
-		else
-			session_continue_close(sessions, session);
-		session = next;
 	}
 }
 

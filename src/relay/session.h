@@ -32,8 +32,14 @@ void sessions_on_event(struct sessions *sessions, const struct engine_event *eve
 /* Takes a timer of one of these kinds that is due. */
 void sessions_on_timer(struct sessions *sessions, struct timer *timer);
 
-/* Runs each ready session once, within the byte budget. Some may be ready again afterwards. */
+/*
+ * Runs each ready small session once, and bulk sessions until an event arrives or the tick has had
+ * enough of them: session_ready.c. Some sessions may be ready again afterwards.
+ */
 void sessions_run_ready(struct sessions *sessions);
+
+/* Whether a session is ready to run. */
+bool sessions_are_ready(const struct sessions *sessions);
 
 /*
  * Ends a session at once with `reason`, one of those whose rule is RST, even if it only waits for

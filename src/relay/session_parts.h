@@ -64,10 +64,20 @@ void session_gather_early(struct sessions *sessions, struct session *session,
 void session_pass_header(struct sessions *sessions, struct session *session,
 			 const struct backend *backend, struct session_early early);
 
-/* session_wait.c: what a session waits for, and what the engine answers --------------------------- */
+/* session.c: relaying ------------------------------------------------------------------------------ */
 
-/* Queues a session to be run once in the next round; harmless when it is queued. */
+/*
+ * Runs both lanes of a relaying session, each until it waits or has moved `lane_bytes`. Returns
+ * whether the session has more to move. False: it waits, or it is over and may be someone else's.
+ */
+bool session_relay(struct sessions *sessions, struct session *session, uint32_t lane_bytes);
+
+/* session_ready.c: which session runs when -------------------------------------------------------- */
+
+/* Queues a session to be run; harmless when it is queued. */
 void session_make_ready(struct sessions *sessions, struct session *session);
+
+/* session_wait.c: what a session waits for, and what the engine answers --------------------------- */
 
 /*
  * Makes a lane wait for its source, or its target; the answer makes the session ready. `peer_ended`:

@@ -18,16 +18,6 @@
  */
 #define QUIET_MS 50
 
-void session_make_ready(struct sessions *sessions, struct session *session)
-{
-	if (session->queued)
-		return;
-	session->queued = true;
-	session->next = NULL;
-	*sessions->ready_last = session;
-	sessions->ready_last = &session->next;
-}
-
 static void unlist_chatty(struct session *session)
 {
 	if (!session->chatty_link)

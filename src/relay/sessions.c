@@ -5,10 +5,17 @@
 
 #include "identity/embedded.h"
 
+void session_queue_init(struct session_queue *queue)
+{
+	queue->first = NULL;
+	queue->last = &queue->first;
+}
+
 void sessions_init(struct sessions *sessions)
 {
-	sessions->ready_first = NULL;
-	sessions->ready_last = &sessions->ready_first;
+	session_queue_init(&sessions->small);
+	session_queue_init(&sessions->bulk);
+	sessions->turn_slices = 0;
 }
 
 const char *session_print_id(const struct sessions *sessions, const struct session *session,

@@ -21,6 +21,12 @@
 #include "stats/history.h"
 #include "stats/metrics.h"
 
+/* Sessions that are ready to run, linked by `next`. */
+struct session_queue {
+	struct session *first;
+	struct session **last; /* the link behind the last one */
+};
+
 /* The sessions of one worker and what they work with; every pointer is the worker's. */
 struct sessions {
 	const struct config *config;
@@ -37,11 +43,12 @@ struct sessions {
 	struct history *history; /* NULL: what ends is forgotten */
 	struct pump pump;
 	unsigned worker;
-	uint64_t boot_id;	     /* of this worker, random */
-	uint64_t opened_count;	     /* the number of the latest session */
-	uint64_t now_ms;	     /* CLOCK_MONOTONIC of this tick */
-	struct session *ready_first; /* each is run once per tick; NULL: none is ready */
-	struct session **ready_last;
+	uint64_t boot_id;	      /* of this worker, random */
+	uint64_t opened_count;	      /* the number of the latest session */
+	uint64_t now_ms;	      /* CLOCK_MONOTONIC of this tick */
+	struct session_queue small;   /* ready sessions: all of them run in each tick */
+	struct session_queue bulk;    /* ready sessions: they take turns (session_ready.c) */
+	unsigned turn_slices;	      /* that the first of `bulk` has had of its turn */
 	struct session *chatty_first; /* those with a watch on a lane's source */
 	struct timer quiet_timer;     /* while there are any */
 	struct reserve reserve;	      /* accepting goes on while it is there */
@@ -93,5 +100,8 @@ void session_describe(const struct sessions *sessions, const struct session *ses
 bool session_embedded_client(const struct sessions *sessions, const struct session *session,
 			     struct in6_addr *mapped);
 
-/* Sets the ready list; the other members are the caller's to fill in. */
+/* Makes a queue empty. */
+void session_queue_init(struct session_queue *queue);
+
+/* Makes the queues of ready sessions; the other members are the caller's to fill in. */
 void sessions_init(struct sessions *sessions);

@@ -116,7 +116,7 @@ static int run_tick(struct worker *worker)
 {
 	struct engine_event events[TICK_EVENT_LIMIT];
 	struct sessions *sessions = &worker->sessions;
-	bool busy = sessions->ready_first || worker->asked;
+	bool busy = sessions_are_ready(sessions) || worker->asked;
 	int64_t timeout_ms = busy ? 0 : timer_wheel_delay_ms(&worker->wheel);
 	int count = engine_wait(sessions->engine, timeout_ms, events, TICK_EVENT_LIMIT);
 
