@@ -249,7 +249,10 @@ static int uring_wait(struct engine *engine, int64_t timeout_ms, struct engine_e
 	return count;
 }
 
-/* With TASKRUN_FLAG the kernel says in shared memory that completions wait to be made by an enter. */
+/*
+ * With TASKRUN_FLAG the kernel says in shared memory that completions wait for an enter
+ * (tests/kernel/probe_ring_taskrun_flag).
+ */
 static bool uring_has_events(struct engine *engine)
 {
 	const struct io_uring *ring = &uring(engine)->ring;

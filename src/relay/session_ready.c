@@ -2,8 +2,8 @@
  * Theory of operation: who runs when. Each tick runs the ready sessions in two classes.
  *
  * - Small: sessions that are new, are closing, or move less than LANE_SMALL_BYTES at a time. All of
- *   them run first, once each, in the order in which they became ready. A lane that turns out to
- *   have more goes on as bulk.
+ *   them run first, once each, in the order in which they became ready. A session that turns out to
+ *   have more to move goes on as bulk.
  * - Bulk: sessions with a bulk lane that can move bytes. Only the first of them runs, slice by
  *   slice. After each slice the engine is asked whether an event has arrived. If so the tick ends,
  *   so a small session waits for one slice of bulk at most.
@@ -31,15 +31,17 @@
  */
 #define TICK_SLICES 4
 
-static void add_last(struct session_queue *queue, struct session *session)
+static void queue_last(struct session_queue *queue, struct session *session)
 {
+	session->queued = true;
 	session->next = NULL;
 	*queue->last = session;
 	queue->last = &session->next;
 }
 
-static void add_first(struct session_queue *queue, struct session *session)
+static void queue_first(struct session_queue *queue, struct session *session)
 {
+	session->queued = true;
 	session->next = queue->first;
 	if (!queue->first)
 		queue->last = &session->next;
@@ -69,10 +71,8 @@ static bool is_bulk(const struct session *session)
 
 void session_make_ready(struct sessions *sessions, struct session *session)
 {
-	if (session->queued)
-		return;
-	session->queued = true;
-	add_last(is_bulk(session) ? &sessions->bulk : &sessions->small, session);
+	if (!session->queued)
+		queue_last(is_bulk(session) ? &sessions->bulk : &sessions->small, session);
 }
 
 /* Returns whether the session has more to move. */
@@ -95,7 +95,7 @@ static void run_small(struct sessions *sessions)
 		struct session *next = session->next;
 
 		if (run_session(sessions, session, LANE_SMALL_BYTES))
-			session_make_ready(sessions, session);
+			queue_last(&sessions->bulk, session);
 		session = next;
 	}
 }
@@ -107,14 +107,13 @@ static void run_slice(struct sessions *sessions)
 	bool more = run_session(sessions, session, SLICE_BYTES);
 
 	sessions->turn_slices++;
-	if (more && is_bulk(session) && sessions->turn_slices < TURN_SLICES) {
-		session->queued = true;
-		add_first(&sessions->bulk, session);
+	if (more && sessions->turn_slices < TURN_SLICES) {
+		queue_first(&sessions->bulk, session);
 		return;
 	}
 	sessions->turn_slices = 0;
 	if (more)
-		session_make_ready(sessions, session);
+		queue_last(&sessions->bulk, session);
 }
 
 void sessions_run_ready(struct sessions *sessions)

@@ -363,3 +363,23 @@ Test(engine_wait, a_wait_after_a_watch_sees_what_is_there)
 	fixture_close_tcp(engine, &tcp);
 	engine_destroy(engine);
 }
+
+/* What a worker asks between two slices of bulk. */
+Test(engine_wait, has_events_tells_without_a_wait)
+{
+	struct engine *engine = fixture_open();
+	struct support_tcp tcp;
+
+	support_tcp_open(&tcp, 0, 0);
+	engine_wait_for(engine, tcp.ours, ENGINE_READABLE, false, TOKEN);
+	cr_expect(fixture_is_quiet(engine));
+	cr_expect(!engine_has_events(engine), "nothing has happened");
+	send_a_byte(&tcp);
+	support_poll(tcp.ours, POLLIN);
+	cr_expect(engine_has_events(engine), "a byte has come");
+	cr_expect(engine_has_events(engine), "asking takes nothing");
+	expect_met(engine, "the event itself");
+	cr_expect(!engine_has_events(engine), "it was taken");
+	fixture_close_tcp(engine, &tcp);
+	engine_destroy(engine);
+}
