@@ -13,7 +13,9 @@
  *   splice   socket -> pipe -> socket, up to 1 MiB at a time, one pipe per direction
  *   copy     recv and send, up to 16 KiB at a time
  *
- * Each worker is a thread with a listener (SO_REUSEPORT) and an edge-triggered epoll of its own.
+ * Each worker is a thread with a listener (SO_REUSEPORT) and an edge-triggered epoll of its own. An
+ * event of a socket makes the worker try both directions of its flow: with small messages, one read
+ * of two finds nothing. A forwarder that remembers which direction is blocked saves that read.
  */
 #include "net.h"
 
