@@ -23,6 +23,8 @@ from peers import all_peers, cpu_count, sixpipe_variant
 from runner import RunFailed, Runner
 
 ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "bench" / "results"
+PARTIAL_RESULTS = ROOT / "build" / "bench" / "results"
 FULL_SECONDS, QUICK_SECONDS = 20 * 60, 3 * 60
 ROUNDS = 5
 DESCRIPTORS = 20000
@@ -42,7 +44,10 @@ class Step:
 
 def parse_arguments():
     parser = argparse.ArgumentParser(
-        prog="scripts/bench", description="Measures sixpipe and its peers; writes bench/results/.")
+        prog="scripts/bench",
+        description="Measures sixpipe and its peers. A complete run, without options, takes up to "
+                    "20 minutes and writes bench/results/. A partial run (any scenario or option "
+                    "that changes what is measured) writes build/bench/results/ instead.")
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="default: all")
     parser.add_argument("--list", action="store_true", help="list scenarios and peers, and end")
     parser.add_argument("--quick", action="store_true", help="one short round, within 3 minutes")
@@ -56,11 +61,18 @@ def parse_arguments():
                              "a network namespace of the bench's own")
     parser.add_argument("--accounting", choices=("auto", "cgroup", "processes"), default="auto",
                         help="how the kernel counts a forwarder's CPU")
-    parser.add_argument("--output", type=Path, default=ROOT / "bench" / "results",
-                        help="directory for the results")
+    parser.add_argument("--output", type=Path,
+                        help="directory for the results; default: bench/results after a complete "
+                             "run, build/bench/results after a partial one")
     parser.add_argument("--sixpipe", type=Path, default=ROOT / "build" / "src" / "sixpipe")
     parser.add_argument("--load", type=Path, default=ROOT / "build" / "bench" / "load")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    defaults = parser.parse_args([])
+    arguments.partial = any(value != getattr(defaults, name)
+                            for name, value in vars(arguments).items() if name != "output")
+    if arguments.output is None:
+        arguments.output = PARTIAL_RESULTS if arguments.partial else RESULTS
+    return arguments
 
 
 def choose(names, known, what):
@@ -277,13 +289,14 @@ def run(arguments, chosen, peers):
     rounds = arguments.rounds or (1 if arguments.quick else ROUNDS)
     steps = plan([scenario for scenario in chosen if scenario.name not in skipped], present, rounds)
     accounting = Accounting(arguments.accounting)
+    kind = "partial" if arguments.partial else "complete"
     clock = Clock(steps, QUICK_SECONDS if arguments.quick else FULL_SECONDS, arguments.seconds)
     results = {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "commit": outcome.commit_facts(),
         "machine": outcome.machine_facts(),
         "run": {"command": command_of(arguments), "rounds": rounds, "seconds": clock.run_seconds,
-                "place": describe_place(private),
+                "partial": arguments.partial, "place": describe_place(private),
                 "cpu_accounting": accounting.describe(),
                 "memory_accounting": accounting.describe_memory()},
         "peers": {peer.name: {"title": peer.title, "missing": missing[peer.name]}
@@ -295,6 +308,7 @@ def run(arguments, chosen, peers):
     }
     print(f"bench: {len(steps)} runs of {clock.run_seconds:.1f} s, about "
           f"{minutes(clock.left(steps))} in all; CPU by {accounting.describe()}")
+    print(f"bench: {kind} run, results go to {arguments.output}")
     runner = Runner(accounting, Machine(), arguments.load, threads=max(1, cpu_count() // 4))
     left_out = measure(steps, runner, clock, results["scenarios"], private)
     for result in results["scenarios"].values():
@@ -305,8 +319,8 @@ def run(arguments, chosen, peers):
     results["lead"] = outcome.lead(results)
     write_results(arguments.output, results)
     print_lead(results)
-    print(f"\nbench: {len(steps) - left_out} runs in {minutes(clock.elapsed())}; results in "
-          f"{arguments.output}")
+    print(f"\nbench: {len(steps) - left_out} runs in {minutes(clock.elapsed())}; results of this "
+          f"{kind} run in {arguments.output}")
     return 0
 
 

@@ -186,6 +186,9 @@ def markdown(results):
     parts = ["# Benchmark results\n", conditions(results)]
     if results["run"]["rounds"] < 5:
         parts.append("**Fewer than five rounds: good for a look, not for a claim.**\n")
+    if results["run"]["partial"]:
+        parts.append("**A partial run: some scenarios, programs or rounds of a complete run are "
+                     "left out, or options differ.**\n")
     if results["lead"]:
         parts.append("## The lead\n")
         parts.append("Ratios are sixpipe's median over the other's; in parentheses the least and "
