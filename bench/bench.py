@@ -66,6 +66,7 @@ def parse_arguments():
                              "run, build/bench/results after a partial one")
     parser.add_argument("--sixpipe", type=Path, default=ROOT / "build" / "src" / "sixpipe")
     parser.add_argument("--load", type=Path, default=ROOT / "build" / "bench" / "load")
+    parser.add_argument("--floor", type=Path, default=ROOT / "build" / "bench" / "floor")
     arguments = parser.parse_args()
     defaults = parser.parse_args([])
     arguments.partial = any(value != getattr(defaults, name)
@@ -242,7 +243,7 @@ def print_lead(results):
 def main():
     arguments = parse_arguments()
     variants = [sixpipe_variant(text, arguments.sixpipe) for text in arguments.variant]
-    peers = all_peers(arguments.sixpipe)
+    peers = all_peers(arguments.sixpipe, arguments.floor)
     if arguments.list:
         for scenario in scenarios.SCENARIOS:
             print(f"{scenario.name:14} {scenario.title}")

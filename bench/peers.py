@@ -134,6 +134,16 @@ class Direct(Peer):
 
 
 @dataclass
+class Floor(Peer):
+    """The lower bound of bench/floor.c."""
+    mode: str = "splice"
+
+    def command(self, setup):
+        binary = self.binaries.get(os.path.basename(self.programs[0]), "floor")
+        return [binary, self.mode, setup.listen, setup.backend, str(setup.workers)]
+
+
+@dataclass
 class Sixpipe(Peer):
     options: tuple = ()
 
@@ -283,7 +293,11 @@ MANY_SMALL = ("small", "crc", "mixed")
 NO_BACKLOG = {"crc-64": "its backlog of 5 drops connections: they take seconds; see the tuned row"}
 
 
-def all_peers(sixpipe_path):
+FLOOR_LACKS = ("no product but a lower bound: no timeouts, limits, logs, checks, drain or fair "
+               "turns, and resets are not passed on; bench/floor.c")
+
+
+def all_peers(sixpipe_path, floor_path):
     haproxy = {"programs": ("haproxy",), "version_command": ("haproxy", "-v"),
                "takes_workers": True}
     socat = {"programs": ("socat",), "version_command": ("socat", "-V"),
@@ -321,5 +335,9 @@ def all_peers(sixpipe_path):
         SixTunnel("6tunnel", "6tunnel", ("6tunnel",),
                   ("dpkg-query", "-W", "-f=${Version}", "6tunnel"), idle_limit=1000,
                   notes="a process per connection"),
+        Floor("floor", "floor†, splice", (str(floor_path),), only=SPLICES_BULK,
+              takes_workers=True, notes=FLOOR_LACKS),
+        Floor("floor-copy", "floor†, copy", (str(floor_path),), only=MANY_SMALL,
+              takes_workers=True, mode="copy", notes=FLOOR_LACKS),
         Direct("direct", "no forwarder", (), notes="what the generator itself can do"),
     ]

@@ -13,6 +13,7 @@ COLOURS = {
     "haproxy": "#e07b39", "haproxy-64k": "#efb08a",
     "haproxy-copy": "#f5d3bf", "nginx": "#3c9d5d", "socket-proxyd": "#8a63b8",
     "socat": "#b8433c", "socat-tuned": "#dd9a95", "6tunnel": "#9c8552", "direct": "#9aa0a6",
+    "floor": "#4d5156", "floor-copy": "#4d5156",
 }
 
 

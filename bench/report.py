@@ -3,7 +3,7 @@
 import statistics
 
 import scenarios
-from results import OURS, median
+from results import FLOORS, OURS, median
 
 NOT_SHOWN = """\
 - Loopback carries segments of up to 64 KiB and has no wire, no interrupts and no second machine;
@@ -18,6 +18,12 @@ NOT_SHOWN = """\
 - Where the host's congestion control is bbr, its pacing timers are much of everybody's cost on
   loopback: `--on-host` shows that. Elsewhere nothing is paced, neither sixpipe nor its peers.
 - Nothing here says how a forwarder behaves with lossy or slow clients.
+"""
+
+
+FLOOR_MARK = """\
+† The floor is no product. It is the least that a forwarder in user space can do, a lower bound
+for the others: see its entry under 'Programs'.
 """
 
 
@@ -111,7 +117,7 @@ def glance(results):
         for scenario, key, _ in columns:
             value = median(results, scenario, name, key)
             row.append("" if value is None else number(value, scenarios.METRICS[key].digits))
-        if sum(map(bool, row)) > 2:
+        if sum(map(bool, row)) > 2 or name in FLOORS:
             rows.append([f"**{peer['title']}**" if name == OURS else peer["title"], *row])
     header = ["forwarder", *(f"{title} (`{scenario}`)" for scenario, _, title in columns)]
     return "## At a glance\n\n" + table(header, rows)
@@ -196,6 +202,8 @@ def markdown(results):
                      "the worst round.\n")
         parts.append(table(*lead_table(results["lead"], titles)))
     parts.append(glance(results))
+    if any(not results["peers"].get(name, {"missing": True}).get("missing") for name in FLOORS):
+        parts.append(FLOOR_MARK)
     for name, result in results["scenarios"].items():
         parts.append(scenario_section(name, result))
     parts.append("## What these figures do not show\n")

@@ -11,6 +11,10 @@ from accounting import read_text
 
 OURS = "sixpipe"
 NO_FORWARDER = "direct"
+# Lower bounds: see bench/floor.c. They are no peers, and neither is the row without a forwarder.
+FLOOR, FLOOR_COPY = "floor", "floor-copy"
+FLOORS = (FLOOR, FLOOR_COPY)
+NOT_PEERS = (NO_FORWARDER, *FLOORS)
 BEST = "best peer"
 BULK = ("bulk-1-up", "bulk-1-both", "bulk-8-up", "bulk-8-both")
 SMALL = ("small-64", "small-512")
@@ -72,7 +76,7 @@ def best_peer(results, scenario, metric, at_least):
     for peer in results["scenarios"].get(scenario, {}).get("peers", {}):
         value = median(results, scenario, peer, metric)
         ours = results["peers"].get(peer, {}).get("ours")
-        if not ours and peer != NO_FORWARDER and value is not None:
+        if not ours and peer not in NOT_PEERS and value is not None:
             found[peer] = value
     if not found:
         return None
