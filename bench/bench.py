@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import congestion
 import namespaces
 import plots
 import report
@@ -25,8 +26,8 @@ from runner import RunFailed, Runner
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
 PARTIAL_RESULTS = ROOT / "build" / "bench" / "results"
-FULL_SECONDS, QUICK_SECONDS = 20 * 60, 3 * 60
-ROUNDS = 5
+FULL_SECONDS, QUICK_SECONDS = 45 * 60, 3 * 60
+ROUNDS = 7
 DESCRIPTORS = 20000
 RUN_SECONDS_RANGE = (0.3, 2.0)
 # Kept back for the end: reports, plots, and a run that takes longer than foreseen.
@@ -46,19 +47,22 @@ def parse_arguments():
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
         description="Measures sixpipe and its peers. A complete run, without options, takes up to "
-                    "20 minutes and writes bench/results/. A partial run (any scenario or option "
+                    "45 minutes and writes bench/results/. A partial run (any scenario or option "
                     "that changes what is measured) writes build/bench/results/ instead.")
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="default: all")
     parser.add_argument("--list", action="store_true", help="list scenarios and peers, and end")
     parser.add_argument("--quick", action="store_true", help="one short round, within 3 minutes")
-    parser.add_argument("--rounds", type=int, help=f"default {ROUNDS}")
+    parser.add_argument("--rounds", type=int,
+                        help=f"of every scenario; default: {ROUNDS}, and "
+                             f"{scenarios.MIXED_ROUNDS} of mixed and mixed-paced")
     parser.add_argument("--peers", help="comma-separated; default: all that are installed")
     parser.add_argument("--variant", action="append", default=[], metavar="NAME=COMMAND",
                         help="a row for another sixpipe: options, or a program and options")
     parser.add_argument("--seconds", type=float, help="of each run; default: what time allows")
     parser.add_argument("--on-host", action="store_true",
                         help="on the host's loopback, with its congestion control, instead of in "
-                             "a network namespace of the bench's own")
+                             "a network namespace of the bench's own; without the -bbr "
+                             "scenarios")
     parser.add_argument("--accounting", choices=("auto", "cgroup", "processes"), default="auto",
                         help="how the kernel counts a forwarder's CPU")
     parser.add_argument("--output", type=Path,
@@ -82,11 +86,16 @@ def choose(names, known, what):
             raise SystemExit(f"bench: no {what} '{name}'; there are: {', '.join(known)}")
 
 
-def why_skipped(scenario):
+def why_skipped(scenario, private):
     if cpu_count() < scenario.least_cpus:
         return f"needs {scenario.least_cpus} CPUs, this machine has {cpu_count()}"
     if scenario.place == "chain":
         return namespaces.missing()
+    if scenario.congestion != scenarios.RENO:
+        if not private:
+            return (f"needs a network namespace with {scenario.congestion}; on the host the ends "
+                    "use the host's congestion control")
+        return namespaces.why_not(scenario.congestion)
     return None
 
 
@@ -99,21 +108,39 @@ def worker_counts():
 
 
 def plan(chosen, peers, rounds):
-    """All runs: peers in turn within each scenario, each round beginning with another one."""
+    """All runs: peers in turn within each scenario, each round beginning with another one.
+
+    `rounds` holds each scenario's number of rounds. A scenario with more than the least is run
+    several times in a row, so that its rounds too spread over the whole time.
+    """
     steps = []
-    for number in range(rounds):
+    turns = min(rounds.values(), default=0)
+    for turn in range(turns):
         for scenario in chosen:
-            able = [peer for peer in peers if runs_in(scenario, peer)
-                    and scenario.name not in peer.left_out]
-            shift = number % max(1, len(able))
-            for peer in able[shift:] + able[:shift]:
-                if scenario.scaling:
-                    steps += [Step(number, scenario, peer, workers, f"{peer.name}, {workers}")
-                              for workers in worker_counts()]
-                else:
-                    steps.append(Step(number, scenario, peer, scenario.workers or cpu_count(),
-                                      peer.name))
+            count = rounds[scenario.name]
+            for number in range(turn * count // turns, (turn + 1) * count // turns):
+                steps += round_of(scenario, peers, number)
     return steps
+
+
+def round_of(scenario, peers, number):
+    able = [peer for peer in peers if runs_in(scenario, peer)
+            and scenario.name not in peer.left_out]
+    shift = number % max(1, len(able))
+    steps = []
+    for peer in able[shift:] + able[:shift]:
+        if scenario.scaling:
+            steps += [Step(number, scenario, peer, workers, f"{peer.name}, {workers}")
+                      for workers in worker_counts()]
+        else:
+            steps.append(Step(number, scenario, peer, scenario.workers or cpu_count(), peer.name))
+    return steps
+
+
+def rounds_of(scenario, arguments):
+    if arguments.rounds or arguments.quick:
+        return arguments.rounds or 1
+    return scenario.rounds or ROUNDS
 
 
 def runs_in(scenario, peer):
@@ -160,15 +187,16 @@ def minutes(seconds):
 
 def place_of(scenario, private):
     if scenario.place == "chain":
-        return namespaces.Chain()
+        return namespaces.Chain(scenario.congestion)
     if private:
-        return namespaces.PrivateLoopback()
+        return namespaces.PrivateLoopback(scenario.congestion)
     return contextlib.nullcontext(namespaces.LOOPBACK)
 
 
 def describe_place(private):
     if private:
-        return f"a network namespace, congestion control {namespaces.CONGESTION}"
+        return (f"a network namespace, congestion control {scenarios.RENO}, in the -bbr scenarios "
+                f"{scenarios.BBR}")
     return "the host's loopback"
 
 
@@ -179,7 +207,7 @@ def measure(steps, runner, clock, collected, private):
             return len(steps) - index
         head = (f"[{index + 1:3}/{len(steps)}  {minutes(clock.elapsed())}, "
                 f"{minutes(clock.left(steps[index:]))} left]  round {step.round + 1}  "
-                f"{step.scenario.name:12} {step.column:14}")
+                f"{step.scenario.name:15} {step.column:14}")
         if sys.stdout.isatty():
             print(head, end="\r", flush=True)
         entry = collected[step.scenario.name]["peers"][step.column]
@@ -246,7 +274,7 @@ def main():
     peers = all_peers(arguments.sixpipe, arguments.floor)
     if arguments.list:
         for scenario in scenarios.SCENARIOS:
-            print(f"{scenario.name:14} {scenario.title}")
+            print(f"{scenario.name:16} {scenario.title}")
         print("\npeers: " + ", ".join(peer.name for peer in peers))
         return 0
     known = [scenario.name for scenario in scenarios.SCENARIOS]
@@ -259,7 +287,8 @@ def main():
     if not arguments.load.exists():
         raise SystemExit(f"bench: {arguments.load} is not built; use scripts/bench")
     chosen = [scenario for scenario in scenarios.SCENARIOS
-              if not arguments.scenarios or scenario.name in arguments.scenarios]
+              if scenario.name in arguments.scenarios
+              or not arguments.scenarios and (scenario.in_quick or not arguments.quick)]
     return run(arguments, chosen, peers)
 
 
@@ -281,14 +310,14 @@ def run(arguments, chosen, peers):
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
     private = not arguments.on_host and namespaces.missing() is None
     missing = {peer.name: reason for peer in peers if (reason := peer.find(private))}
-    for name, reason in missing.items():
-        print(f"bench: without {name}: {reason}")
     present = [peer for peer in peers if peer.name not in missing]
-    skipped = {scenario.name: reason for scenario in chosen if (reason := why_skipped(scenario))}
-    for name, reason in skipped.items():
+    skipped = {scenario.name: reason for scenario in chosen
+               if (reason := why_skipped(scenario, private))}
+    for name, reason in (missing | skipped).items():
         print(f"bench: without {name}: {reason}")
-    rounds = arguments.rounds or (1 if arguments.quick else ROUNDS)
-    steps = plan([scenario for scenario in chosen if scenario.name not in skipped], present, rounds)
+    measured = [scenario for scenario in chosen if scenario.name not in skipped]
+    rounds = {scenario.name: rounds_of(scenario, arguments) for scenario in measured}
+    steps = plan(measured, present, rounds)
     accounting = Accounting(arguments.accounting)
     kind = "partial" if arguments.partial else "complete"
     clock = Clock(steps, QUICK_SECONDS if arguments.quick else FULL_SECONDS, arguments.seconds)
@@ -296,8 +325,9 @@ def run(arguments, chosen, peers):
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "commit": outcome.commit_facts(),
         "machine": outcome.machine_facts(),
-        "run": {"command": command_of(arguments), "rounds": rounds, "seconds": clock.run_seconds,
-                "partial": arguments.partial, "place": describe_place(private),
+        "run": {"command": command_of(arguments), "rounds": min(rounds.values(), default=0),
+                "rounds_of": rounds, "seconds": clock.run_seconds, "partial": arguments.partial,
+                "place": describe_place(private),
                 "cpu_accounting": accounting.describe(),
                 "memory_accounting": accounting.describe_memory()},
         "peers": {peer.name: {"title": peer.title, "missing": missing[peer.name]}
@@ -312,17 +342,25 @@ def run(arguments, chosen, peers):
     print(f"bench: {kind} run, results go to {arguments.output}")
     runner = Runner(accounting, Machine(), arguments.load, threads=max(1, cpu_count() // 4))
     left_out = measure(steps, runner, clock, results["scenarios"], private)
-    for result in results["scenarios"].values():
-        for entry in result.get("peers", {}).values():
-            entry["summary"] = outcome.summarise(entry["rounds"])
     results["run"]["left_out"] = left_out
     results["run"]["took_seconds"] = round(clock.elapsed())
-    results["lead"] = outcome.lead(results)
-    write_results(arguments.output, results)
-    print_lead(results)
+    conclude(results, arguments.output)
     print(f"\nbench: {len(steps) - left_out} runs in {minutes(clock.elapsed())}; results of this "
           f"{kind} run in {arguments.output}")
     return 0
+
+
+def conclude(results, directory):
+    """Makes medians of the rounds and the lead of the medians; writes and prints them."""
+    for result in results["scenarios"].values():
+        for entry in result.get("peers", {}).values():
+            entry["summary"] = outcome.summarise(entry["rounds"])
+            entry["congestion"] = congestion.over_rounds(entry["rounds"])
+    results["lead"] = outcome.lead(results)
+    write_results(directory, results)
+    print_lead(results)
+    for text in congestion.warnings(results):
+        print(f"bench: {text}")
 
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -5,9 +5,7 @@ import shutil
 import subprocess
 
 MTU = 1500
-# Linux's default, cubic, cannot be chosen in a namespace; reno differs from it where packets are
-# lost. What a host has by default may be bbr, whose pacing timers dwarf everything on loopback.
-CONGESTION = "reno"
+CONGESTION_SYSCTL = "net/ipv4/tcp_congestion_control"
 OFFLOADS = ("tso", "off", "gso", "off", "gro", "off")
 
 
@@ -15,6 +13,7 @@ class Loopback:
     """Everything on this host, over ::1 and 127.0.0.1."""
     client = forwarder = backend = ()
     listen_host, backend_host = "::1", "127.0.0.1"
+    congestion = None  # whatever the host has
 
     def segments_received(self):
         return 0
@@ -37,15 +36,37 @@ def missing():
     return None
 
 
+def why_not(congestion):
+    """Why a namespace cannot have this congestion control, or None. The namespace can be made."""
+    probe = f"sixpipe-bench-{os.getpid()}-probe"
+    run_quietly("ip", "netns", "add", probe)
+    try:
+        refused = subprocess.run(
+            write_sysctl(("ip", "netns", "exec", probe), CONGESTION_SYSCTL, congestion),
+            capture_output=True, check=False).returncode
+    finally:
+        run_quietly("ip", "netns", "delete", probe)
+    if refused:
+        return (f"a network namespace may not use {congestion}; run 'modprobe tcp_{congestion}' "
+                f"and add {congestion} to net.ipv4.tcp_allowed_congestion_control")
+    return None
+
+
 def run_quietly(*command):
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def write_sysctl(enter, path, value):
+    """The command that sets a sysctl in a namespace."""
+    return (*enter, "sh", "-c", f"echo '{value}' >/proc/sys/{path}")
 
 
 class Place:
     """Network namespaces, one per role. A context manager: what it makes, it removes."""
     roles = ()
 
-    def __init__(self):
+    def __init__(self, congestion):
+        self.congestion = congestion
         self._names = {role: f"sixpipe-bench-{os.getpid()}-{role}" for role in self.roles}
 
     def __enter__(self):
@@ -53,7 +74,7 @@ class Place:
             for role, name in self._names.items():
                 run_quietly("ip", "netns", "add", name)
                 self._ip(role, "link", "set", "lo", "up")
-                self._sysctl(role, "net/ipv4/tcp_congestion_control", CONGESTION)
+                self._sysctl(role, CONGESTION_SYSCTL, self.congestion)
             self._connect()
         except BaseException:
             self.__exit__()
@@ -75,7 +96,7 @@ class Place:
         run_quietly("ip", "-n", self._names[role], *arguments)
 
     def _sysctl(self, role, path, value):
-        run_quietly(*self._enter(role), "sh", "-c", f"echo '{value}' >/proc/sys/{path}")
+        run_quietly(*write_sysctl(self._enter(role), path, value))
 
     def segments_received(self):
         return 0
@@ -83,12 +104,12 @@ class Place:
 
 class PrivateLoopback(Place):
     """A loopback with more ports, for the host's run out within two seconds of connecting; with the
-    route that --source pseudo needs; and without pacing."""
+    route that --source pseudo needs; and with a congestion control of its own."""
     roles = ("all",)
     listen_host, backend_host = "::1", "127.0.0.1"
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, congestion):
+        super().__init__(congestion)
         self.client = self.forwarder = self.backend = self._enter("all")
 
     def _connect(self):
@@ -101,8 +122,8 @@ class Chain(Place):
     roles = ("client", "forwarder", "backend")
     listen_host, backend_host = "fd00:6::1", "10.66.0.2"
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, congestion):
+        super().__init__(congestion)
         self.client, self.forwarder, self.backend = map(self._enter, self.roles)
 
     def _connect(self):

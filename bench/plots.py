@@ -34,6 +34,10 @@ def per_scenario(metric, *names):
 PLOTS = (
     Plot("bulk-cpu", "CPU per GB forwarded (less is better)", "ms of CPU per GB",
          per_scenario("cpu_ms_per_gb", "bulk-1-up", "bulk-1-both", "bulk-8-up", "bulk-8-both")),
+    Plot("bulk-cpu-bbr", "CPU per GB forwarded, BBR at the ends (less is better)",
+         "ms of CPU per GB", per_scenario("cpu_ms_per_gb", "bulk-1-up-bbr", "bulk-1-down-bbr",
+                                          "bulk-1-both-bbr", "bulk-8-up-bbr", "bulk-8-down-bbr",
+                                          "bulk-8-both-bbr")),
     Plot("bulk-throughput", "Bulk throughput (more is better)", "Gbit/s",
          per_scenario("gbit_per_s", "bulk-1-up", "bulk-1-both", "bulk-8-up", "bulk-8-both",
                       "mtu"), direct=True),

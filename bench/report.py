@@ -2,6 +2,7 @@
 
 import statistics
 
+import congestion
 import scenarios
 from results import FLOORS, OURS, median
 
@@ -15,8 +16,9 @@ NOT_SHOWN = """\
   the sum with both ends, in which nothing hides; the row without a forwarder is what to take off.
 - A shared or virtual machine gives different figures from hour to hour. Peers run in turn within
   each round, so compare within one table, and look at the spread.
-- Where the host's congestion control is bbr, its pacing timers are much of everybody's cost on
-  loopback: `--on-host` shows that. Elsewhere nothing is paced, neither sixpipe nor its peers.
+- Clients and backends use reno, and BBR in the scenarios whose names end in `-bbr`. BBR paces with
+  timers, and on loopback a timer may run on the forwarder's time. A forwarder's own sockets use
+  what the line below each bulk table says. `--on-host` uses the host's congestion control instead.
 - Nothing here says how a forwarder behaves with lossy or slow clients.
 """
 
@@ -93,11 +95,13 @@ def scenario_section(name, result):
     if rows:
         lines.append(table(header, rows))
     lines += [remark + "\n" for remark in remarks]
-    return "\n".join(lines)
+    lines.append(congestion.line(entries))
+    return "\n".join(line for line in lines if line)
 
 
 GLANCE = (
     ("bulk-8-both", "cpu_ms_per_gb", "bulk, ms of CPU per GB"),
+    ("bulk-8-up-bbr", "cpu_ms_per_gb", "bulk with BBR at the ends, ms of CPU per GB"),
     ("small-64", "cpu_us_per_request", "request, µs of CPU"),
     ("crc-64", "cpu_us_per_connection", "connection, µs of CPU"),
     ("mixed-paced", "p99_us", "p99 beside bulk, µs"),
@@ -105,11 +109,14 @@ GLANCE = (
 )
 
 
+GLANCE_COLUMNS = 5  # with fewer there is no overview
+
+
 def glance(results):
-    """The few figures that most people ask for, medians alone. Empty when some are missing."""
+    """The few figures that most people ask for, medians alone. Empty when most are missing."""
     columns = [column for column in GLANCE
                if results["scenarios"].get(column[0], {}).get("peers")]
-    if len(columns) < len(GLANCE):
+    if len(columns) < GLANCE_COLUMNS:
         return ""
     rows = []
     for name, peer in results["peers"].items():
@@ -158,8 +165,9 @@ def lead_table(rows, titles):
         else:
             against, theirs, ratio = "", "", ""
             target = f"{bound} {number(row['target'], max(digits, 0))}{unit}"
-        body.append([row["scenario"], title, against, number(row["ours"], digits) + unit, theirs,
-                     ratio, target, "yes" if row["met"] else "**no**"])
+        figure = number(row["ours"], digits) + unit
+        body.append([row["scenario"], title, against, figure, theirs, ratio, target,
+                     "yes" if row["met"] else "**no**"])
     return header, body
 
 
@@ -171,7 +179,7 @@ def conditions(results):
         f"- {results['date']}, commit `{results['commit']['commit'][:12]}`{changed}",
         f"- Linux {machine['kernel']}, {where}{machine['cpus']} CPUs ({machine['cpu_model']}), "
         f"load average {machine['load_average_at_start']:.1f} at the start",
-        f"- Made with `{run['command']}`: rounds: {run['rounds']}, of {run['seconds']:.1f} s "
+        f"- Made with `{run['command']}`: rounds: {rounds_text(run)}, of {run['seconds']:.1f} s "
         f"per run, forwarders in turn within each; {run['took_seconds'] / 60:.1f} minutes in all",
         f"- CPU is the forwarder's, children and kernel workers included, as counted by: "
         f"{run['cpu_accounting']}",
@@ -185,6 +193,13 @@ def conditions(results):
     if run["left_out"]:
         lines.append(f"- **{run['left_out']} runs were left out for lack of time**")
     return "\n".join(lines) + "\n"
+
+
+def rounds_text(run):
+    """The number of rounds, and where it is another one."""
+    others = [f"{count} of `{name}`" for name, count in run["rounds_of"].items()
+              if count != run["rounds"]]
+    return " and ".join([str(run["rounds"]), *others])
 
 
 def markdown(results):

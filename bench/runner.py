@@ -9,6 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import congestion
 from accounting import Group, read_text, seconds_of
 from namespaces import LOOPBACK
 from peers import SPARE_DESCRIPTORS, Setup, descriptor_limit
@@ -100,6 +101,7 @@ class Forwarder:
 
     def __init__(self, accounting, peer, setup, place, with_memory):
         self.peer = peer
+        self.setup = setup
         self.group: Group = accounting.group(with_memory)
         self.process = None
         self._log_path = setup.directory / "log"
@@ -215,6 +217,9 @@ class Runner:
         client.line(seconds + DRAIN_SECONDS)
         after = self._snapshot(forwarder, client, backend)
         segments = place.segments_received() - segments
+        if scenario.is_bulk:
+            # All connections are still open, and nothing is counted any more.
+            figures["congestion"] = congestion_of(place, forwarder, address)
         client.tell()
         result = json.loads(client.line(START_SECONDS))
         client.process.wait()
@@ -243,6 +248,18 @@ class Runner:
         opened = json.loads(client.line(START_SECONDS))["opened"]
         time.sleep(0.2)
         return opened
+
+
+def congestion_of(place, forwarder, address):
+    """What the sockets use; the ends must use what their namespace says."""
+    listen, backend = None, address
+    if forwarder:
+        listen, backend = forwarder.setup.listen, forwarder.setup.backend
+    used = congestion.sample(place, listen, backend)
+    if place.congestion and used and used.get(congestion.ENDS) != place.congestion:
+        raise RunFailed(f"the ends use congestion control {used.get(congestion.ENDS)}, "
+                        f"not {place.congestion}")
+    return used
 
 
 def memory_of(group):
