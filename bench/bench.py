@@ -256,9 +256,9 @@ def write_results(directory, results):
         print("bench: no plots, for lack of gnuplot")
 
 
-def print_lead(results):
+def print_targets(results):
     titles = {name: peer["title"] for name, peer in results["peers"].items()}
-    header, rows = report.lead_table(results["lead"], titles)
+    header, rows = report.targets_table(results["targets"], titles)
     if not rows:
         return
     rows = [[text.replace("*", "") for text in row] for row in rows]
@@ -351,14 +351,14 @@ def run(arguments, chosen, peers):
 
 
 def conclude(results, directory):
-    """Makes medians of the rounds and the lead of the medians; writes and prints them."""
+    """Makes medians of the rounds and targets of the medians; writes and prints them."""
     for result in results["scenarios"].values():
         for entry in result.get("peers", {}).values():
             entry["summary"] = outcome.summarise(entry["rounds"])
             entry["congestion"] = congestion.over_rounds(entry["rounds"])
-    results["lead"] = outcome.lead(results)
+    results["targets"] = outcome.target_rows(results)
     write_results(directory, results)
-    print_lead(results)
+    print_targets(results)
     for text in congestion.warnings(results):
         print(f"bench: {text}")
 

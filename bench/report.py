@@ -144,9 +144,9 @@ def count_runs(entry):
     return len(entry["rounds"]) + len(entry["failures"])
 
 
-def lead_table(rows, titles):
-    """The rows of the lead as text cells: also what the bench prints at its end."""
-    header = ["scenario", "figure", "against", "sixpipe", "theirs", "ratio", "target", "met"]
+def targets_table(rows, titles):
+    """The targets as text cells: also what the bench prints at its end."""
+    header = ["scenario", "figure", "forwarder", "against", "ours", "theirs", "ratio", "target", "met"]
     body = []
     for row in rows:
         metric = scenarios.METRICS[row["metric"]] if row["metric"] in scenarios.METRICS else None
@@ -165,8 +165,9 @@ def lead_table(rows, titles):
         else:
             against, theirs, ratio = "", "", ""
             target = f"{bound} {number(row['target'], max(digits, 0))}{unit}"
+        ours = titles.get(row["row"], row["row"])
         figure = number(row["ours"], digits) + unit
-        body.append([row["scenario"], title, against, figure, theirs, ratio, target,
+        body.append([row["scenario"], title, ours, against, figure, theirs, ratio, target,
                      "yes" if row["met"] else "**no**"])
     return header, body
 
@@ -210,12 +211,12 @@ def markdown(results):
     if results["run"]["partial"]:
         parts.append("**A partial run: some scenarios, programs or rounds of a complete run are "
                      "left out, or options differ.**\n")
-    if results["lead"]:
-        parts.append("## The lead\n")
-        parts.append("Ratios are sixpipe's median over the other's; in parentheses the least and "
-                     "most ratio within one round. A figure with a limit of its own is that of "
-                     "the worst round.\n")
-        parts.append(table(*lead_table(results["lead"], titles)))
+    if results["targets"]:
+        parts.append("## Targets\n")
+        parts.append("Ratios are our median over the other program's median; in parentheses the "
+                     "least and most ratio within one round. A figure with a limit of its own is "
+                     "that of the worst round.\n")
+        parts.append(table(*targets_table(results["targets"], titles)))
     parts.append(glance(results))
     if any(not results["peers"].get(name, {"missing": True}).get("missing") for name in FLOORS):
         parts.append(FLOOR_MARK)
