@@ -66,7 +66,7 @@ static void log_limits(const struct config *config, const struct capacity *limit
 {
 	unsigned pipes = workers_pipe_count(workers);
 	uint32_t pipe_bytes = workers_pipe_bytes(workers);
-	const char *congestion = sock_choose_loopback_congestion();
+	const char *congestion = sock_choose_loopback_congestion("");
 	const struct cgroup_limits *cgroup = &limits->host.cgroup;
 	struct log_line line;
 	char quota[32];

@@ -119,7 +119,7 @@ static void gather_settings(const char *root, struct doctor_facts *facts)
 	(void)host_read_file(root, "/proc/sys/net/ipv4/tcp_congestion_control", text, sizeof(text));
 	snprintf(facts->congestion, sizeof(facts->congestion), "%.*s", (int)strcspn(text, "\n"),
 		 text);
-	facts->loopback_congestion = sock_choose_loopback_congestion();
+	facts->loopback_congestion = sock_choose_loopback_congestion(root);
 }
 
 static void gather_listeners(struct doctor_facts *facts)

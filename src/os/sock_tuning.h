@@ -46,10 +46,13 @@ struct sock_tuning {
 /*
  * The congestion control for connections that stay on this host (TCP_CONGESTION, tcp(7)). Where the
  * system's default is one that paces (bbr), its timers cost more CPU than all the rest of a
- * forwarder, and on loopback there is nothing to pace for. NULL when the default will do, or no
- * other is allowed here. Static strings.
+ * forwarder, and on loopback there is nothing to pace for. The choice needs no privilege: only a name
+ * in net.ipv4.tcp_allowed_congestion_control can be set without CAP_NET_ADMIN
+ * (tests/kernel/probe_congestion_allowed), so nothing is tried here. `root` stands before /proc/sys,
+ * "" for this host's own. NULL when the default will do, the list has neither cubic nor reno, or
+ * /proc/sys is not there. Static strings.
  */
-const char *sock_choose_loopback_congestion(void);
+const char *sock_choose_loopback_congestion(const char *root);
 
 /*
  * Each sets its part on a new socket of `family`. They return 0, or -errno of the first option that

@@ -309,7 +309,7 @@ static int bind_workers(struct workers *workers, struct config *config)
 /* Before the first socket: listeners and sockets towards backends are tuned alike. */
 static void choose_congestion(struct config *config)
 {
-	const char *chosen = sock_choose_loopback_congestion();
+	const char *chosen = sock_choose_loopback_congestion("");
 
 	for (unsigned i = 0; i < config->forward_count; i++)
 		config->forwards[i].options.tuning.loopback_congestion = chosen;

@@ -310,7 +310,8 @@ Test(doctor_checks, backlog_and_congestion)
 	facts.somaxconn = DOCTOR_UNKNOWN;
 	expect("backlog", DOCTOR_OK, "1024", "");
 	strcpy(facts.congestion, "bbr");
-	expect("congestion", DOCTOR_WARN, "bbr", "modprobe tcp_cubic");
+	expect("congestion", DOCTOR_WARN, "bbr",
+	       "sysctl -w net.ipv4.tcp_allowed_congestion_control=\"reno bbr\"");
 	facts.loopback_congestion = "cubic";
 	expect("congestion", DOCTOR_OK, "bbr; cubic on loopback", "");
 }

@@ -96,6 +96,27 @@ Test(doctor_facts, this_host)
 	cr_expect_eq(support_count_descriptors(), before);
 }
 
+/* What a sixpipe without privileges gets, whoever runs doctor: cubic is only for root here. */
+Test(doctor_facts, loopback_congestion_without_privileges)
+{
+	char root[] = "/tmp/test_doctor_facts.XXXXXX";
+	struct doctor_facts facts;
+	struct config config;
+
+	cr_assert_not_null(mkdtemp(root));
+	support_put_file(root, "/proc/sys/net/ipv4/tcp_congestion_control", "bbr\n");
+	support_put_file(root, "/proc/sys/net/ipv4/tcp_available_congestion_control",
+			 "reno cubic bbr\n");
+	support_put_file(root, "/proc/sys/net/ipv4/tcp_allowed_congestion_control", "reno bbr\n");
+	config_init(&config);
+	doctor_gather(root, &config, &facts);
+	cr_expect_str_eq(facts.congestion, "bbr");
+	cr_assert_not_null(facts.loopback_congestion);
+	cr_expect_str_eq(facts.loopback_congestion, "reno");
+	config_finish(&config);
+	support_remove_tree(root);
+}
+
 Test(doctor_facts, a_host_that_shows_nothing)
 {
 	struct doctor_facts facts;
