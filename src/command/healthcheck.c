@@ -146,7 +146,8 @@ static int receive(const struct request *request, int fd, char text[ANSWER_BYTES
 static int ask(const struct request *request, char text[ANSWER_BYTES])
 {
 	struct sock_tuning tuning = {0};
-	int fd = sock_open_backend(&request->address, &tuning, NULL);
+	int congestion_error; /* never: it wants none */
+	int fd = sock_open_backend(&request->address, &tuning, NULL, &congestion_error);
 	char head[64];
 	int length, result;
 

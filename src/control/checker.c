@@ -249,6 +249,7 @@ static void begin(struct checker *checker, struct check *check, struct target *t
 	const struct config_source *source = &options->source;
 	struct pool_snapshot member;
 	bool fixed = source->kind == CONFIG_SOURCE_ADDRESS && !source->embedded;
+	int congestion_error; /* counted for sessions, whose bytes it slows down */
 
 	pool_snapshot(upstream_pool(checker->upstream, target->forward), target->member,
 		      checker->now_ms, &member);
@@ -269,7 +270,7 @@ static void begin(struct checker *checker, struct check *check, struct target *t
 	write_request(checker, check);
 	/* as a session's: a firewall may know it by its port or its TOS */
 	check->fd = sock_open_backend(&check->address, &options->tuning,
-				      fixed ? &source->address : NULL);
+				      fixed ? &source->address : NULL, &congestion_error);
 	if (check->fd < 0) {
 		fail(checker, check, check->fd);
 		return;

@@ -4,6 +4,7 @@
 #include <linux/sock_diag.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -47,18 +48,20 @@ static int set_option(int fd, int level, int option, int value)
 	return setsockopt(fd, level, option, &value, sizeof(value)) ? -errno : 0;
 }
 
-static int open_tcp(const struct addr *address, const struct sock_tuning *tuning)
+static int open_tcp(const struct addr *address, const struct sock_tuning *tuning,
+		    int *congestion_error)
 {
 	bool local = addr_is_local(address);
 	int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
 			local ? 0 : IPPROTO_TCP);
 	int error;
 
+	*congestion_error = 0;
 	if (fd < 0)
 		return -errno;
 	if (local)
 		sock_keep_urgent(fd);
-	error = local ? 0 : sock_tune(fd, address, tuning);
+	error = local ? 0 : sock_tune(fd, address, tuning, congestion_error);
 	if (error) {
 		close(fd);
 		return error;
@@ -77,7 +80,9 @@ static int bind_and_learn_port(int fd, struct addr *address)
 
 static int open_bound(struct addr *address, const struct sock_tuning *tuning, bool first)
 {
-	int fd = open_tcp(address, tuning);
+	/* with the privileges of the start, so what is refused here is refused to backends' sockets too */
+	int congestion_error;
+	int fd = open_tcp(address, tuning, &congestion_error);
 	int error;
 
 	if (fd < 0)
@@ -157,9 +162,9 @@ static int bind_source(int fd, const struct addr *source)
 }
 
 int sock_open_backend(const struct addr *backend, const struct sock_tuning *tuning,
-		      const struct addr *source)
+		      const struct addr *source, int *congestion_error)
 {
-	int fd = open_tcp(backend, tuning);
+	int fd = open_tcp(backend, tuning, congestion_error);
 	int error;
 
 	if (fd < 0)
@@ -172,6 +177,22 @@ int sock_open_backend(const struct addr *backend, const struct sock_tuning *tuni
 		return error;
 	}
 	return fd;
+}
+
+int sock_read_congestion(const struct addr *backend, const struct sock_tuning *tuning,
+			 char name[SOCK_CONGESTION_BYTES])
+{
+	socklen_t length = SOCK_CONGESTION_BYTES - 1;
+	int unused, error = 0;
+	int fd = sock_open_backend(backend, tuning, NULL, &unused);
+
+	memset(name, 0, SOCK_CONGESTION_BYTES);
+	if (fd < 0)
+		return fd;
+	if (getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &length))
+		error = -errno;
+	close(fd);
+	return error;
 }
 
 bool sock_met_itself(int fd, const struct addr *backend)

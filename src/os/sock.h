@@ -50,10 +50,19 @@ int sock_try_bind(const struct addr *address, const struct sock_tuning *tuning);
 /*
  * Opens a socket for connecting to `backend`, without keepalive. Unless `source` is none or NULL, it is
  * bound there; the port is chosen with the connect, so that each source has all ports towards each
- * backend (IP_BIND_ADDRESS_NO_PORT, ip(7)). Returns it or -errno: bind(2).
+ * backend (IP_BIND_ADDRESS_NO_PORT, ip(7)). Returns it or -errno: bind(2). `congestion_error` is
+ * that of sock_tune(): with one, the socket has the system's congestion control and can be used.
  */
 int sock_open_backend(const struct addr *backend, const struct sock_tuning *tuning,
-		      const struct addr *source);
+		      const struct addr *source, int *congestion_error);
+
+/*
+ * Reads the congestion control (TCP_CONGESTION, tcp(7)) of a socket that is made as sock_open_backend()
+ * makes those towards `backend`, an address of TCP, and closed again. The answer holds for sockets made with the
+ * same privileges: ask after the privilege drop. Returns 0 and the name, or -errno and "": no descriptor is left.
+ */
+int sock_read_congestion(const struct addr *backend, const struct sock_tuning *tuning,
+			 char name[SOCK_CONGESTION_BYTES]);
 
 /*
  * Whether a socket that was just connected to `backend`, on this host, met nobody but itself: the kernel had chosen the

@@ -57,9 +57,17 @@ static int set_buffers(int fd, const struct sock_tuning *tuning)
 	return error;
 }
 
-int sock_tune(int fd, const struct addr *address, const struct sock_tuning *tuning)
+const char *sock_wanted_congestion(const struct addr *address, const struct sock_tuning *tuning)
 {
-	const char *congestion = tuning->congestion;
+	if (tuning->congestion || !addr_is_loopback(address))
+		return tuning->congestion;
+	return tuning->loopback_congestion;
+}
+
+int sock_tune(int fd, const struct addr *address, const struct sock_tuning *tuning,
+	      int *congestion_error)
+{
+	const char *congestion = sock_wanted_congestion(address, tuning);
 	int error = set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 
 	/* RFC 6093: urgent data stays in the stream, so that no byte is lost and none stalls it */
@@ -72,11 +80,9 @@ int sock_tune(int fd, const struct addr *address, const struct sock_tuning *tuni
 		error = set_tos(fd, address->any.sa_family, tuning->tos);
 	if (!error)
 		error = set_buffers(fd, tuning);
-	if (!congestion && addr_is_loopback(address))
-		congestion = tuning->loopback_congestion;
-	/* looked at when the process started: what was forbidden since costs speed, not connections */
+	*congestion_error = 0;
 	if (!error && congestion)
-		(void)set_name(fd, IPPROTO_TCP, TCP_CONGESTION, congestion);
+		*congestion_error = set_name(fd, IPPROTO_TCP, TCP_CONGESTION, congestion);
 	return error;
 }
 

@@ -16,6 +16,13 @@ struct sock_ports {
 	uint16_t first, last;
 };
 
+/* Of a congestion control's name, with its NUL: TCP_CA_NAME_MAX, include/net/tcp.h of Linux. */
+#define SOCK_CONGESTION_BYTES 16
+
+/* What to do where a congestion control is refused without privileges. */
+#define SOCK_CONGESTION_REMEDY                                                                     \
+	"add the wanted name to net.ipv4.tcp_allowed_congestion_control, then restart sixpipe"
+
 struct sock_tuning {
 	/* idle time before the first probe, 0 for none: SO_KEEPALIVE, tcp(7) */
 	uint64_t keepalive_ms;
@@ -54,12 +61,17 @@ struct sock_tuning {
  */
 const char *sock_choose_loopback_congestion(const char *root);
 
+/* The congestion control that sockets to or at `address` are given; NULL: the system's stays. */
+const char *sock_wanted_congestion(const struct addr *address, const struct sock_tuning *tuning);
+
 /*
- * Each sets its part on a new socket of `family`. They return 0, or -errno of the first option that
+ * Each sets its part on a new socket. They return 0, or -errno of the first option that
  * was refused: setsockopt(2). sock_tune() is for both sides; `address` is where the socket will be
- * bound or connected to.
+ * bound or connected to. A refused congestion control costs speed and no connection, so it is no error:
+ * `congestion_error` gets 0 or -errno of setting it (-EPERM: it needs CAP_NET_ADMIN, -ENOENT: it is not loaded).
  */
-int sock_tune(int fd, const struct addr *address, const struct sock_tuning *tuning);
+int sock_tune(int fd, const struct addr *address, const struct sock_tuning *tuning,
+	      int *congestion_error);
 int sock_tune_listener(int fd, const struct addr *address, const struct sock_tuning *tuning);
 int sock_tune_backend(int fd, const struct sock_tuning *tuning);
 

@@ -93,6 +93,30 @@ static void tell_failure(struct sessions *sessions, const struct session *sessio
 	}
 }
 
+/*
+ * Every connect is counted, and the first of each worker is logged. At the start the congestion control was
+ * allowed, or a line was logged then; what is refused since is the host's change, and holds for all connects.
+ */
+static void tell_congestion_refused(struct sessions *sessions, const struct session *session,
+				    int error)
+{
+	const struct forward *forward = &sessions->config->forwards[session->forward];
+	const struct addr *backend =
+		upstream_address(sessions->upstream, session->forward, &session->path);
+	bool first = !metrics_get(sessions->metrics, METRIC_congestion_refused);
+	struct log_line line;
+
+	metrics_add(sessions->metrics, METRIC_congestion_refused, 1);
+	if (!first || !log_begin(&line, LOG_EVENT_congestion_refused))
+		return;
+	log_addr(&line, "listen", &forward->listen);
+	log_addr(&line, "backend", backend);
+	log_text(&line, "wanted", sock_wanted_congestion(backend, &forward->options.tuning));
+	log_error(&line, "error", error);
+	log_text(&line, "remedy", SOCK_CONGESTION_REMEDY);
+	log_end(&line);
+}
+
 /* The connect was not to be: says so to all who count it. */
 static void fail_backend(struct sessions *sessions, struct session *session, int error)
 {
@@ -245,6 +269,8 @@ static int begin_connect(struct sessions *sessions, struct session *session)
 	if (fd < 0)
 		return fd;
 	metrics_add(sessions->metrics, METRIC_connects, 1);
+	if (call.congestion_error)
+		tell_congestion_refused(sessions, session, call.congestion_error);
 	session->early = (struct session_early){0};
 	if (call.taken_bytes) {
 		metrics_add(sessions->metrics, METRIC_connects_fastopen, 1);

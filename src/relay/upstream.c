@@ -340,7 +340,7 @@ int upstream_connect(const struct upstream *upstream, struct engine *engine, uns
 {
 	const struct addr *backend = upstream_address(upstream, forward, path);
 	int fd = sock_open_backend(backend, &upstream->config->forwards[forward].options.tuning,
-				   call->source);
+				   call->source, &call->congestion_error);
 	const struct sockaddr *address;
 	socklen_t length_bytes;
 	int begun;

@@ -64,6 +64,8 @@ struct upstream_call {
 	uint32_t header_bytes;
 	/* how much of that does: 0 or header_bytes at least; set by upstream_connect() */
 	uint32_t taken_bytes;
+	/* 0, or -errno: the socket has not the congestion control that it should have; set by upstream_connect() */
+	int congestion_error;
 };
 
 /*

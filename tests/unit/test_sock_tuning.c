@@ -1,6 +1,7 @@
 #include "os/sock_tuning.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -49,7 +50,7 @@ Test(sock_tuning, of_both_sides)
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		const struct sock_tuning tuning = {.keepalive_ms = rows[i].keepalive_ms,
 						   .user_timeout_ms = rows[i].user_timeout_ms};
-		int listener, client, accepted, backend;
+		int listener, client, accepted, backend, congestion_error;
 		struct addr address;
 
 		cr_assert_null(addr_parse("127.0.0.1:0", &address));
@@ -57,7 +58,7 @@ Test(sock_tuning, of_both_sides)
 		client = support_connect(&address);
 		support_poll(listener, POLLIN);
 		accepted = sock_accept(listener);
-		backend = sock_open_backend(&address, &tuning, NULL);
+		backend = sock_open_backend(&address, &tuning, NULL, &congestion_error);
 		check_tuning(&rows[i], accepted);
 		cr_expect_eq(support_option(backend, SOL_SOCKET, SO_KEEPALIVE), 0);
 		cr_expect_eq(sock_keep_alive(backend, &tuning), 0);
@@ -80,18 +81,19 @@ static void get_congestion(int fd, char name[17])
 struct congestion_row {
 	const char *address, *asked;
 	bool taken;
+	int error;
 };
 
 /* Only what stays on this host gets another congestion control, and a refusal does no harm. */
 Test(sock_tuning, loopback_congestion)
 {
 	static const struct congestion_row rows[] = {
-		{"127.0.0.1:80", "reno", true},	 {"127.1.2.3:80", "reno", true},
-		{"192.0.2.1:80", "reno", false}, {"127.0.0.1:80", NULL, false},
-		{"127.0.0.1:80", "none", false},
+		{"127.0.0.1:80", "reno", true, 0},	  {"127.1.2.3:80", "reno", true, 0},
+		{"192.0.2.1:80", "reno", false, 0},	  {"127.0.0.1:80", NULL, false, 0},
+		{"127.0.0.1:80", "none", false, -ENOENT},
 	};
-	char usual[17], name[17];
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char usual[17], name[17], read[SOCK_CONGESTION_BYTES];
+	int error, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	get_congestion(fd, usual);
 	close(fd);
@@ -100,12 +102,15 @@ Test(sock_tuning, loopback_congestion)
 		struct addr address;
 
 		cr_assert_null(addr_parse(rows[i].address, &address));
-		fd = sock_open_backend(&address, &tuning, NULL);
+		fd = sock_open_backend(&address, &tuning, NULL, &error);
 		cr_assert_geq(fd, 0, "row %zu", i);
 		get_congestion(fd, name);
+		close(fd);
 		cr_expect_str_eq(name, rows[i].taken ? rows[i].asked : usual, "row %zu: %s", i,
 				 name);
-		close(fd);
+		cr_expect_eq(error, rows[i].error, "row %zu: %d", i, error);
+		cr_expect_eq(sock_read_congestion(&address, &tuning, read), 0);
+		cr_expect_str_eq(read, name, "row %zu: %s", i, read);
 	}
 }
 
