@@ -61,16 +61,58 @@ static void warn_of_limits(const struct capacity *limits)
 	}
 }
 
+static void warn_of_congestion(const struct forward *forward, const char *wanted,
+			       const char *in_use)
+{
+	struct log_line line;
+
+	if (!log_begin(&line, LOG_EVENT_congestion_refused))
+		return;
+	log_addr(&line, "listen", &forward->listen);
+	log_text(&line, "wanted", wanted);
+	log_text(&line, "in_use", in_use);
+	log_text(&line, "effect",
+		 "sockets towards backends have in_use; accepted sockets may have wanted");
+	log_text(&line, "remedy", SOCK_CONGESTION_REMEDY);
+	log_end(&line);
+}
+
+/*
+ * Reads back, without the privileges of the start, what congestion control the sockets towards backends get, and
+ * warns of forwards that do not get theirs. `loopback` gets the one of connections on loopback where --congestion
+ * says nothing; "": every forward has --congestion, or no descriptor was left.
+ */
+static void read_congestion(const struct config *config, char loopback[SOCK_CONGESTION_BYTES])
+{
+	const struct addr address = addr_from_v4((struct in_addr){htonl(INADDR_LOOPBACK)});
+
+	*loopback = '\0';
+	for (unsigned i = 0; i < config->forward_count; i++) {
+		const struct forward *forward = &config->forwards[i];
+		const struct sock_tuning *tuning = &forward->options.tuning;
+		const char *wanted = sock_wanted_congestion(&address, tuning);
+		char in_use[SOCK_CONGESTION_BYTES];
+
+		if (sock_read_congestion(&address, tuning, in_use))
+			continue;
+		if (!tuning->congestion)
+			memcpy(loopback, in_use, sizeof(in_use));
+		if (wanted && strcmp(wanted, in_use) != 0)
+			warn_of_congestion(forward, wanted, in_use);
+	}
+}
+
+/* After the privilege drop: what is logged here is what the workers will have. */
 static void log_limits(const struct config *config, const struct capacity *limits,
 		       const struct workers *workers)
 {
 	unsigned pipes = workers_pipe_count(workers);
 	uint32_t pipe_bytes = workers_pipe_bytes(workers);
-	const char *congestion = sock_choose_loopback_congestion("");
 	const struct cgroup_limits *cgroup = &limits->host.cgroup;
+	char quota[32], congestion[SOCK_CONGESTION_BYTES];
 	struct log_line line;
-	char quota[32];
 
+	read_congestion(config, congestion);
 	if (log_begin(&line, LOG_EVENT_limits)) {
 		log_number(&line, "maxconn", limits->maxconn);
 		log_number(&line, "crowd", limits->crowd);
@@ -86,7 +128,7 @@ static void log_limits(const struct config *config, const struct capacity *limit
 		log_number(&line, "pipe_bytes", pipe_bytes);
 		log_number(&line, "backlog", config_largest_backlog(config));
 		log_number(&line, "session_bytes", sizeof(struct session));
-		if (congestion)
+		if (*congestion)
 			log_text(&line, "loopback_congestion", congestion);
 		log_end(&line);
 	}
@@ -192,10 +234,10 @@ static int serve(struct config *config, const struct capacity *limits,
 	char error[CONFIG_ERROR_BYTES];
 	int result;
 
-	log_limits(config, limits, workers);
 	if (privs_drop(target, error))
 		return fail(config, error);
 	log_privileges(config);
+	log_limits(config, limits, workers);
 	/* at the start, not a minute later: whether it may be written by who we are now */
 	if (sources_save(task->sources, error))
 		return fail(config, error);
