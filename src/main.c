@@ -102,7 +102,7 @@ static void read_congestion(const struct config *config, char loopback[SOCK_CONG
 	}
 }
 
-/* After the privilege drop: what is logged here is what the workers will have. */
+/* After the privilege drop, so that the limits are those under which the workers run. */
 static void log_limits(const struct config *config, const struct capacity *limits,
 		       const struct workers *workers)
 {

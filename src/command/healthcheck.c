@@ -146,7 +146,7 @@ static int receive(const struct request *request, int fd, char text[ANSWER_BYTES
 static int ask(const struct request *request, char text[ANSWER_BYTES])
 {
 	struct sock_tuning tuning = {0};
-	int congestion_error; /* never: it wants none */
+	int congestion_error; /* stays 0: no congestion control is asked for */
 	int fd = sock_open_backend(&request->address, &tuning, NULL, &congestion_error);
 	char head[64];
 	int length, result;

@@ -80,7 +80,10 @@ static int bind_and_learn_port(int fd, struct addr *address)
 
 static int open_bound(struct addr *address, const struct sock_tuning *tuning, bool first)
 {
-	/* with the privileges of the start, so what is refused here is refused to backends' sockets too */
+	/*
+	 * not passed on: what is refused at the start is refused to the sockets towards backends too,
+	 * and main reads back what those get
+	 */
 	int congestion_error;
 	int fd = open_tcp(address, tuning, &congestion_error);
 	int error;

@@ -81,7 +81,10 @@ int sock_tune_backend(int fd, const struct sock_tuning *tuning);
  */
 int sock_keep_alive(int fd, const struct sock_tuning *tuning);
 
-/* Whether this host has IP_LOCAL_PORT_RANGE, SO_MARK for us, and so on: 0, or -errno of setting it. */
+/*
+ * Whether this host has IP_LOCAL_PORT_RANGE, which needs no privilege, and SO_MARK for us, which is for listeners
+ * alone: the answer holds only while CAP_NET_ADMIN is there. 0, or -errno of setting it.
+ */
 int sock_try_ports(struct sock_ports ports);
 int sock_try_mark(uint64_t mark);
 

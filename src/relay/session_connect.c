@@ -94,8 +94,8 @@ static void tell_failure(struct sessions *sessions, const struct session *sessio
 }
 
 /*
- * Every connect is counted, and the first of each worker is logged. At the start the congestion control was
- * allowed, or a line was logged then; what is refused since is the host's change, and holds for all connects.
+ * Counts the connect, and logs the first one of each worker. One line is enough: the host's setting has changed since
+ * the start, or was logged then, and it holds for all connects.
  */
 static void tell_congestion_refused(struct sessions *sessions, const struct session *session,
 				    int error)
