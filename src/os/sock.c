@@ -287,20 +287,22 @@ uint64_t sock_untaken_bytes(int fd)
 	return count_waiting(fd, &local);
 }
 
-uint32_t sock_room_bytes(int fd)
+uint32_t sock_room_bytes(int fd, bool *writable)
 {
 	uint32_t info[SK_MEMINFO_VARS] = {0};
-	uint32_t queued;
+	uint32_t queued, room;
 	socklen_t length = sizeof(info);
 
+	*writable = false;
 	if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &length))
 		return 0;
 	/* a local socket counts what its peer has not read elsewhere */
 	queued = info[SK_MEMINFO_WMEM_QUEUED] ? info[SK_MEMINFO_WMEM_QUEUED]
 					      : info[SK_MEMINFO_WMEM_ALLOC];
-	if (queued >= info[SK_MEMINFO_SNDBUF])
-		return 0;
-	return info[SK_MEMINFO_SNDBUF] - queued;
+	room = info[SK_MEMINFO_SNDBUF] - MIN(queued, info[SK_MEMINFO_SNDBUF]);
+	/* TCP: a third of the buffer is free; local sockets: three quarters */
+	*writable = info[SK_MEMINFO_WMEM_QUEUED] ? room >= queued / 2 : room / 3 >= queued;
+	return room;
 }
 
 void sock_limit_unsent(int fd, uint32_t bytes)

@@ -107,9 +107,10 @@ uint64_t sock_untaken_bytes(int fd);
 
 /*
  * Bytes the send buffer takes before it is full: SO_MEMINFO, Linux 4.12. An estimate from the
- * kernel's own accounting (tests/kernel/probe_sock_meminfo_room).
+ * kernel's own accounting (tests/kernel/probe_sock_meminfo_room). *writable: poll(2) would call the
+ * socket writable, as far as its buffer is concerned.
  */
-uint32_t sock_room_bytes(int fd);
+uint32_t sock_room_bytes(int fd, bool *writable);
 
 /*
  * Makes the socket writable only while less than `bytes` wait in it to be sent; what is sent and not

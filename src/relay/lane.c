@@ -135,15 +135,16 @@ static void learn_cost(struct lane *lane, uint32_t room_bytes)
 	lane->cost = (uint16_t)(cost > lane->cost ? cost : (lane->cost + cost) / 2);
 }
 
-void lane_on_room(struct lane *lane, uint32_t bytes)
+void lane_on_room(struct lane *lane, uint32_t bytes, bool writable)
 {
+	bool worth = bytes >= LANE_ROOM_WORTH_BYTES && (writable || !lane->bulk);
 	uint64_t credit;
 
 	CHECK(lane_next(lane) == LANE_MEASURE);
 	learn_cost(lane, bytes);
 	lane->measured_bytes = bytes;
 	lane->sent_bytes = 0;
-	if (bytes < LANE_ROOM_WORTH_BYTES && !lane->target_woken) {
+	if (!worth && !lane->target_woken) {
 		lane->target_ready = false;
 		return;
 	}

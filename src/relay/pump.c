@@ -27,6 +27,12 @@
  */
 #define CALL_COST_BYTES 4096
 
+/*
+ * A fill of this size, though short of what was asked for, is followed by another at once. Scenario:
+ * bulk-1-up-bbr (bench/).
+ */
+#define RETRY_BYTES 65536
+
 static void charge(uint32_t *budget_bytes, uint32_t bytes)
 {
 	uint32_t cost = MAX(bytes, CALL_COST_BYTES);
@@ -181,10 +187,11 @@ static void fill(struct pump *pump, const struct pump_flow *flow, uint32_t limit
 		       SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 	if (moved > 0) {
 		/*
-		 * short of what was asked for: empty, or out of slots, which the next wait tells
-		 * apart
+		 * Short of what was asked for: empty, or out of slots, which the next wait tells
+		 * apart. After a large fill another is tried without a wait, for more has often
+		 * come meanwhile.
 		 */
-		lane_on_filled(lane, (uint32_t)moved, (size_t)moved < asked);
+		lane_on_filled(lane, (uint32_t)moved, moved < MIN(asked, RETRY_BYTES));
 		return;
 	}
 	give_pipe(pump, flow);
@@ -211,16 +218,20 @@ static void flush(struct pump *pump, const struct pump_flow *flow)
 	}
 }
 
-static uint32_t measure_room(const struct lane *lane, int target_fd)
+static void measure_room(struct lane *lane, int target_fd)
 {
-	uint32_t room = sock_room_bytes(target_fd);
+	bool writable;
+	uint32_t room = sock_room_bytes(target_fd, &writable);
 	uint32_t limit = lane->unsent_limit_bytes;
-	uint32_t unsent;
 
-	if (!limit)
-		return room;
-	unsent = sock_unsent_bytes(target_fd);
-	return MIN(room, limit - MIN(limit, unsent));
+	if (limit) {
+		uint32_t unsent = sock_unsent_bytes(target_fd);
+
+		/* the kernel's word for such a socket depends on what is unsent, too */
+		room = MIN(room, limit - MIN(limit, unsent));
+		writable = true;
+	}
+	lane_on_room(lane, room, writable);
 }
 
 bool pump_run(struct pump *pump, const struct pump_flow *flow, uint32_t *budget_bytes)
@@ -233,7 +244,7 @@ bool pump_run(struct pump *pump, const struct pump_flow *flow, uint32_t *budget_
 	for (;;) {
 		switch (lane_next(lane)) {
 		case LANE_MEASURE:
-			lane_on_room(lane, measure_room(lane, flow->target_fd));
+			measure_room(lane, flow->target_fd);
 			break;
 		case LANE_FILL:
 			limit_bytes = MIN(lane->room_bytes, *budget_bytes);

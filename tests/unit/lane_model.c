@@ -84,6 +84,10 @@ static void after_taking(struct lane_model *model, uint32_t bytes, bool drained)
 
 	model->source = over ? SOURCE_QUIET : SOURCE_MAY_HAVE;
 	model->source_woken = false;
+	if (bytes >= LANE_SMALL_BYTES)
+		model->bulk = true;
+	else if (drained)
+		model->bulk = false;
 	model->filled_bytes += bytes;
 	if (model->paced)
 		model->credit_bytes -= bytes;
@@ -112,10 +116,12 @@ static void on_writable(struct lane_model *model)
 	model->room_limit_bytes = 0;
 }
 
-static void on_room(struct lane_model *model, uint32_t bytes)
+static void on_room(struct lane_model *model, uint32_t bytes, bool writable)
 {
+	bool worth = bytes >= LANE_ROOM_WORTH_BYTES && (writable || !model->bulk);
+
 	/* too little is waited for, unless the kernel has just called the target writable */
-	if (model->target == TARGET_TAKES && bytes < LANE_ROOM_WORTH_BYTES) {
+	if (model->target == TARGET_TAKES && !worth) {
 		model->target = TARGET_FULL;
 		return;
 	}
@@ -135,7 +141,7 @@ void lane_model_apply(struct lane_model *model, const struct lane_input *input)
 	case EVENT_QUIET:
 		break;
 	case EVENT_ROOM:
-		on_room(model, input->bytes);
+		on_room(model, input->bytes, !input->drained);
 		break;
 	case EVENT_FILLED:
 		after_taking(model, input->bytes, input->drained);
@@ -199,7 +205,7 @@ void lane_model_call(struct lane *lane, const struct lane_input *input)
 		lane_on_quiet(lane);
 		break;
 	case EVENT_ROOM:
-		lane_on_room(lane, input->bytes);
+		lane_on_room(lane, input->bytes, !input->drained);
 		break;
 	case EVENT_FILLED:
 		lane_on_filled(lane, input->bytes, input->drained);

@@ -35,7 +35,7 @@ enum lane_event {
 struct lane_input {
 	enum lane_event event;
 	uint32_t bytes;
-	bool drained; /* of EVENT_ARRIVAL: the end has arrived too */
+	bool drained; /* of EVENT_ARRIVAL: the end has arrived too; of EVENT_ROOM: not writable */
 	int error;
 };
 
@@ -50,6 +50,7 @@ struct lane_model {
 	enum lane_model_target target; /* WRITABLE: the kernel said so; its room is not known yet */
 	bool source_ended;	       /* its end has arrived and was not read yet */
 	bool source_woken; /* the kernel called it readable, and no fill has been tried since */
+	bool bulk;	   /* the last fill that tells was large */
 	int source_error;
 	int target_error;
 	bool paced;		   /* set after lane_model_init(), as in the lane */

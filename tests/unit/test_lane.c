@@ -130,7 +130,7 @@ static void pass(struct lane *lane, uint32_t bytes, bool drained)
 {
 	lane_on_arrival(lane, false);
 	if (lane_next(lane) == LANE_MEASURE)
-		lane_on_room(lane, 1 << 20);
+		lane_on_room(lane, 1 << 20, true);
 	lane_on_filled(lane, bytes, drained);
 	lane_on_flushed(lane, bytes);
 }
@@ -207,7 +207,7 @@ static uint32_t spend(struct lane *lane, uint32_t room_bytes, uint32_t message_b
 {
 	uint32_t sent = 0;
 
-	lane_on_room(lane, room_bytes);
+	lane_on_room(lane, room_bytes, true);
 	cr_assert_eq(lane_next(lane), LANE_FILL);
 	while (lane_next(lane) == LANE_FILL) {
 		uint32_t bytes = MIN(message_bytes, lane->room_bytes);
@@ -252,7 +252,7 @@ static void fill_target(struct lane *lane, uint32_t whole, uint32_t cost, bool s
 		uint32_t credit;
 		uint64_t used = 0;
 
-		lane_on_room(lane, room);
+		lane_on_room(lane, room, true);
 		if (lane_next(lane) == LANE_WAIT_WRITABLE)
 			break;
 		credit = lane->room_bytes;
@@ -278,8 +278,25 @@ Test(lane, what_a_byte_costs_is_learned)
 		for (unsigned round = 0; round < 60; round++)
 			fill_target(&lane, 1 << 20, costs[i], round > 30);
 	/* and where it costs no more than itself, most of the room is used again */
-	lane_on_room(&lane, 1 << 20);
+	lane_on_room(&lane, 1 << 20, true);
 	cr_expect_gt(lane.room_bytes, (1 << 20) / 4 * 3, "%u", lane.room_bytes);
+}
+
+/* A bulk lane's fills are large: it waits for the kernel's word, where a small one takes the room. */
+Test(lane, bulk_waits_until_the_target_is_writable)
+{
+	static const struct story_row rows[] = {
+		{{EVENT_COPIED, LANE_ROOM_FLOOR_BYTES, false, 0}, LANE_MEASURE},
+		{{EVENT_ROOM, 1 << 20, true, 0}, LANE_FILL}, /* small */
+		{{EVENT_COPIED, 1 << 19, false, 0}, LANE_MEASURE},
+		{{EVENT_ROOM, 1 << 20, true, 0}, LANE_WAIT_WRITABLE},
+		{{.event = EVENT_WRITABLE}, LANE_MEASURE},
+		{{EVENT_ROOM, 1 << 20, true, 0}, LANE_FILL}, /* the kernel has just said so */
+		{{EVENT_COPIED, 1 << 19, false, 0}, LANE_MEASURE},
+		{{EVENT_ROOM, 1 << 20, false, 0}, LANE_FILL},
+	};
+
+	tell("bulk", true, rows, ARRAY_COUNT(rows), LANE_ROOM_FLOOR_BYTES + (1 << 20));
 }
 
 Test(lane, a_writable_target_is_tried_however_small_its_room)

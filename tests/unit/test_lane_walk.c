@@ -126,7 +126,8 @@ static unsigned list_inputs(const struct lane *lane, struct lane_input inputs[IN
 		for (int error = 0; error < 3; error++)
 			inputs[count++] = (struct lane_input){.event = event, .error = error};
 	for (unsigned i = 0; i < ARRAY_COUNT(rooms); i++)
-		inputs[count++] = (struct lane_input){.event = EVENT_ROOM, .bytes = rooms[i]};
+		for (int unwritable = 0; unwritable < 2; unwritable++)
+			inputs[count++] = (struct lane_input){EVENT_ROOM, rooms[i], unwritable, 0};
 	for (unsigned i = 0; i < ARRAY_COUNT(taken); i++)
 		for (int drained = 0; drained < 2; drained++) {
 			inputs[count++] = (struct lane_input){EVENT_FILLED, taken[i], drained, 0};

@@ -335,18 +335,21 @@ Test(sock, reset_on_close_is_a_rst_and_told_once)
 Test(sock, room_and_undelivered_bytes)
 {
 	struct support_tcp tcp;
-	uint32_t whole;
+	uint32_t whole, room;
+	bool writable;
 	uint64_t sent, undelivered, deadline_ms;
 	char *bytes;
 
 	support_tcp_open(&tcp, 65536, 65536);
-	whole = sock_room_bytes(tcp.ours);
+	whole = sock_room_bytes(tcp.ours, &writable);
 	cr_expect_geq(whole, 65536);
+	cr_expect(writable);
 	cr_expect_eq(sock_undelivered_bytes(tcp.ours), 0);
 
 	sent = support_stuff(&tcp);
-	cr_expect_lt(sock_room_bytes(tcp.ours), whole / 2, "%u of %u", sock_room_bytes(tcp.ours),
-		     whole);
+	room = sock_room_bytes(tcp.ours, &writable);
+	cr_expect_lt(room, whole / 2, "%u of %u", room, whole);
+	cr_expect(!writable);
 	undelivered = sock_undelivered_bytes(tcp.ours);
 	cr_expect(undelivered > 0 && undelivered <= sent);
 
@@ -359,13 +362,16 @@ Test(sock, room_and_undelivered_bytes)
 	while (sock_undelivered_bytes(tcp.ours) && timer_now_ms() < deadline_ms)
 		sched_yield();
 	cr_expect_eq(sock_undelivered_bytes(tcp.ours), 0);
-	cr_expect_eq(sock_room_bytes(tcp.ours), whole);
+	cr_expect_eq(sock_room_bytes(tcp.ours, &writable), whole);
+	cr_expect(writable);
 	support_tcp_close(&tcp);
 }
 
 Test(sock, a_dead_socket_delivers_nothing_more)
 {
 	struct support_tcp tcp;
+
+	bool writable = true;
 
 	support_tcp_open(&tcp, 0, 0);
 	support_stuff(&tcp);
@@ -376,7 +382,8 @@ Test(sock, a_dead_socket_delivers_nothing_more)
 	cr_expect_eq(sock_undelivered_bytes(tcp.ours), 0);
 	support_tcp_close(&tcp);
 	cr_expect_eq(sock_undelivered_bytes(-1), 0);
-	cr_expect_eq(sock_room_bytes(-1), 0);
+	cr_expect_eq(sock_room_bytes(-1, &writable), 0);
+	cr_expect(!writable);
 }
 
 static void reset_no_socket(void *fd)
@@ -398,18 +405,19 @@ Test(sock, room_of_a_local_socket)
 {
 	char bytes[40000] = "";
 	uint32_t room;
+	bool writable;
 	int pair[2];
 
 	cr_assert(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair));
-	room = sock_room_bytes(pair[0]);
+	room = sock_room_bytes(pair[0], &writable);
 	cr_expect_gt(room, sizeof(bytes));
 	cr_expect_eq(sock_untaken_bytes(pair[0]), 0);
 	cr_assert_eq(send(pair[0], bytes, sizeof(bytes), 0), sizeof(bytes));
-	cr_expect_leq(sock_room_bytes(pair[0]), room - sizeof(bytes));
+	cr_expect_leq(sock_room_bytes(pair[0], &writable), room - sizeof(bytes));
 	cr_expect_geq(sock_untaken_bytes(pair[0]), sizeof(bytes));
 	cr_expect_eq(sock_undelivered_bytes(pair[0]), 0);
 	cr_assert_eq(recv(pair[1], bytes, sizeof(bytes), 0), sizeof(bytes));
-	cr_expect_eq(sock_room_bytes(pair[0]), room);
+	cr_expect_eq(sock_room_bytes(pair[0], &writable), room);
 	cr_expect_eq(sock_untaken_bytes(pair[0]), 0);
 	close_all(pair, 2);
 }
