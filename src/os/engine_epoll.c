@@ -324,6 +324,12 @@ static void on_arrival(struct epoll_engine *self, int fd, struct descriptor *des
 		answer(self, descriptor->tokens[REQUEST_WATCH], news_of(events), true);
 }
 
+/* 0 or -errno. A connect that failed shows EPOLLERR, so one that did not is not asked for its error. */
+static int32_t connect_result(int fd, uint32_t events)
+{
+	return events & FAILURE ? -sock_take_error(fd) : 0;
+}
+
 static void on_event(struct epoll_engine *self, int fd, uint32_t events)
 {
 	struct descriptor *descriptor = descriptor_of(self, fd);
@@ -337,7 +343,7 @@ static void on_event(struct epoll_engine *self, int fd, uint32_t events)
 	}
 	if (events & (EPOLLOUT | FAILURE) && tokens[REQUEST_WRITABLE])
 		finish(self, descriptor, REQUEST_WRITABLE,
-		       is_connect(tokens[REQUEST_WRITABLE]) ? -sock_take_error(fd)
+		       is_connect(tokens[REQUEST_WRITABLE]) ? connect_result(fd, events)
 							    : news_of(events));
 	if (events & FAILURE && tokens[REQUEST_FAILED])
 		finish(self, descriptor, REQUEST_FAILED, news_of(events));

@@ -8,14 +8,16 @@
 
 #include "base/check.h"
 
-/* Every pipe is in `free`, missing (closed, to be replaced) or lent, which no list says. */
+/* What is read at a time of the bytes that nobody is to have. */
+#define DROP_BYTES 16384
+
+/* Every pipe is in `free`, closed, or lent, which no list says. */
 struct pipe_pool {
 	struct pipe *pipes;
 	struct pipe **free;
 	unsigned free_count;
-	unsigned missing_count;
-	unsigned total_count; /* with the missing ones */
-	uint32_t wanted_bytes;
+	unsigned count;	     /* those that are open */
+	unsigned slot_count; /* of `pipes` */
 };
 
 static int open_pipe(struct pipe *pipe, uint32_t wanted_bytes)
@@ -53,7 +55,6 @@ int pipe_pool_create(struct pipe_pool **pool, unsigned count, uint32_t size_byte
 		return -ENOMEM;
 	made->pipes = calloc(count, sizeof(*made->pipes));
 	made->free = calloc(count, sizeof(struct pipe *));
-	made->wanted_bytes = size_bytes;
 	if (made->pipes && made->free) {
 		error = 0;
 		for (unsigned i = 0; i < count && !error; i++) {
@@ -61,7 +62,7 @@ int pipe_pool_create(struct pipe_pool **pool, unsigned count, uint32_t size_byte
 			if (!error)
 				made->free[made->free_count++] = &made->pipes[i];
 		}
-		made->total_count = made->free_count;
+		made->slot_count = made->count = made->free_count;
 	}
 	if (!made->free_count) {
 		pipe_pool_destroy(made);
@@ -73,7 +74,7 @@ int pipe_pool_create(struct pipe_pool **pool, unsigned count, uint32_t size_byte
 
 void pipe_pool_destroy(struct pipe_pool *pool)
 {
-	CHECK(pool->free_count + pool->missing_count == pool->total_count);
+	CHECK(pool->free_count == pool->count);
 	for (unsigned i = 0; i < pool->free_count; i++)
 		close_pipe(pool->free[i]);
 	free(pool->pipes);
@@ -83,7 +84,7 @@ void pipe_pool_destroy(struct pipe_pool *pool)
 
 unsigned pipe_pool_count(const struct pipe_pool *pool)
 {
-	return pool->total_count - pool->missing_count;
+	return pool->count;
 }
 
 unsigned pipe_pool_free_count(const struct pipe_pool *pool)
@@ -95,58 +96,46 @@ uint32_t pipe_pool_size_bytes(const struct pipe_pool *pool)
 {
 	uint32_t smallest = UINT32_MAX;
 
-	for (unsigned i = 0; i < pool->total_count; i++)
+	for (unsigned i = 0; i < pool->slot_count; i++)
 		if (pool->pipes[i].read_fd >= 0)
 			smallest = MIN(smallest, pool->pipes[i].size_bytes);
-	return pipe_pool_count(pool) ? smallest : 0;
-}
-
-/* Makes the pipes that are missing, until one can't be. Returns 0 or -errno. */
-static int make_missing(struct pipe_pool *pool)
-{
-	for (unsigned i = 0; pool->missing_count; i++) {
-		struct pipe *missing = &pool->pipes[i];
-		int error;
-
-		CHECK(i < pool->total_count);
-		if (missing->read_fd >= 0)
-			continue;
-		error = open_pipe(missing, pool->wanted_bytes);
-		if (error)
-			return error;
-		pool->missing_count--;
-		/* at the bottom: it may be smaller than the others, where the user has used up its pages */
-		memmove(&pool->free[1], &pool->free[0], pool->free_count * sizeof(pool->free[0]));
-		pool->free[0] = missing;
-		pool->free_count++;
-	}
-	return 0;
+	return pool->count ? smallest : 0;
 }
 
 struct pipe *pipe_pool_take(struct pipe_pool *pool)
 {
-	/* where all are missing, no discard comes that would make them anew */
-	if (!pool->free_count && pool->missing_count == pool->total_count)
-		(void)make_missing(pool);
-	if (!pool->free_count)
-		return NULL;
-	return pool->free[--pool->free_count];
+	return pool->free_count ? pool->free[--pool->free_count] : NULL;
 }
 
 void pipe_pool_give(struct pipe_pool *pool, struct pipe *pipe)
 {
-	CHECK(pool->free_count < pool->total_count && pipe->read_fd >= 0);
+	CHECK(pool->free_count < pool->count && pipe->read_fd >= 0);
 	pool->free[pool->free_count++] = pipe;
 }
 
-int pipe_pool_discard(struct pipe_pool *pool, struct pipe *pipe)
+/* Reads until the kernel says that nothing is left. Returns 0 or -errno. */
+static int drop_content(const struct pipe *pipe)
 {
-	uint32_t size_bytes = pipe->size_bytes;
-	int error;
+	char bytes[DROP_BYTES];
+	ssize_t got;
 
-	CHECK(pool->missing_count < pool->total_count);
-	close_pipe(pipe);
-	pool->missing_count++;
-	error = make_missing(pool);
-	return !error && pipe->size_bytes < size_bytes ? -EPERM : error;
+	do
+		got = read(pipe->read_fd, bytes, sizeof(bytes));
+	while (got > 0 || (got < 0 && errno == EINTR));
+	if (got < 0 && errno == EAGAIN)
+		return 0;
+	return got < 0 ? -errno : -EIO;
+}
+
+int pipe_pool_empty(struct pipe_pool *pool, struct pipe *pipe)
+{
+	int error = drop_content(pipe);
+
+	if (error) {
+		close_pipe(pipe);
+		pool->count--;
+		return error;
+	}
+	pipe_pool_give(pool, pipe);
+	return 0;
 }

@@ -1,9 +1,9 @@
 /*
  * The pipes that one worker splices through. A pipe is borrowed while bytes sit in it and given
- * back empty; one that held bytes and met an error is discarded and replaced, for what is left in
- * it belongs to one session and must never reach another. Made before the privilege drop: pipes
- * count against the user's fs.pipe-user-pages-soft, and sizes are set with F_SETPIPE_SZ (pipe(7),
- * fcntl(2)).
+ * back empty; one that still holds bytes when its session ends is emptied first, for they belong to
+ * that session and must never reach another. All pipes are made before the privilege drop, and none
+ * later: pipes count against the user's fs.pipe-user-pages-soft, and a new one could be a small one
+ * (F_SETPIPE_SZ, pipe(7), fcntl(2)).
  */
 #pragma once
 
@@ -37,8 +37,7 @@ struct pipe *pipe_pool_take(struct pipe_pool *pool);
 void pipe_pool_give(struct pipe_pool *pool, struct pipe *pipe);
 
 /*
- * Takes back a pipe whose content is not to be known again: closes it and makes another.
- * Returns 0; -EPERM when the other is smaller, for the user has used up its pages (pipe(7)); or another -errno when
- * none could be had, and then the pool is one smaller until a later discard succeeds in making up for it.
+ * Takes back a pipe whose content nobody is to have: reads all of it and drops it, read(2). Returns
+ * 0; or -errno when it cannot be emptied, and then it is closed and the pool is one smaller.
  */
-int pipe_pool_discard(struct pipe_pool *pool, struct pipe *pipe);
+int pipe_pool_empty(struct pipe_pool *pool, struct pipe *pipe);

@@ -330,6 +330,6 @@ int pump_release(struct pump *pump, struct lane *lane, struct pipe **pipe)
 	if (!held)
 		return 0;
 	/* it holds bytes of this session, or it would have been given back */
-	metrics_add(pump->metrics, METRIC_pipes_discarded, 1);
-	return pipe_pool_discard(pump->pipes, held);
+	metrics_add(pump->metrics, METRIC_pipes_emptied, 1);
+	return pipe_pool_empty(pump->pipes, held);
 }

@@ -66,7 +66,7 @@ bool pump_discard(struct pump *pump, int fd, size_t bytes);
 void pump_pass_early(struct pump *pump, const struct pump_flow *flow, uint32_t bytes);
 
 /*
- * Takes the pipe from a lane that will not run again. One that holds bytes is closed and replaced.
- * Returns 0 or -errno when it could not be replaced.
+ * Takes the pipe from a lane that will not run again, and drops what it holds. Returns 0 or -errno
+ * when the pool has lost the pipe: pipe_pool_empty().
  */
 int pump_release(struct pump *pump, struct lane *lane, struct pipe **pipe);
