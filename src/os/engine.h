@@ -154,8 +154,8 @@ int engine_wait(struct engine *engine, int64_t timeout_ms, struct engine_event *
 		unsigned limit);
 
 /*
- * Whether engine_wait() would have events to tell now, as far as can be said without it. Nothing is
- * submitted, so a request that is only queued has no event yet. io_uring: a look at shared memory,
- * IORING_SQ_TASKRUN of io_uring_setup(2). epoll: poll(2) of its descriptor.
+ * Returns whether engine_wait() would return an event at once, or has requests to submit, which may
+ * have one. io_uring: a look at shared memory, IORING_SQ_TASKRUN of io_uring_setup(2). epoll:
+ * poll(2) of its descriptor.
  */
 bool engine_has_events(struct engine *engine);

@@ -324,7 +324,10 @@ static void on_arrival(struct epoll_engine *self, int fd, struct descriptor *des
 		answer(self, descriptor->tokens[REQUEST_WATCH], news_of(events), true);
 }
 
-/* 0 or -errno. A connect that failed shows EPOLLERR, so one that did not is not asked for its error. */
+/*
+ * 0 or -errno. A failed connect shows EPOLLERR or EPOLLHUP. Without either it has succeeded, and the
+ * call for SO_ERROR is saved (tests/kernel/probe_connect_failure_shows).
+ */
 static int32_t connect_result(int fd, uint32_t events)
 {
 	return events & FAILURE ? -sock_take_error(fd) : 0;

@@ -250,14 +250,15 @@ static int uring_wait(struct engine *engine, int64_t timeout_ms, struct engine_e
 }
 
 /*
- * With TASKRUN_FLAG the kernel says in shared memory that completions wait for an enter
- * (tests/kernel/probe_ring_taskrun_flag).
+ * With TASKRUN_FLAG the kernel sets a flag in shared memory when the next io_uring_enter(2) would
+ * post completions (tests/kernel/probe_ring_taskrun_flag).
  */
 static bool uring_has_events(struct engine *engine)
 {
 	const struct io_uring *ring = &uring(engine)->ring;
 
-	return io_uring_cq_ready(ring) || IO_URING_READ_ONCE(*ring->sq.kflags) & IORING_SQ_TASKRUN;
+	return io_uring_sq_ready(ring) || io_uring_cq_ready(ring) ||
+	       IO_URING_READ_ONCE(*ring->sq.kflags) & IORING_SQ_TASKRUN;
 }
 
 /* liburing 2.3 as Debian 12 ships it declares the functions for these two and does not export them. */

@@ -8,10 +8,10 @@
 
 #include "base/check.h"
 
-/* What is read at a time of the bytes that nobody is to have. */
+/* Bytes per read when a pipe is emptied. */
 #define DROP_BYTES 16384
 
-/* Every pipe is in `free`, closed, or lent, which no list says. */
+/* A pipe is in `free`, lent or closed. Lent pipes are in no list. */
 struct pipe_pool {
 	struct pipe *pipes;
 	struct pipe **free;

@@ -2,7 +2,7 @@
  * The pipes that one worker splices through. A pipe is borrowed while bytes sit in it and given
  * back empty; one that still holds bytes when its session ends is emptied first, for they belong to
  * that session and must never reach another. All pipes are made before the privilege drop, and none
- * later: pipes count against the user's fs.pipe-user-pages-soft, and a new one could be a small one
+ * later: pipes count against the user's fs.pipe-user-pages-soft, and a pipe made later may be smaller
  * (F_SETPIPE_SZ, pipe(7), fcntl(2)).
  */
 #pragma once
@@ -37,7 +37,7 @@ struct pipe *pipe_pool_take(struct pipe_pool *pool);
 void pipe_pool_give(struct pipe_pool *pool, struct pipe *pipe);
 
 /*
- * Takes back a pipe whose content nobody is to have: reads all of it and drops it, read(2). Returns
- * 0; or -errno when it cannot be emptied, and then it is closed and the pool is one smaller.
+ * Takes back a pipe that may hold bytes: reads and drops them, read(2). Returns 0; or -errno when it
+ * cannot be emptied, and then it is closed and the pool is one smaller.
  */
 int pipe_pool_empty(struct pipe_pool *pool, struct pipe *pipe);

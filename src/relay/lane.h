@@ -33,8 +33,8 @@
 
 /*
  * Less room than this is not worth a fill: the lane waits until the kernel calls the target
- * writable. A bulk lane waits for that whatever the room, so that its fills are large. Scenarios:
- * bulk-1-up and bulk-8-both (bench/).
+ * writable. A bulk lane always waits until it is, however much room there is, so that its fills are
+ * large. Scenarios: mtu and bulk-8-both (bench/).
  */
 #define LANE_ROOM_WORTH_BYTES 16384
 
@@ -143,7 +143,7 @@ void lane_on_quiet(struct lane *lane);
 /* Whether bytes have come from the source since the last call. */
 bool lane_take_stirred(struct lane *lane);
 
-/* The target has `bytes` of room; `writable`: enough that the kernel calls it writable. */
+/* The target has `bytes` of room; `writable`: poll(2) would call it writable. */
 void lane_on_room(struct lane *lane, uint32_t bytes, bool writable);
 
 /* `bytes` > 0 came from the source and are held; `drained`: nothing more is there for now. */

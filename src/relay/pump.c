@@ -28,8 +28,8 @@
 #define CALL_COST_BYTES 4096
 
 /*
- * A fill of this size, though short of what was asked for, is followed by another at once. Scenario:
- * bulk-1-up-bbr (bench/).
+ * After a fill of at least this size the lane fills again without a wait, even if it got less than
+ * it asked for. Scenario: bulk-1-up-bbr (bench/).
  */
 #define RETRY_BYTES 65536
 
@@ -187,9 +187,9 @@ static void fill(struct pump *pump, const struct pump_flow *flow, uint32_t limit
 		       SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 	if (moved > 0) {
 		/*
-		 * Short of what was asked for: empty, or out of slots, which the next wait tells
-		 * apart. After a large fill another is tried without a wait, for more has often
-		 * come meanwhile.
+		 * A short fill means an empty socket or a pipe without free slots: the next wait
+		 * tells which. After a large fill no wait is needed, for more bytes have often
+		 * arrived meanwhile.
 		 */
 		lane_on_filled(lane, (uint32_t)moved, moved < MIN(asked, RETRY_BYTES));
 		return;
@@ -227,7 +227,7 @@ static void measure_room(struct lane *lane, int target_fd)
 	if (limit) {
 		uint32_t unsent = sock_unsent_bytes(target_fd);
 
-		/* the kernel's word for such a socket depends on what is unsent, too */
+		/* with TCP_NOTSENT_LOWAT the buffer alone does not tell what poll(2) would say */
 		room = MIN(room, limit - MIN(limit, unsent));
 		writable = true;
 	}

@@ -242,6 +242,9 @@ void sessions_on_timer(struct sessions *sessions, struct timer *timer)
 		}
 		if (is_half_closed(session) && !session->guarding)
 			session_wait_failed(sessions, session);
+		/* it has something to move, so it is not silent */
+		if (session->queued)
+			session->active_ms = sessions->now_ms;
 		if (!session_keeps_limits(sessions, session, &reason))
 			session_close(sessions, session, reason);
 		break;

@@ -33,8 +33,8 @@ void sessions_on_event(struct sessions *sessions, const struct engine_event *eve
 void sessions_on_timer(struct sessions *sessions, struct timer *timer);
 
 /*
- * Runs each ready small session once, and bulk sessions until an event arrives or the tick has had
- * enough of them: session_ready.c. Some sessions may be ready again afterwards.
+ * Runs each small session that is ready once, and then bulk sessions until an event arrives or the
+ * slices of a tick have run: session_ready.c. Some sessions may be ready again afterwards.
  */
 void sessions_run_ready(struct sessions *sessions);
 

@@ -169,7 +169,7 @@ void session_close(struct sessions *sessions, struct session *session, enum clos
 		metrics_add(sessions->metrics, i ? METRIC_bytes_down : METRIC_bytes_up,
 			    session->lane[i].moved_bytes);
 	session_cancel_waits(sessions, session);
-	/* a session in the ready list is freed when the list comes to it */
+	/* a session that is queued is freed when the queue comes to it */
 	if (!session->queued)
 		session_continue_close(sessions, session);
 }

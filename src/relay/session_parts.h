@@ -68,7 +68,8 @@ void session_pass_header(struct sessions *sessions, struct session *session,
 
 /*
  * Runs both lanes of a relaying session, each until it waits or has moved `lane_bytes`. Returns
- * whether the session has more to move. False: it waits, or it is over and may be someone else's.
+ * whether the session has more to move. False: the session waits or has ended; it must not be
+ * touched any more, for its slot may belong to another one.
  */
 bool session_relay(struct sessions *sessions, struct session *session, uint32_t lane_bytes);
 
@@ -167,7 +168,7 @@ uint64_t session_delivery_limit_ms(const struct sessions *sessions, const struct
 
 /*
  * Ends a connecting or relaying session for `reason`. It may be over when this returns, and its
- * slot someone else's. One that is in the ready list lives on until the list comes to it.
+ * slot someone else's. A session that is queued lives on until the queue comes to it.
  */
 void session_close(struct sessions *sessions, struct session *session, enum close_reason reason);
 

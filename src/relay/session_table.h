@@ -55,7 +55,7 @@ struct session {
 	};
 	struct pipe *pipe[2]; /* borrowed by the lane, NULL when it holds nothing */
 	struct timer timer;
-	struct session *next; /* in the free list or the ready list */
+	struct session *next; /* in the free list or a queue of ready sessions */
 	struct session *chatty_next;
 	struct session **chatty_link; /* what points to it in the chatty list; NULL: not in there */
 	uint64_t id;		      /* of this worker's, counted up */
@@ -79,7 +79,7 @@ struct session {
 	bool embedded : 1;	   /* `source` is the address inside the client's */
 	bool leased : 1;	   /* `source` is out of a pool, to be given back */
 	bool named : 1;		   /* the backend was told our id of the session */
-	bool queued : 1;	   /* in the ready list */
+	bool queued : 1;	   /* in a queue of ready sessions */
 	bool moved_on : 1;	   /* from a backend that had answered: once is enough */
 	struct upstream_path path; /* its place with a backend */
 	union {

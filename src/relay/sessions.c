@@ -15,7 +15,6 @@ void sessions_init(struct sessions *sessions)
 {
 	session_queue_init(&sessions->small);
 	session_queue_init(&sessions->bulk);
-	sessions->turn_slices = 0;
 }
 
 const char *session_print_id(const struct sessions *sessions, const struct session *session,

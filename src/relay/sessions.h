@@ -47,8 +47,7 @@ struct sessions {
 	uint64_t opened_count;	      /* the number of the latest session */
 	uint64_t now_ms;	      /* CLOCK_MONOTONIC of this tick */
 	struct session_queue small;   /* ready sessions: all of them run in each tick */
-	struct session_queue bulk;    /* ready sessions: they take turns (session_ready.c) */
-	unsigned turn_slices;	      /* that the first of `bulk` has had of its turn */
+	struct session_queue bulk;    /* ready sessions: they run in turn (session_ready.c) */
 	struct session *chatty_first; /* those with a watch on a lane's source */
 	struct timer quiet_timer;     /* while there are any */
 	struct reserve reserve;	      /* accepting goes on while it is there */

@@ -50,7 +50,7 @@ struct lane_model {
 	enum lane_model_target target; /* WRITABLE: the kernel said so; its room is not known yet */
 	bool source_ended;	       /* its end has arrived and was not read yet */
 	bool source_woken; /* the kernel called it readable, and no fill has been tried since */
-	bool bulk;	   /* the last fill that tells was large */
+	bool bulk;	   /* the last fill that decides between small and bulk was large */
 	int source_error;
 	int target_error;
 	bool paced;		   /* set after lane_model_init(), as in the lane */

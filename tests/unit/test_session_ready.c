@@ -14,7 +14,7 @@
 
 TestSuite(session_ready, .fini = support_check_leaks);
 
-#define SLOTS	     4
+#define SLOTS	     5
 #define PIPE_BYTES   (1U << 20)
 #define SOCKET_BYTES (48 << 20) /* what a socket takes in before it is full */
 
@@ -153,35 +153,87 @@ Test(session_ready, small_sessions_run_before_bulk)
 	desk_close(&desk);
 }
 
-Test(session_ready, bulk_sessions_take_long_turns)
+#define PARTIES 3
+
+/* Opens sessions with `count` bytes each in bulk, all of them ready. */
+static void open_bulk(struct desk *desk, struct party parties[PARTIES], size_t count)
 {
-	struct party parties[2];
+	desk_open(desk);
+	for (unsigned i = 0; i < PARTIES; i++) {
+		party_open(desk, &parties[i], count, true);
+		session_make_ready(&desk->sessions, parties[i].session);
+	}
+}
+
+static void close_all(struct desk *desk, struct party parties[PARTIES])
+{
+	for (unsigned i = 0; i < PARTIES; i++)
+		party_close(desk, &parties[i]);
+	desk_close(desk);
+}
+
+Test(session_ready, bulk_sessions_run_in_turn)
+{
+	struct party parties[PARTIES];
 	struct desk desk;
-	unsigned changes = 0, ticks = 0;
-	uint64_t before[2] = {0};
 
-	desk_open(&desk);
-	for (unsigned i = 0; i < 2; i++) {
-		party_open(&desk, &parties[i], 40 << 20, true);
-		session_make_ready(&desk.sessions, parties[i].session);
-	}
-	/* until the first has had 20 MiB: its turn of 16 slices has ended, and the other's has begun */
-	while (moved(&parties[0]) <= 20 << 20) {
-		unsigned ran = 0;
+	open_bulk(&desk, parties, 40 << 20);
+	for (unsigned ticks = 0; ticks < 20; ticks++) {
+		uint64_t least = UINT64_MAX, most = 0;
 
-		cr_assert_lt(ticks++, 1000);
+		/* submits what the sessions wait for, as a tick does */
+		cr_assert(fixture_is_quiet(desk.sessions.engine));
 		sessions_run_ready(&desk.sessions);
-		for (unsigned i = 0; i < 2; i++) {
-			ran += moved(&parties[i]) > before[i];
-			before[i] = moved(&parties[i]);
+		for (unsigned i = 0; i < PARTIES; i++) {
+			least = MIN(least, moved(&parties[i]));
+			most = MAX(most, moved(&parties[i]));
 		}
-		changes += ran == 2;
+		cr_assert_leq(most - least, 1 << 20, "tick %u: one is ahead by more than a slice",
+			      ticks);
 	}
-	cr_expect_gt(moved(&parties[1]), 4 << 20, "the other had a turn too");
-	cr_expect_leq(changes, 2, "they do not take turns in every tick");
-	for (unsigned i = 0; i < 2; i++)
-		party_close(&desk, &parties[i]);
-	desk_close(&desk);
+	cr_expect_gt(moved(&parties[0]), 10 << 20);
+	close_all(&desk, parties);
+}
+
+/* Between two slices of others, not after all of them. */
+Test(session_ready, a_session_that_becomes_bulk_is_next)
+{
+	struct party parties[PARTIES], fresh;
+	struct desk desk;
+
+	open_bulk(&desk, parties, 40 << 20);
+	party_open(&desk, &fresh, 600000, false);
+	session_make_ready(&desk.sessions, fresh.session);
+	cr_assert(fixture_is_quiet(desk.sessions.engine));
+	/* an event is there all the time: a slice a tick */
+	make_event(&desk);
+	for (unsigned ticks = 0; moved(&fresh) < 600000; ticks++) {
+		cr_assert_lt(ticks, 3, "it waits for the others");
+		sessions_run_ready(&desk.sessions);
+	}
+	party_close(&desk, &fresh);
+	close_all(&desk, parties);
+}
+
+/* However many there are, they end in one tick, and take nobody's slice. */
+Test(session_ready, closing_sessions_in_the_bulk_queue_end_at_once)
+{
+	struct party parties[PARTIES];
+	struct desk desk;
+
+	open_bulk(&desk, parties, 1 << 20);
+	for (unsigned i = 0; i < PARTIES - 1; i++) {
+		parties[i].session->state = SESSION_CLOSING;
+		/* what it waits for, so that the tick does not free what the test made by hand */
+		parties[i].session->in_flight = 1;
+	}
+	cr_assert(fixture_is_quiet(desk.sessions.engine));
+	make_event(&desk);
+	sessions_run_ready(&desk.sessions);
+	for (unsigned i = 0; i < PARTIES - 1; i++)
+		cr_expect(!parties[i].session->queued, "session %u", i);
+	cr_expect_gt(moved(&parties[PARTIES - 1]), 0, "the one behind them runs");
+	close_all(&desk, parties);
 }
 
 Test(session_ready, a_small_session_with_much_to_move_goes_on_as_bulk)
@@ -190,13 +242,34 @@ Test(session_ready, a_small_session_with_much_to_move_goes_on_as_bulk)
 	struct desk desk;
 
 	desk_open(&desk);
-	party_open(&desk, &party, 8 << 20, false);
+	party_open(&desk, &party, 20 << 20, false);
 	session_make_ready(&desk.sessions, party.session);
 	cr_expect_not_null(desk.sessions.small.first);
-	sessions_run_ready(&desk.sessions);
-	cr_expect_gt(moved(&party), LANE_SMALL_BYTES, "its first slice comes in the same tick");
+	for (unsigned ticks = 0; moved(&party) <= LANE_SMALL_BYTES; ticks++) {
+		cr_assert_lt(ticks, 4);
+		sessions_run_ready(&desk.sessions);
+	}
 	cr_expect_null(desk.sessions.small.first);
 	cr_expect_eq(desk.sessions.bulk.first, party.session);
 	party_close(&desk, &party);
 	desk_close(&desk);
+}
+
+/* A session with an error to pass on, and no bulk, does not wait for bulk. */
+Test(session_ready, more_to_do_is_not_more_to_move)
+{
+	struct party parties[PARTIES], small;
+	struct desk desk;
+
+	open_bulk(&desk, parties, 40 << 20);
+	party_open(&desk, &small, 4 * LANE_ROOM_FLOOR_BYTES + 100, false);
+	session_make_ready(&desk.sessions, small.session);
+	cr_assert(fixture_is_quiet(desk.sessions.engine));
+	make_event(&desk);
+	for (unsigned ticks = 0; moved(&small) < 4 * LANE_ROOM_FLOOR_BYTES + 100; ticks++) {
+		cr_assert_lt(ticks, 4, "it waits for the others");
+		sessions_run_ready(&desk.sessions);
+	}
+	party_close(&desk, &small);
+	close_all(&desk, parties);
 }
