@@ -399,9 +399,12 @@ static bool judge_congestion(const struct doctor_facts *facts, struct doctor_fin
 	} else if (!strncmp(facts->congestion, "bbr", 3)) {
 		finding->state = DOCTOR_WARN;
 		say(finding->value, "%s, which paces on loopback too", facts->congestion);
-		say(finding->remedy,
-		    "sysctl -w net.ipv4.tcp_allowed_congestion_control=\"reno %s\"",
-		    facts->congestion);
+		if (*facts->allowed_congestion)
+			say(finding->remedy,
+			    "sysctl -w net.ipv4.tcp_allowed_congestion_control=\"%s reno\"",
+			    facts->allowed_congestion);
+		else
+			say(finding->remedy, "add reno to net.ipv4.tcp_allowed_congestion_control");
 	}
 	return true;
 }

@@ -57,7 +57,9 @@ struct doctor_facts {
 	int64_t tcp_pressure_pages; /* the second of net.ipv4.tcp_mem */
 	int64_t tcp_wmem_most, tcp_rmem_most;
 	int64_t somaxconn;
-	char congestion[32];		 /* "": not known */
+	char congestion[32]; /* "": not known */
+	/* names that everybody may use; "": not known, or too many for a remedy */
+	char allowed_congestion[80];
 	const char *loopback_congestion; /* sock_choose_loopback_congestion() */
 };
 

@@ -119,6 +119,11 @@ static void gather_settings(const char *root, struct doctor_facts *facts)
 	(void)host_read_file(root, "/proc/sys/net/ipv4/tcp_congestion_control", text, sizeof(text));
 	snprintf(facts->congestion, sizeof(facts->congestion), "%.*s", (int)strcspn(text, "\n"),
 		 text);
+	(void)host_read_file(root, "/proc/sys/net/ipv4/tcp_allowed_congestion_control", text,
+			     sizeof(text));
+	text[strcspn(text, "\n")] = '\0';
+	if (strlen(text) < sizeof(facts->allowed_congestion))
+		strcpy(facts->allowed_congestion, text);
 	facts->loopback_congestion = sock_choose_loopback_congestion(root);
 }
 

@@ -311,7 +311,10 @@ Test(doctor_checks, backlog_and_congestion)
 	expect("backlog", DOCTOR_OK, "1024", "");
 	strcpy(facts.congestion, "bbr");
 	expect("congestion", DOCTOR_WARN, "bbr",
-	       "sysctl -w net.ipv4.tcp_allowed_congestion_control=\"reno bbr\"");
+	       "add reno to net.ipv4.tcp_allowed_congestion_control");
+	strcpy(facts.allowed_congestion, "bbr dctcp");
+	expect("congestion", DOCTOR_WARN, "bbr",
+	       "sysctl -w net.ipv4.tcp_allowed_congestion_control=\"bbr dctcp reno\"");
 	facts.loopback_congestion = "cubic";
 	expect("congestion", DOCTOR_OK, "bbr; cubic on loopback", "");
 }

@@ -111,6 +111,7 @@ Test(doctor_facts, loopback_congestion_without_privileges)
 	config_init(&config);
 	doctor_gather(root, &config, &facts);
 	cr_expect_str_eq(facts.congestion, "bbr");
+	cr_expect_str_eq(facts.allowed_congestion, "reno bbr");
 	cr_assert_not_null(facts.loopback_congestion);
 	cr_expect_str_eq(facts.loopback_congestion, "reno");
 	config_finish(&config);
