@@ -72,29 +72,56 @@ static void warn_of_congestion(const struct forward *forward, const char *wanted
 	log_text(&line, "wanted", wanted);
 	log_text(&line, "in_use", in_use);
 	log_text(&line, "effect",
-		 "sockets towards backends have in_use; accepted sockets may have wanted");
+		 "connections to backends use the congestion control in in_use=; accepted "
+		 "connections may use wanted=");
 	log_text(&line, "remedy", SOCK_CONGESTION_REMEDY);
 	log_end(&line);
 }
 
+/* Whether a TCP address of the forward is on loopback. A backend by name counts as elsewhere. */
+static bool is_on_loopback(const struct forward *forward)
+{
+	for (unsigned i = 0; i < forward->backend_count; i++)
+		if (addr_is_loopback(&forward->backends[i].addr))
+			return true;
+	return addr_is_loopback(&forward->listen);
+}
+
+/* The address of a forward's first TCP backend; NULL: all backends are local sockets or names. */
+static const struct addr *find_tcp_backend(const struct forward *forward)
+{
+	for (unsigned i = 0; i < forward->backend_count; i++) {
+		const struct backend *backend = &forward->backends[i];
+
+		if (!*backend->name && !addr_is_local(&backend->addr))
+			return &backend->addr;
+	}
+	return NULL;
+}
+
 /*
- * Reads back, without the privileges of the start, what congestion control the sockets towards backends get, and
- * warns of forwards that do not get theirs. `loopback` gets the one of connections on loopback where --congestion
- * says nothing; "": every forward has --congestion, or no descriptor was left.
+ * Reads which congestion control sockets towards backends get after the privilege drop. Warns for
+ * each forward that gets another than it wants. A forward without --congestion wants one for
+ * loopback alone; `loopback` gets the one in use there. "": no forward without --congestion has an
+ * address on loopback, or no such socket could be opened.
  */
 static void read_congestion(const struct config *config, char loopback[SOCK_CONGESTION_BYTES])
 {
-	const struct addr address = addr_from_v4((struct in_addr){htonl(INADDR_LOOPBACK)});
+	const struct addr on_loopback = addr_from_v4((struct in_addr){htonl(INADDR_LOOPBACK)});
 
 	*loopback = '\0';
 	for (unsigned i = 0; i < config->forward_count; i++) {
 		const struct forward *forward = &config->forwards[i];
 		const struct sock_tuning *tuning = &forward->options.tuning;
-		const char *wanted = sock_wanted_congestion(&address, tuning);
+		const struct addr *address = tuning->congestion	       ? find_tcp_backend(forward)
+					     : is_on_loopback(forward) ? &on_loopback
+								       : NULL;
+		const char *wanted;
 		char in_use[SOCK_CONGESTION_BYTES];
 
-		if (sock_read_congestion(&address, tuning, in_use))
+		if (!address || sock_read_congestion(address, tuning, in_use))
 			continue;
+		wanted = sock_wanted_congestion(address, tuning);
 		if (!tuning->congestion)
 			memcpy(loopback, in_use, sizeof(in_use));
 		if (wanted && strcmp(wanted, in_use) != 0)

@@ -77,6 +77,25 @@ class Loopback(CongestionCase):
                     word, sides, refused = self.run_session('--congestion', name, *user)
                     self.assertEqual((word, sides, refused), (None, (name, name), []))
 
+    @unittest.skipUnless(KNOWN_HERE, 'no such filter is known for this machine')
+    def test_no_word_where_no_tcp_socket_is_affected(self):
+        """The kernel refuses every name, but no connection to a backend would use one."""
+        def forbid():
+            forbid_congestion(errno.EPERM)
+        rows = (
+            ('[::]:0', 'unix:@backend'),
+            ('[::1]:0', 'unix:@backend', '--congestion', 'reno'),
+            ('[::]:0', '192.0.2.1:9'),
+        )
+        for row in rows:
+            with self.subTest(row=row), self.sixpipe(*row, netns=self.netns, popen={'preexec_fn': forbid}) as proxy:
+                self.assertNotIn('loopback_congestion', proxy.wait_event('limits'))
+                self.assertEqual(proxy.events('congestion_refused'), [])
+
+    def test_a_listener_on_loopback_has_a_word(self):
+        with self.sixpipe('[::1]:0', 'unix:@backend', netns=self.netns) as proxy:
+            self.assertIn(proxy.wait_event('limits').get('loopback_congestion'), ('cubic', 'reno'))
+
     def test_a_name_for_root_alone_is_refused(self):
         allowed = read_sysctl('net.ipv4.tcp_allowed_congestion_control')
         only_root = set(read_sysctl('net.ipv4.tcp_available_congestion_control').split()) - set(allowed.split())
