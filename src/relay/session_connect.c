@@ -94,8 +94,8 @@ static void tell_failure(struct sessions *sessions, const struct session *sessio
 }
 
 /*
- * Counts the connect, and logs the first one of each worker. One line is enough: the host's setting has changed since
- * the start, or was logged then, and it holds for all connects.
+ * Counts the connect, and logs the first one of each worker. One line per worker is enough: the
+ * kernel refuses the name to every socket of this process.
  */
 static void tell_congestion_refused(struct sessions *sessions, const struct session *session,
 				    int error)
@@ -266,11 +266,11 @@ static int begin_connect(struct sessions *sessions, struct session *session)
 		return -EADDRNOTAVAIL;
 	session_gather_early(sessions, session, &call);
 	fd = connect_upstream(sessions, session, &call);
+	if (call.congestion_error)
+		tell_congestion_refused(sessions, session, call.congestion_error);
 	if (fd < 0)
 		return fd;
 	metrics_add(sessions->metrics, METRIC_connects, 1);
-	if (call.congestion_error)
-		tell_congestion_refused(sessions, session, call.congestion_error);
 	session->early = (struct session_early){0};
 	if (call.taken_bytes) {
 		metrics_add(sessions->metrics, METRIC_connects_fastopen, 1);
