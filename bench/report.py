@@ -17,8 +17,9 @@ NOT_SHOWN = """\
 - A shared or virtual machine gives different figures from hour to hour. Peers run in turn within
   each round, so compare within one table, and look at the spread.
 - Clients and backends use reno, and BBR in the scenarios whose names end in `-bbr`. BBR paces with
-  timers, and on loopback a timer may run on the forwarder's time. A forwarder's own sockets use
-  what the line below each bulk table says. `--on-host` uses the host's congestion control instead.
+  timers. On loopback the kernel may run the ends' timers while the forwarder runs, and counts them
+  as its CPU. The line below each bulk table names what a forwarder's own sockets use. `--on-host`
+  uses the host's congestion control instead.
 - Nothing here says how a forwarder behaves with lossy or slow clients.
 """
 
@@ -209,13 +210,12 @@ def markdown(results):
     if results["run"]["rounds"] < 5:
         parts.append("**Fewer than five rounds: good for a look, not for a claim.**\n")
     if results["run"]["partial"]:
-        parts.append("**A partial run: some scenarios, programs or rounds of a complete run are "
-                     "left out, or options differ.**\n")
+        parts.append(f"**A partial run: {'; '.join(results['run']['partial'])}.**\n")
     if results["targets"]:
         parts.append("## Targets\n")
         parts.append("Ratios are our median over the other program's median; in parentheses the "
-                     "least and most ratio within one round. A figure with a limit of its own is "
-                     "that of the worst round.\n")
+                     "least and most ratio within one round. Where the target is a fixed "
+                     "limit, the figure is from the worst round.\n")
         parts.append(table(*targets_table(results["targets"], titles)))
     parts.append(glance(results))
     if any(not results["peers"].get(name, {"missing": True}).get("missing") for name in FLOORS):
