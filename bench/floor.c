@@ -13,9 +13,10 @@
  *   splice   socket -> pipe -> socket, up to 1 MiB at a time, one pipe per direction
  *   copy     recv and send, up to 16 KiB at a time
  *
- * Each worker is a thread with a listener (SO_REUSEPORT) and an edge-triggered epoll of its own. An
- * event of a socket makes the worker try both directions of its flow: with small messages, one read
- * of two finds nothing. A forwarder that remembers which direction is blocked saves that read.
+ * Each worker is a thread with a listener (SO_REUSEPORT) and an edge-triggered epoll of its own.
+ * An event of a socket makes the worker try both directions of its flow. With small messages every
+ * second read finds nothing. A forwarder that remembers which direction is blocked saves that
+ * read.
  */
 #include "net.h"
 
@@ -67,7 +68,8 @@ struct worker {
 	int epoll_fd;
 	bool splicing;
 	struct endpoint backend;
-	struct flow *closed; /* freed after the events that may still name them */
+	/* freed at the end of the batch of events, because later events may point to them */
+	struct flow *closed;
 	uint8_t buffer[COPY_BYTES];
 };
 
@@ -84,12 +86,14 @@ _Noreturn static void fail(const char *what)
 	exit(1);
 }
 
-/* What the result of a read or write, -1 with errno included, means where it moved no bytes. */
+/* The step after a call that moved no bytes; reads errno if `result` is -1. */
 static enum step step_of(ssize_t result)
 {
 	if (result == 0)
 		return STEP_END;
-	return errno == EAGAIN || errno == EINTR ? STEP_BLOCKED : STEP_FAILED;
+	if (errno == EINTR)
+		return STEP_MORE; /* the edge-triggered epoll reports nothing new: try again */
+	return errno == EAGAIN ? STEP_BLOCKED : STEP_FAILED;
 }
 
 static enum step splice_step(struct side *from)
@@ -154,7 +158,7 @@ static enum step copy_step(struct side *from, uint8_t *buffer)
 		sent = 0;
 	if (sent < received) {
 		keep_rest(from, buffer + sent, (size_t)(received - sent));
-		return STEP_MORE; /* a send that finds no room makes the kernel tell of room */
+		return STEP_MORE; /* after a failed send the kernel reports when there is room */
 	}
 	/* A short read has emptied the socket: bytes that come later make an event of their own. */
 	return received < (ssize_t)COPY_BYTES && !from->hung_up ? STEP_BLOCKED : STEP_MORE;
@@ -276,8 +280,13 @@ static void worker_accept(struct worker *worker)
 		sides = flow->sides;
 		side_init(&sides[0], flow, &sides[1], fd);
 		side_init(&sides[1], flow, &sides[0], open_socket(&worker->backend));
-		/* An error of connect comes as an event. */
-		connect(sides[1].fd, backend, worker->backend.length);
+		/*
+		 * A later error of connect comes as an event. After an error here, the first event closes
+		 * the flow.
+		 */
+		if (connect(sides[1].fd, backend, worker->backend.length) != 0 &&
+		    errno != EINPROGRESS)
+			flow->failed = true;
 		side_watch(&sides[1], worker);
 		side_watch(&sides[0], worker);
 	}
