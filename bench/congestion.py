@@ -1,7 +1,7 @@
 """Which congestion control the sockets of a run use, as ss tells.
 
-A forwarder chooses for its own sockets, and may choose well for one side alone: the bench looks at
-both sides, and at the ends.
+A forwarder sets the congestion control of its own sockets. A forwarder may set it on one side only:
+the bench looks at both sides, and at the ends.
 """
 
 import subprocess

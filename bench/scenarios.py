@@ -45,11 +45,12 @@ SMALL = ("cpu_us_per_request", "requests_per_s", *LATENCY, "total_us_per_request
 MIXED = (*LATENCY, "gbit_per_s", "requests_per_s", "cpu_percent")
 ALL = None
 WORKER_PEERS = ("sixpipe", "haproxy", "nginx")
-# The forwarders of the scenarios that are there for one comparison: these keep a full run short.
+# Scenarios that only add a comparison run these forwarders, which keeps a full run short.
 MAIN_PEERS = ("sixpipe", "sixpipe-epoll", "haproxy", "nginx", "socket-proxyd", "floor", "direct")
 
-# The congestion control of both ends, unless a scenario says otherwise. Linux's default, cubic, is
-# refused in a namespace; reno differs from it only where packets are lost.
+# The congestion control of both ends, unless a scenario says otherwise. Linux's default is cubic. A
+# namespace may not use cubic where the host does not allow it to everybody. reno differs from cubic
+# only where packets are lost.
 RENO, BBR = "reno", "bbr"
 
 # The small ones of the mixed scenarios: 64 connections, a request every 10 ms on each.

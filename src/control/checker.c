@@ -249,7 +249,7 @@ static void begin(struct checker *checker, struct check *check, struct target *t
 	const struct config_source *source = &options->source;
 	struct pool_snapshot member;
 	bool fixed = source->kind == CONFIG_SOURCE_ADDRESS && !source->embedded;
-	int congestion_error; /* sessions count theirs; a check moves too few bytes to matter */
+	int congestion_error; /* ignored: a check moves too few bytes. Sessions report theirs. */
 
 	pool_snapshot(upstream_pool(checker->upstream, target->forward), target->member,
 		      checker->now_ms, &member);

@@ -81,8 +81,8 @@ static int bind_and_learn_port(int fd, struct addr *address)
 static int open_bound(struct addr *address, const struct sock_tuning *tuning, bool first)
 {
 	/*
-	 * not passed on: what is refused at the start is refused to the sockets towards backends too,
-	 * and main reads back what those get
+	 * Not reported here: main reads back what sockets towards backends get, and they are refused
+	 * the same names.
 	 */
 	int congestion_error;
 	int fd = open_tcp(address, tuning, &congestion_error);

@@ -50,16 +50,17 @@ int sock_try_bind(const struct addr *address, const struct sock_tuning *tuning);
 /*
  * Opens a socket for connecting to `backend`, without keepalive. Unless `source` is none or NULL, it is
  * bound there; the port is chosen with the connect, so that each source has all ports towards each
- * backend (IP_BIND_ADDRESS_NO_PORT, ip(7)). Returns it or -errno: bind(2). `congestion_error` is
- * that of sock_tune(): with one, the socket has the system's congestion control and can be used.
+ * backend (IP_BIND_ADDRESS_NO_PORT, ip(7)). Returns it or -errno: bind(2). `congestion_error`: see
+ * sock_tune(). If it is not 0, the socket keeps the system's congestion control and still works.
  */
 int sock_open_backend(const struct addr *backend, const struct sock_tuning *tuning,
 		      const struct addr *source, int *congestion_error);
 
 /*
- * Reads the congestion control (TCP_CONGESTION, tcp(7)) of a socket that is made as sock_open_backend()
- * makes those towards `backend`, an address of TCP, and closed again. The answer holds for sockets made with the
- * same privileges: ask after the privilege drop. Returns 0 and the name, or -errno and "": no descriptor is left.
+ * Opens a socket with sock_open_backend(), reads its congestion control (TCP_CONGESTION, tcp(7)),
+ * and closes it. `backend` is a TCP address. The answer holds for sockets made with the same
+ * privileges: ask after the privilege drop. Returns 0 and the name, or -errno of
+ * sock_open_backend() or getsockopt(2) and "".
  */
 int sock_read_congestion(const struct addr *backend, const struct sock_tuning *tuning,
 			 char name[SOCK_CONGESTION_BYTES]);

@@ -147,7 +147,10 @@ const char *sock_choose_loopback_congestion(const char *root)
 			   sizeof(usual)) ||
 	    strncmp(usual, "bbr", 3))
 		return NULL;
-	/* a kernel before 5.13 shows no such list in a network namespace: reno is in it unless someone took it out */
+	/*
+	 * Before Linux 5.13 a network namespace has no such file. Then take reno: the list has it by
+	 * default.
+	 */
 	if (host_read_file(root, "/proc/sys/net/ipv4/tcp_allowed_congestion_control", allowed,
 			   sizeof(allowed)))
 		return "reno";

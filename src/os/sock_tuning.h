@@ -82,8 +82,9 @@ int sock_tune_backend(int fd, const struct sock_tuning *tuning);
 int sock_keep_alive(int fd, const struct sock_tuning *tuning);
 
 /*
- * Whether this host has IP_LOCAL_PORT_RANGE, which needs no privilege, and SO_MARK for us, which is for listeners
- * alone: the answer holds only while CAP_NET_ADMIN is there. 0, or -errno of setting it.
+ * Whether this host allows IP_LOCAL_PORT_RANGE and SO_MARK: 0, or -errno of setting it.
+ * sock_try_ports() needs no privilege. sock_try_mark() needs CAP_NET_ADMIN; its answer holds for
+ * listeners, which are made before the privilege drop.
  */
 int sock_try_ports(struct sock_ports ports);
 int sock_try_mark(uint64_t mark);

@@ -64,7 +64,10 @@ struct upstream_call {
 	uint32_t header_bytes;
 	/* how much of that does: 0 or header_bytes at least; set by upstream_connect() */
 	uint32_t taken_bytes;
-	/* 0, or -errno: the socket has not the congestion control that it should have; set by upstream_connect() */
+	/*
+	 * 0, or -errno of setting the congestion control: the socket then keeps the system's. Set by
+	 * upstream_connect(), also where the connect fails.
+	 */
 	int congestion_error;
 };
 

@@ -1,6 +1,6 @@
 /*
  * Claim: with TASKRUN_FLAG the kernel sets IORING_SQ_TASKRUN in the ring's shared flags while a
- * completion waits for an enter to be made, and clears it when it was made.
+ * completion waits for io_uring_enter(2). The enter clears it.
  * Since: 5.19.
  * Why: engine_has_events() looks at the flag between two slices of bulk, without a system call.
  */

@@ -159,7 +159,7 @@ Test(pipe_pool, a_pipe_that_cannot_be_emptied_is_closed)
 
 	cr_assert_eq(pipe_pool_create(&pool, 2, 65536), 0);
 	pipe = pipe_pool_take(pool);
-	/* without a writer a read tells the end, which is not what is expected of a pipe of the pool */
+	/* Without a writer, read(2) returns 0, which never happens to a pipe of the pool. */
 	close(pipe->write_fd);
 	pipe->write_fd = -1;
 	cr_expect_eq(pipe_pool_empty(pool, pipe), -EIO);
