@@ -1,5 +1,6 @@
 /*
- * floor: the least that a forwarder in user space can do. The bench measures it as a lower bound.
+ * floor: a minimal forwarder, which does little beyond its system calls. The bench measures it for
+ * reference. A forwarder that makes fewer and larger calls can need less CPU.
  *
  * The floor is no competitor and must not be used as one. It has no timeouts, no limits, no log, no
  * drain, no checks of a backend, no choice between backends and no protection against a peer that
@@ -237,7 +238,7 @@ static int open_socket(const struct endpoint *endpoint)
 	if (fd < 0)
 		fail("floor: socket");
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	/* Without privileges the kernel may refuse cubic. It never refuses reno. */
+	/* Without privileges the kernel may refuse cubic. It allows reno by default. */
 	if (is_loopback(endpoint) && setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "cubic", 5) != 0)
 		setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
 	return fd;

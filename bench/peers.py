@@ -135,7 +135,7 @@ class Direct(Peer):
 
 @dataclass
 class Floor(Peer):
-    """The lower bound of bench/floor.c."""
+    """bench/floor.c, for reference."""
     mode: str = "splice"
 
     def command(self, setup):
@@ -293,7 +293,7 @@ MANY_SMALL = ("small", "crc", "mixed")
 NO_BACKLOG = {"crc-64": "its backlog of 5 drops connections: they take seconds; see the tuned row"}
 
 
-FLOOR_LACKS = ("no product but a lower bound: no timeouts, limits, logs, checks, drain or fair "
+FLOOR_LACKS = ("for reference, no product: no timeouts, limits, logs, checks, drain or fair "
                "turns, and resets are not passed on; bench/floor.c")
 
 

@@ -25,8 +25,8 @@ NOT_SHOWN = """\
 
 
 FLOOR_MARK = """\
-† The floor is no product. It is the least that a forwarder in user space can do, a lower bound
-for the others: see its entry under 'Programs'.
+† The floor is no product. It is a minimal forwarder without features, for reference: see its entry
+under 'Programs'.
 """
 
 
@@ -199,9 +199,9 @@ def conditions(results):
 
 def rounds_text(run):
     """The number of rounds, and where it is another one."""
-    others = [f"{count} of `{name}`" for name, count in run["rounds_of"].items()
+    others = [f"`{name}`: {count}" for name, count in run["rounds_of"].items()
               if count != run["rounds"]]
-    return " and ".join([str(run["rounds"]), *others])
+    return f"{run['rounds']} ({', '.join(others)})" if others else str(run["rounds"])
 
 
 def markdown(results):

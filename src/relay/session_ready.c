@@ -5,10 +5,10 @@
  *   tick all of them run first, once each, in the order in which they became ready.
  * - Bulk: sessions with a bulk lane that can move bytes. After the small ones they run in turn, one
  *   slice each. After each slice the worker asks the engine for events. An event ends the tick, so
- *   a small session waits for one slice.
+ *   a small session waits for at most one slice, and for the small sessions before it.
  *
- * A session that has just become bulk runs its first slice before the other bulk sessions: most
- * responses end there, and need not wait for downloads.
+ * A session that has just become bulk runs its first slice before the other bulk sessions. Most
+ * responses fit into it, so they do not wait behind downloads.
  */
 #include "relay/session.h"
 #include "relay/session_parts.h"
