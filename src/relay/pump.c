@@ -23,7 +23,7 @@
 
 /*
  * A system call has its price however few bytes it moves: what it takes from the budget at least,
- * so that one-byte segments cannot keep a turn going for long. Scenario: mixed (bench/).
+ * so that one-byte segments cannot keep a slice going for long. Scenario: mixed (bench/).
  */
 #define CALL_COST_BYTES 4096
 

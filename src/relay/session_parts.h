@@ -173,8 +173,8 @@ uint64_t session_delivery_limit_ms(const struct sessions *sessions, const struct
 void session_close(struct sessions *sessions, struct session *session, enum close_reason reason);
 
 /*
- * Takes a closing session further: its last request was answered, its timer fired, or its turn
- * came.
+ * Takes a closing session further: its last request was answered, its timer fired, or it was taken
+ * from the queue of ready sessions.
  */
 void session_continue_close(struct sessions *sessions, struct session *session);
 
