@@ -12,7 +12,7 @@ from accounting import read_text
 OURS = "sixpipe"
 ENGINES = (OURS, "sixpipe-epoll")
 NO_FORWARDER = "direct"
-# Lower bounds: see bench/floor.c. They are no peers, and neither is the row without a forwarder.
+# For reference: bench/floor.c. These rows are no peers, and neither is that without a forwarder.
 FLOOR, FLOOR_COPY = "floor", "floor-copy"
 FLOORS = (FLOOR, FLOOR_COPY)
 NOT_PEERS = (NO_FORWARDER, *FLOORS)

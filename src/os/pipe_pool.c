@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -16,7 +15,7 @@ struct pipe_pool {
 	struct pipe *pipes;
 	struct pipe **free;
 	unsigned free_count;
-	unsigned count;	     /* those that are open */
+	unsigned count;	     /* of open pipes */
 	unsigned slot_count; /* of `pipes` */
 };
 

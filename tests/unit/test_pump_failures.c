@@ -261,7 +261,7 @@ Test(pump_failures, a_pipe_that_holds_bytes_is_not_used_again)
 	flow_close(&flow);
 }
 
-Test(pump_failures, the_pipe_of_a_lane_whose_target_failed_is_discarded)
+Test(pump_failures, the_pipe_of_a_lane_whose_target_failed_is_emptied)
 {
 	struct flow flow;
 

@@ -255,8 +255,8 @@ Test(session_ready, a_small_session_with_much_to_move_goes_on_as_bulk)
 	desk_close(&desk);
 }
 
-/* A session with an error to pass on, and no bulk, does not wait for bulk. */
-Test(session_ready, more_to_do_is_not_more_to_move)
+/* It has used up its share of the tick, but no lane is bulk: it stays with the small sessions. */
+Test(session_ready, a_small_session_that_is_cut_does_not_wait_for_bulk)
 {
 	struct party parties[PARTIES], small;
 	struct desk desk;
