@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "os/interfaces.h"
 #include "os/sock_local.h"
 
 /*
@@ -69,10 +70,31 @@ static int open_tcp(const struct addr *address, const struct sock_tuning *tuning
 	return fd;
 }
 
+/*
+ * The kernel refuses an address while duplicate address detection runs for it, for 1 to 2 s after a boot
+ * or a change of the network. Bound nevertheless, the socket accepts as soon as that has ended
+ * (tests/kernel/probe_freebind).
+ */
+static int bind_early(int fd, const struct addr *address)
+{
+	int error = 0;
+
+	if (interfaces_ask_v6(address) == INTERFACES_V6_TENTATIVE)
+		error = sock_free_bind(fd, address->any.sa_family);
+	/* or it has ended between the two looks */
+	if (!error && bind(fd, &address->any, address->length_bytes))
+		error = -errno;
+	return error;
+}
+
 static int bind_and_learn_port(int fd, struct addr *address)
 {
-	if (bind(fd, &address->any, address->length_bytes))
-		return -errno;
+	int error = bind(fd, &address->any, address->length_bytes) ? -errno : 0;
+
+	if (error == -EADDRNOTAVAIL)
+		error = bind_early(fd, address);
+	if (error)
+		return error;
 	if (!addr_port(address))
 		sock_get_local(fd, address);
 	return 0;
@@ -142,7 +164,9 @@ bool sock_may_try_again(int error, unsigned *waited_ms)
 
 int sock_try_bind(const struct addr *address, const struct sock_tuning *tuning)
 {
-	struct sock_tuning where = {.device = tuning->device, .dual_stack = tuning->dual_stack};
+	struct sock_tuning where = {.device = tuning->device,
+				    .dual_stack = tuning->dual_stack,
+				    .freebind = tuning->freebind};
 	struct addr copy = *address;
 	int fd;
 

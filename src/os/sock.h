@@ -29,7 +29,8 @@ enum sock_failure sock_classify(int error);
  * anybody else holds fails with EADDRINUSE (tests/kernel/probe_reuseport_bind_probe). Port 0 is
  * replaced in `address` by the one that the kernel chose. What is set here is inherited by the
  * accepted sockets. An IPv6 listener is v6-only, but for
- * [::] with dual_stack. Returns 0 or -errno, with nothing left open.
+ * [::] with dual_stack. An IPv6 address in duplicate address detection is bound at once, and takes
+ * connections when that has ended. Returns 0 or -errno, with nothing left open.
  */
 int sock_open_listeners(struct addr *address, const struct sock_tuning *tuning, unsigned backlog,
 			int *fds, unsigned count);

@@ -10,6 +10,9 @@
 #include "base/util.h"
 #include "os/host.h"
 
+#ifndef IPV6_FREEBIND
+#define IPV6_FREEBIND 78 /* linux/in6.h, since 4.15 */
+#endif
 #ifndef IP_LOCAL_PORT_RANGE
 #define IP_LOCAL_PORT_RANGE 51 /* linux/in.h, since 6.3 */
 #endif
@@ -86,6 +89,12 @@ int sock_tune(int fd, const struct addr *address, const struct sock_tuning *tuni
 	return error;
 }
 
+int sock_free_bind(int fd, sa_family_t family)
+{
+	return family == AF_INET6 ? set_option(fd, IPPROTO_IPV6, IPV6_FREEBIND, 1)
+				  : set_option(fd, IPPROTO_IP, IP_FREEBIND, 1);
+}
+
 int sock_tune_listener(int fd, const struct addr *address, const struct sock_tuning *tuning)
 {
 	bool dual = tuning->dual_stack && addr_is_v6_wildcard(address);
@@ -93,6 +102,8 @@ int sock_tune_listener(int fd, const struct addr *address, const struct sock_tun
 
 	if (!error && address->any.sa_family == AF_INET6)
 		error = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, !dual);
+	if (!error && tuning->freebind)
+		error = sock_free_bind(fd, address->any.sa_family);
 	if (!error && tuning->device)
 		error = set_name(fd, SOL_SOCKET, SO_BINDTODEVICE, tuning->device);
 	if (!error && tuning->mark)

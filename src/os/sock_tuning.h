@@ -45,6 +45,8 @@ struct sock_tuning {
 	const char *device;	  /* SO_BINDTODEVICE, socket(7) */
 	uint64_t local_mode;	  /* of the file of a local socket: chmod(2) */
 	bool dual_stack;	  /* [::] takes IPv4 clients too: IPV6_V6ONLY, ipv6(7) */
+	/* binds an address that no interface has yet: IP_FREEBIND, ip(7); IPV6_FREEBIND, Linux 4.15 */
+	bool freebind;
 
 	/* of sockets towards backends alone */
 	struct sock_ports ports; /* IP_LOCAL_PORT_RANGE, ip(7), Linux 6.3 */
@@ -74,6 +76,9 @@ int sock_tune(int fd, const struct addr *address, const struct sock_tuning *tuni
 	      int *congestion_error);
 int sock_tune_listener(int fd, const struct addr *address, const struct sock_tuning *tuning);
 int sock_tune_backend(int fd, const struct sock_tuning *tuning);
+
+/* Lets a socket be bound to an address that no interface has (yet): 0 or -errno. Needs no privilege. */
+int sock_free_bind(int fd, sa_family_t family);
 
 /*
  * Makes TCP ask whether a silent peer is still there: SO_KEEPALIVE, tcp(7). Listeners have it from

@@ -7,9 +7,29 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "config/config_origin.h"
+#include "os/interfaces.h"
+#include "os/route.h"
 #include "os/sock.h"
 #include "os/sock_local.h"
+
+/* Why an address cannot be bound that bind(2) calls not available, and what to do. */
+static const char *explain_not_available(const struct addr *address)
+{
+	switch (interfaces_ask_v6(address)) {
+	case INTERFACES_V6_DUPLICATE:
+		return "another host on the network has this address (duplicate address detection "
+		       "failed, dmesg tells where); give one of the two another address";
+	case INTERFACES_V6_OFF:
+		return "IPv6 is off on this host (net.ipv6.conf.*.disable_ipv6); turn it on with "
+		       "'" INTERFACES_V6_REMEDY "' and give an interface the address, or listen on "
+		       "IPv4";
+	default:
+		return "no interface has this address; 'ip address' lists them, [::] is all of "
+		       "them, --freebind listens before the address is there";
+	}
+}
 
 void listener_describe_error(const struct addr *address, int error, char text[CONFIG_ERROR_BYTES])
 {
@@ -40,8 +60,15 @@ void listener_describe_error(const struct addr *address, int error, char text[CO
 			"or choose a higher port";
 		break;
 	case EADDRNOTAVAIL:
-		remedy =
-			"no interface has this address; 'ip address' lists them, [::] is all of them";
+		remedy = explain_not_available(address);
+		break;
+	case EAFNOSUPPORT:
+		remedy = address->any.sa_family == AF_INET6
+				 ? "there is no IPv6 here; boot the host without ipv6.disable=1, "
+				   "allow AF_INET6 (RestrictAddressFamilies= of systemd, a seccomp "
+				   "profile), or listen on IPv4"
+				 : "allow AF_INET (RestrictAddressFamilies= of systemd, a seccomp "
+				   "profile)";
 		break;
 	case EMFILE:
 		remedy = "raise the descriptor limit (ulimit -n)";
@@ -78,6 +105,48 @@ static void add_error(struct config *config, const struct forward *forward, int 
 	config_errors_add(&config->errors, error);
 }
 
+/* Why nobody reaches a listener that was bound nevertheless, and what to do; NULL: it can be reached. */
+static const char *explain_unreachable(const struct forward *forward, const char **remedy)
+{
+	const struct addr *address = &forward->listen;
+
+	*remedy = NULL;
+	switch (interfaces_ask_v6(address)) {
+	case INTERFACES_V6_TENTATIVE:
+		return "duplicate address detection runs; the listener takes clients when it has "
+		       "ended";
+	case INTERFACES_V6_DUPLICATE:
+		*remedy = "give one of the two hosts another address";
+		return "another host on the network has this address";
+	case INTERFACES_V6_OFF:
+		*remedy = INTERFACES_V6_REMEDY;
+		return "IPv6 is off on every interface; no IPv6 client reaches the listener";
+	case INTERFACES_V6_ONLY_LOOPBACK:
+		*remedy = INTERFACES_V6_REMEDY;
+		return "IPv6 is off on every interface but lo; no other host reaches the listener";
+	case INTERFACES_V6_FINE:
+		break;
+	}
+	if (!forward->options.tuning.freebind || addr_is_local(address) ||
+	    addr_is_wildcard(address) || route_check_local(address) != -EADDRNOTAVAIL)
+		return NULL;
+	return "no interface has this address yet; the listener takes clients when one has it";
+}
+
+static void tell_unreachable(const struct forward *forward)
+{
+	const char *remedy, *reason = explain_unreachable(forward, &remedy);
+	struct log_line line;
+
+	if (!reason || !log_begin(&line, LOG_EVENT_listener_unreachable))
+		return;
+	log_addr(&line, "listen", &forward->listen);
+	log_text(&line, "reason", reason);
+	if (remedy)
+		log_text(&line, "remedy", remedy);
+	log_end(&line);
+}
+
 int listeners_open(struct config *config, unsigned worker_count, int *fds)
 {
 	int *of_forward = calloc(worker_count, sizeof(int));
@@ -97,6 +166,8 @@ int listeners_open(struct config *config, unsigned worker_count, int *fds)
 		if (bound)
 			add_error(config, forward, bound);
 		result = result ? result : bound;
+		if (!bound)
+			tell_unreachable(forward);
 		for (unsigned j = 0; j < worker_count && !bound; j++)
 			fds[j * config->forward_count + i] = of_forward[j];
 	}

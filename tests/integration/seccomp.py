@@ -1,6 +1,7 @@
 """Seccomp filters that forbid a system call, as a container's profile does."""
 
 import ctypes
+import errno
 import platform
 import struct
 
@@ -10,7 +11,9 @@ PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
 SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO = 0x7fff0000, 0x00050000
 NR_IO_URING_SETUP = 425
 NR_SETSOCKOPT = {'x86_64': 54, 'aarch64': 208}.get(platform.machine())
+NR_SOCKET = {'x86_64': 41, 'aarch64': 198}.get(platform.machine())
 IPPROTO_TCP, TCP_CONGESTION = 6, 13
+AF_INET6 = 10
 BPF_LOAD_WORD, BPF_JUMP_EQUAL, BPF_RETURN = 0x20, 0x15, 0x06
 
 
@@ -30,6 +33,11 @@ def forbid_io_uring(error):
 def forbid_congestion(error):
     """Makes setsockopt(2) of TCP_CONGESTION answer with this errno from now on."""
     install_filter(error, {NUMBER: NR_SETSOCKOPT, argument(1): IPPROTO_TCP, argument(2): TCP_CONGESTION})
+
+
+def forbid_ipv6():
+    """Makes socket(2) of AF_INET6 answer with EAFNOSUPPORT from now on, as on a host that was booted with ipv6.disable=1."""
+    install_filter(errno.EAFNOSUPPORT, {NUMBER: NR_SOCKET, argument(0): AF_INET6})
 
 
 def install_filter(error, words):
