@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/units.h"
+#include "command/doctor_ipv6.h"
 #include "os/engine.h"
 #include "os/host.h"
 
@@ -243,9 +244,7 @@ static bool judge_ports(const struct doctor_facts *facts, struct doctor_finding 
 		say(finding->remedy, "ss -ltnp sport = :%u", port);
 		break;
 	case EADDRNOTAVAIL:
-		say(finding->value, "%s is not of this host", text);
-		say(finding->remedy, "ip address add %s dev INTERFACE",
-		    addr_print_host(&facts->listen, text));
+		doctor_judge_not_available(facts, finding);
 		break;
 	case ENODEV: /* --bind-device */
 		say(finding->value, "%s: no such interface", text);
@@ -458,9 +457,9 @@ static const struct doctor_check checks[] = {
 	{"memory", judge_memory},   {"descriptors", judge_descriptors},
 	{"pipes", judge_pipes},	    {"tcp_memory", judge_tcp_memory},
 	{"backlog", judge_backlog}, {"congestion", judge_congestion},
-	{"ports", judge_ports},	    {"source", judge_source},
-	{"sockets", judge_sockets}, {"files", judge_files},
-	{"user", judge_user},
+	{"ipv6", doctor_judge_v6},  {"ports", judge_ports},
+	{"source", judge_source},   {"sockets", judge_sockets},
+	{"files", judge_files},	    {"user", judge_user},
 };
 
 const struct doctor_check *doctor_checks(size_t *count)

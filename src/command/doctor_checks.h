@@ -8,6 +8,7 @@
 
 #include "config/capacity.h"
 #include "config/config.h"
+#include "os/interfaces.h"
 #include "relay/source_check.h"
 
 /* Facts that the host does not show. */
@@ -45,10 +46,15 @@ struct doctor_facts {
 	int64_t pipe_user_pages; /* 0: no limit */
 	int64_t page_bytes;
 
-	struct addr listen; /* the first listener that cannot be bound, or the first */
-	int listen_error;   /* -errno of binding it */
-	bool may_bind_low;  /* CAP_NET_BIND_SERVICE */
+	struct addr listen;	      /* the first listener that cannot be bound, or the first */
+	int listen_error;	      /* -errno of binding it */
+	enum interfaces_v6 listen_v6; /* what stands against its address, where that is IPv6 */
+	bool may_bind_low;	      /* CAP_NET_BIND_SERVICE */
 	int64_t port_start;
+
+	bool wants_v6;	       /* a listener is on IPv6, or there is none */
+	int v6_error;	       /* -errno of opening an IPv6 socket, 0: it can be opened */
+	enum interfaces_v6 v6; /* of the first listener that IPv6 is off for; of [::] without one */
 
 	/* the first --source that connections cannot come from, or the first; NULL: there is none */
 	const struct config_source *source;

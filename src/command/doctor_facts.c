@@ -139,6 +139,29 @@ static void gather_listeners(struct doctor_facts *facts)
 			continue;
 		facts->listen = forward->listen;
 		facts->listen_error = error;
+		facts->listen_v6 = interfaces_ask_v6(&forward->listen);
+	}
+}
+
+static void gather_v6(struct doctor_facts *facts)
+{
+	const struct addr any = {.v6.sin6_family = AF_INET6, .length_bytes = sizeof(any.v6)};
+	const struct config *config = facts->config;
+	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	facts->v6_error = fd < 0 ? -errno : 0;
+	if (fd >= 0)
+		close(fd);
+	facts->wants_v6 = !config->forward_count;
+	facts->v6 = config->forward_count ? INTERFACES_V6_FINE : interfaces_ask_v6(&any);
+	for (unsigned i = 0; i < config->forward_count; i++) {
+		const struct addr *listen = &config->forwards[i].listen;
+		enum interfaces_v6 v6 = interfaces_ask_v6(listen);
+
+		facts->wants_v6 |= listen->any.sa_family == AF_INET6;
+		if (facts->v6 != INTERFACES_V6_OFF &&
+		    (v6 == INTERFACES_V6_OFF || v6 == INTERFACES_V6_ONLY_LOOPBACK))
+			facts->v6 = v6;
 	}
 }
 
@@ -218,6 +241,7 @@ void doctor_gather(const char *root, struct config *config, struct doctor_facts 
 	gather_privileges(config, facts);
 	gather_settings(root, facts);
 	gather_listeners(facts);
+	gather_v6(facts);
 	gather_sources(facts);
 	gather_files(config, facts);
 	(void)tuning_check(config, root);

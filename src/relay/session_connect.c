@@ -61,10 +61,14 @@ static void begin_relay(struct sessions *sessions, struct session *session)
 }
 
 /* What the error's own words leave open; NULL: nothing. */
-static const char *find_remedy(int error)
+static const char *find_remedy(const struct addr *backend, int error)
 {
 	switch (abs(error)) {
 	case EADDRNOTAVAIL:
+		if (backend->any.sa_family == AF_INET6)
+			return "no local port is left towards it (--source-port-range, "
+			       "net.ipv4.ip_local_port_range), or IPv6 is off on this host "
+			       "(net.ipv6.conf.*.disable_ipv6)";
 		return "no local port is left towards it: --source-port-range, "
 		       "net.ipv4.ip_local_port_range";
 	case ETIMEDOUT:
@@ -78,13 +82,14 @@ static const char *find_remedy(int error)
 
 static void tell_failure(struct sessions *sessions, const struct session *session, int error)
 {
-	const char *remedy = find_remedy(error);
+	const struct addr *backend =
+		upstream_address(sessions->upstream, session->forward, &session->path);
+	const char *remedy = find_remedy(backend, error);
 	struct log_line line;
 
 	metrics_add(sessions->metrics, METRIC_connects_failed, 1);
 	if (log_begin(&line, LOG_EVENT_backend_failed)) {
-		log_addr(&line, "backend",
-			 upstream_address(sessions->upstream, session->forward, &session->path));
+		log_addr(&line, "backend", backend);
 		log_addr(&line, "listen", &sessions->config->forwards[session->forward].listen);
 		log_error(&line, "error", error);
 		if (remedy)

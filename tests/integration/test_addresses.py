@@ -1,5 +1,6 @@
 """Listeners on addresses that are not there (yet), and on hosts where IPv6 is off. In namespaces of the test's own."""
 
+import json
 import pathlib
 import socket
 import unittest
@@ -111,11 +112,38 @@ class NotThere(AddressCase):
 class WithoutIpv6(AddressCase):
 
     def turn_off(self, netns, *interfaces):
+        if 'near0' not in netns.run(lambda: [name for _, name in socket.if_nameindex()]):
+            netns.ip('link add near0 type veth peer name far0')
+
         def write():
             for name in interfaces:
                 pathlib.Path(f'/proc/sys/net/ipv6/conf/{name}/disable_ipv6').write_text('1')
-        netns.ip('link add near0 type veth peer name far0')
         netns.run(write)
+
+    def doctor(self, netns, *args, code, **popen):
+        """The checks of IPv6 and of the listener, as --json has them; None where there is no such check."""
+        done = netns.run(self.run_sixpipe, 'doctor', '--json', *args, **popen)
+        self.assertEqual(done.returncode, code, done)
+        checks = {check['name']: check for check in json.loads(done.stdout)['checks']}
+        return checks.get('ipv6'), checks['ports']
+
+    def test_doctor(self):
+        with Netns() as netns:
+            if KNOWN_HERE:
+                ipv6, _ = self.doctor(netns, '[::]:7', code=1, preexec_fn=forbid_ipv6)
+                self.assertIn('ipv6.disable=1', ipv6['remedy'])
+            self.assertIsNone(self.doctor(netns, '[::]:7', code=0)[0])
+            self.turn_off(netns, 'near0')
+            self.assertEqual(self.doctor(netns, '[::]:7', code=0)[0]['state'], 'warn')
+            self.assertIsNone(self.doctor(netns, '[::1]:7', code=0)[0])
+            self.turn_off(netns, 'all', 'default', 'lo')
+            for args in ((), ('[::]:7',), ('[::1]:7',), (f'[{ADDRESS}]:7',)):
+                ipv6, ports = self.doctor(netns, *args, code=1)
+                self.assertIn('disable_ipv6=0', ipv6['remedy'])
+                if ports['state'] == 'fail':
+                    self.assertIn('disable_ipv6=0', ports['remedy'])
+            ipv6, ports = self.doctor(netns, '127.0.0.1:7', code=0)
+            self.assertEqual((ipv6, ports['state']), (None, 'ok'))
 
     def test_addresses(self):
         with Netns() as netns:
@@ -145,6 +173,13 @@ class WithoutIpv6(AddressCase):
                     client = self.connect(proxy.endpoints[1], netns=netns)
                     client.sendall(b'hello')
                     self.assertEqual(backend.accept().recv_exact(5), b'hello')
+
+    def test_backend(self):
+        with Netns() as netns:
+            self.turn_off(netns, 'all', 'default', 'lo')
+            with self.sixpipe('127.0.0.1:0', f'[{ADDRESS}]:9', netns=netns) as proxy:
+                self.connect(proxy.endpoint, netns=netns)
+                self.assertIn('IPv6 is off', proxy.wait_event('backend_failed')['remedy'])
 
     def test_no_socket_of_that_family(self):
         """As with ipv6.disable=1 on the kernel's command line, or AF_INET6 forbidden."""

@@ -63,7 +63,7 @@ class Doctor(PrivilegesCase):
 
     def test_address_that_is_not_of_this_host(self):
         ports = self.doctor('[2001:db8::dead]:2000', '127.0.0.1:9', code=1)['ports']
-        self.assertEqual(ports['remedy'], 'ip address add 2001:db8::dead dev INTERFACE')
+        self.assertEqual(ports['remedy'], 'ip address add 2001:db8::dead dev INTERFACE, or --freebind')
 
     def test_dual_stack_takes_the_port_of_both_families(self):
         port = self.backend(host='127.0.0.1').endpoint[1]

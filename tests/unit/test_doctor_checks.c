@@ -34,6 +34,7 @@ static void make_good_facts(void)
 		.tcp_rmem_most = 6 << 20,
 		.somaxconn = 4096,
 		.congestion = "cubic",
+		.wants_v6 = true,
 	};
 
 	capacity_compute(&config, &host, &facts.capacity);
@@ -90,6 +91,7 @@ Test(doctor_checks, a_good_host_lacks_nothing)
 		if (!doctor_judge(&checks[i], &facts, &finding)) {
 			cr_expect(!strcmp(checks[i].name, "memlock") ||
 					  !strcmp(checks[i].name, "source") ||
+					  !strcmp(checks[i].name, "ipv6") ||
 					  !strcmp(checks[i].name, "sockets") ||
 					  !strcmp(checks[i].name, "files"),
 				  "%s", checks[i].name);
@@ -363,6 +365,43 @@ Test(doctor_checks, ports)
 		facts.listen_error = rows[i].error;
 		expect("ports", rows[i].state, rows[i].value, rows[i].remedy);
 	}
+}
+
+static void expect_no_row_ipv6(void)
+{
+	struct doctor_finding finding;
+	size_t count;
+	const struct doctor_check *checks = doctor_checks(&count);
+
+	for (size_t i = 0; i < count; i++)
+		if (!strcmp(checks[i].name, "ipv6"))
+			cr_expect(!doctor_judge(&checks[i], &facts, &finding));
+}
+
+Test(doctor_checks, ipv6)
+{
+	expect_no_row_ipv6();
+	facts.v6 = INTERFACES_V6_ONLY_LOOPBACK;
+	expect("ipv6", DOCTOR_WARN, "but lo", "disable_ipv6=0");
+	facts.v6 = INTERFACES_V6_OFF;
+	expect("ipv6", DOCTOR_FAIL, "off", "disable_ipv6=0");
+	facts.v6_error = -EAFNOSUPPORT;
+	expect("ipv6", DOCTOR_FAIL, "no IPv6 socket", "ipv6.disable=1");
+	facts.wants_v6 = false;
+	expect_no_row_ipv6();
+}
+
+/* bind(2) answers alike where an address is missing, another host's, or of a family that is off. */
+Test(doctor_checks, addresses_that_are_not_available)
+{
+	support_must_set(&config, "listen", "[::1]:1");
+	facts.listen = config.forwards[0].listen;
+	facts.listen_error = -EADDRNOTAVAIL;
+	expect("ports", DOCTOR_FAIL, "[::1]:1 is not of this host", "ip address add ::1 dev");
+	facts.listen_v6 = INTERFACES_V6_OFF;
+	expect("ports", DOCTOR_FAIL, "IPv6 is off", "disable_ipv6=0");
+	facts.listen_v6 = INTERFACES_V6_DUPLICATE;
+	expect("ports", DOCTOR_FAIL, "another host's", "another address");
 }
 
 Test(doctor_checks, user)
