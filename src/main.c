@@ -15,6 +15,7 @@
 #include "command/healthcheck.h"
 #include "config/capacity.h"
 #include "config/config_dump.h"
+#include "config/config_loop.h"
 #include "config/config_origin.h"
 #include "config/config_parse.h"
 #include "config/tuning_check.h"
@@ -360,6 +361,7 @@ static void check_host(struct config *config, const struct capacity *limits,
 				  "the descriptor limit leaves no room for a single session; "
 				  "raise it (ulimit -n), or lower --workers or --maxpipes");
 	(void)tuning_check(config, "");
+	(void)config_loop_check(config, true);
 	/* what may be made only before a start: routes, and directories in /run */
 	if (!config->check) {
 		const struct admin_owner owner = {.uid = target->uid, .gid = target->gid};

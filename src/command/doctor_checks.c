@@ -428,6 +428,11 @@ static bool judge_sockets(const struct doctor_facts *facts, struct doctor_findin
 	return judge_error(facts->tuning_error, finding);
 }
 
+static bool judge_loops(const struct doctor_facts *facts, struct doctor_finding *finding)
+{
+	return judge_error(facts->loop_error, finding);
+}
+
 static bool judge_files(const struct doctor_facts *facts, struct doctor_finding *finding)
 {
 	return judge_error(facts->file_error, finding);
@@ -459,7 +464,8 @@ static const struct doctor_check checks[] = {
 	{"backlog", judge_backlog}, {"congestion", judge_congestion},
 	{"ipv6", doctor_judge_v6},  {"ports", judge_ports},
 	{"source", judge_source},   {"sockets", judge_sockets},
-	{"files", judge_files},	    {"user", judge_user},
+	{"loops", judge_loops},	    {"files", judge_files},
+	{"user", judge_user},
 };
 
 const struct doctor_check *doctor_checks(size_t *count)

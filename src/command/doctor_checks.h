@@ -30,6 +30,7 @@ struct doctor_facts {
 	bool root;
 	char user_error[CONFIG_ERROR_BYTES];   /* why --user cannot be used, "" when it can */
 	char tuning_error[CONFIG_ERROR_BYTES]; /* of tuning_check(), "": none */
+	char loop_error[CONFIG_ERROR_BYTES];   /* of config_loop_check(), "": none */
 	char file_error[CONFIG_ERROR_BYTES];   /* what file cannot be used, "": none */
 
 	unsigned kernel_major, kernel_minor;

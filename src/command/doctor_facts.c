@@ -12,6 +12,7 @@
 
 #include "admin/admin_socket.h"
 #include "base/check.h"
+#include "config/config_loop.h"
 #include "config/config_origin.h"
 #include "config/tuning_check.h"
 #include "control/privs.h"
@@ -246,4 +247,6 @@ void doctor_gather(const char *root, struct config *config, struct doctor_facts 
 	gather_files(config, facts);
 	(void)tuning_check(config, root);
 	take_errors(config, facts->tuning_error);
+	(void)config_loop_check(config, true);
+	take_errors(config, facts->loop_error);
 }

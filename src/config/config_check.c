@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "config/config_conflict.h"
+#include "config/config_loop.h"
 #include "config/config_names.h"
 #include "config/config_origin.h"
 #include "config/config_range.h"
@@ -261,7 +262,8 @@ int config_check(struct config *config, char error[CONFIG_ERROR_BYTES])
 	if (!errors->count) {
 		config_range_expand(config);
 		name_forwards(config);
-		return 0;
+		if (!config_loop_check(config, false))
+			return 0;
 	}
 	snprintf(error, CONFIG_ERROR_BYTES, "%s", errors->list[0]);
 	return -EINVAL;

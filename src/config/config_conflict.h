@@ -20,5 +20,11 @@ int config_conflict_of_monitoring(const struct config *config, const struct forw
 /* ... the forward's listener and a backend that it would forward to itself by. */
 int config_conflict_of_backends(const struct forward *forward, char error[CONFIG_ERROR_BYTES]);
 
-/* Whether what is sent to a backend's address comes back to the forward's listener, as far as the address tells. */
-bool config_conflict_is_itself(const struct forward *forward, const struct addr *backend);
+/* Whether what this host sends to an address comes to a forward's listener, as far as the addresses tell. */
+enum config_reach {
+	CONFIG_REACH_NONE,
+	CONFIG_REACH_IF_OWN, /* where the address is one of this host's: config_loop.h */
+	CONFIG_REACH_SURE,
+};
+
+enum config_reach config_conflict_reach(const struct forward *forward, const struct addr *to);

@@ -19,7 +19,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "config/capacity.h"
-#include "config/config_conflict.h"
+#include "config/config_loop.h"
 #include "config/config_names.h"
 #include "config/config_origin.h"
 #include "os/timer.h"
@@ -148,7 +148,7 @@ static bool place_target(const struct name *name, const struct target *target,
 		struct addr address = addresses->list[i];
 
 		addr_set_port(&address, addr_port(&forward->backends[target->backend].addr));
-		if (!config_conflict_is_itself(forward, &address))
+		if (!config_loop_reaches(forward, &address))
 			addr_set_insert(&kept, &address);
 		else if (tell)
 			tell_loop(name, target);

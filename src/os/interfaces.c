@@ -36,6 +36,34 @@ bool interfaces_have(struct in_addr address)
 	return found;
 }
 
+static bool is_same_host(const struct sockaddr *own, const struct addr *address)
+{
+	struct sockaddr_storage storage = {0};
+	struct addr found;
+
+	if (!own || (own->sa_family != AF_INET && own->sa_family != AF_INET6))
+		return false;
+	memcpy(&storage, own,
+	       own->sa_family == AF_INET ? sizeof(struct sockaddr_in)
+					 : sizeof(struct sockaddr_in6));
+	addr_from_sockaddr(&found, &storage);
+	addr_set_port(&found, addr_port(address));
+	return addr_equal(&found, address);
+}
+
+bool interfaces_own(const char *name, const struct addr *address)
+{
+	struct ifaddrs *list;
+	bool found = false;
+
+	if (getifaddrs(&list))
+		return false;
+	for (const struct ifaddrs *own = list; own && !found; own = own->ifa_next)
+		found = !strcmp(own->ifa_name, name) && is_same_host(own->ifa_addr, address);
+	freeifaddrs(list);
+	return found;
+}
+
 /* What the kernel's list of IPv6 addresses tells. */
 struct v6_list {
 	bool on_loopback; /* lo has an address */

@@ -12,6 +12,9 @@
  */
 bool interfaces_have(struct in_addr address);
 
+/* Whether the interface of that name has the address, whatever the port: getifaddrs(3). */
+bool interfaces_own(const char *name, const struct addr *address);
+
 /* What stands against an IPv6 address on this host. */
 enum interfaces_v6 {
 	INTERFACES_V6_FINE,	     /* nothing, as far as the kernel tells */

@@ -10,6 +10,9 @@ struct route_request {
 	struct rtmsg route;
 	struct rtattr attribute;
 	unsigned char address[sizeof(struct in6_addr)];
+	/* link-local addresses: behind the address, which is IPv6 then */
+	struct rtattr scope_attribute;
+	uint32_t interface;
 };
 
 struct route_answer {
@@ -38,6 +41,12 @@ static unsigned fill_request(struct route_request *request, const struct addr *a
 		memcpy(request->address, &address->v6.sin6_addr, length);
 	else
 		memcpy(request->address, &address->v4.sin_addr, length);
+	if (v6 && address->v6.sin6_scope_id) {
+		request->scope_attribute.rta_type = RTA_OIF;
+		request->scope_attribute.rta_len = RTA_LENGTH(sizeof(request->interface));
+		request->interface = address->v6.sin6_scope_id;
+		request->head.nlmsg_len += request->scope_attribute.rta_len;
+	}
 	return request->head.nlmsg_len;
 }
 
@@ -58,7 +67,7 @@ static int judge(const struct route_answer *answer, ssize_t bytes)
 
 int route_check_local(const struct addr *address)
 {
-	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
 	struct route_request request;
 	struct route_answer answer;
 	ssize_t bytes;

@@ -6,6 +6,7 @@
 /*
  * Whether an address is this host's: on an interface, or by a local route, so that connections can come
  * from it and the answers come back (RTM_GETROUTE, rtnetlink(7); bind(2) would not tell where
- * net.ipv4.ip_nonlocal_bind is set). Returns 0, -EADDRNOTAVAIL when it is not, or another -errno.
+ * net.ipv4.ip_nonlocal_bind is set). The kernel answers at once; nothing waits or allocates. Returns 0,
+ * -EADDRNOTAVAIL when it is not, or another -errno.
  */
 int route_check_local(const struct addr *address);

@@ -14,6 +14,7 @@
 #include "config/config_rules.h"
 #include "limits/prefix_set.h"
 #include "os/timer.h"
+#include "relay/loops.h"
 
 _Static_assert(CONFIG_ERROR_BYTES >= PREFIX_SET_FAULT_BYTES, "a set's message fits");
 
@@ -34,6 +35,7 @@ struct admission_forward {
 };
 
 struct admission {
+	struct loops *loops;
 	struct admission_forward *forwards;
 	unsigned count;
 };
@@ -192,8 +194,10 @@ int admission_create(struct admission **admission, struct config *config, uint32
 	if (self)
 		self->forwards =
 			memory_alloc_lines(config->forward_count * sizeof(*self->forwards));
-	if (!self || !self->forwards) {
+	if (!self || !self->forwards || loops_create(&self->loops, config)) {
 		config_errors_add(&config->errors, "out of memory; lower --maxconn");
+		if (self)
+			free(self->forwards);
 		free(self);
 		return -ENOMEM;
 	}
@@ -220,6 +224,7 @@ void admission_destroy(struct admission *admission)
 			prefix_set_destroy(admission->forwards[i].rules);
 		source_limits_destroy(admission->forwards[i].sources);
 	}
+	loops_destroy(admission->loops);
 	free(admission->forwards);
 	free(admission);
 }
@@ -249,6 +254,12 @@ enum admission_verdict admission_enter(struct admission *admission, unsigned for
 	default:
 		return ADMISSION_OK;
 	}
+}
+
+bool admission_forbids(struct admission *admission, unsigned forward, const struct addr *backend,
+		       uint64_t now_ms)
+{
+	return loops_would_close(admission->loops, forward, backend, now_ms);
 }
 
 void admission_leave(struct admission *admission, unsigned forward, source_ticket ticket)

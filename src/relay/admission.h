@@ -1,7 +1,7 @@
 /*
  * What stands between a client and a session: who may connect (--allow, --deny), how many sessions a
- * listener may have (--maxconn-forward), how many a source and how often (--per-source), and the
- * bandwidth that sessions share (--limit). One for the process, shared by all workers: what does not
+ * listener may have (--maxconn-forward), how many a source and how often (--per-source), backends that
+ * would bring the session back (loops.h), and the bandwidth that sessions share (--limit). One for the process, shared by all workers: what does not
  * change, and atomics; no lock, no allocation after creation.
  */
 #pragma once
@@ -42,6 +42,13 @@ enum admission_verdict admission_enter(struct admission *admission, unsigned for
 				       const struct addr *client, uint64_t now_ms,
 				       source_ticket *ticket);
 void admission_leave(struct admission *admission, unsigned forward, source_ticket ticket);
+
+/*
+ * Whether a session of the forward must not be connected to this backend, for it would come back to where it is now: see
+ * loops.h. `now_ms` is CLOCK_MONOTONIC. Any thread.
+ */
+bool admission_forbids(struct admission *admission, unsigned forward, const struct addr *backend,
+		       uint64_t now_ms);
 
 /* Sessions that a forward may still have; UINT32_MAX where it has no limit of its own. */
 uint32_t admission_room(const struct admission *admission, unsigned forward);

@@ -71,6 +71,9 @@ static const char *find_remedy(const struct addr *backend, int error)
 			       "(net.ipv6.conf.*.disable_ipv6)";
 		return "no local port is left towards it: --source-port-range, "
 		       "net.ipv4.ip_local_port_range";
+	case ELOOP:
+		return "it is this host's own, and a listener of this process gets what goes there: give "
+		       "the service's address";
 	case ETIMEDOUT:
 		return "it is off, filtered, or slower than --timeout-connect";
 	case EAGAIN: /* of local sockets alone */
@@ -88,10 +91,12 @@ static void tell_failure(struct sessions *sessions, const struct session *sessio
 	struct log_line line;
 
 	metrics_add(sessions->metrics, METRIC_connects_failed, 1);
-	if (log_begin(&line, LOG_EVENT_backend_failed)) {
+	if (log_begin(&line,
+		      error == -ELOOP ? LOG_EVENT_backend_loops : LOG_EVENT_backend_failed)) {
 		log_addr(&line, "backend", backend);
 		log_addr(&line, "listen", &sessions->config->forwards[session->forward].listen);
-		log_error(&line, "error", error);
+		if (error != -ELOOP)
+			log_error(&line, "error", error);
 		if (remedy)
 			log_text(&line, "remedy", remedy);
 		log_end(&line);
@@ -254,7 +259,7 @@ static int connect_upstream(struct sessions *sessions, struct session *session,
 
 /*
  * Begins to connect to the chosen backend. Returns 0, or -errno and nothing was begun: -EADDRNOTAVAIL
- * where the source can't be used.
+ * where the source can't be used, -ELOOP where the backend would bring the session back here.
  */
 static int begin_connect(struct sessions *sessions, struct session *session)
 {
@@ -265,6 +270,11 @@ static int begin_connect(struct sessions *sessions, struct session *session)
 	};
 	int fd;
 
+	if (admission_forbids(
+		    sessions->admission, session->forward,
+		    upstream_address(sessions->upstream, session->forward, &session->path),
+		    sessions->now_ms))
+		return -ELOOP;
 	if (session->moved_on)
 		restore_source(sessions, session);
 	if (session->embedded && !suits_backend(sessions, session))
@@ -316,7 +326,7 @@ static void connect_next(struct sessions *sessions, struct session *session,
 			session_close(sessions, session, CLOSE_no_descriptors);
 			return;
 		}
-		exhausted = CLOSE_connect_failed;
+		exhausted = error == -ELOOP ? CLOSE_loop : CLOSE_connect_failed;
 	}
 }
 

@@ -92,6 +92,7 @@ Test(doctor_checks, a_good_host_lacks_nothing)
 			cr_expect(!strcmp(checks[i].name, "memlock") ||
 					  !strcmp(checks[i].name, "source") ||
 					  !strcmp(checks[i].name, "ipv6") ||
+					  !strcmp(checks[i].name, "loops") ||
 					  !strcmp(checks[i].name, "sockets") ||
 					  !strcmp(checks[i].name, "files"),
 				  "%s", checks[i].name);
@@ -478,6 +479,12 @@ Test(doctor_checks, remedies_fit_their_line)
 		cr_expect_leq(strlen(finding.remedy), 64, "%s: %s", checks[i].name, finding.remedy);
 		cr_expect_leq(strlen(finding.value), 61, "%s: %s", checks[i].name, finding.value);
 	}
+}
+
+Test(doctor_checks, loops)
+{
+	strcpy(facts.loop_error, "--listen 'x': would come back; give another");
+	expect("loops", DOCTOR_FAIL, "--listen 'x': would come back", "give another");
 }
 
 Test(doctor_checks, options_of_sockets)

@@ -1,0 +1,148 @@
+#include "config/config_loop.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/config_conflict.h"
+#include "config/config_names.h"
+#include "config/config_origin.h"
+#include "os/interfaces.h"
+#include "os/route.h"
+
+/* Which forwards' backends lead to which forwards' listeners. */
+struct graph {
+	const struct config *config;
+	bool ask_host;
+	unsigned count;
+	unsigned short
+		*leads; /* from * count + to: the first backend that leads there, plus 1; 0: none */
+	unsigned short
+		*after; /* of each forward on the way: the one before it, plus 1; 0: not met */
+	unsigned short *queue;
+};
+
+static bool is_own(const struct forward *forward, const struct addr *to)
+{
+	const char *device = forward->options.tuning.device;
+
+	/* the kernel gives such a listener what was sent to an address of its interface alone */
+	return device ? interfaces_own(device, to) : !route_check_local(to);
+}
+
+static bool reaches(const struct forward *forward, const struct addr *to, bool ask_host)
+{
+	enum config_reach reach = config_conflict_reach(forward, to);
+
+	return reach == CONFIG_REACH_SURE ||
+	       (reach == CONFIG_REACH_IF_OWN && ask_host && is_own(forward, to));
+}
+
+bool config_loop_reaches(const struct forward *forward, const struct addr *to)
+{
+	return reaches(forward, to, true);
+}
+
+/* The first backend of a forward that leads to the listener of another, plus 1; 0: none does. */
+static unsigned short find_backend(const struct graph *graph, unsigned from, unsigned to)
+{
+	const struct forward *forward = &graph->config->forwards[from];
+
+	for (unsigned i = 0; i < forward->backend_count; i++) {
+		const struct backend *backend = &forward->backends[i];
+
+		if (!*backend->name &&
+		    reaches(&graph->config->forwards[to], &backend->addr, graph->ask_host))
+			return (unsigned short)(i + 1);
+	}
+	return 0;
+}
+
+/* Looks for a way from `first` back to it by forwards behind it: each loop is found from its first one. */
+static bool find_loop(const struct graph *graph, unsigned first)
+{
+	unsigned read = 0, written = 0;
+
+	memset(graph->after, 0, graph->count * sizeof(*graph->after));
+	graph->queue[written++] = (unsigned short)first;
+	while (read < written) {
+		unsigned from = graph->queue[read++];
+
+		for (unsigned to = first; to < graph->count; to++) {
+			if (!graph->leads[from * graph->count + to] || graph->after[to])
+				continue;
+			graph->after[to] = (unsigned short)(from + 1);
+			if (to == first)
+				return true;
+			graph->queue[written++] = (unsigned short)to;
+		}
+	}
+	return false;
+}
+
+static void add_error(struct config *config, const struct graph *graph, unsigned first)
+{
+	char error[CONFIG_ERROR_BYTES], way[CONFIG_ERROR_BYTES / 2] = "";
+	char listen[ADDR_TEXT_BYTES], text[CONFIG_BACKEND_TEXT_BYTES], rest[sizeof(way)];
+	unsigned to = first, from, backend;
+
+	/* from the end of the way to its beginning */
+	do {
+		from = graph->after[to] - 1U;
+		backend = graph->leads[from * graph->count + to] - 1U;
+		memcpy(rest, way, sizeof(rest));
+		config_names_print_backend(&config->forwards[from].backends[backend], text);
+		snprintf(way, sizeof(way), "%.60s%s%.150s", text, *rest ? ", then " : "", rest);
+		to = from;
+	} while (to != first);
+	config_fail(error,
+		    "--listen '%.60s': every session would come back to it, by its backend "
+		    "%.200s%s; give the service's own address as the backend, or listen elsewhere",
+		    config_print_listen(&config->forwards[first], listen), way,
+		    graph->ask_host ? ", an address of this host" : "");
+	config_origin_add_error(config, &config->forwards[first], error);
+}
+
+static int find_loops(struct config *config, struct graph *graph)
+{
+	bool told = false;
+	int result = 0;
+
+	for (unsigned from = 0; from < graph->count; from++)
+		for (unsigned to = 0; to < graph->count; to++)
+			graph->leads[from * graph->count + to] = find_backend(graph, from, to);
+	for (unsigned i = 0; i < graph->count; i++) {
+		/* of a range of ports each loop is told once */
+		told &= config->forwards[i].is_of_range;
+		if (told || !find_loop(graph, i))
+			continue;
+		told = true;
+		result = -EINVAL;
+		add_error(config, graph, i);
+	}
+	return result;
+}
+
+int config_loop_check(struct config *config, bool ask_host)
+{
+	size_t count = config->forward_count;
+	struct graph graph = {
+		.config = config,
+		.ask_host = ask_host,
+		.count = config->forward_count,
+		.leads = calloc(count * count + 1, sizeof(*graph.leads)),
+		.after = calloc(count + 1, sizeof(*graph.after)),
+		.queue = calloc(count + 1, sizeof(*graph.queue)),
+	};
+	int result = -ENOMEM;
+
+	if (graph.leads && graph.after && graph.queue)
+		result = find_loops(config, &graph);
+	else
+		config_errors_add(&config->errors, "out of memory; give fewer listeners");
+	free(graph.leads);
+	free(graph.after);
+	free(graph.queue);
+	return result;
+}
