@@ -71,6 +71,9 @@ static const char *find_remedy(const struct addr *backend, int error)
 			       "(net.ipv6.conf.*.disable_ipv6)";
 		return "no local port is left towards it: --source-port-range, "
 		       "net.ipv4.ip_local_port_range";
+	case EAFNOSUPPORT:
+		return "this host has no IPv6 (ipv6.disable=1), or AF_INET6 sockets are forbidden "
+		       "here";
 	case ELOOP:
 		return "it is this host's own, and a listener of this process gets what goes there: give "
 		       "the service's address";

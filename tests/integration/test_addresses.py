@@ -186,16 +186,17 @@ class WithoutIpv6(AddressCase):
         if not KNOWN_HERE:
             self.skipTest('the number of socket(2) is not known here')
         popen = {'preexec_fn': forbid_ipv6}
-        for listen in ('[::]:7', '[::1]:7', f'[{ADDRESS}]:7'):
-            done = self.run_sixpipe('--engine', self.engine, listen, '127.0.0.1:9', **popen)
+        for args in (('[::]:7',), ('[::1]:7',), (f'[{ADDRESS}]:7',), ('127.0.0.1:0', '--metrics', '[::1]:8')):
+            done = self.run_sixpipe('--engine', self.engine, *args, '--backend', '127.0.0.1:9', **popen)
             self.assertEqual(done.returncode, 1, done)
             self.assertIn('there is no IPv6 here', done.stderr)
             self.assertIn('ipv6.disable=1', done.stderr)
         backend = self.backend()
-        with self.sixpipe('127.0.0.1:0', backend.address, popen=popen) as proxy:
+        with self.sixpipe('127.0.0.1:0', '[::1]:9', backend.address, popen=popen) as proxy:
             client, server = self.pair(proxy, backend)
             client.sendall(b'hello')
             self.assertEqual(server.recv_exact(5), b'hello')
+            self.assertIn('no IPv6', proxy.wait_event('backend_failed')['remedy'])
 
 
 if __name__ == '__main__':
