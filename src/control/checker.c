@@ -275,6 +275,8 @@ static void begin(struct checker *checker, struct check *check, struct target *t
 		fail(checker, check, check->fd);
 		return;
 	}
+	/* the tuning is that of sessions; a check has nothing that could be cut off */
+	sock_reset_on_close(check->fd, false);
 	check->stage = CHECK_CONNECTING;
 	timer_arm(&checker->wheel, &check->timer, options->check_timeout_ms);
 	address = addr_sockaddr(&check->address, &length_bytes);

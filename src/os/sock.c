@@ -8,7 +8,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "base/check.h"
+#include "base/util.h"
 #include "os/interfaces.h"
 #include "os/sock_local.h"
 
@@ -231,7 +231,7 @@ bool sock_met_itself(int fd, const struct addr *backend)
 	sock_get_local(fd, &local);
 	if (!addr_equal(&local, backend))
 		return false;
-	sock_reset_on_close(fd);
+	sock_reset_on_close(fd, true);
 	return true;
 }
 
@@ -262,14 +262,6 @@ void sock_keep_urgent(int fd)
 int sock_shut_write(int fd)
 {
 	return shutdown(fd, SHUT_WR) ? -errno : 0;
-}
-
-void sock_reset_on_close(int fd)
-{
-	struct linger linger = {.l_onoff = 1, .l_linger = 0};
-
-	/* fails on a descriptor that is no socket alone */
-	CHECK(!setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)));
 }
 
 int sock_take_error(int fd)

@@ -90,9 +90,6 @@ void sock_keep_urgent(int fd);
 /* Sends FIN after what is queued: shutdown(2). Returns 0 or -errno (ENOTCONN: already reset). */
 int sock_shut_write(int fd);
 
-/* Makes close(2) send a RST and drop what is still queued: SO_LINGER 0, socket(7). */
-void sock_reset_on_close(int fd);
-
 /*
  * The error that waits on the socket, which is then forgotten: SO_ERROR, socket(7). 0 when there
  * is none.

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/util.h"
 #include "os/host.h"
 
@@ -83,6 +84,8 @@ int sock_tune(int fd, const struct addr *address, const struct sock_tuning *tuni
 		error = set_tos(fd, address->any.sa_family, tuning->tos);
 	if (!error)
 		error = set_buffers(fd, tuning);
+	if (!error && tuning->reset_on_close)
+		sock_reset_on_close(fd, true);
 	*congestion_error = 0;
 	if (!error && congestion)
 		*congestion_error = set_name(fd, IPPROTO_TCP, TCP_CONGESTION, congestion);
@@ -93,6 +96,14 @@ int sock_free_bind(int fd, sa_family_t family)
 {
 	return family == AF_INET6 ? set_option(fd, IPPROTO_IPV6, IPV6_FREEBIND, 1)
 				  : set_option(fd, IPPROTO_IP, IP_FREEBIND, 1);
+}
+
+void sock_reset_on_close(int fd, bool reset)
+{
+	struct linger linger = {.l_onoff = reset};
+
+	/* fails only on a descriptor that is not a socket */
+	CHECK(!setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)));
 }
 
 int sock_tune_listener(int fd, const struct addr *address, const struct sock_tuning *tuning)

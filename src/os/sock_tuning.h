@@ -36,6 +36,11 @@ struct sock_tuning {
 	const char *congestion; /* TCP_CONGESTION, tcp(7) */
 	/* sock_choose_loopback_congestion(), where `congestion` says nothing */
 	const char *loopback_congestion;
+	/*
+	 * sock_reset_on_close() from the start, so that the end of the process, however it comes, is
+	 * a RST for the peer and never looks like the end of a stream
+	 */
+	bool reset_on_close;
 
 	/* of listeners alone */
 	uint64_t
@@ -79,6 +84,14 @@ int sock_tune_backend(int fd, const struct sock_tuning *tuning);
 
 /* Lets a socket be bound to an address that no interface has (yet): 0 or -errno. Needs no privilege. */
 int sock_free_bind(int fd, sa_family_t family);
+
+/*
+ * Sets what close(2) does: with `reset` it sends a RST and drops what is still queued, without, it
+ * sends a FIN after what is queued. SO_LINGER {1, 0} and {0, 0}, socket(7); the death of the process
+ * closes in the same way. Accepted sockets inherit it from their listener
+ * (tests/kernel/probe_listener_options_inherited). Without effect on local sockets, unix(7).
+ */
+void sock_reset_on_close(int fd, bool reset);
 
 /*
  * Makes TCP ask whether a silent peer is still there: SO_KEEPALIVE, tcp(7). Listeners have it from

@@ -95,7 +95,6 @@ static void log_pause(struct listeners *self, enum log_event event, const char *
 
 static void refuse(struct listeners *self, int fd)
 {
-	sock_reset_on_close(fd);
 	close(fd);
 	metrics_add(self->sessions->metrics, METRIC_connections_shed, 1);
 }

@@ -80,8 +80,9 @@ static void finish_close(struct sessions *sessions, struct session *session)
 	const struct close_rule *rule = close_reason_rule((enum close_reason)session->reason);
 
 	for (unsigned side = 0; side < 2; side++) {
-		if (session->fd[side] >= 0 && rule->how != CLOSE_HOW_FIN)
-			sock_reset_on_close(session->fd[side]);
+		/* all of a session's sockets are made with reset_on_close */
+		if (session->fd[side] >= 0 && rule->how == CLOSE_HOW_FIN)
+			sock_reset_on_close(session->fd[side], false);
 		close_fd(sessions, &session->fd[side]);
 	}
 	log_close(sessions, session);

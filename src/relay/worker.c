@@ -307,12 +307,16 @@ static int bind_workers(struct workers *workers, struct config *config)
 }
 
 /* Before the first socket: listeners and sockets towards backends are tuned alike. */
-static void choose_congestion(struct config *config)
+static void complete_tuning(struct config *config)
 {
-	const char *chosen = sock_choose_loopback_congestion("");
+	const char *congestion = sock_choose_loopback_congestion("");
 
-	for (unsigned i = 0; i < config->forward_count; i++)
-		config->forwards[i].options.tuning.loopback_congestion = chosen;
+	for (unsigned i = 0; i < config->forward_count; i++) {
+		struct sock_tuning *tuning = &config->forwards[i].options.tuning;
+
+		tuning->loopback_congestion = congestion;
+		tuning->reset_on_close = true;
+	}
 }
 
 int workers_create(struct workers **workers, struct config *config, const struct capacity *limits,
@@ -340,7 +344,7 @@ int workers_create(struct workers **workers, struct config *config, const struct
 	}
 	if (!result)
 		result = load_init(&made->load, limits->maxconn, limits->crowd, count);
-	choose_congestion(config);
+	complete_tuning(config);
 	if (!result)
 		result = make_engines(made, config, error);
 	if (!result)

@@ -1,6 +1,6 @@
 /*
  * Claim: an accepted socket inherits these options from its listener: SO_OOBINLINE, TCP_NODELAY,
- * SO_KEEPALIVE, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT and TCP_USER_TIMEOUT.
+ * SO_KEEPALIVE, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_USER_TIMEOUT and SO_LINGER.
  * Since: always (inet_csk_clone_lock copies the listener's socket).
  * Why: the forwarder sets them once for each listener and saves a setsockopt for each connection.
  */
@@ -29,20 +29,34 @@ static int option_get(int fd, const struct row *row)
 	return value;
 }
 
+static void check_linger(const char *family, int accepted)
+{
+	struct linger linger;
+	socklen_t length = sizeof(linger);
+
+	PROBE_NEED(getsockopt(accepted, SOL_SOCKET, SO_LINGER, &linger, &length) == 0);
+	PROBE_CHECK(linger.l_onoff == 1 && linger.l_linger == 0,
+		    "%s: SO_LINGER is {%d, %d} on the accepted socket, not {1, 0}", family,
+		    linger.l_onoff, linger.l_linger);
+}
+
 static void check_family(const char *family, int listener, const struct sockaddr *address,
 			 socklen_t length)
 {
+	const struct linger reset = {.l_onoff = 1};
 	int client = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	int accepted;
 
 	for (int i = 0; i < ROWS; i++)
 		probe_set(listener, rows[i].level, rows[i].option, rows[i].value);
+	PROBE_NEED(setsockopt(listener, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)) == 0);
 	PROBE_NEED(connect(client, address, length) == 0);
 	accepted = probe_accept(listener);
 	for (int i = 0; i < ROWS; i++)
 		PROBE_CHECK(option_get(accepted, &rows[i]) == rows[i].value,
 			    "%s: %s is %d on the accepted socket, not %d", family, rows[i].name,
 			    option_get(accepted, &rows[i]), rows[i].value);
+	check_linger(family, accepted);
 }
 
 int main(void)
@@ -57,9 +71,9 @@ int main(void)
 
 	listener = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (listener < 0 || bind(listener, (struct sockaddr *)&address6, length) != 0)
-		probe_hold("%d options, over IPv4 only: no IPv6 loopback here", ROWS);
+		probe_hold("%d options and SO_LINGER, over IPv4 only: no IPv6 loopback here", ROWS);
 	PROBE_NEED(listen(listener, 1) == 0);
 	PROBE_NEED(getsockname(listener, (struct sockaddr *)&address6, &length) == 0);
 	check_family("IPv6", listener, (struct sockaddr *)&address6, length);
-	probe_hold("%d options, over IPv4 and IPv6", ROWS);
+	probe_hold("%d options and SO_LINGER, over IPv4 and IPv6", ROWS);
 }

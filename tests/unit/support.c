@@ -104,7 +104,7 @@ void support_tcp_close(struct support_tcp *tcp)
 
 void support_reset(int fd)
 {
-	sock_reset_on_close(fd);
+	sock_reset_on_close(fd, true);
 	close(fd);
 }
 

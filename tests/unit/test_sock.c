@@ -323,7 +323,7 @@ Test(sock, reset_on_close_is_a_rst_and_told_once)
 
 	support_tcp_open(&tcp, 0, 0);
 	cr_expect_eq(sock_take_error(tcp.ours), 0);
-	sock_reset_on_close(tcp.peer);
+	sock_reset_on_close(tcp.peer, true);
 	close(tcp.peer);
 	tcp.peer = -1;
 	support_poll(tcp.ours, POLLERR);
@@ -388,7 +388,7 @@ Test(sock, a_dead_socket_delivers_nothing_more)
 
 static void reset_no_socket(void *fd)
 {
-	sock_reset_on_close(*(int *)fd);
+	sock_reset_on_close(*(int *)fd, true);
 }
 
 Test(sock, resetting_what_is_no_socket_is_a_programming_error)
