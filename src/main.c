@@ -79,6 +79,18 @@ static void warn_of_congestion(const struct forward *forward, const char *wanted
 	log_end(&line);
 }
 
+static void warn_of_splice(int error)
+{
+	struct log_line line;
+
+	if (!log_begin(&line, LOG_EVENT_splice_refused))
+		return;
+	log_error(&line, "error", error);
+	log_text(&line, "effect", "all bytes are copied, which takes more CPU for bulk");
+	log_text(&line, "remedy", "allow splice in the seccomp profile");
+	log_end(&line);
+}
+
 /* Whether a TCP address of the forward is on loopback. A backend by name counts as elsewhere. */
 static bool is_on_loopback(const struct forward *forward)
 {
@@ -160,9 +172,11 @@ static void log_limits(const struct config *config, const struct capacity *limit
 			log_text(&line, "loopback_congestion", congestion);
 		log_end(&line);
 	}
-	if ((pipes < limits->workers * limits->pipes_per_worker ||
-	     pipe_bytes < config->pipe_bytes) &&
-	    log_begin(&line, LOG_EVENT_pipes_short)) {
+	if (workers_splice_refusal(workers))
+		warn_of_splice(workers_splice_refusal(workers));
+	else if ((pipes < limits->workers * limits->pipes_per_worker ||
+		  pipe_bytes < config->pipe_bytes) &&
+		 log_begin(&line, LOG_EVENT_pipes_short)) {
 		log_number(&line, "pipes", pipes);
 		log_number(&line, "pipe_bytes", pipe_bytes);
 		log_number(&line, "wanted_pipes", limits->workers * limits->pipes_per_worker);

@@ -456,8 +456,33 @@ static bool judge_user(const struct doctor_facts *facts, struct doctor_finding *
 	return true;
 }
 
+static bool judge_splice(const struct doctor_facts *facts, struct doctor_finding *finding)
+{
+	if (!facts->splice_error)
+		return false;
+	finding->state = DOCTOR_WARN;
+	say(finding->value, "refused (%s): all bytes are copied, bulk takes more CPU",
+	    strerrorname_np(-facts->splice_error));
+	say(finding->remedy, "allow splice in the seccomp profile");
+	return true;
+}
+
+static bool judge_sockmap(const struct doctor_facts *facts, struct doctor_finding *finding)
+{
+	if (facts->sock_ops_programs <= 0)
+		return false;
+	finding->state = DOCTOR_WARN;
+	say(finding->value,
+	    "%d sock_ops program%s on the control group; if it uses a sockmap, the kernel may "
+	    "corrupt streams",
+	    facts->sock_ops_programs, facts->sock_ops_programs == 1 ? "" : "s");
+	say(finding->remedy, "exclude sixpipe from the agent: bpftool cgroup tree shows it");
+	return true;
+}
+
 static const struct doctor_check checks[] = {
 	{"io_uring", judge_ring},   {"kernel", judge_kernel},
+	{"splice", judge_splice},   {"sockmap", judge_sockmap},
 	{"memlock", judge_memlock}, {"cpus", judge_cpus},
 	{"memory", judge_memory},   {"descriptors", judge_descriptors},
 	{"pipes", judge_pipes},	    {"tcp_memory", judge_tcp_memory},

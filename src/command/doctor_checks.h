@@ -41,6 +41,9 @@ struct doctor_facts {
 	uint64_t memlock_bytes;
 	bool may_lock_memory; /* CAP_IPC_LOCK */
 
+	int splice_error;      /* 0, or why splice(2) cannot be called: -errno */
+	int sock_ops_programs; /* cgroup_count_sock_ops(): a number, or -errno */
+
 	bool may_exceed_pipe_size;  /* CAP_SYS_RESOURCE */
 	bool may_exceed_pipe_pages; /* the same, or CAP_SYS_ADMIN */
 	int64_t pipe_max_bytes;

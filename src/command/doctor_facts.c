@@ -17,10 +17,12 @@
 #include "config/tuning_check.h"
 #include "control/privs.h"
 #include "identity/source_pool_state.h"
+#include "os/cgroup.h"
 #include "os/engine.h"
 #include "os/host.h"
 #include "os/sock.h"
 #include "relay/admission.h"
+#include "relay/pump.h"
 #include "relay/source_check.h"
 
 #define FILE_BYTES 4096
@@ -69,6 +71,8 @@ static void gather_kernel(const char *root, struct doctor_facts *facts)
 	(void)sscanf(text, "%u.%u", &facts->kernel_major, &facts->kernel_minor);
 	facts->uring_disabled = doctor_read_number(root, "/proc/sys/kernel/io_uring_disabled", 0);
 	facts->seccomp_mode = doctor_read_field(root, "/proc/self/status", "Seccomp");
+	facts->splice_error = pump_try_splice();
+	facts->sock_ops_programs = cgroup_count_sock_ops();
 	facts->ring_error = engine_create(ENGINE_IO_URING, &engine);
 	if (facts->ring_error)
 		return;

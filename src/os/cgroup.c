@@ -1,10 +1,14 @@
 #include "os/cgroup.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <linux/bpf.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/units.h"
@@ -285,4 +289,32 @@ void cgroup_read_limits(const char *root, struct cgroup_limits *limits)
 				   read_hierarchy(root, "cpu", read_cpu_v1));
 	limits->memory_bytes = least(read_hierarchy(root, NULL, read_memory_v2),
 				     read_hierarchy(root, "memory", read_memory_v1));
+}
+
+static int count_programs(int group_fd, uint32_t attach_type)
+{
+	union bpf_attr query;
+
+	memset(&query, 0, sizeof(query));
+	query.query.target_fd = (uint32_t)group_fd;
+	query.query.attach_type = attach_type;
+	query.query.query_flags = BPF_F_QUERY_EFFECTIVE;
+	if (syscall(SYS_bpf, BPF_PROG_QUERY, &query, sizeof(query)))
+		return -errno;
+	return (int)query.query.prog_cnt;
+}
+
+int cgroup_count_sock_ops(void)
+{
+	struct group group;
+	int fd, count;
+
+	if (!find_group("", NULL, &group))
+		return -ENOENT;
+	fd = open(group.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	count = count_programs(fd, BPF_CGROUP_SOCK_OPS);
+	close(fd);
+	return count;
 }

@@ -22,6 +22,13 @@ struct cgroup_limits {
 void cgroup_read_limits(const char *root, struct cgroup_limits *limits);
 
 /*
+ * How many eBPF programs look at the connections of this process's control group, its parents' included, and may put
+ * their sockets into a sockmap: BPF_PROG_QUERY of BPF_CGROUP_SOCK_OPS, bpf(2), Linux 4.15. Returns the number or -errno:
+ * -EPERM without CAP_NET_ADMIN, -ENOENT where no hierarchy of version 2 is mounted.
+ */
+int cgroup_count_sock_ops(void);
+
+/*
  * The values of single files, with or without a newline; 0 for "no limit" and for what has not the
  * form. `text` of cpu.max is "max 100000" or "150000 100000", microseconds both.
  */

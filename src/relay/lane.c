@@ -68,6 +68,11 @@ void lane_on_credit(struct lane *lane, uint32_t bytes)
 	lane->credit_bytes = bytes;
 }
 
+void lane_stop_splicing(struct lane *lane)
+{
+	lane->copies = true;
+}
+
 uint32_t lane_take_credit(struct lane *lane)
 {
 	uint32_t bytes = lane->credit_bytes;

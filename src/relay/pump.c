@@ -6,10 +6,12 @@
  *   SPLICE_F_MORE would do the same, and is not used.
  * - EAGAIN from a splice out of a socket means "socket empty" or "pipe full". Fills go into empty
  *   pipes only, so here it always means "socket empty" (probe_splice_eagain_means_empty_or_full).
- * - At urgent data a splice gives EAGAIN for ever while poll(2) says readable; recv steps past it
- *   (probe_splice_urgent_byte), and once the FIN is there it gives 0, as if nothing were left to
- *   read. So a fill that finds nothing after a wake-up tries a copy, and so does one that finds
- *   the end.
+ * - Some bytes show to recv(2) and not to splice(2): urgent data (probe_splice_urgent_byte) and what
+ *   comes to a socket that an eBPF agent has put into a sockmap (probe_splice_sockmap). There a
+ *   splice gives EAGAIN for ever while poll(2) says readable, and once the FIN is there it gives 0,
+ *   as if nothing were left to read. So after a splice that found nothing although the kernel had
+ *   announced bytes, or that found the end, recv(2) is asked. If it knows more, the lane stops
+ *   splicing for good and copies.
  */
 #include "relay/pump.h"
 
@@ -111,6 +113,11 @@ static void copy(struct pump *pump, const struct pump_flow *flow, uint32_t limit
 		on_no_bytes(flow->lane, peeked);
 }
 
+static struct pipe *take_pipe(struct pump *pump)
+{
+	return pump->pipes ? pipe_pool_take(pump->pipes) : NULL;
+}
+
 static void give_pipe(struct pump *pump, const struct pump_flow *flow)
 {
 	pipe_pool_give(pump->pipes, *flow->pipe);
@@ -146,14 +153,19 @@ static void send_received(struct pump *pump, const struct pump_flow *flow)
 		give_pipe(pump, flow);
 }
 
-/* A fill and its flush in two calls, for messages too small to gain from a splice. */
+/*
+ * A fill and its flush in two calls: for messages too small to gain from a splice, and for lanes
+ * that do not splice. Those also get less than there is, for example up to urgent data, so less is
+ * no sign of an empty socket.
+ */
 static void exchange(struct pump *pump, const struct pump_flow *flow, uint32_t limit_bytes)
 {
-	size_t asked = MIN(limit_bytes, LANE_SMALL_BYTES);
+	bool copies = flow->lane->copies;
+	size_t asked = MIN(limit_bytes, copies ? PUMP_SCRATCH_BYTES : LANE_SMALL_BYTES);
 	ssize_t received = recv(flow->source_fd, pump->scratch, asked, 0);
 
 	if (received > 0) {
-		lane_on_filled(flow->lane, (uint32_t)received, (size_t)received < asked);
+		lane_on_filled(flow->lane, (uint32_t)received, (size_t)received < asked && !copies);
 		send_received(pump, flow);
 		return;
 	}
@@ -161,9 +173,47 @@ static void exchange(struct pump *pump, const struct pump_flow *flow, uint32_t l
 	on_no_bytes(flow->lane, received);
 }
 
+static ssize_t splice_in(const struct pump_flow *flow, uint32_t asked)
+{
+	ssize_t moved = splice(flow->source_fd, NULL, (*flow->pipe)->write_fd, NULL, asked,
+			       SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+
+	/*
+	 * A short fill means an empty socket or a pipe without free slots: the next wait tells
+	 * which. After a large fill no wait is needed, for more bytes have often arrived meanwhile.
+	 */
+	if (moved > 0)
+		lane_on_filled(flow->lane, (uint32_t)moved, moved < MIN(asked, RETRY_BYTES));
+	return moved;
+}
+
+/*
+ * Asks recv(2) after a splice that found nothing although bytes were announced, or found the `end`.
+ * Bytes that came just now are spliced: a second splice finds them.
+ */
+static void fill_doubted(struct pump *pump, const struct pump_flow *flow, uint32_t asked, bool end)
+{
+	ssize_t peeked = recv(flow->source_fd, pump->scratch, 1, MSG_PEEK | MSG_DONTWAIT);
+	int error = errno;
+
+	if (peeked > 0 && splice_in(flow, asked) > 0)
+		return;
+	if (peeked > 0 || (end && peeked < 0 && error == EAGAIN)) {
+		lane_stop_splicing(flow->lane);
+		metrics_add(pump->metrics, METRIC_splices_stopped, 1);
+	}
+	if (peeked > 0) {
+		exchange(pump, flow, asked);
+		return;
+	}
+	give_pipe(pump, flow);
+	errno = error;
+	on_no_bytes(flow->lane, peeked);
+}
+
 static void fill(struct pump *pump, const struct pump_flow *flow, uint32_t limit_bytes)
 {
-	struct pipe *pipe = pipe_pool_take(pump->pipes);
+	struct pipe *pipe = take_pipe(pump);
 	struct lane *lane = flow->lane;
 	uint32_t asked;
 	ssize_t moved;
@@ -179,26 +229,19 @@ static void fill(struct pump *pump, const struct pump_flow *flow, uint32_t limit
 	 * what the target does not take must fit in the pipe; however small that is, no splice: one
 	 * that is short for want of slots looks like the last of what there was
 	 */
-	if (!lane->bulk) {
+	if (!lane->bulk || lane->copies) {
 		exchange(pump, flow, asked);
 		return;
 	}
-	moved = splice(flow->source_fd, NULL, pipe->write_fd, NULL, asked,
-		       SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-	if (moved > 0) {
-		/*
-		 * A short fill means an empty socket or a pipe without free slots: the next wait
-		 * tells which. After a large fill no wait is needed, for more bytes have often
-		 * arrived meanwhile.
-		 */
-		lane_on_filled(lane, (uint32_t)moved, moved < MIN(asked, RETRY_BYTES));
+	moved = splice_in(flow, asked);
+	if (moved > 0)
+		return;
+	if (moved == 0 || (errno == EAGAIN && (lane->source_woken || lane->source_error))) {
+		fill_doubted(pump, flow, asked, moved == 0);
 		return;
 	}
 	give_pipe(pump, flow);
-	if (moved == 0 || (errno == EAGAIN && (lane->source_woken || lane->source_error)))
-		copy(pump, flow, limit_bytes);
-	else
-		on_no_bytes(lane, moved);
+	on_no_bytes(lane, moved);
 }
 
 static void flush(struct pump *pump, const struct pump_flow *flow)
@@ -232,6 +275,13 @@ static void measure_room(struct lane *lane, int target_fd)
 		writable = true;
 	}
 	lane_on_room(lane, room, writable);
+}
+
+int pump_try_splice(void)
+{
+	/* refused by the descriptors if it is allowed: EBADF, splice(2) */
+	CHECK(splice(-1, NULL, -1, NULL, 1, SPLICE_F_NONBLOCK) < 0);
+	return errno == EBADF ? 0 : -errno;
 }
 
 bool pump_run(struct pump *pump, const struct pump_flow *flow, uint32_t *budget_bytes)
@@ -287,7 +337,7 @@ static void send_alone(struct pump *pump, const struct pump_flow *flow, uint32_t
 
 void pump_begin(struct pump *pump, const struct pump_flow *flow, uint32_t preface_bytes)
 {
-	struct pipe *pipe = pipe_pool_take(pump->pipes);
+	struct pipe *pipe = take_pipe(pump);
 	struct lane *lane = flow->lane;
 	char *behind = pump->scratch + preface_bytes;
 	uint32_t asked = lane_affords(lane, LANE_SMALL_BYTES);

@@ -3,8 +3,8 @@
  * borrowed pipe, small messages by recv and send, which cost less; what the target does not take of
  * those is written into a borrowed pipe, so that nothing is ever held in user space.
  *
- * With no pipe free, and at urgent data, where splice stops for ever, it copies in a third way:
- * recv(MSG_PEEK), send, and recv(MSG_TRUNC) of what was sent.
+ * With no pipe free it copies in a third way: recv(MSG_PEEK), send, and recv(MSG_TRUNC) of what was
+ * sent.
  */
 #pragma once
 
@@ -17,7 +17,7 @@
 
 /* One for a worker; the pointers are the caller's and must outlive it. */
 struct pump {
-	struct pipe_pool *pipes;
+	struct pipe_pool *pipes; /* NULL: never a pipe, as where splice(2) is forbidden */
 	struct metrics *metrics;
 	char *scratch; /* PUMP_SCRATCH_BYTES for copying */
 };
@@ -35,6 +35,12 @@ struct pump_flow {
 
 /* The most that may go before a stream. */
 #define PUMP_PREFACE_BYTES 8192
+
+/*
+ * Whether this process may call splice(2): 0, or -errno (a seccomp filter; often -EPERM or -ENOSYS).
+ * Needs no descriptor.
+ */
+int pump_try_splice(void);
 
 /*
  * Runs the lane until it waits, ends, or has used up *budget_bytes, which is counted down; afterwards

@@ -247,8 +247,9 @@ static int make_worker(struct workers *workers, unsigned index, const struct con
 			 strerror(-result));
 		return result;
 	}
-	result = pipe_pool_create(&sessions->pump.pipes, limits->pipes_per_worker,
-				  (uint32_t)config->pipe_bytes);
+	if (!workers->splice_refusal)
+		result = pipe_pool_create(&sessions->pump.pipes, limits->pipes_per_worker,
+					  (uint32_t)config->pipe_bytes);
 	if (result) {
 		snprintf(error, CONFIG_ERROR_BYTES,
 			 "cannot make a pipe: %s; raise the descriptor limit (ulimit -n)",
@@ -333,6 +334,7 @@ int workers_create(struct workers **workers, struct config *config, const struct
 		return -ENOMEM;
 	}
 	made->count = count;
+	made->splice_refusal = pump_try_splice();
 	made->sources = shared->sources;
 	made->admission = shared->admission;
 	made->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

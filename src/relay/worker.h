@@ -80,5 +80,11 @@ uint32_t workers_pipe_bytes(const struct workers *workers);
 const char *workers_engine_name(const struct workers *workers);
 const char *workers_engine_features(const struct workers *workers);
 
+/*
+ * 0, or the -errno that splice(2) was refused with: pump_try_splice(). Then there are no pipes, and
+ * all bytes are copied.
+ */
+int workers_splice_refusal(const struct workers *workers);
+
 /* Why --engine auto came to epoll: the -errno that io_uring was refused with, or 0. */
 int workers_engine_refusal(const struct workers *workers);

@@ -37,7 +37,7 @@ unsigned workers_pipe_count(const struct workers *workers)
 {
 	unsigned sum = 0;
 
-	for (unsigned i = 0; i < workers->count; i++)
+	for (unsigned i = 0; i < workers->count && !workers->splice_refusal; i++)
 		sum += pipe_pool_count(workers->list[i].sessions.pump.pipes);
 	return sum;
 }
@@ -46,7 +46,7 @@ unsigned workers_free_pipe_count(const struct workers *workers)
 {
 	unsigned sum = 0;
 
-	for (unsigned i = 0; i < workers->count; i++)
+	for (unsigned i = 0; i < workers->count && !workers->splice_refusal; i++)
 		sum += pipe_pool_free_count(workers->list[i].sessions.pump.pipes);
 	return sum;
 }
@@ -55,6 +55,8 @@ uint32_t workers_pipe_bytes(const struct workers *workers)
 {
 	uint32_t smallest = UINT32_MAX;
 
+	if (workers->splice_refusal)
+		return 0;
 	for (unsigned i = 0; i < workers->count; i++) {
 		uint32_t bytes = pipe_pool_size_bytes(workers->list[i].sessions.pump.pipes);
 
@@ -76,4 +78,9 @@ const char *workers_engine_features(const struct workers *workers)
 int workers_engine_refusal(const struct workers *workers)
 {
 	return workers->refusal;
+}
+
+int workers_splice_refusal(const struct workers *workers)
+{
+	return workers->splice_refusal;
 }

@@ -27,6 +27,7 @@ struct workers {
 	struct engine **engines;
 	unsigned engine_count;
 	int refusal; /* why there is no io_uring: -errno, 0 where there is or none was asked for */
+	int splice_refusal; /* 0, or why splice(2) cannot be called: -errno; then there are no pipes */
 	unsigned count;
 	unsigned started_count;
 	struct upstream *upstream;

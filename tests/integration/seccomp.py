@@ -12,6 +12,7 @@ SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO = 0x7fff0000, 0x00050000
 NR_IO_URING_SETUP = 425
 NR_SETSOCKOPT = {'x86_64': 54, 'aarch64': 208}.get(platform.machine())
 NR_SOCKET = {'x86_64': 41, 'aarch64': 198}.get(platform.machine())
+NR_SPLICE = {'x86_64': 275, 'aarch64': 76}.get(platform.machine())
 IPPROTO_TCP, TCP_CONGESTION = 6, 13
 AF_INET6 = 10
 BPF_LOAD_WORD, BPF_JUMP_EQUAL, BPF_RETURN = 0x20, 0x15, 0x06
@@ -38,6 +39,11 @@ def forbid_congestion(error):
 def forbid_ipv6():
     """Makes socket(2) of AF_INET6 answer with EAFNOSUPPORT from now on, as on a host that was booted with ipv6.disable=1."""
     install_filter(errno.EAFNOSUPPORT, {NUMBER: NR_SOCKET, argument(0): AF_INET6})
+
+
+def forbid_splice(error):
+    """Makes splice(2) answer with this errno from now on."""
+    install_filter(error, {NUMBER: NR_SPLICE})
 
 
 def install_filter(error, words):

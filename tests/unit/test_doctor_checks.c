@@ -94,7 +94,9 @@ Test(doctor_checks, a_good_host_lacks_nothing)
 					  !strcmp(checks[i].name, "ipv6") ||
 					  !strcmp(checks[i].name, "loops") ||
 					  !strcmp(checks[i].name, "sockets") ||
-					  !strcmp(checks[i].name, "files"),
+					  !strcmp(checks[i].name, "files") ||
+					  !strcmp(checks[i].name, "splice") ||
+					  !strcmp(checks[i].name, "sockmap"),
 				  "%s", checks[i].name);
 			continue;
 		}
@@ -403,6 +405,13 @@ Test(doctor_checks, addresses_that_are_not_available)
 	expect("ports", DOCTOR_FAIL, "IPv6 is off", "disable_ipv6=0");
 	facts.listen_v6 = INTERFACES_V6_DUPLICATE;
 	expect("ports", DOCTOR_FAIL, "another host's", "another address");
+
+Test(doctor_checks, splice_and_sockmap)
+{
+	facts.splice_error = -EPERM;
+	expect("splice", DOCTOR_WARN, "refused (EPERM)", "seccomp profile");
+	facts.sock_ops_programs = 2;
+	expect("sockmap", DOCTOR_WARN, "2 sock_ops programs", "bpftool cgroup tree");
 }
 
 Test(doctor_checks, user)

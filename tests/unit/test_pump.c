@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "../sockmap.h"
 #include "base/util.h"
 #include "os/sock.h"
 #include "pump_flow.h"
@@ -249,5 +250,79 @@ Test(pump, urgent_data_stays_in_the_stream)
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		check_urgent(&rows[i], &splicing);
 		check_urgent(&rows[i], &copying);
+	}
+}
+
+/* What splice(2) does not see ------------------------------------------------------------------- */
+
+Test(pump, splices_no_more_after_urgent_data_in_bulk)
+{
+	static char bulk[4 * LANE_SMALL_BYTES];
+	struct flow flow;
+
+	flow_open(&flow, &splicing);
+	for (unsigned i = 0; i < 3; i++) {
+		support_send(flow.in.peer, bulk, sizeof(bulk) - 1);
+		/* its last byte is the urgent one */
+		cr_assert_eq(send(flow.in.peer, bulk, 1, i == 1 ? MSG_OOB : 0), 1);
+		flow_deliver(&flow, (i + 1) * sizeof(bulk), 1000);
+		support_receive(flow.out.peer, bulk, sizeof(bulk));
+		cr_expect_eq(metrics_get(&flow.metrics, METRIC_splices_stopped), i > 0);
+	}
+	cr_expect(flow.lane.bulk);
+	flow_close(&flow);
+}
+
+/* A wake-up for bytes that were read meanwhile says nothing against splice(2). */
+Test(pump, goes_on_splicing_after_an_idle_wakeup)
+{
+	static char bulk[4 * LANE_SMALL_BYTES];
+	uint32_t budget_bytes = FLOW_PLENTY;
+	uint64_t copied;
+	struct flow flow;
+
+	flow_open(&flow, &splicing);
+	support_send(flow.in.peer, bulk, sizeof(bulk));
+	flow_deliver(&flow, sizeof(bulk), 1000);
+	lane_on_arrival(&flow.lane, false);
+	flow_run(&flow, &budget_bytes);
+	cr_expect_eq(lane_next(&flow.lane), LANE_WAIT_READABLE);
+	copied = metrics_get(&flow.metrics, METRIC_bytes_copied);
+	support_send(flow.in.peer, bulk, sizeof(bulk));
+	flow_deliver(&flow, 2 * sizeof(bulk), 1000);
+	cr_expect_eq(metrics_get(&flow.metrics, METRIC_splices_stopped), 0);
+	cr_expect_eq(metrics_get(&flow.metrics, METRIC_bytes_copied), copied);
+	flow_close(&flow);
+}
+
+Test(pump, copies_what_comes_to_a_socket_in_a_sockmap)
+{
+	static const struct flow_setting settings[] = {
+		{"large pieces", 2, 65536, 0, 0, 65536, 16 << 20},
+		{"odd pieces", 2, 65536, 0, 0, 1447, 2 << 20},
+		{"small buffers", 2, 65536, 8192, 8192, 65536, 2 << 20},
+		{"no pipe", 0, 0, 0, 0, 65536, 2 << 20},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(settings); i++) {
+		struct stream_end writer, reader;
+		struct flow flow;
+		int map;
+
+		flow_open(&flow, &settings[i]);
+		map = sockmap_join(flow.in.ours);
+		if (map == -EPERM || map == -ENOSYS || map == -EINVAL) {
+			flow_close(&flow);
+			cr_skip("no sockmap here: %s", strerror(-map));
+		}
+		cr_assert_geq(map, 0, "%s", strerror(-map));
+		start(&writer, &settings[i], flow.in.peer, write_stream);
+		start(&reader, &settings[i], flow.out.peer, read_stream);
+		finish(&flow, &writer, &reader);
+		if (settings[i].chunk_bytes >= LANE_SMALL_BYTES && !settings[i].reader_rcvbuf_bytes)
+			cr_expect_eq(metrics_get(&flow.metrics, METRIC_splices_stopped),
+				     settings[i].pipes > 0, "%s", settings[i].name);
+		close(map);
+		flow_close(&flow);
 	}
 }
