@@ -288,7 +288,8 @@ static void on_connect(struct checker *checker, struct check *check)
 {
 	int error = sock_take_error(check->fd);
 
-	if (!error && sock_met_itself(check->fd, &check->address))
+	if (!error && sock_met_itself(check->fd, &check->address,
+				      &options_of(checker, check->target)->tuning))
 		error = ECONNREFUSED;
 	if (error)
 		fail(checker, check, error);

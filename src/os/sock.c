@@ -222,11 +222,13 @@ int sock_read_congestion(const struct addr *backend, const struct sock_tuning *t
 	return error;
 }
 
-bool sock_met_itself(int fd, const struct addr *backend)
+bool sock_met_itself(int fd, const struct addr *backend, const struct sock_tuning *tuning)
 {
+	struct sock_ports range = tuning->system_ports;
 	struct addr local;
 
-	if (addr_is_local(backend))
+	if (addr_is_local(backend) || addr_port(backend) < range.first ||
+	    (range.last && addr_port(backend) > range.last))
 		return false;
 	sock_get_local(fd, &local);
 	if (!addr_equal(&local, backend))

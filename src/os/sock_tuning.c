@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -72,11 +73,9 @@ int sock_tune(int fd, const struct addr *address, const struct sock_tuning *tuni
 	      int *congestion_error)
 {
 	const char *congestion = sock_wanted_congestion(address, tuning);
-	int error = set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-
 	/* RFC 6093: urgent data stays in the stream, so that no byte is lost and none stalls it */
-	if (!error)
-		error = set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
+	int error = set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
+
 	if (!error && tuning->user_timeout_ms)
 		error = set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
 				   (int)MIN(tuning->user_timeout_ms, (uint64_t)INT_MAX));
@@ -111,6 +110,8 @@ int sock_tune_listener(int fd, const struct addr *address, const struct sock_tun
 	bool dual = tuning->dual_stack && addr_is_v6_wildcard(address);
 	int error = sock_keep_alive(fd, tuning);
 
+	if (!error)
+		error = set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	if (!error && address->any.sa_family == AF_INET6)
 		error = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, !dual);
 	if (!error && tuning->freebind)
@@ -136,6 +137,12 @@ static int set_ports(int fd, struct sock_ports ports)
 int sock_tune_backend(int fd, const struct sock_tuning *tuning)
 {
 	return tuning->ports.first ? set_ports(fd, tuning->ports) : 0;
+}
+
+void sock_send_at_once(int fd)
+{
+	/* a dead socket refuses it, and tells its owner by other ways; so does a local one */
+	(void)set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 }
 
 int sock_keep_alive(int fd, const struct sock_tuning *tuning)
@@ -180,6 +187,18 @@ const char *sock_choose_loopback_congestion(const char *root)
 		if (host_lists(allowed, " \n", unpaced[i]))
 			return unpaced[i];
 	return NULL;
+}
+
+struct sock_ports sock_read_port_range(const char *root)
+{
+	struct sock_ports range = {1, UINT16_MAX};
+	char text[SYSCTL_BYTES];
+	unsigned first, last;
+
+	if (!host_read_file(root, "/proc/sys/net/ipv4/ip_local_port_range", text, sizeof(text)) &&
+	    sscanf(text, "%u %u", &first, &last) == 2 && last <= UINT16_MAX && first <= last)
+		range = (struct sock_ports){(uint16_t)first, (uint16_t)last};
+	return range;
 }
 
 int sock_try_ports(struct sock_ports ports)

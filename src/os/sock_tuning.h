@@ -54,7 +54,8 @@ struct sock_tuning {
 	bool freebind;
 
 	/* of sockets towards backends alone */
-	struct sock_ports ports; /* IP_LOCAL_PORT_RANGE, ip(7), Linux 6.3 */
+	struct sock_ports ports;	/* IP_LOCAL_PORT_RANGE, ip(7), Linux 6.3 */
+	struct sock_ports system_ports; /* sock_read_port_range() */
 };
 
 /*
@@ -67,6 +68,12 @@ struct sock_tuning {
  * /proc/sys is not there. Static strings.
  */
 const char *sock_choose_loopback_congestion(const char *root);
+
+/*
+ * The ports that the kernel chooses from for connects: net.ipv4.ip_local_port_range below `root`,
+ * ip(7). All ports where that cannot be read.
+ */
+struct sock_ports sock_read_port_range(const char *root);
 
 /* The congestion control that sockets to or at `address` are given; NULL: the system's stays. */
 const char *sock_wanted_congestion(const struct addr *address, const struct sock_tuning *tuning);
@@ -92,6 +99,13 @@ int sock_free_bind(int fd, sa_family_t family);
  * (tests/kernel/probe_listener_options_inherited). Without effect on local sockets, unix(7).
  */
 void sock_reset_on_close(int fd, bool reset);
+
+/*
+ * Makes the socket send small messages without waiting for the acknowledgement of earlier ones, and
+ * sends what waits for that now: TCP_NODELAY, tcp(7). Accepted sockets have it from their listener;
+ * sockets towards backends need it from their second message on.
+ */
+void sock_send_at_once(int fd);
 
 /*
  * Makes TCP ask whether a silent peer is still there: SO_KEEPALIVE, tcp(7). Listeners have it from

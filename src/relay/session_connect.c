@@ -37,8 +37,18 @@ static void tell_lanes_of_local(const struct sessions *sessions, struct session 
 		upstream_address(sessions->upstream, session->forward, &session->path));
 }
 
+/* Whether more than one message may be passed to the backend before the client's lane runs twice. */
+static bool begins_with_several(const struct session *session, const struct backend *backend,
+				struct session_early early)
+{
+	return backend->send_proxy != CONFIG_SEND_PROXY_OFF || early.client_bytes ||
+	       session->lane[SESSION_CLIENT].paced;
+}
+
 static void begin_relay(struct sessions *sessions, struct session *session)
 {
+	const struct backend *backend =
+		upstream_backend(sessions->upstream, session->forward, &session->path);
 	struct session_early early = session->early;
 
 	session->state = SESSION_RELAYING;
@@ -53,9 +63,9 @@ static void begin_relay(struct sessions *sessions, struct session *session)
 	if (sessions->config->access_log || sessions->history)
 		learn_source(session);
 	session_pace_begin(sessions, session);
-	session_pass_header(sessions, session,
-			    upstream_backend(sessions->upstream, session->forward, &session->path),
-			    early);
+	if (begins_with_several(session, backend, early))
+		session_send_at_once(session);
+	session_pass_header(sessions, session, backend, early);
 	session_begin_limits(sessions, session, KEEPALIVE_DELAY_MS);
 	session_make_ready(sessions, session);
 }
@@ -355,7 +365,8 @@ void session_on_connect(struct sessions *sessions, struct session *session, int 
 		result = -sock_take_error(session->fd[SESSION_BACKEND]);
 	if (!result &&
 	    sock_met_itself(session->fd[SESSION_BACKEND],
-			    upstream_address(sessions->upstream, session->forward, &session->path)))
+			    upstream_address(sessions->upstream, session->forward, &session->path),
+			    &session_options(sessions, session)->tuning))
 		result = -ECONNREFUSED;
 	if (!result || (was_reset(result) && has_passed_bytes(session))) {
 		upstream_answered(sessions->upstream, session->forward, &session->path, 0,
@@ -418,6 +429,7 @@ bool session_move_on(struct sessions *sessions, struct session *session)
 	session_close_backend(sessions, session);
 	memset(session->lane, 0, sizeof(session->lane));
 	session->kept_alive = false;
+	session->sends_at_once = false;
 	session->moved_on = true;
 	session->state = SESSION_CONNECTING;
 	upstream_lost(&session->path);

@@ -73,6 +73,9 @@ void session_pass_header(struct sessions *sessions, struct session *session,
  */
 bool session_relay(struct sessions *sessions, struct session *session, uint32_t lane_bytes);
 
+/* Sets TCP_NODELAY on the backend's socket, for good. */
+void session_send_at_once(struct session *session);
+
 /* session_ready.c: which session runs when -------------------------------------------------------- */
 
 /* Queues a session to be run; harmless when it is queued. */

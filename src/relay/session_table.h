@@ -71,10 +71,11 @@ struct session {
 	uint8_t waits[2];     /* enum session_wait, by lane */
 	bool watched[2];      /* a watch on fd[i] is one of them */
 	uint8_t guarded_side;
-	uint16_t wanted_bytes; /* the client's SO_RCVLOWAT; 0: it was not set */
-	bool connecting : 1;   /* the connect is one of them */
-	bool guarding : 1;     /* the wait for a failure of `guarded_side` is one of them */
-	bool kept_alive : 1;   /* keepalive is on towards the backend */
+	uint16_t wanted_bytes;	/* the client's SO_RCVLOWAT; 0: it was not set */
+	bool connecting : 1;	/* the connect is one of them */
+	bool guarding : 1;	/* the wait for a failure of `guarded_side` is one of them */
+	bool kept_alive : 1;	/* keepalive is on towards the backend */
+	bool sends_at_once : 1; /* ... and so is TCP_NODELAY */
 	bool connect_expired : 1;
 	bool embedded : 1;	   /* `source` is the address inside the client's */
 	bool leased : 1;	   /* `source` is out of a pool, to be given back */

@@ -311,12 +311,14 @@ static int bind_workers(struct workers *workers, struct config *config)
 static void complete_tuning(struct config *config)
 {
 	const char *congestion = sock_choose_loopback_congestion("");
+	struct sock_ports ports = sock_read_port_range("");
 
 	for (unsigned i = 0; i < config->forward_count; i++) {
 		struct sock_tuning *tuning = &config->forwards[i].options.tuning;
 
 		tuning->loopback_congestion = congestion;
 		tuning->reset_on_close = true;
+		tuning->system_ports = ports;
 	}
 }
 

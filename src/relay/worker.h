@@ -30,8 +30,8 @@ struct workers;
 
 /*
  * Makes the workers for the forwards of `config`, as many and as large as `limits` says, and binds
- * the listeners last; in `config` ports of 0 are replaced, and the tuning's loopback_congestion
- * and reset_on_close are set. Returns 0 and the workers, or -errno and adds to config->errors, which must be empty, what could not
+ * the listeners last; in `config` ports of 0 are replaced, and the tuning's loopback_congestion,
+ * reset_on_close and system_ports are set. Returns 0 and the workers, or -errno and adds to config->errors, which must be empty, what could not
  * be had, why, and what to do.
  */
 int workers_create(struct workers **workers, struct config *config, const struct capacity *limits,

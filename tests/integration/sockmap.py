@@ -1,4 +1,4 @@
-"""Puts a running sixpipe's sockets into an eBPF sockmap, as an agent that looks at all traffic does: bpf(2)."""
+"""Puts sockets into an eBPF sockmap, as an agent that looks at all traffic does: bpf(2)."""
 
 import ctypes
 import os
@@ -6,24 +6,19 @@ import platform
 import struct
 import unittest
 
-NR = {'x86_64': {'bpf': 321, 'pidfd_open': 434, 'pidfd_getfd': 438},
-      'aarch64': {'bpf': 280, 'pidfd_open': 434, 'pidfd_getfd': 438}}.get(platform.machine())
+NR_BPF = {'x86_64': 321, 'aarch64': 280}.get(platform.machine())
 BPF_MAP_CREATE, BPF_MAP_UPDATE_ELEM, BPF_PROG_LOAD, BPF_PROG_ATTACH = 0, 2, 5, 8
 BPF_MAP_TYPE_SOCKMAP, BPF_PROG_TYPE_SK_SKB, BPF_SK_SKB_STREAM_VERDICT = 15, 14, 5
 PASS_ALL = struct.pack('BBhi', 0xb7, 0, 0, 1) + struct.pack('BBhi', 0x95, 0, 0, 0)  # r0 = SK_PASS; exit
 ATTRIBUTE_BYTES = 128
 
 
-def call(name, *arguments):
-    libc = ctypes.CDLL(None, use_errno=True)
-    result = libc.syscall(NR[name], *arguments)
-    if result < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), name)
-    return result
-
-
 def bpf(command, attributes):
-    return call('bpf', command, ctypes.create_string_buffer(attributes, ATTRIBUTE_BYTES), ATTRIBUTE_BYTES)
+    libc = ctypes.CDLL(None, use_errno=True)
+    result = libc.syscall(NR_BPF, command, ctypes.create_string_buffer(attributes, ATTRIBUTE_BYTES), ATTRIBUTE_BYTES)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), 'bpf')
+    return result
 
 
 class Sockmap:
@@ -53,17 +48,8 @@ class Sockmap:
         while self.fds:
             os.close(self.fds.pop())
 
-    def add(self, proxy, link):
-        """The socket of this sixpipe that /proc shows as `link`."""
-        number = next(name for name in os.listdir(f'/proc/{proxy.pid}/fd')
-                      if os.readlink(f'/proc/{proxy.pid}/fd/{name}') == link)
-        process = call('pidfd_open', proxy.pid, 0)
-        copy = call('pidfd_getfd', process, int(number), 0)
-        key, value = ctypes.c_uint32(self.count), ctypes.c_uint32(copy)
-        try:
-            bpf(BPF_MAP_UPDATE_ELEM, struct.pack('IIQQQ', self.map, 0, ctypes.addressof(key),
-                                                 ctypes.addressof(value), 0))
-        finally:
-            os.close(copy)
-            os.close(process)
+    def add(self, sock):
+        """A connected TCP socket."""
+        key, value = ctypes.c_uint32(self.count), ctypes.c_uint32(sock.fileno())
+        bpf(BPF_MAP_UPDATE_ELEM, struct.pack('IIQQQ', self.map, 0, ctypes.addressof(key), ctypes.addressof(value), 0))
         self.count += 1

@@ -11,7 +11,7 @@ import socket
 import struct
 import unittest
 
-from harness import Case
+from harness import Case, wait_until
 from netns import Netns
 from peers import EOF, PATIENCE_S, RESET, endpoint_name, free_ports
 
@@ -76,9 +76,13 @@ class SocketCase(Case):
             client, server = self.pair(proxy, backend, **options)
             self.exchange(client, server)
             check(*self.ends_of(proxy, client, backend))
-            for one in list(self.peers()):  # duplicates would keep connections open
-                if type(one) is socket.socket:
-                    one.close()
+            self.close_copies()
+
+    def close_copies(self):
+        """Duplicates would keep connections open."""
+        for one in list(self.peers()):
+            if type(one) is socket.socket:
+                one.close()
 
     def exchange(self, client, server):
         client.sendall(b'up' * 30_000)
@@ -103,6 +107,27 @@ class Tuning(SocketCase):
             self.assertTrue(client.is_silent(1.5), 'backends get it after a second')
             check(*self.ends_of(proxy, client, backend))
             self.close_peers()
+
+    def test_messages_are_not_delayed(self):
+        """TCP_NODELAY: from the start towards clients, from the second message on towards backends."""
+        rows = {'short': ([], b'short', 0), 'long': ([], b'l' * 5000, 1), 'with a header': (['--send-proxy', 'v1'], b'?', 1)}
+        for name, (options, message, at_once) in rows.items():
+            with self.subTest(name):
+                backend = self.backend()
+                with self.sixpipe('[::1]:0', backend.address, '--workers', '1', *options) as proxy:
+                    client, server = self.pair(proxy, backend)
+                    if options:
+                        while not server.recv_exact(1) == b'\n':
+                            pass
+                    client.sendall(message)
+                    self.assertEqual(server.recv_exact(len(message)), message)
+                    _, accepted, towards = self.ends_of(proxy, client, backend)
+                    self.assertTrue(accepted.getsockopt(TCP, socket.TCP_NODELAY))
+                    wait_until(lambda: bool(towards.getsockopt(TCP, socket.TCP_NODELAY)) == bool(at_once))
+                    client.sendall(b'second')
+                    self.assertEqual(server.recv_exact(6), b'second')
+                    wait_until(lambda: towards.getsockopt(TCP, socket.TCP_NODELAY))
+                    self.close_copies()
 
     def test_tos(self):
         def check(_, accepted, towards):

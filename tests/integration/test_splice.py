@@ -9,13 +9,13 @@ import unittest
 import seccomp
 import sockmap
 from bulk import Stream
-from harness import Case, sockets_of, wait_until
 from peers import EOF
+from test_sockets import SocketCase
 
 STREAM = Stream(7).bytes(8 << 20)
 
 
-class SpliceCase(Case):
+class SpliceCase(SocketCase):
 
     def feed(self, writer, stream):
         """Sends the stream and its end, while the test reads at the other end."""
@@ -73,13 +73,13 @@ class InSockmap(SpliceCase):
         """Both sockets of a session are in a sockmap with a stream_verdict program."""
         with sockmap.Sockmap() as agent:
             backend = self.backend()
-            with self.sixpipe('[::1]:0', backend.address) as proxy:
-                held = sockets_of(proxy.fd_links())
+            with self.sixpipe('[::1]:0', backend.address, '--workers', '1') as proxy:
                 client, server = self.pair(proxy, backend)
                 client.sendall(b'?')
                 self.assertEqual(server.recv_exact(1), b'?')
-                for link in wait_until(lambda: sockets_of(proxy.fd_links()) - held, what='the session'):
-                    agent.add(proxy, link)
+                for end in self.ends_of(proxy, client, backend)[1:]:
+                    agent.add(end)
+                self.close_copies()
                 self.check_bulk(client, server)
             self.assertEqual(proxy.wait_event('stopped').int('splices_stopped'), 2)
 

@@ -405,6 +405,7 @@ Test(doctor_checks, addresses_that_are_not_available)
 	expect("ports", DOCTOR_FAIL, "IPv6 is off", "disable_ipv6=0");
 	facts.listen_v6 = INTERFACES_V6_DUPLICATE;
 	expect("ports", DOCTOR_FAIL, "another host's", "another address");
+}
 
 Test(doctor_checks, splice_and_sockmap)
 {

@@ -20,12 +20,12 @@ struct tuning_row {
 	int keepalive, idle_s, user_timeout;
 };
 
-static void check_tuning(const struct tuning_row *row, int fd)
+static void check_tuning(const struct tuning_row *row, int fd, bool at_once)
 {
 	cr_assert_geq(fd, 0);
 	cr_expect(fcntl(fd, F_GETFL) & O_NONBLOCK);
 	cr_expect(fcntl(fd, F_GETFD) & FD_CLOEXEC);
-	cr_expect_eq(support_option(fd, IPPROTO_TCP, TCP_NODELAY), 1);
+	cr_expect_eq(support_option(fd, IPPROTO_TCP, TCP_NODELAY), at_once);
 	cr_expect_eq(support_option(fd, SOL_SOCKET, SO_OOBINLINE), 1);
 	cr_expect_eq(support_option(fd, SOL_SOCKET, SO_KEEPALIVE), row->keepalive);
 	if (row->keepalive)
@@ -59,10 +59,12 @@ Test(sock_tuning, of_both_sides)
 		support_poll(listener, POLLIN);
 		accepted = sock_accept(listener);
 		backend = sock_open_backend(&address, &tuning, NULL, &congestion_error);
-		check_tuning(&rows[i], accepted);
+		check_tuning(&rows[i], accepted, true);
 		cr_expect_eq(support_option(backend, SOL_SOCKET, SO_KEEPALIVE), 0);
 		cr_expect_eq(sock_keep_alive(backend, &tuning), 0);
-		check_tuning(&rows[i], backend);
+		check_tuning(&rows[i], backend, false);
+		sock_send_at_once(backend);
+		check_tuning(&rows[i], backend, true);
 		close(accepted);
 		close(backend);
 		close(client);
