@@ -23,6 +23,7 @@
 #include "control/control.h"
 #include "control/privs.h"
 #include "os/sock.h"
+#include "os/startup.h"
 #include "relay/listener.h"
 #include "relay/session_table.h"
 #include "relay/worker.h"
@@ -278,21 +279,27 @@ static int serve(struct config *config, const struct capacity *limits,
 
 	if (privs_drop(target, error))
 		return fail(config, error);
+	result = log_start(limits->workers);
+	if (result) {
+		snprintf(
+			error, sizeof(error),
+			"cannot start the thread that writes the log: %s; raise the limits on memory and "
+			"threads (ulimit -u, TasksMax=), or lower --workers",
+			strerror(-result));
+		return usage_fail(EXIT_FAILURE, error);
+	}
 	log_privileges(config);
 	log_limits(config, limits, workers);
 	/* at the start, not a minute later: whether it may be written by who we are now */
 	if (sources_save(task->sources, error))
 		return fail(config, error);
-	/* before the first thread: whoever connects meanwhile waits in the backlog */
+	/* before the first worker: whoever connects meanwhile waits in the backlog */
 	if (task->names && names_wait(task->names, &config->errors))
 		return usage_fail_all(EXIT_FAILURE, &config->errors);
-	result = log_start(limits->workers);
-	if (!result)
-		result = workers_start(workers);
+	result = workers_start(workers);
 	if (result) {
 		workers_enter(workers, WORKER_STOP);
 		workers_join(workers);
-		log_stop(LOG_FLUSH_LIMIT_MS);
 		snprintf(error, sizeof(error), "cannot start the workers: %s; lower --workers",
 			 strerror(-result));
 		return usage_fail(EXIT_FAILURE, error);
@@ -422,6 +429,7 @@ static int run(struct config *config)
 	int result;
 
 	log_init((enum log_level)config->log_level, (enum log_format)config->log_format);
+	log_hold();
 	capacity_read_host("", &host);
 	capacity_compute(config, &host, &limits);
 	check_host(config, &limits, &target, &shared);
@@ -431,6 +439,7 @@ static int run(struct config *config)
 		result = run_checked(config, &limits, &target, &shared);
 	sources_destroy(shared.sources);
 	admission_destroy(shared.admission);
+	log_stop(LOG_FLUSH_LIMIT_MS);
 	return result;
 }
 
@@ -464,8 +473,15 @@ int main(int argc, char **argv)
 	char error[CONFIG_ERROR_BYTES];
 	struct config config;
 	struct command_line line = {.config = &config, .environment = environ};
-	int result;
+	int result = startup_open_standard();
 
+	if (result) {
+		snprintf(
+			error, sizeof(error),
+			"cannot open /dev/null in place of a closed stdin, stdout or stderr: %s; open them",
+			strerror(-result));
+		return usage_fail(EXIT_FAILURE, error);
+	}
 	for (size_t i = 0; i < ARRAY_COUNT(commands) && argc > 1; i++)
 		if (!strcmp(commands[i].word, argv[1]))
 			return commands[i].run(argc - 1, argv + 1);

@@ -48,23 +48,27 @@ void log_init(enum log_level level, enum log_format format)
 	line_format = format;
 }
 
-static void report_dropped(uint64_t lines)
+static void report_dropped(uint64_t lines, int error)
 {
 	struct log_line line;
 
 	if (!log_begin(&line, LOG_EVENT_log_dropped))
 		return;
 	log_number(&line, "lines", lines);
+	if (error)
+		log_error(&line, "error", error);
 	log_end(&line);
+}
+
+void log_hold(void)
+{
+	own_ring = log_rings_hold(report_dropped);
 }
 
 int log_start(unsigned worker_count)
 {
-	int error = log_rings_start(worker_count + 1, report_dropped);
-
-	if (!error)
-		log_attach(worker_count);
-	return error;
+	log_hold();
+	return log_rings_start(worker_count);
 }
 
 void log_attach(unsigned worker)
@@ -74,8 +78,7 @@ void log_attach(unsigned worker)
 
 void log_stop(unsigned limit_ms)
 {
-	own_ring = NULL;
-	given_up = !log_rings_stop(limit_ms);
+	given_up = given_up || !log_rings_stop(limit_ms);
 }
 
 /* Appends whole or not at all, so that a line is never cut within a value. */
@@ -315,8 +318,15 @@ void log_end(struct log_line *line)
 	if (line->truncated)
 		append_end(line, line->json ? ",\"truncated\":true" : " truncated=true");
 	append_end(line, line->json ? "}\n" : "\n");
+	log_print(line->text, line->length_bytes);
+}
+
+void log_print(const char *text, size_t length_bytes)
+{
+	if (given_up)
+		return;
 	if (own_ring)
-		log_ring_put(own_ring, line->text, line->length_bytes);
+		log_ring_put(own_ring, text, length_bytes);
 	else
-		log_write_all(line->text, line->length_bytes);
+		log_write_all(text, length_bytes);
 }

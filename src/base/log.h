@@ -3,8 +3,8 @@
  *
  * A worker never writes to stderr itself, for the reader of stderr may stall. log_attach() gives a
  * thread a ring (log_ring.h); the writer thread that log_start() creates carries lines from the
- * rings to stderr. A full ring drops the line and counts it. Threads without a ring (main) write at
- * once.
+ * rings to stderr. A full ring drops the line and counts it, and so does a stderr that answers an error, as of a full
+ * disk. Threads without a ring write at once.
  *
  * Each kind of event has a rate in log_events.def; what is held back is counted and reported as
  * `suppressed=N` on the next line of its kind. Values are escaped: one event is always one line.
@@ -43,9 +43,14 @@ struct log_line {
 void log_init(enum log_level level, enum log_format format);
 
 /*
- * Creates the rings for `worker_count` workers and the caller, and the writer thread (signals
- * blocked in the caller are blocked there too). Returns 0 or -errno; on failure nothing is left
- * behind.
+ * Gives the calling thread, which is the main thread, a ring of its own: from here on its lines wait for the writer thread, and no
+ * reader of stderr can hold it up. Whoever calls it calls log_stop() at the end, after a start that failed too.
+ */
+void log_hold(void);
+
+/*
+ * Creates the rings for `worker_count` workers and the writer thread (signals blocked in the caller are blocked there
+ * too), once in a process, and calls log_hold(). Returns 0 or -errno.
  */
 int log_start(unsigned worker_count);
 
@@ -53,8 +58,8 @@ int log_start(unsigned worker_count);
 void log_attach(unsigned worker);
 
 /*
- * Writes out what the rings hold, waiting at most `limit_ms`, and ends the writer thread; the
- * caller writes at once again. If stderr's reader takes longer, the rest of the log is given up.
+ * Writes out what the rings hold, waiting at most `limit_ms`, and ends the writer thread. What the caller logs later
+ * waits for another log_stop(). If stderr's reader takes longer, the rest of the log is given up.
  */
 void log_stop(unsigned limit_ms);
 
@@ -84,6 +89,12 @@ const char *log_date_print(uint64_t unix_ms, char text[LOG_DATE_BYTES]);
 
 /* Ends the line and hands it over. Never blocks on a thread that has a ring. */
 void log_end(struct log_line *line);
+
+/*
+ * Hands over text for a person that is no event: `length_bytes` of whole lines, which come out in the order of the
+ * caller's log lines, and as log_end() hands them over.
+ */
+void log_print(const char *text, size_t length_bytes);
 
 /* "error", "warn", "info", "debug". */
 const char *log_level_name(enum log_level level);

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/thread.h"
 
 /*
  * `head_bytes` and `tail_bytes` only grow; their difference is what the ring holds. The worker
@@ -24,16 +24,27 @@ struct log_ring {
 	char bytes[LOG_RING_BYTES];
 };
 
-static struct log_ring *rings;
+static struct log_ring main_ring;
+static struct log_ring *rings; /* the workers'; they stay, for a worker may outlive the writer */
 static unsigned ring_count;
-static int wake_fd = -1;
+static int wake_fd = -1; /* stays open, as the rings stay */
+static bool writer_runs;
 static pthread_t writer;
-static void (*report_dropped)(uint64_t lines);
+static log_on_dropped *report_dropped;
 static atomic_bool writer_sleeps;
 static atomic_bool stopping;
 
-void log_write_all(const char *text, size_t length_bytes)
+/* Of the thread that writes: the errno of the last write, 0 where it succeeded; and whether it left half a line. */
+static int write_error;
+static bool line_is_cut;
+
+size_t log_write_all(const char *text, size_t length_bytes)
 {
+	size_t all_bytes = length_bytes;
+
+	write_error = 0;
+	if (line_is_cut && write(STDERR_FILENO, "\n", 1) == 1)
+		line_is_cut = false;
 	while (length_bytes) {
 		ssize_t written = write(STDERR_FILENO, text, length_bytes);
 
@@ -46,9 +57,12 @@ void log_write_all(const char *text, size_t length_bytes)
 
 			poll(&writable, 1, -1);
 		} else if (written < 0 && errno != EINTR) {
-			return;
+			write_error = errno;
+			line_is_cut |= length_bytes < all_bytes && text[-1] != '\n';
+			break;
 		}
 	}
+	return length_bytes;
 }
 
 static void wake_writer(void)
@@ -81,6 +95,18 @@ void log_ring_put(struct log_ring *ring, const char *line, size_t length_bytes)
 		wake_writer();
 }
 
+/* Writes a piece of a ring; lines that stderr refuses are lost, and counted. */
+static void write_piece(struct log_ring *ring, const char *bytes, size_t count)
+{
+	size_t lost_bytes = log_write_all(bytes, count);
+	uint64_t lines = 0;
+
+	for (const char *at = bytes + count - lost_bytes; at < bytes + count; at++)
+		lines += *at == '\n';
+	if (lines)
+		atomic_fetch_add_explicit(&ring->dropped_count, lines, memory_order_relaxed);
+}
+
 /* Writes what a ring holds; the ring always holds whole lines. Returns whether there was anything. */
 static bool write_out(struct log_ring *ring)
 {
@@ -92,8 +118,8 @@ static bool write_out(struct log_ring *ring)
 
 	if (!bytes)
 		return false;
-	log_write_all(ring->bytes + at, before_wrap);
-	log_write_all(ring->bytes, bytes - before_wrap);
+	write_piece(ring, ring->bytes + at, before_wrap);
+	write_piece(ring, ring->bytes, bytes - before_wrap);
 	atomic_store_explicit(&ring->tail_bytes, head, memory_order_release);
 	return true;
 }
@@ -104,21 +130,28 @@ static bool write_out_all(void)
 
 	for (unsigned i = 0; i < ring_count; i++)
 		any |= write_out(&rings[i]);
-	return any;
+	return any | write_out(&main_ring);
 }
 
-static void report_new_drops(uint64_t *reported)
+/* Where stderr does not take the report either, the lines are told of with the next one. */
+static void report_new_drops(void)
 {
+	static uint64_t reported;
+	static int reason;
 	uint64_t dropped = log_rings_dropped_count();
 
-	if (dropped != *reported)
-		report_dropped(dropped - *reported);
-	*reported = dropped;
+	if (write_error)
+		reason = write_error;
+	if (dropped == reported || write_error)
+		return;
+	report_dropped(dropped - reported, reason);
+	if (!write_error)
+		reported = dropped;
+	reason = write_error;
 }
 
 static void *run_writer(void *unused)
 {
-	uint64_t reported = 0;
 	uint64_t wakes;
 
 	(void)unused;
@@ -126,7 +159,7 @@ static void *run_writer(void *unused)
 		bool last = atomic_load(&stopping);
 
 		if (write_out_all()) {
-			report_new_drops(&reported);
+			report_new_drops();
 			continue;
 		}
 		if (last)
@@ -139,39 +172,39 @@ static void *run_writer(void *unused)
 	}
 }
 
-static void release_rings(void)
+static int start_writer(void)
 {
-	if (rings)
-		munmap(rings, ring_count * sizeof(struct log_ring));
-	rings = NULL;
-	ring_count = 0;
-	if (wake_fd >= 0)
-		close(wake_fd);
-	wake_fd = -1;
-}
-
-int log_rings_start(unsigned count, void (*on_dropped)(uint64_t lines))
-{
-	void *memory;
 	int error;
 
-	CHECK(!rings && count);
-	wake_fd = eventfd(0, EFD_CLOEXEC);
+	if (wake_fd < 0)
+		wake_fd = eventfd(0, EFD_CLOEXEC);
 	if (wake_fd < 0)
 		return -errno;
+	atomic_store(&stopping, false);
+	error = thread_start(&writer, run_writer, NULL);
+	writer_runs = !error;
+	return error;
+}
+
+int log_rings_start(unsigned count)
+{
+	void *memory;
+
+	CHECK(!rings && count);
 	/* zeroed, page-aligned, and not resident before it is used */
 	memory = mmap(NULL, count * sizeof(struct log_ring), PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	error = memory == MAP_FAILED ? errno : 0;
-	if (!error) {
-		rings = memory;
-		ring_count = count;
-		report_dropped = on_dropped;
-		error = pthread_create(&writer, NULL, run_writer, NULL);
-	}
-	if (error)
-		release_rings();
-	return -error;
+	if (memory == MAP_FAILED)
+		return -errno;
+	rings = memory;
+	ring_count = count;
+	return start_writer();
+}
+
+struct log_ring *log_rings_hold(log_on_dropped *on_dropped)
+{
+	report_dropped = on_dropped;
+	return &main_ring;
 }
 
 struct log_ring *log_rings_get(unsigned index)
@@ -180,12 +213,26 @@ struct log_ring *log_rings_get(unsigned index)
 	return &rings[index];
 }
 
+static bool holds_lines(void)
+{
+	bool any = main_ring.head_bytes != main_ring.tail_bytes;
+
+	for (unsigned i = 0; i < ring_count; i++)
+		any |= rings[i].head_bytes != rings[i].tail_bytes;
+	return any;
+}
+
 bool log_rings_stop(unsigned limit_ms)
 {
 	struct timespec limit;
 
-	if (!rings)
+	if (!writer_runs && !holds_lines())
 		return true;
+	/* a start that failed has lines too; only where there is no thread to be had is stderr waited for */
+	if (!writer_runs && start_writer()) {
+		write_out_all();
+		return true;
+	}
 	atomic_store(&stopping, true);
 	wake_writer();
 	clock_gettime(CLOCK_REALTIME, &limit);
@@ -198,13 +245,14 @@ bool log_rings_stop(unsigned limit_ms)
 	/* a reader of stderr that never reads must not keep the process: leave the rings to exit(3) */
 	if (pthread_timedjoin_np(writer, NULL, &limit))
 		return false;
-	release_rings();
+	writer_runs = false;
+	atomic_store(&writer_sleeps, false);
 	return true;
 }
 
 uint64_t log_rings_dropped_count(void)
 {
-	uint64_t sum = 0;
+	uint64_t sum = atomic_load_explicit(&main_ring.dropped_count, memory_order_relaxed);
 
 	for (unsigned i = 0; i < ring_count; i++)
 		sum += atomic_load_explicit(&rings[i].dropped_count, memory_order_relaxed);

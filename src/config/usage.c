@@ -1,8 +1,10 @@
 #include "config/usage.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "base/utf8.h"
 
 #define SCREEN_COLUMNS 80
@@ -159,9 +161,20 @@ void usage_print_command(FILE *out, const char *word)
 
 int usage_fail(int code, const char *error)
 {
-	fputs("sixpipe: ", stderr);
-	utf8_print(stderr, error);
-	fputc('\n', stderr);
+	char *text = NULL;
+	size_t length_bytes;
+	FILE *line = open_memstream(&text, &length_bytes);
+
+	if (!line) {
+		log_print("sixpipe: out of memory\n", strlen("sixpipe: out of memory\n"));
+		return code;
+	}
+	fputs("sixpipe: ", line);
+	utf8_print(line, error);
+	fputc('\n', line);
+	if (!fclose(line))
+		log_print(text, length_bytes);
+	free(text);
 	return code;
 }
 
@@ -169,8 +182,12 @@ int usage_fail_all(int code, const struct config_errors *errors)
 {
 	for (unsigned i = 0; i < errors->count; i++)
 		usage_fail(code, errors->list[i]);
-	if (errors->more)
-		fprintf(stderr, "sixpipe: %u more like these\n", errors->more);
+	if (errors->more) {
+		char more[64];
+
+		snprintf(more, sizeof(more), "%u more like these", errors->more);
+		usage_fail(code, more);
+	}
 	return code;
 }
 

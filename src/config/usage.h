@@ -9,7 +9,8 @@
 
 /*
  * Writes "sixpipe: ERROR" to stderr as one line, whatever the value at fault holds: control
- * characters are shown, not sent to the terminal. Returns `code`, the exit code.
+ * characters are shown, not sent to the terminal. After log_hold() the line waits for the log's writer, as log lines do.
+ * Returns `code`, the exit code.
  */
 int usage_fail(int code, const char *error);
 

@@ -16,6 +16,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/thread.h"
 #include "config/config_origin.h"
 #include "os/host.h"
 #include "os/sock_tuning.h"
@@ -426,12 +427,11 @@ int workers_start(struct workers *workers)
 	int error = 0;
 
 	for (unsigned i = 0; i < workers->count && !error; i++) {
-		error = pthread_create(&workers->list[i].thread, NULL, run_worker,
-				       &workers->list[i]);
+		error = thread_start(&workers->list[i].thread, run_worker, &workers->list[i]);
 		workers->started_count += !error;
 	}
 	await_workers(workers);
-	error = error ? -error : workers_error(workers);
+	error = error ? error : workers_error(workers);
 	if (!error)
 		workers_enter(workers, WORKER_SERVE);
 	return error;

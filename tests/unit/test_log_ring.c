@@ -302,3 +302,76 @@ Test(log_ring, stopping_does_not_wait_for_a_reader_for_ever)
 	dup2(stall.saved_stderr, STDERR_FILENO);
 	free(stall.text);
 }
+
+/* The main thread before the writer, and after it ---------------------------------------------- */
+
+Test(log_ring, held_lines_come_with_the_end_where_no_writer_was_started)
+{
+	struct tally tally;
+	char *text;
+
+	support_capture_begin();
+	log_hold();
+	log_one(0, 1);
+	log_one(0, 2);
+	log_stop(SUPPORT_PATIENCE_MS);
+	log_one(0, 3);
+	log_stop(SUPPORT_PATIENCE_MS);
+	text = support_capture_end();
+	take_lines(&tally, text);
+	cr_expect_eq(tally.lines, 3);
+	free(text);
+}
+
+Test(log_ring, held_lines_are_written_by_the_writer_and_block_nobody)
+{
+	struct stall stall = {.limit = 4 << 20, .text = calloc(1, 4 << 20)};
+	struct tally tally;
+	uint64_t dropped;
+	int fds[2];
+
+	cr_assert(!pipe2(fds, O_CLOEXEC));
+	stall.read_fd = fds[0];
+	stall.saved_stderr = dup(STDERR_FILENO);
+	cr_assert_geq(dup2(fds[1], STDERR_FILENO), 0);
+	close(fds[1]);
+	log_hold();
+	stall_overflow(&stall);
+	cr_assert_eq(log_start(1), 0);
+	stall_drain(&stall);
+	dropped = log_rings_dropped_count();
+	stall_end(&stall, &tally);
+	cr_expect_eq(tally.lines + dropped, stall.logged);
+	cr_expect_eq(tally.dropped, dropped);
+}
+
+/* A stderr that refuses ------------------------------------------------------------------------ */
+
+/* As a log file on a full disk. What comes when there is room again says how many lines are missing, and why. */
+Test(log_ring, lines_that_stderr_refuses_are_counted_and_told)
+{
+	int full = open("/dev/full", O_WRONLY | O_CLOEXEC), kept;
+	struct tally tally;
+	char *text;
+
+	cr_assert_geq(full, 0);
+	support_capture_begin();
+	kept = dup(STDERR_FILENO);
+	cr_assert_geq(dup2(full, STDERR_FILENO), 0);
+	cr_assert_eq(log_start(1), 0);
+	for (unsigned i = 0; i < 7; i++)
+		log_one(0, i);
+	while (log_rings_dropped_count() < 7)
+		sched_yield();
+	cr_assert_geq(dup2(kept, STDERR_FILENO), 0);
+	log_one(0, 7);
+	log_stop(SUPPORT_PATIENCE_MS);
+	text = support_capture_end();
+	cr_expect_not_null(strstr(text, " lines=7 error=\"No space left on device\"\n"), "%s",
+			   text);
+	take_lines(&tally, text);
+	cr_expect_eq(tally.lines, 1);
+	free(text);
+	close(full);
+	close(kept);
+}
