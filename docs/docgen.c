@@ -1,8 +1,8 @@
 /*
  * docgen man|markdown: copies a template from stdin to stdout, with every line that is one of
  * @OPTIONS@,
- * @COMMANDS@, @CLOSE_REASONS@, @LOG_EVENTS@, @METRICS@ and @BACKEND_METRICS@ replaced by that table, from the .def files
- * in src/.
+ * @COMMANDS@, @SIGNALS@, @CLOSE_REASONS@, @LOG_EVENTS@, @METRICS@ and @BACKEND_METRICS@ replaced by that table, from the
+ * .def files in src/.
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -21,6 +21,14 @@ static const struct row commands[] = {
 #define COMMAND(word, function, arguments, help) {#word, arguments, help},
 #include "config/commands.def"
 #undef COMMAND
+};
+
+static const struct row signals[] = {
+#define SIGNAL(name, action, meaning)		   {#name, #action, meaning},
+#define SIGNAL_RANGE(first, last, action, meaning) {#first " to " #last, #action, meaning},
+#include "control/signals.def"
+#undef SIGNAL
+#undef SIGNAL_RANGE
 };
 
 static const struct row close_reasons[] = {
@@ -125,6 +133,19 @@ static void print_commands(void)
 	}
 }
 
+/* In the manual, where rows have no note, a signal's action comes first. */
+static void print_signals(void)
+{
+	if (!man)
+		puts("| signal | action | meaning |\n| --- | --- | --- |");
+	for (size_t i = 0; i < ARRAY_COUNT(signals); i++) {
+		printf(man ? ".TP\n.B %s\n%s: " : "| `%s` | %s | ", signals[i].word,
+		       signals[i].note);
+		print_text(signals[i].meaning);
+		puts(man ? "" : " |");
+	}
+}
+
 static void print_rows(const struct row *rows, size_t count, const char *heading)
 {
 	if (!man)
@@ -153,6 +174,8 @@ int main(int argc, char **argv)
 			print_options();
 		else if (!strcmp(line, "@COMMANDS@\n"))
 			print_commands();
+		else if (!strcmp(line, "@SIGNALS@\n"))
+			print_signals();
 		else if (!strcmp(line, "@CLOSE_REASONS@\n"))
 			print_rows(close_reasons, ARRAY_COUNT(close_reasons),
 				   "| reason | how | meaning |");

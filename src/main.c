@@ -22,6 +22,7 @@
 #include "config/usage.h"
 #include "control/control.h"
 #include "control/privs.h"
+#include "control/signals.h"
 #include "os/sock.h"
 #include "os/startup.h"
 #include "relay/listener.h"
@@ -411,7 +412,7 @@ static int run_checked(struct config *config, const struct capacity *limits,
 		puts("configuration OK");
 		return EXIT_SUCCESS;
 	}
-	task.signal_fd = control_take_signals();
+	task.signal_fd = signals_take();
 	if (task.signal_fd < 0)
 		return usage_fail(EXIT_FAILURE,
 				  "cannot make a signalfd; raise the descriptor limit");
@@ -430,6 +431,7 @@ static int run(struct config *config)
 
 	log_init((enum log_level)config->log_level, (enum log_format)config->log_format);
 	log_hold();
+	signals_ignore();
 	capacity_read_host("", &host);
 	capacity_compute(config, &host, &limits);
 	check_host(config, &limits, &target, &shared);

@@ -3,12 +3,11 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
-#include <signal.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "base/check.h"
 #include "base/log.h"
+#include "control/signals.h"
 #include "os/timer.h"
 
 /* Signals, and workers that end or answer; then those of http.h and admin.h. */
@@ -27,24 +26,6 @@ struct control {
 
 /* What a crash may cost: the addresses given to clients since. */
 #define SAVE_INTERVAL_MS 60000
-
-int control_take_signals(void)
-{
-	sigset_t taken;
-	int fd;
-
-	sigemptyset(&taken);
-	sigaddset(&taken, SIGTERM);
-	sigaddset(&taken, SIGINT);
-	sigaddset(&taken, SIGHUP);
-	CHECK(!pthread_sigmask(SIG_BLOCK, &taken, NULL));
-	CHECK(signal(SIGPIPE, SIG_IGN) != SIG_ERR);
-	CHECK(signal(SIGUSR2, SIG_IGN) != SIG_ERR);
-	/* as PID 1 of a container it inherits orphans: ignored, the kernel reaps them */
-	CHECK(signal(SIGCHLD, SIG_IGN) != SIG_ERR);
-	fd = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
-	return fd < 0 ? -errno : fd;
-}
 
 static void log_stage(const struct control *control, enum log_event event)
 {
@@ -104,11 +85,11 @@ static void end_stage(struct control *control)
 
 static void on_signals(struct control *control)
 {
-	struct signalfd_siginfo info;
+	enum signals_wish wish;
 	struct log_line line;
 
-	while (read(control->task->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-		if (info.ssi_signo != SIGHUP)
+	while ((wish = signals_read(control->task->signal_fd)) != SIGNALS_NONE) {
+		if (wish == SIGNALS_DRAIN)
 			on_terminate(control);
 		else if (log_begin(&line, LOG_EVENT_reload_ignored))
 			log_end(&line);

@@ -5,7 +5,7 @@
  *	TERM, INT	tell load balancers (/ready) at once, go on accepting for --drain-delay,
  *			then stop accepting and let sessions finish until --drain-timeout, then
  *			reset them; once more, at any time: reset everything at once
- *	HUP		nothing to read again without a configuration file
+ *	HUP		logged: the configuration is read at the start alone
  */
 #pragma once
 
@@ -22,17 +22,10 @@ struct control_task {
 	struct checker *checker; /* NULL: no backend is checked */
 	struct names *names;	 /* NULL: every backend is given by address */
 	struct sources *sources;
-	int signal_fd; /* of control_take_signals() */
+	int signal_fd; /* of signals_take() */
 	uint64_t drain_delay_ms;
 	uint64_t drain_timeout_ms; /* 0: never */
 };
-
-/*
- * Blocks the signals above in the calling thread, so that threads made afterwards do not get them,
- * and ignores SIGUSR2 (kept for later), SIGPIPE, which splice(2) cannot be told not to send, and
- * SIGCHLD, so that children are reaped by the kernel. Returns a signalfd(2) or -errno.
- */
-int control_take_signals(void);
 
 /* Saves the sources' state, where there are files for it, and logs a failure. */
 void control_save(const struct control_task *task);

@@ -27,8 +27,9 @@ static const char *remedy_of(int number)
 		return "make its directory, writable by --user";
 	case ENOSPC:
 	case EDQUOT:
-	case EFBIG:
 		return "make room there";
+	case EFBIG:
+		return "raise the limit on file sizes (ulimit -f, LimitFSIZE=)";
 	case EISDIR:
 	case ELOOP: /* a link in place of the lock file */
 		return "remove that";

@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import os
 import re
+import resource
 import socket
 import stat
 import subprocess
@@ -208,6 +209,14 @@ class Pseudo(WithClients):
             proxy.wait_event('close', reason='no_source')
             self.assertRegex(proxy.wait_event('source_failed')['source'], '^2[45]')
             self.assertFalse(proxy.events('backend_failed'))
+
+    def test_a_state_beyond_the_limit_on_file_sizes_is_told_at_the_start(self):
+        """SIGXFSZ, which comes with it, ends nobody."""
+        done = self.run_sixpipe('[::1]:0', '127.0.0.1:1', '--source', 'loopback', '--pseudo-state',
+                                os.path.join(self.state, 'state'),
+                                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64)))
+        self.assertEqual(done.returncode, 1)
+        self.assertIn('File too large; raise the limit on file sizes', done.stderr)
 
     def test_a_state_that_cannot_be_written_is_told_at_the_start(self):
         if os.geteuid() != 0:

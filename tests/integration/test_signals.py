@@ -1,14 +1,22 @@
-"""TERM and INT drain, a second one stops, HUP harms nobody; no connection is silently lost on the way."""
+"""TERM and INT drain, a second one stops, the others harm nobody; no connection is silently lost on the way."""
 
+import fcntl
 import os
+import resource
 import signal
+import tempfile
 import threading
 import time
 import unittest
 
 from bulk import Stream
-from harness import Case, wait_until
+from harness import Case, parse_line, wait_until
 from peers import EOF, RESET
+
+# All that may be sent without ending or stopping the process; tests/unit/test_signals.c has the table's other side.
+HARMLESS = {signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT, signal.SIGPIPE, signal.SIGCHLD, signal.SIGXFSZ,
+            signal.SIGXCPU, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO, signal.SIGPWR, signal.SIGURG,
+            signal.SIGWINCH, signal.SIGCONT, *range(signal.SIGRTMIN, signal.SIGRTMAX + 1)}
 
 PROMPT_S = 10  # far below --drain-timeout's default of 30 s, generous for a sanitizer build's exit
 
@@ -33,14 +41,57 @@ class Idle(Case):
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address) as proxy:
             client, server = self.pair(proxy, backend)
-            for number in (signal.SIGHUP, signal.SIGPIPE, signal.SIGHUP):
+            for number in sorted(HARMLESS):
                 proxy.signal(number)
+                client.sendall(b'still there')
+                self.assertEqual(server.recv_exact(11), b'still there', f'signal {number}')
             with proxy.stopped():
                 pass
-            client.sendall(b'still there')
-            self.assertEqual(server.recv_exact(11), b'still there')
+            proxy.wait_event('reload_ignored')
             self.pair(proxy, backend)
             self.assertIsNone(proxy.process.poll())
+
+    def test_a_log_at_its_size_limit(self):
+        """SIGXFSZ ends nobody: lines are lost, and told of when the file has room again, as after `copytruncate`."""
+        backend = self.backend()
+        limit = (resource.RLIMIT_FSIZE, (8192, 8192))
+        with tempfile.TemporaryFile('w+b', buffering=0) as log:
+            log.write(b'x' * 8000 + b'\n')
+
+            def prepare():
+                resource.setrlimit(*limit)
+                os.dup2(log.fileno(), 2)
+                fcntl.fcntl(2, fcntl.F_SETFL, fcntl.fcntl(2, fcntl.F_GETFL) | os.O_APPEND)
+            with tempfile.TemporaryDirectory() as folder, \
+                    self.sixpipe(f'unix:{folder}/socket', backend.address, wait_ready=False,
+                                 popen={'preexec_fn': prepare}) as proxy:
+                proxy.finished = True  # its log is not with the harness
+                wait_until(lambda: os.path.exists(f'{folder}/socket'), what='the listener')
+                for _ in range(3):
+                    client = wait_until(lambda: self.try_connect(f'{folder}/socket'), what='a connect')
+                    backend.accept().close()
+                    self.assertEqual(client.recv_to_end(), (b'', EOF))
+                    client.close()
+                wait_until(lambda: log.seek(0, os.SEEK_END) == 8192, what='a full log')
+                log.truncate(0)
+                client = self.connect(f'{folder}/socket')
+                backend.accept().close()
+                self.assertEqual(client.recv_to_end(), (b'', EOF))
+                client.close()
+                proxy.signal(signal.SIGTERM)
+                self.assertEqual(proxy.wait_exit(PROMPT_S), 0)
+            log.seek(0)
+            lines = log.read().decode().splitlines()
+        dropped = [line for line in lines if ' event=log_dropped ' in line]
+        self.assertTrue(dropped and 'error="File too large"' in dropped[0], lines)
+        for line in lines[1:] if not lines[0] else lines:  # the first ends the line that was cut
+            parse_line(line)
+
+    def try_connect(self, path):
+        try:
+            return self.connect(path)
+        except ConnectionRefusedError:
+            return None
 
     def test_children_are_reaped(self):
         """A child that sixpipe has not made, as PID 1 of a container gets them: no zombie is left of it."""

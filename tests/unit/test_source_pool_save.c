@@ -117,8 +117,10 @@ Test(source_pool_save, no_room)
 	getrlimit(RLIMIT_FSIZE, &usual);
 	signal(SIGXFSZ, SIG_IGN);
 	setrlimit(RLIMIT_FSIZE, &tiny);
-	expect_told(save("f"), EFBIG,
-		    "--pseudo-state 'f': cannot write 'f.new': File too large; make room there");
+	expect_told(
+		save("f"), EFBIG,
+		"--pseudo-state 'f': cannot write 'f.new': File too large; raise the limit on file "
+		"sizes (ulimit -f, LimitFSIZE=)");
 	setrlimit(RLIMIT_FSIZE, &usual);
 	file = fopen("f", "re");
 	cr_assert(file && fgets(text, sizeof(text), file));
