@@ -38,8 +38,9 @@ void admin_job_finish(struct admin_job *job)
 static int64_t read_ns(clockid_t clock)
 {
 	struct timespec now;
+	int failed = clock_gettime(clock, &now);
 
-	CHECK(!clock_gettime(clock, &now));
+	CHECK(!failed); /* on a clock that does not exist alone */
 	return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
@@ -319,6 +320,7 @@ static void answer_unban(struct admin_job *job, struct admin_answer *answer)
 	char cause[32], covering[CIDR_TEXT_BYTES];
 	struct admin_text text;
 	struct ban taken;
+	bool removed;
 
 	if (!ban) {
 		ban = bans_find_covering(job->tools.bans, &job->request.who.block);
@@ -332,7 +334,8 @@ static void answer_unban(struct admin_job *job, struct admin_answer *answer)
 		return;
 	}
 	taken = *ban;
-	CHECK(bans_remove(job->tools.bans, &taken.client));
+	removed = bans_remove(job->tools.bans, &taken.client);
+	CHECK(removed);
 	log_ban(&job->tools, LOG_EVENT_unban, &taken, cause_of(job, cause));
 	if (!open_text(job, answer, ADMIN_DONE, "", &text))
 		return;

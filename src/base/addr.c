@@ -185,6 +185,7 @@ static const char *print_local(const struct addr_local *local, char text[ADDR_TE
 const char *addr_print_host(const struct addr *address, char text[ADDR_TEXT_BYTES])
 {
 	const void *bytes = &address->v4.sin_addr;
+	const char *printed;
 
 	if (!address->length_bytes) {
 		snprintf(text, ADDR_TEXT_BYTES, "-");
@@ -194,7 +195,8 @@ const char *addr_print_host(const struct addr *address, char text[ADDR_TEXT_BYTE
 		return print_local(&address->local, text);
 	if (address->any.sa_family == AF_INET6)
 		bytes = &address->v6.sin6_addr;
-	CHECK(inet_ntop(address->any.sa_family, bytes, text, INET6_ADDRSTRLEN));
+	printed = inet_ntop(address->any.sa_family, bytes, text, INET6_ADDRSTRLEN);
+	CHECK(printed);
 	if (address->any.sa_family == AF_INET6 && address->v6.sin6_scope_id)
 		snprintf(text + strlen(text), ADDR_TEXT_BYTES - INET6_ADDRSTRLEN, "%%%u",
 			 address->v6.sin6_scope_id);

@@ -88,9 +88,11 @@ const char *cidr_print(const struct cidr *cidr, char text[CIDR_TEXT_BYTES])
 	unsigned bits = cidr->bits - (v4 ? V4_OFFSET_BITS : 0);
 	char host[INET6_ADDRSTRLEN];
 	char length[8] = "";
+	const char *printed;
 
-	CHECK(inet_ntop(v4 ? AF_INET : AF_INET6, &cidr->network.s6_addr[v4 ? 12 : 0], host,
-			sizeof(host)));
+	printed = inet_ntop(v4 ? AF_INET : AF_INET6, &cidr->network.s6_addr[v4 ? 12 : 0], host,
+			    sizeof(host));
+	CHECK(printed);
 	if (cidr->bits < 128)
 		snprintf(length, sizeof(length), "/%u", bits);
 	snprintf(text, CIDR_TEXT_BYTES, "%s%s", host, length);

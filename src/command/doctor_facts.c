@@ -104,8 +104,7 @@ static void gather_privileges(struct config *config, struct doctor_facts *facts)
 	facts->may_exceed_pipe_pages = facts->may_exceed_pipe_size ||
 				       capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN);
 	facts->may_lock_memory = capng_have_capability(CAPNG_EFFECTIVE, CAP_IPC_LOCK);
-	CHECK(!getrlimit(RLIMIT_MEMLOCK, &memlock));
-	facts->memlock_bytes = memlock.rlim_cur;
+	facts->memlock_bytes = getrlimit(RLIMIT_MEMLOCK, &memlock) ? 0 : memlock.rlim_cur;
 }
 
 static void gather_settings(const char *root, struct doctor_facts *facts)

@@ -123,6 +123,7 @@ char *config_dump(const struct config *config, char error[CONFIG_ERROR_BYTES])
 	struct dump dump = {.config = config};
 	char *text = NULL;
 	size_t bytes;
+	int failed;
 
 	dump.out = open_memstream(&text, &bytes);
 	CHECK(dump.out);
@@ -134,7 +135,8 @@ char *config_dump(const struct config *config, char error[CONFIG_ERROR_BYTES])
 		fprintf(dump.out, "\n[forward %s]\n", config->forwards[i].name);
 		print_options(&dump, &config->forwards[i].values, true);
 	}
-	CHECK(!fclose(dump.out));
+	failed = fclose(dump.out);
+	CHECK(!failed); /* memory, which has no other way to fail here either */
 	if (!dump.misfit)
 		return text;
 	free(text);

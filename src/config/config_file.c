@@ -366,6 +366,7 @@ void config_file_parse(struct config *config, const char *path, const char *text
 	static const char mark[] = "\xef\xbb\xbf"; /* the byte order mark that some editors write */
 	size_t option_count;
 	struct reader reader = {.config = config, .at = text, .end = text + count};
+	int result;
 
 	options_list(&option_count);
 	reader.given_lines = calloc(option_count, sizeof(*reader.given_lines));
@@ -378,7 +379,8 @@ void config_file_parse(struct config *config, const char *path, const char *text
 	ini_max_line = ini_initial_alloc = CONFIG_FILE_LINE_LIMIT + 3;
 	ini_allow_multiline = false;
 	ini_inline_comment_prefixes = comment_prefixes;
-	CHECK(!ini_parse_stream(read_line, &reader, on_pair, &reader));
+	result = ini_parse_stream(read_line, &reader, on_pair, &reader);
+	CHECK(!result); /* on_pair() takes every line, and nothing is allocated */
 
 	end_section(&reader);
 	reader.section = SECTION_GLOBAL;

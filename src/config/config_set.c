@@ -261,7 +261,11 @@ void config_init(struct config *config)
 	config->defaults.max_fails = CONFIG_MAX_FAILS_AUTO;
 	options = options_list(&count);
 	for (size_t i = 0; i < count; i++)
-		if (*options[i].default_text)
-			CHECK(!config_set(config, &options[i], options[i].default_text, error));
+		if (*options[i].default_text) {
+			int result =
+				config_set(config, &options[i], options[i].default_text, error);
+
+			CHECK(!result);
+		}
 	config->origin.kind = CONFIG_ORIGIN_COMMAND_LINE;
 }

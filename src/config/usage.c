@@ -153,8 +153,10 @@ void usage_print_command(FILE *out, const char *word)
 {
 	size_t i = 0;
 
-	while (strcmp(commands[i].word, word))
-		CHECK(++i < ARRAY_COUNT(commands));
+	while (strcmp(commands[i].word, word)) {
+		i++;
+		CHECK(i < ARRAY_COUNT(commands));
+	}
 	fprintf(out, "Usage: sixpipe %s %s\n", word, commands[i].arguments);
 	print_wrapped(out, commands[i].help);
 }

@@ -5,9 +5,9 @@
 #include <poll.h>
 #include <unistd.h>
 
-#include "base/check.h"
 #include "base/log.h"
 #include "control/signals.h"
+#include "os/host.h"
 #include "os/timer.h"
 
 /* Signals, and workers that end or answer; then those of http.h and admin.h. */
@@ -21,8 +21,12 @@ struct control {
 	enum worker_phase phase;
 	bool draining;	      /* since the first TERM, the delay included */
 	uint64_t due_ms;      /* when the delay or the drain is over; 0: never */
+	bool given_up;	      /* a worker has not ended in WORKERS_END_LIMIT_MS */
 	uint64_t save_due_ms; /* when the state of the sources is looked at again; 0: never */
 };
+
+/* How long workers may take to end once every session is being reset; a worker that takes longer hangs. */
+#define WORKERS_END_LIMIT_MS 30000
 
 /* What a crash may cost: the addresses given to clients since. */
 #define SAVE_INTERVAL_MS 60000
@@ -44,7 +48,7 @@ static void log_stage(const struct control *control, enum log_event event)
 static void enter(struct control *control, enum worker_phase phase, enum log_event event)
 {
 	control->phase = phase;
-	control->due_ms = 0;
+	control->due_ms = phase >= WORKER_EXPIRE ? timer_now_ms() + WORKERS_END_LIMIT_MS : 0;
 	workers_enter(control->task->workers, phase);
 	log_stage(control, event);
 }
@@ -79,8 +83,25 @@ static void end_stage(struct control *control)
 		return;
 	if (control->phase == WORKER_SERVE)
 		begin_drain(control);
-	else
+	else if (control->phase == WORKER_DRAIN)
 		enter(control, WORKER_EXPIRE, LOG_EVENT_stopping);
+	else
+		control->given_up = true;
+}
+
+/* What the workers ended with, or that one of them has not ended in time. */
+static int outcome(const struct control *control)
+{
+	struct log_line line;
+
+	if (!control->given_up || !workers_running_count(control->task->workers))
+		return workers_error(control->task->workers);
+	if (log_begin(&line, LOG_EVENT_worker_hangs)) {
+		log_number(&line, "workers", workers_running_count(control->task->workers));
+		log_number(&line, "waited_ms", WORKERS_END_LIMIT_MS);
+		log_end(&line);
+	}
+	return -ETIMEDOUT;
 }
 
 static void on_signals(struct control *control)
@@ -173,10 +194,7 @@ static void poll_open(struct pollfd fds[CONTROL_POLL_FDS], int wait_ms)
 		places[count] = i;
 		open[count++] = fds[i];
 	}
-	if (poll(open, count, wait_ms) < 0) {
-		CHECK(errno == EINTR);
-		return;
-	}
+	host_poll(open, count, wait_ms);
 	for (unsigned i = 0; i < count; i++)
 		fds[places[i]].revents = open[i].revents;
 }
@@ -189,7 +207,8 @@ int control_run(const struct control_task *task)
 	if (sources_have_files(task->sources))
 		control.save_due_ms = timer_now_ms() + SAVE_INTERVAL_MS;
 
-	while (workers_running_count(task->workers) && !workers_error(task->workers)) {
+	while (workers_running_count(task->workers) && !workers_error(task->workers) &&
+	       !control.given_up) {
 		int wait_ms = prepare_poll(&control, fds);
 		uint64_t ended;
 
@@ -197,8 +216,9 @@ int control_run(const struct control_task *task)
 		on_signals(&control);
 		end_stage(&control);
 		save_sources(&control);
+		/* only to be told of the next; what has ended is asked for above */
 		if (read(fds[1].fd, &ended, sizeof(ended)) < 0)
-			CHECK(errno == EAGAIN);
+			ended = 0;
 		if (task->http)
 			http_run(task->http, control.draining);
 		if (task->admin)
@@ -211,5 +231,5 @@ int control_run(const struct control_task *task)
 	/* whoever asked has an answer by now: the workers have gone */
 	if (task->admin)
 		admin_run(task->admin);
-	return workers_error(task->workers);
+	return outcome(&control);
 }

@@ -32,6 +32,7 @@ void control_save(const struct control_task *task);
 
 /*
  * Runs until every worker has ended and returns 0, or returns the -errno that one of them ended
- * with as soon as it has; then the others still run, and the process can only exit.
+ * with as soon as it has, or -ETIMEDOUT when one has not ended 30 s after the reset of all sessions; then the others still
+ * run, and the process can only exit.
  */
 int control_run(const struct control_task *task);

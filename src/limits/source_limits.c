@@ -270,12 +270,14 @@ enum source_verdict source_limits_enter(struct source_limits *limits, const stru
 void source_limits_leave(struct source_limits *limits, source_ticket ticket)
 {
 	struct entry *entry;
+	uint64_t before;
 
 	if (ticket == SOURCE_UNCOUNTED)
 		return;
 	CHECK(ticket / WAYS <= limits->bucket_mask);
 	entry = &limits->buckets[ticket / WAYS].entries[ticket % WAYS];
-	CHECK(atomic_fetch_sub(&entry->use, 1) & LIVE_MASK);
+	before = atomic_fetch_sub(&entry->use, 1);
+	CHECK(before & LIVE_MASK);
 }
 
 uint32_t source_limits_live(const struct source_limits *limits, const struct in6_addr *client)

@@ -124,6 +124,14 @@ int engine_wait(struct engine *engine, int64_t timeout_ms, struct engine_event *
 	return engine->ops->wait(engine, timeout_ms, events, limit);
 }
 
+uint64_t engine_take_pauses(struct engine *engine)
+{
+	uint64_t pauses = engine->pause_count;
+
+	engine->pause_count = 0;
+	return pauses;
+}
+
 bool engine_has_events(struct engine *engine)
 {
 	return engine->ops->has_events(engine);

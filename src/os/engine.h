@@ -154,6 +154,12 @@ int engine_wait(struct engine *engine, int64_t timeout_ms, struct engine_event *
 		unsigned limit);
 
 /*
+ * How often the engine has paused for the kernel, which had no memory for a request, since the last call. Each pause is
+ * 1 ms at least.
+ */
+uint64_t engine_take_pauses(struct engine *engine);
+
+/*
  * Returns whether engine_wait() would return an event at once, or has requests to submit, which may
  * have one. io_uring: a look at shared memory, IORING_SQ_TASKRUN of io_uring_setup(2). epoll:
  * poll(2) of its descriptor.

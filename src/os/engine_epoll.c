@@ -429,7 +429,8 @@ static int make_tables(struct epoll_engine *self)
 {
 	struct rlimit limit;
 
-	CHECK(!getrlimit(RLIMIT_NOFILE, &limit));
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return -errno;
 	self->descriptor_count = (unsigned)MIN(limit.rlim_cur, (rlim_t)DESCRIPTOR_MOST);
 	self->descriptors =
 		host_reserve_memory(self->descriptor_count * sizeof(*self->descriptors));

@@ -27,6 +27,7 @@ struct engine_ops {
 struct engine {
 	const struct engine_ops *ops;
 	const char *features; /* what the kernel granted: a static string */
+	uint64_t pause_count; /* since engine_take_pauses() */
 	int wake_fd; /* an eventfd(2), non-blocking; readable when the engine's owner is to be woken */
 };
 

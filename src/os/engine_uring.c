@@ -22,10 +22,10 @@
 #include <errno.h>
 #include <liburing.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -39,8 +39,8 @@
 #define SUBMISSION_ENTRIES 1024
 #define COMPLETION_ENTRIES 4096
 
-/* Submitting fails for as long as the kernel has no memory for requests; beyond this it never ends. */
-#define SUBMIT_ATTEMPTS 100000
+/* How long the kernel is left alone after it had no memory for a request. */
+#define SHORTAGE_PAUSE_MS 1
 
 /* The upper half of a READY token's lane numbers is not the caller's. */
 #define SETTLING (1ULL << 55)
@@ -48,6 +48,8 @@
 struct uring_engine {
 	struct engine engine;
 	struct io_uring ring;
+	int error; /* 0, or the -errno that ended the ring: the next wait tells it */
+	struct io_uring_sqe unsent; /* what is asked of such a ring */
 };
 
 struct ring_flavour {
@@ -72,17 +74,38 @@ static struct uring_engine *uring(struct engine *engine)
 	return CONTAINER_OF(engine, struct uring_engine, engine);
 }
 
+/* Whether the same call may succeed later: io_uring_enter(2). */
+static bool is_shortage(int error)
+{
+	return error == -EAGAIN || error == -ENOMEM || error == -EBUSY || error == -EINTR;
+}
+
+static void pause_for_kernel(struct uring_engine *self)
+{
+	const struct timespec pause = {.tv_nsec = SHORTAGE_PAUSE_MS * 1000000};
+
+	self->engine.pause_count++;
+	nanosleep(&pause, NULL);
+}
+
+/*
+ * A full queue is submitted. While the kernel has no memory for requests the worker stands still: its sessions could not
+ * go on, and lose nothing. Any other refusal is for good, and ends the engine with the next wait.
+ */
 static struct io_uring_sqe *take_sqe(struct uring_engine *self)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&self->ring);
 
-	for (unsigned i = 0; !sqe && i < SUBMIT_ATTEMPTS; i++) {
-		if (io_uring_submit(&self->ring) < 0)
-			sched_yield();
+	while (!sqe && !self->error) {
+		int submitted = io_uring_submit(&self->ring);
+
+		if (submitted < 0 && !is_shortage(submitted))
+			self->error = submitted;
+		else if (submitted <= 0)
+			pause_for_kernel(self);
 		sqe = io_uring_get_sqe(&self->ring);
 	}
-	CHECK(sqe);
-	return sqe;
+	return sqe ? sqe : &self->unsent;
 }
 
 static void uring_accept(struct engine *engine, int fd, bool many, uint64_t token)
@@ -230,14 +253,13 @@ static int uring_wait(struct engine *engine, int64_t timeout_ms, struct engine_e
 	unsigned seen = 0;
 	unsigned head;
 	int count = 0;
-	int error = uring_enter(self, timeout_ms);
+	int error = self->error ? self->error : uring_enter(self, timeout_ms);
 
-	/*
-	 * EBUSY and EAGAIN ask to reap before submitting more; what is queued goes with the next
-	 * wait
-	 */
-	if (error < 0 && error != -ETIME && error != -EINTR && error != -EBUSY && error != -EAGAIN)
+	/* in a shortage what is there is reaped; what is queued goes with the next wait */
+	if (error < 0 && error != -ETIME && !is_shortage(error))
 		return error;
+	if (error < 0 && error != -ETIME && error != -EINTR && !io_uring_cq_ready(&self->ring))
+		pause_for_kernel(self);
 	io_uring_for_each_cqe(&self->ring, head, cqe)
 	{
 		if (seen == limit)

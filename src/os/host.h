@@ -23,6 +23,17 @@
  */
 int host_read_file(const char *directory, const char *path, char *text, size_t text_bytes);
 
+/* How long the kernel is left alone after it had no memory for a call. */
+#define HOST_SHORTAGE_PAUSE_MS 10
+
+struct pollfd;
+
+/*
+ * poll(2) that cannot fail: where a signal came, or the kernel has no memory, nothing is ready. After a shortage it has
+ * paused, so that a loop around it does not spin.
+ */
+void host_poll(struct pollfd *fds, unsigned count, int wait_ms);
+
 /* Whether a list such as "rw,cpu,cpuacct" has the word; `separators` are single characters. */
 bool host_lists(const char *list, const char *separators, const char *word);
 

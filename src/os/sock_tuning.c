@@ -101,8 +101,8 @@ void sock_reset_on_close(int fd, bool reset)
 {
 	struct linger linger = {.l_onoff = reset};
 
-	/* fails only on a descriptor that is not a socket */
-	CHECK(!setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)));
+	if (setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)))
+		CHECK(errno != EBADF && errno != ENOTSOCK);
 }
 
 int sock_tune_listener(int fd, const struct addr *address, const struct sock_tuning *tuning)

@@ -96,7 +96,8 @@ int sock_free_bind(int fd, sa_family_t family);
  * Sets what close(2) does: with `reset` it sends a RST and drops what is still queued, without, it
  * sends a FIN after what is queued. SO_LINGER {1, 0} and {0, 0}, socket(7); the death of the process
  * closes in the same way. Accepted sockets inherit it from their listener
- * (tests/kernel/probe_listener_options_inherited). Without effect on local sockets, unix(7).
+ * (tests/kernel/probe_listener_options_inherited). Without effect on local sockets, unix(7), and where a seccomp or
+ * eBPF filter forbids it: then close(2) does what it did before.
  */
 void sock_reset_on_close(int fd, bool reset);
 

@@ -51,7 +51,9 @@ static int add_list(struct prefix_set *set, const struct config_rule *rule)
 		char word[CIDR_TEXT_BYTES];
 		struct cidr cidr;
 
-		CHECK(!config_rules_next(&at, &cidr, word));
+		const char *fault = config_rules_next(&at, &cidr, word);
+
+		CHECK(!fault); /* config_set() has seen to that */
 		result = prefix_set_add(set, &cidr, verdict);
 	}
 	return result;
@@ -132,7 +134,8 @@ static int make_sources(struct source_limits **sources, const struct forward_opt
 
 	if (options->maxconn_forward)
 		wanted.sources = MIN(wanted.sources, (uint32_t)options->maxconn_forward);
-	CHECK(getrandom(wanted.key, sizeof(wanted.key), 0) == sizeof(wanted.key));
+	if (getrandom(wanted.key, sizeof(wanted.key), 0) != sizeof(wanted.key))
+		return errno ? -errno : -EIO;
 	return source_limits_create(sources, &wanted);
 }
 
@@ -181,8 +184,12 @@ static int make_forward(struct admission *self, struct config *config, unsigned 
 	if (options->per_source_maxconn || options->per_source_rate)
 		of_sources = make_sources(&forward->sources, options, maxconn);
 	if (of_sources)
-		config_errors_add(&config->errors,
-				  "no memory for the --per-source limits; lower --maxconn");
+		config_errors_add(
+			&config->errors,
+			of_sources == -ENOMEM
+				? "no memory for the --per-source limits; lower --maxconn"
+				: "no random number for the --per-source limits: getrandom(2) "
+				  "failed; allow it in the seccomp profile");
 	return result ? result : of_sources;
 }
 
@@ -296,8 +303,11 @@ void admission_give_place(struct admission *admission, unsigned forward)
 {
 	struct admission_forward *self = &admission->forwards[forward];
 
-	if (self->limit)
-		CHECK(atomic_fetch_sub(&self->sessions, 1) > 0);
+	if (self->limit) {
+		uint32_t before = atomic_fetch_sub(&self->sessions, 1);
+
+		CHECK(before > 0);
+	}
 }
 
 /* Bandwidth and metrics ------------------------------------------------------------------------ */

@@ -70,8 +70,11 @@ static int make_pool(struct pool **pool, const struct forward *forward)
 	for (unsigned i = 0; i < forward->backend_count && !result; i++)
 		if (!is_named(&forward->backends[i]))
 			members[count++] = make_member(forward, i);
-	if (count)
-		CHECK(!pool_add_all(*pool, members, count));
+	if (count) {
+		int refused = pool_add_all(*pool, members, count);
+
+		CHECK(!refused); /* a new pool has a slot for each */
+	}
 	free(members);
 	return result;
 }

@@ -113,6 +113,21 @@ static void work_on_query(struct worker *worker)
 		tell_main(worker->workers);
 }
 
+/* Says that the kernel is short of memory, and that nobody was lost by it. */
+static void report_pauses(struct worker *worker)
+{
+	uint64_t pauses = engine_take_pauses(worker->sessions.engine);
+	struct log_line line;
+
+	if (!pauses || !log_begin(&line, LOG_EVENT_kernel_short))
+		return;
+	log_number(&line, "pauses", pauses);
+	log_text(
+		&line, "remedy",
+		"more memory for the host or the control group (MemoryMax=), or a lower --maxconn");
+	log_end(&line);
+}
+
 static int run_tick(struct worker *worker)
 {
 	struct engine_event events[TICK_EVENT_LIMIT];
@@ -123,6 +138,7 @@ static int run_tick(struct worker *worker)
 
 	if (count < 0)
 		return count;
+	report_pauses(worker);
 	sessions->now_ms = timer_now_ms();
 	/* what the events arm is counted from now, and what they cancel does not fire any more */
 	timer_wheel_advance(&worker->wheel, sessions->now_ms);
@@ -227,10 +243,19 @@ static int make_worker(struct workers *workers, unsigned index, const struct con
 	sessions->load = &workers->load;
 	sessions->metrics = &worker->metrics;
 	sessions->worker = index;
-	CHECK(getrandom(&sessions->boot_id, sizeof(sessions->boot_id), 0) > 0);
 	sessions->pump.metrics = &worker->metrics;
 	sessions_init(sessions);
 	timer_wheel_init(&worker->wheel, timer_now_ms());
+	if (getrandom(&sessions->boot_id, sizeof(sessions->boot_id), 0) !=
+	    sizeof(sessions->boot_id)) {
+		result = errno ? -errno : -EIO;
+		snprintf(
+			error, CONFIG_ERROR_BYTES,
+			"no random number for the ids of sessions: getrandom(2): %s; allow it in the "
+			"seccomp profile",
+			strerror(-result));
+		return result;
+	}
 
 	sessions->pump.scratch = malloc(PUMP_SCRATCH_BYTES);
 	result = sessions->pump.scratch ? 0 : -ENOMEM;
@@ -470,6 +495,6 @@ int workers_error(const struct workers *workers)
 void workers_join(struct workers *workers)
 {
 	for (unsigned i = 0; i < workers->started_count; i++)
-		CHECK(!pthread_join(workers->list[i].thread, NULL));
+		pthread_join(workers->list[i].thread, NULL);
 	workers->started_count = 0;
 }

@@ -8,10 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/util.h"
 #include "os/timer.h"
+#include "seccomp_fixture.h"
 #include "support.h"
 
 TestSuite(sock, .fini = support_check_leaks);
@@ -332,6 +334,17 @@ Test(sock, reset_on_close_is_a_rst_and_told_once)
 	support_poll(tcp.ours, POLLERR);
 	cr_expect_eq(sock_take_error(tcp.ours), ECONNRESET);
 	cr_expect_eq(sock_take_error(tcp.ours), 0, "taken");
+	support_tcp_close(&tcp);
+}
+
+/* As a container's seccomp profile, or an eBPF program of its control group, may forbid it. */
+Test(sock, reset_on_close_that_is_forbidden_ends_nobody)
+{
+	struct support_tcp tcp;
+
+	support_tcp_open(&tcp, 0, 0);
+	fixture_refuse(SYS_setsockopt, EPERM);
+	sock_reset_on_close(tcp.ours, true);
 	support_tcp_close(&tcp);
 }
 

@@ -1,0 +1,13 @@
+/* A kernel that refuses: system calls of the calling thread that are answered in its place, by seccomp(2). */
+#pragma once
+
+#include <stdbool.h>
+
+/* From now on system call `number` answers -`error` to this thread and those it makes. */
+void fixture_refuse(int number, int error);
+
+/*
+ * From now on system call `number` of this thread asks another thread, which answers -`error` while `refuses` is
+ * true, and lets the call through otherwise. The test is skipped where the kernel cannot do that.
+ */
+void fixture_ask(int number, int error, const volatile bool *refuses);
