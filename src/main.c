@@ -412,6 +412,8 @@ static int run_checked(struct config *config, const struct capacity *limits,
 		puts("configuration OK");
 		return EXIT_SUCCESS;
 	}
+	/* all files have been read, such as /dev/fd/63 of a shell's <(...) */
+	startup_close_inherited();
 	task.signal_fd = signals_take();
 	if (task.signal_fd < 0)
 		return usage_fail(EXIT_FAILURE,
@@ -472,18 +474,13 @@ static const struct command {
 
 int main(int argc, char **argv)
 {
-	char error[CONFIG_ERROR_BYTES];
-	struct config config;
+	static struct config config; /* too large for a small stack */
+	char error[MAX(CONFIG_ERROR_BYTES, STARTUP_ERROR_BYTES)];
 	struct command_line line = {.config = &config, .environment = environ};
-	int result = startup_open_standard();
+	int result = startup_prepare(error);
 
-	if (result) {
-		snprintf(
-			error, sizeof(error),
-			"cannot open /dev/null in place of a closed stdin, stdout or stderr: %s; open them",
-			strerror(-result));
+	if (result)
 		return usage_fail(EXIT_FAILURE, error);
-	}
 	for (size_t i = 0; i < ARRAY_COUNT(commands) && argc > 1; i++)
 		if (!strcmp(commands[i].word, argv[1]))
 			return commands[i].run(argc - 1, argv + 1);

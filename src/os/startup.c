@@ -1,10 +1,21 @@
 #include "os/startup.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-int startup_open_standard(void)
+#include "base/util.h"
+
+/* Looked at one by one where there is no /proc. */
+#define DESCRIPTORS_WITHOUT_PROC 65536
+
+static int open_standard(void)
 {
 	int fd;
 
@@ -18,4 +29,84 @@ int startup_open_standard(void)
 	} while (fd <= STDERR_FILENO);
 	close(fd);
 	return 0;
+}
+
+static int reserve_stack(void)
+{
+	struct rlimit limit, raised;
+
+	if (getrlimit(RLIMIT_STACK, &limit))
+		return -errno;
+	if (limit.rlim_cur >= STARTUP_STACK_BYTES)
+		return 0;
+	raised = (struct rlimit){
+		.rlim_cur = STARTUP_STACK_BYTES,
+		.rlim_max = MAX(limit.rlim_max, (rlim_t)STARTUP_STACK_BYTES),
+	};
+	return setrlimit(RLIMIT_STACK, &raised) ? -errno : 0;
+}
+
+int startup_prepare(char error[STARTUP_ERROR_BYTES])
+{
+	int result = open_standard();
+
+	if (result) {
+		snprintf(error, STARTUP_ERROR_BYTES,
+			 "cannot open /dev/null in place of a closed stdin, stdout or stderr: %s; "
+			 "open them",
+			 strerror(-result));
+		return result;
+	}
+	result = reserve_stack();
+	if (result)
+		snprintf(error, STARTUP_ERROR_BYTES,
+			 "the stack may not grow to %d KiB: %s; raise the limit (ulimit -s, "
+			 "LimitSTACK=)",
+			 STARTUP_STACK_BYTES >> 10, strerror(-result));
+	return result;
+}
+
+/* A number in the environment; 0: none. */
+static long read_variable(const char *name)
+{
+	const char *text = getenv(name);
+
+	return text ? strtol(text, NULL, 10) : 0;
+}
+
+/* The first descriptor that is not the service manager's. */
+static int first_inherited(void)
+{
+	long passed = read_variable("LISTEN_FDS");
+
+	if (read_variable("LISTEN_PID") != getpid() || passed < 0 || passed > INT_MAX / 2)
+		passed = 0;
+	return STDERR_FILENO + 1 + (int)passed;
+}
+
+static void close_where_inherited(int fd)
+{
+	int flags = fcntl(fd, F_GETFD);
+
+	if (flags >= 0 && !(flags & FD_CLOEXEC))
+		close(fd);
+}
+
+void startup_close_inherited(void)
+{
+	int first = first_inherited();
+	DIR *directory = opendir("/proc/self/fd");
+	const struct dirent *entry;
+
+	for (int fd = first; !directory && fd < DESCRIPTORS_WITHOUT_PROC; fd++)
+		close_where_inherited(fd);
+	if (!directory)
+		return;
+	while ((entry = readdir(directory))) {
+		long fd = strtol(entry->d_name, NULL, 10); /* 0 for "." and ".." */
+
+		if (fd >= first && fd <= INT_MAX)
+			close_where_inherited((int)fd);
+	}
+	closedir(directory);
 }

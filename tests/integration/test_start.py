@@ -1,8 +1,11 @@
 """What the process inherits when it is started: descriptors that are closed, or full, or not its own."""
 
 import contextlib
+import ctypes
 import os
+import resource
 import signal
+import socket
 import subprocess
 import tempfile
 import unittest
@@ -10,6 +13,7 @@ import unittest
 from harness import SIXPIPE, Case, environment, wait_until
 from peers import EOF
 
+PR_CAPBSET_DROP, CAP_SYS_RESOURCE = 24, 24
 END_S = 15  # the log's last lines may take 2 s twice; generous for a sanitizer build's exit
 
 
@@ -131,6 +135,76 @@ class ClosedDescriptors(Started):
         done = self.run_sixpipe('--dump-config', '[::1]:1', '127.0.0.1:1', preexec_fn=lambda: os.close(1))
         self.assertEqual(done.returncode, 1)
         self.assertIn('stdout cannot be written to', done.stderr)
+
+
+class Inherited(Started):
+
+    def fds(self, process):
+        return {int(fd): os.readlink(f'/proc/{process.pid}/fd/{fd}') for fd in os.listdir(f'/proc/{process.pid}/fd')}
+
+    def test_descriptors_are_closed(self):
+        """Whoever waits for the end of a pipe that the process inherited must not wait for the process."""
+        backend = self.backend()
+        read_end, write_end = os.pipe()
+        self.addCleanup(os.close, read_end)
+        name = os.readlink(f'/proc/self/fd/{write_end}')
+        process = self.serve(backend, stderr=subprocess.DEVNULL, pass_fds=(write_end,))
+        os.close(write_end)
+        self.exchange(backend)
+        self.assertFalse(name in self.fds(process).values(), 'it is open still')
+        self.assertEqual(os.read(read_end, 1), b'')
+
+    def test_those_of_a_service_manager_stay(self):
+        backend = self.backend()
+        given = socket.create_server(('127.0.0.1', 0))
+        self.addCleanup(given.close)
+        name = os.readlink(f'/proc/self/fd/{given.fileno()}')
+
+        for count, kept in (('1', True), ('0', False)):
+            with self.subTest(LISTEN_FDS=count):
+                shell = f'export LISTEN_PID=$$ LISTEN_FDS={count}; exec 3<&{given.fileno()}; exec "$0" "$@"'
+                process = subprocess.Popen(['sh', '-c', shell, SIXPIPE, '--engine', self.engine, f'unix:{self.path}',
+                                            backend.address], env=environment(), stderr=subprocess.DEVNULL,
+                                           pass_fds=(given.fileno(),))
+                self.addCleanup(self.end, process)
+                self.exchange(backend)
+                self.assertEqual(self.fds(process).get(3) == name, kept)
+                self.assertEqual(list(self.fds(process).values()).count(name), kept)
+                self.end(process)
+                os.unlink(self.path)
+
+    def test_a_file_of_the_shell_is_read_first(self):
+        """As with --config <(...)."""
+        backend = self.backend()
+        read_end, write_end = os.pipe()
+        os.write(write_end, f'[forward one]\nlisten = unix:{self.path}\nbackend = {backend.address}\n'.encode())
+        os.close(write_end)
+        self.start('--config', f'/dev/fd/{read_end}', pass_fds=(read_end,), stderr=subprocess.DEVNULL)
+        os.close(read_end)
+        self.exchange(backend)
+
+
+class Stack(Started):
+
+    def test_a_small_limit_is_raised(self):
+        """Threads have stacks of their own, and the main thread's may grow; with a log line for each session."""
+        backend = self.backend()
+        _, hard = resource.getrlimit(resource.RLIMIT_STACK)
+        process = self.serve(backend, stderr=subprocess.DEVNULL,
+                             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_STACK, (65536, hard)))
+        for _ in range(10):
+            for peer in self.exchange(backend):
+                peer.close()
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(END_S), 0)
+
+    def test_one_that_cannot_be_raised_is_told(self):
+        def prepare():
+            resource.setrlimit(resource.RLIMIT_STACK, (65536, 65536))
+            ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_SYS_RESOURCE, 0, 0, 0)  # with which root may raise it
+        done = self.run_sixpipe('[::1]:0', '127.0.0.1:1', preexec_fn=prepare)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn('the stack may not grow to 256 KiB: Operation not permitted; raise the limit', done.stderr)
 
 
 if __name__ == '__main__':
