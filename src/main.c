@@ -272,7 +272,7 @@ static int fail(struct config *config, char error[CONFIG_ERROR_BYTES])
 
 /* From bound sockets to the end. The privileges go before the first thread starts. */
 static int serve(struct config *config, const struct capacity *limits,
-		 const struct privs_target *target, const struct control_task *task)
+		 const struct privs_target *target, struct control_task *task)
 {
 	struct workers *workers = task->workers;
 	char error[CONFIG_ERROR_BYTES];
@@ -292,7 +292,7 @@ static int serve(struct config *config, const struct capacity *limits,
 	log_privileges(config);
 	log_limits(config, limits, workers);
 	/* at the start, not a minute later: whether it may be written by who we are now */
-	if (sources_save(task->sources, error))
+	if (sources_first_file(task->sources) && saver_create(&task->saver, task->sources, error))
 		return fail(config, error);
 	/* before the first worker: whoever connects meanwhile waits in the backlog */
 	if (task->names && names_wait(task->names, &config->errors))
@@ -312,7 +312,8 @@ static int serve(struct config *config, const struct capacity *limits,
 		_exit(EXIT_FAILURE);
 	}
 	workers_join(workers);
-	control_save(task);
+	if (task->saver)
+		saver_save_last(task->saver);
 	log_stop(LOG_FLUSH_LIMIT_MS);
 	log_stopped(workers);
 	return EXIT_SUCCESS;
@@ -365,6 +366,11 @@ static int serve_with(struct config *config, const struct capacity *limits,
 		workers_destroy(task->workers);
 		/* where binding failed, listeners_open() has: a file that it did not make is another's */
 		listeners_remove_files(config);
+	}
+	if (!saver_destroy(task->saver)) {
+		/* a filesystem holds the thread, which uses the sources: only the end of the process is left */
+		log_stop(LOG_FLUSH_LIMIT_MS);
+		_exit(result);
 	}
 	return result;
 }

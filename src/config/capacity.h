@@ -26,8 +26,8 @@
 /* What names of backends need at most: a UDP and a TCP socket per DNS server, and /etc/hosts. */
 #define CAPACITY_DNS_DESCRIPTORS (2 * DNS_SERVERS_MOST + 1)
 
-/* The new state file, or its directory, while it is written. */
-#define CAPACITY_SAVE_DESCRIPTORS 1
+/* The new state file, or its directory, while it is written; and what the thread that writes it is asked and answers by. */
+#define CAPACITY_SAVE_DESCRIPTORS 3
 
 /* What the host allows. */
 struct capacity_host {

@@ -14,22 +14,19 @@
 #define OWN_POLL_FDS	 2
 #define CHECKER_FDS_AT	 (OWN_POLL_FDS + HTTP_POLL_FDS + ADMIN_POLL_FDS)
 #define NAMES_FDS_AT	 (CHECKER_FDS_AT + CHECKER_POLL_FDS)
-#define CONTROL_POLL_FDS (NAMES_FDS_AT + NAMES_POLL_FDS)
+#define SAVER_FDS_AT	 (NAMES_FDS_AT + NAMES_POLL_FDS)
+#define CONTROL_POLL_FDS (SAVER_FDS_AT + SAVER_POLL_FDS)
 
 struct control {
 	const struct control_task *task;
 	enum worker_phase phase;
-	bool draining;	      /* since the first TERM, the delay included */
-	uint64_t due_ms;      /* when the delay or the drain is over; 0: never */
-	bool given_up;	      /* a worker has not ended in WORKERS_END_LIMIT_MS */
-	uint64_t save_due_ms; /* when the state of the sources is looked at again; 0: never */
+	bool draining;	 /* since the first TERM, the delay included */
+	uint64_t due_ms; /* when the delay or the drain is over; 0: never */
+	bool given_up;	 /* a worker has not ended in WORKERS_END_LIMIT_MS */
 };
 
 /* How long workers may take to end once every session is being reset; a worker that takes longer hangs. */
 #define WORKERS_END_LIMIT_MS 30000
-
-/* What a crash may cost: the addresses given to clients since. */
-#define SAVE_INTERVAL_MS 60000
 
 static void log_stage(const struct control *control, enum log_event event)
 {
@@ -68,6 +65,9 @@ static void on_terminate(struct control *control)
 		return;
 	}
 	control->draining = true;
+	/* now, for a service manager that loses patience ends the process before the drain is over */
+	if (control->task->saver)
+		saver_ask(control->task->saver);
 	if (control->task->drain_delay_ms) {
 		control->due_ms = timer_now_ms() + control->task->drain_delay_ms;
 		log_stage(control, LOG_EVENT_drain_delayed);
@@ -117,27 +117,6 @@ static void on_signals(struct control *control)
 	}
 }
 
-/* What has changed is saved: an idle process writes nothing. */
-static void save_sources(struct control *control)
-{
-	if (!control->save_due_ms || timer_now_ms() < control->save_due_ms)
-		return;
-	control->save_due_ms = timer_now_ms() + SAVE_INTERVAL_MS;
-	if (sources_are_unsaved(control->task->sources))
-		control_save(control->task);
-}
-
-void control_save(const struct control_task *task)
-{
-	char error[CONFIG_ERROR_BYTES];
-	struct log_line line;
-
-	if (sources_save(task->sources, error) && log_begin(&line, LOG_EVENT_state_failed)) {
-		log_text(&line, "error", error);
-		log_end(&line);
-	}
-}
-
 /* How long poll(2) may wait for what is due at `due_ms`, 0 for never; -1: for ever. */
 static int wait_until(uint64_t due_ms)
 {
@@ -158,7 +137,7 @@ static int shorter(int a_ms, int b_ms)
 static int prepare_poll(const struct control *control, struct pollfd fds[CONTROL_POLL_FDS])
 {
 	const struct control_task *task = control->task;
-	int wait_ms = shorter(wait_until(control->due_ms), wait_until(control->save_due_ms));
+	int wait_ms = wait_until(control->due_ms);
 
 	fds[0] = (struct pollfd){.fd = task->signal_fd, .events = POLLIN};
 	fds[1] = (struct pollfd){.fd = workers_end_fd(task->workers), .events = POLLIN};
@@ -174,6 +153,8 @@ static int prepare_poll(const struct control *control, struct pollfd fds[CONTROL
 			shorter(wait_ms, checker_prepare_poll(task->checker, fds + CHECKER_FDS_AT));
 	if (task->names)
 		wait_ms = shorter(wait_ms, names_prepare_poll(task->names, fds + NAMES_FDS_AT));
+	if (task->saver)
+		wait_ms = shorter(wait_ms, saver_prepare_poll(task->saver, fds + SAVER_FDS_AT));
 	return wait_ms;
 }
 
@@ -204,9 +185,6 @@ int control_run(const struct control_task *task)
 	struct control control = {.task = task, .phase = WORKER_SERVE};
 	struct pollfd fds[CONTROL_POLL_FDS];
 
-	if (sources_have_files(task->sources))
-		control.save_due_ms = timer_now_ms() + SAVE_INTERVAL_MS;
-
 	while (workers_running_count(task->workers) && !workers_error(task->workers) &&
 	       !control.given_up) {
 		int wait_ms = prepare_poll(&control, fds);
@@ -215,7 +193,6 @@ int control_run(const struct control_task *task)
 		poll_open(fds, wait_ms);
 		on_signals(&control);
 		end_stage(&control);
-		save_sources(&control);
 		/* only to be told of the next; what has ended is asked for above */
 		if (read(fds[1].fd, &ended, sizeof(ended)) < 0)
 			ended = 0;
@@ -227,6 +204,8 @@ int control_run(const struct control_task *task)
 			checker_run(task->checker, fds + CHECKER_FDS_AT);
 		if (task->names)
 			names_run(task->names, fds + NAMES_FDS_AT);
+		if (task->saver)
+			saver_run(task->saver);
 	}
 	/* whoever asked has an answer by now: the workers have gone */
 	if (task->admin)

@@ -13,6 +13,7 @@
 #include "control/checker.h"
 #include "control/http.h"
 #include "control/names.h"
+#include "control/saver.h"
 #include "relay/worker.h"
 
 struct control_task {
@@ -21,14 +22,13 @@ struct control_task {
 	struct admin *admin;	 /* NULL: no --admin */
 	struct checker *checker; /* NULL: no backend is checked */
 	struct names *names;	 /* NULL: every backend is given by address */
+	struct saver
+		*saver; /* NULL: no state is kept in files; made by whoever drops the privileges */
 	struct sources *sources;
 	int signal_fd; /* of signals_take() */
 	uint64_t drain_delay_ms;
 	uint64_t drain_timeout_ms; /* 0: never */
 };
-
-/* Saves the sources' state, where there are files for it, and logs a failure. */
-void control_save(const struct control_task *task);
 
 /*
  * Runs until every worker has ended and returns 0, or returns the -errno that one of them ended

@@ -9,11 +9,9 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -22,6 +20,7 @@
 #include "config/config_loop.h"
 #include "config/config_names.h"
 #include "config/config_origin.h"
+#include "control/signals.h"
 #include "os/host.h"
 #include "os/timer.h"
 
@@ -396,20 +395,6 @@ static int give_up(struct names *names, struct config_errors *errors)
 	return required ? -ENOENT : 0;
 }
 
-/*
- * Readable once an end is wanted; the signal stays for those who act on it. HUP wants none. -1, and the wait cannot be cut
- * short, where there is no descriptor.
- */
-static int open_stop(void)
-{
-	sigset_t stops;
-
-	sigemptyset(&stops);
-	sigaddset(&stops, SIGTERM);
-	sigaddset(&stops, SIGINT);
-	return signalfd(-1, &stops, SFD_NONBLOCK | SFD_CLOEXEC);
-}
-
 int names_wait(struct names *names, struct config_errors *errors)
 {
 	uint64_t end_ms = timer_now_ms() + names->config->resolve_timeout_ms;
@@ -419,7 +404,7 @@ int names_wait(struct names *names, struct config_errors *errors)
 
 	if (!names->config->resolve_timeout_ms)
 		return 0;
-	stop_fd = open_stop();
+	stop_fd = signals_open_stop();
 	while (!stopped && find_awaited(names)) {
 		int wait_ms = names_prepare_poll(names, fds);
 		uint64_t now_ms = timer_now_ms();

@@ -66,6 +66,17 @@ int signals_take(void)
 	return fd < 0 ? -errno : fd;
 }
 
+int signals_open_stop(void)
+{
+	sigset_t stops;
+
+	sigemptyset(&stops);
+	for (int number = 1; number <= SIGRTMAX; number++)
+		if (action_of(number) == DRAIN)
+			sigaddset(&stops, number);
+	return signalfd(-1, &stops, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
 enum signals_wish signals_read(int fd)
 {
 	struct signalfd_siginfo info;

@@ -7,6 +7,13 @@
  */
 void signals_ignore(void);
 
+/*
+ * A signalfd(2) that is readable once an end is wanted (TERM, INT), for whoever waits for something else at the start; the
+ * signal stays for signals_read(). After signals_take(). The caller's, or -1 where there is no descriptor: then the
+ * wait cannot be cut short.
+ */
+int signals_open_stop(void);
+
 enum signals_wish {
 	SIGNALS_NONE,
 	SIGNALS_DRAIN,	/* TERM, INT */

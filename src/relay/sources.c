@@ -301,12 +301,12 @@ uint64_t sources_metric(const struct sources *sources, enum metric metric)
 
 /* Saving --------------------------------------------------------------------------------------- */
 
-bool sources_have_files(const struct sources *sources)
+const char *sources_first_file(const struct sources *sources)
 {
 	for (unsigned i = 0; i < sources->config->forward_count; i++)
 		if (sources->pools[i].state_path)
-			return true;
-	return false;
+			return sources->pools[i].state_path;
+	return NULL;
 }
 
 bool sources_are_unsaved(const struct sources *sources)
@@ -317,7 +317,7 @@ bool sources_are_unsaved(const struct sources *sources)
 	 * Not whether clients come again: when they were there decides who is forgotten first, and where
 	 * that happens leases end, and all times are written with them.
 	 */
-	return sources_have_files(sources) &&
+	return sources_first_file(sources) &&
 	       (sources->failed || now.in_use != sources->saved.in_use ||
 		now.evictions != sources->saved.evictions);
 }

@@ -50,14 +50,14 @@ bool sources_own(const struct sources *sources, const struct cidr *block);
 /* The metrics that are about pools, summed over these; 0 for all others. Any thread. */
 uint64_t sources_metric(const struct sources *sources, enum metric metric);
 
-/* Whether any pool has a state file. */
-bool sources_have_files(const struct sources *sources);
+/* The path of the first state file, NULL when no pool has one. */
+const char *sources_first_file(const struct sources *sources);
 
-/* Whether leases were made or ended since the last save, or that failed. For the thread that saves. */
+/* Whether leases were made or ended since the last save, or that failed. Not during a save. */
 bool sources_are_unsaved(const struct sources *sources);
 
 /*
- * Writes the state files of all pools that have one, each whole or not at all. Blocks. Returns 0, or the
+ * Writes the state files of all pools that have one, each whole or not at all. Blocks, while other threads use the pools. Returns 0, or the
  * first -errno with `error`; the others are written nevertheless.
  */
 int sources_save(struct sources *sources, char error[CONFIG_ERROR_BYTES]);

@@ -1,0 +1,239 @@
+#include "control/saver.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/thread.h"
+#include "control/signals.h"
+#include "os/host.h"
+#include "os/timer.h"
+
+/* What a crash may cost: the addresses given to clients since. */
+#define SAVE_INTERVAL_MS 60000
+
+struct saver {
+	struct sources *sources;
+	pthread_t thread;
+	int ask_fd;  /* eventfd(2): the thread waits for it */
+	int done_fd; /* eventfd(2): the thread has saved */
+
+	/* The control thread's alone. */
+	bool busy;	   /* a save was begun, and its end not taken */
+	bool asked_again;  /* during a save */
+	uint64_t began_ms; /* when the save under way was asked for */
+	uint64_t due_ms;   /* when to look for something new */
+
+	/* The thread's while `busy`, otherwise the control thread's. */
+	int result;
+	char error[CONFIG_ERROR_BYTES];
+	/* Who of the two may use them: goes with the eventfds, for the language knows nothing of those. */
+	atomic_bool saved;
+	atomic_bool ends;
+};
+
+static void *run_saver(void *argument)
+{
+	struct saver *saver = argument;
+	uint64_t count;
+
+	pthread_setname_np(pthread_self(), "sixpipe/save");
+	for (;;) {
+		if (read(saver->ask_fd, &count, sizeof(count)) < 0)
+			continue; /* EINTR: a debugger */
+		if (atomic_load(&saver->ends))
+			return NULL;
+		if (atomic_load(&saver->saved))
+			continue;
+		saver->result = sources_save(saver->sources, saver->error);
+		atomic_store(&saver->saved, true);
+		eventfd_write(saver->done_fd, 1);
+	}
+}
+
+/* Whether a save has ended, which is told once. Begins the one that was asked for meanwhile. */
+static bool take_end(struct saver *saver, int *result, char error[CONFIG_ERROR_BYTES])
+{
+	uint64_t count;
+
+	if (read(saver->done_fd, &count, sizeof(count)) < 0 || !atomic_load(&saver->saved))
+		return false;
+	*result = saver->result;
+	if (*result)
+		snprintf(error, CONFIG_ERROR_BYTES, "%s", saver->error);
+	saver->busy = false;
+	if (saver->asked_again)
+		saver_ask(saver);
+	return true;
+}
+
+void saver_ask(struct saver *saver)
+{
+	saver->asked_again = saver->busy;
+	if (saver->busy)
+		return;
+	saver->began_ms = timer_now_ms();
+	saver->busy = true;
+	atomic_store(&saver->saved, false);
+	eventfd_write(saver->ask_fd, 1);
+}
+
+/*
+ * Waits until everything asked for is saved, for `limit_ms` at most or until `stop_fd` is readable (-1: none). Returns
+ * whether it is, or could not be; `*result` is then 0 or -errno with `error`.
+ */
+static bool await_end(struct saver *saver, int stop_fd, int limit_ms, int *result,
+		      char error[CONFIG_ERROR_BYTES])
+{
+	uint64_t end_ms = timer_now_ms() + (uint64_t)limit_ms;
+
+	for (;;) {
+		uint64_t now_ms = timer_now_ms();
+		struct pollfd fds[] = {
+			{.fd = saver->done_fd, .events = POLLIN},
+			{.fd = stop_fd, .events = POLLIN},
+		};
+
+		if (take_end(saver, result, error) && !saver->busy)
+			return true;
+		if (now_ms >= end_ms)
+			return false;
+		host_poll(fds, stop_fd < 0 ? 1 : 2, (int)(end_ms - now_ms));
+		if (fds[1].revents)
+			return false;
+	}
+}
+
+static void log_failure(const char *error)
+{
+	struct log_line line;
+
+	if (!log_begin(&line, LOG_EVENT_state_failed))
+		return;
+	log_text(&line, "error", error);
+	log_end(&line);
+}
+
+static void log_hang(const struct saver *saver)
+{
+	char error[CONFIG_ERROR_BYTES];
+
+	snprintf(
+		error, sizeof(error),
+		"--pseudo-state '%.200s': the filesystem has not answered for %u s; look whether it is "
+		"frozen (fsfreeze -u), and whether its disk or server answers",
+		sources_first_file(saver->sources),
+		(unsigned)((timer_now_ms() - saver->began_ms) / 1000));
+	log_failure(error);
+}
+
+/* The result, or 0 when TERM or INT came first. */
+static int save_first(struct saver *saver, char error[CONFIG_ERROR_BYTES])
+{
+	struct pollfd stop = {.fd = signals_open_stop(), .events = POLLIN};
+	int result = 0;
+
+	saver_ask(saver);
+	while (!await_end(saver, stop.fd, SAVER_END_LIMIT_MS, &result, error)) {
+		host_poll(&stop, stop.fd >= 0, 0);
+		if (stop.revents)
+			break;
+		log_hang(saver);
+	}
+	if (stop.fd >= 0)
+		close(stop.fd);
+	return result;
+}
+
+int saver_create(struct saver **saver, struct sources *sources, char error[CONFIG_ERROR_BYTES])
+{
+	struct saver *made = calloc(1, sizeof(*made));
+	int result = made ? 0 : -ENOMEM;
+
+	if (made) {
+		made->sources = sources;
+		made->due_ms = timer_now_ms() + SAVE_INTERVAL_MS;
+		made->ask_fd = eventfd(0, EFD_CLOEXEC);
+		made->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		result = made->ask_fd < 0 || made->done_fd < 0
+				 ? -errno
+				 : thread_start(&made->thread, run_saver, made);
+	}
+	if (!result) {
+		*saver = made;
+		return save_first(made, error);
+	}
+	snprintf(
+		error, CONFIG_ERROR_BYTES,
+		"cannot start the thread that saves --pseudo-state: %s; raise the limits on memory, "
+		"threads and descriptors (ulimit -n and -u, TasksMax=)",
+		strerror(-result));
+	if (made) {
+		close(made->ask_fd);
+		close(made->done_fd);
+	}
+	free(made);
+	return result;
+}
+
+bool saver_destroy(struct saver *saver)
+{
+	char error[CONFIG_ERROR_BYTES];
+	int result;
+
+	if (!saver)
+		return true;
+	saver->asked_again = false;
+	(void)take_end(saver, &result, error);
+	if (saver->busy)
+		return false;
+	atomic_store(&saver->ends, true);
+	eventfd_write(saver->ask_fd, 1);
+	pthread_join(saver->thread, NULL);
+	close(saver->ask_fd);
+	close(saver->done_fd);
+	free(saver);
+	return true;
+}
+
+int saver_prepare_poll(const struct saver *saver, struct pollfd fds[SAVER_POLL_FDS])
+{
+	uint64_t now_ms = timer_now_ms();
+
+	fds[0] = (struct pollfd){.fd = saver->done_fd, .events = POLLIN};
+	return saver->due_ms <= now_ms ? 0 : (int)(saver->due_ms - now_ms);
+}
+
+void saver_run(struct saver *saver)
+{
+	char error[CONFIG_ERROR_BYTES];
+	int result;
+
+	if (take_end(saver, &result, error) && result)
+		log_failure(error);
+	if (timer_now_ms() < saver->due_ms)
+		return;
+	saver->due_ms = timer_now_ms() + SAVE_INTERVAL_MS;
+	if (saver->busy)
+		log_hang(saver);
+	else if (sources_are_unsaved(saver->sources)) /* an idle process writes nothing */
+		saver_ask(saver);
+}
+
+void saver_save_last(struct saver *saver)
+{
+	char error[CONFIG_ERROR_BYTES];
+	int result;
+
+	saver_ask(saver);
+	if (!await_end(saver, -1, SAVER_END_LIMIT_MS, &result, error))
+		log_hang(saver);
+	else if (result)
+		log_failure(error);
+}

@@ -1,0 +1,53 @@
+/*
+ * The thread that writes files while the process runs: the state of the sources (--pseudo-state). A filesystem that
+ * hangs holds up this thread alone.
+ *
+ * One save is under way at most, and one more asked for: asking again changes nothing, for a save writes what there is
+ * when it begins. Nothing is copied for it; a pool may be read while workers use it (source_pool_state.h).
+ *
+ * All functions are for the control thread. In the control loop it is run as checker.h is.
+ */
+#pragma once
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "config/config.h"
+#include "relay/sources.h"
+
+struct saver;
+
+#define SAVER_POLL_FDS 1
+
+/* How long the end of the process waits for the last save. */
+#define SAVER_END_LIMIT_MS 5000
+
+/*
+ * Starts the thread, for sources with state files, after the privilege drop (privs.h), and saves for the first time, to
+ * know whether the files may be written. Waits for that as long as it takes, but not for longer than until TERM or INT
+ * has come (signals_take()). `sources` must outlive the saver. Returns 0, or -errno with `error`; a saver that was made
+ * is the caller's then too.
+ */
+int saver_create(struct saver **saver, struct sources *sources, char error[CONFIG_ERROR_BYTES]);
+
+/*
+ * Ends the thread. Returns false, and leaves all as it is, while a save is under way: then sources and saver must stay,
+ * and the process can only exit. Takes NULL too, and returns true.
+ */
+bool saver_destroy(struct saver *saver);
+
+/* Asks for a save, whether or not anything has changed. Does not wait. */
+void saver_ask(struct saver *saver);
+
+/* The last save, asked for and awaited for SAVER_END_LIMIT_MS. Logs what is wrong with it. */
+void saver_save_last(struct saver *saver);
+
+/* What to poll(2) for, and for how long at most. */
+int saver_prepare_poll(const struct saver *saver, struct pollfd fds[SAVER_POLL_FDS]);
+
+/*
+ * After poll(2): logs what a save came to, and every minute one that does not come to an end; asks for another every
+ * minute if there is anything new.
+ */
+void saver_run(struct saver *saver);
