@@ -2,7 +2,8 @@
  * Assertions that stay on in release builds.
  *
  * CHECK is for programming errors alone: an invariant of this program that no peer, operator or
- * kernel answer may break. An operational error is a negative errno, never a CHECK.
+ * kernel answer may break. An operational error is a negative errno, never a CHECK. A condition has no side effect, and
+ * calls only what looks (scripts/check-assertions).
  */
 #pragma once
 
