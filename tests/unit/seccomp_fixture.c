@@ -17,7 +17,7 @@
 struct asked {
 	int listener;
 	int error;
-	const volatile bool *refuses;
+	const atomic_bool *refuses;
 };
 
 static int install(int number, unsigned answer, unsigned flags)
@@ -63,7 +63,7 @@ static void *answer(void *argument)
 	}
 }
 
-void fixture_ask(int number, int error, const volatile bool *refuses)
+void fixture_ask(int number, int error, const atomic_bool *refuses)
 {
 	static struct asked asked;
 	pthread_t thread;

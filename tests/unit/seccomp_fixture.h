@@ -1,7 +1,7 @@
 /* A kernel that refuses: system calls of the calling thread that are answered in its place, by seccomp(2). */
 #pragma once
 
-#include <stdbool.h>
+#include <stdatomic.h>
 
 /* From now on system call `number` answers -`error` to this thread and those it makes. */
 void fixture_refuse(int number, int error);
@@ -10,4 +10,4 @@ void fixture_refuse(int number, int error);
  * From now on system call `number` of this thread asks another thread, which answers -`error` while `refuses` is
  * true, and lets the call through otherwise. The test is skipped where the kernel cannot do that.
  */
-void fixture_ask(int number, int error, const volatile bool *refuses);
+void fixture_ask(int number, int error, const atomic_bool *refuses);

@@ -21,7 +21,7 @@ TestSuite(engine_shortage, .fini = support_check_leaks);
 /* Long enough for 100,000 attempts, one behind the other. */
 #define SHORTAGE_MS 3000
 
-static volatile bool refuses;
+static atomic_bool refuses;
 
 static uint64_t cpu_ms(void)
 {
