@@ -453,21 +453,6 @@ static int run(struct config *config)
 	return result;
 }
 
-static int dump(const struct config *config)
-{
-	char error[CONFIG_ERROR_BYTES];
-	char *text = config_dump(config, error);
-	bool written;
-
-	if (!text)
-		return usage_fail(EXIT_FAILURE, error);
-	written = fputs(text, stdout) >= 0 && !fflush(stdout);
-	free(text);
-	return written ? EXIT_SUCCESS
-		       : usage_fail(EXIT_FAILURE, "--dump-config: stdout cannot be written to; "
-						  "give it a file with room, or a pipe");
-}
-
 static const struct command {
 	const char *word;
 	/* Takes argv[0], the word, and what follows it. Returns the exit code. */
@@ -500,7 +485,8 @@ int main(int argc, char **argv)
 		result = usage_print(stdout, line.help_topic, error) ? usage_fail(EXIT_USAGE, error)
 								     : EXIT_SUCCESS;
 	} else if (config.dump_config) {
-		result = dump(&config);
+		result = config_dump_print(stdout, &config, error) ? usage_fail(EXIT_FAILURE, error)
+								   : EXIT_SUCCESS;
 	} else {
 		result = run(&config);
 	}

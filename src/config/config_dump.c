@@ -1,6 +1,7 @@
 #include "config/config_dump.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,4 +154,20 @@ char *config_dump(const struct config *config, char error[CONFIG_ERROR_BYTES])
 			    dump.misfit->option->name, dump.misfit->text);
 	config_origin_rename(config, dump.misfit, error);
 	return NULL;
+}
+
+int config_dump_print(FILE *out, const struct config *config, char error[CONFIG_ERROR_BYTES])
+{
+	char *text = config_dump(config, error);
+	bool written;
+
+	if (!text)
+		return -EINVAL;
+	written = fputs(text, out) >= 0 && !fflush(out);
+	free(text);
+	if (written)
+		return 0;
+	snprintf(error, CONFIG_ERROR_BYTES,
+		 "--dump-config: stdout cannot be written to; give it a file with room, or a pipe");
+	return -EIO;
 }

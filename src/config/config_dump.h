@@ -1,6 +1,8 @@
 /* --dump-config: the configuration in effect, as a file that --config reads. */
 #pragma once
 
+#include <stdio.h>
+
 #include "config/config.h"
 
 /*
@@ -10,3 +12,6 @@
  * file: with control characters in it, blanks around it or what would be a comment.
  */
 char *config_dump(const struct config *config, char error[CONFIG_ERROR_BYTES]);
+
+/* Writes config_dump() to stdout, `out`. Returns 0, or -EINVAL or -EIO with `error`. */
+int config_dump_print(FILE *out, const struct config *config, char error[CONFIG_ERROR_BYTES]);
