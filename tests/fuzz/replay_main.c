@@ -1,8 +1,8 @@
 /*
  * usage: fuzz_NAME [FILE|DIRECTORY]...
  * Gives a fuzz harness, which is linked to this, the files named and then pseudo-random inputs, the
- * same ones every time. So the harnesses run as ordinary tests, with gcc and any sanitizer; with
- * clang, link them to -fsanitize=fuzzer instead of this.
+ * same ones every time. So the harnesses run as ordinary tests, with gcc and any sanitizer.
+ * scripts/fuzz links them to libFuzzer instead, which looks for inputs that reach new code.
  */
 #include <dirent.h>
 #include <stdint.h>
