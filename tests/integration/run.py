@@ -1,4 +1,4 @@
-"""Runs integration tests and prints TAP 13.
+"""Runs integration tests: prints TAP 13 on stdout, and why a test failed on stderr.
 
     run.py [test_relay | test_relay.Ends | test_relay.Ends.test_simultaneous_close] ...
 
@@ -28,7 +28,7 @@ class TimeIsUp(BaseException):
 
 
 class TapResult(unittest.TestResult):
-    """One TAP line per test; its diagnostics follow as comments."""
+    """One TAP line per test. Why it failed goes to stderr: of a TAP test's output, meson shows only that."""
 
     def __init__(self):
         super().__init__()
@@ -56,10 +56,9 @@ class TapResult(unittest.TestResult):
         print(line)
         if self.notes and getattr(test, 'last_log', None):
             self.notes.append('the end of the log:\n' + '\n'.join(test.last_log))
-        print(comment(f'{time.monotonic() - self.start_s:.2f} s'))
-        for note in self.notes:
-            print(comment(note))
-        sys.stdout.flush()
+        print(f'# {time.monotonic() - self.start_s:.2f} s', flush=True)
+        if self.notes:
+            print(f'{name_of(test)} failed:', *map(printable, self.notes), sep='\n', file=sys.stderr, flush=True)
 
     def note(self, error, where=None):
         text = ''.join(traceback.format_exception(*error))
@@ -85,8 +84,9 @@ class TapResult(unittest.TestResult):
         self.notes.append('expected to fail')
 
 
-def comment(text):
-    return '\n'.join('# ' + line for line in text.rstrip().splitlines())
+def printable(text):
+    """Without control characters, which the JUnit report may not hold."""
+    return ''.join(char if char.isprintable() or char in '\n\t' else repr(char)[1:-1] for char in text.rstrip())
 
 
 def name_of(test):
