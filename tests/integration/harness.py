@@ -13,6 +13,7 @@ Environment: SIXPIPE (the binary), SIXPIPE_ENGINES (comma separated), SIXPIPE_SA
 memory, latency and CPU do not apply).
 """
 
+import atexit
 import collections
 import contextlib
 import fcntl
@@ -21,16 +22,31 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 import unittest
 
 import peers
 
+
+
+def reachable_by_all(path):
+    """`path`, or a copy of that program where a directory above it is closed to other users. Some tests run it as
+    another user, or as root without the capabilities that open every directory."""
+    if not os.path.exists(path) or all(os.stat(folder).st_mode & 0o001 for folder in pathlib.Path(path).parents):
+        return path
+    folder = tempfile.mkdtemp(prefix='sixpipe-test-')
+    atexit.register(shutil.rmtree, folder)
+    os.chmod(folder, 0o755)
+    return shutil.copy(path, folder)
+
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SIXPIPE = os.path.abspath(os.environ.get('SIXPIPE') or ROOT / 'build' / 'src' / 'sixpipe')
+SIXPIPE = reachable_by_all(os.path.abspath(os.environ.get('SIXPIPE') or ROOT / 'build' / 'src' / 'sixpipe'))
 ENGINES = [name for name in os.environ.get('SIXPIPE_ENGINES', '').split(',') if name] or ['io_uring', 'epoll']
 SANITIZE = os.environ.get('SIXPIPE_SANITIZE', '') not in ('', '0')
 PATIENCE_S = peers.PATIENCE_S
@@ -432,7 +448,7 @@ class Case(peers.PeersMixin, unittest.TestCase):
                 for series, value in self.samples(proxy).items() if series.endswith(labels)}
 
     def show_log(self, proxy):
-        """A failed test's output ends with what sixpipe said (run.py prints it as a diagnostic)."""
+        """A failed test's output ends with what sixpipe said (run.py prints it)."""
         self.last_log = proxy.lines[-20:]
 
     def assert_idle_cpu(self, proxy, over_s=1.0, limit=0.05):
