@@ -1,0 +1,84 @@
+"""What scripts/ and the test runner show: little where all is well, the whole reason where something failed."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+MUCH = ''.join(f'Unpacking package-{number} ...\n' for number in range(400))
+FAILING_TEST = '''
+import unittest
+class Fails(unittest.TestCase):
+    def test_it(self):
+        self.assertEqual('six', 'seven\\x1b')
+    def test_another(self):
+        pass
+'''
+
+
+class ScriptsCase(unittest.TestCase):
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def run_it(self, *command, **variables):
+        return subprocess.run([str(word) for word in command], env={**os.environ, **variables}, capture_output=True,
+                              text=True, check=False, cwd=self.folder)
+
+
+class Install(ScriptsCase):
+    """scripts/install, with programs in the place of apt-get and those that it needs."""
+
+    def install(self, apt_code):
+        programs = {'dpkg-query': 'exit 1', 'sudo': 'exec "$@"',
+                    'apt-get': f'case $1 in install) printf "%s" "$MUCH"; exit {apt_code} ;; esac'}
+        for name, text in programs.items():
+            program = self.folder / name
+            program.write_text(f'#!/bin/sh\n{text}\n')
+            program.chmod(0o755)
+        return self.run_it(ROOT / 'scripts/install', 'some', 'more', PATH=f'{self.folder}:{os.environ["PATH"]}',
+                           MUCH=MUCH)
+
+    def test_success_is_one_line(self):
+        done = self.install(0)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, '', 'installing: some more\n'))
+
+    def test_failure_shows_everything(self):
+        done = self.install(100)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(MUCH, done.stderr)
+        self.assertTrue(done.stderr.endswith('could not install: some more; its reason is above\n'), done.stderr[-200:])
+
+
+class Runner(ScriptsCase):
+    """tests/integration/run.py: meson shows its stderr, and only where a test failed."""
+
+    def test_a_failure_has_name_and_reason(self):
+        (self.folder / 'failing.py').write_text(FAILING_TEST)
+        done = self.run_it(sys.executable, ROOT / 'tests/integration/run.py', 'failing', PYTHONPATH=str(self.folder))
+        self.assertEqual(done.returncode, 1)
+        self.assertIn('not ok 2 - failing.Fails.test_it\n', done.stdout)
+        self.assertTrue(done.stderr.startswith('failing.Fails.test_it failed:\n'), done.stderr)
+        self.assertIn("AssertionError: 'six' != 'seven\\x1b'", done.stderr)
+        self.assertNotIn('\x1b', done.stderr)
+        self.assertNotIn('test_another', done.stderr)
+
+
+class Fuzz(ScriptsCase):
+
+    def test_wrong_words(self):
+        for words, says in ((('0',), "'0' is no number of seconds"), (('5s',), "'5s' is no number of seconds"),
+                            (('5', 'no-such'), "'no-such' is no harness; give one of: addr ")):
+            with self.subTest(words=words):
+                done = self.run_it(ROOT / 'scripts/fuzz', *words)
+                self.assertEqual((done.returncode, done.stdout), (2, ''))
+                self.assertIn(says, done.stderr)
+
+
+if __name__ == '__main__':
+    unittest.main()
