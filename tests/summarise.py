@@ -1,33 +1,54 @@
-"""Adds up JUnit reports: the last line is 'N passed, N failed, N skipped'.
+"""Adds up what meson wrote of test runs: the last line is 'N passed, N failed, N skipped'.
 
-usage: summarise.py FAILED-BUILDS REPORT...
+usage: summarise.py FAILED-BUILDS BUILD...
 
-FAILED-BUILDS is how many test runs ended with a failure; a run that failed without a failed test (a
-program that crashed before it reported, say) still counts. Exits with 1 when anything failed.
+FAILED-BUILDS is how many test runs ended with a failure; a run that failed without a failed test still counts. A test
+program counts as its tests, and as one failure more where it crashed or ran out of time with none of them failed.
+Exits with 1 when anything failed.
 """
 
+import collections
+import json
+import pathlib
 import sys
 import xml.etree.ElementTree as ElementTree
 
 
+def kind_of(case):
+    if case.find('failure') is not None or case.find('error') is not None:
+        return 'failed'
+    return 'skipped' if case.find('skipped') is not None else 'passed'
+
+
+def outcomes(build):
+    """(kind, name) of each test: by testlog.json for a whole program, by the JUnit report for the tests in it."""
+    logs = pathlib.Path(build) / 'meson-logs'
+    suites = {suite.get('name'): suite for suite in ElementTree.parse(logs / 'testlog.junit.xml').iter('testsuite')}
+    for line in (logs / 'testlog.json').read_text().splitlines():
+        program = json.loads(line)
+        name, result = program['name'], program['result']
+        suite = suites.get(f'{name.split(":")[0]}.{name}', ())
+        own = [(kind_of(case), f'{name} {case.get("name")}') for case in suite if case.tag == 'testcase']
+        yield from own
+        if result in ('OK', 'SKIP', 'EXPECTEDFAIL'):
+            if not own:
+                yield 'skipped' if result == 'SKIP' else 'passed', name
+        elif not any(kind == 'failed' for kind, _ in own):
+            yield 'failed', f'{name} {result}'
+
+
 def main():
-    failed_builds, reports = int(sys.argv[1]), sys.argv[2:]
-    passed = failed = skipped = 0
-    for report in reports:
-        for case in ElementTree.parse(report).iter('testcase'):
-            name = f"{case.get('classname') or ''} {case.get('name')}".strip()
-            if case.find('failure') is not None or case.find('error') is not None:
-                failed += 1
-                print(f'failed: {name} ({report.split("/")[0]})')
-            elif case.find('skipped') is not None:
-                skipped += 1
-                print(f'skipped: {name} ({report.split("/")[0]})')
-            else:
-                passed += 1
-    if failed_builds and not failed:
-        failed = failed_builds
-    print(f'{passed} passed, {failed} failed, {skipped} skipped')
-    return 1 if failed or not passed else 0
+    failed_builds, builds = int(sys.argv[1]), sys.argv[2:]
+    counts = collections.Counter()
+    for build in builds:
+        for kind, name in outcomes(build):
+            counts[kind] += 1
+            if kind != 'passed':
+                print(f'{kind}: {name} ({build})')
+    if failed_builds and not counts['failed']:
+        counts['failed'] = failed_builds
+    print(f'{counts["passed"]} passed, {counts["failed"]} failed, {counts["skipped"]} skipped')
+    return 1 if counts['failed'] or not counts['passed'] else 0
 
 
 if __name__ == '__main__':

@@ -1,5 +1,6 @@
 """What scripts/ and the test runner show: little where all is well, the whole reason where something failed."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -67,6 +68,29 @@ class Runner(ScriptsCase):
         self.assertIn("AssertionError: 'six' != 'seven\\x1b'", done.stderr)
         self.assertNotIn('\x1b', done.stderr)
         self.assertNotIn('test_another', done.stderr)
+
+
+class Summary(ScriptsCase):
+    """tests/summarise.py, with what meson 1.0 wrote of four programs: two of them report their tests, two exit."""
+
+    REPORT = '''<testsuites><testsuite name="sixpipe.sixpipe:unit / late"><testcase name="1 a"/></testsuite>
+        <testsuite name="sixpipe.sixpipe:unit / mixed"><testcase name="1 good"/><testcase name="2 bad"><failure/></testcase>
+        <testcase name="3 not here"><skipped/></testcase><system-out/></testsuite>
+        <testsuite name="sixpipe"><testcase name="x"/><testcase name="y"/></testsuite></testsuites>'''
+    RESULTS = {'unit / late': 'TIMEOUT', 'unit / mixed': 'ERROR', 'lint / slow': 'TIMEOUT', 'lint / fine': 'OK'}
+
+    def test_a_program_out_of_time_is_a_failure(self):
+        logs = self.folder / 'meson-logs'
+        logs.mkdir()
+        (logs / 'testlog.junit.xml').write_text(self.REPORT)
+        (logs / 'testlog.json').write_text(''.join(
+            json.dumps({'name': f'sixpipe:{name}', 'result': result}) + '\n' for name, result in self.RESULTS.items()))
+        done = self.run_it(sys.executable, ROOT / 'tests/summarise.py', 1, self.folder)
+        self.assertEqual((done.returncode, done.stderr), (1, ''))
+        self.assertEqual(done.stdout.replace(f' ({self.folder})', '').splitlines(), [
+            'failed: sixpipe:unit / late TIMEOUT', 'failed: sixpipe:unit / mixed 2 bad',
+            'skipped: sixpipe:unit / mixed 3 not here', 'failed: sixpipe:lint / slow TIMEOUT',
+            '3 passed, 3 failed, 1 skipped'])
 
 
 class Fuzz(ScriptsCase):
