@@ -75,8 +75,11 @@ static void check_forwards(const struct config *config)
 
 		check_bounds(&forward->options, OPTION_SCOPE_FORWARD);
 		CHECK(forward->backend_count > 0 && forward->backend_count <= CONFIG_BACKEND_LIMIT);
-		for (unsigned j = 0; j < forward->backend_count; j++)
-			CHECK(addr_port(&forward->backends[j].addr) > 0);
+		for (unsigned j = 0; j < forward->backend_count; j++) {
+			const struct addr *backend = &forward->backends[j].addr;
+
+			CHECK(addr_is_local(backend) || addr_port(backend) > 0);
+		}
 	}
 }
 
