@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/units.h"
 #include "config/config_origin.h"
 
 /* Whether somebody who writes this means an IPv4 address. */
@@ -101,13 +102,33 @@ static int check_count(const struct config *config, char error[CONFIG_ERROR_BYTE
 			   config->name_count, CONFIG_DNS_NAME_LIMIT);
 }
 
+/* Blames the option that was given: of a default neither file nor command line has a place to look at. */
+static int fail_times(const struct config *config, char error[CONFIG_ERROR_BYTES])
+{
+	static const char max_ttl[] = "dns-max-ttl";
+	char least[UNITS_TEXT_BYTES], most[UNITS_TEXT_BYTES];
+	const struct option_spec *option = options_find(max_ttl, strlen(max_ttl));
+	const struct config_origin unknown = {CONFIG_ORIGIN_DEFAULT, 0};
+
+	units_print_duration(config->dns_min_ttl_ms, least);
+	units_print_duration(config->dns_max_ttl_ms, most);
+	if (config_origin_of(&config->values, option, unknown).origin.kind != CONFIG_ORIGIN_DEFAULT)
+		return config_fail(error,
+				   "--%s %s: is less than --dns-min-ttl %s; give more, or a "
+				   "smaller --dns-min-ttl",
+				   max_ttl, most, least);
+	return config_fail(error,
+			   "--dns-min-ttl %s: is more than --%s %s; give less, or a larger --%s",
+			   least, max_ttl, most, max_ttl);
+}
+
 static int check_times(const struct config *config, char error[CONFIG_ERROR_BYTES])
 {
 	if (!config->dns_min_ttl_ms)
 		return config_fail(error, "--dns-min-ttl 0: answers with a TTL of 0 would be asked "
 					  "for without a pause; give at least 1ms");
 	if (config->dns_max_ttl_ms < config->dns_min_ttl_ms)
-		return config_fail(error, "--dns-max-ttl: is less than --dns-min-ttl; give more");
+		return fail_times(config, error);
 	return 0;
 }
 

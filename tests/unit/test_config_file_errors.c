@@ -181,7 +181,7 @@ static const struct row rows[] = {
 	      "dns-server=x\n" FORWARD "check-send=x\nsend-proxy=v1\nproxy-tlv=0xE0=x\n"
 	      "source=127.0.0.9\npseudo-key=k\npseudo-state=s\n"),
 	 {"f:6: dns-server 'x': is not an address; write it as in 192.0.2.53, 192.0.2.53:5353 or [2001:db8::53]:5353",
-	  "f:5: dns-max-ttl: is less than --dns-min-ttl; give more",
+	  "f:5: dns-max-ttl 1s: is less than --dns-min-ttl 2s; give more, or a smaller --dns-min-ttl",
 	  "f:1: trust: without --accept-proxy nobody is trusted with anything; add --accept-proxy or "
 	  "leave it out",
 	  "f:12: proxy-tlv: only headers of version 2 have room for it; add --send-proxy v2 or leave it "
