@@ -180,6 +180,8 @@ class Tuning(SocketCase):
 class Listeners(SocketCase):
 
     def test_mark(self):
+        if os.geteuid() != 0:
+            self.skipTest('needs root')
         def check(listener, accepted, towards):
             self.assertEqual(listener.getsockopt(SOL, socket.SO_MARK), 0x2a)
             self.assertEqual(accepted.getsockopt(SOL, socket.SO_MARK), 0x2a)
