@@ -216,13 +216,16 @@ static bool is_local(const uint8_t *bytes)
 	return (bytes[12] & 15) == PROXY_V2_COMMAND_LOCAL;
 }
 
+/* Whether the addresses are of a TCP connection, so that they can be used here. */
 static bool has_endpoints(const uint8_t *bytes)
 {
-	return bytes[13] >> 4 != PROXY_V2_FAMILY_UNSPEC &&
+	unsigned family = bytes[13] >> 4;
+
+	return (family == PROXY_V2_FAMILY_INET || family == PROXY_V2_FAMILY_INET6) &&
 	       (bytes[13] & 15) == PROXY_V2_TRANSPORT_STREAM;
 }
 
-/* The room that the addresses take, also where the transport says not to look at them. */
+/* The room that the addresses take, also where they cannot be used. Without a family: not known. */
 static size_t endpoints_bytes(const uint8_t *bytes)
 {
 	switch (bytes[13] >> 4) {
@@ -230,6 +233,8 @@ static size_t endpoints_bytes(const uint8_t *bytes)
 		return 2 * (sizeof(struct in_addr) + sizeof(in_port_t));
 	case PROXY_V2_FAMILY_INET6:
 		return 2 * (sizeof(struct in6_addr) + sizeof(in_port_t));
+	case PROXY_V2_FAMILY_UNIX:
+		return 2 * PROXY_V2_UNIX_HOST_BYTES;
 	default:
 		return 0;
 	}
@@ -253,10 +258,6 @@ static const char *v2_fault(const uint8_t *bytes, size_t size)
 			return "v2: the address family is none of the protocol's";
 		if ((bytes[13] & 15) > PROXY_V2_TRANSPORT_DGRAM)
 			return "v2: the transport is none of the protocol's";
-		if (bytes[13] >> 4 == PROXY_V2_FAMILY_UNIX)
-			return "v2: UNIX sockets are not supported";
-		if ((bytes[13] & 15) == PROXY_V2_TRANSPORT_DGRAM)
-			return "v2: datagrams are not supported";
 	}
 	if (size < PROXY_V2_FIXED_BYTES)
 		return NULL;
@@ -298,6 +299,17 @@ static bool checksum_is_right(const uint8_t *bytes, size_t header_bytes, const u
 	return ntohl(told_be) == crc;
 }
 
+/* Whether the region is TLVs from its first byte to its last. */
+static bool is_all_tlvs(const struct proxy_tlvs *tlvs)
+{
+	struct proxy_tlv tlv;
+	size_t at = 0;
+
+	while (proxy_tlv_next(tlvs, &at, &tlv))
+		;
+	return at == tlvs->size_bytes;
+}
+
 /* What is wrong with the TLVs of the header, which is whole; or NULL. */
 static const char *tlvs_fault(const uint8_t *bytes, size_t header_bytes,
 			      const struct proxy_tlvs *tlvs)
@@ -334,7 +346,7 @@ static const char *tlvs_fault(const uint8_t *bytes, size_t header_bytes,
 		if (!checksum_is_right(bytes, header_bytes, tlv.value))
 			return "v2: the checksum is wrong";
 	}
-	return at < tlvs->size_bytes ? "v2: a TLV reaches beyond the header" : NULL;
+	return NULL;
 }
 
 static enum proxy_result parse_v2(const uint8_t *bytes, size_t size, struct proxy_header *header)
@@ -359,6 +371,12 @@ static enum proxy_result parse_v2(const uint8_t *bytes, size_t size, struct prox
 		header->kind = PROXY_KIND_UNKNOWN;
 	skipped_bytes = PROXY_V2_FIXED_BYTES + endpoints_bytes(bytes);
 	header->tlvs = (struct proxy_tlvs){bytes + skipped_bytes, header_bytes - skipped_bytes};
+	if (!is_all_tlvs(&header->tlvs)) {
+		if (bytes[13] >> 4 != PROXY_V2_FAMILY_UNSPEC)
+			return bad(header, "v2: a TLV reaches beyond the header");
+		/* addresses of a family that is not named, to be ignored (2.2) */
+		header->tlvs = (struct proxy_tlvs){0};
+	}
 	fault = tlvs_fault(bytes, header_bytes, &header->tlvs);
 	return fault ? bad(header, fault) : complete(header, 2, header_bytes);
 }

@@ -97,11 +97,12 @@ struct proxy_header {
  * PROXY_BAD comes as soon as it is certain: at the first byte that no header has there, at the
  * version 2 length that is above PROXY_HEADER_LIMIT. TLVs are looked at when all are there.
  *
- * Stricter than the text demands where it leaves that open:
- *	- datagrams and UNIX sockets are faults (2.2 would let them pass as UNKNOWN): a sender that
- *	  announces those to a TCP forwarder is set up wrong;
- *	- TLVs must fill the header exactly; ALPN, AUTHORITY, CRC32C, UNIQUE_ID, SSL and NETNS may
- *	  come once; a checksum must be right (2.2.3).
+ * Stricter than the text demands where it leaves that open: TLVs must fill the header exactly; ALPN,
+ * AUTHORITY, CRC32C, UNIQUE_ID, SSL and NETNS may come once; a checksum must be right (2.2.3).
+ *
+ * Addresses that no TCP connection can have are passed over, and the client is UNKNOWN (2.2): those
+ * of datagrams and of UNIX sockets. The TLVs behind them count. Where the family is not named
+ * (UNSPEC), the length of its addresses is not known: what is not TLVs to the end is addresses.
  * The block after a LOCAL command is skipped unread, its family and TLVs too, as 2.2 demands.
  */
 enum proxy_result proxy_parse(const void *bytes, size_t size, struct proxy_header *header);

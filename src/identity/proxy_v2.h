@@ -6,6 +6,8 @@
 #define PROXY_V2_FIXED_BYTES	 16 /* up to and with the length of what follows */
 #define PROXY_V2_CHECKSUM_BYTES	 4
 #define PROXY_V2_TLV_HEAD_BYTES	 3
+#define PROXY_V2_UNIX_HOST_BYTES                                                                   \
+	108 /* of each of two UNIX addresses, whatever is the path's length */
 
 enum {
 	/* byte 12: version << 4 | command */

@@ -158,8 +158,8 @@ def malformed():
     yield 'nul', good.replace(b'::7', b'::\0')
     yield 'v2 version', proxy_header.SIGNATURE + b'\x31\x21\x00\x24' + body
     yield 'v2 command', proxy_header.v2_raw(2, 0x21, body)
-    yield 'v2 datagram', proxy_header.v2_raw(1, 0x22, body)
-    yield 'v2 unix', proxy_header.v2_raw(1, 0x31, bytes(216))
+    yield 'v2 datagram, cut tlv', proxy_header.v2_raw(1, 0x22, body + b'\x05\x00')
+    yield 'v2 unix, short addresses', proxy_header.v2_raw(1, 0x31, bytes(215))
     yield 'v2 family', proxy_header.v2_raw(1, 0x41, body)
     yield 'v2 short addresses', proxy_header.v2_raw(1, 0x21, body[:35])
     yield 'v2 oversized', proxy_header.SIGNATURE + b'\x21\x21\xff\xff'
@@ -311,6 +311,33 @@ class Accepted(Case):
                     client.close()
                     server.close()
                     proxy.wait_event('close', client=client.name)
+
+    def test_addresses_of_no_tcp_connection_are_the_proxy_itself(self):
+        """Section 2.2: a family that cannot be used here. The values behind its addresses count all the same."""
+        value = proxy_header.tlv(proxy_header.AUTHORITY, b'web.example')
+        v4, v6 = (proxy_header.v2(*pair)[16:] for pair in ((CLIENT_V4, TARGET_V4), (CLIENT, TARGET)))
+        paths = b'/run/client'.ljust(108, b'\0') + b'/run/server'.ljust(108, b'\0')
+        rows = (('udp4', 0x12, v4, value), ('udp6', 0x22, v6, value), ('unix stream', 0x31, paths, value),
+                ('unix datagram', 0x32, paths, value), ('unspec', 0x00, b'', value), ('unspec with addresses', 0x00, v4, b''))
+        for version in ('v1', 'v2'):
+            backend = self.backend()
+            with self.forward(backend, '--send-proxy', version) as proxy:
+                for name, family, addresses, values in rows:
+                    with self.subTest(name, version=version):
+                        client = self.connect(proxy.endpoint)
+                        client.sendall(proxy_header.v2_raw(1, family, addresses + values) + b'x')
+                        server = backend.accept()
+                        got = proxy_header.receive(server)
+                        self.assertEqual((got.version, got.family, got.source, got.local),
+                                         (1, 'UNKNOWN', None, False) if version == 'v1' else (2, 0, None, False))
+                        self.assertEqual(got.all(proxy_header.AUTHORITY),
+                                         [b'web.example'] if values and version == 'v2' else [])
+                        self.assertEqual(server.recv_exact(1), b'x')
+                        server.sendall(b'y')
+                        self.assertEqual(client.recv_exact(1), b'y')
+                        client.close()
+                        server.close()
+                        proxy.wait_event('close', client=client.name)
 
     def test_what_the_proxy_added_is_passed_on(self):
         tlvs = [(proxy_header.ALPN, b'h2'), (proxy_header.UNIQUE_ID, b'abc'), (0xE1, b'theirs'),

@@ -21,6 +21,9 @@ TestSuite(proxy_parse, .fini = support_check_leaks);
 #define V6_SOURCE "[2001:db8::1]:56324"
 #define V6_TARGET "[2001:db8::2]:443"
 #define TEN	  "0123456789"
+/* two paths of 108 bytes */
+#define UNIX_PATH "/run/" TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN "\x00\x00\x00"
+#define UNIX	  UNIX_PATH UNIX_PATH
 #define ID_128	  TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN "01234567"
 
 struct valid {
@@ -94,6 +97,22 @@ static const struct valid valids[] = {
 	{BYTES(SIGNATURE "\x21\x01\x00\x00"), V2_NOBODY, 0},
 	{BYTES(SIGNATURE "\x21\x10\x00\x10" V4 "\x05\x00\x01u"), V2_NOBODY, 1},
 	{BYTES(SIGNATURE "\x21\x20\x00\x24" V6), V2_NOBODY, 0},
+	/* addresses that are no TCP connection's, and TLVs behind them */
+	{BYTES(SIGNATURE "\x21\x12\x00\x0c" V4), V2_NOBODY, 0},
+	{BYTES(SIGNATURE "\x21\x12\x00\x10" V4 "\x05\x00\x01u"), V2_NOBODY, 1},
+	{BYTES(SIGNATURE "\x21\x12\x00\x13" V4 "\x03\x00\x04\xc4\xd2\xa6\x95"), V2_NOBODY, 1},
+	{BYTES(SIGNATURE "\x21\x22\x00\x24" V6), V2_NOBODY, 0},
+	{BYTES(SIGNATURE "\x21\x22\x00\x28" V6 "\x05\x00\x01u"), V2_NOBODY, 1},
+	{BYTES(SIGNATURE "\x21\x30\x00\xd8" UNIX), V2_NOBODY, 0},
+	{BYTES(SIGNATURE "\x21\x31\x00\xd8" UNIX), V2_NOBODY, 0},
+	{BYTES(SIGNATURE "\x21\x31\x00\xdc" UNIX "\x05\x00\x01u"), V2_NOBODY, 1},
+	{BYTES(SIGNATURE "\x21\x32\x00\xd8" UNIX), V2_NOBODY, 0},
+	/* no family, and addresses all the same: no TLV is read out of these */
+	{BYTES(SIGNATURE "\x21\x00\x00\x0c" V4), V2_NOBODY, 0},
+	{BYTES(SIGNATURE "\x21\x00\x00\x24" V6), V2_NOBODY, 0},
+	{BYTES(SIGNATURE "\x21\x01\x00\x0c" V4), V2_NOBODY, 0},
+	{BYTES(SIGNATURE "\x21\x02\x00\xd8" UNIX), V2_NOBODY, 0},
+	{BYTES(SIGNATURE "\x21\x00\x00\x01z"), V2_NOBODY, 0},
 	{BYTES(SIGNATURE "\x20\x00\x00\x00"), V2_LOCAL},
 	{BYTES(SIGNATURE "\x20\x11\x00\x0c" V4), V2_LOCAL},
 	{BYTES(SIGNATURE "\x20\x31\x00\x05\x01\x02\x03\x04\x05"), V2_LOCAL},
@@ -215,23 +234,25 @@ static const struct malformed malformeds[] = {
 	 "v2: the address family is none of the protocol's"},
 	{BYTES(SIGNATURE "\x21"), BYTES("\x13\x00\x0c" V4),
 	 "v2: the transport is none of the protocol's"},
-	{BYTES(SIGNATURE "\x21"), BYTES("\x31\x00\x00"), "v2: UNIX sockets are not supported"},
-	{BYTES(SIGNATURE "\x21"), BYTES("\x32\x00\x00"), "v2: UNIX sockets are not supported"},
-	{BYTES(SIGNATURE "\x21"), BYTES("\x12\x00\x0c" V4), "v2: datagrams are not supported"},
-	{BYTES(SIGNATURE "\x21"), BYTES("\x22\x00\x24" V6), "v2: datagrams are not supported"},
-	{BYTES(SIGNATURE "\x21"), BYTES("\x02\x00\x00"), "v2: datagrams are not supported"},
 	{BYTES(SIGNATURE "\x21\x11\x0f"), BYTES("\xf1"), TOO_LONG},
 	{BYTES(SIGNATURE "\x20\x00\xff"), BYTES("\xff"), TOO_LONG},
 	{BYTES(SIGNATURE "\x21\x11\x00"), BYTES("\x0b" V4), TOO_SHORT},
 	{BYTES(SIGNATURE "\x21\x21\x00"), BYTES("\x23" V6), TOO_SHORT},
 	{BYTES(SIGNATURE "\x21\x10\x00"), BYTES("\x0b" V4), TOO_SHORT},
+	{BYTES(SIGNATURE "\x21\x12\x00"), BYTES("\x0b" V4), TOO_SHORT},
+	{BYTES(SIGNATURE "\x21\x22\x00"), BYTES("\x23" V6), TOO_SHORT},
+	{BYTES(SIGNATURE "\x21\x31\x00"), BYTES("\xd7" V6), TOO_SHORT},
+	{BYTES(SIGNATURE "\x21\x32\x00"), BYTES("\x00"), TOO_SHORT},
 
 	/* TLVs: the last byte tells */
 	{BYTES(SIGNATURE "\x21\x11\x00\x0d" V4), BYTES("\x04"), NO_FILL},
 	{BYTES(SIGNATURE "\x21\x11\x00\x0e" V4 "\x04"), BYTES("\x00"), NO_FILL},
 	{BYTES(SIGNATURE "\x21\x11\x00\x0f" V4 "\x04\x00"), BYTES("\x01z"), NO_FILL},
 	{BYTES(SIGNATURE "\x21\x11\x00\x10" V4 "\x04\x01\x01"), BYTES("z"), NO_FILL},
-	{BYTES(SIGNATURE "\x21\x00\x00\x04\xe0\x00\x00"), BYTES("z"), NO_FILL},
+	{BYTES(SIGNATURE "\x21\x12\x00\x0d" V4), BYTES("\x04"), NO_FILL},
+	{BYTES(SIGNATURE "\x21\x31\x00\xdb" UNIX "\x04\x00"), BYTES("\x01"), NO_FILL},
+	{BYTES(SIGNATURE "\x21\x12\x00\x13" V4 "\x03\x00\x04\xc4\xd2\xa6"), BYTES("\x94"),
+	 "v2: the checksum is wrong"},
 	{BYTES(SIGNATURE "\x21\x00\x00\x06\x01\x00\x00\x01\x00"), BYTES("\x00"),
 	 "v2: two ALPN TLVs"},
 	{BYTES(SIGNATURE "\x21\x00\x00\x06\x02\x00\x00\x02\x00"), BYTES("\x00"),
@@ -322,7 +343,7 @@ Test(proxy_parse, prefixes_and_what_follows)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(valids); i++) {
 		const struct valid *row = &valids[i];
-		char longer[256] = "";
+		char longer[512] = "";
 		struct proxy_header header;
 
 		for (size_t present = 0; present < row->size; present++)
@@ -341,7 +362,7 @@ Test(proxy_parse, malformed)
 	for (size_t i = 0; i < ARRAY_COUNT(malformeds); i++) {
 		const struct malformed *row = &malformeds[i];
 		size_t size = row->good_size + row->rest_size;
-		char bytes[256];
+		char bytes[512];
 		struct proxy_header header;
 
 		cr_assert(size < sizeof(bytes));
@@ -398,7 +419,7 @@ Test(proxy_parse, mutations)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(valids); i++) {
 		size_t size = valids[i].size;
-		char bytes[256];
+		char bytes[512];
 
 		memcpy(bytes, valids[i].bytes, size);
 		for (size_t at = 0; at < size; at++) {
