@@ -147,7 +147,7 @@ static int ask(const struct request *request, char text[ANSWER_BYTES])
 {
 	struct sock_tuning tuning = {0};
 	int congestion_error; /* stays 0: no congestion control is asked for */
-	int fd = sock_open_backend(&request->address, &tuning, NULL, &congestion_error);
+	int fd = sock_open_backend(&request->address, &tuning, &congestion_error);
 	char head[64];
 	int length, result;
 

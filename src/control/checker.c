@@ -21,6 +21,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "identity/proxy_protocol.h"
+#include "os/route.h"
 #include "os/sock.h"
 #include "os/timer.h"
 
@@ -78,6 +79,14 @@ static const struct forward_options *options_of(const struct checker *checker,
 						const struct target *target)
 {
 	return &checker->config->forwards[target->forward].options;
+}
+
+/* The one address that connections to the target come from; NULL: not only one, or the kernel's choice. */
+static const struct addr *source_of(const struct checker *checker, const struct target *target)
+{
+	const struct config_source *source = &options_of(checker, target)->source;
+
+	return source->kind == CONFIG_SOURCE_ADDRESS && !source->embedded ? &source->address : NULL;
 }
 
 /* Making --------------------------------------------------------------------------------------- */
@@ -199,24 +208,32 @@ static void conclude(struct checker *checker, struct check *check, const char *f
 	release(checker, check);
 }
 
-/* An error, of either sign, that ends a check: the backend's, or what was missing here. */
-static void fail(struct checker *checker, struct check *check, int error)
+/* Ends a check that says nothing about the backend: something was missing here. */
+static void skip(struct checker *checker, struct check *check, int error)
 {
-	/* of a local socket it says that the backlog is full, not that no port was left here */
-	bool is_stuck = abs(error) == EAGAIN && addr_is_local(&check->address);
 	struct log_line line;
 
-	/* a reset, which the client of a session might be the reason of, has no such excuse here */
-	if (upstream_blames_backend(error) || sock_classify(error) == SOCK_RESET || is_stuck) {
-		conclude(checker, check, strerror(abs(error)));
-		return;
-	}
 	if (log_begin(&line, LOG_EVENT_check_skipped)) {
 		log_addr(&line, "backend", &check->address);
 		log_error(&line, "error", error);
 		log_end(&line);
 	}
 	release(checker, check);
+}
+
+/*
+ * An error, of either sign, that ends a check. A reset or a full backlog, which a client may be the reason of,
+ * has no such excuse here.
+ */
+static void fail(struct checker *checker, struct check *check, int error)
+{
+	const struct addr *source = source_of(checker, check->target);
+
+	if (upstream_fault_of(error) == UPSTREAM_FAULT_HERE ||
+	    (source && route_lacks_source(source, error)))
+		skip(checker, check, error);
+	else
+		conclude(checker, check, strerror(abs(error)));
 }
 
 /* One check ------------------------------------------------------------------------------------ */
@@ -246,9 +263,9 @@ static void begin(struct checker *checker, struct check *check, struct target *t
 	const struct sockaddr *address;
 	socklen_t length_bytes;
 	const struct forward_options *options = options_of(checker, target);
-	const struct config_source *source = &options->source;
+	const struct addr *source = source_of(checker, target);
 	struct pool_snapshot member;
-	bool fixed = source->kind == CONFIG_SOURCE_ADDRESS && !source->embedded;
+	int source_error;
 	int congestion_error; /* ignored: a check moves too few bytes. Sessions report theirs. */
 
 	pool_snapshot(upstream_pool(checker->upstream, target->forward), target->member,
@@ -269,14 +286,18 @@ static void begin(struct checker *checker, struct check *check, struct target *t
 	check->answer_bytes = 0;
 	write_request(checker, check);
 	/* as a session's: a firewall may know it by its port or its TOS */
-	check->fd = sock_open_backend(&check->address, &options->tuning,
-				      fixed ? &source->address : NULL, &congestion_error);
+	check->fd = sock_open_backend(&check->address, &options->tuning, &congestion_error);
 	if (check->fd < 0) {
 		fail(checker, check, check->fd);
 		return;
 	}
 	/* the tuning is that of sessions; a check has nothing that could be cut off */
 	sock_reset_on_close(check->fd, false);
+	source_error = source ? sock_bind_source(check->fd, source) : 0;
+	if (source_error) {
+		skip(checker, check, source_error);
+		return;
+	}
 	check->stage = CHECK_CONNECTING;
 	timer_arm(&checker->wheel, &check->timer, options->check_timeout_ms);
 	address = addr_sockaddr(&check->address, &length_bytes);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <linux/rtnetlink.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -83,4 +84,9 @@ int route_check_local(const struct addr *address)
 		result = judge(&answer, bytes);
 	close(fd);
 	return result;
+}
+
+bool route_lacks_source(const struct addr *source, int error)
+{
+	return abs(error) == ENETUNREACH && route_check_local(source) == -EADDRNOTAVAIL;
 }

@@ -1,6 +1,8 @@
 /* What the kernel's routing table says. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/addr.h"
 
 /*
@@ -10,3 +12,10 @@
  * -EADDRNOTAVAIL when it is not, or another -errno.
  */
 int route_check_local(const struct addr *address);
+
+/*
+ * Whether a connect from the address `source`, which could be bound, failed with `error` (an errno of either
+ * sign) because the address is this host's no more. Only IPv4 tells, and only with
+ * net.ipv4.ip_nonlocal_bind does bind(2) not tell before. False where the kernel cannot be asked.
+ */
+bool route_lacks_source(const struct addr *source, int error);

@@ -179,7 +179,23 @@ int sock_try_bind(const struct addr *address, const struct sock_tuning *tuning)
 	return 0;
 }
 
-static int bind_source(int fd, const struct addr *source)
+int sock_open_backend(const struct addr *backend, const struct sock_tuning *tuning,
+		      int *congestion_error)
+{
+	int fd = open_tcp(backend, tuning, congestion_error);
+	int error;
+
+	if (fd < 0)
+		return fd;
+	error = addr_is_local(backend) ? 0 : sock_tune_backend(fd, tuning);
+	if (error) {
+		close(fd);
+		return error;
+	}
+	return fd;
+}
+
+int sock_bind_source(int fd, const struct addr *source)
 {
 	int error = set_option(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
 
@@ -188,30 +204,12 @@ static int bind_source(int fd, const struct addr *source)
 	return error;
 }
 
-int sock_open_backend(const struct addr *backend, const struct sock_tuning *tuning,
-		      const struct addr *source, int *congestion_error)
-{
-	int fd = open_tcp(backend, tuning, congestion_error);
-	int error;
-
-	if (fd < 0)
-		return fd;
-	error = addr_is_local(backend) ? 0 : sock_tune_backend(fd, tuning);
-	if (!error && source && source->length_bytes)
-		error = bind_source(fd, source);
-	if (error) {
-		close(fd);
-		return error;
-	}
-	return fd;
-}
-
 int sock_read_congestion(const struct addr *backend, const struct sock_tuning *tuning,
 			 char name[SOCK_CONGESTION_BYTES])
 {
 	socklen_t length = SOCK_CONGESTION_BYTES - 1;
 	int unused, error = 0;
-	int fd = sock_open_backend(backend, tuning, NULL, &unused);
+	int fd = sock_open_backend(backend, tuning, &unused);
 
 	memset(name, 0, SOCK_CONGESTION_BYTES);
 	if (fd < 0)

@@ -49,13 +49,19 @@ bool sock_may_try_again(int error, unsigned *waited_ms);
 int sock_try_bind(const struct addr *address, const struct sock_tuning *tuning);
 
 /*
- * Opens a socket for connecting to `backend`, without keepalive. Unless `source` is none or NULL, it is
- * bound there; the port is chosen with the connect, so that each source has all ports towards each
- * backend (IP_BIND_ADDRESS_NO_PORT, ip(7)). Returns it or -errno: bind(2). `congestion_error`: see
- * sock_tune(). If it is not 0, the socket keeps the system's congestion control and still works.
+ * Opens a socket for connecting to `backend`, without keepalive. Returns it or -errno: socket(2),
+ * setsockopt(2). `congestion_error`: see sock_tune(). If it is not 0, the socket keeps the system's
+ * congestion control and still works.
  */
 int sock_open_backend(const struct addr *backend, const struct sock_tuning *tuning,
-		      const struct addr *source, int *congestion_error);
+		      int *congestion_error);
+
+/*
+ * Binds a socket of sock_open_backend() to the address `source`. The port is chosen with the connect, so
+ * that each source has all ports towards each backend (IP_BIND_ADDRESS_NO_PORT, ip(7)). Returns 0 or
+ * -errno: bind(2).
+ */
+int sock_bind_source(int fd, const struct addr *source);
 
 /*
  * Opens a socket with sock_open_backend(), reads its congestion control (TCP_CONGESTION, tcp(7)),

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "os/route.h"
 #include "os/sock.h"
 
 /*
@@ -91,6 +92,12 @@ static const char *find_remedy(const struct addr *backend, int error)
 		return "it is off, filtered, or slower than --timeout-connect";
 	case EAGAIN: /* of local sockets alone */
 		return "its backlog is full: raise it there";
+	case EINVAL:
+	case EACCES:
+	case ENETUNREACH:
+		return "the routing table of this host stops it: ip route get ADDRESS";
+	case EPERM:
+		return "a firewall or a program of this host's control group forbids it";
 	default:
 		return NULL;
 	}
@@ -181,7 +188,10 @@ static bool choose_source(struct sessions *sessions, struct session *session, bo
 	return true;
 }
 
-/* It cannot be bound, its route is gone: no backend is to blame, and none would do better. */
+/*
+ * The source address cannot be bound, or is no longer this host's. No backend is to blame, and none would
+ * do better.
+ */
 static void fail_source(struct sessions *sessions, struct session *session, int error)
 {
 	struct log_line line;
@@ -194,9 +204,14 @@ static void fail_source(struct sessions *sessions, struct session *session, int 
 			 "ip route get ADDRESS tells where it goes; it must be local");
 		log_end(&line);
 	}
-	upstream_answered(sessions->upstream, session->forward, &session->path, error,
+	upstream_answered(sessions->upstream, session->forward, &session->path, -EADDRNOTAVAIL,
 			  sessions->now_ms);
 	session_close(sessions, session, CLOSE_no_source);
+}
+
+static bool has_lost_source(const struct session *session, int error)
+{
+	return session->source.length_bytes && route_lacks_source(&session->source, error);
 }
 
 static void refuse(struct sessions *sessions, struct session *session, enum log_event event,
@@ -272,9 +287,10 @@ static int connect_upstream(struct sessions *sessions, struct session *session,
 
 /*
  * Begins to connect to the chosen backend. Returns 0, or -errno and nothing was begun: -EADDRNOTAVAIL
- * where the source can't be used, -ELOOP where the backend would bring the session back here.
+ * where the source can't be used, and `source_error` is the reason; -ELOOP where the backend would
+ * bring the session back here.
  */
-static int begin_connect(struct sessions *sessions, struct session *session)
+static int begin_connect(struct sessions *sessions, struct session *session, int *source_error)
 {
 	uint64_t limit_ms = session_options(sessions, session)->timeout_connect_ms;
 	struct upstream_call call = {
@@ -283,6 +299,7 @@ static int begin_connect(struct sessions *sessions, struct session *session)
 	};
 	int fd;
 
+	*source_error = 0;
 	if (admission_forbids(
 		    sessions->admission, session->forward,
 		    upstream_address(sessions->upstream, session->forward, &session->path),
@@ -290,12 +307,15 @@ static int begin_connect(struct sessions *sessions, struct session *session)
 		return -ELOOP;
 	if (session->moved_on)
 		restore_source(sessions, session);
-	if (session->embedded && !suits_backend(sessions, session))
+	if (session->embedded && !suits_backend(sessions, session)) {
+		*source_error = -EADDRNOTAVAIL;
 		return -EADDRNOTAVAIL;
+	}
 	session_gather_early(sessions, session, &call);
 	fd = connect_upstream(sessions, session, &call);
 	if (call.congestion_error)
 		tell_congestion_refused(sessions, session, call.congestion_error);
+	*source_error = call.source_error;
 	if (fd < 0)
 		return fd;
 	metrics_add(sessions->metrics, METRIC_connects, 1);
@@ -319,18 +339,21 @@ static void connect_next(struct sessions *sessions, struct session *session,
 			 enum close_reason exhausted)
 {
 	while (choose_backend(sessions, session, exhausted)) {
-		int error = begin_connect(sessions, session);
+		int source_error;
+		int error = begin_connect(sessions, session, &source_error);
 
-		if (error == -EADDRNOTAVAIL && session->embedded) {
+		if (source_error && session->embedded) {
 			/* the client's address is not routed to this host */
 			if (!choose_source(sessions, session, false))
 				return;
-			error = begin_connect(sessions, session);
+			error = begin_connect(sessions, session, &source_error);
 		}
 		if (!error)
 			return;
-		if (error == -EADDRNOTAVAIL && session->source.length_bytes) {
-			fail_source(sessions, session, error);
+		if (!source_error && has_lost_source(session, error))
+			source_error = error;
+		if (source_error) {
+			fail_source(sessions, session, source_error);
 			return;
 		}
 		fail_backend(sessions, session, error);
@@ -379,6 +402,10 @@ void session_on_connect(struct sessions *sessions, struct session *session, int 
 	}
 	if (session->connect_expired && result == -ECANCELED)
 		result = -ETIMEDOUT;
+	if (has_lost_source(session, result)) {
+		fail_source(sessions, session, result);
+		return;
+	}
 	fail_backend(sessions, session, result);
 	session_close_backend(sessions, session);
 	connect_next(sessions, session,

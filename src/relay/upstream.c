@@ -143,17 +143,18 @@ static void tell_change(struct upstream *upstream, unsigned forward, const struc
 	log_end(&line);
 }
 
-bool upstream_blames_backend(int error)
+enum upstream_fault upstream_fault_of(int error)
 {
-	switch (error < 0 ? -error : error) {
-	case EADDRNOTAVAIL: /* the source's address or its ports */
-	case EINVAL:	    /* that address reaches no such backend */
-	case EAGAIN:
-	case ECONNRESET: /* it did accept, and may have had a reason of this one connection */
-	case EPIPE:
-		return false;
+	switch (abs(error)) {
+	case EADDRNOTAVAIL: /* the source address, or all its ports towards this backend are in use */
+		return UPSTREAM_FAULT_HERE;
+	case EAGAIN: /* a local socket's backlog is full; TCP does not say this */
+	case ECONNRESET:
+	case EPIPE: /* it did accept, and may have had a reason of this one connection */
+		return UPSTREAM_FAULT_PASSING;
 	default:
-		return sock_classify(error) != SOCK_DESCRIPTORS;
+		return sock_classify(error) == SOCK_DESCRIPTORS ? UPSTREAM_FAULT_HERE
+								: UPSTREAM_FAULT_BACKEND;
 	}
 }
 
@@ -343,15 +344,22 @@ int upstream_connect(const struct upstream *upstream, struct engine *engine, uns
 {
 	const struct addr *backend = upstream_address(upstream, forward, path);
 	int fd = sock_open_backend(backend, &upstream->config->forwards[forward].options.tuning,
-				   call->source, &call->congestion_error);
+				   &call->congestion_error);
 	const struct sockaddr *address;
 	socklen_t length_bytes;
 	int begun;
 
 	CHECK(path->stage == UPSTREAM_CHOSEN);
 	call->taken_bytes = 0;
+	call->source_error = 0;
 	if (fd < 0)
 		return fd;
+	if (call->source->length_bytes)
+		call->source_error = sock_bind_source(fd, call->source);
+	if (call->source_error) {
+		close(fd);
+		return -EADDRNOTAVAIL;
+	}
 	address = addr_sockaddr(backend, &length_bytes);
 	if (addr_is_local(backend))
 		begun = connect_local(fd, address, length_bytes);
@@ -384,7 +392,7 @@ void upstream_answered(struct upstream *upstream, unsigned forward, struct upstr
 	CHECK(path->stage == UPSTREAM_CHOSEN);
 	if (!error)
 		change = pool_succeeded(pool, &path->place, now_ms);
-	else if (upstream_blames_backend(error))
+	else if (upstream_fault_of(error) == UPSTREAM_FAULT_BACKEND)
 		change = pool_failed(pool, &path->place, now_ms);
 	tell_change(upstream, forward, pool_address(pool, &path->place), change, &cause);
 	path->stage = error ? UPSTREAM_FAILED : UPSTREAM_CONNECTED;

@@ -69,12 +69,13 @@ struct upstream_call {
 	 * upstream_connect(), also where the connect fails.
 	 */
 	int congestion_error;
+	int source_error; /* 0, or -errno of binding the source: bind(2). Set by upstream_connect() */
 };
 
 /*
  * Begins to connect to the chosen backend. Returns the socket, the caller's to close, or -errno, and
- * then nothing was begun and another source may be tried: -EADDRNOTAVAIL where that of the call is no
- * address of this host. An answer > 0 means that sock_take_error() knows it.
+ * then nothing was begun. -EADDRNOTAVAIL: the source of the call cannot be bound, and another may be
+ * tried. An answer > 0 means that sock_take_error() knows it.
  */
 int upstream_connect(const struct upstream *upstream, struct engine *engine, unsigned forward,
 		     const struct upstream_path *path, struct upstream_call *call);
@@ -109,8 +110,19 @@ void upstream_keep_alive(const struct upstream *upstream, unsigned forward, int 
 
 /* Checks --------------------------------------------------------------------------------------- */
 
-/* Whether a connect that ended with `error`, an errno of either sign, speaks against the backend. */
-bool upstream_blames_backend(int error);
+/* What a failed connect is the fault of. */
+enum upstream_fault {
+	UPSTREAM_FAULT_BACKEND, /* whatever is not in the other lists: nothing can be had from it */
+	UPSTREAM_FAULT_HERE, /* this host lacks descriptors, memory, local ports or the source address */
+	UPSTREAM_FAULT_PASSING, /* the backend is there: its backlog is full, or it reset this connection */
+};
+
+/*
+ * Whose fault it is that socket(2) or connect(2) failed with `error`, an errno of either sign, or that the
+ * connection was reset before a byte was passed. For bind(2) no errno is the backend's: whoever binds
+ * passes on -EADDRNOTAVAIL.
+ */
+enum upstream_fault upstream_fault_of(int error);
 
 /* The members of a forward, and what is known of them: pool_snapshot(). Control thread. */
 const struct pool *upstream_pool(const struct upstream *upstream, unsigned forward);

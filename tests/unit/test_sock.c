@@ -35,7 +35,7 @@ Test(sock, a_connect_that_meets_itself)
 	int listener = support_listen(&address, 1), fd, congestion_error;
 
 	close(listener);
-	fd = sock_open_backend(&address, &tuning, NULL, &congestion_error);
+	fd = sock_open_backend(&address, &tuning, &congestion_error);
 	cr_assert_geq(fd, 0);
 	cr_assert(!bind(fd, &address.any, address.length_bytes));
 	cr_assert(!connect(fd, &address.any, address.length_bytes) || errno == EINPROGRESS);

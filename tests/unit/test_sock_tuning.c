@@ -58,7 +58,7 @@ Test(sock_tuning, of_both_sides)
 		client = support_connect(&address);
 		support_poll(listener, POLLIN);
 		accepted = sock_accept(listener);
-		backend = sock_open_backend(&address, &tuning, NULL, &congestion_error);
+		backend = sock_open_backend(&address, &tuning, &congestion_error);
 		check_tuning(&rows[i], accepted, true);
 		cr_expect_eq(support_option(backend, SOL_SOCKET, SO_KEEPALIVE), 0);
 		cr_expect_eq(sock_keep_alive(backend, &tuning), 0);
@@ -104,7 +104,7 @@ Test(sock_tuning, loopback_congestion)
 		struct addr address;
 
 		cr_assert_null(addr_parse(rows[i].address, &address));
-		fd = sock_open_backend(&address, &tuning, NULL, &error);
+		fd = sock_open_backend(&address, &tuning, &error);
 		cr_assert_geq(fd, 0, "row %zu", i);
 		get_congestion(fd, name);
 		close(fd);

@@ -144,29 +144,40 @@ Test(upstream, retries_are_further_backends)
 	}
 }
 
-/* What takes a backend down by default, and what does not. */
+/* What takes a backend down, and what does not. */
 Test(upstream, failures_are_the_backends_or_ours)
 {
 	static const struct {
 		int error;
-		bool blamed;
+		enum upstream_fault fault;
 	} rows[] = {
-		{-ECONNREFUSED, true}, {-ETIMEDOUT, true},   {-EHOSTUNREACH, true},
-		{-ENETUNREACH, true},  {-EACCES, true},	     {-EADDRNOTAVAIL, false},
-		{-EMFILE, false},      {-ENFILE, false},     {-ENOBUFS, false},
-		{-ENOMEM, false},      {-ECONNRESET, false}, {-EPIPE, false},
+		{ECONNREFUSED, UPSTREAM_FAULT_BACKEND}, {ETIMEDOUT, UPSTREAM_FAULT_BACKEND},
+		{EHOSTUNREACH, UPSTREAM_FAULT_BACKEND}, {ENETUNREACH, UPSTREAM_FAULT_BACKEND},
+		{EACCES, UPSTREAM_FAULT_BACKEND},	{EINVAL, UPSTREAM_FAULT_BACKEND},
+		{EPERM, UPSTREAM_FAULT_BACKEND},	{ENETDOWN, UPSTREAM_FAULT_BACKEND},
+		{EHOSTDOWN, UPSTREAM_FAULT_BACKEND},	{ENODEV, UPSTREAM_FAULT_BACKEND},
+		{EAFNOSUPPORT, UPSTREAM_FAULT_BACKEND}, {ENOENT, UPSTREAM_FAULT_BACKEND},
+		{EPROTOTYPE, UPSTREAM_FAULT_BACKEND},	{EMFILE, UPSTREAM_FAULT_HERE},
+		{ENFILE, UPSTREAM_FAULT_HERE},		{ENOBUFS, UPSTREAM_FAULT_HERE},
+		{ENOMEM, UPSTREAM_FAULT_HERE},		{ENOSPC, UPSTREAM_FAULT_HERE},
+		{EADDRNOTAVAIL, UPSTREAM_FAULT_HERE},	{EAGAIN, UPSTREAM_FAULT_PASSING},
+		{ECONNRESET, UPSTREAM_FAULT_PASSING},	{EPIPE, UPSTREAM_FAULT_PASSING},
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		bool blamed = rows[i].fault == UPSTREAM_FAULT_BACKEND;
 		struct journey path = {0};
 
+		cr_expect_eq(upstream_fault_of(rows[i].error), rows[i].fault, "%s",
+			     strerror(rows[i].error));
+		cr_expect_eq(upstream_fault_of(-rows[i].error), rows[i].fault);
 		make(three, ARRAY_COUNT(three));
 		cr_assert_eq(choose(0, &path, NOW_MS), 0);
-		upstream_answered(upstream, 0, &path.path, rows[i].error, NOW_MS);
+		upstream_answered(upstream, 0, &path.path, -rows[i].error, NOW_MS);
 		upstream_leave(upstream, 0, &path.path);
-		cr_expect_eq(upstream_metric(upstream, METRIC_backend_downs), rows[i].blamed, "%s",
-			     strerror(-rows[i].error));
-		cr_expect_eq(upstream_metric(upstream, METRIC_backends_down), rows[i].blamed);
+		cr_expect_eq(upstream_metric(upstream, METRIC_backend_downs), blamed, "%s",
+			     strerror(rows[i].error));
+		cr_expect_eq(upstream_metric(upstream, METRIC_backends_down), blamed);
 		finish();
 	}
 }
