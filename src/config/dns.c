@@ -51,28 +51,57 @@ const char *dns_why_not_name(const char *name)
 	return NULL;
 }
 
-/* Reads one server; an IPv6 address without a port may go without brackets. */
-static const char *parse_server(const char *text, struct addr *server)
+/* How to write a server in full, for addr_parse(): an IPv6 address without a port may go without brackets. */
+static const char *full_form(const char *text)
 {
-	static const char *const forms[] = {"%s", "%s:" PORT_TEXT, "[%s]:" PORT_TEXT};
-	char full[ADDR_TEXT_BYTES + sizeof("[]:" PORT_TEXT)];
-	const char *problem = "is empty; give an address, or remove a comma";
+	const char *colon = strchr(text, ':');
 
-	for (size_t i = 0; *text && problem && i < ARRAY_COUNT(forms); i++) {
-		snprintf(full, sizeof(full), forms[i], text);
-		problem = addr_parse(full, server);
-	}
-	if (problem && *text)
-		return "is not an address; write it as in 192.0.2.53, 192.0.2.53:5353 or "
-		       "[2001:db8::53]:5353";
-	if (problem)
-		return problem;
+	if (*text == '[')
+		return strstr(text, "]:") ? "%s" : "%s:" PORT_TEXT;
+	if (!colon)
+		return "%s:" PORT_TEXT;
+	return strchr(colon + 1, ':') ? "[%s]:" PORT_TEXT : "%s";
+}
+
+/* Whether a link-local address is as RFC 4291, 2.5.6, has it: the resolver's library is told its scope there. */
+static bool has_room_for_scope(const struct in6_addr *address)
+{
+	static const uint8_t zeros[6];
+
+	return !memcmp(&address->s6_addr[2], zeros, sizeof(zeros));
+}
+
+static const char *why_no_server(const struct addr *server)
+{
+	const struct sockaddr_in6 *v6 = &server->v6;
+	bool is_v6 = server->any.sa_family == AF_INET6;
+
 	if (!addr_port(server))
 		return "has port 0; give the server's, or none for " PORT_TEXT;
-	/* the resolver's library knows no scopes */
-	if (server->any.sa_family == AF_INET6 && server->v6.sin6_scope_id)
-		return "names an interface, which a server cannot; give another address";
-	return NULL;
+	if (!is_v6 || (!IN6_IS_ADDR_LINKLOCAL(&v6->sin6_addr) && !v6->sin6_scope_id))
+		return NULL;
+	if (!IN6_IS_ADDR_LINKLOCAL(&v6->sin6_addr))
+		return "names an interface, which only a link-local address has; remove it";
+	if (!v6->sin6_scope_id)
+		return "is link-local and needs its interface; write it as in fe80::53%eth0";
+	return has_room_for_scope(&v6->sin6_addr)
+		       ? NULL
+		       : "is link-local and not in fe80::/64; give another address";
+}
+
+static const char *parse_server(const char *text, struct addr *server)
+{
+	char full[ADDR_TEXT_BYTES + sizeof("[]:" PORT_TEXT)];
+	const char *problem;
+
+	if (!*text)
+		return "is empty; give an address, or remove a comma";
+	snprintf(full, sizeof(full), full_form(text), text);
+	problem = addr_parse(full, server);
+	if (problem && !strchr(text, '%'))
+		return "is not an address; write it as in 192.0.2.53, 192.0.2.53:5353 or "
+		       "[2001:db8::53]:5353";
+	return problem ? problem : why_no_server(server);
 }
 
 const char *dns_parse_servers(const char *text, struct addr servers[DNS_SERVERS_MOST],
@@ -94,6 +123,25 @@ const char *dns_parse_servers(const char *text, struct addr servers[DNS_SERVERS_
 		++*count;
 	}
 	return problem;
+}
+
+bool dns_parse_nameserver(const char *line, struct addr *server, char item[ADDR_TEXT_BYTES],
+			  const char **problem)
+{
+	static const char word[] = "nameserver", space[] = " \t\r\n";
+	size_t length;
+
+	if (strncmp(line, word, sizeof(word) - 1))
+		return false;
+	line += sizeof(word) - 1;
+	if (!*line || !strchr(space, *line))
+		return false;
+	line += strspn(line, space);
+	length = strcspn(line, space);
+	snprintf(item, ADDR_TEXT_BYTES, "%.*s", (int)MIN(length, ADDR_TEXT_BYTES), line);
+	*problem = length < ADDR_TEXT_BYTES ? parse_server(item, server)
+					    : "is too long for an address";
+	return true;
 }
 
 bool dns_is_destination(const struct addr *address)

@@ -22,11 +22,18 @@ const char *dns_why_not_name(const char *name);
 
 /*
  * Reads servers with commas between them, each an address with or without a port, as in
- * "192.0.2.53,2001:db8::53,[2001:db8::53]:5353"; the port is 53 where none is given. Returns NULL
+ * "192.0.2.53,2001:db8::53,[fe80::53%eth0]:5353"; the port is 53 where none is given. Returns NULL
  * on success; otherwise the problem as above, with the text of the server that has it in `item`.
  */
 const char *dns_parse_servers(const char *text, struct addr servers[DNS_SERVERS_MOST],
 			      unsigned *count, char item[ADDR_TEXT_BYTES]);
+
+/*
+ * Reads a line of resolv.conf(5). False: it names no server. True: `problem` is NULL and `server` set, or it is
+ * the problem as above, and `item` the text that has it.
+ */
+bool dns_parse_nameserver(const char *line, struct addr *server, char item[ADDR_TEXT_BYTES],
+			  const char **problem);
 
 /*
  * Whether an address of an answer is one to connect to: a single host, and this one only where it

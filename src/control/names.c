@@ -286,11 +286,11 @@ int names_create(struct names **names, const struct config *config, struct upstr
 		 char error[CONFIG_ERROR_BYTES])
 {
 	const struct resolver_options options = {
-		.servers = config->dns_servers,
+		.lookup = {.servers = config->dns_servers,
+			   .timeout_ms = TRY_TIMEOUT_MS,
+			   .tries = TRIES},
 		.min_ttl_ms = config->dns_min_ttl_ms,
 		.max_ttl_ms = config->dns_max_ttl_ms,
-		.timeout_ms = TRY_TIMEOUT_MS,
-		.tries = TRIES,
 		.want_v6 = config->dns_family == CONFIG_DNS_BOTH,
 	};
 	struct names *made;

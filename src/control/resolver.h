@@ -1,19 +1,15 @@
 /*
- * Backends by name: each name is asked for again when its answer is no longer good, for as long as
- * the process runs. Made of c-ares(3), which is run by the control thread and has no thread of its
- * own; workers know nothing of it. It allocates, which the control thread may.
- *
- * A name is looked for in /etc/hosts, then asked of the DNS servers: A records, and AAAA records
- * where wanted. A truncated answer is asked for again by TCP (RFC 7766), and of a chain of CNAMEs
- * the least TTL counts. What comes unasked, or with another id or question, is passed over.
+ * Backends by name: each name is looked up again (lookup.h) when its answer is no longer good, for as long
+ * as the process runs. The control thread runs it; workers know nothing of it.
  *
  *	PENDING   nothing is known yet
  *	RESOLVED  the addresses are those of the last answer, which is good for its TTL
  *	FAILING   the last question had no answer with an address: the addresses of the last good
  *		  one are kept, and it is asked again after 1, 2, 4 ... 60 s
  *
- * Where there are several servers, one that answers SERVFAIL, NOTIMP or REFUSED is passed over for
- * the next; when none is left the error is "no server has an answer".
+ * Of two families, the one that is answered is in use 50 ms later, whatever becomes of the other, and that one
+ * when it comes. Where there are several servers, one that answers SERVFAIL, NOTIMP or REFUSED is passed over
+ * for the next; when none is left the error is "no server has an answer".
  */
 #pragma once
 
@@ -22,31 +18,23 @@
 #include <stdint.h>
 
 #include "base/addr_set.h"
-#include "config/config.h"
-#include "config/dns.h"
+#include "control/lookup.h"
 
 #define RESOLVER_NAMES_MOST 1024
 
-/* A UDP and a TCP socket per server; it opens no more, but /etc/hosts for a moment. */
-#define RESOLVER_POLL_FDS (2 * DNS_SERVERS_MOST)
+#define RESOLVER_POLL_FDS   LOOKUP_POLL_FDS
 
 /* Questions under way at a time; other names wait for their turn. */
 #define RESOLVER_ASKED_MOST 64
 
 struct resolver_options {
-	/*
-	 * As dns_parse_servers() takes them; names are asked for as they are then. NULL: the
-	 * servers, the search list and the options of resolv.conf(5), read at the creation.
-	 */
-	const char *servers;
+	struct lookup_options lookup;
 	/* An answer is good for its TTL, but not less than this ... */
 	uint64_t min_ttl_ms; /* at least 1 */
 	/* ... nor more than this, which the time between two tries that fail does not exceed either. */
 	uint64_t max_ttl_ms;
-	uint64_t retry_ms;   /* after the first failure, doubled by each more; 0: a second */
-	uint64_t timeout_ms; /* of the first try per server, doubled by each more; 0: 5 s */
-	unsigned tries;	     /* per server; 0: 4 */
-	bool want_v6;	     /* AAAA records too */
+	uint64_t retry_ms; /* after the first failure, doubled by each more; 0: a second */
+	bool want_v6;	   /* AAAA records too */
 };
 
 enum resolver_state { RESOLVER_PENDING, RESOLVER_RESOLVED, RESOLVER_FAILING };
@@ -67,11 +55,7 @@ typedef void resolver_on_change(void *context, const struct resolver_answer *ans
 
 struct resolver;
 
-/*
- * Reads resolv.conf(5) where no servers are given; of those in there the first
- * DNS_SERVERS_MOST are used. Opens no socket yet. Returns 0 and the resolver, or -errno
- * (-EINVAL: the servers) with `error` naming the value, the reason and the remedy.
- */
+/* Makes the lookups too: lookups_create() says what is read, and which errors there are. */
 int resolver_create(struct resolver **resolver, const struct resolver_options *options,
 		    char error[CONFIG_ERROR_BYTES]);
 

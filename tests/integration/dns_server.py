@@ -34,8 +34,8 @@ Query = collections.namedtuple('Query', 'name type transport')
 class Answer:
     """records: (type, ttl, value) each, in the order in which they are sent; for other types than asked, none.
 
-    how: '' as it should be; over UDP 'truncated' (TC and no record; all of it by TCP); 'silent'; 'malformed' (the last
-    record is cut off); 'wrong-id'; 'garbage' (bytes that are no message, with the right id).
+    how: '' as it should be; over UDP 'truncated' (TC and no record; all of it by TCP); 'silent'; 'silent-AAAA' (when asked
+    for that); 'malformed' (the last record is cut off); 'wrong-id'; 'garbage' (bytes that are no message, with the right id).
     """
     records: tuple = ()
     code: str = 'NOERROR'
@@ -96,12 +96,12 @@ def parse_query(message):
 class DnsServer:
     """Runs in a thread of its own. address is 'HOST:PORT', or '[HOST]:PORT'."""
 
-    def __init__(self, host='127.0.0.1'):
+    def __init__(self, host='127.0.0.1', port=0):
         self.zone = {}
         self.queries = []
         self.changed = threading.Condition()
         self.family = socket.AF_INET6 if ':' in host else socket.AF_INET
-        self.udp, self.tcp = self.bind(host)
+        self.udp, self.tcp = self.bind(host, port)
         self.port = self.udp.getsockname()[1]
         self.address = f'[{host}]:{self.port}' if ':' in host else f'{host}:{self.port}'
         self.selector = selectors.DefaultSelector()
@@ -118,18 +118,22 @@ class DnsServer:
     def __exit__(self, *_):
         self.close()
 
-    def bind(self, host):
+    def bind(self, host, port):
         """Two sockets with one port, which may be taken for the second: another is tried then."""
         for attempt in range(16):
-            tcp = socket.create_server((host, 0), family=self.family)
+            tcp = socket.create_server(self.resolve(host, port), family=self.family)
             udp = socket.socket(self.family, socket.SOCK_DGRAM)
             try:
-                udp.bind((host, tcp.getsockname()[1]))
+                udp.bind(self.resolve(host, tcp.getsockname()[1]))
                 return udp, tcp
             except OSError:
                 udp.close()
                 tcp.close()
         raise AssertionError('no port is free for both protocols')
+
+    def resolve(self, host, port):
+        """With the number of the interface behind a '%'."""
+        return socket.getaddrinfo(host, port, self.family, socket.SOCK_STREAM)[0][4]
 
     def close(self):
         if self.thread:
@@ -217,7 +221,7 @@ class DnsServer:
             answer, records = self.look_up(canonical(name), kind)
             self.queries.append(Query(canonical(name), TYPE_NAMES.get(kind, str(kind)), transport))
             self.changed.notify_all()
-        if answer.how == 'silent':
+        if answer.how in ('silent', f'silent-{TYPE_NAMES.get(kind)}'):
             return None
         if answer.how == 'garbage':
             return struct.pack('!H', number) + bytes(range(1, 40))

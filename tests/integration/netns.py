@@ -5,6 +5,7 @@ import ctypes
 import os
 import shutil
 import subprocess
+import tempfile
 import threading
 import unittest
 
@@ -46,6 +47,24 @@ class Netns:
         done = self.run(subprocess.run, ['ip', *command.split()], capture_output=True, text=True, check=False)
         if done.returncode:
             raise unittest.SkipTest(f'ip {command}: {done.stderr.strip()}')
+
+    def set_resolv_conf(self, text):
+        """What is started here from now on reads this in /etc/resolv.conf. SkipTest where there is no such file."""
+        clone_newns, private, bind = 0x20000, 1 << 18 | 1 << 14, 1 << 12  # mount(2): MS_PRIVATE, MS_REC, MS_BIND
+
+        def mount():
+            libc = ctypes.CDLL(None, use_errno=True)
+            with tempfile.NamedTemporaryFile('w') as file:
+                file.write(text)
+                file.flush()
+                os.chmod(file.name, 0o644)
+                if (libc.unshare(clone_newns) or libc.mount(b'none', b'/', None, private, None) or
+                        libc.mount(file.name.encode(), b'/etc/resolv.conf', None, bind, None)):
+                    return ctypes.get_errno()
+            return 0
+        error = self.run(mount)
+        if error:
+            raise unittest.SkipTest(f'no /etc/resolv.conf of its own here: {os.strerror(error)}')
 
     def add_black_hole(self, host='192.0.2.9', own='192.0.2.1'):
         """An address whose packets leave and meet nobody: a veth whose far end is not the owner of that MAC."""

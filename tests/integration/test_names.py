@@ -91,6 +91,18 @@ class Members(NamesCase):
             self.assertEqual(hosts, hosts[:3] * 3)
         self.assertEqual([query.type for query in self.dns.seen()], ['A'])
 
+    def test_one_family_does_not_wait_for_the_other(self):
+        """A server that drops questions for AAAA records, as broken ones do."""
+        backend = self.backend()
+        self.dns.set(NAME, dns_server.but(dns_server.a('127.0.0.1'), 'silent-AAAA'))
+        with self.named(backend, '--dns-family', 'both') as proxy:
+            self.assertEqual(proxy.events('name_failed'), [], 'found within --resolve-timeout')
+            self.assertLess(proxy.log.index(proxy.wait_event('name_resolved')), proxy.log.index(proxy.ready))
+            self.assertEqual(self.hosts_of(proxy, [backend], 1), ['127.0.0.1'])
+            self.dns.set(NAME, dns_server.join(dns_server.a('127.0.0.1'), dns_server.aaaa('::1')))
+            resolved = proxy.wait_events('name_resolved', 2)[1]
+            self.assertEqual(resolved.all('address'), ['127.0.0.1', '::1'], 'the late answer is taken')
+
     def test_parameters_hold_for_every_address(self):
         first, second, other = self.backends('127.0.0.2', '127.0.0.3', '127.0.0.4')
         self.dns.set(NAME, dns_server.a('127.0.0.2', '127.0.0.3'))

@@ -72,6 +72,16 @@ enum dns_type dns_peer_asked_type(const struct dns_peer *peer)
 	return (enum dns_type)(peer->query.bytes[at] << 8 | peer->query.bytes[at + 1]);
 }
 
+void dns_peer_asked_name(const struct dns_peer *peer, char name[256])
+{
+	const uint8_t *at = peer->query.bytes + HEAD_BYTES;
+	size_t length = 0;
+
+	for (; *at; at += *at + 1U)
+		length += (size_t)snprintf(name + length, 256 - length, "%s%.*s", length ? "." : "",
+					   *at, (const char *)at + 1);
+}
+
 static void put(struct dns_message *message, uint32_t value, size_t bytes)
 {
 	cr_assert_leq(message->length + bytes, sizeof(message->bytes));

@@ -37,6 +37,9 @@ bool dns_peer_take(struct dns_peer *peer);
 
 enum dns_type dns_peer_asked_type(const struct dns_peer *peer);
 
+/* The name of the last query, without a dot at its end. */
+void dns_peer_asked_name(const struct dns_peer *peer, char name[256]);
+
 /* Begins an answer to the last query: its id and its question. */
 void dns_begin(struct dns_message *answer, const struct dns_peer *peer, enum dns_code code);
 

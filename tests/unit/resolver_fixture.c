@@ -22,7 +22,8 @@ void fixture_create(struct resolver_options options)
 {
 	char error[CONFIG_ERROR_BYTES];
 
-	options.servers = options.servers ? options.servers : fixture.peer.server;
+	options.lookup.servers =
+		options.lookup.servers ? options.lookup.servers : fixture.peer.server;
 	options.min_ttl_ms = options.min_ttl_ms ? options.min_ttl_ms : 1;
 	options.max_ttl_ms = options.max_ttl_ms ? options.max_ttl_ms : 3600000;
 	cr_assert_eq(resolver_create(&fixture.resolver, &options, error), 0, "%s", error);

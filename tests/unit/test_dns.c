@@ -78,6 +78,9 @@ Test(dns, servers)
 		{"[2001:db8::53]", "[2001:db8::53]:53"},
 		{"[2001:db8::53]:5353", "[2001:db8::53]:5353"},
 		{"::1,127.0.0.1", "[::1]:53 127.0.0.1:53"},
+		{"fe80::53%lo", "[fe80::53%1]:53"},
+		{"[fe80::53%1]", "[fe80::53%1]:53"},
+		{"[fe80::53%1]:5353", "[fe80::53%1]:5353"},
 		{" 1.1.1.1, 1.1.1.2 ", "1.1.1.1:53 1.1.1.2:53"},
 		{"1.1.1.1,1.1.1.2,1.1.1.3,1.1.1.4,1.1.1.5,1.1.1.6,1.1.1.7,1.1.1.8",
 		 "1.1.1.1:53 1.1.1.2:53 1.1.1.3:53 1.1.1.4:53 1.1.1.5:53 1.1.1.6:53 1.1.1.7:53 "
@@ -115,8 +118,11 @@ Test(dns, not_servers)
 		{"1.1.1.1:0", "1.1.1.1:0", "port 0"},
 		{"1.1.1.1:65536", "1.1.1.1:65536", "not an address"},
 		{"[::1", "[::1", "not an address"},
-		{"[fe80::1%1]:53", "[fe80::1%1]:53", "interface"},
-		{"fe80::1%1", "fe80::1%1", "interface"},
+		{"fe80::1", "fe80::1", "needs its interface"},
+		{"fe80::1%nosuch0", "fe80::1%nosuch0", "does not have"},
+		{"[fe80::1%nosuch0]:53", "[fe80::1%nosuch0]:53", "does not have"},
+		{"[2001:db8::1%1]:53", "[2001:db8::1%1]:53", "only a link-local address"},
+		{"fe80:1::1%1", "fe80:1::1%1", "fe80::/64"},
 		{"1.1.1.1,1.1.1.2,1.1.1.3,1.1.1.4,1.1.1.5,1.1.1.6,1.1.1.7,1.1.1.8,1.1.1.9",
 		 "1.1.1.9", "too many"},
 		{"1.1.1.1:00000000000000000000000000000000000000000000000000000000000000000000000000"
@@ -135,5 +141,41 @@ Test(dns, not_servers)
 			  problem ? problem : "accepted");
 		if (rows[i].item)
 			cr_expect_str_eq(item, rows[i].item);
+	}
+}
+
+Test(dns, lines_of_resolv_conf)
+{
+	static const struct {
+		const char *line;
+		const char *printed; /* NULL: none is named */
+		const char *says;
+	} rows[] = {
+		{"nameserver 192.0.2.53\n", "192.0.2.53:53", NULL},
+		{"nameserver\t 2001:db8::53 # comment\r\n", "[2001:db8::53]:53", NULL},
+		{"nameserver fe80::53%lo", "[fe80::53%1]:53", NULL},
+		{"nameserver fe80::53\n", "fe80::53", "needs its interface"},
+		{"nameserver fe80::53%nosuch0\n", "fe80::53%nosuch0", "does not have"},
+		{"nameserver dns.example\n", "dns.example", "not an address"},
+		{"nameserver\n", "", "empty"},
+		{"# nameserver 192.0.2.53\n", NULL, NULL},
+		{"nameservers 192.0.2.53\n", NULL, NULL},
+		{"search example\n", NULL, NULL},
+		{"", NULL, NULL},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		char item[ADDR_TEXT_BYTES], printed[ADDR_TEXT_BYTES];
+		const char *problem = NULL;
+		struct addr server;
+		bool named = dns_parse_nameserver(rows[i].line, &server, item, &problem);
+
+		cr_expect_eq(named, rows[i].printed != NULL, "row %zu", i);
+		if (!named)
+			continue;
+		cr_expect_str_eq(problem ? item : addr_print(&server, printed), rows[i].printed);
+		cr_expect_eq(problem != NULL, rows[i].says != NULL, "row %zu: %s", i, problem);
+		if (problem && rows[i].says)
+			cr_expect(strstr(problem, rows[i].says), "row %zu: %s", i, problem);
 	}
 }

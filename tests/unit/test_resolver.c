@@ -326,12 +326,12 @@ Test(resolver, hosts)
 Test(resolver, what_is_refused)
 {
 	struct resolver_options options = {
-		.servers = "127.0.0.1,nonsense", .min_ttl_ms = 1, .max_ttl_ms = 1};
+		.lookup.servers = "127.0.0.1,nonsense", .min_ttl_ms = 1, .max_ttl_ms = 1};
 	char error[CONFIG_ERROR_BYTES];
 
 	cr_expect_eq(resolver_create(&fixture.resolver, &options, error), -EINVAL);
 	cr_expect_not_null(strstr(error, "'nonsense' is not an address"), "%s", error);
-	options.servers = NULL;
+	options.lookup.servers = NULL;
 	cr_assert_eq(resolver_create(&fixture.resolver, &options, error), 0, "%s", error);
 	cr_expect_eq(resolver_add(fixture.resolver, "192.0.2.1", NULL, NULL), -EINVAL);
 	for (int i = 0; i < RESOLVER_NAMES_MOST; i++)

@@ -64,7 +64,8 @@ Test(resolver_failures, a_malformed_answer)
 
 Test(resolver_failures, a_silent_server)
 {
-	fixture_open((struct resolver_options){.timeout_ms = 5, .tries = 2, .retry_ms = 1});
+	fixture_open((struct resolver_options){
+		.lookup.timeout_ms = 5, .lookup.tries = 2, .retry_ms = 1});
 	fixture_await_calls(1);
 	cr_expect_str_eq(fixture.told.error, "timed out");
 	cr_expect_eq(fixture.told.state, RESOLVER_FAILING);
@@ -77,9 +78,65 @@ Test(resolver_failures, a_silent_server)
 	fixture_close();
 }
 
+/* Answers the query that comes next, or the one after that, if that is the family's. */
+static void await_both(struct dns_message answers[2])
+{
+	for (unsigned i = 0; i < 2; i++) {
+		enum dns_type type;
+
+		fixture_await_query();
+		type = dns_peer_asked_type(&fixture.peer);
+		dns_begin(&answers[type == DNS_AAAA], &fixture.peer, DNS_OK);
+	}
+	dns_put_a(&answers[0], 0, V4(10, 0, 0, 1));
+	dns_put_aaaa(&answers[1], 0, "2001:db8::1");
+}
+
+/* What one family has is used without the other, whose answer is taken when it comes, or kept when it does not. */
+Test(resolver_failures, one_family_does_not_wait_for_the_other)
+{
+	for (unsigned silent = 0; silent < 2; silent++) {
+		struct dns_message answers[2];
+
+		fixture_open((struct resolver_options){
+			.want_v6 = true, .lookup = {.timeout_ms = 60000, .tries = 1}});
+		await_both(answers);
+		dns_send(&fixture.peer, &answers[!silent]);
+		fixture_await_calls(1);
+		cr_expect_eq(fixture.told.state, RESOLVER_RESOLVED);
+		fixture_expect_addresses(silent ? "10.0.0.1" : "2001:db8::1");
+		dns_send(&fixture.peer, &answers[silent]);
+		fixture_await_calls(2);
+		fixture_expect_addresses("10.0.0.1 2001:db8::1");
+		/* asked for again, and one is silent: what it had is kept, and nothing is told */
+		await_both(answers);
+		dns_put_a(&answers[0], 0, V4(10, 0, 0, 2));
+		dns_put_aaaa(&answers[1], 0, "2001:db8::2");
+		dns_send(&fixture.peer, &answers[!silent]);
+		fixture_await_calls(3);
+		fixture_expect_addresses(silent ? "10.0.0.1 10.0.0.2 2001:db8::1"
+						: "10.0.0.1 2001:db8::1 2001:db8::2");
+		fixture_close();
+	}
+}
+
+/* Answers that come within the delay are one change. */
+Test(resolver_failures, both_families_at_once_are_told_of_once)
+{
+	struct dns_message answers[2];
+
+	fixture_open((struct resolver_options){.want_v6 = true});
+	await_both(answers);
+	dns_send(&fixture.peer, &answers[0]);
+	dns_send(&fixture.peer, &answers[1]);
+	fixture_await_calls(1);
+	fixture_expect_addresses("10.0.0.1 2001:db8::1");
+	fixture_close();
+}
+
 Test(resolver_failures, no_server)
 {
-	fixture_open((struct resolver_options){.timeout_ms = 50});
+	fixture_open((struct resolver_options){.lookup.timeout_ms = 50});
 	close(fixture.peer.udp_fd);
 	fixture_await_calls(1);
 	cr_expect_str_eq(fixture.told.error, "no server has an answer");
@@ -96,7 +153,8 @@ Test(resolver_failures, several_servers)
 	dns_peer_open(&second);
 	dns_peer_open(&fixture.peer);
 	snprintf(servers, sizeof(servers), "%s,%s", fixture.peer.server, second.server);
-	fixture_create((struct resolver_options){.servers = servers, .tries = 1, .retry_ms = 1});
+	fixture_create((struct resolver_options){
+		.lookup.servers = servers, .lookup.tries = 1, .retry_ms = 1});
 	fixture_add("a.example");
 	for (unsigned i = 1; i <= 2; i++) {
 		struct dns_message answer;

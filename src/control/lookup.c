@@ -1,0 +1,472 @@
+#include "control/lookup.h"
+
+#include <ares.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "control/resolv_conf.h"
+
+/* How long an answer of /etc/hosts is good for: it has no TTL, and reading it costs little. */
+#define HOSTS_TTL_MS 10000
+
+#define RESOLV_CONF  "/etc/resolv.conf"
+
+/* A name, a domain of the search list and two dots. */
+#define QUESTION_BYTES (2 * DNS_NAME_BYTES)
+
+_Static_assert(LOOKUP_POLL_FDS == ARES_GETSOCK_MAXNUM, "ares_getsock(3) tells of every socket");
+
+struct lookups {
+	ares_channel hosts; /* looks into /etc/hosts alone */
+	ares_channel dns;
+	struct ares_options read; /* what the second was made with: the search list, ndots */
+};
+
+/* Answers -------------------------------------------------------------------------------------- */
+
+static const char *describe_status(int status)
+{
+	static const char *const words[] = {
+		[ARES_SUCCESS] = "no address", [ARES_ENODATA] = "no address",
+		[ARES_ENOTFOUND] = "NXDOMAIN", [ARES_ESERVFAIL] = "SERVFAIL",
+		[ARES_EREFUSED] = "REFUSED",   [ARES_EFORMERR] = "FORMERR",
+		[ARES_ENOTIMP] = "NOTIMP",     [ARES_EBADRESP] = "malformed answer",
+		[ARES_ETIMEOUT] = "timed out", [ARES_ECONNREFUSED] = "no server has an answer",
+		[ARES_ENOMEM] = "no memory",
+	};
+	if (status < 0 || status >= (int)ARRAY_COUNT(words) || !words[status])
+		return "cannot be asked for";
+	return words[status];
+}
+
+/* A TTL with the highest bit set is 0 (RFC 2181, section 8). */
+static uint64_t ttl_ms_of(int ttl_s)
+{
+	return ttl_s < 0 ? 0 : (uint64_t)ttl_s * 1000;
+}
+
+static void take_records(struct lookup *lookup, struct ares_addrinfo *info)
+{
+	lookup->ttl_ms = UINT64_MAX;
+	lookup->found.count = 0;
+	lookup->found.dropped_count = 0;
+	if (!info)
+		return;
+	for (const struct ares_addrinfo_cname *cname = info->cnames; cname; cname = cname->next)
+		lookup->ttl_ms = MIN(lookup->ttl_ms, ttl_ms_of(cname->ttl));
+	for (const struct ares_addrinfo_node *node = info->nodes; node; node = node->ai_next) {
+		struct sockaddr_storage storage = {0};
+		struct addr address;
+
+		lookup->ttl_ms = MIN(lookup->ttl_ms, ttl_ms_of(node->ai_ttl));
+		if (node->ai_family != lookup->family || node->ai_addrlen > sizeof(storage))
+			continue;
+		memcpy(&storage, node->ai_addr, node->ai_addrlen);
+		addr_from_sockaddr(&address, &storage);
+		addr_set_port(&address, 0);
+		if (dns_is_destination(&address))
+			addr_set_insert(&lookup->found, &address);
+	}
+	ares_freeaddrinfo(info);
+}
+
+/* Whether the status of a question says what there is, or that there is nothing. */
+static bool is_answer(int status)
+{
+	return status == ARES_SUCCESS || status == ARES_ENODATA || status == ARES_ENOTFOUND;
+}
+
+static void finish(struct lookup *lookup, int status)
+{
+	lookup->is_known = is_answer(status);
+	lookup->error = describe_status(status);
+	lookup->on_answer(lookup);
+}
+
+/* The search ----------------------------------------------------------------------------------- */
+
+/* One of the names that a lookup asks for. */
+struct question {
+	char text[QUESTION_BYTES]; /* full, with a dot at its end: c-ares adds nothing to it then */
+	bool is_as_is;
+};
+
+static bool ends_with_dot(const char *name)
+{
+	size_t length = strlen(name);
+
+	return length && name[length - 1] == '.';
+}
+
+static bool is_as_is_first(const struct lookup *lookup)
+{
+	int dots = 0;
+
+	for (const char *at = lookup->name; *at; at++)
+		dots += *at == '.';
+	return dots >= lookup->lookups->read.ndots || ends_with_dot(lookup->name);
+}
+
+/* False: the search has no such step. */
+static bool write_question(const struct lookup *lookup, unsigned step, struct question *question)
+{
+	const struct ares_options *read = &lookup->lookups->read;
+	bool full = ends_with_dot(lookup->name);
+	unsigned domains = full ? 0 : (unsigned)read->ndomains;
+	unsigned as_is_step = is_as_is_first(lookup) ? 0 : domains;
+	const char *domain = "";
+
+	if (step > domains)
+		return false;
+	question->is_as_is = step == as_is_step;
+	if (!question->is_as_is)
+		domain = read->domains[step > as_is_step ? step - 1 : step];
+	/* "." is the root, with which the name is as it is */
+	snprintf(question->text, sizeof(question->text), "%s%s%.*s%s", lookup->name,
+		 *domain && strcmp(domain, ".") ? "." : "", DNS_NAME_LENGTH_MOST, domain,
+		 full || ends_with_dot(domain) ? "" : ".");
+	return true;
+}
+
+static void ask_next(struct lookup *lookup);
+
+/*
+ * Keeps what the whole search comes to: what was said of the name as it is, if that came first; otherwise
+ * that a name has no address of this family; otherwise a failure; otherwise that there is no such name.
+ */
+static void keep_status(struct lookup *lookup, int status)
+{
+	if (lookup->is_first)
+		lookup->status = status;
+	else if (is_as_is_first(lookup) || lookup->status == ARES_ENODATA)
+		return;
+	else if (status == ARES_ENODATA || lookup->status == ARES_ENOTFOUND)
+		lookup->status = status;
+	lookup->is_first = false;
+}
+
+/* ares_addrinfo_callback; called from within ares_getaddrinfo() too. */
+static void on_dns(void *context, int status, int timeouts, struct ares_addrinfo *info)
+{
+	struct lookup *lookup = context;
+
+	(void)timeouts;
+	if (status == ARES_EDESTRUCTION)
+		return;
+	take_records(lookup, info);
+	/* there is an address, though maybe none to connect to */
+	if (status == ARES_SUCCESS) {
+		finish(lookup, status);
+		return;
+	}
+	/* too long with this domain: there is no such name */
+	if (status == ARES_EBADNAME)
+		status = ARES_ENOTFOUND;
+	keep_status(lookup, status);
+	lookup->is_silent |= status == ARES_ETIMEOUT || status == ARES_ENOMEM;
+	ask_next(lookup);
+}
+
+static void ask(ares_channel channel, const char *text, ares_addrinfo_callback on_answer,
+		struct lookup *lookup)
+{
+	/* without NOSORT it would make a socket per address to see which way it goes */
+	const struct ares_addrinfo_hints hints = {.ai_flags = ARES_AI_NOSORT,
+						  .ai_family = lookup->family,
+						  .ai_socktype = SOCK_STREAM};
+
+	ares_getaddrinfo(channel, text, NULL, &hints, on_answer, lookup);
+}
+
+static void ask_next(struct lookup *lookup)
+{
+	struct question question;
+
+	while (write_question(lookup, lookup->step++, &question)) {
+		if (lookup->is_silent && !question.is_as_is)
+			continue;
+		ask(lookup->lookups->dns, question.text, on_dns, lookup);
+		return;
+	}
+	finish(lookup, lookup->status);
+}
+
+static void on_hosts(void *context, int status, int timeouts, struct ares_addrinfo *info)
+{
+	struct lookup *lookup = context;
+
+	(void)timeouts;
+	if (status == ARES_EDESTRUCTION)
+		return;
+	take_records(lookup, info);
+	lookup->ttl_ms = HOSTS_TTL_MS;
+	if (lookup->found.count)
+		finish(lookup, ARES_SUCCESS);
+	else
+		ask_next(lookup);
+}
+
+void lookup_begin(struct lookup *lookup)
+{
+	lookup->is_known = false;
+	lookup->found.count = 0;
+	lookup->found.dropped_count = 0;
+	lookup->status = ARES_ENOTFOUND;
+	lookup->step = 0;
+	lookup->is_first = true;
+	lookup->is_silent = false;
+	ask(lookup->lookups->hosts, lookup->name, on_hosts, lookup);
+}
+
+/* Making --------------------------------------------------------------------------------------- */
+
+/*
+ * Servers with a scope. c-ares knows no interfaces, so a link-local server is told to it with the scope in
+ * four bytes of the address that are 0 (RFC 4291, 2.5.6), and its sockets are opened here: there the bytes
+ * become the scope again, and back.
+ */
+static uint8_t *scope_bytes(struct sockaddr_in6 *address)
+{
+	return &address->sin6_addr.s6_addr[4];
+}
+
+static bool has_scope(const struct sockaddr *address)
+{
+	return address->sa_family == AF_INET6 &&
+	       IN6_IS_ADDR_LINKLOCAL(&((const struct sockaddr_in6 *)address)->sin6_addr);
+}
+
+static void hide_scope(struct sockaddr_in6 *address)
+{
+	memcpy(scope_bytes(address), &address->sin6_scope_id, sizeof(address->sin6_scope_id));
+	address->sin6_scope_id = 0;
+}
+
+static void show_scope(struct sockaddr_in6 *address)
+{
+	memcpy(&address->sin6_scope_id, scope_bytes(address), sizeof(address->sin6_scope_id));
+	memset(scope_bytes(address), 0, sizeof(address->sin6_scope_id));
+}
+
+static int open_socket(int family, int type, int protocol, void *context)
+{
+	(void)context;
+	return socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+}
+
+static int close_socket(int fd, void *context)
+{
+	(void)context;
+	return close(fd);
+}
+
+static int connect_socket(int fd, const struct sockaddr *address, socklen_t length, void *context)
+{
+	struct sockaddr_in6 scoped;
+
+	(void)context;
+	if (!has_scope(address))
+		return connect(fd, address, length);
+	memcpy(&scoped, address, sizeof(scoped));
+	show_scope(&scoped);
+	return connect(fd, (const struct sockaddr *)&scoped, sizeof(scoped));
+}
+
+static ssize_t receive(int fd, void *bytes, size_t size, int flags, struct sockaddr *from,
+		       socklen_t *length, void *context)
+{
+	ssize_t got = recvfrom(fd, bytes, size, flags, from, length);
+
+	(void)context;
+	if (got >= 0 && from && has_scope(from))
+		hide_scope((struct sockaddr_in6 *)from);
+	return got;
+}
+
+static ssize_t send_parts(int fd, const struct iovec *parts, int count, void *context)
+{
+	const struct msghdr message = {.msg_iov = (struct iovec *)parts,
+				       .msg_iovlen = (size_t)count};
+
+	(void)context;
+	return sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+
+static const struct ares_socket_functions socket_functions = {
+	.asocket = open_socket,
+	.aclose = close_socket,
+	.aconnect = connect_socket,
+	.arecvfrom = receive,
+	.asendv = send_parts,
+};
+
+/* Makes c-ares' list of `count` > 0 servers. */
+static void list_servers(const struct addr *servers, unsigned count,
+			 struct ares_addr_port_node list[DNS_SERVERS_MOST])
+{
+	for (unsigned i = 0; i < count; i++) {
+		struct ares_addr_port_node *node = &list[i];
+		struct addr server = servers[i];
+
+		node->next = i + 1 < count ? node + 1 : NULL;
+		node->family = server.any.sa_family;
+		node->udp_port = node->tcp_port = (int)addr_port(&server);
+		if (has_scope(&server.any))
+			hide_scope(&server.v6);
+		if (node->family == AF_INET)
+			node->addr.addr4 = server.v4.sin_addr;
+		else
+			memcpy(&node->addr.addr6, &server.v6.sin6_addr, sizeof(node->addr.addr6));
+	}
+}
+
+static const char *resolv_conf_of(const struct lookup_options *options)
+{
+	if (options->servers)
+		return "/dev/null";
+	return options->resolv_conf ? options->resolv_conf : RESOLV_CONF;
+}
+
+/*
+ * Looks where `lookups` says: "f" is /etc/hosts, "b" the DNS. NULL for `servers`: there is none, and c-ares
+ * asks 127.0.0.1.
+ */
+static int open_channel(ares_channel *channel, char *lookups, const struct lookup_options *options,
+			struct ares_addr_port_node *servers)
+{
+	char path[PATH_MAX];
+	bool is_lone = !servers || !servers->next;
+	/*
+	 * NOALIASES: what names mean is not left to the environment (HOSTALIASES). NOCHECKRESP: a lone server's
+	 * SERVFAIL or REFUSED is taken for an answer: c-ares would ask it again at once, and in the end
+	 * forget why.
+	 */
+	struct ares_options wanted = {
+		.flags = ARES_FLAG_NOALIASES | (is_lone ? ARES_FLAG_NOCHECKRESP : 0),
+		.lookups = lookups,
+		.resolvconf_path = path,
+		.timeout = (int)MIN(options->timeout_ms, (uint64_t)INT_MAX),
+		.tries = (int)MIN(options->tries, (unsigned)INT_MAX),
+	};
+	/* with servers there is no search list: ndomains is 0 */
+	int mask = ARES_OPT_FLAGS | ARES_OPT_LOOKUPS | ARES_OPT_RESOLVCONF |
+		   (options->servers ? ARES_OPT_DOMAINS : 0) |
+		   (options->timeout_ms ? ARES_OPT_TIMEOUTMS : 0) |
+		   (options->tries ? ARES_OPT_TRIES : 0);
+	int status;
+
+	snprintf(path, sizeof(path), "%s", resolv_conf_of(options));
+	status = ares_init_options(channel, &wanted, mask);
+	if (status != ARES_SUCCESS) {
+		*channel = NULL;
+		return status;
+	}
+	ares_set_socket_functions(*channel, &socket_functions, NULL);
+	return servers ? ares_set_servers_ports(*channel, servers) : ARES_SUCCESS;
+}
+
+static void close_channels(struct lookups *lookups)
+{
+	ares_destroy_options(&lookups->read);
+	ares_destroy(lookups->dns);
+	ares_destroy(lookups->hosts);
+	ares_library_cleanup();
+}
+
+static int open_channels(struct lookups *lookups, const struct lookup_options *options,
+			 struct ares_addr_port_node *servers)
+{
+	char hosts[] = "f", dns[] = "b";
+	int status = ares_library_init(ARES_LIB_INIT_ALL), mask;
+
+	if (status != ARES_SUCCESS)
+		return status;
+	status = open_channel(&lookups->hosts, hosts, options, servers);
+	if (status == ARES_SUCCESS)
+		status = open_channel(&lookups->dns, dns, options, servers);
+	if (status == ARES_SUCCESS)
+		status = ares_save_options(lookups->dns, &lookups->read, &mask);
+	if (status != ARES_SUCCESS)
+		close_channels(lookups);
+	return status;
+}
+
+int lookups_create(struct lookups **lookups, const struct lookup_options *options,
+		   char error[CONFIG_ERROR_BYTES])
+{
+	struct ares_addr_port_node list[DNS_SERVERS_MOST] = {0};
+	struct addr servers[DNS_SERVERS_MOST];
+	unsigned server_count = 0;
+	const char *problem = NULL;
+	char item[ADDR_TEXT_BYTES];
+	struct lookups *made;
+	int status;
+
+	if (options->servers)
+		problem = dns_parse_servers(options->servers, servers, &server_count, item);
+	if (problem) {
+		snprintf(error, CONFIG_ERROR_BYTES, "the DNS server '%s' %s", item, problem);
+		return -EINVAL;
+	}
+	if (!options->servers)
+		server_count = resolv_conf_servers(resolv_conf_of(options), servers);
+	list_servers(servers, server_count, list);
+	made = calloc(1, sizeof(*made));
+	status = made ? open_channels(made, options, server_count ? list : NULL) : ARES_ENOMEM;
+	if (status == ARES_SUCCESS) {
+		*lookups = made;
+		return 0;
+	}
+	free(made);
+	snprintf(error, CONFIG_ERROR_BYTES, "cannot make a resolver: %s; look at /etc/resolv.conf",
+		 status == ARES_ENOMEM ? "no memory" : ares_strerror(status));
+	return status == ARES_ENOMEM ? -ENOMEM : -EIO;
+}
+
+void lookups_destroy(struct lookups *lookups)
+{
+	close_channels(lookups);
+	free(lookups);
+}
+
+/* Running -------------------------------------------------------------------------------------- */
+
+uint64_t lookups_prepare_poll(struct lookups *lookups, struct pollfd fds[LOOKUP_POLL_FDS])
+{
+	ares_socket_t sockets[LOOKUP_POLL_FDS];
+	unsigned wanted = (unsigned)ares_getsock(lookups->dns, sockets, LOOKUP_POLL_FDS);
+	struct timeval left;
+
+	for (unsigned i = 0; i < LOOKUP_POLL_FDS; i++) {
+		/* not by ARES_GETSOCK_WRITABLE(), which shifts a one into the sign */
+		unsigned readable = wanted >> i & 1;
+		unsigned writable = wanted >> (i + ARES_GETSOCK_MAXNUM) & 1;
+
+		/* poll(2) passes over a negative descriptor */
+		fds[i] = (struct pollfd){
+			.fd = readable || writable ? sockets[i] : -1,
+			.events = (short)((readable ? POLLIN : 0) | (writable ? POLLOUT : 0))};
+	}
+	/* rounded up: a wait that ends too early would be repeated with 0 ms until the time comes */
+	if (ares_timeout(lookups->dns, NULL, &left))
+		return (uint64_t)left.tv_sec * 1000 + ((uint64_t)left.tv_usec + 999) / 1000;
+	return UINT64_MAX;
+}
+
+void lookups_run(struct lookups *lookups, const struct pollfd fds[LOOKUP_POLL_FDS])
+{
+	for (unsigned i = 0; i < LOOKUP_POLL_FDS; i++) {
+		if (fds[i].fd >= 0 && fds[i].revents)
+			ares_process_fd(lookups->dns,
+					fds[i].revents & ~POLLOUT ? fds[i].fd : ARES_SOCKET_BAD,
+					fds[i].revents & ~POLLIN ? fds[i].fd : ARES_SOCKET_BAD);
+	}
+	/* what has timed out, and no socket tells of */
+	ares_process_fd(lookups->dns, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+}
