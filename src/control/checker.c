@@ -360,6 +360,33 @@ static void read_answer(struct checker *checker, struct check *check)
 			 "the answer's beginning is without what --check-expect names");
 }
 
+/*
+ * Does what the check's socket is ready for. Where its time is over, which is so when this process was stopped
+ * meanwhile (SIGSTOP, a frozen control group), a backend that has done its part has the whole time for the next.
+ */
+static void carry_on(struct checker *checker, struct check *check)
+{
+	enum stage stage = check->stage;
+	size_t answer_bytes = check->answer_bytes;
+
+	if (check->stage == CHECK_CONNECTING)
+		on_connect(checker, check);
+	if (check->stage == CHECK_SENDING)
+		send_request(checker, check);
+	else if (check->stage == CHECK_EXPECTING)
+		read_answer(checker, check);
+	if (check->stage != CHECK_IDLE && checker->now_ms >= check->timer.expires_ms &&
+	    (check->stage != stage || check->answer_bytes != answer_bytes))
+		timer_arm(&checker->wheel, &check->timer,
+			  options_of(checker, check->target)->check_timeout_ms);
+}
+
+static short awaited_events(const struct check *check)
+{
+	return check->stage == CHECK_EXPECTING ? POLLIN : POLLOUT;
+}
+
+/* --check-timeout has passed; what has come by now counts. */
 static void on_limit(struct checker *checker, struct check *check)
 {
 	static const char *const faults[] = {
@@ -369,7 +396,10 @@ static void on_limit(struct checker *checker, struct check *check)
 			"the answer had not what --check-expect names within --check-timeout",
 	};
 
-	conclude(checker, check, faults[check->stage]);
+	if (sock_is_ready(check->fd, awaited_events(check)))
+		carry_on(checker, check);
+	if (check->stage != CHECK_IDLE && !timer_is_armed(&check->timer))
+		conclude(checker, check, faults[check->stage]);
 }
 
 /* Running -------------------------------------------------------------------------------------- */
@@ -384,22 +414,12 @@ int checker_prepare_poll(struct checker *checker, struct pollfd fds[CHECKER_POLL
 
 		fds[i] = (struct pollfd){
 			.fd = check->fd,
-			.events = check->stage == CHECK_EXPECTING ? POLLIN : POLLOUT,
+			.events = awaited_events(check),
 		};
 	}
 	if (delay_ms < 0)
 		return -1;
 	return (int)MIN((uint64_t)delay_ms - MIN((uint64_t)delay_ms, passed_ms), (uint64_t)INT_MAX);
-}
-
-static void carry_on(struct checker *checker, struct check *check)
-{
-	if (check->stage == CHECK_CONNECTING)
-		on_connect(checker, check);
-	if (check->stage == CHECK_SENDING)
-		send_request(checker, check);
-	else if (check->stage == CHECK_EXPECTING)
-		read_answer(checker, check);
 }
 
 static void fire_timers(struct checker *checker)

@@ -408,14 +408,16 @@ int names_wait(struct names *names, struct config_errors *errors)
 	while (!stopped && find_awaited(names)) {
 		int wait_ms = names_prepare_poll(names, fds);
 		uint64_t now_ms = timer_now_ms();
+		uint64_t left_ms = end_ms > now_ms ? end_ms - now_ms : 0;
 
-		if (now_ms >= end_ms)
-			break;
-		if (wait_ms < 0 || (uint64_t)wait_ms > end_ms - now_ms)
-			wait_ms = (int)MIN(end_ms - now_ms, (uint64_t)INT_MAX);
+		if (wait_ms < 0 || (uint64_t)wait_ms > left_ms)
+			wait_ms = (int)MIN(left_ms, (uint64_t)INT_MAX);
 		fds[NAMES_POLL_FDS] = (struct pollfd){.fd = stop_fd, .events = POLLIN};
 		host_poll(fds, NAMES_POLL_FDS + 1, wait_ms);
 		names_run(names, fds);
+		/* answers that are there count, however late they are read: SIGSTOP, a busy host */
+		if (!left_ms)
+			break;
 		/* whoever wants an end is not asked to wait for names */
 		stopped = fds[NAMES_POLL_FDS].revents;
 	}

@@ -4,6 +4,7 @@
 #include <linux/sock_diag.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -262,6 +263,13 @@ void sock_keep_urgent(int fd)
 int sock_shut_write(int fd)
 {
 	return shutdown(fd, SHUT_WR) ? -errno : 0;
+}
+
+bool sock_is_ready(int fd, short events)
+{
+	struct pollfd asked = {.fd = fd, .events = events};
+
+	return poll(&asked, 1, 0) > 0;
 }
 
 int sock_take_error(int fd)

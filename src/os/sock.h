@@ -103,6 +103,12 @@ int sock_shut_write(int fd);
  */
 int sock_take_error(int fd);
 
+/*
+ * Whether one of `events` (POLLIN, POLLOUT, POLLRDHUP), a failure or a hang-up is there now: poll(2) without
+ * waiting. False where poll(2) fails.
+ */
+bool sock_is_ready(int fd, short events);
+
 /* Bytes sent to the peer that it has not acknowledged: SIOCOUTQ, tcp(7). 0 when the socket is dead. */
 uint64_t sock_undelivered_bytes(int fd);
 

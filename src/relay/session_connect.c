@@ -477,12 +477,18 @@ void session_blame_silence(struct sessions *sessions, struct session *session)
 {
 	uint64_t waited_ms = sessions->now_ms - session->active_ms;
 
-	if (waited_ms >= session_options(sessions, session)->timeout_session_ms / 2)
+	if (waited_ms >= session_options(sessions, session)->timeout_session_ms / 2 &&
+	    !session_awaits_event(session))
 		fail_backend(sessions, session, -ETIMEDOUT);
 }
 
 void session_expire_connect(struct sessions *sessions, struct session *session)
 {
+	if (session_awaits_event(session)) {
+		session_arm_timer(sessions, session,
+				  session_options(sessions, session)->timeout_connect_ms);
+		return;
+	}
 	session->connect_expired = true;
 	engine_cancel(sessions->engine, session->fd[SESSION_BACKEND],
 		      session_connect_token(session));

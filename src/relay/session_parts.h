@@ -34,7 +34,7 @@ bool session_move_on(struct sessions *sessions, struct session *session);
  */
 void session_blame_silence(struct sessions *sessions, struct session *session);
 
-/* --timeout-connect has passed: the next answer is -ECANCELED. */
+/* --timeout-connect has passed: the next answer is -ECANCELED, unless the backend has answered by now. */
 void session_expire_connect(struct sessions *sessions, struct session *session);
 
 /* session_proxy_in.c: the PROXY header that a client sends first ---------------------------------- */
@@ -113,6 +113,13 @@ void session_on_answer(struct sessions *sessions, struct session *session,
 
 /* Lets chatty sessions that have fallen silent wait anew. */
 void sessions_on_quiet_timer(struct sessions *sessions);
+
+/*
+ * Asks the sockets whether what a lane waits for is there, or answers for a connect: then its event comes, and the
+ * session is neither silent nor late. A time limit asks this before it ends a session. For when the process was stopped (SIGSTOP,
+ * a frozen control group), its timers are due before its events are taken in.
+ */
+bool session_awaits_event(const struct session *session);
 
 /* Cancels whatever is in flight. Each request has a last event to come. */
 void session_cancel_waits(struct sessions *sessions, struct session *session);

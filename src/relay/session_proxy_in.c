@@ -12,7 +12,10 @@
 #include "identity/proxy_protocol.h"
 #include "os/sock.h"
 
-/* How often a header is looked at that the socket calls readable and is not. */
+/*
+ * How often a header is looked at that the socket calls readable and is not; and how long one has that came in
+ * time and whose event was not taken in.
+ */
 #define LOOK_AGAIN_MS 10
 
 static void refuse(struct sessions *sessions, struct session *session, enum close_reason reason,
@@ -139,6 +142,10 @@ void session_on_header_timer(struct sessions *sessions, struct session *session)
 	uint64_t passed_ms = sessions->now_ms - session->opened_ms;
 
 	if (limit_ms && passed_ms >= limit_ms) {
+		if (session_awaits_event(session)) {
+			session_arm_timer(sessions, session, LOOK_AGAIN_MS);
+			return;
+		}
 		refuse(sessions, session, CLOSE_proxy_timeout, "no whole header came in time");
 		return;
 	}

@@ -130,8 +130,12 @@ bool session_keeps_limits(struct sessions *sessions, struct session *session,
 			return false;
 		}
 	limit_ms = silence_limit_ms(sessions, session, reason);
-	if (limit_ms && silent_ms >= limit_ms)
-		return false;
+	if (limit_ms && silent_ms >= limit_ms) {
+		if (!session_awaits_event(session))
+			return false;
+		session->active_ms = sessions->now_ms;
+		silent_ms = 0;
+	}
 	session_arm_timer(sessions, session, sooner(limit_ms ? limit_ms - silent_ms : 0, check_ms));
 	return true;
 }

@@ -7,6 +7,7 @@
 #include "relay/session_parts.h"
 
 #include <errno.h>
+#include <poll.h>
 
 #include "base/check.h"
 #include "os/sock.h"
@@ -238,6 +239,29 @@ bool session_stop_waiting_for_source(struct sessions *sessions, struct session *
 		engine_cancel(sessions->engine, session->fd[lane],
 			      session_token(session, SESSION_REQUEST_WAIT, lane));
 	return session->waits[lane] == SESSION_WAIT_NONE;
+}
+
+/* Whether what the lane waits for is there. */
+static bool lane_awaits_event(const struct session *session, unsigned lane)
+{
+	switch (session->waits[lane]) {
+	case SESSION_WAIT_READABLE:
+	case SESSION_WAIT_ARRIVAL:
+		return sock_is_ready(session->fd[lane], POLLIN | POLLRDHUP);
+	case SESSION_WAIT_WRITABLE:
+		return sock_is_ready(session->fd[!lane], POLLOUT);
+	default:
+		/* there are bytes to move, and a timer that says when */
+		return session->waits[lane] == SESSION_WAIT_CREDIT;
+	}
+}
+
+bool session_awaits_event(const struct session *session)
+{
+	if (session->connecting)
+		return sock_is_ready(session->fd[SESSION_BACKEND], POLLOUT);
+	return lane_awaits_event(session, SESSION_CLIENT) ||
+	       lane_awaits_event(session, SESSION_BACKEND);
 }
 
 /* Each request in flight has a last event to come; the session is freed after all of them. */
