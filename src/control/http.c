@@ -31,6 +31,7 @@ struct http {
 	const struct workers *workers;
 	int listen_fd;
 	bool draining;
+	bool listener_failed; /* it could not be opened again yet */
 	uint64_t accept_again_ms;
 };
 
@@ -126,6 +127,18 @@ static enum MHD_Result answer_line(struct MHD_Connection *connection, unsigned s
 						      MHD_RESPMEM_PERSISTENT));
 }
 
+/* /ready while a listener has failed. */
+static enum MHD_Result answer_failed(struct MHD_Connection *connection,
+				     const struct forward *forward)
+{
+	char line[ADDR_TEXT_BYTES + 64], where[ADDR_TEXT_BYTES];
+	int length = snprintf(line, sizeof(line), "listener %s has failed, see the log\n",
+			      addr_print(&forward->listen, where));
+
+	return answer(connection, MHD_HTTP_SERVICE_UNAVAILABLE, LINE_TYPE,
+		      MHD_create_response_from_buffer((size_t)length, line, MHD_RESPMEM_MUST_COPY));
+}
+
 /* Prints all that is counted. Returns whether there was memory for it; the stream keeps its errors. */
 static bool print_metrics(FILE *out, const struct http *http)
 {
@@ -170,6 +183,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 				  const char *upload, size_t *upload_bytes, void **request_context)
 {
 	const struct http *http = context;
+	int failed = workers_failed_listener(http->workers);
 
 	(void)version;
 	(void)upload;
@@ -182,6 +196,8 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 		return answer_line(connection, MHD_HTTP_OK, "live\n");
 	if (!strcmp(path, "/ready") && http->draining)
 		return answer_line(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "draining\n");
+	if (!strcmp(path, "/ready") && failed >= 0)
+		return answer_failed(connection, &http->config->forwards[failed]);
 	if (!strcmp(path, "/ready"))
 		return answer_line(connection, MHD_HTTP_OK, "ready\n");
 	if (!strcmp(path, "/metrics"))
@@ -281,6 +297,20 @@ int http_prepare_poll(struct http *http, struct pollfd fds[HTTP_POLL_FDS])
 	return wait_ms == UINT64_MAX ? -1 : (int)MIN(wait_ms, (uint64_t)INT_MAX);
 }
 
+/* An accept has failed. A listener that was destroyed (ss -K) would wake us up all the while. */
+static void on_accept_failed(struct http *http, int error)
+{
+	if (sock_find_fault(http->listen_fd) == -ECONNABORTED) {
+		error = sock_listen_again(http->listen_fd, &http->config->metrics,
+					  CAPACITY_HTTP_CONNECTIONS);
+		if (!error || !http->listener_failed)
+			listener_tell_repair(&http->config->metrics, -ECONNABORTED, error);
+		http->listener_failed = error;
+	}
+	if (error && error != -EAGAIN && error != -ECONNABORTED)
+		http->accept_again_ms = timer_now_ms() + STARVED_PAUSE_MS;
+}
+
 static void accept_waiting(struct http *http)
 {
 	while (!is_full(http)) {
@@ -288,8 +318,7 @@ static void accept_waiting(struct http *http)
 		struct addr peer;
 
 		if (fd < 0) {
-			if (sock_classify(fd) == SOCK_DESCRIPTORS)
-				http->accept_again_ms = timer_now_ms() + STARVED_PAUSE_MS;
+			on_accept_failed(http, fd);
 			return;
 		}
 		sock_get_peer(fd, &peer);

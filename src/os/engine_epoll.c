@@ -214,15 +214,18 @@ static void epoll_connect(struct engine *engine, int fd, const struct sockaddr *
 		request(self, fd, REQUEST_WRITABLE, token);
 }
 
-/* Answers an accept for the last time. A listener would go on being readable. */
+/*
+ * Answers an accept for the last time. A listener would go on being readable; and one that was destroyed fails for ever, which
+ * epoll reports for as long as it is registered, whatever for.
+ */
 static void stop_accepting(struct epoll_engine *self, int fd, struct descriptor *descriptor,
 			   int32_t result)
 {
-	struct epoll_event nothing = {.data.fd = fd};
-
 	finish(self, descriptor, REQUEST_READABLE, result);
-	if (!epoll_ctl(self->epoll_fd, EPOLL_CTL_MOD, fd, &nothing))
+	if (!epoll_ctl(self->epoll_fd, EPOLL_CTL_DEL, fd, NULL)) {
+		descriptor->registered = false;
 		descriptor->mask = 0;
+	}
 }
 
 static void epoll_cancel(struct engine *engine, int fd, uint64_t token)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <linux/sock_diag.h>
 #include <linux/sockios.h>
+#include <net/if.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
@@ -152,6 +153,57 @@ int sock_open_listeners(struct addr *address, const struct sock_tuning *tuning, 
 		while (opened)
 			close(fds[--opened]);
 	return error;
+}
+
+int sock_join_listeners(const struct addr *address, const struct sock_tuning *tuning,
+			unsigned backlog)
+{
+	struct addr copy = *address;
+	int fd = open_bound(&copy, tuning, false);
+	int error;
+
+	if (fd < 0 || !listen(fd, (int)backlog))
+		return fd;
+	error = -errno;
+	close(fd);
+	return error;
+}
+
+int sock_find_fault(int listener_fd)
+{
+	char device[IF_NAMESIZE];
+	socklen_t device_bytes = sizeof(device);
+	int listens = 0;
+	socklen_t listens_bytes = sizeof(listens);
+
+	if (!getsockopt(listener_fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &listens_bytes) &&
+	    !listens)
+		return -ECONNABORTED;
+	if (getsockopt(listener_fd, SOL_SOCKET, SO_BINDTODEVICE, device, &device_bytes) &&
+	    errno == ENODEV)
+		return -ENODEV;
+	return 0;
+}
+
+int sock_listen_again(int listener_fd, const struct addr *address, unsigned backlog)
+{
+	const struct sockaddr nothing = {.sa_family = AF_UNSPEC};
+	struct addr bound;
+
+	/* or what it accepts is shut down from the beginning, as it is itself */
+	if (connect(listener_fd, &nothing, sizeof(nothing)))
+		return -errno;
+	/* EINVAL: it is bound still; EACCES, for a port below 1024, comes before that */
+	if (bind(listener_fd, &address->any, address->length_bytes) && errno != EINVAL &&
+	    errno != EACCES)
+		return -errno;
+	if (listen(listener_fd, (int)backlog))
+		return -errno;
+	sock_get_local(listener_fd, &bound);
+	if (addr_port(&bound) == addr_port(address))
+		return 0;
+	(void)connect(listener_fd, &nothing, sizeof(nothing));
+	return -EACCES;
 }
 
 bool sock_may_try_again(int error, unsigned *waited_ms)

@@ -36,6 +36,26 @@ int sock_open_listeners(struct addr *address, const struct sock_tuning *tuning, 
 			int *fds, unsigned count);
 
 /*
+ * Opens one more listening socket on an address that sock_open_listeners() has been given, beside those that are
+ * there. Returns it or -errno: bind(2), socket(7).
+ */
+int sock_join_listeners(const struct addr *address, const struct sock_tuning *tuning,
+			unsigned backlog);
+
+/*
+ * What has ended a listening socket of ours for good: 0 for nothing, -ECONNABORTED where it does not listen any more
+ * (ss -K destroys sockets: SO_ACCEPTCONN, socket(7)), -ENODEV where the interface that it is bound to is gone
+ * (SO_BINDTODEVICE; one of the same name is another). There is no event for the latter.
+ */
+int sock_find_fault(int listener_fd);
+
+/*
+ * Makes a listening socket that was destroyed listen again on `address`, with what was set on it. Needs no privilege,
+ * for its port is still its own, unless the kernel chose that (tests/kernel/probe_listener_revived). Returns 0 or -errno.
+ */
+int sock_listen_again(int listener_fd, const struct addr *address, unsigned backlog);
+
+/*
  * For the start, after sock_open_listeners() has given `error`: whether to try that again. Blocks for a
  * moment where the address is in use, for a holder that was killed may be not quite gone, up to a second
  * in all; `waited_ms` counts, from 0.

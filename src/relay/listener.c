@@ -49,11 +49,13 @@ int listeners_init(struct listeners *self, const int *fds, struct sessions *sess
 	self->count = config->forward_count;
 	self->sessions = sessions;
 	self->engines = engines;
+	self->look_timer.kind = LISTENER_TIMER;
 	for (unsigned i = 0; i < self->count; i++) {
 		self->listeners[i].fd = fds[i];
 		self->listeners[i].waiting_fd = -1;
 		self->listeners[i].timer.kind = LISTENER_TIMER;
 		self->listeners[i].backlog = (uint32_t)config->forwards[i].options.backlog;
+		listener_learn_device(&self->listeners[i], &config->forwards[i]);
 		self->listeners[i].many_room = worker_count * (self->listeners[i].backlog + 1);
 	}
 	return 0;
@@ -236,6 +238,8 @@ static void arm(struct listeners *self, unsigned index)
 
 	if (listener->armed || listener->waiting_fd >= 0 || timer_is_armed(&listener->timer))
 		return;
+	if (listener->fault && !listener_repair(self, index))
+		return;
 	if (!reserve_keep(&self->sessions->reserve)) {
 		pause_starved(self, index);
 		return;
@@ -249,10 +253,31 @@ static void arm(struct listeners *self, unsigned index)
 	listener->armed = true;
 }
 
+static void cancel_accept(struct listeners *self, unsigned index)
+{
+	struct listener *listener = &self->listeners[index];
+
+	if (!listener->armed || listener->cancelled)
+		return;
+	engine_cancel(self->sessions->engine, self->listeners[index].fd, accept_token(index));
+	listener->cancelled = true;
+}
+
+/* Lets go of listeners whose interface is gone, so that arm() can open them again. */
+static void drop_lost(struct listeners *self)
+{
+	if (!listeners_find_lost(self))
+		return;
+	for (unsigned i = 0; i < self->count; i++)
+		if (self->listeners[i].fault)
+			cancel_accept(self, i);
+}
+
 void listeners_resume(struct listeners *self)
 {
 	if (self->closing)
 		return;
+	drop_lost(self);
 	for (unsigned i = 0; i < self->count; i++) {
 		place_waiting(self, i);
 		arm(self, i);
@@ -288,6 +313,9 @@ static void on_accept_failed(struct listeners *self, unsigned index, int error)
 
 	if (error == -ECANCELED || self->closing)
 		return;
+	listener->fault = sock_find_fault(listener->fd);
+	if (listener->fault)
+		return;
 	if (error == -EINVAL && listener->many) {
 		self->no_multishot = true;
 		return;
@@ -305,16 +333,6 @@ static void on_accept_failed(struct listeners *self, unsigned index, int error)
 	log_addr(&line, "listen", &self->sessions->config->forwards[index].listen);
 	log_error(&line, "error", error);
 	log_end(&line);
-}
-
-static void cancel_accept(struct listeners *self, unsigned index)
-{
-	struct listener *listener = &self->listeners[index];
-
-	if (!listener->armed || listener->cancelled)
-		return;
-	engine_cancel(self->sessions->engine, self->listeners[index].fd, accept_token(index));
-	listener->cancelled = true;
 }
 
 static void on_accept(struct listeners *self, const struct engine_event *event)
@@ -379,6 +397,7 @@ void listeners_pause(struct listeners *self)
 void listeners_close(struct listeners *self)
 {
 	self->closing = true;
+	timer_cancel(self->sessions->wheel, &self->look_timer);
 	for (unsigned i = 0; i < self->count; i++) {
 		struct listener *listener = &self->listeners[i];
 

@@ -63,6 +63,9 @@ int workers_error(const struct workers *workers);
 /* Waits for all threads, which must have been told to end. */
 void workers_join(struct workers *workers);
 
+/* The forward of a listener that has failed (METRIC_listeners_failed), -1: none. Any thread. */
+int workers_failed_listener(const struct workers *workers);
+
 unsigned workers_count(const struct workers *workers);
 
 /* The backends of all workers. */

@@ -28,6 +28,15 @@ uint64_t workers_closed_count(const struct workers *workers, enum close_reason r
 	return sum;
 }
 
+int workers_failed_listener(const struct workers *workers)
+{
+	for (unsigned i = 0; i < workers->count; i++)
+		for (unsigned j = 0; j < workers->list[i].listeners.count; j++)
+			if (atomic_load(&workers->list[i].listeners.listeners[j].failed))
+				return (int)j;
+	return -1;
+}
+
 unsigned workers_count(const struct workers *workers)
 {
 	return workers->count;

@@ -10,9 +10,12 @@
 #include "base/util.h"
 #include "config/capacity.h"
 #include "os/timer.h"
+#include "relay/worker_parts.h"
 #include "support.h"
 
 TestSuite(http, .fini = support_check_leaks);
+
+static const struct workers no_workers;
 
 /* Without workers: /metrics is asked of the whole program, in tests/integration/test_http.py. */
 static struct http *create(struct addr *address)
@@ -22,7 +25,7 @@ static struct http *create(struct addr *address)
 	struct http *http = NULL;
 
 	cr_assert_null(addr_parse("127.0.0.1:0", &config.metrics));
-	cr_assert_eq(http_create(&http, &config, NULL, error), 0, "%s", error);
+	cr_assert_eq(http_create(&http, &config, &no_workers, error), 0, "%s", error);
 	cr_assert_neq(addr_port(&config.metrics), 0);
 	*address = config.metrics;
 	return http;
@@ -216,7 +219,7 @@ Test(http, an_address_in_use)
 	struct http *http = NULL;
 	int holder = support_listen(&config.metrics, 1);
 
-	cr_expect_eq(http_create(&http, &config, NULL, error), -EADDRINUSE);
+	cr_expect_eq(http_create(&http, &config, &no_workers, error), -EADDRINUSE);
 	cr_expect_null(http);
 	cr_expect_not_null(strstr(error, addr_print(&config.metrics, where)), "%s", error);
 	cr_expect_not_null(strstr(error, "; stop the program"), "%s", error);
