@@ -363,7 +363,11 @@ static void on_hand_over_failed(struct listeners *self, const struct engine_even
 {
 	struct sessions *sessions = self->sessions;
 
-	load_move(sessions->load, engine_token_lane(event->token), sessions->worker);
+	unsigned target = engine_token_lane(event->token);
+
+	load_move(sessions->load, target, sessions->worker);
+	/* in a drain it may sleep until this connection comes, and end without it */
+	engine_wake(self->engines[target]);
 	session_open(sessions, engine_token_slot(event->token),
 		     (int)engine_token_generation(event->token));
 }

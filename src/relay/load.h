@@ -50,7 +50,10 @@ void load_release(struct load *load, unsigned worker);
 /* As load_admit(), with no choice but `own`. */
 int load_admit_here(struct load *load, unsigned own);
 
-/* Moves an admission that did not reach worker `from`. */
+/*
+ * Moves an admission that did not reach worker `from`. That must be woken, unless it has retired: it may wait for nothing
+ * else to end, load_retire().
+ */
 void load_move(struct load *load, unsigned from, unsigned to);
 
 /*
