@@ -196,8 +196,10 @@ void session_open(struct sessions *sessions, unsigned forward, int client_fd)
 		sock_get_peer(client_fd, &session->client);
 	metrics_add(sessions->metrics, METRIC_sessions_opened, 1);
 	metrics_add(sessions->metrics, METRIC_sessions_open, 1);
+	if (sessions->ending)
+		session_close(sessions, session, (enum close_reason)sessions->end_reason);
 	/* one that is gone by now has left no address, nor anybody to answer to */
-	if (sessions->config->forwards[forward].needs_client && !session->client.length_bytes)
+	else if (sessions->config->forwards[forward].needs_client && !session->client.length_bytes)
 		session_close(sessions, session, CLOSE_client_reset);
 	else if (session_options(sessions, session)->accept_proxy)
 		session_await_header(sessions, session);
@@ -293,12 +295,28 @@ void session_end(struct sessions *sessions, struct session *session, enum close_
 		session_continue_close(sessions, session);
 }
 
-void sessions_close_all(struct sessions *sessions, enum close_reason reason)
+void sessions_begin_end(struct sessions *sessions, enum close_reason reason)
 {
-	for (uint32_t slot = 0; slot < session_table_end(sessions->table); slot++) {
-		struct session *session = session_table_at(sessions->table, slot);
+	sessions->ending = true;
+	sessions->end_reason = (uint8_t)reason;
+	sessions->end_slot = 0;
+}
+
+bool sessions_end_some(struct sessions *sessions)
+{
+	uint32_t table_end = session_table_end(sessions->table);
+	uint32_t last = MIN(sessions->end_slot + SESSION_END_SLOTS, table_end);
+
+	while (sessions->ending && sessions->end_slot < last) {
+		struct session *session = session_table_at(sessions->table, sessions->end_slot++);
 
 		if (session)
-			session_end(sessions, session, reason);
+			session_end(sessions, session, (enum close_reason)sessions->end_reason);
 	}
+	return sessions_are_ending(sessions);
+}
+
+bool sessions_are_ending(const struct sessions *sessions)
+{
+	return sessions->ending && sessions->end_slot < session_table_end(sessions->table);
 }

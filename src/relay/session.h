@@ -47,5 +47,18 @@ bool sessions_are_ready(const struct sessions *sessions);
  */
 void session_end(struct sessions *sessions, struct session *session, enum close_reason reason);
 
-/* Does that to every session. */
-void sessions_close_all(struct sessions *sessions, enum close_reason reason);
+/*
+ * From here on every session ends with `reason`, one of those whose rule is RST: those that are opened, at once, and those
+ * that are there by sessions_end_some(). May be called again with another reason, which holds for what is left.
+ */
+void sessions_begin_end(struct sessions *sessions, enum close_reason reason);
+
+/*
+ * Ends the sessions in the next SESSION_END_SLOTS slots of the table, so that a tick is not held up by 100,000 of them. Each slot is looked at
+ * once: those that cannot be closed yet close when their last request is answered. Returns sessions_are_ending().
+ */
+#define SESSION_END_SLOTS 64
+bool sessions_end_some(struct sessions *sessions);
+
+/* Whether there are slots that sessions_end_some() has to look at. */
+bool sessions_are_ending(const struct sessions *sessions);

@@ -51,6 +51,9 @@ struct sessions {
 	struct session *chatty_first; /* those with a watch on a lane's source */
 	struct timer quiet_timer;     /* while there are any */
 	struct reserve reserve;	      /* accepting goes on while it is there */
+	bool ending;		      /* sessions_begin_end() was called */
+	uint8_t end_reason;	      /* enum close_reason, while ending */
+	uint32_t end_slot;	      /* the next slot to be ended */
 	bool released; /* a session ended since the worker last looked: there is room */
 	bool starved;  /* descriptors were wanting for a backend's socket: accepting should pause */
 };

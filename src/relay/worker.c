@@ -54,16 +54,10 @@ static void enter_phase(struct worker *worker)
 		worker->resume = true;
 	else if (worker->phase <= WORKER_SERVE)
 		listeners_close(&worker->listeners);
+	if (phase >= WORKER_EXPIRE)
+		sessions_begin_end(&worker->sessions,
+				   phase == WORKER_EXPIRE ? CLOSE_drain_timeout : CLOSE_stopped);
 	worker->phase = phase;
-}
-
-/* From WORKER_EXPIRE on nothing new is let live, not even what was on its way from another worker. */
-static void close_what_came(struct worker *worker)
-{
-	if (worker->phase >= WORKER_EXPIRE && session_table_used_count(worker->sessions.table))
-		sessions_close_all(&worker->sessions, worker->phase == WORKER_EXPIRE
-							      ? CLOSE_drain_timeout
-							      : CLOSE_stopped);
 }
 
 static bool is_over(struct worker *worker)
@@ -132,7 +126,7 @@ static int run_tick(struct worker *worker)
 {
 	struct engine_event events[TICK_EVENT_LIMIT];
 	struct sessions *sessions = &worker->sessions;
-	bool busy = sessions_are_ready(sessions) || worker->asked;
+	bool busy = sessions_are_ready(sessions) || sessions_are_ending(sessions) || worker->asked;
 	int64_t timeout_ms = busy ? 0 : timer_wheel_delay_ms(&worker->wheel);
 	int count = engine_wait(sessions->engine, timeout_ms, events, TICK_EVENT_LIMIT);
 
@@ -145,7 +139,7 @@ static int run_tick(struct worker *worker)
 	for (int i = 0; i < count; i++)
 		dispatch(worker, &events[i]);
 	enter_phase(worker);
-	close_what_came(worker);
+	(void)sessions_end_some(sessions);
 	sessions_run_ready(sessions);
 	fire_timers(worker);
 	work_on_query(worker);

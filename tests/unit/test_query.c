@@ -65,7 +65,9 @@ static struct desk_job *begin(void)
 
 static void finish(struct desk_job *job)
 {
-	sessions_close_all(&job->sessions, CLOSE_stopped);
+	sessions_begin_end(&job->sessions, CLOSE_stopped);
+	while (sessions_end_some(&job->sessions))
+		;
 	session_table_destroy(job->sessions.table);
 	history_destroy(job->sessions.history);
 	upstream_destroy(job->sessions.upstream);
