@@ -17,13 +17,32 @@
 #include "stats/metrics_text.h"
 
 /* For the request and the head of the answer; a longer request is refused. */
-#define CONNECTION_BYTES     4096
-#define CONNECTION_TIMEOUT_S 5 /* without a byte moving */
+#define CONNECTION_BYTES 4096
 
 /* After a want of descriptors; the connection that waits would wake us up all the while. */
 #define STARVED_PAUSE_MS 100
 
 #define LINE_TYPE	 "text/plain; charset=utf-8"
+
+/* Clients that wait to be accepted: with room for many, a probe is not refused in a rush of others. */
+#define BACKLOG 1024
+
+/*
+ * The kernel shows a connection when its first bytes have come, or after about this long. So a request
+ * of one packet is there when its connection is accepted, and is answered before others can take its place.
+ */
+#define DEFER_ACCEPT_MS 1000
+
+#define NEVER		UINT64_MAX
+
+/* A connection, whose socket is libmicrohttpd's. */
+struct place {
+	bool taken;
+	bool asked; /* the request has come as a whole */
+	int fd;
+	uint64_t number; /* connections before it */
+	uint64_t deadline_ms;
+};
 
 struct http {
 	struct MHD_Daemon *daemon;
@@ -33,7 +52,87 @@ struct http {
 	bool draining;
 	bool listener_failed; /* it could not be opened again yet */
 	uint64_t accept_again_ms;
+	uint64_t accepted_count;
+	struct place places[CAPACITY_HTTP_CONNECTIONS];
 };
+
+/* Places --------------------------------------------------------------------------------------- */
+
+static struct place *find_free(struct http *http)
+{
+	for (unsigned i = 0; i < CAPACITY_HTTP_CONNECTIONS; i++)
+		if (!http->places[i].taken)
+			return &http->places[i];
+	return NULL;
+}
+
+/* MHD_NotifyConnectionCallback. The end is told before the socket is closed. */
+static void on_connection(void *context, struct MHD_Connection *connection, void **place_at,
+			  enum MHD_ConnectionNotificationCode code)
+{
+	struct http *http = context;
+	struct place *place = *place_at;
+
+	if (code != MHD_CONNECTION_NOTIFY_STARTED) {
+		*place = (struct place){0};
+		return;
+	}
+	place = find_free(http);
+	CHECK(place); /* none is accepted without */
+	*place = (struct place){
+		.taken = true,
+		.fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)
+			      ->connect_fd,
+		.number = http->accepted_count++,
+		.deadline_ms = timer_now_ms() + HTTP_REQUEST_LIMIT_MS,
+	};
+	*place_at = place;
+}
+
+/* Ends a connection at the next MHD_run(): a socket that is shut down reads as one whose peer left. */
+static void end(const struct place *place)
+{
+	shutdown(place->fd, SHUT_RDWR);
+}
+
+static uint64_t next_deadline_ms(const struct http *http)
+{
+	uint64_t next_ms = NEVER;
+
+	for (unsigned i = 0; i < CAPACITY_HTTP_CONNECTIONS; i++)
+		if (http->places[i].taken)
+			next_ms = MIN(next_ms, http->places[i].deadline_ms);
+	return next_ms;
+}
+
+static void end_overdue(struct http *http)
+{
+	uint64_t now_ms = timer_now_ms();
+
+	for (unsigned i = 0; i < CAPACITY_HTTP_CONNECTIONS; i++)
+		if (http->places[i].taken && now_ms >= http->places[i].deadline_ms)
+			end(&http->places[i]);
+}
+
+/* Whether `a` gives way before `b`: first those that have not asked yet, and of these the oldest. */
+static bool gives_way_before(const struct place *a, const struct place *b)
+{
+	return a->asked != b->asked ? b->asked : a->number < b->number;
+}
+
+/* Ends one connection where all places are taken, so that the next client finds one free. */
+static void make_room(struct http *http)
+{
+	const struct place *first = &http->places[0];
+
+	if (find_free(http))
+		return;
+	for (unsigned i = 1; i < CAPACITY_HTTP_CONNECTIONS; i++)
+		if (gives_way_before(&http->places[i], first))
+			first = &http->places[i];
+	end(first);
+	MHD_run(http->daemon);
+}
 
 /* Backends ------------------------------------------------------------------------------------- */
 
@@ -184,11 +283,15 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 {
 	const struct http *http = context;
 	int failed = workers_failed_listener(http->workers);
+	struct place *place =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)
+			->socket_context;
 
 	(void)version;
 	(void)upload;
 	(void)upload_bytes;
 	(void)request_context;
+	place->asked = true;
 	if (strcmp(method, MHD_HTTP_METHOD_GET) && strcmp(method, MHD_HTTP_METHOD_HEAD))
 		return answer_line(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
 				   "only GET and HEAD are known here\n");
@@ -218,7 +321,7 @@ static struct MHD_Daemon *start_daemon(struct http *http)
 				http, MHD_OPTION_CONNECTION_LIMIT,
 				(unsigned)CAPACITY_HTTP_CONNECTIONS,
 				MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
-				MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CONNECTION_TIMEOUT_S,
+				MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
 				MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
 }
 
@@ -226,7 +329,7 @@ int http_create(struct http **http, struct config *config, const struct workers 
 		char error[CONFIG_ERROR_BYTES])
 {
 	struct http *made = calloc(1, sizeof(*made));
-	struct sock_tuning tuning = {0};
+	struct sock_tuning tuning = {.defer_accept_ms = DEFER_ACCEPT_MS};
 	unsigned waited_ms = 0;
 	int result;
 
@@ -238,8 +341,8 @@ int http_create(struct http **http, struct config *config, const struct workers 
 	made->config = config;
 	made->workers = workers;
 	do
-		result = sock_open_listeners(&config->metrics, &tuning, CAPACITY_HTTP_CONNECTIONS,
-					     &made->listen_fd, 1);
+		result = sock_open_listeners(&config->metrics, &tuning, BACKLOG, &made->listen_fd,
+					     1);
 	while (sock_may_try_again(result, &waited_ms));
 	if (result) {
 		listener_describe_error(&config->metrics, result, error);
@@ -266,14 +369,6 @@ void http_destroy(struct http *http)
 
 /* Running -------------------------------------------------------------------------------------- */
 
-static bool is_full(const struct http *http)
-{
-	const union MHD_DaemonInfo *info =
-		MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
-
-	return info->num_connections >= CAPACITY_HTTP_CONNECTIONS;
-}
-
 static int epoll_fd(const struct http *http)
 {
 	return MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
@@ -284,17 +379,19 @@ int http_prepare_poll(struct http *http, struct pollfd fds[HTTP_POLL_FDS])
 	MHD_UNSIGNED_LONG_LONG daemon_ms = 0;
 	uint64_t now_ms = timer_now_ms();
 	bool starved = now_ms < http->accept_again_ms;
-	uint64_t wait_ms = UINT64_MAX;
+	uint64_t due_ms = next_deadline_ms(http);
 
 	/* poll(2) passes over a negative descriptor */
-	fds[0] = (struct pollfd){.fd = starved || is_full(http) ? -1 : http->listen_fd,
+	fds[0] = (struct pollfd){.fd = starved || !find_free(http) ? -1 : http->listen_fd,
 				 .events = POLLIN};
 	fds[1] = (struct pollfd){.fd = epoll_fd(http), .events = POLLIN};
 	if (MHD_get_timeout(http->daemon, &daemon_ms))
-		wait_ms = daemon_ms;
+		due_ms = MIN(due_ms, now_ms + daemon_ms);
 	if (starved)
-		wait_ms = MIN(wait_ms, http->accept_again_ms - now_ms);
-	return wait_ms == UINT64_MAX ? -1 : (int)MIN(wait_ms, (uint64_t)INT_MAX);
+		due_ms = MIN(due_ms, http->accept_again_ms);
+	if (due_ms == NEVER)
+		return -1;
+	return due_ms <= now_ms ? 0 : (int)MIN(due_ms - now_ms, (uint64_t)INT_MAX);
 }
 
 /* An accept has failed. A listener that was destroyed (ss -K) would wake us up all the while. */
@@ -313,7 +410,7 @@ static void on_accept_failed(struct http *http, int error)
 
 static void accept_waiting(struct http *http)
 {
-	while (!is_full(http)) {
+	while (find_free(http)) {
 		int fd = sock_accept(http->listen_fd);
 		struct addr peer;
 
@@ -333,7 +430,9 @@ static void accept_waiting(struct http *http)
 void http_run(struct http *http, bool draining)
 {
 	http->draining = draining;
+	end_overdue(http);
 	if (timer_now_ms() >= http->accept_again_ms)
 		accept_waiting(http);
 	MHD_run(http->daemon);
+	make_room(http);
 }

@@ -10,8 +10,13 @@
  *	/metrics	200 and every counter, those of each backend too: metrics_text.h
  *
  * GET and HEAD alone, one request per connection, no TLS and no authentication: whoever reaches the
- * address may read all of this, and may occupy all its places. Bind it to loopback, or to an
- * address that only monitoring reaches.
+ * address may read all of this. Bind it to loopback, or to an address that only monitoring reaches.
+ *
+ * A connection ends HTTP_REQUEST_LIMIT_MS after it was accepted, whatever it has sent or taken. There are
+ * CAPACITY_HTTP_CONNECTIONS places. When the last one is taken, one connection is ended to make room:
+ * the oldest whose request has not come as a whole, or else the oldest whose answer has not been
+ * taken. So connections that send nothing, or little at a time, never keep a probe waiting, however
+ * many they are.
  */
 #pragma once
 
@@ -20,6 +25,9 @@
 #include "relay/worker.h"
 
 #define HTTP_POLL_FDS 2
+
+/* For the request and the answer together, as long as Prometheus waits for both by default. */
+#define HTTP_REQUEST_LIMIT_MS 10000
 
 struct http;
 

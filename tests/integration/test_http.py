@@ -5,6 +5,7 @@ import http.client
 import re
 import signal
 import socket
+import tempfile
 import threading
 import time
 import unittest
@@ -14,6 +15,7 @@ from peers import EOF, PATIENCE_S, RESET, endpoint_name, parse_endpoint
 
 METRICS = ('--metrics', '[::1]:0')
 PLACES = 32  # CAPACITY_HTTP_CONNECTIONS in capacity.h
+REQUEST_LIMIT_S = 10  # HTTP_REQUEST_LIMIT_MS in http.h
 
 
 def table(name, pattern):
@@ -142,10 +144,11 @@ class Slow(HttpCase):
     def test_are_bounded_and_disturb_nobody(self):
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address, *METRICS) as proxy:
-            self.occupy(proxy, 3 * PLACES)
-            wait_until(lambda: proxy.fds()['socket'] >= proxy.baseline['socket'] + PLACES, what='all places taken')
+            slow = self.occupy(proxy, 3 * PLACES)
+            for client in slow[:-(PLACES - 1)]:
+                client.recv_to_end()
             self.assert_idle_cpu(proxy, 0.5)
-            self.assertEqual(proxy.fds()['socket'], proxy.baseline['socket'] + PLACES)
+            self.assertEqual(proxy.fds()['socket'], proxy.baseline['socket'] + PLACES - 1)
             client, server = self.pair(proxy, backend)
             client.sendall(b'hello')
             self.assertEqual(server.recv_exact(5), b'hello')
@@ -155,13 +158,74 @@ class Slow(HttpCase):
             self.assertEqual(client.recv_to_end(), (b'', RESET))
             proxy.finish(term=False)
 
-    def test_lose_their_places(self):
-        """Whoever sends nothing for 5 s is closed, and those who wait get their turn."""
+    def test_probes_are_answered_while_others_are_slow(self):
+        """Each sends a byte a second, which is never long without one; and each second more of them come."""
         with self.sixpipe('[::1]:0', '127.0.0.1:9', *METRICS) as proxy:
-            slow = self.occupy(proxy, PLACES)
-            self.assertEqual(self.readiness(proxy), (200, 'ready\n'))
-            for client in slow:
-                client.recv_to_end()
+            slow, over = self.occupy(proxy, PLACES), threading.Event()
+
+            def drip():
+                while not over.wait(1):
+                    for client in slow:
+                        with contextlib.suppress(OSError):
+                            client.sendall(b'X')
+                    slow.extend(self.occupy(proxy, PLACES // 2))
+            thread = threading.Thread(target=drip)
+            thread.start()
+            try:
+                for _ in range(10):
+                    self.assertEqual(self.readiness(proxy), (200, 'ready\n'))
+                    self.assertEqual(self.ask(proxy, '/live')[::2], (200, 'live\n'))
+            finally:
+                over.set()
+                thread.join()
+
+
+class SlowForLong(HttpCase):
+
+    per_engine = False  # neither engine knows of it
+
+    def test_a_request_ends_in_time(self):
+        """Bytes that trickle in do not extend it: one more at each look that finds the connection open."""
+        with self.sixpipe('[::1]:0', '127.0.0.1:9', *METRICS) as proxy:
+            client = socket.create_connection(parse_endpoint(self.address(proxy)))
+            with client:
+                start_s = time.monotonic()
+                client.settimeout(0.2)
+                with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                    while time.monotonic() < start_s + PATIENCE_S:
+                        client.send(b'G')
+                        with contextlib.suppress(TimeoutError):
+                            self.assertEqual(client.recv(1), b'')
+                            break
+                self.assertGreater(time.monotonic() - start_s, REQUEST_LIMIT_S - 1)
+                self.assertLess(time.monotonic() - start_s, REQUEST_LIMIT_S + 5)
+
+    def test_answers_that_nobody_takes_make_room(self):
+        """Each asks for 500 KB of metrics, and reads none of it; small segments keep sixpipe's send buffer small."""
+        with tempfile.NamedTemporaryFile('w', suffix='.conf') as file:
+            for number in range(4):
+                file.write(f'[forward many{number}]\nlisten = [::1]:0\n')
+                file.writelines(f'backend = 127.1.{number}.{place}:9\n' for place in range(256))
+            file.flush()
+            with self.sixpipe('--config', file.name, '--workers', '1', *METRICS) as proxy:
+                endpoint = parse_endpoint(self.address(proxy))
+                greedy = []
+                for _ in range(2 * PLACES):
+                    client = socket.socket(socket.AF_INET6)
+                    self.adopt(client)
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1000)
+                    client.settimeout(PATIENCE_S)
+                    client.connect(endpoint)
+                    client.sendall(b'GET /metrics HTTP/1.0\r\n\r\n')
+                    greedy.append(client)
+                self.assertEqual(self.readiness(proxy), (200, 'ready\n'))
+                wait_until(lambda: proxy.fds()['socket'] == proxy.baseline['socket'] + PLACES - 1,
+                           what='all places but one held')
+                self.assertGreater(len(self.ask(proxy, '/metrics')[2]), 400_000)
+
+
+class Strange(HttpCase):
 
     def test_endless_request(self):
         with self.sixpipe('[::1]:0', '127.0.0.1:9', *METRICS) as proxy:

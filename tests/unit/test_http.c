@@ -146,32 +146,76 @@ Test(http, strange_requests)
 	http_destroy(http);
 }
 
-/* With all places taken the loop sleeps; those who wait are served when places become free. */
-Test(http, connections_are_bounded)
+/* Whether the peer has ended the connection. */
+static bool is_ended(int fd)
 {
-	int fds[CAPACITY_HTTP_CONNECTIONS];
+	char byte;
+	ssize_t got = recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK);
+
+	return !got || (got < 0 && errno == ECONNRESET);
+}
+
+/* However many connections are slow to ask, the loop sleeps, and whoever asks is answered at once. */
+Test(http, the_oldest_without_a_request_makes_room)
+{
+	int fds[3 * CAPACITY_HTTP_CONNECTIONS];
 	struct addr address;
 	unsigned before = support_count_descriptors();
 	struct http *http = create(&address);
 	char answer[2048];
-	int late;
 
-	for (unsigned i = 0; i < ARRAY_COUNT(fds); i++)
+	for (unsigned i = 0; i < ARRAY_COUNT(fds); i++) {
 		fds[i] = support_connect(&address);
-	settle(http);
-	cr_expect_leq(support_count_descriptors(),
-		      before + ARRAY_COUNT(fds) + CAPACITY_HTTP_DESCRIPTORS);
-	late = support_connect(&address);
-	support_send(late, "GET /live", 9);
-	cr_expect(!turn(http, READY, 50), "one too many keeps the loop turning");
-	cr_expect_leq(support_count_descriptors(),
-		      before + ARRAY_COUNT(fds) + 1 + CAPACITY_HTTP_DESCRIPTORS);
-	for (unsigned i = 0; i < ARRAY_COUNT(fds); i++)
-		close(fds[i]);
-	ask(http, READY, late, " HTTP/1.0\r\n\r\n", answer, sizeof(answer));
+		support_send(fds[i], "GET /live", 9);
+		settle(http);
+		cr_expect_leq(support_count_descriptors(),
+			      before + i + 1 + CAPACITY_HTTP_DESCRIPTORS);
+	}
+	cr_expect(!turn(http, READY, 50), "those that are slow keep the loop turning");
+	for (unsigned i = 0; i < ARRAY_COUNT(fds); i++) {
+		bool stays = i > ARRAY_COUNT(fds) - CAPACITY_HTTP_CONNECTIONS;
+
+		cr_expect_eq(is_ended(fds[i]), !stays, "connection %u", i);
+	}
+	ask(http, READY, support_connect(&address), "GET /live HTTP/1.0\r\n\r\n", answer,
+	    sizeof(answer));
 	cr_expect_not_null(strstr(answer, "live\n"), "%s", answer);
+	for (unsigned i = 0; i < ARRAY_COUNT(fds) - 1; i++)
+		close(fds[i]);
+	ask(http, READY, fds[ARRAY_COUNT(fds) - 1], " HTTP/1.0\r\n\r\n", answer, sizeof(answer));
+	cr_expect_not_null(strstr(answer, "live\n"), "the latest is served: %s", answer);
 	http_destroy(http);
 	cr_expect_eq(support_count_descriptors(), before);
+}
+
+/* The time that a request may take counts from its connection's beginning, not from its latest byte. */
+Test(http, bytes_do_not_extend_a_request)
+{
+	struct addr address;
+	struct http *http = create(&address);
+	struct pollfd fds[HTTP_POLL_FDS];
+	int fd = support_connect(&address);
+	uint64_t due_ms = 0;
+
+	for (unsigned i = 0; i < 5; i++) {
+		uint64_t before_ms;
+		int wait_ms;
+
+		support_send(fd, "G", 1);
+		settle(http);
+		before_ms = timer_now_ms();
+		wait_ms = http_prepare_poll(http, fds);
+		cr_assert_geq(wait_ms, 0);
+		if (i)
+			cr_expect_leq(before_ms + (uint64_t)wait_ms, due_ms, "after %u bytes",
+				      i + 1);
+		else
+			due_ms = timer_now_ms() + (uint64_t)wait_ms;
+	}
+	close(fd);
+	settle(http);
+	cr_expect_eq(http_prepare_poll(http, fds), -1);
+	http_destroy(http);
 }
 
 /* Out of descriptors, the connection that waits does not keep the loop turning. */
@@ -185,6 +229,7 @@ Test(http, without_descriptors_accepting_pauses)
 	char answer[2048];
 	int wait_ms;
 
+	support_send(client, "GET /ready HTTP/1.0\r\n", 21);
 	cr_assert(!getrlimit(RLIMIT_NOFILE, &limit));
 	none = limit;
 	none.rlim_cur = 3;
@@ -194,7 +239,7 @@ Test(http, without_descriptors_accepting_pauses)
 	cr_assert(!setrlimit(RLIMIT_NOFILE, &limit));
 	cr_expect_eq(fds[0].fd, -1);
 	cr_expect(wait_ms > 0 && wait_ms <= 100, "%d ms", wait_ms);
-	ask(http, READY, client, "GET /ready HTTP/1.0\r\n\r\n", answer, sizeof(answer));
+	ask(http, READY, client, "\r\n", answer, sizeof(answer));
 	cr_expect_not_null(strstr(answer, "ready\n"), "%s", answer);
 	http_destroy(http);
 }
