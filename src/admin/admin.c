@@ -27,6 +27,7 @@ struct connection {
 	enum connection_state state;
 	int fd;
 	uid_t uid;
+	uint64_t number; /* connections before it */
 	uint64_t deadline_ms;
 	uint64_t turn; /* while waiting: the lowest is next */
 	char line[ADMIN_REQUEST_BYTES];
@@ -42,6 +43,7 @@ struct admin {
 	struct admin_job job;
 	struct connection *served; /* whose job is under way */
 	uint64_t turns;
+	uint64_t accepted_count;
 	uint64_t accept_again_ms;
 	struct connection connections[ADMIN_CONNECTIONS];
 };
@@ -232,6 +234,7 @@ static void accept_waiting(struct admin *admin)
 
 	for (unsigned i = 0; i < ADMIN_CONNECTIONS && (connection = find_free(admin)); i++) {
 		struct ucred peer;
+		bool admitted;
 		int fd = sock_accept(admin->socket.fd);
 
 		if (fd < 0) {
@@ -242,16 +245,52 @@ static void accept_waiting(struct admin *admin)
 		*connection = (struct connection){
 			.state = CONNECTION_READING,
 			.fd = fd,
+			.number = admin->accepted_count++,
 			.deadline_ms = timer_now_ms() + ADMIN_TIMEOUT_MS,
 		};
-		if (admin_socket_admits(&admin->socket, fd, &peer)) {
-			connection->uid = peer.uid;
-		} else {
+		admitted = admin_socket_admits(&admin->socket, fd, &peer);
+		connection->uid = peer.uid;
+		if (!admitted) {
 			log_refused(&peer);
 			admin_answer_line(&connection->answer, ADMIN_NOBODY,
 					  "refused: this user may not ask");
 			begin_answer(connection);
 		}
+	}
+}
+
+/* Whether `a` gives way before `b`: root last, then those without a request first, then the oldest. */
+static bool gives_way_before(const struct connection *a, const struct connection *b)
+{
+	if (!a->uid != !b->uid)
+		return !b->uid;
+	if (a->state != b->state)
+		return a->state == CONNECTION_READING;
+	return a->number < b->number;
+}
+
+/*
+ * Ends one connection where all are taken, so that the next client finds one free. A request that has
+ * come is always answered: where all have, the next client waits for the first answer.
+ */
+static void make_room(struct admin *admin)
+{
+	struct connection *first = NULL;
+
+	if (find_free(admin))
+		return;
+	for (unsigned i = 0; i < ADMIN_CONNECTIONS; i++) {
+		struct connection *connection = &admin->connections[i];
+
+		if (has_deadline(connection) && (!first || gives_way_before(connection, first)))
+			first = connection;
+	}
+	if (first && first->state == CONNECTION_READING) {
+		admin_answer_line(&first->answer, ADMIN_NOBODY,
+				  "refused: too many ask at the same time; ask again");
+		begin_answer(first);
+	} else if (first) {
+		drop(first);
 	}
 }
 
@@ -306,4 +345,5 @@ void admin_run(struct admin *admin)
 			drop(connection);
 	}
 	run_jobs(admin);
+	make_room(admin);
 }

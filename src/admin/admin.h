@@ -14,7 +14,11 @@
 #include "config/capacity.h"
 #include "relay/worker.h"
 
-/* Clients at a time; those beyond wait in the backlog. */
+/*
+ * Clients at a time. When the last place is taken, one whose request has not come is refused to make
+ * room, or else one that does not take its answer: of all these the oldest, and root's only where
+ * there is no other.
+ */
 #define ADMIN_CONNECTIONS CAPACITY_ADMIN_CONNECTIONS
 
 /* For a request to come, and for an answer to be taken. */

@@ -17,7 +17,7 @@
 #define CAPACITY_HTTP_DESCRIPTORS (CAPACITY_HTTP_CONNECTIONS + 2)
 
 /* Connections to --admin at a time, and what it opens at most: these and the listener. */
-#define CAPACITY_ADMIN_CONNECTIONS 8
+#define CAPACITY_ADMIN_CONNECTIONS 32
 #define CAPACITY_ADMIN_DESCRIPTORS (CAPACITY_ADMIN_CONNECTIONS + 1)
 
 /* Active checks of backends at a time, each with one. */

@@ -14,7 +14,7 @@ from admin_case import CLIENT, PROXIED, STRANGER, AdminCase
 from peers import PATIENCE_S, RESET
 
 NOBODY = pwd.getpwnam('nobody')
-PLACES = 8  # CAPACITY_ADMIN_CONNECTIONS in capacity.h
+PLACES = 32  # CAPACITY_ADMIN_CONNECTIONS in capacity.h
 
 
 class Socket(AdminCase):
@@ -105,14 +105,41 @@ class Socket(AdminCase):
             self.assertEqual(self.read_answer(slow), b'0\n')
             proxy.wait_baseline()
 
-    def test_all_places_taken(self):
-        """Those who say nothing hold their places for five seconds; then others come."""
+    def test_those_who_say_nothing_keep_nobody_waiting(self):
+        """The oldest are refused to make room; those that are left stay."""
         with self.admin('127.0.0.1:9') as proxy:
-            silent = [self.raw() for _ in range(PLACES)]
-            start = time.monotonic()
+            silent = [self.raw() for _ in range(2 * PLACES)]
+            for peer in silent[:-(PLACES - 1)]:
+                self.assertEqual(self.read_answer(peer), b'1 refused: too many ask at the same time; ask again\n')
             self.assertEqual(self.ask('bans')[0], 0)
+            # one more made room if the asker was accepted before its line had come
+            self.assertGreaterEqual(proxy.fds()['socket'], proxy.baseline['socket'] + PLACES - 2)
+            silent[-1].sendall(b'bans\n')
+            self.assertEqual(self.read_answer(silent[-1]), b'0\n')
+
+    def test_root_is_refused_last(self):
+        """Root has connected, and says what it wants only after many others came."""
+        if os.geteuid() != 0:
+            self.skipTest('needs root')
+        os.chmod(self.directory, 0o755)
+        with self.admin('127.0.0.1:9', '--user', 'nobody'):
+            root = self.raw()
+            script = ('import socket,sys\npeers = []\n'
+                      f'for _ in range({2 * PLACES}):\n'
+                      '    peers.append(socket.socket(socket.AF_UNIX))\n    peers[-1].connect(sys.argv[1])\n'
+                      'peers[0].settimeout(20)\nprint(peers[0].recv(100))\n')
+            done = subprocess.run(['python3', '-c', script, self.path], user=NOBODY.pw_uid, group=NOBODY.pw_gid,
+                                  extra_groups=[], capture_output=True, cwd='/', timeout=2 * PATIENCE_S, check=False)
+            self.assertIn(b'refused: too many', done.stdout, done)
+            root.sendall(b'bans\n')
+            self.assertEqual(self.read_answer(root), b'0\n')
+
+    def test_silence_has_an_end(self):
+        with self.admin('127.0.0.1:9') as proxy:
+            peer = self.raw()
+            start = time.monotonic()
+            self.assertEqual(self.read_answer(peer), b'')
             self.assertGreater(time.monotonic() - start, 3)
-            self.assertEqual([self.read_answer(peer) for peer in silent], [b''] * PLACES)
             proxy.wait_baseline()
 
     def test_many_at_once(self):
