@@ -152,7 +152,7 @@ static size_t backends_limit(const struct http *http)
 
 static void add_values(struct metrics_backend *row, const struct pool_snapshot *now)
 {
-	row->values[BACKEND_METRIC_up] |= now->state == POOL_UP || now->state == POOL_FULL;
+	row->values[BACKEND_METRIC_up] |= now->answers;
 	row->values[BACKEND_METRIC_sessions] += now->live;
 	row->values[BACKEND_METRIC_connects] += now->total;
 	row->values[BACKEND_METRIC_connects_failed] += now->failed;

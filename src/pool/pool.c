@@ -155,6 +155,7 @@ static void fill_slot(struct pool *pool, unsigned index, const struct pool_membe
 	atomic_store_explicit(&slot->ramp_from_ms, 0, memory_order_relaxed);
 	atomic_store_explicit(&slot->failed_count, 0, memory_order_relaxed);
 	atomic_store_explicit(&slot->down_count, 0, memory_order_relaxed);
+	atomic_store_explicit(&slot->failing, false, memory_order_relaxed);
 	atomic_store_explicit(&slot->health, pool_health_initial(&pool->settings, member->off),
 			      memory_order_release);
 	if (index >= pool_slot_count(pool))
@@ -320,4 +321,7 @@ void pool_snapshot(const struct pool *pool, unsigned member, uint64_t now_ms,
 	snapshot->state =
 		state_of(places, &health,
 			 atomic_load_explicit(&slot->maxconn, memory_order_relaxed), now_ms);
+	snapshot->answers = (snapshot->state == POOL_UP || snapshot->state == POOL_FULL) &&
+			    (atomic_load_explicit(&pool->max_fails, memory_order_relaxed) ||
+			     !atomic_load_explicit(&slot->failing, memory_order_relaxed));
 }

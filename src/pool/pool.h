@@ -204,6 +204,11 @@ enum pool_state {
 
 struct pool_snapshot {
 	enum pool_state state;
+	/*
+	 * It is up or full and, where failures take nobody down (`max_fails` 0), its last answer to a
+	 * connect or a check was no failure: such a member is tried all the same.
+	 */
+	bool answers;
 	struct addr address;
 	unsigned group;
 	uint32_t generation; /* of the slot: another member, another number */

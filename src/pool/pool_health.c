@@ -102,6 +102,13 @@ static void count_failure(const struct pool *pool, const struct pool_slot *slot,
 		take_down(pool, slot, health, now_ms);
 }
 
+/* Remembers the last answer. The word is written when it changes: every connect comes here. */
+static void note_answer(struct pool_slot *slot, bool failed)
+{
+	if (atomic_load_explicit(&slot->failing, memory_order_relaxed) != failed)
+		atomic_store_explicit(&slot->failing, failed, memory_order_relaxed);
+}
+
 enum pool_change pool_failed(struct pool *pool, struct pool_place *place, uint64_t now_ms)
 {
 	struct pool_slot *slot = slot_of(pool, place->member);
@@ -111,6 +118,7 @@ enum pool_change pool_failed(struct pool *pool, struct pool_place *place, uint64
 
 	CHECK(place->held);
 	atomic_fetch_add_explicit(&slot->failed_count, 1, memory_order_relaxed);
+	note_answer(slot, true);
 	/* a probe is answered even so, or the member would be due for the next one at once */
 	if (!atomic_load_explicit(&pool->max_fails, memory_order_relaxed) && !place->probe)
 		return POOL_UNCHANGED;
@@ -137,6 +145,7 @@ enum pool_change pool_succeeded(struct pool *pool, struct pool_place *place, uin
 	uint64_t word;
 
 	CHECK(place->held);
+	note_answer(slot, false);
 	if (!place->probe)
 		return POOL_UNCHANGED;
 	word = atomic_load_explicit(&slot->health, memory_order_acquire);
@@ -158,6 +167,9 @@ enum pool_change pool_check_result(struct pool *pool, unsigned member, uint32_t 
 	struct pool_health health;
 
 	CHECK(pool->settings.rise);
+	if (atomic_load_explicit(&slot->generation, memory_order_acquire) != generation)
+		return POOL_UNCHANGED;
+	note_answer(slot, !ok);
 	do {
 		if (atomic_load_explicit(&slot->generation, memory_order_acquire) != generation)
 			return POOL_UNCHANGED;

@@ -63,6 +63,7 @@ struct pool_slot {
 	_Atomic uint16_t weight;
 	_Atomic uint8_t tier; /* 1: backup */
 	_Atomic bool unchecked;
+	_Atomic bool failing; /* the last answer, to a connect or a check, was a failure */
 	/* the control thread's; `address` also that of whoever holds a place */
 	struct addr address;
 	unsigned group;

@@ -245,12 +245,14 @@ static uint64_t count_backends(const struct upstream *upstream, enum metric metr
 
 		for (unsigned member = 0; member < pool_slot_count(pool); member++) {
 			pool_snapshot(pool, member, now_ms, &now);
-			if (now.state == POOL_UP || now.state == POOL_FULL)
-				sum += metric == METRIC_backends_up;
-			else if (now.state == POOL_DOWN || now.state == POOL_CHECKING)
-				sum += metric == METRIC_backends_down;
-			else if (now.state == POOL_OFF)
+			if (now.state == POOL_EMPTY || now.state == POOL_DRAINING)
+				continue;
+			if (now.state == POOL_OFF)
 				sum += metric == METRIC_backends_off;
+			else if (now.answers)
+				sum += metric == METRIC_backends_up;
+			else
+				sum += metric == METRIC_backends_down;
 		}
 	}
 	return sum;

@@ -1,9 +1,10 @@
 """Active checks of backends, and what /metrics tells of each."""
 
+import re
 import time
 import unittest
 
-from harness import wait_until
+from harness import ROOT, wait_until
 from peers import endpoint_name
 from pool_case import PoolCase
 
@@ -157,6 +158,49 @@ class Metrics(PoolCase):
             self.assertEqual(self.samples_of(proxy, a)['up'], 1)
             held.close()
             wait_until(lambda: self.samples_of(proxy, b)['sessions'] == 0, what='the end of the last')
+
+    def alerts(self, proxy):
+        """{name of an alert in docs/backends.md: the listeners it fires for}, by what /metrics says now."""
+        text = (ROOT / 'docs' / 'backends.md').read_text()
+        rows = re.findall(r'- alert: (\w+)\n +expr: (?:max by \((.*?)\) \()?(\w+)\)? == 0\n', text)
+        self.assertEqual([name for name, _, _ in rows], ['SixpipeBackendDown', 'SixpipeListenerWithoutBackend'])
+        fires = {}
+        for name, by, metric in rows:
+            groups = {}
+            for series, value in self.samples(proxy).items():
+                labels = dict(re.findall(r'(\w+)="(.*?)"', series))
+                if series.partition('{')[0] == metric:
+                    kept = by.split(', ') if by else labels
+                    groups.setdefault(tuple((key, labels[key]) for key in kept), []).append((value, labels['listen']))
+            fires[name] = [max(group)[1] for group in groups.values() if max(group)[0] == 0]
+        return fires
+
+    def test_documented_alerts(self):
+        """A listener's only backend, unchecked, is tried for every client: the alerts follow its last answer."""
+        a, b, lone = self.service('a'), self.service('b'), self.service('c')
+        with self.sixpipe('--listen', '[::1]:0', '--backend', a.address, '--backend', b.address,
+                          '--listen', '[::1]:0', '--backend', lone.address, '--metrics', '[::1]:0') as proxy:
+            first, second = map(endpoint_name, proxy.endpoints)
+            self.assertEqual(self.alerts(proxy), {'SixpipeBackendDown': [], 'SixpipeListenerWithoutBackend': []})
+            lone.go()
+            client, letter = self.open_client_named(proxy.endpoints[1])
+            self.assertIsNone(letter)
+            self.assertEqual(self.alerts(proxy),
+                             {'SixpipeBackendDown': [second], 'SixpipeListenerWithoutBackend': [second]})
+            samples = self.samples(proxy)
+            self.assertEqual((samples['sixpipe_backends_up'], samples['sixpipe_backends_down']), (2, 1))
+            lone.come_back()
+            client, letter = self.open_client_named(proxy.endpoints[1])
+            self.assertEqual(letter, 'c')
+            self.assertEqual(self.alerts(proxy), {'SixpipeBackendDown': [], 'SixpipeListenerWithoutBackend': []})
+            client.close()
+            a.go()
+            self.assertEqual(self.turns(proxy, 2), 'bb')
+            self.assertEqual(self.alerts(proxy), {'SixpipeBackendDown': [first], 'SixpipeListenerWithoutBackend': []})
+            b.go()
+            self.assertEqual(self.turns(proxy, 1), '-')
+            self.assertEqual(self.alerts(proxy),
+                             {'SixpipeBackendDown': [first, first], 'SixpipeListenerWithoutBackend': [first]})
 
     def test_states_and_failures(self):
         """Full is up and off is not; a backend that is given twice is one; listeners do not mix."""

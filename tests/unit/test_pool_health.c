@@ -446,3 +446,46 @@ Test(pool_health, another_number_of_failures)
 	cr_expect_eq(pool_fixture_fail(pool, 0, 5, now), POOL_UNCHANGED);
 	pool_destroy(pool);
 }
+
+/* What is tried all the same, or not yet down, answers as it did last: a look alone, which changes no choice. */
+Test(pool_health, the_last_answer_is_known)
+{
+	static const struct {
+		unsigned max_fails;
+		bool checked;
+		bool after_failure; /* what `answers` is then */
+	} rows[] = {{0, false, false}, {0, true, false}, {2, false, true}, {1, false, false}};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct pool_settings settings = {.max_fails = rows[i].max_fails,
+						 .fail_timeout_ms = TIMEOUT_MS,
+						 .rise = rows[i].checked ? 1 : 0,
+						 .fall = rows[i].checked ? 2 : 0};
+		struct pool *pool = pool_fixture_make(settings, "1");
+		uint64_t later = NOW + TIMEOUT_MS;
+		struct pool_snapshot now;
+		struct pool_place place;
+
+		pool_snapshot(pool, 0, NOW, &now);
+		cr_expect(now.answers, "row %zu: at first", i);
+		pool_fixture_fail(pool, 0, 1, NOW);
+		pool_snapshot(pool, 0, NOW, &now);
+		cr_expect_eq(now.answers, rows[i].after_failure, "row %zu: failed", i);
+		cr_assert_eq(pool_fixture_choose(pool, later, &place), 0, "row %zu", i);
+		pool_succeeded(pool, &place, later);
+		pool_end(pool, &place);
+		pool_snapshot(pool, 0, later, &now);
+		cr_expect(now.answers, "row %zu: answered", i);
+		if (rows[i].checked) {
+			/* two have to fail in a row, or the first of all */
+			pool_check_result(pool, 0, now.generation, true, later);
+			pool_check_result(pool, 0, now.generation, false, later);
+			pool_snapshot(pool, 0, later, &now);
+			cr_expect(!now.answers && now.state == POOL_UP, "row %zu: ill", i);
+			pool_check_result(pool, 0, now.generation, true, later);
+			pool_snapshot(pool, 0, later, &now);
+			cr_expect(now.answers, "row %zu: fit", i);
+		}
+		pool_destroy(pool);
+	}
+}
