@@ -11,7 +11,7 @@
 #include "os/sock.h"
 #include "os/timer.h"
 
-/* The head of sixpipe's answer and its line are less than 300 bytes. */
+/* The head of sixpipe's answer and its first line are less than 600 bytes. */
 #define ANSWER_BYTES 1024
 
 #define VARIABLE     "SIXPIPE_METRICS"

@@ -13,7 +13,7 @@
 
 struct healthcheck_answer {
 	unsigned status; /* 200 ... */
-	char line[64];	 /* the first line of the body, "ready"; cut off where it is longer */
+	char line[256];	 /* the first line of the body, "ready"; cut off where it is longer */
 };
 
 /*

@@ -154,6 +154,9 @@ struct forward {
 enum config_dns_family { CONFIG_DNS_V4, CONFIG_DNS_BOTH };
 enum config_resolve { CONFIG_RESOLVE_TRY, CONFIG_RESOLVE_REQUIRE };
 
+/* The values of --ready, in its order. */
+enum config_ready { CONFIG_READY_LISTENERS, CONFIG_READY_BACKENDS };
+
 /* The values of --pin, in its order. */
 enum config_pin { CONFIG_PIN_AUTO, CONFIG_PIN_ON, CONFIG_PIN_OFF };
 
@@ -185,6 +188,7 @@ struct config {
 	uint64_t log_format;	   /* enum log_format */
 	bool access_log;
 	struct addr metrics;	 /* none: off */
+	uint64_t ready;		 /* enum config_ready */
 	const char *admin;	 /* NULL: off */
 	uint64_t admin_mode;	 /* 0: 0600, 1: 0660 */
 	const char *dns_servers; /* NULL: those of resolv.conf(5) */

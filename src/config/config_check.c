@@ -78,6 +78,31 @@ static int check_proxy(const struct forward *forward, bool whole, char error[CON
 	return 0;
 }
 
+/*
+ * With --ready backends a forward whose backends are all down may get no clients, so that only checks
+ * would tell when one is back.
+ */
+static int check_ready(const struct config *config, const struct forward *forward,
+		       char error[CONFIG_ERROR_BYTES])
+{
+	char listen[ADDR_TEXT_BYTES], text[CONFIG_BACKEND_TEXT_BYTES];
+
+	if (config->ready != CONFIG_READY_BACKENDS)
+		return 0;
+	for (unsigned i = 0; i < forward->backend_count; i++) {
+		const struct backend *backend = &forward->backends[i];
+
+		if (!backend->check && !backend->down)
+			return config_fail(
+				error,
+				"--listen '%.60s': --ready backends needs to know when the backend "
+				"%.60s is up, and it is not checked; add --check-backends",
+				config_print_listen(forward, listen),
+				config_names_print_backend(backend, text));
+	}
+	return 0;
+}
+
 /* What backends leave to the forward, and what follows from its options. */
 static void complete_forward(const struct config *config, struct forward *forward)
 {
@@ -211,7 +236,7 @@ static void check_forward(struct config *config, struct forward *forward)
 		config_origin_add_error(config, forward, error);
 	if (check_proxy(forward, whole, error))
 		config_origin_add_error(config, forward, error);
-	if (complete_pool(forward, error))
+	if (complete_pool(forward, error) || check_ready(config, forward, error))
 		config_origin_add_error(config, forward, error);
 }
 
@@ -254,6 +279,12 @@ int config_check(struct config *config, char error[CONFIG_ERROR_BYTES])
 			config_fail(error, "LISTEN and BACKEND are missing; give both, as in: "
 					   "sixpipe '[::]:2000' 192.0.2.1:80 (see --help)");
 		config_errors_add(errors, error);
+	}
+	if (config->ready == CONFIG_READY_BACKENDS && !config->metrics.length_bytes && whole) {
+		config_fail(error,
+			    "--ready backends: is what /ready says, which is not served; add "
+			    "--metrics ADDRESS, or leave it out");
+		config_origin_add_error(config, NULL, error);
 	}
 	config_names_check(config);
 	/* what an option needs may be what was refused */

@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "config/capacity.h"
 #include "config/config_origin.h"
+#include "control/ready.h"
 #include "os/sock.h"
 #include "os/timer.h"
 #include "relay/listener.h"
@@ -226,18 +227,6 @@ static enum MHD_Result answer_line(struct MHD_Connection *connection, unsigned s
 						      MHD_RESPMEM_PERSISTENT));
 }
 
-/* /ready while a listener has failed. */
-static enum MHD_Result answer_failed(struct MHD_Connection *connection,
-				     const struct forward *forward)
-{
-	char line[ADDR_TEXT_BYTES + 64], where[ADDR_TEXT_BYTES];
-	int length = snprintf(line, sizeof(line), "listener %s has failed, see the log\n",
-			      addr_print(&forward->listen, where));
-
-	return answer(connection, MHD_HTTP_SERVICE_UNAVAILABLE, LINE_TYPE,
-		      MHD_create_response_from_buffer((size_t)length, line, MHD_RESPMEM_MUST_COPY));
-}
-
 /* Prints all that is counted. Returns whether there was memory for it; the stream keeps its errors. */
 static bool print_metrics(FILE *out, const struct http *http)
 {
@@ -256,6 +245,30 @@ static bool print_metrics(FILE *out, const struct http *http)
 	metrics_text_print_backends(out, backends, collect_backends(http, backends));
 	free(backends);
 	return true;
+}
+
+/* The reasons against it, a line each, or the word. */
+static enum MHD_Result answer_ready(struct MHD_Connection *connection, const struct http *http)
+{
+	const struct ready_state state = {http->config, http->workers, http->draining};
+	struct MHD_Response *response;
+	char *text = NULL;
+	size_t bytes;
+	FILE *out = open_memstream(&text, &bytes);
+	bool failed;
+
+	if (!out)
+		return MHD_NO;
+	ready_print_reasons(out, &state);
+	failed = fclose(out);
+	if (failed || !bytes) {
+		free(text);
+		return failed ? MHD_NO : answer_line(connection, MHD_HTTP_OK, "ready\n");
+	}
+	response = MHD_create_response_from_buffer(bytes, text, MHD_RESPMEM_MUST_FREE);
+	if (!response)
+		free(text);
+	return answer(connection, MHD_HTTP_SERVICE_UNAVAILABLE, LINE_TYPE, response);
 }
 
 static enum MHD_Result answer_metrics(struct MHD_Connection *connection, const struct http *http)
@@ -282,7 +295,6 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 				  const char *upload, size_t *upload_bytes, void **request_context)
 {
 	const struct http *http = context;
-	int failed = workers_failed_listener(http->workers);
 	struct place *place =
 		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)
 			->socket_context;
@@ -297,12 +309,8 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 				   "only GET and HEAD are known here\n");
 	if (!strcmp(path, "/live"))
 		return answer_line(connection, MHD_HTTP_OK, "live\n");
-	if (!strcmp(path, "/ready") && http->draining)
-		return answer_line(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "draining\n");
-	if (!strcmp(path, "/ready") && failed >= 0)
-		return answer_failed(connection, &http->config->forwards[failed]);
 	if (!strcmp(path, "/ready"))
-		return answer_line(connection, MHD_HTTP_OK, "ready\n");
+		return answer_ready(connection, http);
 	if (!strcmp(path, "/metrics"))
 		return answer_metrics(connection, http);
 	return answer_line(connection, MHD_HTTP_NOT_FOUND,

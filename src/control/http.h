@@ -5,8 +5,8 @@
  *
  *	/live		200 "live": the control loop turns. A worker that fails ends the process,
  *			so then nobody answers.
- *	/ready		200 "ready" while new connections are wanted, 503 "draining" from the first
- *			TERM on, 503 while a listener has failed: its address
+ *	/ready		200 "ready" while new connections are wanted; otherwise 503 and the reasons, a
+ *			line each: ready.h
  *	/metrics	200 and every counter, those of each backend too: metrics_text.h
  *
  * GET and HEAD alone, one request per connection, no TLS and no authentication: whoever reaches the

@@ -12,6 +12,7 @@ import unittest
 
 from harness import ROOT, SANITIZE, Case, wait_until
 from peers import EOF, PATIENCE_S, RESET, endpoint_name, parse_endpoint
+from pool_case import PoolCase
 
 METRICS = ('--metrics', '[::1]:0')
 PLACES = 32  # CAPACITY_HTTP_CONNECTIONS in capacity.h
@@ -328,6 +329,59 @@ class Draining(HttpCase):
             self.assertEqual(client.recv_to_end(), (b'', RESET))
             proxy.finish(term=False)
             self.assert_reason(proxy, client, 'stopped')
+
+
+class ReadyBackends(PoolCase, HttpCase):
+
+    def forwards(self, *options):
+        """Two listeners, and the service behind the second."""
+        first, second = self.service('a'), self.service('b')
+        return second, self.sixpipe('--check-interval', '40ms', *METRICS, *options,
+                                    '--listen', '[::1]:0', '--backend', first.address + ' check',
+                                    '--listen', '[::1]:0', '--backend', second.address + ' check')
+
+    def test_follows_the_checks(self):
+        service, proxy = self.forwards('--ready', 'backends')
+        with proxy:
+            self.assertEqual(self.readiness(proxy), (200, 'ready\n'))
+            service.go()
+            proxy.wait_event('backend_down', listen=endpoint_name(proxy.endpoints[1]))
+            reason = f'forward 2 on {endpoint_name(proxy.endpoints[1])}: no backend is up'
+            self.assertEqual(self.readiness(proxy), (503, reason + '\n'))
+            self.assertEqual(self.ask(proxy, '/live')[::2], (200, 'live\n'))
+            code, line = self.healthcheck('--metrics', self.address(proxy))
+            self.assertEqual(code, 1)
+            self.assertIn(f"/ready: 503 '{reason}'; ", line)
+            service.come_back()
+            proxy.wait_event('backend_up')
+            self.assertEqual(self.readiness(proxy), (200, 'ready\n'))
+            self.assertEqual(self.healthcheck('--metrics', self.address(proxy)), (0, 'ready'))
+
+    def test_each_reason_has_a_line(self):
+        service, proxy = self.forwards('--ready', 'backends', '--drain-delay', '1h')
+        with proxy:
+            service.go()
+            proxy.wait_event('backend_down')
+            proxy.signal(signal.SIGTERM)
+            proxy.wait_event('drain_delayed')
+            status, body = self.readiness(proxy)
+            self.assertEqual((status, body.splitlines()[0], len(body.splitlines())), (503, 'draining', 2))
+            proxy.signal(signal.SIGTERM)
+            proxy.finish(term=False)
+
+    def test_not_by_default(self):
+        service, proxy = self.forwards()
+        with proxy:
+            service.go()
+            proxy.wait_event('backend_down')
+            self.assertEqual(self.readiness(proxy), (200, 'ready\n'))
+
+    def test_needs_checks_and_metrics(self):
+        for args, says in ((METRICS, "the backend 127.0.0.1:9 is up, and it is not checked; add --check-backends"),
+                           (('--check-backends',), '--ready backends: is what /ready says, which is not served')):
+            done = self.run_sixpipe('--check', '--ready', 'backends', *args, '[::1]:0', '127.0.0.1:9')
+            self.assertEqual(done.returncode, 2, done)
+            self.assertIn(says, done.stderr)
 
 
 class Healthcheck(HttpCase):

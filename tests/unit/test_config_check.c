@@ -93,6 +93,20 @@ Test(config_check, pools_that_make_no_sense)
 		   {"backend", "192.0.2.1:1"},
 		   {"check-backends", NULL}}},
 		 NULL},
+		{{{{"ready", "backends"},
+		   {"metrics", "[::1]:9"},
+		   {"listen", "[::]:1"},
+		   {"backend", "192.0.2.1:1 check"},
+		   {"backend", "192.0.2.2:1 down"}}},
+		 NULL},
+		{{{{"ready", "backends"},
+		   {"metrics", "[::1]:9"},
+		   {"listen", "[::]:1"},
+		   {"backend", "192.0.2.1:1 check"},
+		   {"backend", "192.0.2.2:1"}}},
+		 "when the backend 192.0.2.2:1 is up"},
+		{{{{"ready", "backends"}, {"listen", "[::]:1"}, {"backend", "192.0.2.1:1 check"}}},
+		 "add --metrics ADDRESS"},
 	};
 	char error[CONFIG_ERROR_BYTES];
 
