@@ -201,7 +201,7 @@ static void log_ban(const struct admin_tools *tools, enum log_event event, const
 
 	if (!log_begin(&line, event))
 		return;
-	log_text(&line, "client", cidr_print(&ban->client, client));
+	log_text(&line, "client", cidr_print_on_link(&ban->client, client));
 	log_text(&line, "given", ban->given);
 	log_text(&line, "until", admin_date_print(&clock, ban->expires_ms, date));
 	log_text(&line, "cause", cause);
@@ -323,11 +323,13 @@ static void answer_unban(struct admin_job *job, struct admin_answer *answer)
 	bool removed;
 
 	if (!ban) {
-		ban = bans_find_covering(job->tools.bans, &job->request.who.block);
+		struct cidr on_all = cidr_on_all_links(&job->request.who.block);
+
+		ban = bans_find_covering(job->tools.bans, &on_all);
 		if (ban)
 			answer_about(job, answer, ADMIN_NOBODY,
 				     "is banned as a part of %s; unban that",
-				     cidr_print(&ban->client, covering));
+				     cidr_print_on_link(&ban->client, covering));
 		else
 			answer_about(job, answer, ADMIN_NOBODY,
 				     "is not banned; sixpipe bans tells who is");

@@ -46,35 +46,57 @@ static bool is_bracketed(const char *text)
 	return *text == '[' && text[strlen(text) - 1] == ']';
 }
 
-const char *admin_who_parse(const char *text, struct admin_who *who)
+/* fe80::53%3 */
+static bool has_link(const char *text)
 {
-	bool is_bare = is_bracketed(text);
+	return strchr(text, ':') && strchr(text, '%');
+}
+
+/* An address with a port; or, without, in brackets or with a link. */
+static const char *parse_endpoint(const char *text, bool has_port, struct admin_who *who)
+{
+	bool is_bare = *text != '[';
 	char with_port[ADDR_TEXT_BYTES];
 	struct addr endpoint;
 	const char *problem;
 
-	if (!is_endpoint(text)) {
-		who->port = 0;
-		who->is_block = strchr(text, '/');
-		problem = cidr_parse(text, &who->block);
-		if (problem && !who->is_block)
-			return "is not an address; write it as in 2001:db8::5, 240.1.2.3, "
-			       "2001:db8::/64 or 240.1.2.3:41234";
-		return problem;
-	}
-	snprintf(with_port, sizeof(with_port), "%s:1", text);
-	problem = addr_parse(is_bare ? with_port : text, &endpoint);
+	snprintf(with_port, sizeof(with_port), "%s%s%s:1", is_bare ? "[" : "", text,
+		 is_bare ? "]" : "");
+	problem = addr_parse(has_port ? text : with_port, &endpoint);
 	if (problem)
 		return problem;
-	who->port = is_bare ? 0 : addr_port(&endpoint);
+	if (has_link(text) && !IN6_IS_ADDR_LINKLOCAL(&endpoint.v6.sin6_addr))
+		return "has a '%' and an interface, which only link-local addresses have; leave "
+		       "these out";
+	who->port = has_port ? addr_port(&endpoint) : 0;
 	who->is_block = false;
-	who->block = (struct cidr){.network = cidr_address_of(&endpoint), .bits = 128};
-	return who->port || is_bare ? NULL : "has port 0; give another, or the address alone";
+	who->block = (struct cidr){.network = cidr_address_on_link(&endpoint), .bits = 128};
+	return who->port || !has_port ? NULL : "has port 0; give another, or the address alone";
+}
+
+const char *admin_who_parse(const char *text, struct admin_who *who)
+{
+	const char *problem;
+
+	if (is_endpoint(text))
+		return parse_endpoint(text, !is_bracketed(text), who);
+	who->port = 0;
+	who->is_block = strchr(text, '/');
+	if (has_link(text))
+		return who->is_block ? "has an interface, and a block is of all links; leave the "
+				       "'%' and what follows it out, or the '/'"
+				     : parse_endpoint(text, false, who);
+	problem = cidr_parse(text, &who->block);
+	if (problem && !who->is_block)
+		return "is not an address; write it as in 2001:db8::5, fe80::5%3, 240.1.2.3, "
+		       "2001:db8::/64 or 240.1.2.3:41234";
+	return problem;
 }
 
 struct cidr admin_client_of(const struct in6_addr *address)
 {
-	return cidr_client_of(address, NETWORK_BITS);
+	/* one with its link is outside of fe80::/64 */
+	return cidr_client_of(address, IN6_IS_ADDR_LINKLOCAL(address) ? 128 : NETWORK_BITS);
 }
 
 /* Takes the next word off `*rest`, up to a blank or the end; NULL when there is none. */

@@ -5,7 +5,8 @@
  *	VERB [WHO] [for=MILLISECONDS] [json]
  *
  * WHO is an IPv6 or IPv4 address, a block of them (2001:db8::/64), or an address with a port
- * ([2001:db8::5]:51234, 240.1.2.3:41234). An IPv6 address may be in brackets without one.
+ * ([2001:db8::5]:51234, 240.1.2.3:41234). An IPv6 address may be in brackets without one. A link-local
+ * address may say its link, by number or name (fe80::5%3, [fe80::5%eth0]:51234); otherwise it means all links.
  */
 #pragma once
 
@@ -53,7 +54,8 @@ const char *admin_who_parse(const char *text, struct admin_who *who);
 
 /*
  * The clients that a ban of `address` is for: its /64, which is what one household or host mostly
- * has, and the address alone where many hosts share that (cidr_client_of()).
+ * has, and the address alone where many hosts share that (cidr_client_of()), with its link where it
+ * says one (cidr_address_on_link()).
  */
 struct cidr admin_client_of(const struct in6_addr *address);
 

@@ -122,7 +122,7 @@ static void print_ban(const struct admin_text *text, const struct ban *ban)
 {
 	char client[CIDR_TEXT_BYTES];
 
-	print_string(text, "client", cidr_print(&ban->client, client));
+	print_string(text, "client", cidr_print_on_link(&ban->client, client));
 	print_next(text, "given", ban->given);
 	print_date(text, "since", ban->since_ms);
 	print_date(text, "until", ban->expires_ms);
@@ -150,7 +150,7 @@ static void print_previous(const struct admin_text *text, const struct admin_hol
 	}
 	fputs(text->json ? ",\"previous\":{" : " ", text->out);
 	print_string(text, text->json ? "client" : "previous",
-		     cidr_print(&previous->client, client));
+		     cidr_print_on_link(&previous->client, client));
 	print_date(text, text->json ? "closed" : "previous_closed", previous->closed_ms);
 	fputs(text->json ? "}" : "", text->out);
 }

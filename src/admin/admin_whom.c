@@ -27,10 +27,11 @@ static struct cidr client_of(const struct admin_job *job, const struct session_r
 	const struct forward_options *options =
 		&job->tools.config->forwards[record->forward].options;
 	const struct addr *shown = record->is_embedded ? &record->source : &record->client;
-	struct in6_addr address = cidr_address_of(shown);
+	bool is_of_pool = options->source.kind == CONFIG_SOURCE_POOL;
+	/* a pool counts a link-local address as one client, whatever its link */
+	struct in6_addr address = is_of_pool ? cidr_address_of(shown) : cidr_address_on_link(shown);
 
-	if (options->source.kind == CONFIG_SOURCE_POOL &&
-	    options->pseudo_prefix == CONFIG_PSEUDO_PREFIX_128)
+	if (is_of_pool && options->pseudo_prefix == CONFIG_PSEUDO_PREFIX_128)
 		return cidr_client_of(&address, 128);
 	return admin_client_of(&address);
 }

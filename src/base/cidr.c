@@ -9,6 +9,9 @@
 
 #define V4_OFFSET_BITS 96
 
+/* Where a link-local address has its link, if any: these bytes are 0 on the wire (RFC 4291, 2.5.6). */
+#define LINK_AT 4
+
 struct in6_addr cidr_map_v4(struct in_addr v4)
 {
 	struct in6_addr mapped = {.s6_addr = {[10] = 0xff, [11] = 0xff}};
@@ -77,6 +80,47 @@ const char *cidr_parse(const char *text, struct cidr *cidr)
 	return NULL;
 }
 
+static uint32_t link_of(const struct in6_addr *address)
+{
+	uint32_t link_be;
+
+	memcpy(&link_be, &address->s6_addr[LINK_AT], sizeof(link_be));
+	return ntohl(link_be);
+}
+
+static void set_link(struct in6_addr *address, uint32_t link)
+{
+	uint32_t link_be = htonl(link);
+
+	memcpy(&address->s6_addr[LINK_AT], &link_be, sizeof(link_be));
+}
+
+struct in6_addr cidr_address_on_link(const struct addr *endpoint)
+{
+	struct in6_addr address = cidr_address_of(endpoint);
+
+	if (IN6_IS_ADDR_LINKLOCAL(&address))
+		set_link(&address, endpoint->v6.sin6_scope_id);
+	return address;
+}
+
+struct cidr cidr_on_all_links(const struct cidr *cidr)
+{
+	struct cidr block = *cidr;
+
+	if (cidr->bits == 128 && IN6_IS_ADDR_LINKLOCAL(&cidr->network))
+		set_link(&block.network, 0);
+	return block;
+}
+
+bool cidr_means(const struct cidr *cidr, const struct addr *endpoint)
+{
+	struct in6_addr address = cidr_address_of(endpoint);
+	struct in6_addr on_link = cidr_address_on_link(endpoint);
+
+	return cidr_contains(cidr, &address) || cidr_contains(cidr, &on_link);
+}
+
 bool cidr_is_v4(const struct cidr *cidr)
 {
 	return cidr->bits >= V4_OFFSET_BITS && IN6_IS_ADDR_V4MAPPED(&cidr->network);
@@ -96,6 +140,17 @@ const char *cidr_print(const struct cidr *cidr, char text[CIDR_TEXT_BYTES])
 	if (cidr->bits < 128)
 		snprintf(length, sizeof(length), "/%u", bits);
 	snprintf(text, CIDR_TEXT_BYTES, "%s%s", host, length);
+	return text;
+}
+
+const char *cidr_print_on_link(const struct cidr *cidr, char text[CIDR_TEXT_BYTES])
+{
+	struct cidr shown = cidr_on_all_links(cidr);
+
+	cidr_print(&shown, text);
+	if (!cidr_equal(&shown, cidr))
+		snprintf(text + strlen(text), CIDR_TEXT_BYTES - strlen(text), "%%%u",
+			 link_of(&cidr->network));
 	return text;
 }
 

@@ -47,6 +47,20 @@ struct cidr cidr_client_of(const struct in6_addr *address, unsigned v6_bits);
  * sockets. */
 struct in6_addr cidr_address_of(const struct addr *endpoint);
 
+/*
+ * Link-local addresses are of one link: fe80::53%3 and fe80::53%4 are two hosts. A block of a single one may
+ * say which, as cidr_address_on_link() does; without, it stands for that address on all links.
+ *
+ * cidr_address_on_link(): as cidr_address_of(), but a link-local address says its link (sin6_scope_id).
+ * cidr_on_all_links(): the block; a single link-local address without its link.
+ * cidr_print_on_link(): as cidr_print(), with the link where it has one, "fe80::53%3", which cidr_parse() refuses.
+ * cidr_means(): whether an endpoint is in the block, and on its link where the block says one.
+ */
+struct in6_addr cidr_address_on_link(const struct addr *endpoint);
+struct cidr cidr_on_all_links(const struct cidr *cidr);
+const char *cidr_print_on_link(const struct cidr *cidr, char text[CIDR_TEXT_BYTES]);
+bool cidr_means(const struct cidr *cidr, const struct addr *endpoint);
+
 /* The mapped form of an IPv4 address. */
 struct in6_addr cidr_map_v4(struct in_addr v4);
 

@@ -102,12 +102,9 @@ unsigned queries_worker_count(const struct queries *queries)
 
 bool query_means(const struct query *query, const struct addr *endpoint)
 {
-	struct in6_addr address;
-
 	if (!endpoint->length_bytes || (query->port && query->port != addr_port(endpoint)))
 		return false;
-	address = cidr_address_of(endpoint);
-	return cidr_contains(&query->block, &address);
+	return cidr_means(&query->block, endpoint);
 }
 
 static bool is_meant(const struct query *query, const struct addr *client,

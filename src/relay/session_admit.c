@@ -25,6 +25,11 @@ static bool is_banned(const struct sessions *sessions, const struct session *ses
 	client = cidr_address_of(&session->client);
 	if (bans_contains(sessions->bans, &client, sessions->now_ms))
 		return true;
+	/* a ban may be for a link alone */
+	if (IN6_IS_ADDR_LINKLOCAL(&client)) {
+		client = cidr_address_on_link(&session->client);
+		return bans_contains(sessions->bans, &client, sessions->now_ms);
+	}
 	/* what backends see is what they ban: a 6to4 site has its IPv4 address in 65,536 blocks */
 	return session_embedded_client(sessions, session, &client) &&
 	       bans_contains(sessions->bans, &client, sessions->now_ms);

@@ -306,6 +306,67 @@ class Ban(AdminCase):
             self.assertEqual((stopped.int('bans'), stopped.int('connections_banned')), (1, 1))
 
 
+class Links(AdminCase):
+    """Two hosts with the same link-local address, on two links: WHO as the log prints it means one of them."""
+
+    LINKS = ('near', 'far')
+
+    def open_on(self, port, link):
+        peer = self.adopt(socket.socket(socket.AF_INET6))
+        peer.settimeout(PATIENCE_S)
+        index = socket.if_nametoindex(link)
+        peer.bind(('fe80::53', 0, 0, index))
+        peer.connect(('fe80::53', port, 0, index))
+        return peer
+
+    def is_served(self, netns, proxy, link):
+        """Whether a new client on that link is."""
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            peer = netns.run(self.open_on, proxy.endpoint[1], link)
+            peer.sendall(b'x')
+            return peer.recv(1) == b'x'
+        return False
+
+    def test_one_of_two(self):
+        with Netns() as netns:
+            netns.ip('link add near type veth peer name far')
+            for link in self.LINKS:
+                netns.ip(f'link set {link} up')
+                netns.ip(f'address add fe80::53/64 dev {link} nodad')
+            backend = netns.run(self.echo_server)
+            with self.sixpipe('[::]:0', backend.address, '--admin', self.path, netns=netns) as proxy:
+                near, far = (netns.run(self.open_on, proxy.endpoint[1], link) for link in self.LINKS)
+                for peer in near, far:
+                    peer.sendall(b'x')
+                    self.assertEqual(peer.recv(1), b'x')
+                one, other = (netns.run(socket.if_nametoindex, link) for link in self.LINKS)
+                logged = f'[fe80::53%{one}]:{near.getsockname()[1]}'
+                for who, count in ((logged, 1), (f'fe80::53%{one}', 1), (f'[fe80::53%{one}]', 1), ('fe80::53', 2)):
+                    sessions = netns.run(self.ask_json, 'who', who)['sessions']
+                    self.assertEqual(len(sessions), count, who)
+                    self.assertIn(logged, [session['client'] for session in sessions])
+                self.assertEqual(len(netns.run(self.ask_json, 'who', 'fe80::53%near')['sessions']), 1)
+                # with its port, as the log has it: that client, on its link
+                for who in logged, 'fe80::53%near', f'fe80::53%{one}':
+                    self.assertEqual(netns.run(self.ask_json, 'ban', who)['ban']['client'], f'fe80::53%{one}')
+                    self.assertEqual([ban['client'] for ban in self.ask_json('bans')['bans']], [f'fe80::53%{one}'])
+                    self.assertFalse(self.is_served(netns, proxy, 'near'))
+                    self.assertTrue(self.is_served(netns, proxy, 'far'))
+                    netns.run(self.ask_json, 'unban', who)
+                    self.assertTrue(self.is_served(netns, proxy, 'near'))
+                with contextlib.suppress(ConnectionResetError):
+                    self.assertEqual(near.recv(1), b'')
+                far.sendall(b'y')
+                self.assertEqual(far.recv(1), b'y')
+                # without a link: on all of them
+                self.assertEqual(self.ask_json('ban', 'fe80::53')['ban']['client'], 'fe80::53')
+                for link in self.LINKS:
+                    self.assertFalse(self.is_served(netns, proxy, link))
+                self.assert_fails(1, 'is banned as a part of fe80::53; unban that', 'unban', f'fe80::53%{other}')
+                self.assertEqual(self.ask('unban', 'fe80::53')[0], 0)
+                self.assertTrue(self.is_served(netns, proxy, 'far'))
+
+
 class Commands(AdminCase):
 
     per_engine = False

@@ -29,6 +29,12 @@ Test(admin_request, who)
 		{"[::ffff:192.0.2.1]", "192.0.2.1", false, 0},
 		{"192.0.2.0/24", "192.0.2.0/24", true, 0},
 		{"::1", "::1", false, 0},
+		{"fe80::53", "fe80::53", false, 0},
+		{"fe80::53%3", "fe80::53%3", false, 0},
+		{"[fe80::53%3]", "fe80::53%3", false, 0},
+		{"[fe80::53%4294967295]:51234", "fe80::53%4294967295", false, 51234},
+		{"fe80::53%lo", "fe80::53%1", false, 0},
+		{"fe80::/64", "fe80::/64", true, 0},
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
@@ -37,7 +43,7 @@ Test(admin_request, who)
 		const char *problem = admin_who_parse(rows[i].text, &who);
 
 		cr_assert_null(problem, "%s: %s", rows[i].text, problem);
-		cr_expect_str_eq(cidr_print(&who.block, text), rows[i].block);
+		cr_expect_str_eq(cidr_print_on_link(&who.block, text), rows[i].block);
 		cr_expect_eq(who.is_block, rows[i].is_block, "%s", rows[i].text);
 		cr_expect_eq(who.port, rows[i].port, "%s", rows[i].text);
 	}
@@ -62,7 +68,11 @@ Test(admin_request, nobody)
 		{"[192.0.2.1]", "no IPv6 address"},
 		{"2001:db8::5/64", "bits set behind"},
 		{"2001:db8::/129", "0 to 128"},
-		{"2001:db8::5%eth0", "not an address"},
+		{"2001:db8::5%3", "only link-local addresses have"},
+		{"[2001:db8::5%3]:80", "only link-local addresses have"},
+		{"fe80::5%", "an interface after the '%'"},
+		{"fe80::5%nonesuch", "an interface after the '%'"},
+		{"fe80::%3/64", "a block is of all links"},
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {

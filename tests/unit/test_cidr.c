@@ -141,3 +141,36 @@ Test(cidr, parts)
 	address = cidr_address_of(&endpoint);
 	cr_expect_eq(cidr_v4_of(&address), 0xc0000201);
 }
+
+/* A single link-local address may be of one link; all else is of all links. */
+Test(cidr, links)
+{
+	static const struct {
+		const char *endpoint;
+		const char *on_link;
+		const char *on_all_links;
+	} rows[] = {
+		{"[fe80::53%3]:80", "fe80::53%3", "fe80::53"},
+		{"[fe80::53%4294967295]:80", "fe80::53%4294967295", "fe80::53"},
+		{"[fe80::53]:80", "fe80::53", "fe80::53"},
+		{"[2001:db8::53%3]:80", "2001:db8::53", "2001:db8::53"},
+		{"192.0.2.1:80", "192.0.2.1", "192.0.2.1"},
+	};
+	struct addr elsewhere;
+
+	cr_assert_null(addr_parse("[fe80::53%4]:80", &elsewhere));
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct cidr block = {.bits = 128}, all;
+		char text[CIDR_TEXT_BYTES];
+		struct addr endpoint;
+
+		cr_assert_null(addr_parse(rows[i].endpoint, &endpoint));
+		block.network = cidr_address_on_link(&endpoint);
+		all = cidr_on_all_links(&block);
+		cr_expect_str_eq(cidr_print_on_link(&block, text), rows[i].on_link);
+		cr_expect_str_eq(cidr_print_on_link(&all, text), rows[i].on_all_links);
+		cr_expect(cidr_means(&block, &endpoint), "%s", rows[i].endpoint);
+		cr_expect(cidr_means(&all, &endpoint), "%s", rows[i].endpoint);
+		cr_expect_eq(cidr_means(&block, &elsewhere), i == 2, "%s", rows[i].endpoint);
+	}
+}
