@@ -31,6 +31,24 @@ static const char *explain_not_available(const struct addr *address)
 	}
 }
 
+static const char *local_remedy(int error)
+{
+	switch (-error) {
+	case EADDRINUSE:
+		return "stop the program that listens there (ss -lxp shows it), or choose another "
+		       "path";
+	case EEXIST:
+		return "remove what has this name and is no socket, or choose another path";
+	case ENOENT:
+		return "make its directory, or choose another path";
+	case EACCES:
+	case EPERM:
+		return "let this user write in its directory, or choose another path";
+	default:
+		return "choose another path";
+	}
+}
+
 void listener_describe_error(const struct addr *address, int error, char text[CONFIG_ERROR_BYTES])
 {
 	char where[ADDR_TEXT_BYTES];
@@ -38,11 +56,8 @@ void listener_describe_error(const struct addr *address, int error, char text[CO
 	char stop[160];
 
 	if (addr_is_local(address)) {
-		snprintf(
-			text, CONFIG_ERROR_BYTES,
-			"cannot listen on %s: %s; a program that listens there must stop, what is no "
-			"socket must go, and the directory must be there for us to write in",
-			addr_print(address, where), strerror(-error));
+		snprintf(text, CONFIG_ERROR_BYTES, "cannot listen on %s: %s; %s",
+			 addr_print(address, where), strerror(-error), local_remedy(error));
 		return;
 	}
 	switch (-error) {
