@@ -62,13 +62,12 @@ static const char *after_word(const char *text, const char *word)
 	return text[length] ? text + length + 1 : "";
 }
 
-int config_source_parse(struct config_source *source, const char *name, const char *text,
-			char error[CONFIG_ERROR_BYTES])
+static int parse(struct config_source *source, const char *name, const char *text,
+		 char error[CONFIG_ERROR_BYTES])
 {
 	static const char embedded[] = "embedded";
 	const char *mode = text, *block;
 
-	memset(source, 0, sizeof(*source));
 	if (!strncmp(text, embedded, strlen(embedded)) &&
 	    (!text[strlen(embedded)] || text[strlen(embedded)] == ',')) {
 		source->embedded = true;
@@ -88,6 +87,18 @@ int config_source_parse(struct config_source *source, const char *name, const ch
 			   "--%s '%.80s': not a way to choose an address; give none, an address, "
 			   "pseudo[:CIDR], loopback[:CIDR] or embedded[,one of these]",
 			   name, text);
+}
+
+int config_source_parse(struct config_source *source, const char *name, const char *text,
+			char error[CONFIG_ERROR_BYTES])
+{
+	struct config_source parsed = {0};
+	int result = parse(&parsed, name, text, error);
+
+	/* half of what was refused would be found wrong once more */
+	if (!result)
+		*source = parsed;
+	return result;
 }
 
 static bool is_same_text(const char *a, const char *b)
