@@ -10,6 +10,9 @@
 
 #define LOCAL_PREFIX "unix:"
 
+/* Of an IPv6 address, without its interface. */
+#define V6_LETTERS "0123456789abcdefABCDEF:."
+
 /* Between the brackets: an IPv6 address, and an interface. */
 #define HOST_BYTES 80
 
@@ -83,8 +86,10 @@ static const char *parse_v4(const char *text, struct addr *address)
 		return "has no port; write address:port";
 	if (strstr(text, "://"))
 		return "is a URL; write its address:port alone";
-	if (strchr(text, ':') != colon)
+	if (strchr(text, ':') != colon && !text[strspn(text, V6_LETTERS)])
 		return "looks like IPv6 without brackets; write [address]:port";
+	if (strchr(text, ':') != colon)
+		return "has more than one ':' and is no IPv6 address; write address:port";
 	length = (size_t)(colon - text);
 	if (!length)
 		return "has no address before the ':'; write [::]:port for every IPv6 address";

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "config/config_address.h"
 #include "config/usage.h"
 #include "os/sock.h"
 #include "os/timer.h"
@@ -49,6 +50,7 @@ static int choose_address(struct request *request, const char *option,
 			  char error[CONFIG_ERROR_BYTES])
 {
 	const char *text = option ? option : getenv(VARIABLE);
+	char detail[CONFIG_ERROR_BYTES];
 	const char *problem;
 
 	if (!text)
@@ -56,12 +58,15 @@ static int choose_address(struct request *request, const char *option,
 			error,
 			"healthcheck: no address to ask; give --metrics ADDRESS, or set " VARIABLE);
 	problem = addr_parse(text, &request->address);
-	if (!problem && !addr_port(&request->address))
+	if (problem)
+		problem = config_address_explain(CONFIG_ADDRESS_MONITORING,
+						 CONFIG_ORIGIN_COMMAND_LINE, text, problem, detail);
+	else if (!addr_port(&request->address))
 		problem =
 			"port 0 cannot be asked; give the port of the event=ready line's metrics=";
 	if (problem)
-		return config_fail(error, "%s '%.80s': %s", option ? "--metrics" : VARIABLE, text,
-				   problem);
+		return config_fail(error, "%s '%.80s': %.300s", option ? "--metrics" : VARIABLE,
+				   text, problem);
 	make_connectable(&request->address);
 	return 0;
 }

@@ -240,6 +240,20 @@ static void check_forward(struct config *config, struct forward *forward)
 		config_origin_add_error(config, forward, error);
 }
 
+/* A path that begins in the current directory: who asks has another one. */
+static void check_admin(struct config *config)
+{
+	char error[CONFIG_ERROR_BYTES];
+
+	if (!config->admin || *config->admin == '/')
+		return;
+	config_fail(error,
+		    "--admin '%.120s': is not a whole path; begin it with '/', as in "
+		    "/run/sixpipe/admin.sock",
+		    config->admin);
+	config_origin_add_error(config, NULL, error);
+}
+
 /* Forwards of the command line are called by their number, or the next that no section has for its name. */
 static void name_forwards(struct config *config)
 {
@@ -287,6 +301,7 @@ int config_check(struct config *config, char error[CONFIG_ERROR_BYTES])
 		config_origin_add_error(config, NULL, error);
 	}
 	config_names_check(config);
+	check_admin(config);
 	/* what an option needs may be what was refused */
 	for (size_t i = 0; i < ARRAY_COUNT(dependences) && whole; i++)
 		check_dependence(config, &dependences[i]);

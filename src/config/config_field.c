@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/units.h"
+#include "config/config_address.h"
 #include "config/config_rules.h"
 #include "config/config_socket.h"
 #include "config/config_source.h"
@@ -84,8 +85,7 @@ static int set_choice(void *field, const struct option_spec *option, const char 
 			   text, option->argument);
 }
 
-static int set_flag(void *field, const struct option_spec *option, const char *text,
-		    char error[CONFIG_ERROR_BYTES])
+bool config_field_read_flag(const char *text, bool *flag)
 {
 	static const char *const words[][2] = {
 		{"0", "1"}, {"no", "yes"}, {"false", "true"}, {"off", "on"}};
@@ -93,9 +93,17 @@ static int set_flag(void *field, const struct option_spec *option, const char *t
 	for (size_t i = 0; i < ARRAY_COUNT(words); i++)
 		for (int value = 0; value < 2; value++)
 			if (!strcasecmp(text, words[i][value])) {
-				*(bool *)field = value;
-				return 0;
+				*flag = value;
+				return true;
 			}
+	return false;
+}
+
+static int set_flag(void *field, const struct option_spec *option, const char *text,
+		    char error[CONFIG_ERROR_BYTES])
+{
+	if (config_field_read_flag(text, field))
+		return 0;
 	return config_fail(error,
 			   "--%s '%.80s': neither yes nor no; give 1, yes, true or on, or "
 			   "0, no, false or off",
@@ -106,13 +114,17 @@ static int set_flag(void *field, const struct option_spec *option, const char *t
 static int set_address(void *field, const struct option_spec *option, const char *text,
 		       char error[CONFIG_ERROR_BYTES])
 {
+	char detail[CONFIG_ERROR_BYTES];
 	struct addr address;
 	const char *problem = addr_parse(text, &address);
 
-	if (!problem)
+	if (problem)
+		problem = config_address_explain(CONFIG_ADDRESS_MONITORING,
+						 CONFIG_ORIGIN_COMMAND_LINE, text, problem, detail);
+	else
 		problem = addr_why_not_endpoint(&address);
 	if (problem)
-		return config_fail(error, "--%s '%.80s': %s", option->name, text, problem);
+		return config_fail(error, "--%s '%.80s': %.300s", option->name, text, problem);
 	memcpy(field, &address, sizeof(address));
 	return 0;
 }
@@ -164,6 +176,22 @@ static int set_bytes(void *field, const struct option_spec *option, const char *
 		read.bytes[read.count++] = (char)byte;
 	}
 	memcpy(field, &read, sizeof(read));
+	return 0;
+}
+
+/* A name, or a path: in quotes it is neither. */
+static int set_text(void *field, const struct option_spec *option, const char *text,
+		    char error[CONFIG_ERROR_BYTES])
+{
+	size_t length = strlen(text);
+
+	if (!length)
+		return config_fail(error, "--%s '': empty; give %s", option->name,
+				   option->argument);
+	if (length > 1 && strchr("\"'", *text) && text[length - 1] == *text)
+		return config_fail(error, "--%s '%.80s': is in quotes; leave them out",
+				   option->name, text);
+	memcpy(field, &text, sizeof(text));
 	return 0;
 }
 
@@ -268,11 +296,8 @@ int config_field_set(void *owner, const struct option_spec *option, const char *
 	case OPTION_PORTS:
 		return config_socket_parse_ports(field, option->name, text, error);
 	case OPTION_TEXT:
-		if (!*text)
-			return config_fail(error, "--%s '': empty; give %s", option->name,
-					   option->argument);
-		memcpy(field, &text, sizeof(text));
-		return 0;
+	case OPTION_SERVERS:
+		return set_text(field, option, text, error);
 	default:
 		return set_number(field, option, text, error);
 	}

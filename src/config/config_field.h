@@ -9,3 +9,6 @@
  */
 int config_field_set(void *owner, const struct option_spec *option, const char *text,
 		     char error[CONFIG_ERROR_BYTES]);
+
+/* Reads yes, true, on or 1, or no, false, off or 0, in any case. False: it is none of these, and `flag` is as it was. */
+bool config_field_read_flag(const char *text, bool *flag);

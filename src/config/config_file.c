@@ -294,17 +294,21 @@ static char *read_line(char *line, int size, void *stream)
 static void fail_unknown(struct reader *reader, const char *name)
 {
 	const struct option_spec *near = options_suggest(name, strlen(name));
+	const char *remedy = options_foreign_remedy(name, strlen(name));
 
 	if (options_find_parameter(name, strlen(name)))
 		fail(reader, reader->line,
 		     "%.80s: is for one backend; write it behind the address, backend = ADDRESS "
 		     "%.80s=...",
 		     name, name);
+	else if (remedy)
+		fail(reader, reader->line, "%.80s: no such option; %s", name, remedy);
 	else if (near && near->group != OPTION_GROUP_GENERAL)
 		fail(reader, reader->line, "%.80s: no such option; did you mean %s?", name,
 		     near->name);
 	else
-		fail(reader, reader->line, "%.80s: no such option; sixpipe --help lists all", name);
+		fail(reader, reader->line, "%.80s: no such option; sixpipe --help all lists them",
+		     name);
 }
 
 /* Why an option has no place here, or NULL. */

@@ -1,12 +1,16 @@
 #include "config/config_parse.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "config/config_env.h"
+#include "config/config_field.h"
 #include "config/config_file.h"
+#include "config/config_names.h"
+#include "config/usage.h"
 
 /*
  * -errno: the words behind the wrong one cannot be judged, for whether the next is its value, or which
@@ -17,13 +21,29 @@
 static int fail_unknown(const char *argument, size_t name_length, char error[CONFIG_ERROR_BYTES])
 {
 	const struct option_spec *near = options_suggest(argument + 2, name_length);
+	const char *remedy = options_foreign_remedy(argument + 2, name_length);
 	int shown = (int)MIN(name_length + 2, 200);
 
+	if (remedy)
+		return config_fail(error, "%.*s: no such option; %s", shown, argument, remedy);
 	if (near)
 		return config_fail(error, "%.*s: no such option; did you mean --%s?", shown,
 				   argument, near->name);
-	return config_fail(error, "%.*s: no such option; sixpipe --help lists all", shown,
+	return config_fail(error, "%.*s: no such option; sixpipe --help all lists them", shown,
 			   argument);
+}
+
+/* A flag with a word behind it that would be its value elsewhere. */
+static int fail_flag_value(const struct option_spec *option, const char *word,
+			   char error[CONFIG_ERROR_BYTES])
+{
+	if (option->group == OPTION_GROUP_GENERAL)
+		return config_fail(error, "--%s '%.80s': takes no value; write --%s alone",
+				   option->name, word, option->name);
+	return config_fail(error,
+			   "--%s '%.80s': takes a value only behind a '='; write --%s=%s, or "
+			   "--%s alone for yes",
+			   option->name, word, option->name, word, option->name);
 }
 
 /* One that says what to do instead, and cannot have been said elsewhere. */
@@ -31,11 +51,51 @@ static int take_general_flag(struct command_line *line, const struct option_spec
 			     const char *value, char error[CONFIG_ERROR_BYTES])
 {
 	if (strcmp(option->name, "help"))
-		return config_fail(error, "--%s '%.80s': takes no value; write --%s alone",
-				   option->name, value, option->name);
+		return fail_flag_value(option, value, error);
 	line->help_topic = value;
 	line->config->help = true;
 	return 0;
+}
+
+/* Whether a value for the option may look like an address and a port. */
+static bool takes_address(const struct option_spec *option)
+{
+	switch (option->type) {
+	case OPTION_LISTEN:
+	case OPTION_BACKEND:
+	case OPTION_ADDRESS:
+	case OPTION_SERVERS:
+	case OPTION_SOURCE:
+	case OPTION_CIDRS:
+	case OPTION_ALLOW:
+	case OPTION_DENY:
+	case OPTION_TLV:
+	case OPTION_BYTES:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Whether `word`, behind the option, can be no value of it: LISTEN, or the next option. NULL: there is no word. */
+static bool is_no_value(const struct option_spec *option, const char *word)
+{
+	struct addr address;
+
+	if (!word || !strncmp(word, "--", 2))
+		return true;
+	return !takes_address(option) &&
+	       (*word == '[' || addr_is_local_text(word) || !addr_parse(word, &address));
+}
+
+static int fail_without_value(const struct option_spec *option, const char *next,
+			      char error[CONFIG_ERROR_BYTES])
+{
+	if (!next)
+		return config_fail(error, "--%s: has no value; give %s", option->name,
+				   option->argument);
+	return config_fail(error, "--%s: has no value, for '%.80s' follows; give %s", option->name,
+			   next, option->argument);
 }
 
 /*
@@ -49,6 +109,8 @@ static int parse_option(struct command_line *line, int argc, char **argv, int *a
 	size_t name_length = strcspn(argument + 2, "=");
 	const struct option_spec *option = options_find(argument + 2, name_length);
 	const char *value = argument[2 + name_length] ? argument + 2 + name_length + 1 : NULL;
+	const char *next = *at + 1 < argc ? argv[*at + 1] : NULL;
+	bool flag;
 	int result;
 
 	if (!option) {
@@ -57,14 +119,66 @@ static int parse_option(struct command_line *line, int argc, char **argv, int *a
 	}
 	if (option->type == OPTION_FLAG && option->group == OPTION_GROUP_GENERAL && value)
 		return take_general_flag(line, option, value, error);
+	if (option->type == OPTION_FLAG && !value && next && strcmp(option->name, "help") != 0 &&
+	    config_field_read_flag(next, &flag)) {
+		++*at;
+		return fail_flag_value(option, next, error);
+	}
 	if (option->type != OPTION_FLAG && !value) {
-		if (*at + 1 >= argc)
-			return config_fail(error, "--%s: has no value; give %s", option->name,
-					   option->argument);
+		if (is_no_value(option, next))
+			return fail_without_value(option, next, error);
 		value = argv[++*at];
 	}
 	result = config_set(line->config, option, value, error);
 	return result && option->type == OPTION_LISTEN ? LOST : result;
+}
+
+/* Whether a word is a parameter of a backend, which should have been in one argument with its address. */
+static bool is_parameter(const struct config *config, const char *word)
+{
+	return config->forward_count > config->file_forward_count &&
+	       options_find_parameter(word, strcspn(word, "="));
+}
+
+static int fail_parameter(const struct config *config, const char *word,
+			  char error[CONFIG_ERROR_BYTES])
+{
+	const struct forward *latest = &config->forwards[config->forward_count - 1];
+	char backend[CONFIG_BACKEND_TEXT_BYTES] = "ADDRESS";
+
+	if (latest->backend_count)
+		config_names_print_backend(&latest->backends[latest->backend_count - 1], backend);
+	return config_fail(error,
+			   "'%.80s': belongs to the backend before it, in one argument; write "
+			   "'%s %.80s'",
+			   word, backend, word);
+}
+
+/* A plain word in the place of LISTEN that can be no address: a command, misspelt or misplaced. */
+static int fail_no_command(const char *word, char error[CONFIG_ERROR_BYTES])
+{
+	const char *near = usage_suggest_command(word);
+	const struct option_spec *option = options_find(word, strlen(word));
+
+	if (near && !strcmp(near, word))
+		return config_fail(error,
+				   "LISTEN '%.80s': is a command, which comes before everything "
+				   "else; write sixpipe %s ...",
+				   word, near);
+	if (near)
+		return config_fail(error,
+				   "LISTEN '%.80s': is neither an address nor a command; did you "
+				   "mean sixpipe %s?",
+				   word, near);
+	if (option && option->group == OPTION_GROUP_GENERAL)
+		return config_fail(error,
+				   "LISTEN '%.80s': is neither an address nor a command; did you "
+				   "mean sixpipe --%s?",
+				   word, option->name);
+	return config_fail(error,
+			   "LISTEN '%.80s': is neither an address nor a command; write [address]:"
+			   "port, or see sixpipe --help",
+			   word);
 }
 
 /* The first plain word is the listener, the others are its backends. Returns 0, -EINVAL or LOST. */
@@ -82,6 +196,10 @@ static int parse_word(struct config *config, const char *word, bool first,
 	}
 	if (!config_set(config, options_find(name, strlen(name)), word, detail))
 		return 0;
+	if (first && !strpbrk(word, ":[/") && isalpha((unsigned char)*word)) {
+		fail_no_command(word, error);
+		return LOST;
+	}
 	/* people who wrote no option should not be told of one: LISTEN '...', not --listen '...' */
 	config_fail(error, "%s%s", first ? "LISTEN" : "BACKEND", detail + 2 + strlen(name));
 	return first ? LOST : -EINVAL;
@@ -105,7 +223,8 @@ static int find_file(const struct command_line *line, int argc, char **argv, con
 					    ? argv[i] + 2 + name_length + 1
 					    : NULL;
 
-		if (option && option->type != OPTION_FLAG && !value && i + 1 < argc)
+		if (option && option->type != OPTION_FLAG && !value && i + 1 < argc &&
+		    !is_no_value(option, argv[i + 1]))
 			value = argv[++i];
 		if (option != config || !value)
 			continue;
@@ -148,6 +267,8 @@ static bool parse_words(struct command_line *line, int argc, char **argv)
 				    "see --help",
 				    argv[i]);
 			result = LOST;
+		} else if (is_parameter(config, argv[i])) {
+			result = fail_parameter(config, argv[i], error);
 		} else {
 			result = parse_word(config, argv[i], words++ == 0, error);
 		}

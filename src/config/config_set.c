@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "config/config_address.h"
 #include "config/config_field.h"
 #include "config/config_names.h"
 #include "config/config_origin.h"
@@ -94,10 +95,13 @@ static int set_listen(struct config *config, const char *text, char error[CONFIG
 	unsigned port_count;
 	const char *problem = parse_listen(config, text, &address, &port_count);
 
-	if (!problem)
+	if (problem)
+		problem = config_address_explain(CONFIG_ADDRESS_LISTEN, config->origin.kind, text,
+						 problem, detail);
+	else
 		problem = addr_why_not_endpoint(&address);
 	if (problem)
-		return config_fail(error, "--listen '%.80s': %s", text, problem);
+		return config_fail(error, "--listen '%.80s': %.300s", text, problem);
 	forward = config->origin.kind == CONFIG_ORIGIN_FILE
 			  ? latest_forward(config)
 			  : config_begin_forward(config, NULL, detail);
@@ -172,13 +176,17 @@ static int set_backend(struct config *config, const char *text, char error[CONFI
 		.send_proxy = CONFIG_SEND_PROXY_INHERIT, .weight = 1, .origin = config->origin};
 	size_t length = strcspn(text, BLANKS);
 	char word[ADDRESS_WORD_BYTES], address[ADDRESS_WORD_BYTES];
+	char detail[CONFIG_ERROR_BYTES];
 	uint64_t given = 0;
 	const char *problem;
 
 	snprintf(address, sizeof(address), "%.*s", (int)MIN(length, sizeof(address)), text);
 	problem = parse_backend(config, address, &backend);
 	if (problem)
-		return config_fail(error, "--backend '%.80s': %s", address, problem);
+		return config_fail(error, "--backend '%.80s': %.300s", address,
+				   config_address_explain(CONFIG_ADDRESS_BACKEND,
+							  config->origin.kind, address, problem,
+							  detail));
 	if (!latest_forward(config))
 		return config_fail(
 			error,
@@ -245,6 +253,11 @@ int config_set(struct config *config, const struct option_spec *option, const ch
 
 	value.text = config_text_keep(&config->kept, text ? text : "yes");
 	result = set(config, &value, error);
+	/* files and variables are not read by a shell, which would take the quotes off */
+	if (result && strchr("\"'", *value.text) && *value.text)
+		config_fail(error,
+			    "--%s '%.80s': the quotes are a part of the value; leave them out",
+			    option->name, value.text);
 	if (result)
 		config_origin_rename(config, &value, error);
 	return result;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/spelling.h"
 #include "config/config.h"
 #include "limits/pacer.h"
 #include "limits/source_limits.h"
@@ -74,45 +75,26 @@ const struct option_spec *options_find_parameter(const char *name, size_t name_l
 	return find(parameters, ARRAY_COUNT(parameters), name, name_length);
 }
 
-/* Levenshtein's distance between two short words, one row at a time. */
-static unsigned distance(const char *a, size_t a_length, const char *b, size_t b_length)
-{
-	unsigned row[32];
-
-	CHECK(b_length < ARRAY_COUNT(row));
-	for (size_t j = 0; j <= b_length; j++)
-		row[j] = (unsigned)j;
-	for (size_t i = 0; i < a_length; i++) {
-		unsigned diagonal = row[0];
-
-		row[0] = (unsigned)i + 1;
-		for (size_t j = 0; j < b_length; j++) {
-			unsigned change = diagonal + (a[i] != b[j]);
-			unsigned insert_or_delete = MIN(row[j], row[j + 1]) + 1;
-
-			diagonal = row[j + 1];
-			row[j + 1] = MIN(change, insert_or_delete);
-		}
-	}
-	return row[b_length];
-}
-
 const struct option_spec *options_suggest(const char *name, size_t name_length)
 {
-	const struct option_spec *best = NULL;
-	unsigned best_distance = 4; /* further off is no misspelling */
+	const struct option_spec *nearest = NULL;
+	unsigned letters = spelling_limit(name_length);
 
-	if (name_length > 64)
-		return NULL;
-	for (size_t i = 0; i < ARRAY_COUNT(options); i++) {
-		unsigned d = distance(name, name_length, options[i].name, strlen(options[i].name));
+	for (size_t i = 0; i < ARRAY_COUNT(options); i++)
+		if (spelling_is_nearer(name, name_length, options[i].name, &letters))
+			nearest = &options[i];
+	return nearest;
+}
 
-		if (d < best_distance && d < name_length) {
-			best = &options[i];
-			best_distance = d;
-		}
-	}
-	return best;
+const char *options_foreign_remedy(const char *name, size_t name_length)
+{
+	static const char *const daemons[] = {"daemon", "daemonize", "background", "fork"};
+
+	for (size_t i = 0; i < ARRAY_COUNT(daemons); i++)
+		if (strlen(daemons[i]) == name_length && !memcmp(daemons[i], name, name_length))
+			return "sixpipe stays in the foreground: start it by systemd "
+			       "(examples/sixpipe.service), or with '&' at the end";
+	return NULL;
 }
 
 struct option_group_words {

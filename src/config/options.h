@@ -16,6 +16,7 @@ enum option_type {
 	OPTION_FLAG,
 	OPTION_CHOICE,
 	OPTION_TEXT,
+	OPTION_SERVERS,
 	OPTION_ADDRESS,
 	OPTION_CIDRS,
 	OPTION_TLV,
@@ -95,6 +96,9 @@ const struct option_spec *options_find_parameter(const char *name, size_t name_l
 
 /* The option whose name is most like `name`, or NULL when none is close. */
 const struct option_spec *options_suggest(const char *name, size_t name_length);
+
+/* What to do instead of an option that other programs have and sixpipe has not; NULL: not known. Static. */
+const char *options_foreign_remedy(const char *name, size_t name_length);
 
 /* "forwarding", "proxy", ... */
 const char *options_group_name(enum option_group group);

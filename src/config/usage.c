@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/spelling.h"
 #include "base/utf8.h"
 
 #define SCREEN_COLUMNS 80
@@ -159,6 +160,17 @@ void usage_print_command(FILE *out, const char *word)
 	}
 	fprintf(out, "Usage: sixpipe %s %s\n", word, commands[i].arguments);
 	print_wrapped(out, commands[i].help);
+}
+
+const char *usage_suggest_command(const char *word)
+{
+	const char *nearest = NULL;
+	unsigned letters = spelling_limit(strlen(word));
+
+	for (size_t i = 0; i < ARRAY_COUNT(commands); i++)
+		if (spelling_is_nearer(word, strlen(word), commands[i].word, &letters))
+			nearest = commands[i].word;
+	return nearest;
 }
 
 int usage_fail(int code, const char *error)

@@ -27,4 +27,7 @@ int usage_print(FILE *out, const char *topic, char error[CONFIG_ERROR_BYTES]);
 /* Prints what `sixpipe WORD --help` says of a command, which must be in commands.def. */
 void usage_print_command(FILE *out, const char *word);
 
+/* The command whose word is `word` or most like it, or NULL when none is close. Static. */
+const char *usage_suggest_command(const char *word);
+
 void usage_print_version(FILE *out);

@@ -1,7 +1,9 @@
 """The command line: what is wrong is named in one line with its remedy; --check, --help and --version."""
 
+import pathlib
 import re
 import socket
+import tempfile
 import unittest
 
 from harness import ROOT, Case, environment
@@ -71,6 +73,49 @@ BAD_USAGE = (
     (('--help', 'no-such-group'), ("'no-such-group'",)),
 )
 
+# What people write who know other programs, and the whole of what each is told.
+EVERY = 'write [::]:{0} for every address of this host, or [::1]:{0} for itself alone'.format
+MONITORING = 'write [::1]:9100 for this host alone, or the address that monitoring connects to'
+FOREGROUND = "sixpipe stays in the foreground: start it by systemd (examples/sixpipe.service), or with '&' at the end"
+MISTAKES = (
+    (('--source', 'eth0', *GOOD), "--source 'eth0': not a way to choose an address; give none, an address, pseudo[:CIDR], "
+                                  'loopback[:CIDR] or embedded[,one of these]'),
+    (("'[::1]:80'", GOOD[1]), "LISTEN ''[::1]:80'': the quotes are a part of the value; leave them out"),
+    (('2100', GOOD[1]), f"LISTEN '2100': is a port without an address; {EVERY(2100)}"),
+    ((':2100', GOOD[1]), f"LISTEN ':2100': has no address before the ':'; {EVERY(2100)}"),
+    (('*:2100', GOOD[1]), f"LISTEN '*:2100': has a '*', which is no address; {EVERY(2100)}"),
+    (('localhost:2100', GOOD[1]), "LISTEN 'localhost:2100': is a name, and an address is needed; write [::1]:2100"),
+    (('TCP6-LISTEN:2100', GOOD[1]), f"LISTEN 'TCP6-LISTEN:2100': begins with TCP6-LISTEN:, as socat's addresses do; {EVERY(2100)}"),
+    (('TCP6-LISTEN:2100,bind=[::1],fork', 'TCP:192.0.2.1:80'),
+     "LISTEN 'TCP6-LISTEN:2100,bind=[::1],fork': begins with TCP6-LISTEN:, as socat's addresses do; write [::1]:2100"),
+    ((GOOD[0], 'TCP:192.0.2.1:80'), "BACKEND 'TCP:192.0.2.1:80': begins with TCP:, as socat's addresses do; write 192.0.2.1:80"),
+    ((GOOD[0], 'a:1,b:2'), "BACKEND 'a:1,b:2': holds several addresses; put blanks between them, not commas, or a --backend before each"),
+    (('--metrics', '9100', *GOOD), f"--metrics '9100': is a port without an address; {MONITORING}"),
+    (('--metrics', ':9100', *GOOD), f"--metrics ':9100': has no address before the ':'; {MONITORING}"),
+    (('--user', *GOOD), f"--user: has no value, for '{GOOD[0]}' follows; give NAME[:GROUP]"),
+    (('--user', '--access-log', *GOOD), "--user: has no value, for '--access-log' follows; give NAME[:GROUP]"),
+    (('--access-log', 'yes', *GOOD),
+     "--access-log 'yes': takes a value only behind a '='; write --access-log=yes, or --access-log alone for yes"),
+    ((*GOOD, 'weight=3'), f"'weight=3': belongs to the backend before it, in one argument; write '{GOOD[1]} weight=3'"),
+    (('doctr',), "LISTEN 'doctr': is neither an address nor a command; did you mean sixpipe doctor?"),
+    (('healthchek',), "LISTEN 'healthchek': is neither an address nor a command; did you mean sixpipe healthcheck?"),
+    (('version',), "LISTEN 'version': is neither an address nor a command; did you mean sixpipe --version?"),
+    (('start', *GOOD), "LISTEN 'start': is neither an address nor a command; write [address]:port, or see sixpipe --help"),
+    (('--admin', '/run/x', 'who', '240.1.2.3'), "LISTEN 'who': is a command, which comes before everything else; write sixpipe who ..."),
+    (('--daemon', *GOOD), f'--daemon: no such option; {FOREGROUND}'),
+    (('--frobnicate', *GOOD), '--frobnicate: no such option; sixpipe --help all lists them'),
+    (('--admin', 'relative.sock', *GOOD),
+     "--admin 'relative.sock': is not a whole path; begin it with '/', as in /run/sixpipe/admin.sock"),
+)
+MISTAKES_IN_FILE = (
+    ('[forward x]\nlisten = "[::1]:80"\nbackend = 192.0.2.1:80\n',
+     ":2: listen '\"[::1]:80\"': the quotes are a part of the value; leave them out"),
+    ('user = "nobody"\n[forward x]\nlisten = [::1]:80\nbackend = 192.0.2.1:80\n', ":1: user '\"nobody\"': the quotes are a part of the value; leave them out"),
+    ('daemon = yes\n[forward x]\nlisten = [::1]:80\nbackend = 192.0.2.1:80\n', f':1: daemon: no such option; {FOREGROUND}'),
+    ('frobnicate = 1\n[forward x]\nlisten = [::1]:80\nbackend = 192.0.2.1:80\n', ':1: frobnicate: no such option; sixpipe --help all lists them'),
+    ('[forward x]\nlisten = [::1]:80\nbackend = a:1,b:2\n', ":3: backend 'a:1,b:2': holds several addresses; write a line backend = ADDRESS for each"),
+)
+
 UNKNOWN = (
     ('--maxcon', '--maxconn'),
     ('--max-conn', '--maxconn'),
@@ -125,6 +170,45 @@ class Usage(Case):
                 done = self.run_sixpipe(wrong, '[::1]:0')
                 self.assertEqual(done.returncode, 2, done)
                 self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+
+    def directory(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        return pathlib.Path(directory.name)
+
+    def assert_told(self, done, message, code=2):
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (code, '', f'sixpipe: {message}\n'))
+
+    def test_known_mistakes(self):
+        for arguments, message in MISTAKES:
+            with self.subTest(arguments=arguments):
+                self.assert_told(self.run_sixpipe(*arguments), message)
+
+    def test_known_mistakes_in_a_file(self):
+        path = self.directory() / 'conf'
+        for text, message in MISTAKES_IN_FILE:
+            with self.subTest(text=text):
+                path.write_text(text)
+                self.assert_told(self.run_sixpipe('--config', str(path)), f'{path}{message}')
+
+    def test_backends_of_the_environment_with_commas(self):
+        done = self.run_sixpipe(env=environment(SIXPIPE_LISTEN='[::1]:0', SIXPIPE_BACKEND='a:1,b:2'))
+        self.assert_told(done, "SIXPIPE_BACKEND 'a:1,b:2': holds several addresses; put blanks between them, not commas")
+
+    def test_local_sockets_that_cannot_be_listened_on(self):
+        directory = self.directory()
+        (directory / 'file').touch()
+        with socket.socket(socket.AF_UNIX) as holder:
+            holder.bind(str(directory / 'used'))
+            holder.listen()
+            for name, reason in (('none/s', 'No such file or directory; make its directory, or choose another path'),
+                                 ('file/s', 'Not a directory; choose another path'),
+                                 ('file', 'File exists; remove what has this name and is no socket, or choose another path'),
+                                 ('used', 'Address already in use; stop the program that listens there (ss -lxp shows it), '
+                                          'or choose another path')):
+                with self.subTest(name=name):
+                    done = self.run_sixpipe(f'unix:{directory}/{name}', GOOD[1])
+                    self.assert_told(done, f'cannot listen on unix:{directory}/{name}: {reason}', code=1)
 
     def test_values_are_shown_on_one_line(self):
         for value in ('a\nb', 'a\x1b[31mb', 'a' * 5000, "it's"):

@@ -231,6 +231,8 @@ Test(config, suggestions)
 		{"pipesize", "pipe-size"},
 		{"acces-log", "access-log"},
 		{"hlep", "help"},
+		{"daemon", NULL},
+		{"fork", NULL},
 		{"", NULL},
 		{"x", NULL},
 		{"zzz", NULL},

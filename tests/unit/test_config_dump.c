@@ -242,6 +242,7 @@ static void pick(const struct option_spec *option, char text[VALUE_BYTES])
 		pick_choice(option->argument, text);
 		break;
 	case OPTION_TEXT:
+	case OPTION_SERVERS:
 	case OPTION_BYTES:
 		pick_text(text);
 		break;
@@ -375,6 +376,7 @@ static void expect_same_field(const struct option_spec *option, const void *a, c
 			     option->name);
 		break;
 	case OPTION_TEXT:
+	case OPTION_SERVERS:
 		memcpy(&texts[0], left, sizeof(texts[0]));
 		memcpy(&texts[1], right, sizeof(texts[1]));
 		cr_expect_eq(!texts[0], !texts[1], "%s", option->name);

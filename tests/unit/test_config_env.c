@@ -260,8 +260,9 @@ Test(config_env, every_option_has_a_variable)
 		config_init(&config);
 		config_env_set_options(&config, environment);
 		if (options[i].type == OPTION_ALLOW_FILE || options[i].type == OPTION_DENY_FILE ||
-		    options[i].type == OPTION_TEXT || options[i].type == OPTION_BYTES ||
-		    options[i].type == OPTION_LISTEN || options[i].type == OPTION_BACKEND) {
+		    options[i].type == OPTION_TEXT || options[i].type == OPTION_SERVERS ||
+		    options[i].type == OPTION_BYTES || options[i].type == OPTION_LISTEN ||
+		    options[i].type == OPTION_BACKEND) {
 			cr_expect_eq(config.errors.count, 0, "%s", variable);
 		} else {
 			const char *error = config.errors.list ? config.errors.list[0] : "";

@@ -272,8 +272,8 @@ static const struct precedence_row precedence_rows[] = {
 	 5,
 	 {3600000, 0},
 	 NULL},
-	/* a word that is an option's value is none itself */
-	{"", NULL, {"--user", "--config", "[::1]:1", "127.0.0.1:2"}, A, 0, {3600000, 0}, NULL},
+	/* a word that is an option's value is none itself, and an option is no value */
+	{"", NULL, {"--user=--config", "[::1]:1", "127.0.0.1:2"}, A, 0, {3600000, 0}, NULL},
 	/* what is refused */
 	{FORWARD,
 	 NULL,

@@ -1,0 +1,22 @@
+/*
+ * Why a text is no address: the mistakes that people make who know another program's way to write one, and
+ * what to write instead. Every option and command that takes an address says so by this.
+ */
+#pragma once
+
+#include "config/config.h"
+
+enum config_address_use {
+	CONFIG_ADDRESS_LISTEN,	   /* clients connect to it */
+	CONFIG_ADDRESS_BACKEND,	   /* sixpipe connects to it */
+	CONFIG_ADDRESS_MONITORING, /* --metrics: who can connect may read */
+};
+
+/*
+ * `text` was refused as an address with `problem`, a reason and a remedy. `kind` says where the text was given.
+ * Returns a better reason and remedy, written to `detail`, where the text looks like a known mistake; otherwise
+ * `problem`.
+ */
+const char *config_address_explain(enum config_address_use use, enum config_origin_kind kind,
+				   const char *text, const char *problem,
+				   char detail[CONFIG_ERROR_BYTES]);
