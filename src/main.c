@@ -449,7 +449,6 @@ static int run(struct config *config)
 		result = run_checked(config, &limits, &target, &shared);
 	sources_destroy(shared.sources);
 	admission_destroy(shared.admission);
-	log_stop(LOG_FLUSH_LIMIT_MS);
 	return result;
 }
 
@@ -463,18 +462,13 @@ static const struct command {
 #undef COMMAND
 };
 
-int main(int argc, char **argv)
+static int forward_or_print(int argc, char **argv)
 {
 	static struct config config; /* too large for a small stack */
-	char error[MAX(CONFIG_ERROR_BYTES, STARTUP_ERROR_BYTES)];
+	char error[CONFIG_ERROR_BYTES];
 	struct command_line line = {.config = &config, .environment = environ};
-	int result = startup_prepare(error);
+	int result;
 
-	if (result)
-		return usage_fail(EXIT_FAILURE, error);
-	for (size_t i = 0; i < ARRAY_COUNT(commands) && argc > 1; i++)
-		if (!strcmp(commands[i].word, argv[1]))
-			return commands[i].run(argc - 1, argv + 1);
 	config_init(&config);
 	if (config_parse(&line, argc, argv, error)) {
 		result = usage_fail_all(EXIT_USAGE, &config.errors);
@@ -491,5 +485,25 @@ int main(int argc, char **argv)
 		result = run(&config);
 	}
 	config_finish(&config);
+	return result;
+}
+
+static int run_command(int argc, char **argv)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(commands) && argc > 1; i++)
+		if (!strcmp(commands[i].word, argv[1]))
+			return commands[i].run(argc - 1, argv + 1);
+	return forward_or_print(argc, argv);
+}
+
+int main(int argc, char **argv)
+{
+	char error[STARTUP_ERROR_BYTES];
+	int result;
+
+	if (startup_prepare(error))
+		return usage_fail(EXIT_FAILURE, error);
+	result = usage_finish(run_command(argc, argv));
+	log_stop(LOG_FLUSH_LIMIT_MS);
 	return result;
 }

@@ -1,5 +1,6 @@
 #include "config/usage.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -203,6 +204,18 @@ int usage_fail_all(int code, const struct config_errors *errors)
 		usage_fail(code, more);
 	}
 	return code;
+}
+
+int usage_finish(int code)
+{
+	char error[CONFIG_ERROR_BYTES];
+
+	errno = 0;
+	if (!fflush(stdout) && !ferror(stdout))
+		return code;
+	config_fail(error, "stdout cannot be written to: %s; give it a file with room, or a pipe",
+		    strerror(errno ? errno : EIO));
+	return usage_fail(code ? code : EXIT_FAILURE, error);
 }
 
 void usage_print_version(FILE *out)

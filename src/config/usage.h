@@ -18,6 +18,12 @@ int usage_fail(int code, const char *error);
 int usage_fail_all(int code, const struct config_errors *errors);
 
 /*
+ * The last step of every command: whoever asked for words and did not get all of them must hear of it. Flushes
+ * stdout, fflush(3), and says so where something was not written. Returns `code`, or EXIT_FAILURE in place of 0.
+ */
+int usage_finish(int code);
+
+/*
  * Prints help to `out`: `topic` is NULL for the overview, a group's name for its options, "all" for
  * every group, "commands" for the commands. Returns 0, or -EINVAL with `error` naming the topic and
  * the remedy.
