@@ -353,6 +353,8 @@ static int serve_with(struct config *config, const struct capacity *limits,
 
 	task->sources = shared->sources;
 	if (workers_create(&task->workers, config, limits, shared)) {
+		/* what else cannot be listened on, in the same run */
+		http_check(config);
 		result = usage_fail_all(EXIT_FAILURE, &config->errors);
 	} else {
 		result = listen_and_serve(config, limits, target, task);

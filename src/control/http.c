@@ -333,6 +333,24 @@ static struct MHD_Daemon *start_daemon(struct http *http)
 				MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
 }
 
+static void describe_error(const struct config *config, int result, char error[CONFIG_ERROR_BYTES])
+{
+	listener_describe_error(&config->metrics, result, error);
+	config_origin_append_of(config, NULL, "metrics", error);
+}
+
+void http_check(struct config *config)
+{
+	const struct sock_tuning tuning = {0};
+	char error[CONFIG_ERROR_BYTES];
+	int result = config->metrics.length_bytes ? sock_try_bind(&config->metrics, &tuning) : 0;
+
+	if (!result)
+		return;
+	describe_error(config, result, error);
+	config_errors_add(&config->errors, error);
+}
+
 int http_create(struct http **http, struct config *config, const struct workers *workers,
 		char error[CONFIG_ERROR_BYTES])
 {
@@ -353,8 +371,7 @@ int http_create(struct http **http, struct config *config, const struct workers 
 					     1);
 	while (sock_may_try_again(result, &waited_ms));
 	if (result) {
-		listener_describe_error(&config->metrics, result, error);
-		config_origin_append_of(config, NULL, "metrics", error);
+		describe_error(config, result, error);
 		free(made);
 		return result;
 	}

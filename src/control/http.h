@@ -39,6 +39,11 @@ struct http;
  */
 int http_create(struct http **http, struct config *config, const struct workers *workers,
 		char error[CONFIG_ERROR_BYTES]);
+/*
+ * For a start that fails already: adds to config->errors why config->metrics cannot be listened on, if it cannot.
+ * Binds it for a moment, bind(2).
+ */
+void http_check(struct config *config);
 void http_destroy(struct http *http);
 
 /*

@@ -3,10 +3,11 @@
 import pathlib
 import re
 import socket
+import subprocess
 import tempfile
 import unittest
 
-from harness import ROOT, Case, environment
+from harness import ROOT, SIXPIPE, Case, environment
 
 GOOD = ('[::1]:0', '127.0.0.1:9')
 
@@ -235,9 +236,43 @@ class Usage(Case):
                                 '--listen', holder.address, '--backend', '127.0.0.1:9')
         self.assert_refused(done, (holder.address, 'in use'), code=1)
 
+    def test_listeners_and_metrics_in_one_run(self):
+        holders = [self.backend(host='::1') for _ in range(2)]
+        done = self.run_sixpipe(holders[0].address, '127.0.0.1:9', '--metrics', holders[1].address)
+        self.assertEqual((done.returncode, done.stdout), (1, ''), done)
+        self.assertEqual([line.partition(': Address already in use; ')[0] for line in done.stderr.splitlines()],
+                         [f'sixpipe: cannot listen on {holder.address}' for holder in holders])
+
     def test_address_that_is_not_of_this_host(self):
         done = self.run_sixpipe('[2001:db8::dead]:2000', '127.0.0.1:9')
         self.assert_refused(done, ('[2001:db8::dead]:2000',), code=1)
+
+
+class Output(Case):
+    """Whoever asks for words and does not get them hears of it."""
+
+    per_engine = False
+
+    def assert_not_written(self, *arguments):
+        with self.subTest(arguments=arguments), open('/dev/full', 'w', encoding='utf-8') as full:
+            done = subprocess.run([SIXPIPE, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+                                  env=environment(), timeout=60)
+            self.assertEqual((done.returncode, done.stderr),
+                             (1, 'sixpipe: stdout cannot be written to: No space left on device; give it a file with room, or a pipe\n'))
+
+    def test_stdout_is_full(self):
+        commands = re.findall(r'^COMMAND\((\w+)', (ROOT / 'src' / 'config' / 'commands.def').read_text(), re.MULTILINE)
+        self.assertIn('healthcheck', commands)
+        for arguments in (('--version',), ('--help',), ('--help', 'all'), ('--check', *GOOD), ('--dump-config', *GOOD), ('doctor',),
+                          ('doctor', '--json'), *((command, '--help') for command in commands)):
+            self.assert_not_written(*arguments)
+
+    def test_stdout_is_full_for_an_answer(self):
+        with tempfile.TemporaryDirectory() as directory, \
+                self.sixpipe(*GOOD, '--metrics', '[::1]:0', '--admin', f'{directory}/admin', engine='auto') as proxy:
+            self.assert_not_written('healthcheck', '--metrics', proxy.ready['metrics'])
+            self.assert_not_written('bans', '--json', '--admin', f'{directory}/admin')
+            self.assert_not_written('ban', '2001:db8::1', '--json', '--admin', f'{directory}/admin')
 
 
 class Check(Case):
