@@ -208,19 +208,12 @@ static void judge_local(const struct doctor_facts *facts, struct doctor_finding 
 	}
 }
 
-static bool judge_ports(const struct doctor_facts *facts, struct doctor_finding *finding)
+/* What binding facts->listen came to. */
+static bool judge_listener(const struct doctor_facts *facts, struct doctor_finding *finding)
 {
 	char text[ADDR_TEXT_BYTES];
 	unsigned port = addr_port(&facts->listen);
 
-	if (!facts->config->forward_count) {
-		if (facts->may_bind_low || facts->port_start <= 1)
-			say(finding->value, "any can be bound");
-		else
-			say(finding->value, "from %" PRId64 " on; those below need root",
-			    facts->port_start);
-		return true;
-	}
 	addr_print(&facts->listen, text);
 	if (!facts->listen_error) {
 		say(finding->value, "%s can be bound", text);
@@ -252,10 +245,33 @@ static bool judge_ports(const struct doctor_facts *facts, struct doctor_finding 
 		break;
 	default:
 		say(finding->value, "%s: %s", text, strerror(-facts->listen_error));
-		say(finding->remedy, "give another LISTEN");
+		say(finding->remedy, "give another address");
 		break;
 	}
 	return true;
+}
+
+static bool judge_ports(const struct doctor_facts *facts, struct doctor_finding *finding)
+{
+	if (facts->config->forward_count)
+		return judge_listener(facts, finding);
+	if (facts->may_bind_low || facts->port_start <= 1)
+		say(finding->value, "any can be bound");
+	else
+		say(finding->value, "from %" PRId64 " on; those below need root",
+		    facts->port_start);
+	return true;
+}
+
+/* --metrics is one more address to listen on. */
+static bool judge_metrics(const struct doctor_facts *facts, struct doctor_finding *finding)
+{
+	struct doctor_facts of_metrics = *facts;
+
+	of_metrics.listen = facts->config->metrics;
+	of_metrics.listen_error = facts->metrics_error;
+	of_metrics.listen_v6 = facts->metrics_v6;
+	return facts->config->metrics.length_bytes && judge_listener(&of_metrics, finding);
 }
 
 static bool judge_source(const struct doctor_facts *facts, struct doctor_finding *finding)
@@ -488,9 +504,9 @@ static const struct doctor_check checks[] = {
 	{"pipes", judge_pipes},	    {"tcp_memory", judge_tcp_memory},
 	{"backlog", judge_backlog}, {"congestion", judge_congestion},
 	{"ipv6", doctor_judge_v6},  {"ports", judge_ports},
-	{"source", judge_source},   {"sockets", judge_sockets},
-	{"loops", judge_loops},	    {"files", judge_files},
-	{"user", judge_user},
+	{"metrics", judge_metrics}, {"source", judge_source},
+	{"sockets", judge_sockets}, {"loops", judge_loops},
+	{"files", judge_files},	    {"user", judge_user},
 };
 
 const struct doctor_check *doctor_checks(size_t *count)

@@ -53,7 +53,9 @@ struct doctor_facts {
 	struct addr listen;	      /* the first listener that cannot be bound, or the first */
 	int listen_error;	      /* -errno of binding it */
 	enum interfaces_v6 listen_v6; /* what stands against its address, where that is IPv6 */
-	bool may_bind_low;	      /* CAP_NET_BIND_SERVICE */
+	int metrics_error;	      /* the same of the address of --metrics */
+	enum interfaces_v6 metrics_v6;
+	bool may_bind_low; /* CAP_NET_BIND_SERVICE */
 	int64_t port_start;
 
 	bool wants_v6;	       /* a listener is on IPv6, or there is none */

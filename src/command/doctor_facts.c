@@ -147,6 +147,17 @@ static void gather_listeners(struct doctor_facts *facts)
 	}
 }
 
+static void gather_metrics(struct doctor_facts *facts)
+{
+	const struct addr *metrics = &facts->config->metrics;
+	const struct sock_tuning tuning = {0};
+
+	if (!metrics->length_bytes)
+		return;
+	facts->metrics_error = sock_try_bind(metrics, &tuning);
+	facts->metrics_v6 = interfaces_ask_v6(metrics);
+}
+
 static void gather_v6(struct doctor_facts *facts)
 {
 	const struct addr any = {.v6.sin6_family = AF_INET6, .length_bytes = sizeof(any.v6)};
@@ -245,6 +256,7 @@ void doctor_gather(const char *root, struct config *config, struct doctor_facts 
 	gather_privileges(config, facts);
 	gather_settings(root, facts);
 	gather_listeners(facts);
+	gather_metrics(facts);
 	gather_v6(facts);
 	gather_sources(facts);
 	gather_files(config, facts);

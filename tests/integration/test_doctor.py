@@ -61,6 +61,16 @@ class Doctor(PrivilegesCase):
         self.assertEqual(ports['state'], 'warn')
         self.assertIn(str(holder.endpoint[1]), ports['remedy'])
 
+    def test_metrics_are_tried(self):
+        self.assertNotIn('metrics', self.doctor('[::1]:0'))
+        self.assertEqual(self.doctor('--metrics', '[::1]:0')['metrics']['value'], '[::1]:0 can be bound')
+        holder = self.backend(host='::1')
+        used = self.doctor('--metrics', holder.address)['metrics']
+        self.assertEqual((used['state'], used['value']), ('warn', f'{holder.address} is in use'))
+        missing = self.doctor('--metrics', '[2001:db8::dead]:9006', code=1)['metrics']
+        self.assertEqual(missing['state'], 'fail')
+        self.assertIn('2001:db8::dead', missing['value'])
+
     def test_address_that_is_not_of_this_host(self):
         ports = self.doctor('[2001:db8::dead]:2000', '127.0.0.1:9', code=1)['ports']
         self.assertEqual(ports['remedy'], 'ip address add 2001:db8::dead dev INTERFACE, or --freebind')

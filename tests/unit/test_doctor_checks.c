@@ -90,6 +90,7 @@ Test(doctor_checks, a_good_host_lacks_nothing)
 
 		if (!doctor_judge(&checks[i], &facts, &finding)) {
 			cr_expect(!strcmp(checks[i].name, "memlock") ||
+					  !strcmp(checks[i].name, "metrics") ||
 					  !strcmp(checks[i].name, "source") ||
 					  !strcmp(checks[i].name, "ipv6") ||
 					  !strcmp(checks[i].name, "loops") ||
@@ -413,6 +414,16 @@ Test(doctor_checks, splice_and_sockmap)
 	expect("splice", DOCTOR_WARN, "refused (EPERM)", "seccomp profile");
 	facts.sock_ops_programs = 2;
 	expect("sockmap", DOCTOR_WARN, "2 sock_ops programs", "bpftool cgroup tree");
+}
+
+Test(doctor_checks, metrics)
+{
+	support_must_set(&config, "metrics", "[::1]:9006");
+	expect("metrics", DOCTOR_OK, "[::1]:9006 can be bound", "");
+	facts.metrics_error = -EADDRINUSE;
+	expect("metrics", DOCTOR_WARN, "[::1]:9006 is in use", "ss -ltnp sport = :9006");
+	facts.metrics_error = -EADDRNOTAVAIL;
+	expect("metrics", DOCTOR_FAIL, "[::1]:9006 is not of this host", "ip address add ::1");
 }
 
 Test(doctor_checks, user)
