@@ -6,7 +6,8 @@ import re
 import subprocess
 import unittest
 
-DIRECTORY = pathlib.Path(__file__).resolve().parents[2] / 'examples'
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DIRECTORY = ROOT / 'examples'
 SIXPIPE = os.environ.get('SIXPIPE', '')
 NAMES = ('edge.conf', 'sidecar.conf', 'simple.conf')
 
@@ -36,6 +37,20 @@ class Examples(unittest.TestCase):
                 self.assertEqual(again.returncode, 0, again.stderr)
                 plain = [re.sub('  +# .*', '', done.stdout) for done in (first, again)]
                 self.assertEqual(*plain)
+
+
+    def test_the_sidecar_is_that_of_kubernetes(self):
+        """The same options, whether by file or by the pod's arguments: names of forwards and comments aside."""
+        arguments = re.findall(r'^ +- (--\S+)$', (ROOT / 'deploy' / 'kubernetes' / 'sidecar.yaml').read_text(), re.MULTILINE)
+        self.assertGreater(len(arguments), 5)
+        dumps = [run('--dump-config', *given) for given in (arguments, ('--config', DIRECTORY / 'sidecar.conf'))]
+        self.assertEqual([done.returncode for done in dumps], [0, 0], [done.stderr for done in dumps])
+        self.assertEqual(*[re.sub('  +# .*', '', re.sub(r'\[forward .*\]', '[forward]', done.stdout)) for done in dumps])
+
+
+    def test_no_port_is_that_of_node_exporter(self):
+        paths = [ROOT / 'README.md', *DIRECTORY.glob('*'), *(ROOT / 'deploy').glob('*/*'), *(ROOT / 'docs').glob('*.md')]
+        self.assertEqual([str(path) for path in paths if path.is_file() and ':9100' in path.read_text()], [])
 
 
 if __name__ == '__main__':
