@@ -183,9 +183,10 @@ static void log_limits(const struct config *config, const struct capacity *limit
 		log_number(&line, "pipe_bytes", pipe_bytes);
 		log_number(&line, "wanted_pipes", limits->workers * limits->pipes_per_worker);
 		log_number(&line, "wanted_pipe_bytes", config->pipe_bytes);
+		log_text(&line, "effect", "bytes are copied while no pipe is free");
 		log_text(&line, "remedy",
-			 "lower --maxpipes or --pipe-size, or raise fs.pipe-max-size and "
-			 "fs.pipe-user-pages-soft");
+			 "sixpipe doctor tells which limit it is; use another user, lower "
+			 "--maxpipes or --pipe-size, or raise fs.pipe-user-pages-soft");
 		log_end(&line);
 	}
 }

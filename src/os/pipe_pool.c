@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@ struct pipe_pool {
 	unsigned slot_count; /* of `pipes` */
 };
 
+/* Returns 0 or -errno; the pipe may be smaller than wanted. */
 static int open_pipe(struct pipe *pipe, uint32_t wanted_bytes)
 {
 	int fds[2];
@@ -44,31 +46,92 @@ static void close_pipe(struct pipe *pipe)
 	pipe->write_fd = -1;
 }
 
-int pipe_pool_create(struct pipe_pool **pool, unsigned count, uint32_t size_bytes)
+/* A pool without pipes, with room for `count`; NULL: no memory. */
+static struct pipe_pool *create_empty(unsigned count)
 {
-	struct pipe_pool *made = calloc(1, sizeof(*made));
-	int error = -ENOMEM;
+	struct pipe_pool *pool = calloc(1, sizeof(*pool));
 
-	CHECK(count > 0);
-	if (!made)
-		return -ENOMEM;
-	made->pipes = calloc(count, sizeof(*made->pipes));
-	made->free = calloc(count, sizeof(struct pipe *));
-	if (made->pipes && made->free) {
-		error = 0;
-		for (unsigned i = 0; i < count && !error; i++) {
-			error = open_pipe(&made->pipes[i], size_bytes);
-			if (!error)
-				made->free[made->free_count++] = &made->pipes[i];
-		}
-		made->slot_count = made->count = made->free_count;
-	}
-	if (!made->free_count) {
-		pipe_pool_destroy(made);
+	if (!pool)
+		return NULL;
+	pool->pipes = calloc(count, sizeof(*pool->pipes));
+	pool->free = calloc(count, sizeof(struct pipe *));
+	if (pool->pipes && pool->free)
+		return pool;
+	pipe_pool_destroy(pool);
+	return NULL;
+}
+
+static void close_all(struct pipe_pool *pool)
+{
+	for (unsigned i = 0; i < pool->slot_count; i++)
+		close_pipe(&pool->pipes[i]);
+	pool->slot_count = pool->count = pool->free_count = 0;
+}
+
+/* Adds a pipe of at least `least_bytes`. Returns 0, -EPERM where the kernel gives less, or -errno. */
+static int add_pipe(struct pipe_pool *pool, uint32_t wanted_bytes, uint32_t least_bytes)
+{
+	struct pipe *pipe = &pool->pipes[pool->slot_count];
+	int error = open_pipe(pipe, wanted_bytes);
+
+	if (error)
 		return error;
+	if (pipe->size_bytes < least_bytes) {
+		close_pipe(pipe);
+		return -EPERM;
 	}
-	*pool = made;
+	pool->free[pool->free_count++] = pipe;
+	pool->slot_count = pool->count = pool->free_count;
 	return 0;
+}
+
+/*
+ * Gives the pools pipes in turn, so that the last has as many as the first but for one. Returns 0, or -errno of
+ * the first pipe that there is not. Of the least number, at the smallest size, each may be smaller still.
+ */
+static int fill(struct pipe_pool **pools, unsigned pool_count, unsigned count, uint32_t size_bytes)
+{
+	int error = 0;
+
+	for (unsigned round = 0; round < count && !error; round++) {
+		bool any = size_bytes <= PIPE_POOL_SMALLEST_BYTES && round < PIPE_POOL_LEAST;
+
+		for (unsigned i = 0; i < pool_count && !error; i++)
+			error = add_pipe(pools[i], size_bytes, any ? 0 : size_bytes);
+	}
+	return error;
+}
+
+int pipe_pools_create(struct pipe_pool **pools, unsigned pool_count, unsigned count,
+		      uint32_t size_bytes)
+{
+	unsigned least = MIN(count, PIPE_POOL_LEAST);
+	struct pipe_pool *last = NULL;
+	int error = 0;
+
+	CHECK(pool_count > 0 && count > 0);
+	for (unsigned i = 0; i < pool_count; i++) {
+		pools[i] = last = create_empty(count);
+		error = last ? error : -ENOMEM;
+	}
+	while (!error) {
+		error = fill(pools, pool_count, count, size_bytes);
+		if (last->count >= least || size_bytes <= PIPE_POOL_SMALLEST_BYTES ||
+		    (error != -EPERM && error != -ENFILE))
+			break;
+		for (unsigned i = 0; i < pool_count; i++)
+			close_all(pools[i]);
+		size_bytes /= 2;
+		error = 0;
+	}
+	if (last && last->count)
+		return 0;
+	for (unsigned i = 0; i < pool_count; i++) {
+		if (pools[i])
+			pipe_pool_destroy(pools[i]);
+		pools[i] = NULL;
+	}
+	return error;
 }
 
 void pipe_pool_destroy(struct pipe_pool *pool)

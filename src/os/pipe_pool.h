@@ -18,11 +18,22 @@ struct pipe {
 struct pipe_pool;
 
 /*
- * Creates a pool that tries for `count` pipes of `size_bytes`. Fewer or smaller ones are no
- * failure: ask the pool what it got. Returns 0 and the pool, or -errno when there is no pipe at
- * all.
+ * A pool gets so many pipes, where it may have as many, before large pipes are preferred to more pipes: one that the
+ * worker splices through, and some for bytes that a slow target left. Without a free pipe bytes are copied.
  */
-int pipe_pool_create(struct pipe_pool **pool, unsigned count, uint32_t size_bytes);
+#define PIPE_POOL_LEAST 4
+
+/* Pipes are made no smaller than this, which is what a new pipe has, unless the user's budget is used up: pipe(7). */
+#define PIPE_POOL_SMALLEST_BYTES 65536
+
+/*
+ * Creates the pools of all workers, each of up to `count` pipes of `size_bytes`. The kernel may allow fewer. Then
+ * each pool gets as many as the others, but for one, and all pipes have the largest size (`size_bytes`, a half, a
+ * quarter, ...) of which each pool gets PIPE_POOL_LEAST. Ask the pools what they got. Returns 0 and the pools, each with
+ * a pipe at least, or -errno and NULLs: pipe(2), fcntl(2).
+ */
+int pipe_pools_create(struct pipe_pool **pools, unsigned pool_count, unsigned count,
+		      uint32_t size_bytes);
 void pipe_pool_destroy(struct pipe_pool *pool);
 
 /* Pipes in all, those not lent, and the size in bytes of the smallest, 0 for none. */

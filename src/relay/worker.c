@@ -267,17 +267,32 @@ static int make_worker(struct workers *workers, unsigned index, const struct con
 			 strerror(-result));
 		return result;
 	}
-	if (!workers->splice_refusal)
-		result = pipe_pool_create(&sessions->pump.pipes, limits->pipes_per_worker,
-					  (uint32_t)config->pipe_bytes);
-	if (result) {
-		snprintf(error, CONFIG_ERROR_BYTES,
-			 "cannot make a pipe: %s; raise the descriptor limit (ulimit -n)",
-			 strerror(-result));
-		return result;
-	}
 	sessions->engine = workers->engines[index];
 	(void)reserve_keep(&sessions->reserve);
+	return 0;
+}
+
+/* All together, for they share what the kernel allows the user. */
+static int make_pipes(struct workers *workers, const struct config *config,
+		      const struct capacity *limits, char error[CONFIG_ERROR_BYTES])
+{
+	struct pipe_pool *pools[CONFIG_WORKER_LIMIT];
+	int result;
+
+	if (workers->splice_refusal)
+		return 0;
+	result = pipe_pools_create(pools, workers->count, limits->pipes_per_worker,
+				   (uint32_t)config->pipe_bytes);
+	if (result) {
+		snprintf(
+			error, CONFIG_ERROR_BYTES,
+			"cannot make a pipe for each of %u workers: %s; raise the descriptor limit "
+			"(ulimit -n), or lower --workers",
+			workers->count, strerror(-result));
+		return result;
+	}
+	for (unsigned i = 0; i < workers->count; i++)
+		workers->list[i].sessions.pump.pipes = pools[i];
 	return 0;
 }
 
@@ -375,6 +390,8 @@ int workers_create(struct workers **workers, struct config *config, const struct
 		result = upstream_create(&made->upstream, config);
 	for (unsigned i = 0; i < count && !result; i++)
 		result = make_worker(made, i, config, limits, error);
+	if (!result)
+		result = make_pipes(made, config, limits, error);
 	if (!result)
 		result = bind_workers(made, config);
 	if (result) {

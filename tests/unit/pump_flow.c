@@ -17,8 +17,8 @@ void flow_open(struct flow *flow, const struct flow_setting *setting)
 	support_tcp_open(&flow->out, setting->target_sndbuf_bytes, setting->reader_rcvbuf_bytes);
 	lane_init(&flow->lane, true);
 	flow->pipe_count = MAX(setting->pipes, 1);
-	cr_assert_eq(pipe_pool_create(&flow->pump.pipes, flow->pipe_count,
-				      MAX(setting->pipe_bytes, 4096)),
+	cr_assert_eq(pipe_pools_create(&flow->pump.pipes, 1, flow->pipe_count,
+				       MAX(setting->pipe_bytes, 4096)),
 		     0);
 	if (!setting->pipes)
 		flow->lent = pipe_pool_take(flow->pump.pipes);

@@ -3,6 +3,8 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -56,7 +58,7 @@ Test(pipe_pool, create)
 		const struct create_row *row = &rows[i];
 		struct pipe_pool *pool;
 
-		cr_assert_eq(pipe_pool_create(&pool, row->count, row->size_bytes), 0);
+		cr_assert_eq(pipe_pools_create(&pool, 1, row->count, row->size_bytes), 0);
 		cr_expect_eq(pipe_pool_count(pool), row->count, "row %zu", i);
 		cr_expect_eq(pipe_pool_free_count(pool), row->count, "row %zu", i);
 		cr_expect_eq(support_count_descriptors(), before + 2 * row->count, "row %zu", i);
@@ -75,7 +77,7 @@ Test(pipe_pool, pipes_are_what_their_fields_say)
 	struct pipe *pipe;
 	char byte = 'x';
 
-	cr_assert_eq(pipe_pool_create(&pool, 1, 65536), 0);
+	cr_assert_eq(pipe_pools_create(&pool, 1, 1, 65536), 0);
 	pipe = pipe_pool_take(pool);
 	cr_assert_not_null(pipe);
 	cr_expect_eq(fcntl(pipe->write_fd, F_GETPIPE_SZ), (int)pipe->size_bytes);
@@ -94,7 +96,7 @@ Test(pipe_pool, lends_the_pipe_used_last_first)
 	struct pipe_pool *pool;
 	struct pipe *lent[LENT_LIMIT];
 
-	cr_assert_eq(pipe_pool_create(&pool, LENT_LIMIT, 4096), 0);
+	cr_assert_eq(pipe_pools_create(&pool, 1, LENT_LIMIT, 4096), 0);
 	for (unsigned i = 0; i < LENT_LIMIT; i++) {
 		lent[i] = pipe_pool_take(pool);
 		cr_assert_not_null(lent[i]);
@@ -123,7 +125,7 @@ Test(pipe_pool, an_emptied_pipe_comes_back_empty)
 	struct pipe_pool *pool;
 	struct pipe *pipe, *again;
 
-	cr_assert_eq(pipe_pool_create(&pool, 1, 65536), 0);
+	cr_assert_eq(pipe_pools_create(&pool, 1, 1, 65536), 0);
 	for (size_t i = 0; i < ARRAY_COUNT(sizes); i++) {
 		int left = -1;
 		rlim_t limit;
@@ -156,7 +158,7 @@ Test(pipe_pool, a_pipe_that_cannot_be_emptied_is_closed)
 	struct pipe_pool *pool;
 	struct pipe *pipe;
 
-	cr_assert_eq(pipe_pool_create(&pool, 2, 65536), 0);
+	cr_assert_eq(pipe_pools_create(&pool, 1, 2, 65536), 0);
 	pipe = pipe_pool_take(pool);
 	/* Without a writer, read(2) returns 0, which never happens to a pipe of the pool. */
 	close(pipe->write_fd);
@@ -186,7 +188,7 @@ Test(pipe_pool, fewer_pipes_than_asked_for)
 		const struct short_row *row = &rows[i];
 		rlim_t limit = forbid_descriptors(limit_for(row->descriptors));
 		struct pipe_pool *pool = NULL;
-		int result = pipe_pool_create(&pool, 4, 4096);
+		int result = pipe_pools_create(&pool, 1, 4, 4096);
 
 		forbid_descriptors(limit);
 		cr_expect_eq(result, row->pipes ? 0 : -EMFILE, "row %zu: %d", i, result);
@@ -194,6 +196,104 @@ Test(pipe_pool, fewer_pipes_than_asked_for)
 			cr_expect_eq(pipe_pool_count(pool), row->pipes, "row %zu", i);
 			pipe_pool_destroy(pool);
 		}
+		cr_expect_eq(support_count_descriptors(), before, "row %zu", i);
+	}
+}
+
+static int held_fds[2 * 80];
+
+/* Makes pipes of so many pages in all. Returns how many. */
+static unsigned hold_pages(unsigned pages)
+{
+	unsigned count = 0;
+
+	while (pages) {
+		unsigned size = 256;
+		int *fds = held_fds + 2 * count++;
+
+		while (size > pages)
+			size /= 2;
+		cr_assert_leq(2 * count, ARRAY_COUNT(held_fds));
+		cr_assert(!pipe2(fds, O_CLOEXEC));
+		cr_assert_eq(fcntl(fds[1], F_SETPIPE_SZ, size * 4096), (int)size * 4096);
+		pages -= size;
+	}
+	return count;
+}
+
+static void release_pages(unsigned count)
+{
+	while (count--) {
+		close(held_fds[2 * count]);
+		close(held_fds[2 * count + 1]);
+	}
+}
+
+/* Becomes a user that runs nothing else, with the whole budget of pages of the kernel's defaults. */
+static void become_lonely(void)
+{
+	static const struct {
+		const char *path;
+		long value;
+	} settings[] = {{"/proc/sys/fs/pipe-max-size", 1 << 20},
+			{"/proc/sys/fs/pipe-user-pages-soft", 16384},
+			{"/proc/sys/fs/pipe-user-pages-hard", 0}};
+	const uid_t user = 64323;
+
+	for (size_t i = 0; i < ARRAY_COUNT(settings); i++) {
+		FILE *file = fopen(settings[i].path, "re");
+		long value = -1;
+
+		cr_assert_not_null(file);
+		cr_assert_eq(fscanf(file, "%ld", &value), 1);
+		fclose(file);
+		if (value != settings[i].value || sysconf(_SC_PAGESIZE) != 4096)
+			cr_skip_test("the limits of pipes are not the defaults");
+	}
+	if (getuid() || setgroups(0, NULL) || setresuid(user, user, user))
+		cr_skip_test("only root can become a user that has no pipes");
+}
+
+struct budget_row {
+	unsigned left_pages;
+	unsigned pools, count;
+	uint32_t size_bytes;
+	unsigned got[4]; /* of each pool */
+	uint32_t got_bytes;
+};
+
+/* An ordinary user has pipes in use already. */
+Test(pipe_pool, few_large_pipes_rather_than_many_small_ones)
+{
+	static const struct budget_row rows[] = {
+		{16384, 2, 32, 1 << 20, {32, 32}, 1 << 20},
+		{16384 - 16, 2, 32, 1 << 20, {32, 31}, 1 << 20},
+		{2048, 2, 32, 1 << 20, {4, 4}, 1 << 20},
+		{1024, 2, 32, 1 << 20, {4, 4}, 1 << 19},
+		{1024, 1, 32, 1 << 20, {4}, 1 << 20},
+		{2047, 1, 2, 1 << 20, {2}, 1 << 20}, /* fewer were asked for */
+		{1000, 4, 16, 1 << 20, {8, 8, 8, 7}, 1 << 17},
+		{140, 2, 32, 1 << 20, {4, 4}, 1 << 16},
+		{0, 2, 32, 1 << 20, {4, 4}, 8192}, /* nothing is left: some, rather than none */
+		{16384, 2, 8, 2 << 20, {8, 8}, 1 << 20}, /* more than fs.pipe-max-size */
+	};
+	unsigned before = support_count_descriptors();
+
+	become_lonely();
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		const struct budget_row *row = &rows[i];
+		struct pipe_pool *pools[4];
+		unsigned held = hold_pages(16384 - row->left_pages);
+
+		cr_assert_eq(pipe_pools_create(pools, row->pools, row->count, row->size_bytes), 0);
+		for (unsigned j = 0; j < row->pools; j++) {
+			cr_expect_eq(pipe_pool_count(pools[j]), row->got[j], "row %zu: %u: %u", i,
+				     j, pipe_pool_count(pools[j]));
+			cr_expect_eq(pipe_pool_size_bytes(pools[j]), row->got_bytes,
+				     "row %zu: %u: %u bytes", i, j, pipe_pool_size_bytes(pools[j]));
+			pipe_pool_destroy(pools[j]);
+		}
+		release_pages(held);
 		cr_expect_eq(support_count_descriptors(), before, "row %zu", i);
 	}
 }
@@ -208,7 +308,7 @@ Test(pipe_pool, destroying_with_a_pipe_lent_is_a_programming_error)
 	struct pipe_pool *pool;
 	struct pipe *pipe;
 
-	cr_assert_eq(pipe_pool_create(&pool, 2, 4096), 0);
+	cr_assert_eq(pipe_pools_create(&pool, 1, 2, 4096), 0);
 	pipe = pipe_pool_take(pool);
 	cr_expect(support_aborts(destroy, pool));
 	pipe_pool_give(pool, pipe);
@@ -231,7 +331,7 @@ Test(pipe_pool, giving_to_a_full_pool_is_a_programming_error)
 {
 	struct giving giving;
 
-	cr_assert_eq(pipe_pool_create(&giving.pool, 2, 4096), 0);
+	cr_assert_eq(pipe_pools_create(&giving.pool, 1, 2, 4096), 0);
 	giving.pipe = pipe_pool_take(giving.pool);
 	pipe_pool_give(giving.pool, giving.pipe);
 	cr_expect(support_aborts(give, &giving));

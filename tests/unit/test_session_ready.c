@@ -43,7 +43,7 @@ static void desk_open(struct desk *desk)
 	sessions->engine = fixture_open();
 	sessions->pump.scratch = malloc(PUMP_SCRATCH_BYTES);
 	cr_assert_not_null(sessions->pump.scratch);
-	cr_assert_eq(pipe_pool_create(&sessions->pump.pipes, 2, PIPE_BYTES), 0);
+	cr_assert_eq(pipe_pools_create(&sessions->pump.pipes, 1, 2, PIPE_BYTES), 0);
 	cr_assert_eq(session_table_create(&sessions->table, SLOTS), 0);
 	sessions_init(sessions);
 }
