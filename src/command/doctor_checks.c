@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/units.h"
 #include "command/doctor_ipv6.h"
+#include "command/doctor_pipes.h"
 #include "os/engine.h"
 #include "os/host.h"
 
@@ -123,41 +124,6 @@ static bool judge_kernel(const struct doctor_facts *facts, struct doctor_finding
 	if (!facts->ring_error && !strstr(facts->features, "defer_taskrun")) {
 		finding->state = DOCTOR_WARN;
 		say(finding->remedy, "use Linux 6.1 or newer, which interrupts workers less");
-	}
-	return true;
-}
-
-static bool judge_pipes(const struct doctor_facts *facts, struct doctor_finding *finding)
-{
-	uint64_t bytes = facts->config->pipe_bytes, page = (uint64_t)facts->page_bytes, pages = 1;
-	uint64_t count = (uint64_t)facts->capacity.workers * facts->capacity.pipes_per_worker;
-	uint64_t room = count;
-	bool too_large = facts->pipe_max_bytes > 0 && bytes > (uint64_t)facts->pipe_max_bytes;
-	char size[UNITS_TEXT_BYTES], most[UNITS_TEXT_BYTES];
-
-	/* the kernel rounds a pipe up to a power of two of pages: pipe(7) */
-	while (pages * page < bytes)
-		pages *= 2;
-	if (facts->pipe_user_pages > 0)
-		room = (uint64_t)facts->pipe_user_pages / pages;
-	units_print_size(bytes, size);
-	if (too_large && !facts->may_exceed_pipe_size) {
-		finding->state = DOCTOR_WARN;
-		say(finding->value, "64KiB each, not %s: fs.pipe-max-size is %s", size,
-		    print_about((uint64_t)facts->pipe_max_bytes, most));
-		say(finding->remedy, "sysctl -w fs.pipe-max-size=%" PRIu64, pages * page);
-	} else if (room < count && !facts->may_exceed_pipe_pages) {
-		finding->state = DOCTOR_WARN;
-		say(finding->value,
-		    "%" PRIu64 " of %" PRIu64 " get %s: a user has %" PRId64 " pages", room, count,
-		    size, facts->pipe_user_pages);
-		say(finding->remedy, "sysctl -w fs.pipe-user-pages-soft=%" PRIu64, count * pages);
-	} else if (too_large || room < count) {
-		say(finding->value, "%" PRIu64 " of %s; an unprivileged user gets %" PRIu64, count,
-		    size, too_large ? 0 : room);
-	} else {
-		say(finding->value, "%" PRIu64 " of %s, which an unprivileged user gets too", count,
-		    size);
 	}
 	return true;
 }
@@ -497,16 +463,16 @@ static bool judge_sockmap(const struct doctor_facts *facts, struct doctor_findin
 }
 
 static const struct doctor_check checks[] = {
-	{"io_uring", judge_ring},   {"kernel", judge_kernel},
-	{"splice", judge_splice},   {"sockmap", judge_sockmap},
-	{"memlock", judge_memlock}, {"cpus", judge_cpus},
-	{"memory", judge_memory},   {"descriptors", judge_descriptors},
-	{"pipes", judge_pipes},	    {"tcp_memory", judge_tcp_memory},
-	{"backlog", judge_backlog}, {"congestion", judge_congestion},
-	{"ipv6", doctor_judge_v6},  {"ports", judge_ports},
-	{"metrics", judge_metrics}, {"source", judge_source},
-	{"sockets", judge_sockets}, {"loops", judge_loops},
-	{"files", judge_files},	    {"user", judge_user},
+	{"io_uring", judge_ring},      {"kernel", judge_kernel},
+	{"splice", judge_splice},      {"sockmap", judge_sockmap},
+	{"memlock", judge_memlock},    {"cpus", judge_cpus},
+	{"memory", judge_memory},      {"descriptors", judge_descriptors},
+	{"pipes", doctor_judge_pipes}, {"tcp_memory", judge_tcp_memory},
+	{"backlog", judge_backlog},    {"congestion", judge_congestion},
+	{"ipv6", doctor_judge_v6},     {"ports", judge_ports},
+	{"metrics", judge_metrics},    {"source", judge_source},
+	{"sockets", judge_sockets},    {"loops", judge_loops},
+	{"files", judge_files},	       {"user", judge_user},
 };
 
 const struct doctor_check *doctor_checks(size_t *count)

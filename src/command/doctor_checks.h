@@ -44,11 +44,11 @@ struct doctor_facts {
 	int splice_error;      /* 0, or why splice(2) cannot be called: -errno */
 	int sock_ops_programs; /* cgroup_count_sock_ops(): a number, or -errno */
 
-	bool may_exceed_pipe_size;  /* CAP_SYS_RESOURCE */
-	bool may_exceed_pipe_pages; /* the same, or CAP_SYS_ADMIN */
 	int64_t pipe_max_bytes;
 	int64_t pipe_user_pages; /* 0: no limit */
 	int64_t page_bytes;
+	unsigned pipes;	     /* that can be had now; 0: not one per worker */
+	uint32_t pipe_bytes; /* the size of the smallest of them */
 
 	struct addr listen;	      /* the first listener that cannot be bound, or the first */
 	int listen_error;	      /* -errno of binding it */

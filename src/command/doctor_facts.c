@@ -12,6 +12,7 @@
 
 #include "admin/admin_socket.h"
 #include "base/check.h"
+#include "command/doctor_pipes.h"
 #include "config/config_loop.h"
 #include "config/config_origin.h"
 #include "config/tuning_check.h"
@@ -100,9 +101,6 @@ static void gather_privileges(struct config *config, struct doctor_facts *facts)
 	facts->root = geteuid() == 0;
 	capng_get_caps_process();
 	facts->may_bind_low = capng_have_capability(CAPNG_EFFECTIVE, CAP_NET_BIND_SERVICE);
-	facts->may_exceed_pipe_size = capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_RESOURCE);
-	facts->may_exceed_pipe_pages = facts->may_exceed_pipe_size ||
-				       capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN);
 	facts->may_lock_memory = capng_have_capability(CAPNG_EFFECTIVE, CAP_IPC_LOCK);
 	facts->memlock_bytes = getrlimit(RLIMIT_MEMLOCK, &memlock) ? 0 : memlock.rlim_cur;
 }
@@ -255,6 +253,7 @@ void doctor_gather(const char *root, struct config *config, struct doctor_facts 
 	gather_kernel(root, facts);
 	gather_privileges(config, facts);
 	gather_settings(root, facts);
+	doctor_gather_pipes(facts);
 	gather_listeners(facts);
 	gather_metrics(facts);
 	gather_v6(facts);

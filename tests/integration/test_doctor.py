@@ -1,6 +1,7 @@
 """sixpipe doctor: what it says of this host, and of one that was made worse."""
 
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -17,6 +18,42 @@ from test_privileges import PrivilegesCase, low_port
 STATES = {'ok', 'warn', 'fail'}
 NAMES = {'io_uring', 'kernel', 'cpus', 'memory', 'descriptors', 'pipes', 'tcp_memory', 'backlog', 'congestion',
          'ports', 'user'}
+
+
+def read_number(path):
+    return int(pathlib.Path(path).read_text(encoding='ascii'))
+
+
+@contextlib.contextmanager
+def pipes_held(user, pages):
+    """Another process of the user holds pipes of so many pages."""
+    told, tell = os.pipe()
+    hold, let_go = os.pipe()
+    child = os.fork()
+    if not child:
+        status = 1
+        with contextlib.suppress(OSError):
+            os.close(let_go)
+            os.setgroups([])
+            os.setresuid(user, user, user)
+            while pages:
+                size = min(256, 1 << (pages.bit_length() - 1))
+                fcntl.fcntl(os.pipe()[1], fcntl.F_SETPIPE_SZ, size * resource.getpagesize())
+                pages -= size
+            os.write(tell, b'x')
+            os.read(hold, 1)
+            status = 0
+        os._exit(status)
+    for fd in (tell, hold):
+        os.close(fd)
+    try:
+        if not os.read(told, 1):
+            raise OSError('no pipes could be held')
+        yield
+    finally:
+        os.close(let_go)
+        os.close(told)
+        os.waitpid(child, 0)
 
 
 class Doctor(PrivilegesCase):
@@ -127,6 +164,21 @@ class Doctor(PrivilegesCase):
             with self.subTest(args=args):
                 self.check_pipes(*args)
                 self.check_pipes(*args, **someone)
+
+    def test_pipes_in_use_elsewhere(self):
+        """Few pipes of the wanted size are taken, not many small ones; doctor counts what is left."""
+        if [read_number(f'/proc/sys/fs/pipe-{name}') for name in ('max-size', 'user-pages-soft', 'user-pages-hard')] != [1 << 20, 16384, 0]:
+            self.skipTest('the limits of pipes are not the defaults')
+        someone = {**self.as_nobody(), 'user': 64324, 'group': 64324}
+        for pages, count, size in ((16, 63, 1 << 20), (16384 - 2048, 8, 1 << 20), (16384 - 1024, 8, 1 << 19)):
+            with self.subTest(pages=pages), pipes_held(64324, pages):
+                pipes = self.doctor('--workers', '2', **someone)['pipes']
+                self.assertEqual(pipes['state'], 'warn')
+                self.assertRegex(pipes['value'], rf'^{count} of .*: this user has pipes elsewhere$')
+                for engine in ('io_uring', 'epoll'):
+                    with self.sixpipe('[::1]:0', '127.0.0.1:9', '--workers', '2', engine=engine, popen=someone) as proxy:
+                        short = proxy.wait_event('pipes_short', level='warn')
+                        self.assertEqual((short['pipes'], short['pipe_bytes']), (str(count), str(size)))
 
     def test_descriptors(self):
         limit = {'preexec_fn': lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))}

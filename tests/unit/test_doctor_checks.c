@@ -28,6 +28,8 @@ static void make_good_facts(void)
 		.pipe_max_bytes = 1 << 20,
 		.pipe_user_pages = 16384,
 		.page_bytes = 4096,
+		.pipes = 64,
+		.pipe_bytes = 1 << 20,
 		.port_start = 1024,
 		.tcp_pressure_pages = 1 << 30,
 		.tcp_wmem_most = 4 << 20,
@@ -175,45 +177,6 @@ Test(doctor_checks, memlock_matters_before_5_12)
 	facts.memlock_bytes = 0;
 	facts.may_lock_memory = true;
 	expect("memlock", DOCTOR_OK, "CAP_IPC_LOCK", "");
-}
-
-struct pipe_row {
-	uint64_t maxpipes, pipe_bytes;
-	int64_t pages, max_bytes;
-	bool privileged;
-	enum doctor_state state;
-	const char *value, *remedy;
-};
-
-Test(doctor_checks, pipes)
-{
-	static const struct pipe_row rows[] = {
-		{64, 1 << 20, 16384, 1 << 20, false, DOCTOR_OK, "64 of 1MiB", ""},
-		{65, 1 << 20, 16384, 1 << 20, false, DOCTOR_OK, "64 of 1MiB", ""}, /* 16 a worker */
-		{68, 1 << 20, 16384, 1 << 20, false, DOCTOR_WARN, "64 of 68 get 1MiB",
-		 "fs.pipe-user-pages-soft=17408"},
-		{68, 1 << 20, 16384, 1 << 20, true, DOCTOR_OK,
-		 "68 of 1MiB; an unprivileged user gets 64", ""},
-		{68, 1 << 20, 0, 1 << 20, false, DOCTOR_OK, "68 of 1MiB", ""},
-		{68, 1 << 20, -1, -1, false, DOCTOR_OK, "68 of 1MiB", ""},
-		/* three quarters of a MiB take a whole one */
-		{68, 3 << 18, 16384, 1 << 20, false, DOCTOR_WARN, "64 of 68 get 768KiB", "=17408"},
-		{4, 2 << 20, 16384, 1 << 20, false, DOCTOR_WARN, "64KiB each, not 2MiB",
-		 "sysctl -w fs.pipe-max-size=2097152"},
-		{4, 2 << 20, 16384, 1 << 20, true, DOCTOR_OK,
-		 "4 of 2MiB; an unprivileged user gets 0", ""},
-	};
-
-	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		config.maxpipes = rows[i].maxpipes;
-		config.pipe_bytes = rows[i].pipe_bytes;
-		make_good_facts();
-		facts.pipe_user_pages = rows[i].pages;
-		facts.pipe_max_bytes = rows[i].max_bytes;
-		facts.may_exceed_pipe_size = rows[i].privileged;
-		facts.may_exceed_pipe_pages = rows[i].privileged;
-		expect("pipes", rows[i].state, rows[i].value, rows[i].remedy);
-	}
 }
 
 struct capacity_row {
@@ -456,6 +419,8 @@ static void make_bad_facts(void)
 	facts.seccomp_mode = 2;
 	facts.memlock_bytes = 0;
 	facts.pipe_user_pages = 1;
+	facts.pipes = 1024;
+	facts.pipe_bytes = 8192;
 	facts.tcp_pressure_pages = 1;
 	facts.somaxconn = 1;
 	strcpy(facts.congestion, "bbr");
