@@ -1,0 +1,40 @@
+"""scripts/docs finds the generator that scripts/build makes. DOCGEN is the one to put there."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+class Docs(unittest.TestCase):
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.root = pathlib.Path(directory.name)
+        for name in ('scripts/docs', 'man/sixpipe.8', 'man/sixpipe.8.in', 'docs/reference.md', 'docs/reference.md.in'):
+            (self.root / name).parent.mkdir(exist_ok=True)
+            shutil.copy(ROOT / name, self.root / name)
+
+    def run_docs(self):
+        return subprocess.run([self.root / 'scripts' / 'docs'], capture_output=True, text=True, check=False)
+
+    def test_after_scripts_build(self):
+        page = self.root / 'docs' / 'reference.md'
+        page.write_text('old')
+        (self.root / 'build' / 'docs').mkdir(parents=True)
+        shutil.copy(os.environ['DOCGEN'], self.root / 'build' / 'docs' / 'docgen')
+        done = self.run_docs()
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, '', ''))
+        self.assertEqual(page.read_text(), (ROOT / 'docs' / 'reference.md').read_text())
+
+    def test_without_a_build(self):
+        done = self.run_docs()
+        self.assertEqual((done.returncode, done.stderr), (1, 'scripts/docs: no build/docs/docgen; run scripts/build first\n'))
+
+
+if __name__ == '__main__':
+    unittest.main()
