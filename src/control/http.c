@@ -455,9 +455,10 @@ static void accept_waiting(struct http *http)
 void http_run(struct http *http, bool draining)
 {
 	http->draining = draining;
-	end_overdue(http);
 	if (timer_now_ms() >= http->accept_again_ms)
 		accept_waiting(http);
 	MHD_run(http->daemon);
+	/* what has come by now counts, however late it is read: SIGSTOP, a frozen control group */
+	end_overdue(http);
 	make_room(http);
 }

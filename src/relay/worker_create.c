@@ -1,0 +1,243 @@
+/* Making workers with all that they need, and taking them down: worker.h. */
+#include "relay/worker_parts.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/memory.h"
+#include "config/config_origin.h"
+#include "os/sock_tuning.h"
+
+static int make_worker(struct workers *workers, unsigned index, const struct config *config,
+		       const struct capacity *limits, char error[CONFIG_ERROR_BYTES])
+{
+	struct worker *worker = &workers->list[index];
+	struct sessions *sessions = &worker->sessions;
+	int result;
+
+	worker->workers = workers;
+	sessions->config = config;
+	sessions->wheel = &worker->wheel;
+	sessions->upstream = workers->upstream;
+	sessions->sources = workers->sources;
+	sessions->admission = workers->admission;
+	sessions->load = &workers->load;
+	sessions->metrics = &worker->metrics;
+	sessions->worker = index;
+	sessions->pump.metrics = &worker->metrics;
+	sessions_init(sessions);
+	timer_wheel_init(&worker->wheel, timer_now_ms());
+	if (getrandom(&sessions->boot_id, sizeof(sessions->boot_id), 0) !=
+	    sizeof(sessions->boot_id)) {
+		result = errno ? -errno : -EIO;
+		snprintf(
+			error, CONFIG_ERROR_BYTES,
+			"no random number for the ids of sessions: getrandom(2): %s; allow it in the "
+			"seccomp profile",
+			strerror(-result));
+		return result;
+	}
+
+	sessions->pump.scratch = malloc(PUMP_SCRATCH_BYTES);
+	result = sessions->pump.scratch ? 0 : -ENOMEM;
+	if (!result)
+		/*
+		 * any worker may get all sessions, when it is the last one to serve; unused slots
+		 * cost nothing
+		 */
+		result = session_table_create(&sessions->table, limits->maxconn);
+	if (!result)
+		result = session_paces_create(&sessions->paces, config, limits->maxconn);
+	if (result) {
+		snprintf(error, CONFIG_ERROR_BYTES,
+			 "no memory for %u sessions: %s; lower --maxconn", limits->maxconn,
+			 strerror(-result));
+		return result;
+	}
+	sessions->engine = workers->engines[index];
+	(void)reserve_keep(&sessions->reserve);
+	return 0;
+}
+
+/* All together, for they share what the kernel allows the user. */
+static int make_pipes(struct workers *workers, const struct config *config,
+		      const struct capacity *limits, char error[CONFIG_ERROR_BYTES])
+{
+	struct pipe_pool *pools[CONFIG_WORKER_LIMIT];
+	int result;
+
+	if (workers->splice_refusal)
+		return 0;
+	result = pipe_pools_create(pools, workers->count, limits->pipes_per_worker,
+				   (uint32_t)config->pipe_bytes);
+	if (result) {
+		snprintf(
+			error, CONFIG_ERROR_BYTES,
+			"cannot make a pipe for each of %u workers: %s; raise the descriptor limit "
+			"(ulimit -n), or lower --workers",
+			workers->count, strerror(-result));
+		return result;
+	}
+	for (unsigned i = 0; i < workers->count; i++)
+		workers->list[i].sessions.pump.pipes = pools[i];
+	return 0;
+}
+
+static int make_engines(struct workers *workers, const struct config *config,
+			char error[CONFIG_ERROR_BYTES])
+{
+	enum engine_kind kind = (enum engine_kind)config->engine;
+	int result;
+
+	workers->engines = calloc(workers->count, sizeof(struct engine *));
+	if (!workers->engines)
+		return -ENOMEM;
+	result = engines_create(kind, workers->engines, workers->count, &workers->refusal);
+	if (!result) {
+		workers->engine_count = workers->count;
+	} else if (kind == ENGINE_IO_URING && engine_is_missing(result)) {
+		snprintf(error, CONFIG_ERROR_BYTES,
+			 "--engine io_uring: %s; it needs Linux 5.19 or newer, "
+			 "kernel.io_uring_disabled = 0, and a seccomp profile that allows it "
+			 "(containers forbid it by default); or give --engine auto",
+			 strerror(-result));
+	} else {
+		snprintf(error, CONFIG_ERROR_BYTES,
+			 "cannot make an engine for each of %u workers: %s; raise the descriptor "
+			 "limit (ulimit -n), or lower --workers",
+			 workers->count, strerror(-result));
+	}
+	return result;
+}
+
+static int bind_workers(struct workers *workers, struct config *config)
+{
+	unsigned fd_count = workers->count * config->forward_count;
+	int *fds = calloc(fd_count, sizeof(int));
+	int result;
+
+	if (!fds)
+		return -ENOMEM;
+	for (unsigned i = 0; i < fd_count; i++)
+		fds[i] = -1;
+	result = listeners_open(config, workers->count, fds);
+	for (unsigned i = 0; i < workers->count && !result; i++)
+		result = listeners_init(&workers->list[i].listeners,
+					fds + i * config->forward_count, &workers->list[i].sessions,
+					workers->engines, workers->count);
+	free(fds);
+	return result;
+}
+
+/* Before the first socket: listeners and sockets towards backends are tuned alike. */
+static void complete_tuning(struct config *config)
+{
+	const char *congestion = sock_choose_loopback_congestion("");
+	struct sock_ports ports = sock_read_port_range("");
+
+	for (unsigned i = 0; i < config->forward_count; i++) {
+		struct sock_tuning *tuning = &config->forwards[i].options.tuning;
+
+		tuning->loopback_congestion = congestion;
+		tuning->reset_on_close = true;
+		tuning->system_ports = ports;
+	}
+}
+
+int workers_create(struct workers **workers, struct config *config, const struct capacity *limits,
+		   const struct workers_shared *shared)
+{
+	char error[CONFIG_ERROR_BYTES] = "out of memory; lower --workers or --maxconn";
+	struct workers *made = calloc(1, sizeof(*made));
+	unsigned count = limits->workers;
+	int result;
+
+	CHECK(!config->errors.count);
+	if (!made) {
+		config_errors_add(&config->errors, error);
+		return -ENOMEM;
+	}
+	made->count = count;
+	made->splice_refusal = pump_try_splice();
+	made->sources = shared->sources;
+	made->admission = shared->admission;
+	made->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	result = made->event_fd < 0 ? -errno : 0;
+	/* each worker's counters have cache lines of their own */
+	if (!result) {
+		made->list = memory_alloc_lines(count * sizeof(*made->list));
+		result = made->list ? 0 : -ENOMEM;
+	}
+	if (!result)
+		result = load_init(&made->load, limits->maxconn, limits->crowd, count);
+	complete_tuning(config);
+	if (!result)
+		result = make_engines(made, config, error);
+	if (!result)
+		result = upstream_create(&made->upstream, config);
+	for (unsigned i = 0; i < count && !result; i++)
+		result = make_worker(made, i, config, limits, error);
+	if (!result)
+		result = make_pipes(made, config, limits, error);
+	if (!result)
+		result = bind_workers(made, config);
+	if (result) {
+		/* the listeners' errors are there already */
+		if (!config->errors.count)
+			config_origin_add_error(config, NULL, error);
+		workers_destroy(made);
+		return result;
+	}
+	*workers = made;
+	return 0;
+}
+
+int workers_attach(struct workers *workers, struct bans *bans, struct queries *queries)
+{
+	int result = 0;
+
+	for (unsigned i = 0; i < workers->count && !result; i++) {
+		workers->list[i].sessions.bans = bans;
+		result = history_create(&workers->list[i].sessions.history, HISTORY_LIMIT);
+	}
+	workers->bans = bans;
+	workers->queries = queries;
+	return result;
+}
+
+static void destroy_worker(struct worker *worker)
+{
+	struct sessions *sessions = &worker->sessions;
+
+	listeners_finish(&worker->listeners);
+	(void)reserve_use(&sessions->reserve);
+	if (sessions->pump.pipes)
+		pipe_pool_destroy(sessions->pump.pipes);
+	if (sessions->table)
+		session_table_destroy(sessions->table);
+	session_paces_destroy(sessions->paces);
+	history_destroy(sessions->history);
+	free(sessions->pump.scratch);
+}
+
+void workers_destroy(struct workers *workers)
+{
+	for (unsigned i = 0; i < workers->count && workers->list; i++)
+		destroy_worker(&workers->list[i]);
+	for (unsigned i = 0; i < workers->engine_count; i++)
+		engine_destroy(workers->engines[i]);
+	if (workers->upstream)
+		upstream_destroy(workers->upstream);
+	load_finish(&workers->load);
+	if (workers->event_fd >= 0)
+		close(workers->event_fd);
+	free(workers->engines);
+	free(workers->list);
+	free(workers);
+}
