@@ -22,247 +22,14 @@
 #include "config/usage.h"
 #include "control/control.h"
 #include "control/privs.h"
+#include "control/report.h"
 #include "control/signals.h"
-#include "os/sock.h"
 #include "os/startup.h"
 #include "relay/listener.h"
-#include "relay/session_table.h"
 #include "relay/worker.h"
 
 /* How long the last lines may take to reach a reader of stderr who is in no hurry. */
 #define LOG_FLUSH_LIMIT_MS 2000
-
-/*
- * Says what the descriptor limit and the control group's memory are too small for, and what to do:
- * at the start, not when they have run out.
- */
-static void warn_of_limits(const struct capacity *limits)
-{
-	struct log_line line;
-
-	if (limits->maxconn > limits->descriptor_sessions &&
-	    log_begin(&line, LOG_EVENT_descriptors_short)) {
-		log_number(&line, "maxconn", limits->maxconn);
-		log_number(&line, "descriptors", limits->host.descriptors);
-		log_number(&line, "needed", limits->descriptors_needed);
-		log_number(&line, "needed_by_others",
-			   limits->descriptors_needed - 2ULL * limits->maxconn);
-		log_number(&line, "sessions_assured", limits->descriptor_sessions);
-		log_text(&line, "remedy",
-			 "raise the hard limit (ulimit -Hn, LimitNOFILE=) or lower --maxconn");
-		log_end(&line);
-	}
-	if (limits->maxconn > limits->memory_sessions && log_begin(&line, LOG_EVENT_memory_short)) {
-		log_number(&line, "maxconn", limits->maxconn);
-		log_number(&line, "memory_limit_bytes", limits->host.cgroup.memory_bytes);
-		log_number(&line, "needed_bytes", limits->memory_needed_bytes);
-		log_number(&line, "sessions_assured", limits->memory_sessions);
-		log_text(&line, "remedy",
-			 "raise the control group's limit (MemoryMax=, docker run --memory) or "
-			 "lower --maxconn");
-		log_end(&line);
-	}
-}
-
-static void warn_of_congestion(const struct forward *forward, const char *wanted,
-			       const char *in_use)
-{
-	struct log_line line;
-
-	if (!log_begin(&line, LOG_EVENT_congestion_refused))
-		return;
-	log_addr(&line, "listen", &forward->listen);
-	log_text(&line, "wanted", wanted);
-	log_text(&line, "in_use", in_use);
-	log_text(&line, "effect",
-		 "connections to backends use the congestion control in in_use=; accepted "
-		 "connections may use wanted=");
-	log_text(&line, "remedy", SOCK_CONGESTION_REMEDY);
-	log_end(&line);
-}
-
-static void warn_of_splice(int error)
-{
-	struct log_line line;
-
-	if (!log_begin(&line, LOG_EVENT_splice_refused))
-		return;
-	log_error(&line, "error", error);
-	log_text(&line, "effect", "all bytes are copied, which takes more CPU for bulk");
-	log_text(&line, "remedy", "allow splice in the seccomp profile");
-	log_end(&line);
-}
-
-/* Whether a TCP address of the forward is on loopback. A backend by name counts as elsewhere. */
-static bool is_on_loopback(const struct forward *forward)
-{
-	for (unsigned i = 0; i < forward->backend_count; i++)
-		if (addr_is_loopback(&forward->backends[i].addr))
-			return true;
-	return addr_is_loopback(&forward->listen);
-}
-
-/* The address of a forward's first TCP backend; NULL: all backends are local sockets or names. */
-static const struct addr *find_tcp_backend(const struct forward *forward)
-{
-	for (unsigned i = 0; i < forward->backend_count; i++) {
-		const struct backend *backend = &forward->backends[i];
-
-		if (!*backend->name && !addr_is_local(&backend->addr))
-			return &backend->addr;
-	}
-	return NULL;
-}
-
-/*
- * Reads which congestion control sockets towards backends get after the privilege drop. Warns for
- * each forward that gets another than it wants. A forward without --congestion wants one for
- * loopback alone; `loopback` gets the one in use there. "": no forward without --congestion has an
- * address on loopback, or no such socket could be opened.
- */
-static void read_congestion(const struct config *config, char loopback[SOCK_CONGESTION_BYTES])
-{
-	const struct addr on_loopback = addr_from_v4((struct in_addr){htonl(INADDR_LOOPBACK)});
-
-	*loopback = '\0';
-	for (unsigned i = 0; i < config->forward_count; i++) {
-		const struct forward *forward = &config->forwards[i];
-		const struct sock_tuning *tuning = &forward->options.tuning;
-		const struct addr *address = tuning->congestion	       ? find_tcp_backend(forward)
-					     : is_on_loopback(forward) ? &on_loopback
-								       : NULL;
-		const char *wanted;
-		char in_use[SOCK_CONGESTION_BYTES];
-
-		if (!address || sock_read_congestion(address, tuning, in_use))
-			continue;
-		wanted = sock_wanted_congestion(address, tuning);
-		if (!tuning->congestion)
-			memcpy(loopback, in_use, sizeof(in_use));
-		if (wanted && strcmp(wanted, in_use) != 0)
-			warn_of_congestion(forward, wanted, in_use);
-	}
-}
-
-/* After the privilege drop, so that the limits are those under which the workers run. */
-static void log_limits(const struct config *config, const struct capacity *limits,
-		       const struct workers *workers)
-{
-	unsigned pipes = workers_pipe_count(workers);
-	uint32_t pipe_bytes = workers_pipe_bytes(workers);
-	const struct cgroup_limits *cgroup = &limits->host.cgroup;
-	char quota[32], congestion[SOCK_CONGESTION_BYTES];
-	struct log_line line;
-
-	read_congestion(config, congestion);
-	if (log_begin(&line, LOG_EVENT_limits)) {
-		log_number(&line, "maxconn", limits->maxconn);
-		log_number(&line, "crowd", limits->crowd);
-		log_number(&line, "descriptors", limits->host.descriptors);
-		if (cgroup->memory_bytes)
-			log_number(&line, "memory_limit_bytes", cgroup->memory_bytes);
-		log_number(&line, "workers", limits->workers);
-		log_number(&line, "cpus", limits->host.cpus);
-		if (cgroup->cpu_millis)
-			log_text(&line, "cpu_quota",
-				 capacity_print_cpus(cgroup->cpu_millis, quota));
-		log_number(&line, "pipes", pipes);
-		log_number(&line, "pipe_bytes", pipe_bytes);
-		log_number(&line, "backlog", config_largest_backlog(config));
-		log_number(&line, "session_bytes", sizeof(struct session));
-		if (*congestion)
-			log_text(&line, "loopback_congestion", congestion);
-		log_end(&line);
-	}
-	if (workers_splice_refusal(workers))
-		warn_of_splice(workers_splice_refusal(workers));
-	else if ((pipes < limits->workers * limits->pipes_per_worker ||
-		  pipe_bytes < config->pipe_bytes) &&
-		 log_begin(&line, LOG_EVENT_pipes_short)) {
-		log_number(&line, "pipes", pipes);
-		log_number(&line, "pipe_bytes", pipe_bytes);
-		log_number(&line, "wanted_pipes", limits->workers * limits->pipes_per_worker);
-		log_number(&line, "wanted_pipe_bytes", config->pipe_bytes);
-		log_text(&line, "effect", "bytes are copied while no pipe is free");
-		log_text(&line, "remedy",
-			 "sixpipe doctor tells which limit it is; use another user, lower "
-			 "--maxpipes or --pipe-size, or raise fs.pipe-user-pages-soft");
-		log_end(&line);
-	}
-}
-
-static void log_privileges(const struct config *config)
-{
-	struct log_line line;
-
-	if (getuid() == 0 && !config->user && log_begin(&line, LOG_EVENT_started_as_root)) {
-		log_text(&line, "effect", "uid 0 stays, all capabilities are dropped");
-		log_text(&line, "remedy", "give --user NAME");
-		log_end(&line);
-	}
-	if (!log_begin(&line, LOG_EVENT_privileges))
-		return;
-	log_number(&line, "uid", getuid());
-	log_number(&line, "gid", getgid());
-	log_text(&line, "capabilities", "none");
-	log_text(&line, "no_new_privs", "yes");
-	log_end(&line);
-}
-
-static void log_ready(const struct config *config, const struct capacity *limits,
-		      const struct workers *workers)
-{
-	char text[ADDR_TEXT_BYTES];
-	struct log_line line;
-
-	if (log_begin(&line, LOG_EVENT_engine)) {
-		log_text(&line, "engine", workers_engine_name(workers));
-		log_text(&line, "features", workers_engine_features(workers));
-		if (workers_engine_refusal(workers)) {
-			log_error(&line, "io_uring", workers_engine_refusal(workers));
-			log_text(&line, "remedy", "sixpipe doctor tells what forbids io_uring");
-		}
-		log_end(&line);
-	}
-	if (!log_begin(&line, LOG_EVENT_ready))
-		return;
-	log_text(&line, "engine", workers_engine_name(workers));
-	log_number(&line, "workers", limits->workers);
-	log_number(&line, "pid", (uint64_t)getpid());
-	log_text(&line, "version", SIXPIPE_VERSION);
-	log_list_begin(&line, "listen");
-	for (unsigned i = 0; i < config->forward_count; i++)
-		log_list_item(&line, "listen", addr_print(&config->forwards[i].listen, text));
-	log_list_end(&line);
-	if (config->metrics.length_bytes)
-		log_addr(&line, "metrics", &config->metrics);
-	if (config->admin)
-		log_text(&line, "admin", config->admin);
-	log_end(&line);
-}
-
-static void log_stopped(const struct workers *workers)
-{
-	struct log_line line;
-
-	if (!log_begin(&line, LOG_EVENT_stopped))
-		return;
-	for (unsigned i = 0; i < METRIC_COUNT; i++)
-		log_number(&line, metrics_word((enum metric)i),
-			   workers_metric(workers, (enum metric)i));
-	for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++) {
-		uint64_t count = workers_closed_count(workers, (enum close_reason)i);
-		char key[64];
-
-		snprintf(key, sizeof(key), "closed_%s",
-			 close_reason_rule((enum close_reason)i)->word);
-		if (count)
-			log_number(&line, key, count);
-	}
-	log_number(&line, "pipes_total", workers_pipe_count(workers));
-	log_number(&line, "pipes_free", workers_free_pipe_count(workers));
-	log_end(&line);
-}
 
 /* Ends the start: tells `error` and what config->errors has already. */
 static int fail(struct config *config, char error[CONFIG_ERROR_BYTES])
@@ -290,8 +57,8 @@ static int serve(struct config *config, const struct capacity *limits,
 			strerror(-result));
 		return usage_fail(EXIT_FAILURE, error);
 	}
-	log_privileges(config);
-	log_limits(config, limits, workers);
+	report_privileges(config);
+	report_limits(config, limits, workers);
 	/* at the start, not a minute later: whether it may be written by who we are now */
 	if (sources_first_file(task->sources) && saver_create(&task->saver, task->sources, error))
 		return fail(config, error);
@@ -306,7 +73,7 @@ static int serve(struct config *config, const struct capacity *limits,
 			 strerror(-result));
 		return usage_fail(EXIT_FAILURE, error);
 	}
-	log_ready(config, limits, workers);
+	report_ready(config, limits, workers);
 	if (control_run(task)) {
 		/* a worker is gone and its sessions with it: nothing can be wound up in order */
 		log_stop(LOG_FLUSH_LIMIT_MS);
@@ -316,7 +83,7 @@ static int serve(struct config *config, const struct capacity *limits,
 	if (task->saver)
 		saver_save_last(task->saver);
 	log_stop(LOG_FLUSH_LIMIT_MS);
-	log_stopped(workers);
+	report_stopped(workers);
 	return EXIT_SUCCESS;
 }
 
@@ -416,7 +183,7 @@ static int run_checked(struct config *config, const struct capacity *limits,
 	};
 	int result;
 
-	warn_of_limits(limits);
+	report_short_limits(limits);
 	if (config->check) {
 		puts("configuration OK");
 		return EXIT_SUCCESS;
