@@ -34,9 +34,10 @@ static log_on_dropped *report_dropped;
 static atomic_bool writer_sleeps;
 static atomic_bool stopping;
 
-/* Of the thread that writes: the errno of the last write, 0 where it succeeded; and whether it left half a line. */
-static int write_error;
-static bool line_is_cut;
+/* Of the thread that writes. */
+static int write_error;	 /* the errno of its last write, 0 where that succeeded */
+static int lost_error;	 /* the errno with which lines were last lost, until that is told */
+static bool line_is_cut; /* the last write left half a line */
 
 size_t log_write_all(const char *text, size_t length_bytes)
 {
@@ -103,8 +104,10 @@ static void write_piece(struct log_ring *ring, const char *bytes, size_t count)
 
 	for (const char *at = bytes + count - lost_bytes; at < bytes + count; at++)
 		lines += *at == '\n';
-	if (lines)
-		atomic_fetch_add_explicit(&ring->dropped_count, lines, memory_order_relaxed);
+	if (!lines)
+		return;
+	atomic_fetch_add_explicit(&ring->dropped_count, lines, memory_order_relaxed);
+	lost_error = write_error;
 }
 
 /* Writes what a ring holds; the ring always holds whole lines. Returns whether there was anything. */
@@ -133,21 +136,19 @@ static bool write_out_all(void)
 	return any | write_out(&main_ring);
 }
 
-/* Where stderr does not take the report either, the lines are told of with the next one. */
+/* Where stderr refuses the report too, the next report counts these lines again. */
 static void report_new_drops(void)
 {
 	static uint64_t reported;
-	static int reason;
 	uint64_t dropped = log_rings_dropped_count();
 
-	if (write_error)
-		reason = write_error;
-	if (dropped == reported || write_error)
+	if (dropped == reported)
 		return;
-	report_dropped(dropped - reported, reason);
-	if (!write_error)
-		reported = dropped;
-	reason = write_error;
+	report_dropped(dropped - reported, lost_error);
+	if (write_error)
+		return;
+	reported = dropped;
+	lost_error = 0;
 }
 
 static void *run_writer(void *unused)

@@ -13,5 +13,5 @@
  */
 char *config_dump(const struct config *config, char error[CONFIG_ERROR_BYTES]);
 
-/* Writes config_dump() to stdout, `out`. Returns 0, or -EINVAL or -EIO with `error`. */
+/* Writes config_dump() to `out`. Returns 0, or -EINVAL with `error`; a failed write shows at the end: usage_finish(). */
 int config_dump_print(FILE *out, const struct config *config, char error[CONFIG_ERROR_BYTES]);

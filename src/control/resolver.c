@@ -184,9 +184,11 @@ static void settle_early(struct name *name)
 {
 	enum resolver_state before = name->state;
 	bool changed;
+	bool used = use_found(name, &changed);
 
+	/* called only with an address found */
+	CHECK(used);
 	name->early_ms = 0;
-	CHECK(use_found(name, &changed));
 	tell(name, before, changed);
 }
 
