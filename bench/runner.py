@@ -69,7 +69,7 @@ class Child:
 
 
 class Ports:
-    """Listening ports below the ephemeral range, each used once: no TIME_WAIT stands in the way."""
+    """Listening ports below the ephemeral range, as services have, each used once: no TIME_WAIT stands in the way."""
 
     def __init__(self):
         self._next = 11000
@@ -157,7 +157,7 @@ class Runner:
         forwarder = None
         try:
             backend = Child([*place.backend, self._load, "backend", "--listen",
-                             f"{place.backend_host}:0", "--threads", str(self._threads),
+                             f"{place.backend_host}:{self._ports.take()}", "--threads", str(self._threads),
                              *(a for a in scenario.load if a == "--background-bulk")])
             children.append(backend)
             address = backend.line(START_SECONDS).removeprefix("listening ")
