@@ -52,7 +52,8 @@ static unsigned short find_backend(const struct graph *graph, unsigned from, uns
 	for (unsigned i = 0; i < forward->backend_count; i++) {
 		const struct backend *backend = &forward->backends[i];
 
-		if (!*backend->name &&
+		/* `down` has no session, and `backup` only some: a loop by those is refused at run time */
+		if (!*backend->name && !backend->down && !backend->backup &&
 		    reaches(&graph->config->forwards[to], &backend->addr, graph->ask_host))
 			return (unsigned short)(i + 1);
 	}

@@ -82,8 +82,11 @@ static bool is_no_value(const struct option_spec *option, const char *word)
 {
 	struct addr address;
 
-	if (!word || !strncmp(word, "--", 2))
+	if (!word)
 		return true;
+	/* bytes for a check may look like anything */
+	if (!strncmp(word, "--", 2))
+		return option->type != OPTION_BYTES;
 	return !takes_address(option) &&
 	       (*word == '[' || addr_is_local_text(word) || !addr_parse(word, &address));
 }

@@ -245,6 +245,14 @@ static int set(struct config *config, const struct config_value *value,
 	return result;
 }
 
+/* Files and variables are not read by a shell, which would take the quotes off. */
+static bool is_quoted(const char *text)
+{
+	size_t length = strlen(text);
+
+	return length > 1 && strchr("\"'", *text) && text[length - 1] == *text;
+}
+
 int config_set(struct config *config, const struct option_spec *option, const char *text,
 	       char error[CONFIG_ERROR_BYTES])
 {
@@ -253,8 +261,7 @@ int config_set(struct config *config, const struct option_spec *option, const ch
 
 	value.text = config_text_keep(&config->kept, text ? text : "yes");
 	result = set(config, &value, error);
-	/* files and variables are not read by a shell, which would take the quotes off */
-	if (result && strchr("\"'", *value.text) && *value.text)
+	if (result && is_quoted(value.text))
 		config_fail(error,
 			    "--%s '%.80s': the quotes are a part of the value; leave them out",
 			    option->name, value.text);

@@ -367,7 +367,7 @@ static void read_answer(struct checker *checker, struct check *check)
 static void carry_on(struct checker *checker, struct check *check)
 {
 	enum stage stage = check->stage;
-	size_t answer_bytes = check->answer_bytes;
+	size_t answer_bytes = check->answer_bytes, sent_bytes = check->sent_bytes;
 
 	if (check->stage == CHECK_CONNECTING)
 		on_connect(checker, check);
@@ -376,7 +376,8 @@ static void carry_on(struct checker *checker, struct check *check)
 	else if (check->stage == CHECK_EXPECTING)
 		read_answer(checker, check);
 	if (check->stage != CHECK_IDLE && checker->now_ms >= check->timer.expires_ms &&
-	    (check->stage != stage || check->answer_bytes != answer_bytes))
+	    (check->stage != stage || check->answer_bytes != answer_bytes ||
+	     check->sent_bytes != sent_bytes))
 		timer_arm(&checker->wheel, &check->timer,
 			  options_of(checker, check->target)->check_timeout_ms);
 }

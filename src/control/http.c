@@ -423,8 +423,7 @@ int http_prepare_poll(struct http *http, struct pollfd fds[HTTP_POLL_FDS])
 static void on_accept_failed(struct http *http, int error)
 {
 	if (sock_find_fault(http->listen_fd) == -ECONNABORTED) {
-		error = sock_listen_again(http->listen_fd, &http->config->metrics,
-					  CAPACITY_HTTP_CONNECTIONS);
+		error = sock_listen_again(http->listen_fd, &http->config->metrics, BACKLOG);
 		if (!error || !http->listener_failed)
 			listener_tell_repair(&http->config->metrics, -ECONNABORTED, error);
 		http->listener_failed = error;

@@ -196,8 +196,8 @@ static void epoll_accept(struct engine *engine, int fd, bool many, uint64_t toke
 	struct epoll_engine *self = epoll(engine);
 	struct descriptor *descriptor = descriptor_of(self, fd);
 
-	CHECK(descriptor); /* listeners are there from the start */
-	descriptor->many = many;
+	if (descriptor)
+		descriptor->many = many;
 	request(self, fd, REQUEST_READABLE, token);
 }
 

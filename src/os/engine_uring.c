@@ -85,6 +85,8 @@ static void pause_for_kernel(struct uring_engine *self)
 	const struct timespec pause = {.tv_nsec = SHORTAGE_PAUSE_MS * 1000000};
 
 	self->engine.pause_count++;
+	/* requests that have ended free memory once they are taken in: io_uring_enter(2) */
+	(void)io_uring_get_events(&self->ring);
 	nanosleep(&pause, NULL);
 }
 

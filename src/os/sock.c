@@ -89,11 +89,11 @@ static int bind_early(int fd, const struct addr *address)
 	return error;
 }
 
-static int bind_and_learn_port(int fd, struct addr *address)
+static int bind_and_learn_port(int fd, struct addr *address, bool early)
 {
 	int error = bind(fd, &address->any, address->length_bytes) ? -errno : 0;
 
-	if (error == -EADDRNOTAVAIL)
+	if (error == -EADDRNOTAVAIL && early)
 		error = bind_early(fd, address);
 	if (error)
 		return error;
@@ -102,7 +102,8 @@ static int bind_and_learn_port(int fd, struct addr *address)
 	return 0;
 }
 
-static int open_bound(struct addr *address, const struct sock_tuning *tuning, bool first)
+static int open_bound(struct addr *address, const struct sock_tuning *tuning, bool first,
+		      bool early)
 {
 	/*
 	 * Not reported here: main reads back what sockets towards backends get, and they are refused
@@ -120,7 +121,7 @@ static int open_bound(struct addr *address, const struct sock_tuning *tuning, bo
 	if (!error && !first)
 		error = set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (!error)
-		error = bind_and_learn_port(fd, address);
+		error = bind_and_learn_port(fd, address, early);
 	if (!error && first)
 		error = set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (error) {
@@ -139,7 +140,7 @@ int sock_open_listeners(struct addr *address, const struct sock_tuning *tuning, 
 	if (addr_is_local(address))
 		return sock_listen_local(address, backlog, (mode_t)tuning->local_mode, fds, count);
 	for (opened = 0; opened < count && !error; opened++) {
-		fds[opened] = open_bound(address, tuning, opened == 0);
+		fds[opened] = open_bound(address, tuning, opened == 0, true);
 		if (fds[opened] < 0)
 			error = fds[opened];
 	}
@@ -159,7 +160,8 @@ int sock_join_listeners(const struct addr *address, const struct sock_tuning *tu
 			unsigned backlog)
 {
 	struct addr copy = *address;
-	int fd = open_bound(&copy, tuning, false);
+	/* not early: that reads files, and this is asked again in a while */
+	int fd = open_bound(&copy, tuning, false, false);
 	int error;
 
 	if (fd < 0 || !listen(fd, (int)backlog))
@@ -225,7 +227,7 @@ int sock_try_bind(const struct addr *address, const struct sock_tuning *tuning)
 
 	if (addr_is_local(address))
 		return sock_try_local(address);
-	fd = open_bound(&copy, &where, true);
+	fd = open_bound(&copy, &where, true, true);
 	if (fd < 0)
 		return fd;
 	close(fd);

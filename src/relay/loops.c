@@ -20,10 +20,11 @@
 #define STEP_MS 10000
 
 /*
- * Answers of the kernel that are kept, each for the millisecond in which it was given: meanwhile a
- * loop by an address that has just come here may take some sessions, and they end with the next answer.
+ * Answers of the kernel that are kept, each for a few milliseconds: meanwhile a loop by an address
+ * that has just come here may take some sessions, and they end with the next answer.
  */
 #define ANSWERS	    64
+#define ANSWER_MS   10
 #define ANSWER_TIME 0x7fff /* the bits of the millisecond */
 #define ANSWER_YES  0x8000
 #define ANSWER_HASH (~(uint64_t)0xffff)
@@ -91,7 +92,7 @@ static bool leads_to(struct loops *self, unsigned from, unsigned to, uint64_t no
 	return met[to];
 }
 
-/* Whether the listener gets what is sent to the address, as asked within this millisecond. */
+/* Whether the listener gets what is sent to the address, as asked within the last ANSWER_MS. */
 static bool reaches(struct loops *self, unsigned forward, const struct addr *to, uint64_t now_ms)
 {
 	struct {
@@ -106,7 +107,8 @@ static bool reaches(struct loops *self, unsigned forward, const struct addr *to,
 	hash = siphash24(self->key, &question, sizeof(question));
 	slot = &self->answers[hash % ANSWERS];
 	answer = atomic_load_explicit(slot, memory_order_relaxed);
-	if ((answer & ANSWER_HASH) != (hash & ANSWER_HASH) || (answer & ANSWER_TIME) != time) {
+	if ((answer & ANSWER_HASH) != (hash & ANSWER_HASH) ||
+	    ((time - answer) & ANSWER_TIME) >= ANSWER_MS) {
 		answer = (hash & ANSWER_HASH) | time;
 		if (config_loop_reaches(&self->config->forwards[forward], to))
 			answer |= ANSWER_YES;

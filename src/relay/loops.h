@@ -25,7 +25,7 @@ void loops_destroy(struct loops *loops);
 /*
  * Whether a connect of a session of `forward` to `backend`, at `now_ms` of CLOCK_MONOTONIC, would close a loop; if
  * it would not, the session is taken to go that way. Where a listener of this process would take the connect
- * if the address is this host's, the kernel is asked for that, at most 1000 times a second and address: some
+ * if the address is this host's, the kernel is asked for that, at most 100 times a second and address: some
  * 20 microseconds, without waiting. Local sockets are not looked at. Any thread.
  */
 bool loops_would_close(struct loops *loops, unsigned forward, const struct addr *backend,

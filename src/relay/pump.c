@@ -196,8 +196,15 @@ static void fill_doubted(struct pump *pump, const struct pump_flow *flow, uint32
 	ssize_t peeked = recv(flow->source_fd, pump->scratch, 1, MSG_PEEK | MSG_DONTWAIT);
 	int error = errno;
 
-	if (peeked > 0 && splice_in(flow, asked) > 0)
-		return;
+	if (peeked > 0) {
+		ssize_t moved = splice_in(flow, asked);
+
+		if (moved > 0)
+			return;
+		/* a socket tells its error once, perhaps just now */
+		if (moved < 0 && errno != EAGAIN && errno != EINTR)
+			lane_on_source_failed(flow->lane, errno);
+	}
 	if (peeked > 0 || (end && peeked < 0 && error == EAGAIN)) {
 		lane_stop_splicing(flow->lane);
 		metrics_add(pump->metrics, METRIC_splices_stopped, 1);

@@ -289,8 +289,9 @@ void session_end(struct sessions *sessions, struct session *session, enum close_
 		session_close(sessions, session, reason);
 		return;
 	}
-	/* what its peer has not received by now is given up */
-	session->reason = (uint8_t)reason;
+	/* what its peer has not received by now is given up, unless its kernel delivers that in any case */
+	if (close_reason_rule((enum close_reason)session->reason)->how != CLOSE_HOW_FIN)
+		session->reason = (uint8_t)reason;
 	if (!session->queued)
 		session_continue_close(sessions, session);
 }

@@ -85,7 +85,7 @@ static const char *find_remedy(const struct addr *backend, int error)
 	case EAFNOSUPPORT:
 		return "this host has no IPv6 (ipv6.disable=1), or AF_INET6 sockets are forbidden "
 		       "here";
-	case ELOOP:
+	case EDEADLK: /* of no system call: begin_connect() */
 		return "it is this host's own, and a listener of this process gets what goes there: give "
 		       "the service's address";
 	case ETIMEDOUT:
@@ -112,10 +112,10 @@ static void tell_failure(struct sessions *sessions, const struct session *sessio
 
 	metrics_add(sessions->metrics, METRIC_connects_failed, 1);
 	if (log_begin(&line,
-		      error == -ELOOP ? LOG_EVENT_backend_loops : LOG_EVENT_backend_failed)) {
+		      error == -EDEADLK ? LOG_EVENT_backend_loops : LOG_EVENT_backend_failed)) {
 		log_addr(&line, "backend", backend);
 		log_addr(&line, "listen", &sessions->config->forwards[session->forward].listen);
-		if (error != -ELOOP)
+		if (error != -EDEADLK)
 			log_error(&line, "error", error);
 		if (remedy)
 			log_text(&line, "remedy", remedy);
@@ -287,7 +287,7 @@ static int connect_upstream(struct sessions *sessions, struct session *session,
 
 /*
  * Begins to connect to the chosen backend. Returns 0, or -errno and nothing was begun: -EADDRNOTAVAIL
- * where the source can't be used, and `source_error` is the reason; -ELOOP where the backend would
+ * where the source can't be used, and `source_error` is the reason; -EDEADLK where the backend would
  * bring the session back here.
  */
 static int begin_connect(struct sessions *sessions, struct session *session, int *source_error)
@@ -304,7 +304,7 @@ static int begin_connect(struct sessions *sessions, struct session *session, int
 		    sessions->admission, session->forward,
 		    upstream_address(sessions->upstream, session->forward, &session->path),
 		    sessions->now_ms))
-		return -ELOOP;
+		return -EDEADLK;
 	if (session->moved_on)
 		restore_source(sessions, session);
 	if (session->embedded && !suits_backend(sessions, session)) {
@@ -362,7 +362,7 @@ static void connect_next(struct sessions *sessions, struct session *session,
 			session_close(sessions, session, CLOSE_no_descriptors);
 			return;
 		}
-		exhausted = error == -ELOOP ? CLOSE_loop : CLOSE_connect_failed;
+		exhausted = error == -EDEADLK ? CLOSE_loop : CLOSE_connect_failed;
 	}
 }
 
