@@ -235,6 +235,7 @@ static bool judge_metrics(const struct doctor_facts *facts, struct doctor_findin
 	struct doctor_facts of_metrics = *facts;
 
 	of_metrics.listen = facts->config->metrics;
+	of_metrics.listen_is_metrics = true;
 	of_metrics.listen_error = facts->metrics_error;
 	of_metrics.listen_v6 = facts->metrics_v6;
 	return facts->config->metrics.length_bytes && judge_listener(&of_metrics, finding);
@@ -455,10 +456,10 @@ static bool judge_sockmap(const struct doctor_facts *facts, struct doctor_findin
 		return false;
 	finding->state = DOCTOR_WARN;
 	say(finding->value,
-	    "%d sock_ops program%s on the control group; if it uses a sockmap, the kernel may "
-	    "corrupt streams",
+	    "%d sock_ops program%s on the control group; the kernel may corrupt streams if they "
+	    "use a sockmap",
 	    facts->sock_ops_programs, facts->sock_ops_programs == 1 ? "" : "s");
-	say(finding->remedy, "exclude sixpipe from the agent: bpftool cgroup tree shows it");
+	say(finding->remedy, "find the agent ('bpftool cgroup tree') and exclude sixpipe");
 	return true;
 }
 

@@ -52,6 +52,7 @@ struct doctor_facts {
 
 	struct addr listen;	      /* the first listener that cannot be bound, or the first */
 	int listen_error;	      /* -errno of binding it */
+	bool listen_is_metrics;	      /* while --metrics is judged as a listener */
 	enum interfaces_v6 listen_v6; /* what stands against its address, where that is IPv6 */
 	int metrics_error;	      /* the same of the address of --metrics */
 	enum interfaces_v6 metrics_v6;

@@ -42,6 +42,6 @@ void doctor_judge_not_available(const struct doctor_facts *facts, struct doctor_
 		snprintf(finding->remedy, sizeof(finding->remedy), "%s", remedy);
 	else
 		snprintf(finding->remedy, sizeof(finding->remedy),
-			 "ip address add %s dev INTERFACE, or --freebind",
-			 addr_print_host(&facts->listen, host));
+			 "ip address add %s dev INTERFACE%s", addr_print_host(&facts->listen, host),
+			 facts->listen_is_metrics ? "" : ", or --freebind");
 }

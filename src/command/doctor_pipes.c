@@ -51,13 +51,13 @@ static void explain(const struct doctor_facts *facts, uint64_t count, char reaso
 			 pages * (uint64_t)facts->page_bytes);
 	} else if (descriptors < 2 * count) {
 		snprintf(reason, 64, "descriptors are too few");
-		snprintf(remedy, DOCTOR_TEXT_BYTES, "see descriptors");
+		snprintf(remedy, DOCTOR_TEXT_BYTES, "see the line 'descriptors'");
 	} else if (limit < count * pages) {
 		snprintf(reason, 64, "a user has %" PRIu64 " pages", limit);
 		snprintf(remedy, DOCTOR_TEXT_BYTES, "sysctl -w fs.pipe-user-pages-soft=%" PRIu64,
 			 count * pages);
 	} else if (limit != UINT64_MAX) {
-		snprintf(reason, 64, "this user has pipes elsewhere");
+		snprintf(reason, 64, "the user's other programs have pipes");
 		snprintf(remedy, DOCTOR_TEXT_BYTES,
 			 "use another user, or sysctl -w fs.pipe-user-pages-soft=%" PRIu64,
 			 limit + count * pages);
@@ -87,15 +87,18 @@ bool doctor_judge_pipes(const struct doctor_facts *facts, struct doctor_finding 
 				 count, wanted, reason);
 		else
 			snprintf(finding->value, sizeof(finding->value),
-				 "%u of %" PRIu64 " get %s: %.40s", facts->pipes, count, wanted,
-				 reason);
+				 "%u of %" PRIu64 " pipes of %s can be had: %.40s", facts->pipes,
+				 count, wanted, reason);
 	} else if (too_large || room < count) {
 		snprintf(finding->value, sizeof(finding->value),
-			 "%u of %s; an unprivileged user gets %" PRIu64, facts->pipes, wanted,
-			 too_large ? 0 : room);
+			 "%u of %s; an unprivileged user gets %" PRIu64 " (%s)", facts->pipes,
+			 wanted, too_large ? 0 : room,
+			 too_large ? "fs.pipe-max-size" : "fs.pipe-user-pages-soft");
 	} else {
-		snprintf(finding->value, sizeof(finding->value),
-			 "%u of %s, which an unprivileged user may have too", facts->pipes, wanted);
+		snprintf(
+			finding->value, sizeof(finding->value),
+			"%u of %s; an unprivileged user may have as many, all its programs together",
+			facts->pipes, wanted);
 	}
 	return true;
 }

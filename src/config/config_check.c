@@ -95,8 +95,8 @@ static int check_ready(const struct config *config, const struct forward *forwar
 		if (!backend->check && !backend->down)
 			return config_fail(
 				error,
-				"--listen '%.60s': --ready backends needs to know when the backend "
-				"%.60s is up, and it is not checked; add --check-backends",
+				"--listen '%.60s': --ready backends needs a check of every backend, "
+				"and %.60s has none; add --check-backends",
 				config_print_listen(forward, listen),
 				config_names_print_backend(backend, text));
 	}
@@ -295,9 +295,8 @@ int config_check(struct config *config, char error[CONFIG_ERROR_BYTES])
 		config_errors_add(errors, error);
 	}
 	if (config->ready == CONFIG_READY_BACKENDS && !config->metrics.length_bytes && whole) {
-		config_fail(error,
-			    "--ready backends: is what /ready says, which is not served; add "
-			    "--metrics ADDRESS, or leave it out");
+		config_fail(error, "--ready backends: changes /ready, which is served only with "
+				   "--metrics; add --metrics ADDRESS, or leave --ready out");
 		config_origin_add_error(config, NULL, error);
 	}
 	config_names_check(config);

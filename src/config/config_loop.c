@@ -97,11 +97,13 @@ static void add_error(struct config *config, const struct graph *graph, unsigned
 		snprintf(way, sizeof(way), "%.60s%s%.150s", text, *rest ? ", then " : "", rest);
 		to = from;
 	} while (to != first);
-	config_fail(error,
-		    "--listen '%.60s': every session would come back to it, by its backend "
-		    "%.200s%s; give the service's own address as the backend, or listen elsewhere",
-		    config_print_listen(&config->forwards[first], listen), way,
-		    graph->ask_host ? ", an address of this host" : "");
+	config_fail(
+		error,
+		"--listen '%.60s': its backend leads back to it, so one client would take all "
+		"sessions; the way: %.200s%s; give the service's own address as the backend, or "
+		"listen elsewhere",
+		config_print_listen(&config->forwards[first], listen), way,
+		graph->ask_host ? " (addresses of this host)" : "");
 	config_origin_add_error(config, &config->forwards[first], error);
 }
 

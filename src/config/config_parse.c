@@ -41,7 +41,7 @@ static int fail_flag_value(const struct option_spec *option, const char *word,
 		return config_fail(error, "--%s '%.80s': takes no value; write --%s alone",
 				   option->name, word, option->name);
 	return config_fail(error,
-			   "--%s '%.80s': takes a value only behind a '='; write --%s=%s, or "
+			   "--%s '%.80s': takes a value only after '='; write --%s=%s, or "
 			   "--%s alone for yes",
 			   option->name, word, option->name, word, option->name);
 }
@@ -97,8 +97,11 @@ static int fail_without_value(const struct option_spec *option, const char *next
 	if (!next)
 		return config_fail(error, "--%s: has no value; give %s", option->name,
 				   option->argument);
-	return config_fail(error, "--%s: has no value, for '%.80s' follows; give %s", option->name,
-			   next, option->argument);
+	return config_fail(
+		error,
+		"--%s: has no value: the next word is '%.80s', which cannot be one; give "
+		"%s",
+		option->name, next, option->argument);
 }
 
 /*

@@ -30,14 +30,14 @@
 
 /*
  * The kernel shows a connection when its first bytes have come, or after about this long. So a request
- * of one packet is there when its connection is accepted, and is answered before others can take its place.
+ * of one packet is there when its connection is accepted, and is answered before others can push it out.
  */
 #define DEFER_ACCEPT_MS 1000
 
 #define NEVER		UINT64_MAX
 
 /* A connection, whose socket is libmicrohttpd's. */
-struct place {
+struct slot {
 	bool taken;
 	bool asked; /* the request has come as a whole */
 	int fd;
@@ -54,46 +54,46 @@ struct http {
 	bool listener_failed; /* it could not be opened again yet */
 	uint64_t accept_again_ms;
 	uint64_t accepted_count;
-	struct place places[CAPACITY_HTTP_CONNECTIONS];
+	struct slot slots[CAPACITY_HTTP_CONNECTIONS];
 };
 
-/* Places --------------------------------------------------------------------------------------- */
+/* Slots ---------------------------------------------------------------------------------------- */
 
-static struct place *find_free(struct http *http)
+static struct slot *find_free(struct http *http)
 {
 	for (unsigned i = 0; i < CAPACITY_HTTP_CONNECTIONS; i++)
-		if (!http->places[i].taken)
-			return &http->places[i];
+		if (!http->slots[i].taken)
+			return &http->slots[i];
 	return NULL;
 }
 
 /* MHD_NotifyConnectionCallback. The end is told before the socket is closed. */
-static void on_connection(void *context, struct MHD_Connection *connection, void **place_at,
+static void on_connection(void *context, struct MHD_Connection *connection, void **slot_at,
 			  enum MHD_ConnectionNotificationCode code)
 {
 	struct http *http = context;
-	struct place *place = *place_at;
+	struct slot *slot = *slot_at;
 
 	if (code != MHD_CONNECTION_NOTIFY_STARTED) {
-		*place = (struct place){0};
+		*slot = (struct slot){0};
 		return;
 	}
-	place = find_free(http);
-	CHECK(place); /* none is accepted without */
-	*place = (struct place){
+	slot = find_free(http);
+	CHECK(slot); /* none is accepted without */
+	*slot = (struct slot){
 		.taken = true,
 		.fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)
 			      ->connect_fd,
 		.number = http->accepted_count++,
 		.deadline_ms = timer_now_ms() + HTTP_REQUEST_LIMIT_MS,
 	};
-	*place_at = place;
+	*slot_at = slot;
 }
 
 /* Ends a connection at the next MHD_run(): a socket that is shut down reads as one whose peer left. */
-static void end(const struct place *place)
+static void end(const struct slot *slot)
 {
-	shutdown(place->fd, SHUT_RDWR);
+	shutdown(slot->fd, SHUT_RDWR);
 }
 
 static uint64_t next_deadline_ms(const struct http *http)
@@ -101,8 +101,8 @@ static uint64_t next_deadline_ms(const struct http *http)
 	uint64_t next_ms = NEVER;
 
 	for (unsigned i = 0; i < CAPACITY_HTTP_CONNECTIONS; i++)
-		if (http->places[i].taken)
-			next_ms = MIN(next_ms, http->places[i].deadline_ms);
+		if (http->slots[i].taken)
+			next_ms = MIN(next_ms, http->slots[i].deadline_ms);
 	return next_ms;
 }
 
@@ -111,26 +111,26 @@ static void end_overdue(struct http *http)
 	uint64_t now_ms = timer_now_ms();
 
 	for (unsigned i = 0; i < CAPACITY_HTTP_CONNECTIONS; i++)
-		if (http->places[i].taken && now_ms >= http->places[i].deadline_ms)
-			end(&http->places[i]);
+		if (http->slots[i].taken && now_ms >= http->slots[i].deadline_ms)
+			end(&http->slots[i]);
 }
 
 /* Whether `a` gives way before `b`: first those that have not asked yet, and of these the oldest. */
-static bool gives_way_before(const struct place *a, const struct place *b)
+static bool gives_way_before(const struct slot *a, const struct slot *b)
 {
 	return a->asked != b->asked ? b->asked : a->number < b->number;
 }
 
-/* Ends one connection where all places are taken, so that the next client finds one free. */
+/* Ends one connection where all slots are taken, so that the next client finds one free. */
 static void make_room(struct http *http)
 {
-	const struct place *first = &http->places[0];
+	const struct slot *first = &http->slots[0];
 
 	if (find_free(http))
 		return;
 	for (unsigned i = 1; i < CAPACITY_HTTP_CONNECTIONS; i++)
-		if (gives_way_before(&http->places[i], first))
-			first = &http->places[i];
+		if (gives_way_before(&http->slots[i], first))
+			first = &http->slots[i];
 	end(first);
 	MHD_run(http->daemon);
 }
@@ -295,15 +295,14 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 				  const char *upload, size_t *upload_bytes, void **request_context)
 {
 	const struct http *http = context;
-	struct place *place =
-		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)
-			->socket_context;
+	struct slot *slot = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)
+				    ->socket_context;
 
 	(void)version;
 	(void)upload;
 	(void)upload_bytes;
 	(void)request_context;
-	place->asked = true;
+	slot->asked = true;
 	if (strcmp(method, MHD_HTTP_METHOD_GET) && strcmp(method, MHD_HTTP_METHOD_HEAD))
 		return answer_line(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
 				   "only GET and HEAD are known here\n");
@@ -335,7 +334,7 @@ static struct MHD_Daemon *start_daemon(struct http *http)
 
 static void describe_error(const struct config *config, int result, char error[CONFIG_ERROR_BYTES])
 {
-	listener_describe_error(&config->metrics, result, error);
+	listener_describe_error(&config->metrics, result, false, error);
 	config_origin_append_of(config, NULL, "metrics", error);
 }
 

@@ -12,8 +12,8 @@
  * GET and HEAD alone, one request per connection, no TLS and no authentication: whoever reaches the
  * address may read all of this. Bind it to loopback, or to an address that only monitoring reaches.
  *
- * A connection ends HTTP_REQUEST_LIMIT_MS after it was accepted, whatever it has sent or taken. There are
- * CAPACITY_HTTP_CONNECTIONS places. When the last one is taken, one connection is ended to make room:
+ * A connection ends HTTP_REQUEST_LIMIT_MS after it was accepted, whatever it has sent or taken. At most
+ * CAPACITY_HTTP_CONNECTIONS connections are open. When the last slot is taken, one connection is ended to make room:
  * the oldest whose request has not come as a whole, or else the oldest whose answer has not been
  * taken. So connections that send nothing, or little at a time, never keep a probe waiting, however
  * many they are.

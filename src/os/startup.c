@@ -52,8 +52,8 @@ int startup_prepare(char error[STARTUP_ERROR_BYTES])
 
 	if (result) {
 		snprintf(error, STARTUP_ERROR_BYTES,
-			 "cannot open /dev/null in place of a closed stdin, stdout or stderr: %s; "
-			 "open them",
+			 "stdin, stdout or stderr is closed, and /dev/null cannot be opened in its "
+			 "place: %s; start sixpipe with all three open",
 			 strerror(-result));
 		return result;
 	}

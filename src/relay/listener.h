@@ -77,9 +77,10 @@ void listeners_remove_files(const struct config *config);
 
 /*
  * Says in words why listening on `address` failed: the address, the reason (`error`, -errno) and
- * the remedy.
+ * the remedy. `may_freebind`: --freebind holds for this address.
  */
-void listener_describe_error(const struct addr *address, int error, char text[CONFIG_ERROR_BYTES]);
+void listener_describe_error(const struct addr *address, int error, bool may_freebind,
+			     char text[CONFIG_ERROR_BYTES]);
 
 /*
  * Takes over the listening sockets `fds`, one per forward of the configuration. `sessions` and

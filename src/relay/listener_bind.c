@@ -15,7 +15,7 @@
 #include "os/sock_local.h"
 
 /* Why an address cannot be bound that bind(2) calls not available, and what to do. */
-static const char *explain_not_available(const struct addr *address)
+static const char *explain_not_available(const struct addr *address, bool may_freebind)
 {
 	switch (interfaces_ask_v6(address)) {
 	case INTERFACES_V6_DUPLICATE:
@@ -26,8 +26,11 @@ static const char *explain_not_available(const struct addr *address)
 		       "'" INTERFACES_V6_REMEDY "' and give an interface the address, or listen on "
 		       "IPv4";
 	default:
-		return "no interface has this address; 'ip address' lists them, [::] is all of "
-		       "them, --freebind listens before the address is there";
+		return may_freebind ? "no interface has this address; choose one that 'ip address' "
+				      "shows, or [::] for all, or add --freebind to listen before "
+				      "the address exists"
+				    : "no interface has this address; choose one that 'ip address' "
+				      "shows, or [::] for all";
 	}
 }
 
@@ -38,18 +41,19 @@ static const char *local_remedy(int error)
 		return "stop the program that listens there (ss -lxp shows it), or choose another "
 		       "path";
 	case EEXIST:
-		return "remove what has this name and is no socket, or choose another path";
+		return "a file that is not a socket has this path; remove it, or choose another path";
 	case ENOENT:
-		return "make its directory, or choose another path";
+		return "create the directory, or choose another path";
 	case EACCES:
 	case EPERM:
-		return "let this user write in its directory, or choose another path";
+		return "let this user write in the directory, or choose another path";
 	default:
 		return "choose another path";
 	}
 }
 
-void listener_describe_error(const struct addr *address, int error, char text[CONFIG_ERROR_BYTES])
+void listener_describe_error(const struct addr *address, int error, bool may_freebind,
+			     char text[CONFIG_ERROR_BYTES])
 {
 	char where[ADDR_TEXT_BYTES];
 	const char *remedy = "choose another address";
@@ -75,7 +79,7 @@ void listener_describe_error(const struct addr *address, int error, char text[CO
 			"or choose a higher port";
 		break;
 	case EADDRNOTAVAIL:
-		remedy = explain_not_available(address);
+		remedy = explain_not_available(address, may_freebind);
 		break;
 	case EAFNOSUPPORT:
 		remedy = address->any.sa_family == AF_INET6
@@ -115,7 +119,7 @@ static void add_error(struct config *config, const struct forward *forward, int 
 {
 	char error[CONFIG_ERROR_BYTES];
 
-	listener_describe_error(&forward->listen, result, error);
+	listener_describe_error(&forward->listen, result, true, error);
 	config_origin_append_of(config, forward, "listen", error);
 	config_errors_add(&config->errors, error);
 }

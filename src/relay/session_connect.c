@@ -86,16 +86,21 @@ static const char *find_remedy(const struct addr *backend, int error)
 		return "this host has no IPv6 (ipv6.disable=1), or AF_INET6 sockets are forbidden "
 		       "here";
 	case EDEADLK: /* of no system call: begin_connect() */
-		return "it is this host's own, and a listener of this process gets what goes there: give "
-		       "the service's address";
+		return "this is an address of this host, and a listener of this process accepts there; "
+		       "give the service's address as the backend";
 	case ETIMEDOUT:
 		return "it is off, filtered, or slower than --timeout-connect";
 	case EAGAIN: /* of local sockets alone */
 		return "its backlog is full: raise it there";
-	case EINVAL:
 	case EACCES:
+		if (addr_is_local(backend))
+			return "sixpipe's user may not write to this socket or enter its directory; give "
+			       "it the permission (chmod, or a group)";
+		/* fall through */
+	case EINVAL:
 	case ENETUNREACH:
-		return "the routing table of this host stops it: ip route get ADDRESS";
+		return "a route of this host forbids the connection, or there is no route; 'ip route get "
+		       "ADDRESS' shows it";
 	case EPERM:
 		return "a firewall or a program of this host's control group forbids it";
 	default:

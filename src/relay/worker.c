@@ -108,9 +108,8 @@ static void report_pauses(struct worker *worker)
 	if (!pauses || !log_begin(&line, LOG_EVENT_kernel_short))
 		return;
 	log_number(&line, "pauses", pauses);
-	log_text(
-		&line, "remedy",
-		"more memory for the host or the control group (MemoryMax=), or a lower --maxconn");
+	log_text(&line, "remedy",
+		 "give the host or the control group more memory (MemoryMax=), or lower --maxconn");
 	log_end(&line);
 }
 

@@ -94,6 +94,9 @@ class NotThere(AddressCase):
                 self.assertIn(f'cannot listen on {listen}', told)
                 self.assertIn('no interface has this address', told)
                 self.assertIn('--freebind', told)
+            told = self.refused(netns, '[::1]:7', '127.0.0.1:9', '--metrics', f'[{ADDRESS}]:8')
+            self.assertIn('no interface has this address', told)
+            self.assertNotIn('--freebind', told)
 
     def test_freebind(self):
         with Netns() as netns:

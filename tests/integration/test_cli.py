@@ -93,10 +93,10 @@ MISTAKES = (
     ((GOOD[0], 'a:1,b:2'), "BACKEND 'a:1,b:2': holds several addresses; put blanks between them, not commas, or a --backend before each"),
     (('--metrics', '9100', *GOOD), f"--metrics '9100': is a port without an address; {MONITORING}"),
     (('--metrics', ':9100', *GOOD), f"--metrics ':9100': has no address before the ':'; {MONITORING}"),
-    (('--user', *GOOD), f"--user: has no value, for '{GOOD[0]}' follows; give NAME[:GROUP]"),
-    (('--user', '--access-log', *GOOD), "--user: has no value, for '--access-log' follows; give NAME[:GROUP]"),
+    (('--user', *GOOD), f"--user: has no value: the next word is '{GOOD[0]}', which cannot be one; give NAME[:GROUP]"),
+    (('--user', '--access-log', *GOOD), "--user: has no value: the next word is '--access-log', which cannot be one; give NAME[:GROUP]"),
     (('--access-log', 'yes', *GOOD),
-     "--access-log 'yes': takes a value only behind a '='; write --access-log=yes, or --access-log alone for yes"),
+     "--access-log 'yes': takes a value only after '='; write --access-log=yes, or --access-log alone for yes"),
     ((*GOOD, 'weight=3'), f"'weight=3': belongs to the backend before it, in one argument; write '{GOOD[1]} weight=3'"),
     (('doctr',), "LISTEN 'doctr': is neither an address nor a command; did you mean sixpipe doctor?"),
     (('healthchek',), "LISTEN 'healthchek': is neither an address nor a command; did you mean sixpipe healthcheck?"),
@@ -202,9 +202,9 @@ class Usage(Case):
         with socket.socket(socket.AF_UNIX) as holder:
             holder.bind(str(directory / 'used'))
             holder.listen()
-            for name, reason in (('none/s', 'No such file or directory; make its directory, or choose another path'),
+            for name, reason in (('none/s', 'No such file or directory; create the directory, or choose another path'),
                                  ('file/s', 'Not a directory; choose another path'),
-                                 ('file', 'File exists; remove what has this name and is no socket, or choose another path'),
+                                 ('file', 'File exists; a file that is not a socket has this path; remove it, or choose another path'),
                                  ('used', 'Address already in use; stop the program that listens there (ss -lxp shows it), '
                                           'or choose another path')):
                 with self.subTest(name=name):

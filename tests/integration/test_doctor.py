@@ -107,6 +107,7 @@ class Doctor(PrivilegesCase):
         missing = self.doctor('--metrics', '[2001:db8::dead]:9006', code=1)['metrics']
         self.assertEqual(missing['state'], 'fail')
         self.assertIn('2001:db8::dead', missing['value'])
+        self.assertEqual(missing['remedy'], 'ip address add 2001:db8::dead dev INTERFACE')
 
     def test_address_that_is_not_of_this_host(self):
         ports = self.doctor('[2001:db8::dead]:2000', '127.0.0.1:9', code=1)['ports']
@@ -174,7 +175,7 @@ class Doctor(PrivilegesCase):
             with self.subTest(pages=pages), pipes_held(64324, pages):
                 pipes = self.doctor('--workers', '2', **someone)['pipes']
                 self.assertEqual(pipes['state'], 'warn')
-                self.assertRegex(pipes['value'], rf'^{count} of .*: this user has pipes elsewhere$')
+                self.assertRegex(pipes['value'], rf"^{count} of .*: the user's other programs have pipes$")
                 for engine in ('io_uring', 'epoll'):
                     with self.sixpipe('[::1]:0', '127.0.0.1:9', '--workers', '2', engine=engine, popen=someone) as proxy:
                         short = proxy.wait_event('pipes_short', level='warn')

@@ -232,6 +232,20 @@ class Listener(UnixCase):
             self.assertEqual(stat.S_IMODE(status.st_mode), 0o660)
             self.pair(proxy, backend)
 
+    def test_backend_that_the_user_may_not_write_to(self):
+        """The remedy is the permission; the routing table has nothing to do with it."""
+        if os.geteuid() != 0:
+            self.skipTest('needs root')
+        os.chmod(self.directory, 0o755)
+        path = self.path()
+        backend = self.backend(host=path)
+        os.chmod(path, 0o600)
+        with self.sixpipe('[::1]:0', backend.address, '--user', 'nobody') as proxy:
+            self.connect(proxy.endpoint)
+            remedy = proxy.wait_event('backend_failed')['remedy']
+            self.assertIn('may not write to this socket', remedy)
+            self.assertNotIn('ip route', remedy)
+
     def test_stale_file_is_replaced(self):
         path, backend = self.path(), self.backend()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stale:

@@ -104,7 +104,7 @@ Test(config_check, pools_that_make_no_sense)
 		   {"listen", "[::]:1"},
 		   {"backend", "192.0.2.1:1 check"},
 		   {"backend", "192.0.2.2:1"}}},
-		 "when the backend 192.0.2.2:1 is up"},
+		 "and 192.0.2.2:1 has none"},
 		{{{{"ready", "backends"}, {"listen", "[::]:1"}, {"backend", "192.0.2.1:1 check"}}},
 		 "add --metrics ADDRESS"},
 	};

@@ -34,32 +34,30 @@ Test(config_loop, of_addresses)
 	static const struct row rows[] = {
 		{{"[::1]:1", "+192.0.2.1:1"}, NULL},
 		{{"[::1]:1", "+[::1]:2", "[::1]:2", "+[::1]:1"},
-		 "--listen '[::1]:1': every session would come back to it, by its backend [::1]:2, "
-		 "then [::1]:1; give the service's own address as the backend, or listen elsewhere"},
+		 "--listen '[::1]:1': its backend leads back to it, so one client would "
+		 "take all sessions; the way: [::1]:2, then [::1]:1; give the service's own address as the backend, or listen elsewhere"},
 		{{"[::1]:1", "+[::1]:2", "[::1]:2", "+[::1]:3", "[::1]:3", "+[::1]:1"},
-		 "by its backend [::1]:2, then [::1]:3, then [::1]:1;"},
+		 "the way: [::1]:2, then [::1]:3, then [::1]:1;"},
 		/* a way into a loop is none */
 		{{"[::1]:1", "+[::1]:2", "[::1]:2", "+[::1]:3", "[::1]:3", "+[::1]:2"},
-		 "--listen '[::1]:2': every session would come back to it, by its backend [::1]:3, "
-		 "then [::1]:2;"},
+		 "--listen '[::1]:2': its backend leads back to it, so one client would "
+		 "take all sessions; the way: [::1]:3, then [::1]:2;"},
 		{{"[::1]:1", "+[::1]:2", "[::1]:2", "+[::1]:3", "[::1]:3", "+192.0.2.1:1"}, NULL},
 		{{"[::]:1", "+127.0.0.1:2", "0.0.0.0:2", "+192.0.2.1:1", "+[::1]:1 backup"}, NULL},
 		{{"[::]:1", "+127.0.0.1:2", "0.0.0.0:2", "+192.0.2.1:1", "+[::1]:1 down"}, NULL},
 		{{"[::]:1", "+127.0.0.1:2", "0.0.0.0:2", "+192.0.2.1:1", "+[::1]:1"},
-		 "by its backend 127.0.0.1:2, then [::1]:1;"},
+		 "the way: 127.0.0.1:2, then [::1]:1;"},
 		{{"[::]:1", "+192.0.2.7:2", "192.0.2.7:2", "+[::]:1"},
-		 "by its backend 192.0.2.7:2, then [::]:1;"},
+		 "the way: 192.0.2.7:2, then [::]:1;"},
 		/* of this host or another one: not known here */
 		{{"[::]:1", "+192.0.2.7:2", "0.0.0.0:2", "+[::1]:1"}, NULL},
 		{{"[::]:1", "+web.example:2", "0.0.0.0:2", "+[::1]:1"}, NULL},
-		{{"unix:@a", "+unix:@b", "unix:@b", "+unix:@a"},
-		 "by its backend unix:@b, then unix:@a;"},
-		{{"unix:@a", "+[::1]:1", "[::1]:1", "+unix:@a"},
-		 "by its backend [::1]:1, then unix:@a;"},
+		{{"unix:@a", "+unix:@b", "unix:@b", "+unix:@a"}, "the way: unix:@b, then unix:@a;"},
+		{{"unix:@a", "+[::1]:1", "[::1]:1", "+unix:@a"}, "the way: [::1]:1, then unix:@a;"},
 		/* once for a range of ports */
 		{{"[::1]:1-9", "+127.0.0.1:11-19", "127.0.0.1:11-19", "+[::1]:1-9"},
-		 "--listen '[::1]:1': every session would come back to it, by its backend 127.0.0.1:11, "
-		 "then [::1]:1;"},
+		 "--listen '[::1]:1': its backend leads back to it, so one client would "
+		 "take all sessions; the way: 127.0.0.1:11, then [::1]:1;"},
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
@@ -92,8 +90,8 @@ Test(config_loop, of_all_listeners)
 	}
 	cr_expect_eq(config_check(&config, error), -EINVAL);
 	cr_expect_eq(config.errors.count, 1);
-	cr_expect_not_null(strstr(error, "--listen '[::1]:1000': every session would come back"),
-			   "%s", error);
+	cr_expect_not_null(strstr(error, "--listen '[::1]:1000': its backend leads back"), "%s",
+			   error);
 	config_finish(&config);
 }
 

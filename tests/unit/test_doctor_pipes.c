@@ -60,29 +60,33 @@ struct pipe_row {
 Test(doctor_pipes, what_can_be_had)
 {
 	static const struct pipe_row rows[] = {
-		{64, 1 << 20, 16384, 1 << 20, 64, 1 << 20, DOCTOR_OK, "64 of 1MiB, which", ""},
+		{64, 1 << 20, 16384, 1 << 20, 64, 1 << 20, DOCTOR_OK,
+		 "64 of 1MiB; an unprivileged user may have as many", ""},
 		/* 16 a worker */
-		{65, 1 << 20, 16384, 1 << 20, 64, 1 << 20, DOCTOR_OK, "64 of 1MiB, which", ""},
+		{65, 1 << 20, 16384, 1 << 20, 64, 1 << 20, DOCTOR_OK,
+		 "64 of 1MiB; an unprivileged user may have as many", ""},
 		{68, 1 << 20, 16384, 1 << 20, 64, 1 << 20, DOCTOR_WARN,
-		 "64 of 68 get 1MiB: a user has 16384 pages", "fs.pipe-user-pages-soft=17408"},
+		 "64 of 68 pipes of 1MiB can be had: a user has 16384 pages",
+		 "fs.pipe-user-pages-soft=17408"},
 		{68, 1 << 20, 16384, 1 << 20, 68, 1 << 20, DOCTOR_OK,
-		 "68 of 1MiB; an unprivileged user gets 64", ""},
+		 "68 of 1MiB; an unprivileged user gets 64 (fs.pipe-user-pages-soft)", ""},
 		{68, 1 << 20, 0, 1 << 20, 68, 1 << 20, DOCTOR_OK, "68 of 1MiB", ""},
 		{68, 1 << 20, -1, -1, 68, 1 << 20, DOCTOR_OK, "68 of 1MiB", ""},
-		{68, 1 << 20, -1, -1, 5, 1 << 20, DOCTOR_WARN, "5 of 68 get 1MiB", "--maxpipes 5"},
+		{68, 1 << 20, -1, -1, 5, 1 << 20, DOCTOR_WARN, "5 of 68 pipes of 1MiB",
+		 "--maxpipes 5"},
 		/* three quarters of a MiB take a whole one */
-		{68, 3 << 18, 16384, 1 << 20, 64, 1 << 20, DOCTOR_WARN, "64 of 68 get 768KiB",
+		{68, 3 << 18, 16384, 1 << 20, 64, 1 << 20, DOCTOR_WARN, "64 of 68 pipes of 768KiB",
 		 "=17408"},
 		{4, 2 << 20, 16384, 1 << 20, 4, 1 << 20, DOCTOR_WARN,
 		 "4 of 1MiB, not 4 of 2MiB: fs.pipe-max-size is 1MiB",
 		 "sysctl -w fs.pipe-max-size=2097152"},
 		{4, 2 << 20, 16384, 1 << 20, 4, 2 << 20, DOCTOR_OK,
-		 "4 of 2MiB; an unprivileged user gets 0", ""},
+		 "4 of 2MiB; an unprivileged user gets 0 (fs.pipe-max-size)", ""},
 		{64, 1 << 20, 16384, 1 << 20, 63, 1 << 20, DOCTOR_WARN,
-		 "63 of 64 get 1MiB: this user has pipes elsewhere",
+		 "63 of 64 pipes of 1MiB can be had: the user's other programs have pipes",
 		 "use another user, or sysctl -w fs.pipe-user-pages-soft=32768"},
 		{64, 1 << 20, 16384, 1 << 20, 16, 8192, DOCTOR_WARN,
-		 "16 of 8KiB, not 64 of 1MiB: this user has pipes elsewhere", "=32768"},
+		 "16 of 8KiB, not 64 of 1MiB: the user's other programs have pipes", "=32768"},
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
@@ -102,5 +106,6 @@ Test(doctor_pipes, without_descriptors)
 	make_facts();
 	facts.capacity.host.descriptors = 60;
 	facts.pipes = 25;
-	expect(DOCTOR_WARN, "25 of 64 get 1MiB: descriptors are too few", "see descriptors");
+	expect(DOCTOR_WARN, "25 of 64 pipes of 1MiB can be had: descriptors are too few",
+	       "see the line 'descriptors'");
 }
