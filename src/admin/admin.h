@@ -15,7 +15,7 @@
 #include "relay/worker.h"
 
 /*
- * Clients at a time. When the last place is taken, one whose request has not come is refused to make
+ * Clients at a time. When the last slot is taken, one whose request has not come is refused to make
  * room, or else one that does not take its answer: of all these the oldest, and root's only where
  * there is no other.
  */

@@ -44,7 +44,7 @@ void log_init(enum log_level level, enum log_format format);
 
 /*
  * Gives the calling thread, which is the main thread, a ring of its own: from here on its lines wait for the writer thread, and no
- * reader of stderr can hold it up. Whoever calls it calls log_stop() at the end, after a start that failed too.
+ * reader of stderr can hold it up. The caller must call log_stop() at the end, also when the start fails.
  */
 void log_hold(void);
 
@@ -91,8 +91,8 @@ const char *log_date_print(uint64_t unix_ms, char text[LOG_DATE_BYTES]);
 void log_end(struct log_line *line);
 
 /*
- * Hands over text for a person that is no event: `length_bytes` of whole lines, which come out in the order of the
- * caller's log lines, and as log_end() hands them over.
+ * Hands over text that is not an event but is written for a person (an error of the start): `length_bytes` of whole
+ * lines, which come out in the order of the caller's log lines, and as log_end() hands them over.
  */
 void log_print(const char *text, size_t length_bytes);
 

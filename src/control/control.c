@@ -193,7 +193,7 @@ int control_run(const struct control_task *task)
 		poll_open(fds, wait_ms);
 		on_signals(&control);
 		end_stage(&control);
-		/* only to be told of the next; what has ended is asked for above */
+		/* so that poll(2) waits for the next end; the loop itself asks which workers run */
 		if (read(fds[1].fd, &ended, sizeof(ended)) < 0)
 			ended = 0;
 		if (task->http)

@@ -6,10 +6,10 @@
  * has an address. Which names, resolv.conf(5) says by its search list and ndots, as for glibc's
  * res_nsearch(3):
  *
- *	- the name with each domain of the list behind it, and the name as it is: that one first if it has
- *	  ndots dots, otherwise last. A name with a dot at its end is asked for as it is alone.
+ *	- the name with each domain of the list behind it, and the name itself: the name itself first if it
+ *	  has ndots dots, otherwise last. Of a name with a dot at its end only the name itself is asked for.
  *	- an answer without an address goes on to the next name, SERVFAIL and REFUSED too.
- *	- no answer in time: of what is left, the name as it is alone is asked for.
+ *	- no answer in time: the remaining domains are left out; the name itself is asked for, if it was not yet.
  *
  * A truncated answer is asked for again by TCP (RFC 7766), and of a chain of CNAMEs the least TTL
  * counts. What comes unasked, or with another id or question, is passed over.

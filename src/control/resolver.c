@@ -179,7 +179,7 @@ static void tell(const struct name *name, enum resolver_state before, bool chang
 	name->on_change(name->context, &answer);
 }
 
-/* One family is there, and the other lets wait for it. */
+/* One family has answered, and the other has not for RESOLUTION_DELAY_MS. */
 static void settle_early(struct name *name)
 {
 	enum resolver_state before = name->state;

@@ -7,8 +7,8 @@
  *	FAILING   the last question had no answer with an address: the addresses of the last good
  *		  one are kept, and it is asked again after 1, 2, 4 ... 60 s
  *
- * Of two families, the one that is answered is in use 50 ms later, whatever becomes of the other, and that one
- * when it comes. Where there are several servers, one that answers SERVFAIL, NOTIMP or REFUSED is passed over
+ * With two families, the addresses of the first are used 50 ms after they have come; those of the second when
+ * they come. Where there are several servers, one that answers SERVFAIL, NOTIMP or REFUSED is passed over
  * for the next; when none is left the error is "no server has an answer".
  */
 #pragma once

@@ -1,5 +1,5 @@
 /*
- * The thread that writes files while the process runs: the state of the sources (--pseudo-state). A filesystem that
+ * The thread that writes files while the process runs: the state of the address pools (--pseudo-state). A filesystem that
  * hangs holds up this thread alone.
  *
  * One save is under way at most, and one more asked for: asking again changes nothing, for a save writes what there is
@@ -25,8 +25,8 @@ struct saver;
 
 /*
  * Starts the thread, for sources with state files, after the privilege drop (privs.h), and saves for the first time, to
- * know whether the files may be written. Waits for that as long as it takes, but not for longer than until TERM or INT
- * has come (signals_take()). `sources` must outlive the saver. Returns 0, or -errno with `error`; a saver that was made
+ * know whether the files may be written. Waits for that save without a limit, until TERM or INT comes
+ * (signals_take()). `sources` must outlive the saver. Returns 0, or -errno with `error`; a saver that was made
  * is the caller's then too.
  */
 int saver_create(struct saver **saver, struct sources *sources, char error[CONFIG_ERROR_BYTES]);

@@ -86,8 +86,9 @@ static int add_pipe(struct pipe_pool *pool, uint32_t wanted_bytes, uint32_t leas
 }
 
 /*
- * Gives the pools pipes in turn, so that the last has as many as the first but for one. Returns 0, or -errno of
- * the first pipe that there is not. Of the least number, at the smallest size, each may be smaller still.
+ * Gives the pools pipes in turn, so that their counts differ by one at most. Returns 0, or the -errno of the first
+ * pipe that could not be made. At PIPE_POOL_SMALLEST_BYTES the first PIPE_POOL_LEAST pipes of each pool may be smaller
+ * than asked for.
  */
 static int fill(struct pipe_pool **pools, unsigned pool_count, unsigned count, uint32_t size_bytes)
 {

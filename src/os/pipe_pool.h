@@ -18,8 +18,9 @@ struct pipe {
 struct pipe_pool;
 
 /*
- * A pool gets so many pipes, where it may have as many, before large pipes are preferred to more pipes: one that the
- * worker splices through, and some for bytes that a slow target left. Without a free pipe bytes are copied.
+ * If the kernel allows less than is wanted, pipes are made smaller until each pool has this many; above it, fewer pipes
+ * of a larger size are preferred. A worker needs one to splice through, and some for bytes that a slow write side left.
+ * Without a free pipe bytes are copied.
  */
 #define PIPE_POOL_LEAST 4
 
@@ -28,8 +29,8 @@ struct pipe_pool;
 
 /*
  * Creates the pools of all workers, each of up to `count` pipes of `size_bytes`. The kernel may allow fewer. Then
- * each pool gets as many as the others, but for one, and all pipes have the largest size (`size_bytes`, a half, a
- * quarter, ...) of which each pool gets PIPE_POOL_LEAST. Ask the pools what they got. Returns 0 and the pools, each with
+ * all pipes have the largest size (`size_bytes`, a half, a quarter, ...) of which each pool gets PIPE_POOL_LEAST. The
+ * pools' counts differ by one at most. Ask the pools what they got. Returns 0 and the pools, each with
  * a pipe at least, or -errno and NULLs: pipe(2), fcntl(2).
  */
 int pipe_pools_create(struct pipe_pool **pools, unsigned pool_count, unsigned count,

@@ -95,7 +95,7 @@ int sock_read_congestion(const struct addr *backend, const struct sock_tuning *t
 /*
  * Whether a socket that was just connected to `backend`, on this host, met nobody but itself: the kernel had chosen the
  * port on which nobody listens for its own end. Closing it then sends a RST, so that the port is free at once. Asks the
- * socket only where the kernel chooses from ports among which the backend's is: tuning->system_ports, {0, 0}: all.
+ * socket only if the backend's port is one that the kernel may choose (tuning->system_ports; {0, 0}: any port).
  */
 bool sock_met_itself(int fd, const struct addr *backend, const struct sock_tuning *tuning);
 

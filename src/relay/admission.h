@@ -1,8 +1,9 @@
 /*
  * What stands between a client and a session: who may connect (--allow, --deny), how many sessions a
- * listener may have (--maxconn-forward), how many a source and how often (--per-source), backends that
- * would bring the session back (loops.h), and the bandwidth that sessions share (--limit). One for the process, shared by all workers: what does not
- * change, and atomics; no lock, no allocation after creation.
+ * listener may have (--maxconn-forward), how many sessions a client key may have and how often it may connect
+ * (--per-source), backends that lead back to the session's listener (loops.h), and the bandwidth that sessions share
+ * (--limit). One for the process, shared by all workers: what does not change, and atomics; no lock, no allocation after
+ * creation.
  */
 #pragma once
 

@@ -93,7 +93,7 @@ struct lane {
 	uint8_t small_fills; /* in a row, up to LANE_CHATTY_FILLS */
 	bool paced : 1;	     /* it takes `credit_bytes` at most; the owner's to set */
 	bool restless : 1; /* reads stop short of what is there: never chatty; the owner's to set */
-	bool copies : 1;   /* no splices out of its source: lane_stop_splicing() */
+	bool copies : 1;   /* no splices from its read side: lane_stop_splicing() */
 	bool stirred;	   /* it was filled since lane_take_stirred() */
 	bool target_ready; /* the target may take bytes */
 	bool target_woken; /* ... because the kernel said so, and its room was not measured since */

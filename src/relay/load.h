@@ -51,8 +51,8 @@ void load_release(struct load *load, unsigned worker);
 int load_admit_here(struct load *load, unsigned own);
 
 /*
- * Moves an admission that did not reach worker `from`. That must be woken, unless it has retired: it may wait for nothing
- * else to end, load_retire().
+ * Moves an admission that did not reach worker `from`. The caller wakes worker `from` unless it has retired: in a
+ * drain it may be waiting for this admission alone (load_retire()).
  */
 void load_move(struct load *load, unsigned from, unsigned to);
 

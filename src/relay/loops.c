@@ -1,8 +1,8 @@
 /*
- * Theory of operation. From the forward of a session to the forward whose listener its backend leads to is a step. The
- * steps that sessions took lately are remembered. A step that ends where the known steps lead back to its
- * beginning closes a loop, and is not taken; one to the own listener always does. So a loop of N forwards
- * ends with its Nth session. A step is forgotten after a while, for names and addresses change.
+ * Theory of operation. A step goes from a session's forward to the forward whose listener its backend reaches. Recent
+ * steps are remembered. If known steps lead from a step's end back to its start, the step closes a loop and is not taken.
+ * A step to the same forward always does. So a loop of N forwards ends with its Nth session. A step is forgotten after a
+ * while, for names and addresses change.
  */
 #include "relay/loops.h"
 

@@ -48,8 +48,8 @@ bool sessions_are_ready(const struct sessions *sessions);
 void session_end(struct sessions *sessions, struct session *session, enum close_reason reason);
 
 /*
- * From here on every session ends with `reason`, one of those whose rule is RST: those that are opened, at once, and those
- * that are there by sessions_end_some(). May be called again with another reason, which holds for what is left.
+ * From here on every session ends with `reason` (its rule is RST): new sessions at once, existing ones in
+ * sessions_end_some(). May be called again with another reason, which holds for what is left.
  */
 void sessions_begin_end(struct sessions *sessions, enum close_reason reason);
 

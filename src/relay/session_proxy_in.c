@@ -13,8 +13,8 @@
 #include "os/sock.h"
 
 /*
- * How often a header is looked at that the socket calls readable and is not; and how long one has that came in
- * time and whose event was not taken in.
+ * The interval for reading a header again that the socket announced but did not give. Also the grace for a header
+ * that arrived in time while its event was not yet read.
  */
 #define LOOK_AGAIN_MS 10
 

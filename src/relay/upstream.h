@@ -74,8 +74,8 @@ struct upstream_call {
 
 /*
  * Begins to connect to the chosen backend. Returns the socket, the caller's to close, or -errno, and
- * then nothing was begun. -EADDRNOTAVAIL: the source of the call cannot be bound, and another may be
- * tried. An answer > 0 means that sock_take_error() knows it.
+ * then nothing was begun. -EADDRNOTAVAIL: the source address of the call cannot be bound, and another
+ * may be tried. An answer > 0 means that sock_take_error() knows it.
  */
 int upstream_connect(const struct upstream *upstream, struct engine *engine, unsigned forward,
 		     const struct upstream_path *path, struct upstream_call *call);
