@@ -236,7 +236,7 @@ bool log_rings_stop(unsigned limit_ms)
 	}
 	atomic_store(&stopping, true);
 	wake_writer();
-	clock_gettime(CLOCK_MONOTONIC, &limit);
+	clock_gettime(CLOCK_REALTIME, &limit);
 	limit.tv_sec += limit_ms / 1000;
 	limit.tv_nsec += (long)(limit_ms % 1000) * 1000000;
 	if (limit.tv_nsec >= 1000000000) {
@@ -244,7 +244,7 @@ bool log_rings_stop(unsigned limit_ms)
 		limit.tv_nsec -= 1000000000;
 	}
 	/* a reader of stderr that never reads must not keep the process: leave the rings to exit(3) */
-	if (pthread_clockjoin_np(writer, NULL, CLOCK_MONOTONIC, &limit))
+	if (pthread_timedjoin_np(writer, NULL, &limit))
 		return false;
 	writer_runs = false;
 	atomic_store(&writer_sleeps, false);
