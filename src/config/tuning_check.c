@@ -116,23 +116,19 @@ static void check_ports(struct look *look)
 {
 	struct sock_ports ports = look->forward->options.tuning.ports;
 	int result = ports.first ? sock_try_ports(ports) : 0;
-	char text[SYSCTL_BYTES];
-	unsigned first, last;
+	struct sock_ports range = sock_read_port_range(look->root);
 
 	if (result)
 		refuse(look,
 		       "--source-port-range '%u-%u': %s; it needs Linux 6.3 or newer, before "
 		       "that set net.ipv4.ip_local_port_range for the whole host",
 		       ports.first, ports.last, strerror(-result));
-	if (result || !ports.first ||
-	    !read_sysctl(look->root, "/proc/sys/net/ipv4/ip_local_port_range", text) ||
-	    sscanf(text, "%u %u", &first, &last) != 2 ||
-	    (first <= ports.first && ports.last <= last))
+	if (result || !ports.first || (range.first <= ports.first && ports.last <= range.last))
 		return;
 	refuse(look,
 	       "--source-port-range '%u-%u': the kernel would ignore what is outside of this "
 	       "host's own %u-%u; stay within, or widen net.ipv4.ip_local_port_range",
-	       ports.first, ports.last, first, last);
+	       ports.first, ports.last, range.first, range.last);
 }
 
 static void check_listener(struct look *look)
