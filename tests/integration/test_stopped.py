@@ -3,6 +3,7 @@
 What came meanwhile counts, whenever it is read: only what has not come by then is late.
 """
 
+import contextlib
 import pathlib
 import time
 import unittest
@@ -108,30 +109,28 @@ class Connecting(StoppedCase):
             wait_until(lambda: TCP_ESTABLISHED in self.states(proxy), what='the connection')
             self.outlast(CONNECT_TIMEOUT_MS, start_s)
 
-    def test_a_connect_that_succeeded(self):
+    @contextlib.contextmanager
+    def connected_while_stopped(self, limit):
+        """A session whose connect succeeds while sixpipe is stopped for longer than `limit`, an option, allows."""
         with Netns() as here, Netns() as there:
             here.link_to(there)
             backend = self.backend(netns=there, host='192.0.2.2')
             here.lose_link()
-            with self.sixpipe('[::1]:0', backend.address, '--timeout-connect', f'{CONNECT_TIMEOUT_MS}ms',
-                              '--workers', '1', netns=here) as proxy:
+            with self.sixpipe('[::1]:0', backend.address, limit, f'{CONNECT_TIMEOUT_MS}ms', '--workers', '1',
+                              netns=here) as proxy:
                 client = self.connect(proxy.endpoint, netns=here)
                 self.answer_while_stopped(proxy, here)
-                self.assert_works(client, backend.accept())
+                yield proxy, client, backend
                 self.assertEqual(proxy.events('backend_failed') + proxy.events('backend_down'), [])
+
+    def test_a_connect_that_succeeded(self):
+        with self.connected_while_stopped('--timeout-connect') as (_, client, backend):
+            self.assert_works(client, backend.accept())
 
     def test_a_backend_that_answered_is_not_to_blame(self):
         """--timeout-session ends the session all the same: it has lasted so long."""
-        with Netns() as here, Netns() as there:
-            here.link_to(there)
-            backend = self.backend(netns=there, host='192.0.2.2')
-            here.lose_link()
-            with self.sixpipe('[::1]:0', backend.address, '--timeout-session', f'{CONNECT_TIMEOUT_MS}ms',
-                              '--workers', '1', netns=here) as proxy:
-                client = self.connect(proxy.endpoint, netns=here)
-                self.answer_while_stopped(proxy, here)
-                self.assert_reason(proxy, client, 'session_timeout')
-                self.assertEqual(proxy.events('backend_failed') + proxy.events('backend_down'), [])
+        with self.connected_while_stopped('--timeout-session') as (proxy, client, _):
+            self.assert_reason(proxy, client, 'session_timeout')
 
     def test_a_check_goes_on(self):
         """Its backend, which was connected to meanwhile, has the whole time for its answer."""
