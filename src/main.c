@@ -24,8 +24,8 @@
 #include "control/privs.h"
 #include "control/report.h"
 #include "control/signals.h"
+#include "forward/listener_bind.h"
 #include "os/startup.h"
-#include "relay/listener.h"
 #include "relay/worker.h"
 
 /* How long the last lines may take to reach a reader of stderr who is in no hurry. */
@@ -60,7 +60,8 @@ static int serve(struct config *config, const struct capacity *limits,
 	report_privileges(config);
 	report_limits(config, limits, workers);
 	/* at the start, not a minute later: whether it may be written by who we are now */
-	if (sources_first_file(task->sources) && saver_create(&task->saver, task->sources, error))
+	if (source_addresses_first_file(task->sources) &&
+	    saver_create(&task->saver, task->sources, error))
 		return fail(config, error);
 	/* before the first worker: whoever connects meanwhile waits in the backlog */
 	if (task->names && names_wait(task->names, &config->errors))
@@ -164,7 +165,7 @@ static void check_host(struct config *config, const struct capacity *limits,
 	if (!config->check) {
 		const struct admin_owner owner = {.uid = target->uid, .gid = target->gid};
 
-		(void)sources_create(&shared->sources, config);
+		(void)source_addresses_create(&shared->sources, config);
 		admin = config->admin ? admin_socket_check(config->admin, &owner, error) : 0;
 		/* whose the directory must be is not known without the user */
 		if (admin && (!user || admin != -EPERM))
@@ -217,7 +218,7 @@ static int run(struct config *config)
 		result = usage_fail_all(EXIT_FAILURE, &config->errors);
 	else
 		result = run_checked(config, &limits, &target, &shared);
-	sources_destroy(shared.sources);
+	source_addresses_destroy(shared.sources);
 	admission_destroy(shared.admission);
 	return result;
 }

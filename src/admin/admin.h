@@ -32,7 +32,7 @@ struct admin;
 struct admin_setup {
 	const struct config *config;
 	struct workers *workers;
-	const struct sources *sources;
+	const struct source_addresses *sources;
 	struct admin_owner owner; /* of the socket */
 };
 

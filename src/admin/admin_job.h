@@ -33,7 +33,7 @@ enum admin_code { ADMIN_DONE, ADMIN_NOBODY, ADMIN_BAD };
 struct admin_tools {
 	const struct config *config;
 	struct workers *workers;
-	const struct sources *sources;
+	const struct source_addresses *sources;
 	struct bans *bans;
 	struct queries *queries;
 };

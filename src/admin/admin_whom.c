@@ -1,8 +1,8 @@
 #include "admin/admin_whom.h"
 
+#include "forward/source_address.h"
 #include "os/interfaces.h"
 #include "relay/query.h"
-#include "relay/sources.h"
 
 _Static_assert(ADMIN_BAN_BITS_LEAST_V4 == 8 && ADMIN_BAN_BITS_LEAST_V6 == 16,
 	       "admin_whom_refuse() has them in words");
@@ -18,13 +18,13 @@ bool admin_whom_find_lease(struct admin_job *job)
 	struct in_addr address = {.s_addr = htonl(cidr_v4_of(&who->block.network))};
 
 	return who->block.bits == 128 && cidr_is_v4(&who->block) && job->tools.sources &&
-	       sources_find(job->tools.sources, address, &job->lease);
+	       source_addresses_find(job->tools.sources, address, &job->lease);
 }
 
 /* Whom a ban of this session's client is for: what the pool of its listener counts as one. */
 static struct cidr client_of(const struct admin_job *job, const struct session_record *record)
 {
-	const struct forward_options *options =
+	const struct config_forward_options *options =
 		&job->tools.config->forwards[record->forward].options;
 	const struct addr *shown = record->is_embedded ? &record->source : &record->client;
 	bool is_of_pool = options->source.kind == CONFIG_SOURCE_POOL;
@@ -119,7 +119,7 @@ const char *admin_whom_choose(struct admin_job *job, enum admin_code *code)
 	if (job->found_count)
 		return choose_found(job);
 	*code = ADMIN_NOBODY;
-	if (job->tools.sources && sources_own(job->tools.sources, &who->block))
+	if (job->tools.sources && source_addresses_own(job->tools.sources, &who->block))
 		return "is of a pool of --source and no client's now, so there is nobody to ban; "
 		       "--pseudo-state keeps who had it over restarts";
 	if (who->port)

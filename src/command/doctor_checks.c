@@ -323,7 +323,7 @@ static bool judge_memory(const struct doctor_facts *facts, struct doctor_finding
  * A peer that does not read fills its socket's send buffer and the other side's receive buffer. All
  * sockets of the host slow down when such memory comes to the second value of tcp_mem.
  */
-static bool has_write_limit(const struct forward_options *options)
+static bool has_write_limit(const struct config_forward_options *options)
 {
 	return options->tuning.user_timeout_ms || options->timeout_write_ms;
 }

@@ -8,8 +8,8 @@
 
 #include "config/capacity.h"
 #include "config/config.h"
+#include "forward/source_check.h"
 #include "os/interfaces.h"
-#include "relay/source_check.h"
 
 /* Facts that the host does not show. */
 #define DOCTOR_UNKNOWN (-1)

@@ -17,14 +17,14 @@
 #include "config/config_origin.h"
 #include "config/tuning_check.h"
 #include "control/privs.h"
-#include "identity/source_pool_state.h"
+#include "forward/admission.h"
+#include "forward/source_check.h"
+#include "identity/lease_state.h"
 #include "os/cgroup.h"
 #include "os/engine.h"
 #include "os/host.h"
 #include "os/sock.h"
-#include "relay/admission.h"
 #include "relay/pump.h"
-#include "relay/source_check.h"
 
 #define FILE_BYTES 4096
 
@@ -134,7 +134,7 @@ static void gather_listeners(struct doctor_facts *facts)
 	const struct config *config = facts->config;
 
 	for (unsigned i = 0; i < config->forward_count && !facts->listen_error; i++) {
-		const struct forward *forward = &config->forwards[i];
+		const struct config_forward *forward = &config->forwards[i];
 		int error = sock_try_bind(&forward->listen, &forward->options.tuning);
 
 		if (i && !error)
@@ -208,13 +208,14 @@ static int check_state(const char *path, char error[CONFIG_ERROR_BYTES])
 	return -ENOENT;
 }
 
-static int check_files_of(const struct forward_options *options, char error[CONFIG_ERROR_BYTES])
+static int check_files_of(const struct config_forward_options *options,
+			  char error[CONFIG_ERROR_BYTES])
 {
 	uint8_t key[SIPHASH_KEY_BYTES];
 	int result = 0;
 
 	if (options->pseudo_key)
-		result = source_key_read(options->pseudo_key, key, error);
+		result = lease_key_read(options->pseudo_key, key, error);
 	if (!result && options->pseudo_state)
 		result = check_state(options->pseudo_state, error);
 	return result;

@@ -15,7 +15,7 @@ int config_fail(char error[CONFIG_ERROR_BYTES], const char *format, ...)
 	return -EINVAL;
 }
 
-const char *config_print_listen(const struct forward *forward, char text[ADDR_TEXT_BYTES])
+const char *config_print_listen(const struct config_forward *forward, char text[ADDR_TEXT_BYTES])
 {
 	size_t length;
 

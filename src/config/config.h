@@ -35,7 +35,7 @@ enum config_send_proxy {
 	CONFIG_SEND_PROXY_INHERIT, /* of a backend, until config_check(): as the forward */
 };
 
-struct backend {
+struct config_backend {
 	struct addr addr;	   /* of one by name, 0.0.0.0 and the port */
 	char name[DNS_NAME_BYTES]; /* "": by address */
 	struct config_origin origin;
@@ -88,7 +88,7 @@ struct config_bandwidth {
 };
 
 /* What can be set for each forward by itself. Copied from the defaults when the forward begins. */
-struct forward_options {
+struct config_forward_options {
 	uint64_t timeout_connect_ms; /* this and the other times: 0 is "never" */
 	uint64_t timeout_idle_ms;
 	uint64_t timeout_client_fin_ms;
@@ -132,7 +132,7 @@ struct forward_options {
 	struct config_bytes check_expect;
 };
 
-struct forward {
+struct config_forward {
 	const char *name; /* of its section; otherwise a number, from config_check() on */
 	struct config_origin origin;
 	struct config_values values; /* listen, backends and everything in `options`, as given */
@@ -140,14 +140,14 @@ struct forward {
 	struct addr listen;
 	unsigned port_count; /* of a range that begins with `listen`; 1 after config_check() */
 	bool is_of_range;    /* made for a port of a range that is not the first */
-	struct backend *backends;
+	struct config_backend *backends;
 	unsigned backend_count;
 	unsigned name_count; /* of these, those by name; set by config_check() */
 	bool wants_client;   /* who the client is matters; set by config_check() */
 	bool needs_client;   /* ... so much that one who cannot be known is refused */
 	bool has_checks;     /* of a backend at least; set by config_check() */
 	bool auto_max_fails; /* max_fails follows the number of backends in use, which names change */
-	struct forward_options options;
+	struct config_forward_options options;
 };
 
 /* The values of --dns-family and of --resolve-at-start, in their order. */
@@ -161,11 +161,11 @@ enum config_ready { CONFIG_READY_LISTENERS, CONFIG_READY_BACKENDS };
 enum config_pin { CONFIG_PIN_AUTO, CONFIG_PIN_ON, CONFIG_PIN_OFF };
 
 struct config {
-	struct forward *forwards;
+	struct config_forward *forwards;
 	unsigned forward_count;
-	struct forward_options defaults; /* of the forwards to come */
-	unsigned file_forward_count;	 /* the first ones, when they came from a file */
-	unsigned name_count;		 /* backends by name; set by config_check() */
+	struct config_forward_options defaults; /* of the forwards to come */
+	unsigned file_forward_count;		/* the first ones, when they came from a file */
+	unsigned name_count;			/* backends by name; set by config_check() */
 
 	const char *file;	     /* NULL: none */
 	struct config_origin origin; /* of what is set next */
@@ -215,8 +215,8 @@ void config_finish(struct config *config);
  * Begins a forward with the defaults' options; `name` may be NULL. Returns it, which stays where it is
  * until the next begins, or NULL with `error` when there are too many.
  */
-struct forward *config_begin_forward(struct config *config, const char *name,
-				     char error[CONFIG_ERROR_BYTES]);
+struct config_forward *config_begin_forward(struct config *config, const char *name,
+					    char error[CONFIG_ERROR_BYTES]);
 
 /*
  * Sets one option from text, which is copied; `config->origin` says where it comes from. LISTEN begins a
@@ -236,7 +236,7 @@ int config_set(struct config *config, const struct option_spec *option, const ch
 int config_check(struct config *config, char error[CONFIG_ERROR_BYTES]);
 
 /* Prints a listener's address, with its range of ports; returns `text`. */
-const char *config_print_listen(const struct forward *forward, char text[ADDR_TEXT_BYTES]);
+const char *config_print_listen(const struct config_forward *forward, char text[ADDR_TEXT_BYTES]);
 
 /* The largest backlog of all forwards. */
 uint64_t config_largest_backlog(const struct config *config);

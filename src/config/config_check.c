@@ -17,7 +17,7 @@
 #include "config/config_source.h"
 #include "pool/pool.h"
 
-static unsigned count_in_use(const struct forward *forward)
+static unsigned count_in_use(const struct config_forward *forward)
 {
 	unsigned count = 0;
 
@@ -27,9 +27,9 @@ static unsigned count_in_use(const struct forward *forward)
 }
 
 /* What --balance and the checks need. */
-static int complete_pool(struct forward *forward, char error[CONFIG_ERROR_BYTES])
+static int complete_pool(struct config_forward *forward, char error[CONFIG_ERROR_BYTES])
 {
-	struct forward_options *options = &forward->options;
+	struct config_forward_options *options = &forward->options;
 	char text[ADDR_TEXT_BYTES];
 
 	config_print_listen(forward, text);
@@ -57,9 +57,10 @@ static int complete_pool(struct forward *forward, char error[CONFIG_ERROR_BYTES]
 }
 
 /* What an accepting side with PROXY protocol headers needs; in one that is not whole, --trust may be what was refused. */
-static int check_proxy(const struct forward *forward, bool whole, char error[CONFIG_ERROR_BYTES])
+static int check_proxy(const struct config_forward *forward, bool whole,
+		       char error[CONFIG_ERROR_BYTES])
 {
-	const struct forward_options *options = &forward->options;
+	const struct config_forward_options *options = &forward->options;
 	char text[ADDR_TEXT_BYTES];
 
 	config_print_listen(forward, text);
@@ -82,7 +83,7 @@ static int check_proxy(const struct forward *forward, bool whole, char error[CON
  * With --ready backends a forward whose backends are all down may get no clients, so that only checks
  * would tell when one is back.
  */
-static int check_ready(const struct config *config, const struct forward *forward,
+static int check_ready(const struct config *config, const struct config_forward *forward,
 		       char error[CONFIG_ERROR_BYTES])
 {
 	char listen[ADDR_TEXT_BYTES], text[CONFIG_BACKEND_TEXT_BYTES];
@@ -90,7 +91,7 @@ static int check_ready(const struct config *config, const struct forward *forwar
 	if (config->ready != CONFIG_READY_BACKENDS)
 		return 0;
 	for (unsigned i = 0; i < forward->backend_count; i++) {
-		const struct backend *backend = &forward->backends[i];
+		const struct config_backend *backend = &forward->backends[i];
 
 		if (!backend->check && !backend->down)
 			return config_fail(
@@ -104,9 +105,9 @@ static int check_ready(const struct config *config, const struct forward *forwar
 }
 
 /* What backends leave to the forward, and what follows from its options. */
-static void complete_forward(const struct config *config, struct forward *forward)
+static void complete_forward(const struct config *config, struct config_forward *forward)
 {
-	const struct forward_options *options = &forward->options;
+	const struct config_forward_options *options = &forward->options;
 
 	forward->needs_client = options->accept_proxy || config->admin ||
 				options->source.embedded ||
@@ -124,16 +125,16 @@ static void complete_forward(const struct config *config, struct forward *forwar
 /* An option that is nothing without another: it may stand before listeners that have no use for it, but one must have. */
 struct dependence {
 	const char *option;
-	bool (*is_used)(const struct forward *forward);
+	bool (*is_used)(const struct config_forward *forward);
 	const char *reason;
 };
 
-static bool accepts_proxy(const struct forward *forward)
+static bool accepts_proxy(const struct config_forward *forward)
 {
 	return forward->options.accept_proxy;
 }
 
-static bool sends_v2(const struct forward *forward)
+static bool sends_v2(const struct config_forward *forward)
 {
 	for (unsigned i = 0; i < forward->backend_count; i++)
 		if (forward->backends[i].send_proxy == CONFIG_SEND_PROXY_V2)
@@ -141,18 +142,18 @@ static bool sends_v2(const struct forward *forward)
 	return !forward->backend_count;
 }
 
-static bool is_on_wildcard(const struct forward *forward)
+static bool is_on_wildcard(const struct config_forward *forward)
 {
 	return addr_is_v6_wildcard(&forward->listen);
 }
 
 /* Nor is there news in what has no backends. */
-static bool is_checked(const struct forward *forward)
+static bool is_checked(const struct config_forward *forward)
 {
 	return forward->has_checks || !forward->backend_count;
 }
 
-static bool has_pool(const struct forward *forward)
+static bool has_pool(const struct config_forward *forward)
 {
 	return forward->options.source.kind == CONFIG_SOURCE_POOL;
 }
@@ -176,7 +177,7 @@ static const struct dependence dependences[] = {
 	 "there are no addresses to keep in it; add --source pseudo or loopback, or leave it out"},
 };
 
-static bool is_given(const struct forward *forward, const struct option_spec *option)
+static bool is_given(const struct config_forward *forward, const struct option_spec *option)
 {
 	unsigned at = 0;
 
@@ -188,11 +189,11 @@ static bool is_given(const struct forward *forward, const struct option_spec *op
 static void check_dependence(struct config *config, const struct dependence *row)
 {
 	const struct option_spec *option = options_find(row->option, strlen(row->option));
-	const struct forward *wanting = NULL;
+	const struct config_forward *wanting = NULL;
 	char error[CONFIG_ERROR_BYTES];
 
 	for (unsigned i = 0; i < config->forward_count; i++) {
-		const struct forward *forward = &config->forwards[i];
+		const struct config_forward *forward = &config->forwards[i];
 
 		if (!is_given(forward, option))
 			continue;
@@ -207,7 +208,7 @@ static void check_dependence(struct config *config, const struct dependence *row
 	config_origin_add_error(config, wanting, error);
 }
 
-static void check_forward(struct config *config, struct forward *forward)
+static void check_forward(struct config *config, struct config_forward *forward)
 {
 	/* where something was refused, what is missing is no news */
 	bool whole = !forward->broken && !config->broken;
@@ -261,7 +262,7 @@ static void name_forwards(struct config *config)
 	char name[16];
 
 	for (unsigned i = 0; i < config->forward_count; i++) {
-		struct forward *forward = &config->forwards[i];
+		struct config_forward *forward = &config->forwards[i];
 		bool taken = !forward->name;
 
 		while (taken) {

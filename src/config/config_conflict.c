@@ -30,7 +30,7 @@ static const char *const relation_words[] = {
 	[CROSSING] = "shares ports with",
 };
 
-static struct claim claim_of(const struct forward *forward)
+static struct claim claim_of(const struct config_forward *forward)
 {
 	return (struct claim){
 		.address = &forward->listen,
@@ -105,7 +105,7 @@ static enum relation relate(const struct claim *a, const struct claim *b)
 }
 
 /* " at PLACE", where a forward's listener is said to be; "" for the command line, which is before one's eyes. */
-static const char *print_place(const struct config *config, const struct forward *forward,
+static const char *print_place(const struct config *config, const struct config_forward *forward,
 			       char text[CONFIG_ORIGIN_BYTES])
 {
 	const struct option_spec *listen = options_find("listen", strlen("listen"));
@@ -119,8 +119,8 @@ static const char *print_place(const struct config *config, const struct forward
 	return text;
 }
 
-static int fail_same(const struct config *config, const struct forward *other, const char *listen,
-		     char error[CONFIG_ERROR_BYTES])
+static int fail_same(const struct config *config, const struct config_forward *other,
+		     const char *listen, char error[CONFIG_ERROR_BYTES])
 {
 	char place[CONFIG_ORIGIN_BYTES];
 
@@ -134,14 +134,14 @@ static int fail_same(const struct config *config, const struct forward *other, c
 			   listen, place);
 }
 
-int config_conflict_of_listeners(const struct config *config, const struct forward *forward,
+int config_conflict_of_listeners(const struct config *config, const struct config_forward *forward,
 				 char error[CONFIG_ERROR_BYTES])
 {
 	char listen[ADDR_TEXT_BYTES], text[ADDR_TEXT_BYTES], place[CONFIG_ORIGIN_BYTES];
 	struct claim own = claim_of(forward);
 
 	config_print_listen(forward, listen);
-	for (const struct forward *other = config->forwards; other < forward; other++) {
+	for (const struct config_forward *other = config->forwards; other < forward; other++) {
 		struct claim others = claim_of(other);
 		enum relation relation = relate(&own, &others);
 
@@ -158,7 +158,7 @@ int config_conflict_of_listeners(const struct config *config, const struct forwa
 	return 0;
 }
 
-static int check_admin(const struct config *config, const struct forward *forward,
+static int check_admin(const struct config *config, const struct config_forward *forward,
 		       char error[CONFIG_ERROR_BYTES])
 {
 	const char *path =
@@ -170,7 +170,7 @@ static int check_admin(const struct config *config, const struct forward *forwar
 			   config->admin);
 }
 
-int config_conflict_of_monitoring(const struct config *config, const struct forward *forward,
+int config_conflict_of_monitoring(const struct config *config, const struct config_forward *forward,
 				  char error[CONFIG_ERROR_BYTES])
 {
 	char metrics[ADDR_TEXT_BYTES], text[ADDR_TEXT_BYTES], place[CONFIG_ORIGIN_BYTES];
@@ -209,7 +209,7 @@ static struct addr connected_to(const struct addr *to)
 	return address;
 }
 
-static enum config_reach reach(const struct forward *forward, const struct addr *to,
+static enum config_reach reach(const struct config_forward *forward, const struct addr *to,
 			       unsigned port_count)
 {
 	struct claim own = claim_of(forward);
@@ -230,18 +230,19 @@ static enum config_reach reach(const struct forward *forward, const struct addr 
 		       : CONFIG_REACH_NONE;
 }
 
-enum config_reach config_conflict_reach(const struct forward *forward, const struct addr *to)
+enum config_reach config_conflict_reach(const struct config_forward *forward, const struct addr *to)
 {
 	return reach(forward, to, 1);
 }
 
-int config_conflict_of_backends(const struct forward *forward, char error[CONFIG_ERROR_BYTES])
+int config_conflict_of_backends(const struct config_forward *forward,
+				char error[CONFIG_ERROR_BYTES])
 {
 	char listen[ADDR_TEXT_BYTES], text[CONFIG_BACKEND_TEXT_BYTES];
 
 	config_print_listen(forward, listen);
 	for (unsigned i = 0; i < forward->backend_count; i++) {
-		const struct backend *backend = &forward->backends[i];
+		const struct config_backend *backend = &forward->backends[i];
 
 		if (*backend->name ||
 		    reach(forward, &backend->addr, backend->port_count) != CONFIG_REACH_SURE)

@@ -10,15 +10,16 @@
 /* Each returns 0, or -EINVAL with `error` naming both: */
 
 /* ... the forward's listener and one of those before it. */
-int config_conflict_of_listeners(const struct config *config, const struct forward *forward,
+int config_conflict_of_listeners(const struct config *config, const struct config_forward *forward,
 				 char error[CONFIG_ERROR_BYTES]);
 
 /* ... --metrics or --admin, and the forward's listener. */
-int config_conflict_of_monitoring(const struct config *config, const struct forward *forward,
+int config_conflict_of_monitoring(const struct config *config, const struct config_forward *forward,
 				  char error[CONFIG_ERROR_BYTES]);
 
 /* ... the forward's listener and a backend that it would forward to itself by. */
-int config_conflict_of_backends(const struct forward *forward, char error[CONFIG_ERROR_BYTES]);
+int config_conflict_of_backends(const struct config_forward *forward,
+				char error[CONFIG_ERROR_BYTES]);
 
 /* Whether what this host sends to an address comes to a forward's listener, as far as the addresses tell. */
 enum config_reach {
@@ -27,4 +28,5 @@ enum config_reach {
 	CONFIG_REACH_SURE,
 };
 
-enum config_reach config_conflict_reach(const struct forward *forward, const struct addr *to);
+enum config_reach config_conflict_reach(const struct config_forward *forward,
+					const struct addr *to);

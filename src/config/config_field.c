@@ -198,7 +198,7 @@ static int set_text(void *field, const struct option_spec *option, const char *t
 /* Lists ---------------------------------------------------------------------------------------- */
 
 /* Adds blocks with commas between them. */
-static int add_cidrs(struct forward_options *options, const struct option_spec *option,
+static int add_cidrs(struct config_forward_options *options, const struct option_spec *option,
 		     const char *text, char error[CONFIG_ERROR_BYTES])
 {
 	char word[CIDR_TEXT_BYTES];
@@ -221,7 +221,7 @@ static int add_cidrs(struct forward_options *options, const struct option_spec *
 }
 
 /* 0xE0=text, in place of an earlier one of the type. */
-static int set_tlv(struct forward_options *options, const struct option_spec *option,
+static int set_tlv(struct config_forward_options *options, const struct option_spec *option,
 		   const char *text, char error[CONFIG_ERROR_BYTES])
 {
 	struct proxy_custom custom;

@@ -38,12 +38,12 @@ struct reader {
 	const char *at, *end; /* what is left of the text */
 	unsigned line;
 	enum section section;
-	unsigned section_line;	 /* of its header; 0: none yet */
-	struct forward *forward; /* of SECTION_FORWARD */
-	bool globals_broken;	 /* what forwards lack may have been lost there */
-	bool lost_line;		 /* of this section: whichever option it was */
-	bool has_any;		 /* a section or a pair */
-	unsigned *given_lines;	 /* by option: where this section has it; 0: not yet */
+	unsigned section_line;		/* of its header; 0: none yet */
+	struct config_forward *forward; /* of SECTION_FORWARD */
+	bool globals_broken;		/* what forwards lack may have been lost there */
+	bool lost_line;			/* of this section: whichever option it was */
+	bool has_any;			/* a section or a pair */
+	unsigned *given_lines;		/* by option: where this section has it; 0: not yet */
 };
 
 static void add_error(struct reader *reader, const char *error)
@@ -109,7 +109,7 @@ static void begin_globals(struct reader *reader)
 	reader->section_line = reader->line;
 }
 
-static const struct forward *find_forward(const struct config *config, const char *name)
+static const struct config_forward *find_forward(const struct config *config, const char *name)
 {
 	for (unsigned i = 0; i < config->forward_count; i++)
 		if (!strcmp(config->forwards[i].name, name))
@@ -120,7 +120,7 @@ static const struct forward *find_forward(const struct config *config, const cha
 static void begin_forward(struct reader *reader, const char *name)
 {
 	struct config *config = reader->config;
-	const struct forward *other = find_forward(config, name);
+	const struct config_forward *other = find_forward(config, name);
 	size_t count, length = strlen(name);
 	char error[CONFIG_ERROR_BYTES];
 

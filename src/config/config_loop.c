@@ -23,7 +23,7 @@ struct graph {
 	unsigned short *queue;
 };
 
-static bool is_own(const struct forward *forward, const struct addr *to)
+static bool is_own(const struct config_forward *forward, const struct addr *to)
 {
 	const char *device = forward->options.tuning.device;
 
@@ -31,7 +31,7 @@ static bool is_own(const struct forward *forward, const struct addr *to)
 	return device ? interfaces_own(device, to) : !route_check_local(to);
 }
 
-static bool reaches(const struct forward *forward, const struct addr *to, bool ask_host)
+static bool reaches(const struct config_forward *forward, const struct addr *to, bool ask_host)
 {
 	enum config_reach reach = config_conflict_reach(forward, to);
 
@@ -39,7 +39,7 @@ static bool reaches(const struct forward *forward, const struct addr *to, bool a
 	       (reach == CONFIG_REACH_IF_OWN && ask_host && is_own(forward, to));
 }
 
-bool config_loop_reaches(const struct forward *forward, const struct addr *to)
+bool config_loop_reaches(const struct config_forward *forward, const struct addr *to)
 {
 	return reaches(forward, to, true);
 }
@@ -47,10 +47,10 @@ bool config_loop_reaches(const struct forward *forward, const struct addr *to)
 /* The first backend of a forward that leads to the listener of another, plus 1; 0: none does. */
 static unsigned short find_backend(const struct graph *graph, unsigned from, unsigned to)
 {
-	const struct forward *forward = &graph->config->forwards[from];
+	const struct config_forward *forward = &graph->config->forwards[from];
 
 	for (unsigned i = 0; i < forward->backend_count; i++) {
-		const struct backend *backend = &forward->backends[i];
+		const struct config_backend *backend = &forward->backends[i];
 
 		/* `down` has no session, and `backup` only some: a loop by those is refused at run time */
 		if (!*backend->name && !backend->down && !backend->backup &&

@@ -18,4 +18,4 @@ int config_loop_check(struct config *config, bool ask_host);
  * Whether what this host sends to `to` comes to the forward's listener now. Asks the kernel where the
  * addresses do not tell: some 20 microseconds, without waiting. False where it cannot be asked.
  */
-bool config_loop_reaches(const struct forward *forward, const struct addr *to);
+bool config_loop_reaches(const struct config_forward *forward, const struct addr *to);

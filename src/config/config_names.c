@@ -13,7 +13,7 @@ static bool is_like_v4(const char *host)
 	return !host[strspn(host, "0123456789.")];
 }
 
-const char *config_names_parse_backend(const char *text, struct backend *backend)
+const char *config_names_parse_backend(const char *text, struct config_backend *backend)
 {
 	const char *colon = strchr(text, ':');
 	size_t length = colon ? (size_t)(colon - text) : strlen(text);
@@ -47,7 +47,7 @@ const char *config_names_parse_backend(const char *text, struct backend *backend
 	return problem;
 }
 
-const char *config_names_print_backend(const struct backend *backend,
+const char *config_names_print_backend(const struct config_backend *backend,
 				       char text[CONFIG_BACKEND_TEXT_BYTES])
 {
 	if (*backend->name)
@@ -60,7 +60,7 @@ const char *config_names_print_backend(const struct backend *backend,
 
 _Static_assert(CONFIG_BACKEND_TEXT_BYTES >= ADDR_TEXT_BYTES, "an address fits");
 
-int config_names_check_forward(const struct config *config, struct forward *forward,
+int config_names_check_forward(const struct config *config, struct config_forward *forward,
 			       char error[CONFIG_ERROR_BYTES])
 {
 	const struct config_source *source = &forward->options.source;

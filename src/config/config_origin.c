@@ -68,7 +68,7 @@ void config_origin_rename(const struct config *config, const struct config_value
 		config_fail(error, "%s%s", where, detail + strlen(name));
 }
 
-void config_origin_rename_of(const struct config *config, const struct forward *forward,
+void config_origin_rename_of(const struct config *config, const struct config_forward *forward,
 			     char error[CONFIG_ERROR_BYTES])
 {
 	const struct option_spec *option;
@@ -98,7 +98,7 @@ void config_origin_append(const struct config *config, const struct config_value
 	snprintf(error + length, CONFIG_ERROR_BYTES - length, " (given by %.200s)", giver);
 }
 
-void config_origin_append_of(const struct config *config, const struct forward *forward,
+void config_origin_append_of(const struct config *config, const struct config_forward *forward,
 			     const char *name, char error[CONFIG_ERROR_BYTES])
 {
 	const struct option_spec *option = options_find(name, strlen(name));
@@ -110,7 +110,7 @@ void config_origin_append_of(const struct config *config, const struct forward *
 		config_origin_append(config, &value, error);
 }
 
-void config_origin_add_error(struct config *config, const struct forward *forward,
+void config_origin_add_error(struct config *config, const struct config_forward *forward,
 			     char error[CONFIG_ERROR_BYTES])
 {
 	config_origin_rename_of(config, forward, error);

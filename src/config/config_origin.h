@@ -32,7 +32,7 @@ void config_origin_rename(const struct config *config, const struct config_value
  * The same for the option that `error` begins with, whichever it is: one of `forward`, which may be NULL,
  * or one of the process. What begins with no option, or with one of a forward where none is given, stays.
  */
-void config_origin_rename_of(const struct config *config, const struct forward *forward,
+void config_origin_rename_of(const struct config *config, const struct config_forward *forward,
 			     char error[CONFIG_ERROR_BYTES]);
 
 /*
@@ -46,9 +46,9 @@ void config_origin_append(const struct config *config, const struct config_value
  * The same for the value of option `name` that `forward` has, or with NULL the process; but not for one of the
  * command line, which is before one's eyes.
  */
-void config_origin_append_of(const struct config *config, const struct forward *forward,
+void config_origin_append_of(const struct config *config, const struct config_forward *forward,
 			     const char *name, char error[CONFIG_ERROR_BYTES]);
 
 /* Adds `error` to config->errors, renamed so. */
-void config_origin_add_error(struct config *config, const struct forward *forward,
+void config_origin_add_error(struct config *config, const struct config_forward *forward,
 			     char error[CONFIG_ERROR_BYTES]);

@@ -149,7 +149,7 @@ static bool is_parameter(const struct config *config, const char *word)
 static int fail_parameter(const struct config *config, const char *word,
 			  char error[CONFIG_ERROR_BYTES])
 {
-	const struct forward *latest = &config->forwards[config->forward_count - 1];
+	const struct config_forward *latest = &config->forwards[config->forward_count - 1];
 	char backend[CONFIG_BACKEND_TEXT_BYTES] = "ADDRESS";
 
 	if (latest->backend_count)

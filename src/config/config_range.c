@@ -6,14 +6,14 @@
 
 #include "config/config_names.h"
 
-int config_range_check(const struct config *config, const struct forward *forward,
+int config_range_check(const struct config *config, const struct config_forward *forward,
 		       char error[CONFIG_ERROR_BYTES])
 {
 	char listen[ADDR_TEXT_BYTES], text[CONFIG_BACKEND_TEXT_BYTES];
 	unsigned ports = forward->port_count, before = 0;
 
 	config_print_listen(forward, listen);
-	for (const struct forward *other = config->forwards; other < forward; other++)
+	for (const struct config_forward *other = config->forwards; other < forward; other++)
 		before += other->port_count;
 	/* once: those behind it are too many as well */
 	if (before <= CONFIG_FORWARD_LIMIT && before + ports > CONFIG_FORWARD_LIMIT)
@@ -22,7 +22,7 @@ int config_range_check(const struct config *config, const struct forward *forwar
 				   "each port of a range being one; start another process for more",
 				   listen, CONFIG_FORWARD_LIMIT);
 	for (unsigned i = 0; i < forward->backend_count; i++) {
-		const struct backend *backend = &forward->backends[i];
+		const struct config_backend *backend = &forward->backends[i];
 
 		if (backend->port_count > 1 && backend->port_count != ports)
 			return config_fail(
@@ -42,9 +42,10 @@ static void shift_port(struct addr *address, unsigned by)
 }
 
 /* The forward for port `index` of the range; the first one takes over what the forward owns. */
-static struct forward for_port(struct config *config, const struct forward *forward, unsigned index)
+static struct config_forward for_port(struct config *config, const struct config_forward *forward,
+				      unsigned index)
 {
-	struct forward made = *forward;
+	struct config_forward made = *forward;
 	char name[64];
 
 	made.port_count = 1;
@@ -68,7 +69,7 @@ static struct forward for_port(struct config *config, const struct forward *forw
 
 void config_range_expand(struct config *config)
 {
-	struct forward *all;
+	struct config_forward *all;
 	unsigned count = 0, total = 0;
 
 	for (unsigned i = 0; i < config->forward_count; i++)

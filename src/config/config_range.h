@@ -7,7 +7,7 @@
  * Checks that the forward's backends have a port each for those of the listener, and that the limit on
  * listeners is not passed with this one. Returns 0, or -EINVAL with `error`.
  */
-int config_range_check(const struct config *config, const struct forward *forward,
+int config_range_check(const struct config *config, const struct config_forward *forward,
 		       char error[CONFIG_ERROR_BYTES]);
 
 /*

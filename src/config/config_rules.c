@@ -21,7 +21,7 @@ const char *config_rules_next(const char **at, struct cidr *cidr, char word[CIDR
 	return cidr_parse(word, cidr);
 }
 
-int config_rules_add(struct forward_options *options, const struct option_spec *option,
+int config_rules_add(struct config_forward_options *options, const struct option_spec *option,
 		     const char *text, char error[CONFIG_ERROR_BYTES])
 {
 	bool file = option->type == OPTION_ALLOW_FILE || option->type == OPTION_DENY_FILE;
@@ -48,7 +48,7 @@ int config_rules_add(struct forward_options *options, const struct option_spec *
 	return 0;
 }
 
-const struct config_value *config_rules_value(const struct forward *forward,
+const struct config_value *config_rules_value(const struct config_forward *forward,
 					      const struct config_rule *rule)
 {
 	const struct config_values *values = &forward->values;
@@ -61,7 +61,8 @@ const struct config_value *config_rules_value(const struct forward *forward,
 	return &values->list[i];
 }
 
-bool config_rules_are_same(const struct forward_options *a, const struct forward_options *b)
+bool config_rules_are_same(const struct config_forward_options *a,
+			   const struct config_forward_options *b)
 {
 	if (a->rule_count != b->rule_count)
 		return false;

@@ -13,7 +13,7 @@ bool config_rules_hold(const struct option_spec *option);
  * Adds what one of the four options gives, and checks the blocks; files are not opened. `text` must
  * outlive the configuration. Returns 0, or -EINVAL with `error`.
  */
-int config_rules_add(struct forward_options *options, const struct option_spec *option,
+int config_rules_add(struct config_forward_options *options, const struct option_spec *option,
 		     const char *text, char error[CONFIG_ERROR_BYTES]);
 
 /*
@@ -23,8 +23,9 @@ int config_rules_add(struct forward_options *options, const struct option_spec *
 const char *config_rules_next(const char **at, struct cidr *cidr, char word[CIDR_TEXT_BYTES]);
 
 /* What gave a forward the rule. */
-const struct config_value *config_rules_value(const struct forward *forward,
+const struct config_value *config_rules_value(const struct config_forward *forward,
 					      const struct config_rule *rule);
 
 /* Whether two forwards were given the same list. */
-bool config_rules_are_same(const struct forward_options *a, const struct forward_options *b);
+bool config_rules_are_same(const struct config_forward_options *a,
+			   const struct config_forward_options *b);

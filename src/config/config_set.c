@@ -25,17 +25,17 @@
 /* Forwards ------------------------------------------------------------------------------------- */
 
 /* The forward that options are for; those of a file are over once it has been read. */
-static struct forward *latest_forward(struct config *config)
+static struct config_forward *latest_forward(struct config *config)
 {
 	if (config->forward_count == config->file_forward_count)
 		return NULL;
 	return &config->forwards[config->forward_count - 1];
 }
 
-struct forward *config_begin_forward(struct config *config, const char *name,
-				     char error[CONFIG_ERROR_BYTES])
+struct config_forward *config_begin_forward(struct config *config, const char *name,
+					    char error[CONFIG_ERROR_BYTES])
 {
-	struct forward forward = {.name = name, .origin = config->origin, .port_count = 1};
+	struct config_forward forward = {.name = name, .origin = config->origin, .port_count = 1};
 
 	if (config->forward_count == CONFIG_FORWARD_LIMIT) {
 		config_fail(error,
@@ -73,7 +73,8 @@ static const char *parse_listen(struct config *config, const char *text, struct 
 	return problem ? problem : addr_parse(word, address);
 }
 
-static const char *parse_backend(struct config *config, const char *text, struct backend *backend)
+static const char *parse_backend(struct config *config, const char *text,
+				 struct config_backend *backend)
 {
 	char word[ADDRESS_WORD_BYTES];
 	const char *problem;
@@ -91,7 +92,7 @@ static int set_listen(struct config *config, const char *text, char error[CONFIG
 {
 	char detail[CONFIG_ERROR_BYTES];
 	struct addr address;
-	struct forward *forward;
+	struct config_forward *forward;
 	unsigned port_count;
 	const char *problem = parse_listen(config, text, &address, &port_count);
 
@@ -112,8 +113,8 @@ static int set_listen(struct config *config, const char *text, char error[CONFIG
 	return 0;
 }
 
-static int add_backend(struct forward *forward, const struct backend *backend, const char *text,
-		       char error[CONFIG_ERROR_BYTES])
+static int add_backend(struct config_forward *forward, const struct config_backend *backend,
+		       const char *text, char error[CONFIG_ERROR_BYTES])
 {
 	if (!addr_is_local(&backend->addr) && !addr_port(&backend->addr))
 		return config_fail(
@@ -138,8 +139,8 @@ static int add_backend(struct forward *forward, const struct backend *backend, c
 }
 
 /* A parameter behind a backend's address, NAME=VALUE or NAME alone. `given` has a bit for each that stood there before. */
-static int set_parameter(struct backend *backend, const char *address, char *word, uint64_t *given,
-			 char error[CONFIG_ERROR_BYTES])
+static int set_parameter(struct config_backend *backend, const char *address, char *word,
+			 uint64_t *given, char error[CONFIG_ERROR_BYTES])
 {
 	size_t count;
 	const struct option_spec *list = options_parameters(&count);
@@ -172,7 +173,7 @@ static int set_parameter(struct backend *backend, const char *address, char *wor
 
 static int set_backend(struct config *config, const char *text, char error[CONFIG_ERROR_BYTES])
 {
-	struct backend backend = {
+	struct config_backend backend = {
 		.send_proxy = CONFIG_SEND_PROXY_INHERIT, .weight = 1, .origin = config->origin};
 	size_t length = strcspn(text, BLANKS);
 	char word[ADDRESS_WORD_BYTES], address[ADDRESS_WORD_BYTES];
@@ -205,7 +206,7 @@ static int set_backend(struct config *config, const char *text, char error[CONFI
 }
 
 /* Sets an option of a forward and keeps the text, in one place. */
-static int set_of_forward(struct forward_options *options, struct config_values *values,
+static int set_of_forward(struct config_forward_options *options, struct config_values *values,
 			  const struct config_value *value, char error[CONFIG_ERROR_BYTES])
 {
 	int result = config_field_set(options, value->option, value->text, error);
@@ -220,7 +221,7 @@ static int set(struct config *config, const struct config_value *value,
 {
 	const struct option_spec *option = value->option;
 	bool is_of_forward = option->scope == OPTION_SCOPE_FORWARD;
-	struct forward *latest = latest_forward(config);
+	struct config_forward *latest = latest_forward(config);
 	int result;
 
 	if (is_of_forward && latest)

@@ -106,12 +106,13 @@ static bool is_same_text(const char *a, const char *b)
 	return a == b || (a && b && !strcmp(a, b));
 }
 
-bool config_source_is_shared(const struct forward_options *a, const struct forward_options *b)
+bool config_source_is_shared(const struct config_forward_options *a,
+			     const struct config_forward_options *b)
 {
 	return cidr_equal(&a->source.pool, &b->source.pool);
 }
 
-static int fail_pools(const struct forward *forward, const char *reason,
+static int fail_pools(const struct config_forward *forward, const char *reason,
 		      char error[CONFIG_ERROR_BYTES])
 {
 	char listen[ADDR_TEXT_BYTES], block[CIDR_TEXT_BYTES];
@@ -121,10 +122,10 @@ static int fail_pools(const struct forward *forward, const char *reason,
 			   cidr_print(&forward->options.source.pool, block), reason);
 }
 
-static int check_pair(const struct forward *forward, const struct forward *other,
+static int check_pair(const struct config_forward *forward, const struct config_forward *other,
 		      char error[CONFIG_ERROR_BYTES])
 {
-	const struct forward_options *a = &forward->options, *b = &other->options;
+	const struct config_forward_options *a = &forward->options, *b = &other->options;
 
 	if (a->source.kind != CONFIG_SOURCE_POOL || b->source.kind != CONFIG_SOURCE_POOL)
 		return 0;
@@ -163,7 +164,7 @@ static bool is_v4_source(const struct config_source *source)
 	       source->address.any.sa_family == AF_INET;
 }
 
-static int check_families(const struct forward *forward, char error[CONFIG_ERROR_BYTES])
+static int check_families(const struct config_forward *forward, char error[CONFIG_ERROR_BYTES])
 {
 	const struct config_source *source = &forward->options.source;
 	char listen[ADDR_TEXT_BYTES], address[CONFIG_BACKEND_TEXT_BYTES];
@@ -188,12 +189,13 @@ static int check_families(const struct forward *forward, char error[CONFIG_ERROR
 	return 0;
 }
 
-int config_source_check(const struct config *config, const struct forward *forward,
+int config_source_check(const struct config *config, const struct config_forward *forward,
 			char error[CONFIG_ERROR_BYTES])
 {
 	int result = check_families(forward, error);
 
-	for (const struct forward *other = config->forwards; other < forward && !result; other++)
+	for (const struct config_forward *other = config->forwards; other < forward && !result;
+	     other++)
 		result = check_pair(forward, other, error);
 	return result;
 }

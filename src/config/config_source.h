@@ -19,8 +19,9 @@ int config_source_parse(struct config_source *source, const char *name, const ch
  * that two pools are the same or apart, and of one family with the backends. Returns 0 or -EINVAL
  * with `error`.
  */
-int config_source_check(const struct config *config, const struct forward *forward,
+int config_source_check(const struct config *config, const struct config_forward *forward,
 			char error[CONFIG_ERROR_BYTES]);
 
 /* Whether two forwards, both with a pool, share it. */
-bool config_source_is_shared(const struct forward_options *a, const struct forward_options *b);
+bool config_source_is_shared(const struct config_forward_options *a,
+			     const struct config_forward_options *b);

@@ -5,12 +5,12 @@
 #include "base/check.h"
 #include "base/spelling.h"
 #include "config/config.h"
+#include "limits/client_limits.h"
 #include "limits/pacer.h"
-#include "limits/source_limits.h"
 #include "pool/pool.h"
 
 #define OWNER_GLOBAL  struct config
-#define OWNER_FORWARD struct forward_options
+#define OWNER_FORWARD struct config_forward_options
 
 static const struct option_spec options[] = {
 #define OPTION(name, scope, type, field, default_text, least, most, group, argument, help)         \
@@ -29,7 +29,7 @@ static const struct option_spec parameters[] = {
 #define OPTION(...)
 #define PARAMETER(name, type, field, default_text, least, most, argument, help)                    \
 	{#name,		OPTION_SCOPE_BACKEND,                                                      \
-	 OPTION_##type, offsetof(struct backend, field),                                           \
+	 OPTION_##type, offsetof(struct config_backend, field),                                    \
 	 default_text,	least,                                                                     \
 	 most,		OPTION_GROUP_FORWARDING,                                                   \
 	 argument,	help},

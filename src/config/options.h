@@ -37,8 +37,8 @@ enum option_type {
 /* Whose the value is, and so which struct of config.h `offset` is in. */
 enum option_scope {
 	OPTION_SCOPE_GLOBAL,  /* struct config */
-	OPTION_SCOPE_FORWARD, /* struct forward_options */
-	OPTION_SCOPE_BACKEND, /* struct backend; written behind its address, not with dashes */
+	OPTION_SCOPE_FORWARD, /* struct config_forward_options */
+	OPTION_SCOPE_BACKEND, /* struct config_backend; written behind its address, not with dashes */
 };
 
 /*

@@ -36,7 +36,7 @@ static bool read_sysctl(const char *root, const char *path, char text[SYSCTL_BYT
 /* A forward whose options are looked at. */
 struct look {
 	struct config *config;
-	const struct forward *forward;
+	const struct config_forward *forward;
 	const char *root;
 	int result; /* -EINVAL once something was refused */
 };
@@ -69,7 +69,7 @@ static void check_congestion(struct look *look)
 	       wanted, allowed);
 }
 
-static bool has_fastopen_backends(const struct forward *forward)
+static bool has_fastopen_backends(const struct config_forward *forward)
 {
 	for (unsigned i = 0; i < forward->backend_count; i++)
 		if (forward->backends[i].fastopen)

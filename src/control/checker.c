@@ -75,8 +75,8 @@ struct checker {
 	struct target targets[];
 };
 
-static const struct forward_options *options_of(const struct checker *checker,
-						const struct target *target)
+static const struct config_forward_options *options_of(const struct checker *checker,
+						       const struct target *target)
 {
 	return &checker->config->forwards[target->forward].options;
 }
@@ -91,7 +91,7 @@ static const struct addr *source_of(const struct checker *checker, const struct 
 
 /* Making --------------------------------------------------------------------------------------- */
 
-static unsigned count_targets(const struct forward *forward)
+static unsigned count_targets(const struct config_forward *forward)
 {
 	unsigned count = 0;
 
@@ -105,7 +105,7 @@ static unsigned count_targets(const struct forward *forward)
 /* Spread over the interval, so that not all are checked at one moment. */
 static void add_targets(struct checker *checker, unsigned forward)
 {
-	const struct forward *configured = &checker->config->forwards[forward];
+	const struct config_forward *configured = &checker->config->forwards[forward];
 	unsigned count = count_targets(configured), nth = 0;
 	unsigned moments = configured->name_count ? MOMENTS_WITH_NAMES : count;
 
@@ -242,7 +242,7 @@ static void write_request(const struct checker *checker, struct check *check)
 {
 	const struct target *target = check->target;
 	const struct config_bytes *text = &options_of(checker, target)->check_send;
-	const struct backend *backend =
+	const struct config_backend *backend =
 		&checker->config->forwards[target->forward].backends[check->backend];
 	const struct proxy_build build = {
 		.version = backend->send_proxy == CONFIG_SEND_PROXY_V1 ? 1 : 2,
@@ -262,7 +262,7 @@ static void begin(struct checker *checker, struct check *check, struct target *t
 {
 	const struct sockaddr *address;
 	socklen_t length_bytes;
-	const struct forward_options *options = options_of(checker, target);
+	const struct config_forward_options *options = options_of(checker, target);
 	const struct addr *source = source_of(checker, target);
 	struct pool_snapshot member;
 	int source_error;

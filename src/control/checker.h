@@ -19,7 +19,7 @@
 
 #include "config/capacity.h"
 #include "config/config.h"
-#include "relay/upstream.h"
+#include "forward/upstream.h"
 
 #define CHECKER_PARALLEL_LIMIT CAPACITY_CHECK_DESCRIPTORS
 #define CHECKER_POLL_FDS       CHECKER_PARALLEL_LIMIT

@@ -12,6 +12,7 @@
 #include "config/capacity.h"
 #include "config/config_origin.h"
 #include "control/ready.h"
+#include "forward/listener_bind.h"
 #include "os/sock.h"
 #include "os/timer.h"
 #include "relay/listener.h"
@@ -163,7 +164,7 @@ static void add_values(struct metrics_backend *row, const struct pool_snapshot *
 /* Fills the rows of one forward. Returns how many: a backend that is given twice has one. */
 static size_t collect_forward(const struct http *http, unsigned index, struct metrics_backend *rows)
 {
-	const struct forward *forward = &http->config->forwards[index];
+	const struct config_forward *forward = &http->config->forwards[index];
 	const struct pool *pool = pool_of(http, index);
 	uint64_t now_ms = timer_now_ms();
 	struct pool_snapshot now;

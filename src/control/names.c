@@ -44,7 +44,7 @@ struct target {
 
 struct name {
 	struct names *names;
-	const struct backend *backend; /* of the first of the targets */
+	const struct config_backend *backend; /* of the first of the targets */
 	struct target *targets;
 	unsigned number; /* the resolver's */
 	bool failing;	 /* as was told */
@@ -77,7 +77,7 @@ static bool begin_line(struct log_line *line, const struct name *name, enum log_
 static bool begin_target(struct log_line *line, const struct name *name,
 			 const struct target *target, enum log_event event)
 {
-	const struct forward *forward = &name->names->config->forwards[target->forward];
+	const struct config_forward *forward = &name->names->config->forwards[target->forward];
 
 	if (!begin_line(line, name, event))
 		return false;
@@ -139,7 +139,7 @@ static void tell_cut(const struct name *name, const struct target *target, unsig
 static bool place_target(const struct name *name, const struct target *target,
 			 const struct addr_set *addresses, bool tell)
 {
-	const struct forward *forward = &name->names->config->forwards[target->forward];
+	const struct config_forward *forward = &name->names->config->forwards[target->forward];
 	struct addr_set kept = {0};
 	unsigned left_out;
 	int result;
@@ -232,7 +232,7 @@ static void on_change(void *context, const struct resolver_answer *answer)
 
 /* Making --------------------------------------------------------------------------------------- */
 
-static struct name *find_name(struct names *names, const struct backend *backend)
+static struct name *find_name(struct names *names, const struct config_backend *backend)
 {
 	for (unsigned i = 0; i < names->name_count; i++)
 		if (!strcasecmp(names->list[i].backend->name, backend->name))
@@ -243,7 +243,7 @@ static struct name *find_name(struct names *names, const struct backend *backend
 /* Returns 0 or -ENOMEM. */
 static int add_target(struct names *names, struct target *target)
 {
-	const struct backend *backend =
+	const struct config_backend *backend =
 		&names->config->forwards[target->forward].backends[target->backend];
 	struct name *name = find_name(names, backend);
 	int number;
@@ -358,8 +358,8 @@ static struct name *find_awaited(struct names *names)
 	return NULL;
 }
 
-static void add_error(const struct names *names, const struct backend *backend, const char *reason,
-		      struct config_errors *errors)
+static void add_error(const struct names *names, const struct config_backend *backend,
+		      const char *reason, struct config_errors *errors)
 {
 	const struct config_value value = {.option = options_find("backend", strlen("backend")),
 					   .origin = backend->origin};

@@ -12,7 +12,7 @@
 
 #include "config/config.h"
 #include "control/resolver.h"
-#include "relay/upstream.h"
+#include "forward/upstream.h"
 
 #define NAMES_POLL_FDS RESOLVER_POLL_FDS
 

@@ -26,7 +26,7 @@ static void print_forwards_without_backend(FILE *out, const struct ready_state *
 	if (config->ready != CONFIG_READY_BACKENDS)
 		return;
 	for (unsigned i = 0; i < config->forward_count; i++) {
-		const struct forward *forward = &config->forwards[i];
+		const struct config_forward *forward = &config->forwards[i];
 
 		if (pool_up_count(upstream_pool(workers_upstream(state->workers), i)))
 			continue;

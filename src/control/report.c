@@ -36,7 +36,7 @@ void report_short_limits(const struct capacity *limits)
 	}
 }
 
-static void warn_of_congestion(const struct forward *forward, const char *wanted,
+static void warn_of_congestion(const struct config_forward *forward, const char *wanted,
 			       const char *in_use)
 {
 	struct log_line line;
@@ -66,7 +66,7 @@ static void warn_of_splice(int error)
 }
 
 /* Whether a TCP address of the forward is on loopback. A backend by name counts as elsewhere. */
-static bool is_on_loopback(const struct forward *forward)
+static bool is_on_loopback(const struct config_forward *forward)
 {
 	for (unsigned i = 0; i < forward->backend_count; i++)
 		if (addr_is_loopback(&forward->backends[i].addr))
@@ -75,10 +75,10 @@ static bool is_on_loopback(const struct forward *forward)
 }
 
 /* The address of a forward's first TCP backend; NULL: all backends are local sockets or names. */
-static const struct addr *find_tcp_backend(const struct forward *forward)
+static const struct addr *find_tcp_backend(const struct config_forward *forward)
 {
 	for (unsigned i = 0; i < forward->backend_count; i++) {
-		const struct backend *backend = &forward->backends[i];
+		const struct config_backend *backend = &forward->backends[i];
 
 		if (!*backend->name && !addr_is_local(&backend->addr))
 			return &backend->addr;
@@ -98,7 +98,7 @@ static void read_congestion(const struct config *config, char loopback[SOCK_CONG
 
 	*loopback = '\0';
 	for (unsigned i = 0; i < config->forward_count; i++) {
-		const struct forward *forward = &config->forwards[i];
+		const struct config_forward *forward = &config->forwards[i];
 		const struct sock_tuning *tuning = &forward->options.tuning;
 		const struct addr *address = tuning->congestion	       ? find_tcp_backend(forward)
 					     : is_on_loopback(forward) ? &on_loopback

@@ -19,7 +19,7 @@
 #define SAVE_INTERVAL_MS 60000
 
 struct saver {
-	struct sources *sources;
+	struct source_addresses *sources;
 	pthread_t thread;
 	int ask_fd;  /* eventfd(2): the thread waits for it */
 	int done_fd; /* eventfd(2): the thread has saved */
@@ -51,7 +51,7 @@ static void *run_saver(void *argument)
 			return NULL;
 		if (atomic_load(&saver->saved))
 			continue;
-		saver->result = sources_save(saver->sources, saver->error);
+		saver->result = source_addresses_save(saver->sources, saver->error);
 		atomic_store(&saver->saved, true);
 		eventfd_write(saver->done_fd, 1);
 	}
@@ -128,7 +128,7 @@ static void log_hang(const struct saver *saver)
 		error, sizeof(error),
 		"--pseudo-state '%.200s': the filesystem has not answered for %u s; look whether it is "
 		"frozen (fsfreeze -u), and whether its disk or server answers",
-		sources_first_file(saver->sources),
+		source_addresses_first_file(saver->sources),
 		(unsigned)((timer_now_ms() - saver->began_ms) / 1000));
 	log_failure(error);
 }
@@ -151,7 +151,8 @@ static int save_first(struct saver *saver, char error[CONFIG_ERROR_BYTES])
 	return result;
 }
 
-int saver_create(struct saver **saver, struct sources *sources, char error[CONFIG_ERROR_BYTES])
+int saver_create(struct saver **saver, struct source_addresses *sources,
+		 char error[CONFIG_ERROR_BYTES])
 {
 	struct saver *made = calloc(1, sizeof(*made));
 	int result = made ? 0 : -ENOMEM;
@@ -222,7 +223,7 @@ void saver_run(struct saver *saver)
 	saver->due_ms = timer_now_ms() + SAVE_INTERVAL_MS;
 	if (saver->busy)
 		log_hang(saver);
-	else if (sources_are_unsaved(saver->sources)) /* an idle process writes nothing */
+	else if (source_addresses_are_unsaved(saver->sources)) /* an idle process writes nothing */
 		saver_ask(saver);
 }
 

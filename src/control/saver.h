@@ -3,7 +3,7 @@
  * hangs holds up this thread alone.
  *
  * One save is under way at most, and one more asked for: asking again changes nothing, for a save writes what there is
- * when it begins. Nothing is copied for it; a pool may be read while workers use it (source_pool_state.h).
+ * when it begins. Nothing is copied for it; a pool may be read while workers use it (lease_state.h).
  *
  * All functions are for the control thread. In the control loop it is run as checker.h is.
  */
@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #include "config/config.h"
-#include "relay/sources.h"
+#include "forward/source_address.h"
 
 struct saver;
 
@@ -29,7 +29,8 @@ struct saver;
  * (signals_take()). `sources` must outlive the saver. Returns 0, or -errno with `error`; a saver that was made
  * is the caller's then too.
  */
-int saver_create(struct saver **saver, struct sources *sources, char error[CONFIG_ERROR_BYTES]);
+int saver_create(struct saver **saver, struct source_addresses *sources,
+		 char error[CONFIG_ERROR_BYTES]);
 
 /*
  * Ends the thread. Returns false, and leaves all as it is, while a save is under way: then sources and saver must stay,

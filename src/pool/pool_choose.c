@@ -228,7 +228,7 @@ static bool take_place(struct search *search, unsigned member)
 }
 
 /* Takes a place with the member that was picked, if it is still as it looked. */
-static bool take(struct search *search, unsigned member, struct pool_place *place)
+static bool take(struct search *search, unsigned member, struct pool_claim *place)
 {
 	struct pool_slot *slot = &search->pool->slots[member];
 	bool probe = false;
@@ -244,11 +244,11 @@ static bool take(struct search *search, unsigned member, struct pool_place *plac
 			return false;
 		}
 	}
-	*place = (struct pool_place){.member = (uint16_t)member, .held = true, .probe = probe};
+	*place = (struct pool_claim){.member = (uint16_t)member, .held = true, .probe = probe};
 	return true;
 }
 
-int pool_choose(struct pool *pool, const struct pool_ask *ask, struct pool_place *place)
+int pool_choose(struct pool *pool, const struct pool_ask *ask, struct pool_claim *place)
 {
 	struct search search = {
 		.pool = pool,
@@ -276,24 +276,24 @@ int pool_choose(struct pool *pool, const struct pool_ask *ask, struct pool_place
 	return tried ? POOL_ALL_TRIED : POOL_ALL_DOWN;
 }
 
-const struct addr *pool_address(const struct pool *pool, const struct pool_place *place)
+const struct addr *pool_address(const struct pool *pool, const struct pool_claim *place)
 {
 	CHECK(place->held && place->member < pool->settings.slots);
 	return &pool->slots[place->member].address;
 }
 
-unsigned pool_group(const struct pool *pool, const struct pool_place *place)
+unsigned pool_group(const struct pool *pool, const struct pool_claim *place)
 {
 	CHECK(place->held && place->member < pool->settings.slots);
 	return pool->slots[place->member].group;
 }
 
-void pool_end(struct pool *pool, struct pool_place *place)
+void pool_end(struct pool *pool, struct pool_claim *place)
 {
 	if (!place->held)
 		return;
 	if (place->probe)
 		pool_health_abandon_probe(&pool->slots[place->member]);
 	give_place(pool, place->member);
-	*place = (struct pool_place){0};
+	*place = (struct pool_claim){0};
 }

@@ -109,7 +109,7 @@ static void note_answer(struct pool_slot *slot, bool failed)
 		atomic_store_explicit(&slot->failing, failed, memory_order_relaxed);
 }
 
-enum pool_change pool_failed(struct pool *pool, struct pool_place *place, uint64_t now_ms)
+enum pool_change pool_failed(struct pool *pool, struct pool_claim *place, uint64_t now_ms)
 {
 	struct pool_slot *slot = slot_of(pool, place->member);
 	uint64_t word = atomic_load_explicit(&slot->health, memory_order_acquire);
@@ -137,7 +137,7 @@ enum pool_change pool_failed(struct pool *pool, struct pool_place *place, uint64
 	return change;
 }
 
-enum pool_change pool_succeeded(struct pool *pool, struct pool_place *place, uint64_t now_ms)
+enum pool_change pool_succeeded(struct pool *pool, struct pool_claim *place, uint64_t now_ms)
 {
 	struct pool_slot *slot = slot_of(pool, place->member);
 	enum pool_change change = POOL_UNCHANGED;

@@ -4,12 +4,12 @@
 
 #include "base/check.h"
 
-void lane_init(struct lane *lane, bool source_ready)
+void lane_init(struct lane *lane, bool read_ready)
 {
 	memset(lane, 0, sizeof(*lane));
 	lane->state = LANE_OPEN;
-	lane->source_ready = source_ready;
-	lane->target_ready = true;
+	lane->read_ready = read_ready;
+	lane->write_ready = true;
 	lane->cost = LANE_COST_FIRST;
 	lane->room_bytes = LANE_ROOM_FLOOR_BYTES;
 	lane->room_low_bytes = LANE_ROOM_FLOOR_BYTES / 2;
@@ -18,14 +18,14 @@ void lane_init(struct lane *lane, bool source_ready)
 static enum lane_step next_open(const struct lane *lane)
 {
 	/* nothing is taken from the source that the target could not take on */
-	if (!lane->target_ready)
+	if (!lane->write_ready)
 		return LANE_WAIT_WRITABLE;
 	if (lane->held_bytes)
 		return LANE_FLUSH;
-	if (!lane->source_ready)
+	if (!lane->read_ready)
 		return LANE_WAIT_READABLE;
-	if (lane->paced && !lane->credit_bytes)
-		return LANE_WAIT_CREDIT;
+	if (lane->paced && !lane->allowance_bytes)
+		return LANE_WAIT_ALLOWANCE;
 	if (!lane->room_bytes || lane->room_bytes < lane->room_low_bytes)
 		return LANE_MEASURE;
 	return LANE_FILL;
@@ -37,7 +37,7 @@ enum lane_step lane_next(const struct lane *lane)
 	case LANE_OPEN:
 		return next_open(lane);
 	case LANE_FLUSHED:
-		return lane->source_error ? LANE_RESET_TARGET : LANE_SHUT_TARGET;
+		return lane->read_error ? LANE_RESET_WRITE_SIDE : LANE_SHUT_WRITE_SIDE;
 	default:
 		return LANE_REST;
 	}
@@ -48,8 +48,8 @@ void lane_on_writable(struct lane *lane)
 	/* the source failed meanwhile, as the other lane found: there is something to do already */
 	if (lane_next(lane) != LANE_WAIT_WRITABLE)
 		return;
-	lane->target_ready = true;
-	lane->target_woken = true;
+	lane->write_ready = true;
+	lane->write_woken = true;
 	lane->room_bytes = 0;
 }
 
@@ -57,15 +57,15 @@ void lane_on_arrival(struct lane *lane, bool ended)
 {
 	if (lane->state != LANE_OPEN)
 		return;
-	lane->source_ready = true;
-	lane->source_woken = true;
-	lane->source_ended |= ended;
+	lane->read_ready = true;
+	lane->read_woken = true;
+	lane->read_ended |= ended;
 }
 
-void lane_on_credit(struct lane *lane, uint32_t bytes)
+void lane_on_allowance(struct lane *lane, uint32_t bytes)
 {
-	CHECK(lane_next(lane) == LANE_WAIT_CREDIT && bytes > 0);
-	lane->credit_bytes = bytes;
+	CHECK(lane_next(lane) == LANE_WAIT_ALLOWANCE && bytes > 0);
+	lane->allowance_bytes = bytes;
 }
 
 void lane_stop_splicing(struct lane *lane)
@@ -73,17 +73,17 @@ void lane_stop_splicing(struct lane *lane)
 	lane->copies = true;
 }
 
-uint32_t lane_take_credit(struct lane *lane)
+uint32_t lane_take_allowance(struct lane *lane)
 {
-	uint32_t bytes = lane->credit_bytes;
+	uint32_t bytes = lane->allowance_bytes;
 
-	lane->credit_bytes = 0;
+	lane->allowance_bytes = 0;
 	return bytes;
 }
 
 uint32_t lane_affords(const struct lane *lane, uint32_t bytes)
 {
-	return lane->paced ? MIN(bytes, lane->credit_bytes) : bytes;
+	return lane->paced ? MIN(bytes, lane->allowance_bytes) : bytes;
 }
 
 bool lane_is_chatty(const struct lane *lane)
@@ -111,12 +111,12 @@ static void after_fill(struct lane *lane, uint32_t bytes, bool drained)
 
 	lane->stirred = true;
 	if (lane->paced) {
-		CHECK(bytes <= lane->credit_bytes);
-		lane->credit_bytes -= bytes;
+		CHECK(bytes <= lane->allowance_bytes);
+		lane->allowance_bytes -= bytes;
 	}
-	lane->source_woken = false;
+	lane->read_woken = false;
 	/* a source that has ended or failed is read to its very end */
-	lane->source_ready = !drained || lane->source_error || lane->source_ended;
+	lane->read_ready = !drained || lane->read_error || lane->read_ended;
 	if (small)
 		lane->bulk = false;
 	else if (bytes >= LANE_SMALL_BYTES)
@@ -149,11 +149,11 @@ void lane_on_room(struct lane *lane, uint32_t bytes, bool writable)
 	learn_cost(lane, bytes);
 	lane->measured_bytes = bytes;
 	lane->sent_bytes = 0;
-	if (!worth && !lane->target_woken) {
-		lane->target_ready = false;
+	if (!worth && !lane->write_woken) {
+		lane->write_ready = false;
 		return;
 	}
-	lane->target_woken = false;
+	lane->write_woken = false;
 	credit = (uint64_t)bytes * 16 / lane->cost;
 	lane->room_bytes = (uint32_t)MAX(credit, LANE_ROOM_FLOOR_BYTES);
 	lane->room_low_bytes = lane->room_bytes / 2;
@@ -176,38 +176,38 @@ void lane_on_begun(struct lane *lane, uint32_t preface_bytes, uint32_t bytes, bo
 		after_fill(lane, bytes, drained);
 }
 
-void lane_on_source_empty(struct lane *lane)
+void lane_on_read_empty(struct lane *lane)
 {
 	CHECK(lane_next(lane) == LANE_FILL);
 	/* a dead socket has no more to come: from it, "nothing now" is the end */
-	if (lane->source_error) {
-		lane_on_source_eof(lane);
+	if (lane->read_error) {
+		lane_on_read_end(lane);
 		return;
 	}
-	lane->source_woken = false;
-	lane->source_ready = false;
-	if (lane->source_ended) {
+	lane->read_woken = false;
+	lane->read_ready = false;
+	if (lane->read_ended) {
 		/* it was told of an end and finds none: only a wait knows better */
-		lane->source_ended = false;
+		lane->read_ended = false;
 		lane->small_fills = 0;
 	}
 }
 
-void lane_on_source_eof(struct lane *lane)
+void lane_on_read_end(struct lane *lane)
 {
 	CHECK(lane_next(lane) == LANE_FILL);
-	lane->source_ready = false;
-	lane->source_woken = false;
+	lane->read_ready = false;
+	lane->read_woken = false;
 	lane->state = LANE_FLUSHED;
 }
 
-void lane_on_source_failed(struct lane *lane, int error)
+void lane_on_read_failed(struct lane *lane, int error)
 {
 	CHECK(error > 0);
-	if (!lane->source_error)
-		lane->source_error = (int16_t)error;
+	if (!lane->read_error)
+		lane->read_error = (int16_t)error;
 	if (lane->state == LANE_OPEN)
-		lane->source_ready = true;
+		lane->read_ready = true;
 }
 
 static void take_room(struct lane *lane, uint32_t bytes)
@@ -240,7 +240,7 @@ void lane_on_flushed(struct lane *lane, uint32_t bytes)
 	lane->held_bytes -= bytes;
 	take_room(lane, bytes);
 	if (lane->held_bytes)
-		lane->target_ready = false;
+		lane->write_ready = false;
 }
 
 void lane_on_copied(struct lane *lane, uint32_t bytes, bool drained)
@@ -250,22 +250,22 @@ void lane_on_copied(struct lane *lane, uint32_t bytes, bool drained)
 	after_fill(lane, bytes, drained);
 }
 
-void lane_on_target_full(struct lane *lane)
+void lane_on_write_full(struct lane *lane)
 {
 	CHECK(lane->state == LANE_OPEN);
-	lane->target_ready = false;
+	lane->write_ready = false;
 }
 
-void lane_on_target_failed(struct lane *lane, int error)
+void lane_on_write_failed(struct lane *lane, int error)
 {
 	CHECK(error > 0 && lane->state != LANE_SHUT);
-	lane->target_error = (int16_t)error;
+	lane->write_error = (int16_t)error;
 	lane->held_bytes = 0;
 	lane->state = LANE_SHUT;
 }
 
 void lane_on_shut(struct lane *lane)
 {
-	CHECK(lane_next(lane) == LANE_SHUT_TARGET);
+	CHECK(lane_next(lane) == LANE_SHUT_WRITE_SIDE);
 	lane->state = LANE_SHUT;
 }

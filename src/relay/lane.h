@@ -76,34 +76,34 @@ enum lane_step {
 	LANE_MEASURE, /* learn the target's room: lane_on_room() */
 	LANE_FILL,    /* move up to room_bytes from the source: lane_on_filled() and its siblings */
 	LANE_FLUSH,   /* move held_bytes to the target: lane_on_flushed() and its siblings */
-	LANE_WAIT_READABLE, /* until the source is readable: lane_on_arrival() */
-	LANE_WAIT_WRITABLE, /* until the target is writable: lane_on_writable() */
-	LANE_WAIT_CREDIT,   /* until more may be read: lane_on_credit() */
-	LANE_SHUT_TARGET,   /* pass the FIN on: lane_on_shut() */
-	LANE_RESET_TARGET,  /* pass the failure on, which ends the session */
-	LANE_REST,	    /* nothing, ever again */
+	LANE_WAIT_READABLE,    /* until the source is readable: lane_on_arrival() */
+	LANE_WAIT_WRITABLE,    /* until the target is writable: lane_on_writable() */
+	LANE_WAIT_ALLOWANCE,   /* until more may be read: lane_on_allowance() */
+	LANE_SHUT_WRITE_SIDE,  /* pass the FIN on: lane_on_shut() */
+	LANE_RESET_WRITE_SIDE, /* pass the failure on, which ends the session */
+	LANE_REST,	       /* nothing, ever again */
 };
 
 struct lane {
 	uint8_t state;	     /* enum lane_state */
-	bool source_ready;   /* the source may have bytes: fill before waiting */
-	bool source_woken;   /* ... because the kernel said so, and no fill has been tried since */
-	bool source_ended;   /* the kernel has seen its end, which is to be read yet */
+	bool read_ready;     /* the source may have bytes: fill before waiting */
+	bool read_woken;     /* ... because the kernel said so, and no fill has been tried since */
+	bool read_ended;     /* the kernel has seen its end, which is to be read yet */
 	bool bulk;	     /* fills are large: splice */
 	uint8_t small_fills; /* in a row, up to LANE_CHATTY_FILLS */
-	bool paced : 1;	     /* it takes `credit_bytes` at most; the owner's to set */
+	bool paced : 1;	     /* it takes `allowance_bytes` at most; the owner's to set */
 	bool restless : 1; /* reads stop short of what is there: never chatty; the owner's to set */
 	bool copies : 1;   /* no splices from its read side: lane_stop_splicing() */
 	bool stirred;	   /* it was filled since lane_take_stirred() */
-	bool target_ready; /* the target may take bytes */
-	bool target_woken; /* ... because the kernel said so, and its room was not measured since */
-	int16_t source_error; /* errno, 0 for none: how the source failed */
-	int16_t target_error; /* errno, 0 for none: how the target failed */
-	uint16_t cost;	      /* LANE_COST_*: what a byte was seen to cost */
+	bool write_ready;  /* the target may take bytes */
+	bool write_woken;  /* ... because the kernel said so, and its room was not measured since */
+	int16_t read_error;  /* errno, 0 for none: how the source failed */
+	int16_t write_error; /* errno, 0 for none: how the target failed */
+	uint16_t cost;	     /* LANE_COST_*: what a byte was seen to cost */
 	/* the most that is to wait in the target's socket, 0: what fits; the owner's to set */
 	uint32_t unsent_limit_bytes;
-	uint32_t credit_bytes; /* of a paced lane: may still be taken from the source */
-	uint32_t held_bytes;   /* received and not yet accepted by the target */
+	uint32_t allowance_bytes; /* of a paced lane: may still be taken from the source */
+	uint32_t held_bytes;	  /* received and not yet accepted by the target */
 	uint32_t
 		preface_bytes; /* of these, the first: not the source's, and not counted as moved */
 	uint32_t room_bytes;   /* what the target takes, as far as known */
@@ -113,8 +113,8 @@ struct lane {
 	uint64_t moved_bytes;	 /* accepted by the target */
 };
 
-/* An open lane that tries its source at once if `source_ready`. */
-void lane_init(struct lane *lane, bool source_ready);
+/* An open lane that tries its source at once if `read_ready`. */
+void lane_init(struct lane *lane, bool read_ready);
 
 /*
  * From here on the lane's bytes are copied, bulk too: splice(2) does not see all that its source
@@ -134,11 +134,11 @@ void lane_on_writable(struct lane *lane);
  */
 void lane_on_arrival(struct lane *lane, bool ended);
 
-/* A paced lane may take `bytes` > 0: what LANE_WAIT_CREDIT waits for. */
-void lane_on_credit(struct lane *lane, uint32_t bytes);
+/* A paced lane may take `bytes` > 0: what LANE_WAIT_ALLOWANCE waits for. */
+void lane_on_allowance(struct lane *lane, uint32_t bytes);
 
 /* Takes the lane's credit back: how much it was. */
-uint32_t lane_take_credit(struct lane *lane);
+uint32_t lane_take_allowance(struct lane *lane);
 
 /* How much of `bytes` the lane may take from its source now. */
 uint32_t lane_affords(const struct lane *lane, uint32_t bytes);
@@ -172,19 +172,19 @@ void lane_on_early(struct lane *lane, uint32_t bytes);
 bool lane_is_untouched(const struct lane *lane);
 
 /* The source has nothing now. */
-void lane_on_source_empty(struct lane *lane);
+void lane_on_read_empty(struct lane *lane);
 
 /*
- * The source ended its stream; after lane_on_source_failed() that means the failure is all that
+ * The source ended its stream; after lane_on_read_failed() that means the failure is all that
  * is left.
  */
-void lane_on_source_eof(struct lane *lane);
+void lane_on_read_end(struct lane *lane);
 
 /*
  * The source's socket failed with `error` (an errno, > 0): its end will be passed on as a reset.
- * What it received before may still be read, until lane_on_source_eof().
+ * What it received before may still be read, until lane_on_read_end().
  */
-void lane_on_source_failed(struct lane *lane, int error);
+void lane_on_read_failed(struct lane *lane, int error);
 
 /* The target accepted `bytes` > 0 of those held. Fewer than held: it is full. */
 void lane_on_flushed(struct lane *lane, uint32_t bytes);
@@ -193,10 +193,10 @@ void lane_on_flushed(struct lane *lane, uint32_t bytes);
 void lane_on_copied(struct lane *lane, uint32_t bytes, bool drained);
 
 /* The target takes nothing now. */
-void lane_on_target_full(struct lane *lane);
+void lane_on_write_full(struct lane *lane);
 
 /* The target failed with `error` (> 0): what is held is lost, and the lane is over. */
-void lane_on_target_failed(struct lane *lane, int error);
+void lane_on_write_failed(struct lane *lane, int error);
 
 /* The end was passed on. */
 void lane_on_shut(struct lane *lane);

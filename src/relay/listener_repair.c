@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "os/sock.h"
 
-void listener_learn_device(struct listener *listener, const struct forward *forward)
+void listener_learn_device(struct listener *listener, const struct config_forward *forward)
 {
 	const struct addr *listen = &forward->listen;
 	const char *device = forward->options.tuning.device;
@@ -78,7 +78,7 @@ void listener_tell_repair(const struct addr *listen, int fault, int error)
 
 /* A socket in place of the one whose interface is gone. Returns 0 or -errno. */
 static int replace_socket(struct listeners *self, struct listener *listener,
-			  const struct forward *forward)
+			  const struct config_forward *forward)
 {
 	struct addr address = forward->listen;
 	int fd;
@@ -111,7 +111,7 @@ static void set_failed(struct listeners *self, struct listener *listener, bool f
 bool listener_repair(struct listeners *self, unsigned index)
 {
 	struct listener *listener = &self->listeners[index];
-	const struct forward *forward = &self->sessions->config->forwards[index];
+	const struct config_forward *forward = &self->sessions->config->forwards[index];
 	int error = listener->fault == -ENODEV
 			    ? replace_socket(self, listener, forward)
 			    : sock_listen_again(listener->fd, &forward->listen, listener->backlog);

@@ -48,28 +48,28 @@ static void on_source_error(struct lane *lane, int error)
 	 * the first error may hide bytes behind urgent data: they are looked for before the end
 	 * is believed
 	 */
-	if (lane->source_error)
-		lane_on_source_eof(lane);
+	if (lane->read_error)
+		lane_on_read_end(lane);
 	else
-		lane_on_source_failed(lane, error);
+		lane_on_read_failed(lane, error);
 }
 
 /* What was asked of the source came to `result` <= 0, with errno. */
 static void on_no_bytes(struct lane *lane, ssize_t result)
 {
 	if (result == 0)
-		lane_on_source_eof(lane);
+		lane_on_read_end(lane);
 	else if (errno == EAGAIN)
-		lane_on_source_empty(lane);
+		lane_on_read_empty(lane);
 	else if (errno != EINTR)
 		on_source_error(lane, errno);
 }
 
 /* Takes `bytes` that were peeked at out of the socket. They are there: false means the socket lies. */
-bool pump_discard(struct pump *pump, int source_fd, size_t bytes)
+bool pump_discard(struct pump *pump, int read_fd, size_t bytes)
 {
 	while (bytes) {
-		ssize_t got = recv(source_fd, pump->scratch, bytes, MSG_TRUNC | MSG_DONTWAIT);
+		ssize_t got = recv(read_fd, pump->scratch, bytes, MSG_TRUNC | MSG_DONTWAIT);
 
 		if (got <= 0)
 			return false;
@@ -82,30 +82,30 @@ static void copy_peeked(struct pump *pump, const struct pump_flow *flow, size_t 
 			size_t peeked)
 {
 	struct lane *lane = flow->lane;
-	ssize_t sent = send(flow->target_fd, pump->scratch, peeked, MSG_DONTWAIT | MSG_NOSIGNAL);
+	ssize_t sent = send(flow->write_fd, pump->scratch, peeked, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 	if (sent < 0) {
 		if (errno == EAGAIN)
-			lane_on_target_full(lane);
+			lane_on_write_full(lane);
 		else if (errno != EINTR)
-			lane_on_target_failed(lane, errno);
+			lane_on_write_failed(lane, errno);
 		return;
 	}
 	CHECK(sent > 0 && (size_t)sent <= peeked);
-	if (!pump_discard(pump, flow->source_fd, (size_t)sent)) {
+	if (!pump_discard(pump, flow->read_fd, (size_t)sent)) {
 		on_source_error(lane, EIO);
 		return;
 	}
 	metrics_add(pump->metrics, METRIC_bytes_copied, (uint64_t)sent);
 	lane_on_copied(lane, (uint32_t)sent, (size_t)sent == peeked && peeked < asked);
 	if ((size_t)sent < peeked)
-		lane_on_target_full(lane);
+		lane_on_write_full(lane);
 }
 
 static void copy(struct pump *pump, const struct pump_flow *flow, uint32_t limit_bytes)
 {
 	size_t asked = MIN(limit_bytes, PUMP_SCRATCH_BYTES);
-	ssize_t peeked = recv(flow->source_fd, pump->scratch, asked, MSG_PEEK | MSG_DONTWAIT);
+	ssize_t peeked = recv(flow->read_fd, pump->scratch, asked, MSG_PEEK | MSG_DONTWAIT);
 
 	if (peeked > 0)
 		copy_peeked(pump, flow, asked, (size_t)peeked);
@@ -128,12 +128,12 @@ static void give_pipe(struct pump *pump, const struct pump_flow *flow)
 static void send_received(struct pump *pump, const struct pump_flow *flow)
 {
 	struct lane *lane = flow->lane;
-	ssize_t sent = send(flow->target_fd, pump->scratch, lane->held_bytes, MSG_NOSIGNAL);
+	ssize_t sent = send(flow->write_fd, pump->scratch, lane->held_bytes, MSG_NOSIGNAL);
 	uint64_t moved_before = lane->moved_bytes;
 	size_t left;
 
 	if (sent < 0 && errno != EAGAIN && errno != EINTR) {
-		lane_on_target_failed(lane, errno);
+		lane_on_write_failed(lane, errno);
 		give_pipe(pump, flow);
 		return;
 	}
@@ -141,13 +141,13 @@ static void send_received(struct pump *pump, const struct pump_flow *flow)
 	left = lane->held_bytes - (size_t)sent;
 	if (left && write((*flow->pipe)->write_fd, pump->scratch + sent, left) != (ssize_t)left) {
 		/* an empty pipe takes it whole, unless the kernel has no page: pipe(7) */
-		lane_on_target_failed(lane, ENOMEM);
+		lane_on_write_failed(lane, ENOMEM);
 		return;
 	}
 	if (sent)
 		lane_on_flushed(lane, (uint32_t)sent);
 	else
-		lane_on_target_full(lane);
+		lane_on_write_full(lane);
 	metrics_add(pump->metrics, METRIC_bytes_copied, lane->moved_bytes - moved_before);
 	if (!left)
 		give_pipe(pump, flow);
@@ -162,7 +162,7 @@ static void exchange(struct pump *pump, const struct pump_flow *flow, uint32_t l
 {
 	bool copies = flow->lane->copies;
 	size_t asked = MIN(limit_bytes, copies ? PUMP_SCRATCH_BYTES : LANE_SMALL_BYTES);
-	ssize_t received = recv(flow->source_fd, pump->scratch, asked, 0);
+	ssize_t received = recv(flow->read_fd, pump->scratch, asked, 0);
 
 	if (received > 0) {
 		lane_on_filled(flow->lane, (uint32_t)received, (size_t)received < asked && !copies);
@@ -175,7 +175,7 @@ static void exchange(struct pump *pump, const struct pump_flow *flow, uint32_t l
 
 static ssize_t splice_in(const struct pump_flow *flow, uint32_t asked)
 {
-	ssize_t moved = splice(flow->source_fd, NULL, (*flow->pipe)->write_fd, NULL, asked,
+	ssize_t moved = splice(flow->read_fd, NULL, (*flow->pipe)->write_fd, NULL, asked,
 			       SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 
 	/*
@@ -193,7 +193,7 @@ static ssize_t splice_in(const struct pump_flow *flow, uint32_t asked)
  */
 static void fill_doubted(struct pump *pump, const struct pump_flow *flow, uint32_t asked, bool end)
 {
-	ssize_t peeked = recv(flow->source_fd, pump->scratch, 1, MSG_PEEK | MSG_DONTWAIT);
+	ssize_t peeked = recv(flow->read_fd, pump->scratch, 1, MSG_PEEK | MSG_DONTWAIT);
 	int error = errno;
 
 	if (peeked > 0) {
@@ -203,7 +203,7 @@ static void fill_doubted(struct pump *pump, const struct pump_flow *flow, uint32
 			return;
 		/* a socket tells its error once, perhaps just now */
 		if (moved < 0 && errno != EAGAIN && errno != EINTR)
-			lane_on_source_failed(flow->lane, errno);
+			lane_on_read_failed(flow->lane, errno);
 	}
 	if (peeked > 0 || (end && peeked < 0 && error == EAGAIN)) {
 		lane_stop_splicing(flow->lane);
@@ -243,7 +243,7 @@ static void fill(struct pump *pump, const struct pump_flow *flow, uint32_t limit
 	moved = splice_in(flow, asked);
 	if (moved > 0)
 		return;
-	if (moved == 0 || (errno == EAGAIN && (lane->source_woken || lane->source_error))) {
+	if (moved == 0 || (errno == EAGAIN && (lane->read_woken || lane->read_error))) {
 		fill_doubted(pump, flow, asked, moved == 0);
 		return;
 	}
@@ -254,28 +254,28 @@ static void fill(struct pump *pump, const struct pump_flow *flow, uint32_t limit
 static void flush(struct pump *pump, const struct pump_flow *flow)
 {
 	struct lane *lane = flow->lane;
-	ssize_t moved = splice((*flow->pipe)->read_fd, NULL, flow->target_fd, NULL,
-			       lane->held_bytes, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	ssize_t moved = splice((*flow->pipe)->read_fd, NULL, flow->write_fd, NULL, lane->held_bytes,
+			       SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 
 	if (moved > 0) {
 		lane_on_flushed(lane, (uint32_t)moved);
 		if (!lane->held_bytes)
 			give_pipe(pump, flow);
 	} else if (moved < 0 && errno == EAGAIN) {
-		lane_on_target_full(lane);
+		lane_on_write_full(lane);
 	} else if (moved == 0 || errno != EINTR) {
-		lane_on_target_failed(lane, moved == 0 ? EIO : errno);
+		lane_on_write_failed(lane, moved == 0 ? EIO : errno);
 	}
 }
 
-static void measure_room(struct lane *lane, int target_fd)
+static void measure_room(struct lane *lane, int write_fd)
 {
 	bool writable;
-	uint32_t room = sock_room_bytes(target_fd, &writable);
+	uint32_t room = sock_room_bytes(write_fd, &writable);
 	uint32_t limit = lane->unsent_limit_bytes;
 
 	if (limit) {
-		uint32_t unsent = sock_unsent_bytes(target_fd);
+		uint32_t unsent = sock_unsent_bytes(write_fd);
 
 		/* with TCP_NOTSENT_LOWAT the buffer alone does not tell what poll(2) would say */
 		room = MIN(room, limit - MIN(limit, unsent));
@@ -302,7 +302,7 @@ bool pump_run(struct pump *pump, const struct pump_flow *flow, uint32_t *budget_
 	for (;;) {
 		switch (lane_next(lane)) {
 		case LANE_MEASURE:
-			measure_room(lane, flow->target_fd);
+			measure_room(lane, flow->write_fd);
 			break;
 		case LANE_FILL:
 			limit_bytes = MIN(lane->room_bytes, *budget_bytes);
@@ -334,13 +334,13 @@ ssize_t pump_peek(int fd, void *bytes, size_t size)
 /* Without a pipe nothing can be held, so the preface goes alone and whole. */
 static void send_alone(struct pump *pump, const struct pump_flow *flow, uint32_t bytes)
 {
-	ssize_t sent = send(flow->target_fd, pump->scratch, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+	ssize_t sent = send(flow->write_fd, pump->scratch, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 	lane_on_begun(flow->lane, bytes, 0, false);
 	if (sent == (ssize_t)bytes)
 		lane_on_flushed(flow->lane, bytes);
 	else
-		lane_on_target_failed(flow->lane, sent < 0 ? errno : ENOBUFS);
+		lane_on_write_failed(flow->lane, sent < 0 ? errno : ENOBUFS);
 }
 
 void pump_begin(struct pump *pump, const struct pump_flow *flow, uint32_t preface_bytes)
@@ -360,7 +360,7 @@ void pump_begin(struct pump *pump, const struct pump_flow *flow, uint32_t prefac
 		return;
 	}
 	if (asked)
-		received = recv(flow->source_fd, behind, asked, MSG_DONTWAIT);
+		received = recv(flow->read_fd, behind, asked, MSG_DONTWAIT);
 	if (received < 0 && errno != EAGAIN && errno != EINTR)
 		on_source_error(lane, errno);
 	/* an end is seen again by the first fill */
@@ -371,7 +371,7 @@ void pump_begin(struct pump *pump, const struct pump_flow *flow, uint32_t prefac
 
 void pump_pass_early(struct pump *pump, const struct pump_flow *flow, uint32_t bytes)
 {
-	if (!pump_discard(pump, flow->source_fd, bytes)) {
+	if (!pump_discard(pump, flow->read_fd, bytes)) {
 		on_source_error(flow->lane, EIO);
 		return;
 	}

@@ -26,8 +26,8 @@ struct pump {
 struct pump_flow {
 	struct lane *lane;
 	struct pipe **pipe; /* the lane's borrowed pipe; NULL whenever nothing is held */
-	int source_fd;	    /* both are non-blocking */
-	int target_fd;
+	int read_fd;	    /* both are non-blocking */
+	int write_fd;
 };
 
 /* What one copy takes at most where no pipe is free. Scenario: a_stalled_target in test_pump.c. */

@@ -30,7 +30,7 @@ static bool is_half_closed(const struct session *session)
 
 static enum close_reason reason_of_lane(const struct session *session, unsigned source)
 {
-	return close_reason_of_error(source, session->lane[source].source_error);
+	return close_reason_of_error(source, session->lane[source].read_error);
 }
 
 static void shut_target(struct session *session, unsigned lane)
@@ -39,7 +39,7 @@ static void shut_target(struct session *session, unsigned lane)
 	int error = 0;
 
 	/* when both streams have ended, closing the socket says the same */
-	if (other->state != LANE_SHUT || other->target_error)
+	if (other->state != LANE_SHUT || other->write_error)
 		error = sock_shut_write(session->fd[!lane]);
 	else
 		error = sock_take_error(session->fd[!lane]);
@@ -50,14 +50,14 @@ static void shut_target(struct session *session, unsigned lane)
 	}
 	/* ENOTCONN says that the socket is dead; what it died of may still wait on it */
 	error = sock_take_error(session->fd[!lane]);
-	lane_on_target_failed(&session->lane[lane], error ? error : ENOTCONN);
+	lane_on_write_failed(&session->lane[lane], error ? error : ENOTCONN);
 }
 
 /* Whether a lane at this step goes on to take bytes, and so keeps the credit that it has. */
-static bool wants_credit(enum lane_step step)
+static bool wants_allowance(enum lane_step step)
 {
 	return step == LANE_MEASURE || step == LANE_FILL || step == LANE_FLUSH ||
-	       step == LANE_WAIT_CREDIT;
+	       step == LANE_WAIT_ALLOWANCE;
 }
 
 /*
@@ -97,14 +97,14 @@ static bool run_lane(struct sessions *sessions, struct session *session, unsigne
 	do {
 		if (pump_run(&sessions->pump, &flow, &budget_bytes))
 			session->active_ms = sessions->now_ms;
-	} while (lane_next(lane) == LANE_WAIT_CREDIT && budget_bytes &&
+	} while (lane_next(lane) == LANE_WAIT_ALLOWANCE && budget_bytes &&
 		 session_pace_take(sessions, session, i, budget_bytes));
 	if (i == SESSION_CLIENT)
 		end_delay(session, moved_before_bytes);
-	if (lane->paced && !wants_credit(lane_next(lane)))
+	if (lane->paced && !wants_allowance(lane_next(lane)))
 		session_pace_leave(sessions, session, i);
 	switch (lane_next(lane)) {
-	case LANE_WAIT_CREDIT:
+	case LANE_WAIT_ALLOWANCE:
 		return !session->waits[i];
 	case LANE_WAIT_READABLE:
 		session_wait_readable(sessions, session, i);
@@ -112,10 +112,10 @@ static bool run_lane(struct sessions *sessions, struct session *session, unsigne
 	case LANE_WAIT_WRITABLE:
 		session_wait_writable(sessions, session, i, session->lane[!i].state != LANE_OPEN);
 		return false;
-	case LANE_SHUT_TARGET:
+	case LANE_SHUT_WRITE_SIDE:
 		shut_target(session, i);
 		return false;
-	case LANE_RESET_TARGET:
+	case LANE_RESET_WRITE_SIDE:
 	case LANE_REST:
 		return false;
 	default:
@@ -134,10 +134,10 @@ static bool tell_other_lane(struct sessions *sessions, struct session *session, 
 	struct lane *lane = &session->lane[i];
 	struct lane *other = &session->lane[!i];
 
-	if (!lane->target_error || other->source_error)
+	if (!lane->write_error || other->read_error)
 		return false;
-	lane_on_source_failed(other, lane->target_error);
-	return session_stop_waiting_for_source(sessions, session, !i);
+	lane_on_read_failed(other, lane->write_error);
+	return session_stop_waiting_to_read(sessions, session, !i);
 }
 
 bool session_relay(struct sessions *sessions, struct session *session, uint32_t lane_bytes)
@@ -156,10 +156,10 @@ bool session_relay(struct sessions *sessions, struct session *session, uint32_t 
 
 	for (unsigned i = 0; i < 2; i++) {
 		const struct lane *lane = &session->lane[i];
-		bool over = lane->state == LANE_SHUT && lane->source_error;
+		bool over = lane->state == LANE_SHUT && lane->read_error;
 
 		/* a source that failed after its end was passed on has nothing left to deliver */
-		if (over || lane_next(lane) == LANE_RESET_TARGET) {
+		if (over || lane_next(lane) == LANE_RESET_WRITE_SIDE) {
 			if (i == SESSION_BACKEND && session_move_on(sessions, session))
 				return false;
 			session_close(sessions, session, reason_of_lane(session, i));
@@ -185,7 +185,7 @@ void session_open(struct sessions *sessions, unsigned forward, int client_fd)
 	CHECK(session);
 	session->state = SESSION_OPENING;
 	session->forward = (uint16_t)forward;
-	session->ticket = SOURCE_UNCOUNTED;
+	session->ticket = CLIENT_UNCOUNTED;
 	session->fd[SESSION_CLIENT] = client_fd;
 	session->id = ++sessions->opened_count;
 	session->opened_ms = sessions->now_ms;

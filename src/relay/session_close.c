@@ -39,9 +39,9 @@ void session_close_backend(struct sessions *sessions, struct session *session)
 
 static void log_close(struct sessions *sessions, const struct session *session)
 {
-	const struct forward *forward = &sessions->config->forwards[session->forward];
+	const struct config_forward *forward = &sessions->config->forwards[session->forward];
 	static const struct addr none;
-	const struct backend *backend =
+	const struct config_backend *backend =
 		upstream_backend(sessions->upstream, session->forward, &session->path);
 	char id[SESSION_ID_TEXT_BYTES];
 	struct log_line line;
@@ -89,8 +89,8 @@ static void finish_close(struct sessions *sessions, struct session *session)
 	remember(sessions, session);
 	upstream_leave(sessions->upstream, session->forward, &session->path);
 	if (session->leased)
-		sources_release(sessions->sources, session->forward, &session->source,
-				sessions->now_ms);
+		source_addresses_release(sessions->sources, session->forward, &session->source,
+					 sessions->now_ms);
 	admission_leave(sessions->admission, session->forward, session->ticket);
 	admission_give_place(sessions->admission, session->forward);
 	timer_cancel(sessions->wheel, &session->timer);

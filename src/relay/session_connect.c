@@ -39,7 +39,7 @@ static void tell_lanes_of_local(const struct sessions *sessions, struct session 
 }
 
 /* Whether more than one message may be passed to the backend before the client's lane runs twice. */
-static bool begins_with_several(const struct session *session, const struct backend *backend,
+static bool begins_with_several(const struct session *session, const struct config_backend *backend,
 				struct session_early early)
 {
 	return backend->send_proxy != CONFIG_SEND_PROXY_OFF || early.client_bytes ||
@@ -48,7 +48,7 @@ static bool begins_with_several(const struct session *session, const struct back
 
 static void begin_relay(struct sessions *sessions, struct session *session)
 {
-	const struct backend *backend =
+	const struct config_backend *backend =
 		upstream_backend(sessions->upstream, session->forward, &session->path);
 	struct session_early early = session->early;
 
@@ -135,7 +135,7 @@ static void tell_failure(struct sessions *sessions, const struct session *sessio
 static void tell_congestion_refused(struct sessions *sessions, const struct session *session,
 				    int error)
 {
-	const struct forward *forward = &sessions->config->forwards[session->forward];
+	const struct config_forward *forward = &sessions->config->forwards[session->forward];
 	const struct addr *backend =
 		upstream_address(sessions->upstream, session->forward, &session->path);
 	bool first = !metrics_get(sessions->metrics, METRIC_congestion_refused);
@@ -178,9 +178,9 @@ static void tell_exhausted(const struct sessions *sessions, const struct session
 /* Sets where the connection to the backend is to come from; false, and it is closed: no address is left. */
 static bool choose_source(struct sessions *sessions, struct session *session, bool embedded)
 {
-	struct sources_choice choice;
-	int error = sources_choose(sessions->sources, session->forward, &session->client, embedded,
-				   sessions->now_ms, &choice);
+	struct source_address_choice choice;
+	int error = source_addresses_choose(sessions->sources, session->forward, &session->client,
+					    embedded, sessions->now_ms, &choice);
 
 	if (error) {
 		tell_exhausted(sessions, session);
@@ -402,7 +402,7 @@ void session_on_connect(struct sessions *sessions, struct session *session, int 
 		begin_relay(sessions, session);
 		/* the socket has told that for the last time */
 		if (result)
-			lane_on_source_failed(&session->lane[SESSION_BACKEND], -result);
+			lane_on_read_failed(&session->lane[SESSION_BACKEND], -result);
 		return;
 	}
 	if (session->connect_expired && result == -ECANCELED)
@@ -420,7 +420,7 @@ void session_on_connect(struct sessions *sessions, struct session *session, int 
 /* Whether a header was, or could be, sent before the stream: then a backend has been told something. */
 static bool may_send_header(const struct sessions *sessions, const struct session *session)
 {
-	const struct forward *forward = &sessions->config->forwards[session->forward];
+	const struct config_forward *forward = &sessions->config->forwards[session->forward];
 
 	for (unsigned i = 0; i < forward->backend_count; i++)
 		if (forward->backends[i].send_proxy != CONFIG_SEND_PROXY_OFF)
@@ -438,8 +438,8 @@ static bool may_move_on(const struct sessions *sessions, const struct session *s
 	const struct lane *down = &session->lane[SESSION_BACKEND];
 	uint64_t limit_ms = session_options(sessions, session)->timeout_connect_ms;
 
-	return !session->moved_on && sock_classify(down->source_error) == SOCK_RESET &&
-	       up->state == LANE_OPEN && !up->source_error && lane_is_untouched(up) &&
+	return !session->moved_on && sock_classify(down->read_error) == SOCK_RESET &&
+	       up->state == LANE_OPEN && !up->read_error && lane_is_untouched(up) &&
 	       down->state == LANE_FLUSHED && lane_is_untouched(down) &&
 	       (!limit_ms || sessions->now_ms - session->opened_ms < limit_ms) &&
 	       !session->guarding && session->waits[SESSION_BACKEND] == SESSION_WAIT_NONE &&
@@ -452,11 +452,11 @@ bool session_move_on(struct sessions *sessions, struct session *session)
 	if (!may_move_on(sessions, session))
 		return false;
 	CHECK(!session->pipe[SESSION_CLIENT] && !session->pipe[SESSION_BACKEND]);
-	tell_failure(sessions, session, session->lane[SESSION_BACKEND].source_error);
+	tell_failure(sessions, session, session->lane[SESSION_BACKEND].read_error);
 	timer_cancel(sessions->wheel, &session->timer);
 	session_pace_end(sessions, session);
 	/* a wait for the client's bytes goes on, and lasts until there is a lane again */
-	if (session->waits[SESSION_CLIENT] == SESSION_WAIT_CREDIT)
+	if (session->waits[SESSION_CLIENT] == SESSION_WAIT_ALLOWANCE)
 		session->waits[SESSION_CLIENT] = SESSION_WAIT_NONE;
 	session_close_backend(sessions, session);
 	memset(session->lane, 0, sizeof(session->lane));

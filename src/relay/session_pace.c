@@ -111,7 +111,7 @@ static void arm(struct sessions *sessions, struct session *session)
 	uint64_t due_us = UINT64_MAX;
 
 	for (unsigned i = 0; i < 2; i++)
-		if (session->waits[i] == SESSION_WAIT_CREDIT)
+		if (session->waits[i] == SESSION_WAIT_ALLOWANCE)
 			due_us = MIN(due_us, self->lanes[i].due_us);
 	self->timer.kind = SESSION_PACE_TIMER;
 	/* the due time may be over for a lane that the other one's answer has kept from running */
@@ -128,12 +128,12 @@ bool session_pace_take(struct sessions *sessions, struct session *session, unsig
 	uint64_t bytes = take(pace, want_bytes, now, &turn);
 
 	if (bytes) {
-		lane_on_credit(&session->lane[lane], (uint32_t)bytes);
+		lane_on_allowance(&session->lane[lane], (uint32_t)bytes);
 		return true;
 	}
 	pace->due_us = now + pacer_wait_us(turn, now);
 	metrics_add(sessions->metrics, METRIC_paced_waits, 1);
-	session_wait_credit(sessions, session, lane);
+	session_wait_allowance(sessions, session, lane);
 	arm(sessions, session);
 	return false;
 }
@@ -141,7 +141,7 @@ bool session_pace_take(struct sessions *sessions, struct session *session, unsig
 void session_pace_leave(struct sessions *sessions, struct session *session, unsigned lane)
 {
 	struct lane_pace *pace = &pace_of(sessions, session)->lanes[lane];
-	uint32_t bytes = lane_take_credit(&session->lane[lane]);
+	uint32_t bytes = lane_take_allowance(&session->lane[lane]);
 
 	if (pace->bandwidth->own_limited) {
 		if (bytes)
@@ -174,7 +174,7 @@ void session_pace_on_timer(struct sessions *sessions, struct timer *timer)
 
 	CHECK(session && session->state == SESSION_RELAYING);
 	for (unsigned i = 0; i < 2; i++) {
-		if (session->waits[i] != SESSION_WAIT_CREDIT)
+		if (session->waits[i] != SESSION_WAIT_ALLOWANCE)
 			continue;
 		if (self->lanes[i].due_us > now_us(sessions)) {
 			waiting = true;

@@ -62,7 +62,7 @@ void session_gather_early(struct sessions *sessions, struct session *session,
  * with the SYN.
  */
 void session_pass_header(struct sessions *sessions, struct session *session,
-			 const struct backend *backend, struct session_early early);
+			 const struct config_backend *backend, struct session_early early);
 
 /* session.c: relaying ------------------------------------------------------------------------------ */
 
@@ -95,14 +95,14 @@ void session_wait_writable(struct sessions *sessions, struct session *session, u
  * Makes a lane wait for credit, with nothing in flight that would tell of its source: session_pace.c,
  * which ends the wait.
  */
-void session_wait_credit(struct sessions *sessions, struct session *session, unsigned lane);
+void session_wait_allowance(struct sessions *sessions, struct session *session, unsigned lane);
 
 /*
  * Ends a lane's wait for its source, if that is what it waits for. Returns whether it waits for
  * nothing now; otherwise an answer comes that makes the session ready.
  */
-bool session_stop_waiting_for_source(struct sessions *sessions, struct session *session,
-				     unsigned lane);
+bool session_stop_waiting_to_read(struct sessions *sessions, struct session *session,
+				  unsigned lane);
 
 /* Makes a half-closed session wait for the failure of the side that has ended its stream. */
 void session_wait_failed(struct sessions *sessions, struct session *session);
@@ -130,7 +130,7 @@ void session_cancel_waits(struct sessions *sessions, struct session *session);
 void session_pace_begin(struct sessions *sessions, struct session *session);
 
 /*
- * For a lane in LANE_WAIT_CREDIT: gets it credit, up to `want_bytes` > 0, and returns true; or makes
+ * For a lane in LANE_WAIT_ALLOWANCE: gets it credit, up to `want_bytes` > 0, and returns true; or makes
  * it wait for its turn.
  */
 bool session_pace_take(struct sessions *sessions, struct session *session, unsigned lane,

@@ -33,7 +33,7 @@ static void refuse(struct sessions *sessions, struct session *session, enum clos
 	session_close(sessions, session, reason);
 }
 
-static bool is_trusted(const struct forward_options *options, const struct addr *client)
+static bool is_trusted(const struct config_forward_options *options, const struct addr *client)
 {
 	struct in6_addr address = cidr_address_of(client);
 
@@ -115,7 +115,7 @@ static void read_header(struct sessions *sessions, struct session *session, bool
 
 void session_await_header(struct sessions *sessions, struct session *session)
 {
-	const struct forward_options *options = session_options(sessions, session);
+	const struct config_forward_options *options = session_options(sessions, session);
 
 	if (!is_trusted(options, &session->client)) {
 		refuse(sessions, session, CLOSE_proxy_untrusted,

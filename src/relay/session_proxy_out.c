@@ -36,7 +36,7 @@ static bool take_header(struct sessions *sessions, struct session *session,
 	if (size > 0 && proxy_parse(seen, (size_t)size, header) == PROXY_COMPLETE &&
 	    pump_discard(&sessions->pump, fd, header->header_bytes))
 		return true;
-	lane_on_source_failed(&session->lane[SESSION_CLIENT], size < 0 ? (int)-size : ECONNRESET);
+	lane_on_read_failed(&session->lane[SESSION_CLIENT], size < 0 ? (int)-size : ECONNRESET);
 	return false;
 }
 
@@ -55,9 +55,9 @@ static void log_dropped_values(struct sessions *sessions, const struct session *
 
 /* What a backend is told. `header` is what the client sent; zeroed where it sends none. */
 static uint32_t build_header(struct sessions *sessions, struct session *session,
-			     const struct backend *backend, struct proxy_header *header)
+			     const struct config_backend *backend, struct proxy_header *header)
 {
-	const struct forward_options *options = session_options(sessions, session);
+	const struct config_forward_options *options = session_options(sessions, session);
 	char id[SESSION_ID_TEXT_BYTES];
 	struct proxy_tlv theirs;
 	struct proxy_build build = {
@@ -104,7 +104,7 @@ static bool is_paced(const struct sessions *sessions, const struct session *sess
 void session_gather_early(struct sessions *sessions, struct session *session,
 			  struct upstream_call *call)
 {
-	const struct backend *backend =
+	const struct config_backend *backend =
 		upstream_backend(sessions->upstream, session->forward, &session->path);
 	char *seen = sessions->pump.scratch + SEEN_OFFSET;
 	struct proxy_header header = {0};
@@ -131,7 +131,7 @@ void session_gather_early(struct sessions *sessions, struct session *session,
 }
 
 void session_pass_header(struct sessions *sessions, struct session *session,
-			 const struct backend *backend, struct session_early early)
+			 const struct config_backend *backend, struct session_early early)
 {
 	const struct pump_flow flow = session_flow(session, SESSION_CLIENT);
 	struct proxy_header header = {0};

@@ -10,11 +10,11 @@
 #include <stdint.h>
 
 #include "base/addr.h"
-#include "limits/source_limits.h"
+#include "forward/upstream.h"
+#include "limits/client_limits.h"
 #include "os/pipe_pool.h"
 #include "os/timer.h"
 #include "relay/lane.h"
-#include "relay/upstream.h"
 
 enum session_state {
 	SESSION_FREE,	 /* the slot is nobody's; nothing is in flight */
@@ -34,10 +34,10 @@ struct session_early {
 /* What a lane waits for. */
 enum session_wait {
 	SESSION_WAIT_NONE,
-	SESSION_WAIT_READABLE, /* its source, once */
-	SESSION_WAIT_ARRIVAL,  /* for its source's watch to tell of something */
-	SESSION_WAIT_WRITABLE, /* its target, once */
-	SESSION_WAIT_CREDIT,   /* the timer of its pacing: nothing is in flight */
+	SESSION_WAIT_READABLE,	/* its source, once */
+	SESSION_WAIT_ARRIVAL,	/* for its source's watch to tell of something */
+	SESSION_WAIT_WRITABLE,	/* its target, once */
+	SESSION_WAIT_ALLOWANCE, /* the timer of its pacing: nothing is in flight */
 };
 
 /*
@@ -63,7 +63,7 @@ struct session {
 	uint64_t active_ms; /* when a byte last moved, or the connect began */
 	uint32_t slot;
 	uint32_t generation;
-	source_ticket ticket; /* where it counts for its source */
+	client_ticket ticket; /* where it counts for its source */
 	uint16_t forward;     /* index in the configuration */
 	uint8_t state;	      /* enum session_state */
 	uint8_t reason;	      /* enum close_reason, once closing */

@@ -64,7 +64,7 @@ static uint64_t write_check_ms(const struct sessions *sessions, const struct ses
 static uint64_t silence_limit_ms(const struct sessions *sessions, const struct session *session,
 				 enum close_reason *reason)
 {
-	const struct forward_options *options = session_options(sessions, session);
+	const struct config_forward_options *options = session_options(sessions, session);
 
 	if (session->lane[SESSION_CLIENT].state == LANE_SHUT) {
 		*reason = CLOSE_client_fin_timeout;
@@ -143,7 +143,7 @@ bool session_keeps_limits(struct sessions *sessions, struct session *session,
 uint64_t session_delivery_limit_ms(const struct sessions *sessions, const struct session *session,
 				   enum close_side failed_side)
 {
-	const struct forward_options *options = session_options(sessions, session);
+	const struct config_forward_options *options = session_options(sessions, session);
 
 	return sooner(failed_side == CLOSE_SIDE_CLIENT ? options->timeout_client_fin_ms
 						       : options->timeout_server_fin_ms,

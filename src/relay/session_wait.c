@@ -86,12 +86,12 @@ void session_wait_readable(struct sessions *sessions, struct session *session, u
 	session->in_flight++;
 }
 
-void session_wait_credit(struct sessions *sessions, struct session *session, unsigned lane)
+void session_wait_allowance(struct sessions *sessions, struct session *session, unsigned lane)
 {
 	/* a watch would wake us for what arrives meanwhile */
 	lane_on_quiet(&session->lane[lane]);
 	drop_watch(sessions, session, lane);
-	session->waits[lane] = SESSION_WAIT_CREDIT;
+	session->waits[lane] = SESSION_WAIT_ALLOWANCE;
 }
 
 void session_wait_failed(struct sessions *sessions, struct session *session)
@@ -115,7 +115,7 @@ static void session_on_guard(struct sessions *sessions, struct session *session,
 		return;
 	error = sock_take_error(session->fd[side]);
 	if (error)
-		lane_on_source_failed(&session->lane[side], error);
+		lane_on_read_failed(&session->lane[side], error);
 	session_make_ready(sessions, session);
 }
 
@@ -124,7 +124,7 @@ static void on_arrival(struct session *session, unsigned lane, int32_t news)
 	lane_on_arrival(&session->lane[lane], news > 0 && news & ENGINE_NEWS_ENDED);
 	/* the engine has no room for the request: to ask again at once would be to spin */
 	if (news < 0 && news != -ECANCELED)
-		lane_on_source_failed(&session->lane[lane], -news);
+		lane_on_read_failed(&session->lane[lane], -news);
 }
 
 static void on_room(struct session *session, unsigned lane, int32_t news)
@@ -132,7 +132,7 @@ static void on_room(struct session *session, unsigned lane, int32_t news)
 	if (news >= 0 || news == -ECANCELED)
 		lane_on_writable(&session->lane[lane]);
 	else if (session->lane[lane].state != LANE_SHUT)
-		lane_on_target_failed(&session->lane[lane], -news);
+		lane_on_write_failed(&session->lane[lane], -news);
 }
 
 /* What a lane waited for, once, is there. */
@@ -230,8 +230,7 @@ void sessions_on_quiet_timer(struct sessions *sessions)
 		arm_quiet_timer(sessions);
 }
 
-bool session_stop_waiting_for_source(struct sessions *sessions, struct session *session,
-				     unsigned lane)
+bool session_stop_waiting_to_read(struct sessions *sessions, struct session *session, unsigned lane)
 {
 	if (session->waits[lane] == SESSION_WAIT_ARRIVAL)
 		session->waits[lane] = SESSION_WAIT_NONE;
@@ -252,7 +251,7 @@ static bool lane_awaits_event(const struct session *session, unsigned lane)
 		return sock_is_ready(session->fd[!lane], POLLOUT);
 	default:
 		/* there are bytes to move, and a timer that says when */
-		return session->waits[lane] == SESSION_WAIT_CREDIT;
+		return session->waits[lane] == SESSION_WAIT_ALLOWANCE;
 	}
 }
 

@@ -7,16 +7,16 @@
 #include <stdint.h>
 
 #include "config/config.h"
+#include "forward/admission.h"
+#include "forward/source_address.h"
+#include "forward/upstream.h"
 #include "limits/bans.h"
 #include "os/engine.h"
 #include "os/reserve.h"
 #include "os/timer.h"
-#include "relay/admission.h"
 #include "relay/load.h"
 #include "relay/pump.h"
 #include "relay/session_table.h"
-#include "relay/sources.h"
-#include "relay/upstream.h"
 #include "stats/close_reason.h"
 #include "stats/history.h"
 #include "stats/metrics.h"
@@ -34,7 +34,7 @@ struct sessions {
 	struct session_table *table;
 	struct timer_wheel *wheel;
 	struct upstream *upstream;
-	struct sources *sources;
+	struct source_addresses *sources;
 	struct admission *admission;
 	struct session_paces *paces; /* NULL: no forward has a limit on bandwidth */
 	struct load *load;
@@ -59,8 +59,8 @@ struct sessions {
 };
 
 /* What is set for the session's forward. */
-static inline const struct forward_options *session_options(const struct sessions *sessions,
-							    const struct session *session)
+static inline const struct config_forward_options *session_options(const struct sessions *sessions,
+								   const struct session *session)
 {
 	return &sessions->config->forwards[session->forward].options;
 }
@@ -71,8 +71,8 @@ static inline struct pump_flow session_flow(struct session *session, unsigned la
 	return (struct pump_flow){
 		.lane = &session->lane[lane],
 		.pipe = &session->pipe[lane],
-		.source_fd = session->fd[lane],
-		.target_fd = session->fd[!lane],
+		.read_fd = session->fd[lane],
+		.write_fd = session->fd[!lane],
 	};
 }
 

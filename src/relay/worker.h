@@ -6,10 +6,10 @@
 
 #include "config/capacity.h"
 #include "config/config.h"
-#include "relay/admission.h"
+#include "forward/admission.h"
+#include "forward/source_address.h"
+#include "forward/upstream.h"
 #include "relay/query.h"
-#include "relay/sources.h"
-#include "relay/upstream.h"
 #include "stats/metrics.h"
 
 enum worker_phase {
@@ -22,7 +22,7 @@ enum worker_phase {
 
 /* What all workers share, made before them; must outlive them. */
 struct workers_shared {
-	struct sources *sources;
+	struct source_addresses *sources;
 	struct admission *admission;
 };
 

@@ -14,7 +14,7 @@ uint64_t workers_metric(const struct workers *workers, enum metric metric)
 		sum += metrics_get(&workers->list[i].metrics, metric);
 	if (metric == METRIC_bans && workers->bans)
 		sum += bans_count(workers->bans);
-	return sum + sources_metric(workers->sources, metric) +
+	return sum + source_addresses_metric(workers->sources, metric) +
 	       admission_metric(workers->admission, metric) +
 	       upstream_metric(workers->upstream, metric);
 }

@@ -1,4 +1,5 @@
 /* Making workers with all that they need, and taking them down: worker.h. */
+#include "forward/listener_bind.h"
 #include "relay/worker_parts.h"
 
 #include <errno.h>

@@ -31,7 +31,7 @@ struct workers {
 	unsigned count;
 	unsigned started_count;
 	struct upstream *upstream;
-	struct sources *sources;
+	struct source_addresses *sources;
 	struct admission *admission;
 	struct bans *bans; /* these two are NULL without --admin, and not ours */
 	struct queries *queries;

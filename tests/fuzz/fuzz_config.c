@@ -71,7 +71,7 @@ static void check_forwards(const struct config *config)
 {
 	CHECK(config->forward_count > 0 && config->forward_count <= CONFIG_FORWARD_LIMIT);
 	for (unsigned i = 0; i < config->forward_count; i++) {
-		const struct forward *forward = &config->forwards[i];
+		const struct config_forward *forward = &config->forwards[i];
 
 		check_bounds(&forward->options, OPTION_SCOPE_FORWARD);
 		CHECK(forward->backend_count > 0 && forward->backend_count <= CONFIG_BACKEND_LIMIT);

@@ -9,10 +9,10 @@ static uint64_t held_bytes(const struct lane_model *model)
 	return model->filled_bytes - model->moved_bytes - model->lost_bytes;
 }
 
-void lane_model_init(struct lane_model *model, bool source_ready)
+void lane_model_init(struct lane_model *model, bool read_ready)
 {
 	memset(model, 0, sizeof(*model));
-	model->source = source_ready ? SOURCE_MAY_HAVE : SOURCE_QUIET;
+	model->source = read_ready ? LEASE_MAY_HAVE : LEASE_QUIET;
 	model->target = TARGET_TAKES;
 	model->room_limit_bytes = LANE_ROOM_FLOOR_BYTES;
 }
@@ -21,20 +21,20 @@ enum lane_step lane_model_next(const struct lane_model *model)
 {
 	if (model->target == TARGET_OVER)
 		return LANE_REST;
-	if (model->source == SOURCE_ENDED)
-		return model->source_error ? LANE_RESET_TARGET : LANE_SHUT_TARGET;
+	if (model->source == LEASE_ENDED)
+		return model->read_error ? LANE_RESET_WRITE_SIDE : LANE_SHUT_WRITE_SIDE;
 	if (model->target == TARGET_FULL)
 		return LANE_WAIT_WRITABLE;
 	if (held_bytes(model))
 		return LANE_FLUSH;
-	if (model->source == SOURCE_QUIET)
+	if (model->source == LEASE_QUIET)
 		return LANE_WAIT_READABLE;
-	return model->paced && !model->credit_bytes ? LANE_WAIT_CREDIT : LANE_FILL;
+	return model->paced && !model->allowance_bytes ? LANE_WAIT_ALLOWANCE : LANE_FILL;
 }
 
 static bool affords(const struct lane_model *model, uint32_t bytes)
 {
-	return !model->paced || bytes <= model->credit_bytes;
+	return !model->paced || bytes <= model->allowance_bytes;
 }
 
 bool lane_model_permits(const struct lane_model *model, const struct lane *lane,
@@ -51,7 +51,7 @@ bool lane_model_permits(const struct lane_model *model, const struct lane *lane,
 	case EVENT_CREDIT_BACK:
 		return true;
 	case EVENT_CREDIT:
-		return step == LANE_WAIT_CREDIT && input->bytes;
+		return step == LANE_WAIT_ALLOWANCE && input->bytes;
 	case EVENT_ROOM:
 		return step == LANE_MEASURE;
 	case EVENT_FILLED:
@@ -67,11 +67,11 @@ bool lane_model_permits(const struct lane_model *model, const struct lane *lane,
 	case EVENT_FLUSHED:
 		return step == LANE_FLUSH && input->bytes && input->bytes <= held_bytes(model);
 	case EVENT_TARGET_FULL:
-		return !over && model->source != SOURCE_ENDED;
+		return !over && model->source != LEASE_ENDED;
 	case EVENT_TARGET_FAILED:
 		return !over && input->error > 0;
 	case EVENT_SHUT:
-		return step == LANE_SHUT_TARGET;
+		return step == LANE_SHUT_WRITE_SIDE;
 	default:
 		return false;
 	}
@@ -80,17 +80,17 @@ bool lane_model_permits(const struct lane_model *model, const struct lane *lane,
 /* What "nothing more for now" means: from a source that failed, that was all. */
 static void after_taking(struct lane_model *model, uint32_t bytes, bool drained)
 {
-	bool over = drained && !model->source_error && !model->source_ended;
+	bool over = drained && !model->read_error && !model->read_ended;
 
-	model->source = over ? SOURCE_QUIET : SOURCE_MAY_HAVE;
-	model->source_woken = false;
+	model->source = over ? LEASE_QUIET : LEASE_MAY_HAVE;
+	model->read_woken = false;
 	if (bytes >= LANE_SMALL_BYTES)
 		model->bulk = true;
 	else if (drained)
 		model->bulk = false;
 	model->filled_bytes += bytes;
 	if (model->paced)
-		model->credit_bytes -= bytes;
+		model->allowance_bytes -= bytes;
 }
 
 static void pay(struct lane_model *model, uint32_t bytes)
@@ -101,11 +101,11 @@ static void pay(struct lane_model *model, uint32_t bytes)
 
 static void on_arrival(struct lane_model *model, bool ended)
 {
-	if (model->source == SOURCE_ENDED || model->target == TARGET_OVER)
+	if (model->source == LEASE_ENDED || model->target == TARGET_OVER)
 		return;
-	model->source = SOURCE_MAY_HAVE;
-	model->source_woken = true;
-	model->source_ended |= ended;
+	model->source = LEASE_MAY_HAVE;
+	model->read_woken = true;
+	model->read_ended |= ended;
 }
 
 static void on_writable(struct lane_model *model)
@@ -151,19 +151,19 @@ void lane_model_apply(struct lane_model *model, const struct lane_input *input)
 		pay(model, input->bytes);
 		break;
 	case EVENT_SOURCE_EMPTY:
-		model->source = model->source_error ? SOURCE_ENDED : SOURCE_QUIET;
-		model->source_ended = false;
-		model->source_woken = false;
+		model->source = model->read_error ? LEASE_ENDED : LEASE_QUIET;
+		model->read_ended = false;
+		model->read_woken = false;
 		break;
 	case EVENT_SOURCE_EOF:
-		model->source = SOURCE_ENDED;
-		model->source_woken = false;
+		model->source = LEASE_ENDED;
+		model->read_woken = false;
 		break;
 	case EVENT_SOURCE_FAILED:
-		if (!model->source_error)
-			model->source_error = input->error;
-		if (model->source == SOURCE_QUIET && model->target != TARGET_OVER)
-			model->source = SOURCE_MAY_HAVE;
+		if (!model->read_error)
+			model->read_error = input->error;
+		if (model->source == LEASE_QUIET && model->target != TARGET_OVER)
+			model->source = LEASE_MAY_HAVE;
 		break;
 	case EVENT_FLUSHED:
 		pay(model, input->bytes);
@@ -175,17 +175,17 @@ void lane_model_apply(struct lane_model *model, const struct lane_input *input)
 		break;
 	case EVENT_TARGET_FAILED:
 		model->lost_bytes += held_bytes(model);
-		model->target_error = input->error;
+		model->write_error = input->error;
 		model->target = TARGET_OVER;
 		break;
 	case EVENT_SHUT:
 		model->target = TARGET_OVER;
 		break;
 	case EVENT_CREDIT:
-		model->credit_bytes = input->bytes;
+		model->allowance_bytes = input->bytes;
 		break;
 	case EVENT_CREDIT_BACK:
-		model->credit_bytes = 0;
+		model->allowance_bytes = 0;
 		break;
 	default:
 		CHECK(!"no such event");
@@ -214,31 +214,31 @@ void lane_model_call(struct lane *lane, const struct lane_input *input)
 		lane_on_copied(lane, input->bytes, input->drained);
 		break;
 	case EVENT_SOURCE_EMPTY:
-		lane_on_source_empty(lane);
+		lane_on_read_empty(lane);
 		break;
 	case EVENT_SOURCE_EOF:
-		lane_on_source_eof(lane);
+		lane_on_read_end(lane);
 		break;
 	case EVENT_SOURCE_FAILED:
-		lane_on_source_failed(lane, input->error);
+		lane_on_read_failed(lane, input->error);
 		break;
 	case EVENT_FLUSHED:
 		lane_on_flushed(lane, input->bytes);
 		break;
 	case EVENT_TARGET_FULL:
-		lane_on_target_full(lane);
+		lane_on_write_full(lane);
 		break;
 	case EVENT_TARGET_FAILED:
-		lane_on_target_failed(lane, input->error);
+		lane_on_write_failed(lane, input->error);
 		break;
 	case EVENT_SHUT:
 		lane_on_shut(lane);
 		break;
 	case EVENT_CREDIT:
-		lane_on_credit(lane, input->bytes);
+		lane_on_allowance(lane, input->bytes);
 		break;
 	case EVENT_CREDIT_BACK:
-		lane_take_credit(lane);
+		lane_take_allowance(lane);
 		break;
 	default:
 		CHECK(!"no such event");
@@ -248,7 +248,7 @@ void lane_model_call(struct lane *lane, const struct lane_input *input)
 static const char *step_problem(const struct lane_model *model, const struct lane *lane,
 				enum lane_step step)
 {
-	bool ended = model->source == SOURCE_ENDED && !lane->held_bytes;
+	bool ended = model->source == LEASE_ENDED && !lane->held_bytes;
 
 	if (lane->held_bytes && step != LANE_FLUSH && step != LANE_WAIT_WRITABLE)
 		return "bytes are held and neither flushed nor waited for";
@@ -256,13 +256,13 @@ static const char *step_problem(const struct lane_model *model, const struct lan
 		return "fills without room";
 	if (step == LANE_FLUSH && !lane->held_bytes)
 		return "flushes nothing";
-	if (step == LANE_SHUT_TARGET && (!ended || lane->source_error))
+	if (step == LANE_SHUT_WRITE_SIDE && (!ended || lane->read_error))
 		return "passes on a clean end that there was not";
-	if (step == LANE_SHUT_TARGET && model->moved_bytes != model->filled_bytes)
+	if (step == LANE_SHUT_WRITE_SIDE && model->moved_bytes != model->filled_bytes)
 		return "passes the end on before the last byte";
-	if (step == LANE_RESET_TARGET && (!ended || !lane->source_error))
+	if (step == LANE_RESET_WRITE_SIDE && (!ended || !lane->read_error))
 		return "resets a target whose source did not fail";
-	if (step == LANE_RESET_TARGET && model->moved_bytes != model->filled_bytes)
+	if (step == LANE_RESET_WRITE_SIDE && model->moved_bytes != model->filled_bytes)
 		return "resets before what was received is delivered";
 	return NULL;
 }
@@ -279,19 +279,19 @@ const char *lane_model_problem(const struct lane_model *model, const struct lane
 		return "the step is another than the model's";
 	if (step == LANE_FILL && lane->room_bytes > model->room_limit_bytes)
 		return "would take more than was measured";
-	if (lane->paced != model->paced || lane->credit_bytes != model->credit_bytes)
+	if (lane->paced != model->paced || lane->allowance_bytes != model->allowance_bytes)
 		return "the credit is not granted - taken back - filled";
-	if (lane_affords(lane, UINT32_MAX) != (lane->paced ? lane->credit_bytes : UINT32_MAX))
+	if (lane_affords(lane, UINT32_MAX) != (lane->paced ? lane->allowance_bytes : UINT32_MAX))
 		return "affords something else than its credit";
 	if (lane->held_bytes != held_bytes(model))
 		return "held is not filled - moved - lost";
 	if (lane->moved_bytes != model->moved_bytes)
 		return "moved differs";
-	if (lane->source_error != model->source_error || lane->target_error != model->target_error)
+	if (lane->read_error != model->read_error || lane->write_error != model->write_error)
 		return "an error differs";
 	if (lane_is_chatty(lane) && lane->bulk)
 		return "a bulk lane is called chatty";
-	if (lane->source_woken != model->source_woken)
+	if (lane->read_woken != model->read_woken)
 		return "whether the source was called readable differs";
 	return step_problem(model, lane, step);
 }

@@ -39,7 +39,7 @@ struct lane_input {
 	int error;
 };
 
-enum lane_model_source { SOURCE_QUIET, SOURCE_MAY_HAVE, SOURCE_ENDED };
+enum lane_model_source { LEASE_QUIET, LEASE_MAY_HAVE, LEASE_ENDED };
 enum lane_model_target { TARGET_TAKES, TARGET_WRITABLE, TARGET_FULL, TARGET_OVER };
 
 struct lane_model {
@@ -48,17 +48,17 @@ struct lane_model {
 	uint64_t lost_bytes;   /* held when the target failed */
 	enum lane_model_source source;
 	enum lane_model_target target; /* WRITABLE: the kernel said so; its room is not known yet */
-	bool source_ended;	       /* its end has arrived and was not read yet */
-	bool source_woken; /* the kernel called it readable, and no fill has been tried since */
-	bool bulk;	   /* the last fill that decides between small and bulk was large */
-	int source_error;
-	int target_error;
+	bool read_ended;	       /* its end has arrived and was not read yet */
+	bool read_woken; /* the kernel called it readable, and no fill has been tried since */
+	bool bulk;	 /* the last fill that decides between small and bulk was large */
+	int read_error;
+	int write_error;
 	bool paced;		   /* set after lane_model_init(), as in the lane */
-	uint64_t credit_bytes;	   /* granted, not taken back, and not filled yet */
+	uint64_t allowance_bytes;  /* granted, not taken back, and not filled yet */
 	uint64_t room_limit_bytes; /* what the lane may take at most without measuring again */
 };
 
-void lane_model_init(struct lane_model *model, bool source_ready);
+void lane_model_init(struct lane_model *model, bool read_ready);
 
 /* What lane_next() should answer; LANE_FILL stands for LANE_MEASURE too. */
 enum lane_step lane_model_next(const struct lane_model *model);

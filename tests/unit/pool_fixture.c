@@ -73,7 +73,7 @@ void pool_fixture_remove(struct pool *pool, unsigned member)
 	cr_assert_eq(pool_replace(pool, &group), 0);
 }
 
-int pool_fixture_choose(struct pool *pool, uint64_t now_ms, struct pool_place *place)
+int pool_fixture_choose(struct pool *pool, uint64_t now_ms, struct pool_claim *place)
 {
 	struct pool_ask ask = {.now_ms = now_ms};
 
@@ -84,7 +84,7 @@ int pool_fixture_choose(struct pool *pool, uint64_t now_ms, struct pool_place *p
 const char *pool_fixture_turns(struct pool *pool, unsigned count, uint64_t now_ms, char *text)
 {
 	for (unsigned i = 0; i < count; i++) {
-		struct pool_place place;
+		struct pool_claim place;
 		int member = pool_fixture_choose(pool, now_ms, &place);
 
 		text[i] = (char)(member < 0 ? '-' : 'a' + member);
@@ -98,7 +98,7 @@ void pool_fixture_count(struct pool *pool, unsigned count, uint64_t now_ms,
 			unsigned counts[POOL_MEMBERS_LIMIT])
 {
 	for (unsigned i = 0; i < count; i++) {
-		struct pool_place place;
+		struct pool_claim place;
 		int member = pool_fixture_choose(pool, now_ms, &place);
 
 		if (member >= 0)
@@ -125,7 +125,7 @@ enum pool_change pool_fixture_fail(struct pool *pool, unsigned member, unsigned 
 	enum pool_change change = POOL_UNCHANGED;
 
 	for (unsigned i = 0; i < times && change != POOL_WENT_DOWN; i++) {
-		struct pool_place place = {0};
+		struct pool_claim place = {0};
 
 		cr_assert_eq(pool_choose(pool, &ask, &place), (int)member);
 		change = pool_failed(pool, &place, now_ms);

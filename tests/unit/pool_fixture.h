@@ -22,7 +22,7 @@ struct pool_member pool_fixture_member(unsigned index);
 void pool_fixture_remove(struct pool *pool, unsigned member);
 
 /* pool_choose() for any client, nothing tried. */
-int pool_fixture_choose(struct pool *pool, uint64_t now_ms, struct pool_place *place);
+int pool_fixture_choose(struct pool *pool, uint64_t now_ms, struct pool_claim *place);
 
 /*
  * `count` sessions one after the other, each over before the next: their members' letters, or "-"

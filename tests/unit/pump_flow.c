@@ -48,7 +48,7 @@ bool flow_run(struct flow *flow, uint32_t *budget_bytes)
 
 	cr_assert_eq(moved, flow->lane.moved_bytes != before);
 	/* a target that failed leaves its bytes in the pipe, for pump_release() */
-	if (!flow->lane.target_error)
+	if (!flow->lane.write_error)
 		cr_assert_eq(flow->pipe != NULL, flow->lane.held_bytes > 0,
 			     "a pipe is lent and empty, or bytes are held nowhere");
 	return moved;
@@ -74,7 +74,7 @@ enum lane_step flow_relay(struct flow *flow, enum lane_step idle)
 
 		flow_run(flow, &budget_bytes);
 		step = lane_next(&flow->lane);
-		if (step == idle || step == LANE_SHUT_TARGET || step == LANE_RESET_TARGET ||
+		if (step == idle || step == LANE_SHUT_WRITE_SIDE || step == LANE_RESET_WRITE_SIDE ||
 		    step == LANE_REST)
 			return step;
 		if (step == LANE_WAIT_READABLE)

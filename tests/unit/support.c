@@ -237,7 +237,7 @@ void support_describe_forwards(const struct config *config, char text[SUPPORT_FO
 
 	text[0] = '\0';
 	for (unsigned i = 0; i < config->forward_count; i++) {
-		const struct forward *forward = &config->forwards[i];
+		const struct config_forward *forward = &config->forwards[i];
 
 		addr_print(&forward->listen, address);
 		snprintf(text + strlen(text), SUPPORT_FORWARDS_BYTES - strlen(text), "%s%s>",

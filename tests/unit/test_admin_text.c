@@ -82,7 +82,7 @@ Test(admin_text, sessions)
 		.reason = CLOSE_connect_failed,
 	};
 	const struct session_record *records[] = {&live, &closed};
-	struct forward forward = {.listen = endpoint_of("[::1]:2000")};
+	struct config_forward forward = {.listen = endpoint_of("[::1]:2000")};
 	struct config config = {.forwards = &forward, .forward_count = 1};
 	struct cidr lease = block_of("2001:db8::/64");
 	struct admin_sessions sessions = {.config = &config, .records = records, .count = 2};

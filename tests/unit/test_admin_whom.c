@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/util.h"
-#include "relay/sources.h"
+#include "forward/source_address.h"
 #include "support.h"
 
 TestSuite(admin_whom, .fini = support_check_leaks);
@@ -32,7 +32,7 @@ struct row {
 };
 
 static struct config config;
-static struct sources *sources;
+static struct source_addresses *sources;
 
 static void begin(void)
 {
@@ -53,12 +53,12 @@ static void begin(void)
 	for (size_t i = 0; i < ARRAY_COUNT(words); i++)
 		support_must_set(&config, words[i][0], words[i][1]);
 	cr_assert(!config_check(&config, error), "%s", error);
-	cr_assert(!sources_create(&sources, &config));
+	cr_assert(!source_addresses_create(&sources, &config));
 }
 
 static void end(void)
 {
-	sources_destroy(sources);
+	source_addresses_destroy(sources);
 	config_finish(&config);
 }
 

@@ -1,4 +1,4 @@
-#include "relay/admission.h"
+#include "forward/admission.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -31,7 +31,7 @@ static struct admission *create(struct config *config)
 }
 
 static enum admission_verdict enter(struct admission *admission, unsigned forward,
-				    const char *client, source_ticket *ticket)
+				    const char *client, client_ticket *ticket)
 {
 	struct addr address;
 
@@ -66,7 +66,7 @@ Test(admission, the_first_rule_decides)
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		struct admission *admission;
 		struct config config;
-		source_ticket ticket = 7;
+		client_ticket ticket = 7;
 
 		config_init(&config);
 		listen_on(&config, "[::1]:2000");
@@ -75,7 +75,7 @@ Test(admission, the_first_rule_decides)
 		admission = create(&config);
 		cr_expect_eq(enter(admission, 0, rows[i].client, &ticket), rows[i].verdict,
 			     "row %zu", i);
-		cr_expect_eq(ticket, SOURCE_UNCOUNTED);
+		cr_expect_eq(ticket, CLIENT_UNCOUNTED);
 		admission_leave(admission, 0, ticket);
 		admission_destroy(admission);
 		config_finish(&config);
@@ -88,7 +88,7 @@ Test(admission, files_are_read_where_they_stand)
 	int fd = mkstemp(path);
 	struct admission *admission;
 	struct config config;
-	source_ticket ticket;
+	client_ticket ticket;
 
 	cr_assert_geq(fd, 0);
 	dprintf(fd, "# those\n192.0.2.0/24\n\n 2001:db8::/32 # and these\n");
@@ -152,7 +152,7 @@ Test(admission, a_bad_file_is_named_with_its_line)
 Test(admission, limits_of_a_source_are_each_forwards_own)
 {
 	struct admission *admission;
-	source_ticket first, second, ignored;
+	client_ticket first, second, ignored;
 	struct config config;
 
 	config_init(&config);
@@ -165,7 +165,7 @@ Test(admission, limits_of_a_source_are_each_forwards_own)
 	admission = create(&config);
 	cr_expect_eq(enter(admission, 0, "[2001:db8::1]:1", &first), ADMISSION_OK);
 	cr_expect_eq(enter(admission, 0, "[2001:db8::2]:1", &ignored), ADMISSION_SOURCE_MAXCONN);
-	cr_expect_eq(ignored, SOURCE_UNCOUNTED);
+	cr_expect_eq(ignored, CLIENT_UNCOUNTED);
 	cr_expect_eq(enter(admission, 0, "[2001:db8:0:1::2]:1", &second), ADMISSION_OK);
 	admission_leave(admission, 0, first);
 	cr_expect_eq(enter(admission, 0, "[2001:db8::2]:1", &first), ADMISSION_OK);

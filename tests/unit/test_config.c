@@ -199,8 +199,9 @@ Test(config, the_table_is_sound)
 		cr_expect_null(options_find(option->name, strlen(option->name) - 1));
 		cr_expect_leq(option->least, option->most, "--%s", option->name);
 		cr_expect_lt(option->offset,
-			     option->scope == OPTION_SCOPE_FORWARD ? sizeof(struct forward_options)
-								   : sizeof(struct config),
+			     option->scope == OPTION_SCOPE_FORWARD
+				     ? sizeof(struct config_forward_options)
+				     : sizeof(struct config),
 			     "--%s", option->name);
 		cr_expect_gt(strlen(option->help), 10, "--%s", option->name);
 		cr_expect_eq(option->type == OPTION_FLAG, !*option->argument, "--%s", option->name);

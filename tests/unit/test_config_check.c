@@ -162,8 +162,8 @@ Test(config_check, ranges_of_ports)
 		if (row->error) {
 			cr_expect_not_null(strstr(error, row->error), "row %zu: %s", i, error);
 		} else {
-			const struct forward *first = &config.forwards[0];
-			const struct forward *last = &config.forwards[row->count - 1];
+			const struct config_forward *first = &config.forwards[0];
+			const struct config_forward *last = &config.forwards[row->count - 1];
 
 			cr_assert_eq(config.forward_count, row->count, "row %zu", i);
 			cr_expect_eq(addr_port(&first->listen), row->first_port, "row %zu", i);

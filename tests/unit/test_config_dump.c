@@ -388,7 +388,7 @@ static void expect_same_field(const struct option_spec *option, const void *a, c
 	}
 }
 
-static void expect_same_backends(const struct forward *a, const struct forward *b)
+static void expect_same_backends(const struct config_forward *a, const struct config_forward *b)
 {
 	size_t count;
 	const struct option_spec *parameters = options_parameters(&count);
@@ -401,9 +401,9 @@ static void expect_same_backends(const struct forward *a, const struct forward *
 	}
 }
 
-static void expect_same_forward(const struct forward *a, const struct forward *b)
+static void expect_same_forward(const struct config_forward *a, const struct config_forward *b)
 {
-	const struct forward_options *left = &a->options, *right = &b->options;
+	const struct config_forward_options *left = &a->options, *right = &b->options;
 
 	cr_expect_str_eq(a->name, b->name);
 	cr_expect(addr_equal(&a->listen, &b->listen));

@@ -69,7 +69,7 @@ Test(config_names, texts)
 
 	for (size_t i = 0; i < ARRAY_COUNT(text_rows); i++) {
 		const struct text_row *row = &text_rows[i];
-		struct backend backend = {.name = "left over"};
+		struct config_backend backend = {.name = "left over"};
 		const char *problem = config_names_parse_backend(row->text, &backend);
 
 		if (row->problem) {
@@ -89,7 +89,7 @@ Test(config_names, any_length)
 	char text[400];
 
 	for (size_t length = 1; length < sizeof(text) - 4; length++) {
-		struct backend backend = {0};
+		struct config_backend backend = {0};
 		const char *problem;
 
 		for (size_t i = 0; i < length; i++)

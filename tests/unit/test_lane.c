@@ -15,12 +15,12 @@ struct story_row {
 	enum lane_step next;
 };
 
-static void tell(const char *name, bool source_ready, const struct story_row *rows, size_t count,
+static void tell(const char *name, bool read_ready, const struct story_row *rows, size_t count,
 		 uint64_t moved_bytes)
 {
 	struct lane lane;
 
-	lane_init(&lane, source_ready);
+	lane_init(&lane, read_ready);
 	for (size_t i = 0; i < count; i++) {
 		lane_model_call(&lane, &rows[i].input);
 		cr_assert_eq(lane_next(&lane), rows[i].next, "%s, line %zu: %s", name, i,
@@ -36,7 +36,7 @@ Test(lane, request_then_fin)
 		{{EVENT_FILLED, 500, true, 0}, LANE_FLUSH},
 		{{EVENT_FLUSHED, 500, false, 0}, LANE_WAIT_READABLE},
 		{{.event = EVENT_ARRIVAL}, LANE_FILL}, /* no measure yet: there is credit */
-		{{.event = EVENT_SOURCE_EOF}, LANE_SHUT_TARGET},
+		{{.event = EVENT_SOURCE_EOF}, LANE_SHUT_WRITE_SIDE},
 		{{.event = EVENT_SHUT}, LANE_REST},
 	};
 
@@ -54,7 +54,7 @@ Test(lane, reset_is_delivered_after_the_data_before_it)
 		{{EVENT_ROOM, 65536, false, 0}, LANE_FILL},
 		{{EVENT_FILLED, 5, true, 0}, LANE_FLUSH},
 		{{EVENT_FLUSHED, 5, false, 0}, LANE_FILL},
-		{{.event = EVENT_SOURCE_EMPTY}, LANE_RESET_TARGET},
+		{{.event = EVENT_SOURCE_EMPTY}, LANE_RESET_WRITE_SIDE},
 	};
 
 	tell("reset", true, rows, ARRAY_COUNT(rows), 1005);
@@ -66,7 +66,7 @@ Test(lane, an_end_that_has_arrived_is_read_without_a_wait)
 		{{EVENT_ARRIVAL, 0, true, 0}, LANE_FILL},
 		{{EVENT_FILLED, 500, true, 0}, LANE_FLUSH},
 		{{EVENT_FLUSHED, 500, false, 0}, LANE_FILL},
-		{{.event = EVENT_SOURCE_EOF}, LANE_SHUT_TARGET},
+		{{.event = EVENT_SOURCE_EOF}, LANE_SHUT_WRITE_SIDE},
 	};
 
 	tell("end", false, rows, ARRAY_COUNT(rows), 500);
@@ -93,15 +93,15 @@ Test(lane, takes_no_more_than_its_credit)
 
 	lane_init(&lane, true);
 	lane.paced = true;
-	cr_expect_eq(lane_next(&lane), LANE_WAIT_CREDIT);
-	lane_on_credit(&lane, 700);
+	cr_expect_eq(lane_next(&lane), LANE_WAIT_ALLOWANCE);
+	lane_on_allowance(&lane, 700);
 	cr_expect_eq(lane_affords(&lane, 4096), 700);
 	cr_expect_eq(lane_affords(&lane, 500), 500);
 	lane_on_filled(&lane, 500, false);
 	cr_expect_eq(lane_next(&lane), LANE_FLUSH);
 	lane_on_flushed(&lane, 500);
 	lane_on_copied(&lane, 200, false);
-	cr_expect_eq(lane_next(&lane), LANE_WAIT_CREDIT);
+	cr_expect_eq(lane_next(&lane), LANE_WAIT_ALLOWANCE);
 }
 
 /* A wait for the source comes before one for credit; and an end is not seen without credit. */
@@ -113,14 +113,14 @@ Test(lane, credit_is_wanted_when_there_may_be_something)
 	lane.paced = true;
 	cr_expect_eq(lane_next(&lane), LANE_WAIT_READABLE);
 	lane_on_arrival(&lane, true);
-	cr_expect_eq(lane_next(&lane), LANE_WAIT_CREDIT);
-	lane_on_credit(&lane, 100);
-	cr_expect_eq(lane_take_credit(&lane), 100);
-	cr_expect_eq(lane_next(&lane), LANE_WAIT_CREDIT);
-	lane_on_credit(&lane, 1);
-	lane_on_source_eof(&lane);
-	cr_expect_eq(lane_next(&lane), LANE_SHUT_TARGET);
-	cr_expect_eq(lane_take_credit(&lane), 1);
+	cr_expect_eq(lane_next(&lane), LANE_WAIT_ALLOWANCE);
+	lane_on_allowance(&lane, 100);
+	cr_expect_eq(lane_take_allowance(&lane), 100);
+	cr_expect_eq(lane_next(&lane), LANE_WAIT_ALLOWANCE);
+	lane_on_allowance(&lane, 1);
+	lane_on_read_end(&lane);
+	cr_expect_eq(lane_next(&lane), LANE_SHUT_WRITE_SIDE);
+	cr_expect_eq(lane_take_allowance(&lane), 1);
 }
 
 /* Small, chatty, bulk -------------------------------------------------------------------------- */
@@ -172,7 +172,7 @@ Test(lane, tells_whether_it_was_filled_since_asked)
 	cr_expect(lane_take_stirred(&lane));
 	cr_expect(!lane_take_stirred(&lane));
 	lane_on_arrival(&lane, false);
-	lane_on_source_empty(&lane);
+	lane_on_read_empty(&lane);
 	cr_expect(!lane_take_stirred(&lane));
 }
 

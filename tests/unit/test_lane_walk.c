@@ -49,22 +49,22 @@ static void make_key(const struct node *node, uint64_t key[KEY_WORDS])
 	const struct lane *lane = &node->lane;
 	const uint64_t words[KEY_WORDS] = {
 		lane->state,
-		lane->source_ready,
-		lane->source_woken,
-		lane->source_ended,
+		lane->read_ready,
+		lane->read_woken,
+		lane->read_ended,
 		lane->bulk,
 		lane->small_fills,
-		lane->target_ready,
-		lane->target_woken,
-		(uint64_t)lane->source_error,
-		(uint64_t)lane->target_error,
+		lane->write_ready,
+		lane->write_woken,
+		(uint64_t)lane->read_error,
+		(uint64_t)lane->write_error,
 		lane->held_bytes > 0,
 		lane->room_bytes > 0,
 		lane->room_bytes<lane->room_low_bytes, node->model.filled_bytes> 0,
 		node->model.source,
 		node->model.target,
 		lane->paced,
-		lane->credit_bytes > 0,
+		lane->allowance_bytes > 0,
 	};
 
 	memcpy(key, words, sizeof(words));
@@ -152,11 +152,11 @@ static const char *progress_problem(const struct lane *before, const struct lane
 
 	if (input->event == EVENT_ROOM && next != LANE_FILL && next != LANE_WAIT_WRITABLE)
 		return "a measure leads neither to a fill nor to a wait";
-	if (input->event == EVENT_ROOM && before->target_woken && next != LANE_FILL)
+	if (input->event == EVENT_ROOM && before->write_woken && next != LANE_FILL)
 		return "a writable target is measured and not tried";
-	if (input->event == EVENT_SOURCE_EOF && !before->source_error && next != LANE_SHUT_TARGET)
+	if (input->event == EVENT_SOURCE_EOF && !before->read_error && next != LANE_SHUT_WRITE_SIDE)
 		return "a FIN is not passed on";
-	if (before->source_error && after->source_error != before->source_error)
+	if (before->read_error && after->read_error != before->read_error)
 		return "the first error is forgotten";
 	if (input->event == EVENT_SOURCE_FAILED || moves || input->event == EVENT_WRITABLE ||
 	    input->event == EVENT_ARRIVAL || input->event == EVENT_QUIET ||
@@ -240,15 +240,15 @@ static void bring_to(struct lane *lane, struct lane_model *model, enum lane_step
 		[LANE_FLUSH] = {{EVENT_FILLED, 100, false, 0}},
 		[LANE_WAIT_READABLE] = {{.event = EVENT_SOURCE_EMPTY}},
 		[LANE_WAIT_WRITABLE] = {{.event = EVENT_TARGET_FULL}},
-		[LANE_SHUT_TARGET] = {{.event = EVENT_SOURCE_EOF}},
-		[LANE_RESET_TARGET] = {{.event = EVENT_SOURCE_FAILED, .error = 104},
-				       {.event = EVENT_SOURCE_EOF}},
+		[LANE_SHUT_WRITE_SIDE] = {{.event = EVENT_SOURCE_EOF}},
+		[LANE_RESET_WRITE_SIDE] = {{.event = EVENT_SOURCE_FAILED, .error = 104},
+					   {.event = EVENT_SOURCE_EOF}},
 		[LANE_REST] = {{.event = EVENT_TARGET_FAILED, .error = 104}},
-	}; /* none for LANE_WAIT_CREDIT: a paced lane begins with that */
+	}; /* none for LANE_WAIT_ALLOWANCE: a paced lane begins with that */
 
 	lane_init(lane, true);
 	lane_model_init(model, true);
-	lane->paced = model->paced = step == LANE_WAIT_CREDIT;
+	lane->paced = model->paced = step == LANE_WAIT_ALLOWANCE;
 	for (const struct lane_input *input = ways[step]; input->event != EVENT_WRITABLE; input++) {
 		lane_model_call(lane, input);
 		lane_model_apply(model, input);

@@ -1,4 +1,4 @@
-#include "relay/loops.h"
+#include "forward/loops.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

@@ -62,7 +62,7 @@ Test(pool, no_stretch_strays_from_the_shares)
 	for (size_t i = 0; i < ARRAY_COUNT(weights); i++)
 		sum += weights[i];
 	for (long turn = 1; turn <= 2 * sum; turn++) {
-		struct pool_place place;
+		struct pool_claim place;
 		int member = pool_fixture_choose(pool, NOW, &place);
 
 		taken[member]++;
@@ -130,7 +130,7 @@ Test(pool, the_few_left_keep_their_shares)
 Test(pool, leastconn_fills_by_weight)
 {
 	struct pool_settings settings = plain;
-	struct pool_place places[80];
+	struct pool_claim places[80];
 	unsigned counts[3] = {0};
 	struct pool *pool;
 
@@ -164,7 +164,7 @@ Test(pool, leastconn_fills_by_weight)
 Test(pool, leastconn_takes_turns_among_equals)
 {
 	struct pool_settings settings = plain;
-	struct pool_place place;
+	struct pool_claim place;
 	struct pool *pool;
 	char turns[32];
 
@@ -222,7 +222,7 @@ static void mark_all(struct pool_tried *tried, const char *letters)
 }
 
 /* A session that stays, with a member that is up. */
-static void occupy(struct pool *pool, unsigned member, struct pool_place *place)
+static void occupy(struct pool *pool, unsigned member, struct pool_claim *place)
 {
 	struct pool_tried tried = pool_fixture_all_but(member);
 	struct pool_ask ask = {.tried = &tried, .now_ms = NOW};
@@ -233,7 +233,7 @@ static void occupy(struct pool *pool, unsigned member, struct pool_place *place)
 static void check_refusal_row(const struct refusal_row *row, enum pool_balance balance)
 {
 	struct pool_settings settings = plain;
-	struct pool_place busy[4] = {{0}};
+	struct pool_claim busy[4] = {{0}};
 	struct pool_tried tried = {{0}};
 	struct pool_ask ask = {.tried = &tried, .now_ms = NOW};
 	struct pool *pool;
@@ -247,7 +247,7 @@ static void check_refusal_row(const struct refusal_row *row, enum pool_balance b
 			     POOL_WENT_DOWN);
 	mark_all(&tried, row->tried);
 	for (unsigned i = 0; i < 10; i++) {
-		struct pool_place place = {0};
+		struct pool_claim place = {0};
 		int chosen = pool_choose(pool, &ask, &place);
 
 		cr_expect_eq(chosen, row->chosen, "row %td, balance %d: %d", row - refusal_rows,
@@ -282,7 +282,7 @@ Test(pool, all_down_is_told_at_once, .timeout = 20)
 		cr_assert_eq(pool_add_all(pool, &member, 1), 0);
 	}
 	for (unsigned i = 0; i < 200000; i++) {
-		struct pool_place place;
+		struct pool_claim place;
 
 		cr_assert_eq(pool_fixture_choose(pool, NOW, &place), POOL_ALL_DOWN);
 	}
@@ -292,7 +292,7 @@ Test(pool, all_down_is_told_at_once, .timeout = 20)
 Test(pool, maxconn_is_kept)
 {
 	struct pool *pool = pool_fixture_make(plain, "1/3 1/2");
-	struct pool_place places[6];
+	struct pool_claim places[6];
 
 	for (unsigned i = 0; i < 5; i++)
 		cr_assert_geq(pool_fixture_choose(pool, NOW, &places[i]), 0);

@@ -49,7 +49,7 @@ Test(pool_health, fails_within_the_timeout_take_a_member_down)
 Test(pool_health, a_success_does_not_wipe_out_failures)
 {
 	struct pool *pool = pool_fixture_make(by_traffic, "1");
-	struct pool_place place;
+	struct pool_claim place;
 
 	for (unsigned i = 0; i < 2; i++) {
 		cr_expect_eq(pool_fixture_fail(pool, 0, 1, NOW), POOL_UNCHANGED);
@@ -64,8 +64,8 @@ Test(pool_health, a_success_does_not_wipe_out_failures)
 Test(pool_health, one_probe_at_a_time_decides)
 {
 	struct pool *pool = pool_fixture_make(by_traffic, "1");
-	struct pool_place probe;
-	struct pool_place other;
+	struct pool_claim probe;
+	struct pool_claim other;
 	uint64_t now = NOW;
 
 	cr_assert_eq(pool_fixture_fail(pool, 0, 3, now), POOL_WENT_DOWN);
@@ -112,8 +112,8 @@ Test(pool_health, one_probe_at_a_time_decides)
 Test(pool_health, sessions_from_before_are_not_heard)
 {
 	struct pool *pool = pool_fixture_make(by_traffic, "1");
-	struct pool_place early[3];
-	struct pool_place probe;
+	struct pool_claim early[3];
+	struct pool_claim probe;
 
 	for (size_t i = 0; i < ARRAY_COUNT(early); i++)
 		cr_assert_eq(pool_fixture_choose(pool, NOW, &early[i]), 0);
@@ -135,7 +135,7 @@ Test(pool_health, sessions_from_before_are_not_heard)
 Test(pool_health, a_probe_takes_the_members_turn)
 {
 	struct pool *pool = pool_fixture_make(by_traffic, "1 1 1");
-	struct pool_place place;
+	struct pool_claim place;
 	unsigned probes = 0;
 
 	cr_assert_eq(pool_fixture_fail(pool, 1, 3, NOW), POOL_WENT_DOWN);
@@ -175,7 +175,7 @@ Test(pool_health, flapping_loses_nothing)
 			struct pool_tried tried = {{0}};
 			struct pool_ask ask = {
 				.client_key = i * 977, .tried = &tried, .now_ms = now};
-			struct pool_place place = {0};
+			struct pool_claim place = {0};
 			int member = pool_choose(pool, &ask, &place);
 
 			if (member == 0 && bad) {
@@ -203,7 +203,7 @@ Test(pool_health, one_that_is_down_is_not_full)
 {
 	const struct pool_settings settings = {.max_fails = 1, .fail_timeout_ms = TIMEOUT_MS};
 	struct pool *pool = pool_fixture_make(settings, "1/2 1b");
-	struct pool_place places[3];
+	struct pool_claim places[3];
 
 	for (unsigned i = 0; i < 2; i++)
 		cr_assert_eq(pool_fixture_choose(pool, NOW, &places[i]), 0);
@@ -266,7 +266,7 @@ Test(pool_health, checks_rise_and_fall)
 Test(pool_health, checks_need_no_probe)
 {
 	struct pool *pool = pool_fixture_make(by_checks, "1");
-	struct pool_place place;
+	struct pool_claim place;
 
 	cr_assert_eq(pool_fixture_fail(pool, 0, 3, NOW), POOL_WENT_DOWN);
 	cr_expect_eq(pool_fixture_choose(pool, NOW + 1000 * TIMEOUT_MS, &place), POOL_ALL_DOWN);
@@ -292,7 +292,7 @@ Test(pool_health, a_late_check_is_not_for_the_next_member)
 Test(pool_health, an_off_member_gets_nobody)
 {
 	struct pool *pool = pool_fixture_make(by_traffic, "1x 1");
-	struct pool_place place;
+	struct pool_claim place;
 
 	cr_expect_eq(pool_fixture_state(pool, 0, NOW), POOL_OFF);
 	cr_expect_eq(pool_up_count(pool), 1);
@@ -311,7 +311,7 @@ static void bounce(struct pool *pool, unsigned member, uint64_t up_ms)
 {
 	struct pool_tried tried = pool_fixture_all_but(member);
 	struct pool_ask ask = {.tried = &tried, .now_ms = up_ms};
-	struct pool_place place = {0};
+	struct pool_claim place = {0};
 
 	cr_assert_eq(pool_fixture_fail(pool, member, 3, up_ms - TIMEOUT_MS), POOL_WENT_DOWN);
 	cr_assert_eq(pool_choose(pool, &ask, &place), (int)member);
@@ -343,7 +343,7 @@ Test(pool_health, slow_start_ramps)
 			for (unsigned j = 0; j < 10000; j++) {
 				struct pool_ask ask = {.client_key = j * 977,
 						       .now_ms = up_ms + rows[i].after_ms};
-				struct pool_place place = {0};
+				struct pool_claim place = {0};
 
 				got += pool_choose(pool, &ask, &place) == 0;
 				pool_end(pool, &place);
@@ -359,7 +359,7 @@ Test(pool_health, slow_start_ramps)
 Test(pool_health, slow_start_of_leastconn)
 {
 	struct pool_settings settings = by_traffic;
-	struct pool_place places[90];
+	struct pool_claim places[90];
 	unsigned counts[2] = {0};
 	struct pool *pool;
 
@@ -397,7 +397,7 @@ Test(pool_health, an_unchecked_member_beside_checked_ones)
 	struct pool_settings settings = {
 		.slots = 2, .max_fails = 1, .fail_timeout_ms = 100, .rise = 1, .fall = 1};
 	struct pool *pool = pool_fixture_make(settings, "");
-	struct pool_place place = {0};
+	struct pool_claim place = {0};
 	struct pool_member member = pool_fixture_member(0);
 
 	cr_assert_eq(pool_add_all(pool, &member, 1), 0);
@@ -422,7 +422,7 @@ Test(pool_health, an_unchecked_member_beside_checked_ones)
 Test(pool_health, another_number_of_failures)
 {
 	struct pool *pool = pool_fixture_make(by_traffic, "1");
-	struct pool_place probe;
+	struct pool_claim probe;
 	uint64_t now = NOW;
 
 	pool_set_max_fails(pool, 0);
@@ -464,7 +464,7 @@ Test(pool_health, the_last_answer_is_known)
 		struct pool *pool = pool_fixture_make(settings, "1");
 		uint64_t later = NOW + TIMEOUT_MS;
 		struct pool_snapshot now;
-		struct pool_place place;
+		struct pool_claim place;
 
 		pool_snapshot(pool, 0, NOW, &now);
 		cr_expect(now.answers, "row %zu: at first", i);

@@ -20,8 +20,8 @@ Test(pool_members, a_removed_member_drains)
 	struct pool_member second = pool_fixture_member(8);
 	struct pool_member first = pool_fixture_member(0);
 	struct pool_snapshot snapshot;
-	struct pool_place place;
-	struct pool_place other;
+	struct pool_claim place;
+	struct pool_claim other;
 	struct pool *pool;
 
 	settings.slots = 1;
@@ -84,7 +84,7 @@ static const char *addresses_of(const struct pool *pool, char *text)
 Test(pool_members, a_name_changes_its_addresses)
 {
 	struct pool_settings settings = by_traffic;
-	struct pool_place place;
+	struct pool_claim place;
 	struct pool *pool;
 	char text[32];
 

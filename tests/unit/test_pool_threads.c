@@ -65,7 +65,7 @@ static void come_and_go(struct crew *crew, unsigned thread)
 {
 	(void)thread;
 	for (unsigned i = 0; i < ROUNDS; i++) {
-		struct pool_place places[2] = {{0}};
+		struct pool_claim places[2] = {{0}};
 
 		for (unsigned j = 0; j < 2; j++) {
 			unsigned live;
@@ -112,7 +112,7 @@ static void take_turns(struct crew *crew, unsigned thread)
 {
 	(void)thread;
 	for (unsigned i = 0; i < 7000; i++) {
-		struct pool_place place;
+		struct pool_claim place;
 
 		pool_fixture_choose(crew->pool, NOW, &place);
 		pool_end(crew->pool, &place);
@@ -138,7 +138,7 @@ Test(pool_threads, shares_are_exact)
 /* One of them gets through; the others are refused for as long as it is there. */
 static void try_once(struct crew *crew, unsigned thread)
 {
-	struct pool_place place;
+	struct pool_claim place;
 
 	(void)thread;
 	if (pool_fixture_choose(crew->pool, crew->now_ms, &place) >= 0) {
@@ -175,7 +175,7 @@ static void report(struct crew *crew, unsigned thread)
 
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		uint64_t now_ms = atomic_fetch_add(&crew->now_ms, 1);
-		struct pool_place place;
+		struct pool_claim place;
 
 		if (pool_fixture_choose(crew->pool, now_ms, &place) < 0)
 			continue;
@@ -244,7 +244,7 @@ static void choose_while_replaced(struct crew *crew, unsigned thread)
 	if (!thread)
 		atomic_store(&crew->stop, true);
 	while (!atomic_load(&crew->stop)) {
-		struct pool_place place;
+		struct pool_claim place;
 		struct addr before;
 
 		if (pool_fixture_choose(crew->pool, NOW, &place) < 0)

@@ -75,7 +75,7 @@ static void finish(struct flow *flow, struct stream_end *writer, struct stream_e
 	const struct flow_setting *setting = writer->setting;
 	uint64_t copied;
 
-	cr_expect_eq(flow_relay(flow, LANE_REST), LANE_SHUT_TARGET, "%s", setting->name);
+	cr_expect_eq(flow_relay(flow, LANE_REST), LANE_SHUT_WRITE_SIDE, "%s", setting->name);
 	cr_expect_eq(sock_shut_write(flow->out.ours), 0, "%s", setting->name);
 	lane_on_shut(&flow->lane);
 	pthread_join(writer->thread, NULL);
@@ -83,7 +83,7 @@ static void finish(struct flow *flow, struct stream_end *writer, struct stream_e
 	cr_expect_eq(reader->good_bytes, setting->total_bytes, "%s: wrong at %lu", setting->name,
 		     (unsigned long)reader->good_bytes);
 	cr_expect_eq(flow->lane.moved_bytes, setting->total_bytes, "%s", setting->name);
-	cr_expect_eq(flow->lane.source_error, 0, "%s", setting->name);
+	cr_expect_eq(flow->lane.read_error, 0, "%s", setting->name);
 	copied = metrics_get(&flow->metrics, METRIC_bytes_copied);
 	if (!setting->pipes)
 		cr_expect_eq(copied, setting->total_bytes, "%s", setting->name);
@@ -224,7 +224,7 @@ static void check_urgent(const struct urgent_row *row, const struct flow_setting
 		cr_assert(!shutdown(flow.in.peer, SHUT_WR));
 	flow_deliver(&flow, strlen(expected), 20);
 	if (row->end)
-		cr_expect_eq(flow_relay(&flow, LANE_REST), LANE_SHUT_TARGET, "%s", expected);
+		cr_expect_eq(flow_relay(&flow, LANE_REST), LANE_SHUT_WRITE_SIDE, "%s", expected);
 	support_receive(flow.out.peer, got, strlen(expected));
 	cr_expect_str_eq(got, expected, "%s, not %s", got, expected);
 	flow_close(&flow);

@@ -74,11 +74,11 @@ Test(pump_failures, what_came_before_a_reset_is_delivered)
 			if (count)
 				send_pattern(&flow, count);
 			reset(&flow.in);
-			cr_expect_eq(flow_relay(&flow, LANE_REST), LANE_RESET_TARGET, "%s, %zu",
+			cr_expect_eq(flow_relay(&flow, LANE_REST), LANE_RESET_WRITE_SIDE, "%s, %zu",
 				     settings[i].name, count);
-			cr_expect_eq(flow.lane.source_error, ECONNRESET, "%s, %zu: %d",
-				     settings[i].name, count, flow.lane.source_error);
-			cr_expect_eq(flow.lane.target_error, 0);
+			cr_expect_eq(flow.lane.read_error, ECONNRESET, "%s, %zu: %d",
+				     settings[i].name, count, flow.lane.read_error);
+			cr_expect_eq(flow.lane.write_error, 0);
 			cr_expect_eq(flow.lane.moved_bytes, count);
 			expect_received(&flow, count);
 			flow_close(&flow);
@@ -114,10 +114,10 @@ static void check_urgent_failure(const struct flow_setting *setting, const char 
 	if (failure == TAKEN)
 		support_option(flow.in.ours, SOL_SOCKET, SO_ERROR);
 	if (failure != RESET)
-		lane_on_source_failed(&flow.lane, ECONNRESET);
-	cr_expect_eq(flow_relay(&flow, LANE_REST), LANE_RESET_TARGET, "%s, %s", setting->name,
+		lane_on_read_failed(&flow.lane, ECONNRESET);
+	cr_expect_eq(flow_relay(&flow, LANE_REST), LANE_RESET_WRITE_SIDE, "%s, %s", setting->name,
 		     expected);
-	cr_expect_eq(flow.lane.source_error, ECONNRESET);
+	cr_expect_eq(flow.lane.read_error, ECONNRESET);
 	cr_expect_eq(flow.lane.moved_bytes, strlen(expected), "%s, %s, %d: %lu", setting->name,
 		     expected, failure, (unsigned long)flow.lane.moved_bytes);
 	support_receive(flow.out.peer, got, flow.lane.moved_bytes);
@@ -148,10 +148,10 @@ Test(pump_failures, an_error_that_somebody_else_took_is_still_a_reset)
 		send_pattern(&flow, 1000);
 		reset(&flow.in);
 		error = support_option(flow.in.ours, SOL_SOCKET, SO_ERROR);
-		lane_on_source_failed(&flow.lane, error);
-		cr_expect_eq(flow_relay(&flow, LANE_REST), LANE_RESET_TARGET, "%s",
+		lane_on_read_failed(&flow.lane, error);
+		cr_expect_eq(flow_relay(&flow, LANE_REST), LANE_RESET_WRITE_SIDE, "%s",
 			     settings[i].name);
-		cr_expect_eq(flow.lane.source_error, ECONNRESET, "%s", settings[i].name);
+		cr_expect_eq(flow.lane.read_error, ECONNRESET, "%s", settings[i].name);
 		cr_expect_eq(flow.lane.moved_bytes, 1000, "%s", settings[i].name);
 		flow_close(&flow);
 	}
@@ -214,9 +214,9 @@ Test(pump_failures, a_target_that_was_reset_ends_the_lane)
 		reset(&flow.out);
 		cr_expect(!flow_run(&flow, &budget_bytes), "%s", settings[i].name);
 		cr_expect_eq(lane_next(&flow.lane), LANE_REST, "%s", settings[i].name);
-		cr_expect(flow.lane.target_error == ECONNRESET || flow.lane.target_error == EPIPE,
-			  "%s: %d", settings[i].name, flow.lane.target_error);
-		cr_expect_eq(flow.lane.source_error, 0, "%s", settings[i].name);
+		cr_expect(flow.lane.write_error == ECONNRESET || flow.lane.write_error == EPIPE,
+			  "%s: %d", settings[i].name, flow.lane.write_error);
+		cr_expect_eq(flow.lane.read_error, 0, "%s", settings[i].name);
 		cr_expect_eq(flow.lane.held_bytes, 0, "%s", settings[i].name);
 		cr_expect_eq(flow.lane.moved_bytes, 0, "%s", settings[i].name);
 		flow_close(&flow);

@@ -28,14 +28,14 @@ Test(session_table, taken_sessions_are_clean)
 	cr_assert_not_null(session);
 	session->opened_ms = 77;
 	session->fd[0] = 5;
-	session->lane[1].source_error = 104;
+	session->lane[1].read_error = 104;
 	session_table_give(table, session);
 	session = session_table_take(table);
 	cr_expect_eq(session->state, SESSION_FREE);
 	cr_expect_eq(session->fd[0], -1);
 	cr_expect_eq(session->fd[1], -1);
 	cr_expect_eq(session->opened_ms, 0);
-	cr_expect_eq(session->lane[1].source_error, 0);
+	cr_expect_eq(session->lane[1].read_error, 0);
 	cr_expect(!timer_is_armed(&session->timer));
 	session->state = SESSION_CONNECTING;
 	session_table_give(table, session);

@@ -1,4 +1,4 @@
-#include "relay/upstream.h"
+#include "forward/upstream.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -346,7 +346,7 @@ Test(upstream, names_bring_backends)
 	static const struct setting named[] = {{"backend", "web.example:80 weight=2"},
 					       {"backend", "db.example:80 backup"}};
 	struct journey path = {0};
-	const struct backend *first;
+	const struct config_backend *first;
 
 	make(named, ARRAY_COUNT(named));
 	first = config.forwards[0].backends;

@@ -1,0 +1,228 @@
+/* Listening sockets and the files of local ones: made and given away at the start, removed at the end. */
+#include "forward/listener_bind.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "config/config_origin.h"
+#include "os/interfaces.h"
+#include "os/route.h"
+#include "os/sock.h"
+#include "os/sock_local.h"
+
+/* Why an address cannot be bound that bind(2) calls not available, and what to do. */
+static const char *explain_not_available(const struct addr *address, bool may_freebind)
+{
+	switch (interfaces_ask_v6(address)) {
+	case INTERFACES_V6_DUPLICATE:
+		return "another host on the network has this address (duplicate address detection "
+		       "failed, dmesg tells where); give one of the two another address";
+	case INTERFACES_V6_OFF:
+		return "IPv6 is off on this host (net.ipv6.conf.*.disable_ipv6); turn it on with "
+		       "'" INTERFACES_V6_REMEDY "' and give an interface the address, or listen on "
+		       "IPv4";
+	default:
+		return may_freebind ? "no interface has this address; choose one that 'ip address' "
+				      "shows, or [::] for all, or add --freebind to listen before "
+				      "the address exists"
+				    : "no interface has this address; choose one that 'ip address' "
+				      "shows, or [::] for all";
+	}
+}
+
+static const char *local_remedy(int error)
+{
+	switch (-error) {
+	case EADDRINUSE:
+		return "stop the program that listens there (ss -lxp shows it), or choose another "
+		       "path";
+	case EEXIST:
+		return "a file that is not a socket has this path; remove it, or choose another path";
+	case ENOENT:
+		return "create the directory, or choose another path";
+	case EACCES:
+	case EPERM:
+		return "let this user write in the directory, or choose another path";
+	default:
+		return "choose another path";
+	}
+}
+
+void listener_describe_error(const struct addr *address, int error, bool may_freebind,
+			     char text[CONFIG_ERROR_BYTES])
+{
+	char where[ADDR_TEXT_BYTES];
+	const char *remedy = "choose another address";
+	char stop[160];
+
+	if (addr_is_local(address)) {
+		snprintf(text, CONFIG_ERROR_BYTES, "cannot listen on %s: %s; %s",
+			 addr_print(address, where), strerror(-error), local_remedy(error));
+		return;
+	}
+	switch (-error) {
+	case EADDRINUSE:
+		snprintf(
+			stop, sizeof(stop),
+			"stop the program that has it (ss -ltnp 'sport = :%u' shows it), or choose another "
+			"port",
+			addr_port(address));
+		remedy = stop;
+		break;
+	case EACCES:
+		remedy =
+			"ports below 1024 need CAP_NET_BIND_SERVICE: start as root with --user NAME, "
+			"or choose a higher port";
+		break;
+	case EADDRNOTAVAIL:
+		remedy = explain_not_available(address, may_freebind);
+		break;
+	case EAFNOSUPPORT:
+		remedy = address->any.sa_family == AF_INET6
+				 ? "there is no IPv6 here; boot the host without ipv6.disable=1, "
+				   "allow AF_INET6 (RestrictAddressFamilies= of systemd, a seccomp "
+				   "profile), or listen on IPv4"
+				 : "allow AF_INET (RestrictAddressFamilies= of systemd, a seccomp "
+				   "profile)";
+		break;
+	case EMFILE:
+		remedy = "raise the descriptor limit (ulimit -n)";
+		break;
+	case EINVAL:
+		remedy = "is it an address to listen on? 'ip address' lists those of this host";
+		break;
+	}
+	snprintf(text, CONFIG_ERROR_BYTES, "cannot listen on %s: %s; %s",
+		 addr_print(address, where), strerror(-error), remedy);
+}
+
+/* The files of local ones go too: until the end of the start nobody else would remove them. */
+static void unbind(const struct config *config, unsigned worker_count, int *fds)
+{
+	for (unsigned i = 0; i < config->forward_count; i++) {
+		if (fds[i] < 0) /* not bound: a file there is another's */
+			continue;
+		for (unsigned j = 0; j < worker_count; j++) {
+			close(fds[j * config->forward_count + i]);
+			fds[j * config->forward_count + i] = -1;
+		}
+		if (addr_is_local(&config->forwards[i].listen))
+			sock_remove_local(&config->forwards[i].listen);
+	}
+}
+
+static void add_error(struct config *config, const struct config_forward *forward, int result)
+{
+	char error[CONFIG_ERROR_BYTES];
+
+	listener_describe_error(&forward->listen, result, true, error);
+	config_origin_append_of(config, forward, "listen", error);
+	config_errors_add(&config->errors, error);
+}
+
+/* Why nobody reaches a listener that was bound nevertheless, and what to do; NULL: it can be reached. */
+static const char *explain_unreachable(const struct config_forward *forward, const char **remedy)
+{
+	const struct addr *address = &forward->listen;
+
+	*remedy = NULL;
+	switch (interfaces_ask_v6(address)) {
+	case INTERFACES_V6_TENTATIVE:
+		return "duplicate address detection runs; the listener takes clients when it has "
+		       "ended";
+	case INTERFACES_V6_DUPLICATE:
+		*remedy = "give one of the two hosts another address";
+		return "another host on the network has this address";
+	case INTERFACES_V6_OFF:
+		*remedy = INTERFACES_V6_REMEDY;
+		return "IPv6 is off on every interface; no IPv6 client reaches the listener";
+	case INTERFACES_V6_ONLY_LOOPBACK:
+		*remedy = INTERFACES_V6_REMEDY;
+		return "IPv6 is off on every interface but lo; no other host reaches the listener";
+	case INTERFACES_V6_FINE:
+		break;
+	}
+	if (!forward->options.tuning.freebind || addr_is_local(address) ||
+	    addr_is_wildcard(address) || route_check_local(address) != -EADDRNOTAVAIL)
+		return NULL;
+	return "no interface has this address yet; the listener takes clients when one has it";
+}
+
+static void tell_unreachable(const struct config_forward *forward)
+{
+	const char *remedy, *reason = explain_unreachable(forward, &remedy);
+	struct log_line line;
+
+	if (!reason || !log_begin(&line, LOG_EVENT_listener_unreachable))
+		return;
+	log_addr(&line, "listen", &forward->listen);
+	log_text(&line, "reason", reason);
+	if (remedy)
+		log_text(&line, "remedy", remedy);
+	log_end(&line);
+}
+
+int listeners_open(struct config *config, unsigned worker_count, int *fds)
+{
+	int *of_forward = calloc(worker_count, sizeof(int));
+	int result = of_forward ? 0 : -ENOMEM;
+	unsigned waited_ms = 0; /* for all of them */
+
+	for (unsigned i = 0; i < config->forward_count && of_forward; i++) {
+		struct config_forward *forward = &config->forwards[i];
+		const struct config_forward_options *options = &forward->options;
+		int bound;
+
+		do
+			bound = sock_open_listeners(&forward->listen, &options->tuning,
+						    (unsigned)options->backlog, of_forward,
+						    worker_count);
+		while (sock_may_try_again(bound, &waited_ms));
+		if (bound)
+			add_error(config, forward, bound);
+		result = result ? result : bound;
+		if (!bound)
+			tell_unreachable(forward);
+		for (unsigned j = 0; j < worker_count && !bound; j++)
+			fds[j * config->forward_count + i] = of_forward[j];
+	}
+	if (result && of_forward)
+		unbind(config, worker_count, fds);
+	free(of_forward);
+	return result;
+}
+
+int listeners_give_files(struct config *config, uid_t uid, gid_t gid)
+{
+	char error[CONFIG_ERROR_BYTES];
+
+	for (unsigned i = 0; i < config->forward_count; i++) {
+		const struct addr *listen = &config->forwards[i].listen;
+		char text[ADDR_TEXT_BYTES];
+		int result;
+
+		if (!addr_is_local(listen) || !*listen->local.name->sun_path)
+			continue;
+		result = sock_give_local(listen->local.name->sun_path, uid, gid);
+		if (!result)
+			continue;
+		config_fail(error,
+			    "--listen '%.120s': cannot be given to --user: %s; let CAP_CHOWN be "
+			    "there at the start",
+			    addr_print(listen, text), strerror(-result));
+		config_origin_add_error(config, &config->forwards[i], error);
+		return result;
+	}
+	return 0;
+}
+
+void listeners_remove_files(const struct config *config)
+{
+	for (unsigned i = 0; i < config->forward_count; i++)
+		if (addr_is_local(&config->forwards[i].listen))
+			sock_remove_local(&config->forwards[i].listen);
+}

@@ -1,0 +1,65 @@
+/*
+ * Where connections to the backends come from: --source. Gives each client of a forward with a pool
+ * its address, which is the same as long as the pool remembers the client. Forwards with the same block
+ * share a pool, and all workers share all pools; there is no lock.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "config/config.h"
+#include "identity/lease_pool.h"
+#include "stats/metrics.h"
+
+struct source_addresses;
+
+struct source_address_choice {
+	struct addr address; /* without a port; none: the kernel chooses */
+	bool embedded;	     /* it is the one inside the client's */
+	bool leased;	     /* out of a pool: give it back with source_addresses_release() */
+};
+
+/*
+ * Makes the pools of a configuration, with their keys and what their state files remember, and checks
+ * the routes. `config` must outlive it. Belongs before the privilege drop, which may take the right to
+ * read key files. Returns 0, or -errno, and config->errors has got all, each naming what cannot be had, why,
+ * and what to do.
+ */
+int source_addresses_create(struct source_addresses **sources, struct config *config);
+
+/* NULL is allowed. */
+void source_addresses_destroy(struct source_addresses *sources);
+
+/*
+ * Chooses for a client of `forward`; without `embedded`, not the address inside the client's. `now_ms`
+ * is CLOCK_MONOTONIC. Any thread. Returns 0 or -EADDRNOTAVAIL: every address that the client may have
+ * is another's.
+ */
+int source_addresses_choose(struct source_addresses *sources, unsigned forward,
+			    const struct addr *client, bool embedded, uint64_t now_ms,
+			    struct source_address_choice *choice);
+void source_addresses_release(struct source_addresses *sources, unsigned forward,
+			      const struct addr *address, uint64_t now_ms);
+
+/* Whose address it is in any pool: false for nobody's. Any thread. */
+bool source_addresses_find(const struct source_addresses *sources, struct in_addr address,
+			   struct cidr *client);
+
+/* Whether a pool has any address of the block: no client comes from there. Any thread. */
+bool source_addresses_own(const struct source_addresses *sources, const struct cidr *block);
+
+/* The metrics that are about pools, summed over these; 0 for all others. Any thread. */
+uint64_t source_addresses_metric(const struct source_addresses *sources, enum metric metric);
+
+/* The path of the first state file, NULL when no pool has one. */
+const char *source_addresses_first_file(const struct source_addresses *sources);
+
+/* Whether leases were made or ended since the last save, or that failed. Not during a save. */
+bool source_addresses_are_unsaved(const struct source_addresses *sources);
+
+/*
+ * Writes the state files of all pools that have one, each whole or not at all. Blocks, while other threads use the pools. Returns 0, or the
+ * first -errno with `error`; the others are written nevertheless.
+ */
+int source_addresses_save(struct source_addresses *sources, char error[CONFIG_ERROR_BYTES]);

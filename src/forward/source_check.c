@@ -1,0 +1,157 @@
+#include "forward/source_check.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "os/host.h"
+#include "os/route.h"
+
+/* Addresses of a block that are asked for, from end to end: they find a route for a part of it. */
+#define PROBES 67
+
+/*
+ * Tries addresses from end to end of a block, not the very first and last. *astray is the first that is not
+ * this host's, *partly whether others are.
+ */
+static int try_block(const struct cidr *block, struct addr *astray, bool *partly)
+{
+	uint32_t first = cidr_v4_of(&block->network);
+	uint32_t last = first + (uint32_t)((1ULL << (128 - block->bits)) - 1);
+	unsigned steps = MIN(last - first, PROBES);
+	int error = 0;
+
+	*partly = false;
+	for (unsigned i = 1; i < steps; i++) {
+		struct addr address = addr_from_v4((struct in_addr){
+			htonl(first + (uint32_t)((uint64_t)(last - first) * i / steps))});
+		int result = route_check_local(&address);
+
+		if (result && result != -EADDRNOTAVAIL)
+			return result;
+		if (result && !error)
+			*astray = address;
+		error = error ? error : result;
+		*partly |= !result;
+	}
+	return error;
+}
+
+/* Where nobody could be asked: what the program may do here is not the route's fault. */
+static int fault_unknown(int error, struct source_check_fault *fault)
+{
+	snprintf(fault->what, sizeof(fault->what), "the kernel cannot be asked for its routes: %s",
+		 strerror(-error));
+	snprintf(
+		fault->remedy, sizeof(fault->remedy),
+		"allow AF_NETLINK sockets (RestrictAddressFamilies= of systemd, a seccomp profile)");
+	return error;
+}
+
+static int check_pool(const struct config_source *source, struct source_check_fault *fault)
+{
+	char text[ADDR_TEXT_BYTES];
+	struct addr astray;
+	bool partly;
+	int error = try_block(&source->pool, &astray, &partly);
+
+	if (error && error != -EADDRNOTAVAIL)
+		return fault_unknown(error, fault);
+	if (error && partly) {
+		snprintf(fault->what, sizeof(fault->what), "%s of it is not routed to this host",
+			 addr_print_host(&astray, text));
+		snprintf(fault->remedy, sizeof(fault->remedy),
+			 "see ip route get %s; give a block of which no part goes elsewhere", text);
+	} else if (error) {
+		snprintf(fault->what, sizeof(fault->what), "this host does not route it to itself");
+		snprintf(fault->remedy, sizeof(fault->remedy), "run: ip route add local %s dev lo",
+			 cidr_print(&source->pool, text));
+	}
+	return error;
+}
+
+static int check_address(const struct config_source *source, struct source_check_fault *fault)
+{
+	int error = route_check_local(&source->address);
+
+	if (error && error != -EADDRNOTAVAIL)
+		return fault_unknown(error, fault);
+	if (error) {
+		snprintf(fault->what, sizeof(fault->what), "no interface of this host has it");
+		snprintf(fault->remedy, sizeof(fault->remedy), "give one of 'ip address'");
+	}
+	return error;
+}
+
+/* An embedded address is used where it can be bound, which must not be everywhere. */
+static int check_nonlocal_bind(struct source_check_fault *fault)
+{
+	char text[16];
+
+	if (host_read_file("", "/proc/sys/net/ipv4/ip_nonlocal_bind", text, sizeof(text)) ||
+	    *text == '0')
+		return 0;
+	snprintf(fault->what, sizeof(fault->what),
+		 "addresses that are not this host's could be used too, for "
+		 "net.ipv4.ip_nonlocal_bind is set");
+	snprintf(fault->remedy, sizeof(fault->remedy),
+		 "run: sysctl -w net.ipv4.ip_nonlocal_bind=0");
+	return -EADDRINUSE;
+}
+
+static bool is_loopback(const struct config_source *source)
+{
+	if (source->kind == CONFIG_SOURCE_POOL)
+		return cidr_v4_of(&source->pool.network) >> 24 == IN_LOOPBACKNET;
+	return source->kind == CONFIG_SOURCE_ADDRESS && addr_is_loopback(&source->address);
+}
+
+/* Whether loopback reaches every backend; what names stand for is not known yet. */
+static int check_reach(const struct config_forward *forward, struct source_check_fault *fault)
+{
+	for (unsigned i = 0; i < forward->backend_count; i++) {
+		const struct config_backend *backend = &forward->backends[i];
+		char text[ADDR_TEXT_BYTES];
+
+		if (*backend->name || route_check_local(&backend->addr) != -EADDRNOTAVAIL)
+			continue;
+		snprintf(fault->what, sizeof(fault->what),
+			 "an address of loopback, which does not reach backend %s on another host",
+			 addr_print(&backend->addr, text));
+		snprintf(fault->remedy, sizeof(fault->remedy),
+			 "use --source pseudo, or forward to this host");
+		return -ENETUNREACH;
+	}
+	return 0;
+}
+
+int source_check(const struct config_forward *forward, struct source_check_fault *fault)
+{
+	const struct config_source *source = &forward->options.source;
+	int error = 0;
+
+	memset(fault, 0, sizeof(*fault));
+	if (source->kind == CONFIG_SOURCE_ADDRESS)
+		error = check_address(source, fault);
+	if (source->kind == CONFIG_SOURCE_POOL)
+		error = check_pool(source, fault);
+	if (!error && source->embedded)
+		error = check_nonlocal_bind(fault);
+	if (!error && is_loopback(source))
+		error = check_reach(forward, fault);
+	return error;
+}
+
+const char *source_check_print(const struct config_source *source,
+			       char text[SOURCE_CHECK_TEXT_BYTES])
+{
+	char rest[ADDR_TEXT_BYTES] = "";
+
+	if (source->kind == CONFIG_SOURCE_POOL)
+		cidr_print(&source->pool, rest);
+	else if (source->kind == CONFIG_SOURCE_ADDRESS)
+		addr_print_host(&source->address, rest);
+	snprintf(text, SOURCE_CHECK_TEXT_BYTES, "%s%s%s", source->embedded ? "embedded" : "",
+		 source->embedded && *rest ? "," : "", rest);
+	return text;
+}

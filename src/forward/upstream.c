@@ -1,0 +1,438 @@
+#include "forward/upstream.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/cidr.h"
+#include "base/log.h"
+#include "os/sock.h"
+#include "os/timer.h"
+
+_Static_assert(CONFIG_BACKEND_LIMIT <= POOL_MEMBERS_LIMIT, "every backend is a member");
+
+/* Changed when a backend's state changes, or by the one thread that checks. */
+struct counts {
+	_Atomic uint64_t downs;
+	_Atomic uint64_t ups;
+	_Atomic uint64_t checks;
+	_Atomic uint64_t checks_failed;
+};
+
+struct upstream {
+	const struct config *config;
+	struct counts counts;
+	struct upstream_names names;
+	struct pool *pools[]; /* one per forward */
+};
+
+static bool is_named(const struct config_backend *backend)
+{
+	return *backend->name != '\0';
+}
+
+/* Making --------------------------------------------------------------------------------------- */
+
+static struct pool_member make_member(const struct config_forward *forward, unsigned i)
+{
+	const struct config_backend *backend = &forward->backends[i];
+
+	return (struct pool_member){
+		.address = backend->addr,
+		.weight = (unsigned)backend->weight,
+		.maxconn = (unsigned)backend->maxconn,
+		.backup = backend->backup,
+		.off = backend->down,
+		.unchecked = !backend->check,
+		.group = i,
+	};
+}
+
+static int make_pool(struct pool **pool, const struct config_forward *forward)
+{
+	const struct config_forward_options *options = &forward->options;
+	const struct pool_settings settings = {
+		/* how many addresses names will have is not known */
+		.slots = forward->name_count ? POOL_MEMBERS_LIMIT : forward->backend_count,
+		.balance = (enum pool_balance)options->balance,
+		.max_fails = (unsigned)options->max_fails,
+		.fail_timeout_ms = options->fail_timeout_ms,
+		.rise = forward->has_checks ? (unsigned)options->rise : 0,
+		.fall = forward->has_checks ? (unsigned)options->fall : 0,
+		.slow_start_ms = options->slow_start_ms,
+	};
+	struct pool_member *members = calloc(forward->backend_count, sizeof(*members));
+	int result = members ? pool_create(pool, &settings) : -ENOMEM;
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < forward->backend_count && !result; i++)
+		if (!is_named(&forward->backends[i]))
+			members[count++] = make_member(forward, i);
+	if (count) {
+		int refused = pool_add_all(*pool, members, count);
+
+		CHECK(!refused); /* a new pool has a slot for each */
+	}
+	free(members);
+	return result;
+}
+
+int upstream_create(struct upstream **upstream, const struct config *config)
+{
+	struct upstream *made =
+		calloc(1, sizeof(*made) + config->forward_count * sizeof(made->pools[0]));
+	int result = 0;
+
+	if (!made)
+		return -ENOMEM;
+	made->config = config;
+	for (unsigned i = 0; i < config->forward_count && !result; i++)
+		result = make_pool(&made->pools[i], &config->forwards[i]);
+	if (result) {
+		upstream_destroy(made);
+		return result;
+	}
+	*upstream = made;
+	return 0;
+}
+
+void upstream_destroy(struct upstream *upstream)
+{
+	for (unsigned i = 0; i < upstream->config->forward_count; i++)
+		if (upstream->pools[i])
+			pool_destroy(upstream->pools[i]);
+	free(upstream);
+}
+
+/* State ---------------------------------------------------------------------------------------- */
+
+static void count(_Atomic uint64_t *counter)
+{
+	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
+/* What brought a change about. */
+struct cause {
+	const char *word;
+	int error;	   /* an errno, or */
+	const char *fault; /* ... words; neither: it went well */
+};
+
+/* Logs and counts a change of which this thread alone was told. */
+static void tell_change(struct upstream *upstream, unsigned forward, const struct addr *backend,
+			enum pool_change change, const struct cause *cause)
+{
+	bool down = change == POOL_WENT_DOWN;
+	struct log_line line;
+
+	if (change == POOL_UNCHANGED)
+		return;
+	count(down ? &upstream->counts.downs : &upstream->counts.ups);
+	if (!log_begin(&line, down ? LOG_EVENT_backend_down : LOG_EVENT_backend_up))
+		return;
+	log_addr(&line, "backend", backend);
+	log_addr(&line, "listen", &upstream->config->forwards[forward].listen);
+	log_text(&line, "cause", cause->word);
+	if (cause->error)
+		log_error(&line, "error", cause->error);
+	else if (cause->fault)
+		log_text(&line, "error", cause->fault);
+	log_number(&line, "up", pool_up_count(upstream->pools[forward]));
+	log_end(&line);
+}
+
+enum upstream_fault upstream_fault_of(int error)
+{
+	switch (abs(error)) {
+	case EADDRNOTAVAIL: /* the source address, or all its ports towards this backend are in use */
+		return UPSTREAM_FAULT_HERE;
+	case EAGAIN: /* a local socket's backlog is full; TCP does not say this */
+	case ECONNRESET:
+	case EPIPE: /* it did accept, and may have had a reason of this one connection */
+		return UPSTREAM_FAULT_PASSING;
+	default:
+		return sock_classify(error) == SOCK_DESCRIPTORS ? UPSTREAM_FAULT_HERE
+								: UPSTREAM_FAULT_BACKEND;
+	}
+}
+
+const struct pool *upstream_pool(const struct upstream *upstream, unsigned forward)
+{
+	CHECK(forward < upstream->config->forward_count);
+	return upstream->pools[forward];
+}
+
+void upstream_checked(struct upstream *upstream, unsigned forward,
+		      const struct upstream_verdict *verdict, uint64_t now_ms)
+{
+	const struct cause cause = {.word = "check", .fault = verdict->fault};
+
+	CHECK(forward < upstream->config->forward_count);
+	count(&upstream->counts.checks);
+	if (verdict->fault)
+		count(&upstream->counts.checks_failed);
+	tell_change(upstream, forward, verdict->address,
+		    pool_check_result(upstream->pools[forward], verdict->member,
+				      verdict->generation, !verdict->fault, now_ms),
+		    &cause);
+}
+
+static unsigned count_in_use(const struct pool *pool, uint64_t now_ms)
+{
+	struct pool_snapshot now;
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < pool_slot_count(pool); i++) {
+		pool_snapshot(pool, i, now_ms, &now);
+		count += now.weight && now.state != POOL_EMPTY && now.state != POOL_DRAINING &&
+			 now.state != POOL_OFF;
+	}
+	return count;
+}
+
+/* Addresses that no member of a backend has. */
+static unsigned count_missing(const struct pool *pool, const struct pool_group *group,
+			      uint64_t now_ms)
+{
+	unsigned count = group->count;
+	struct pool_snapshot now;
+
+	for (unsigned i = 0; i < pool_slot_count(pool); i++) {
+		pool_snapshot(pool, i, now_ms, &now);
+		count -= now.group == group->terms.group && now.state != POOL_EMPTY &&
+			 now.state != POOL_DRAINING;
+	}
+	return count;
+}
+
+int upstream_set_addresses(struct upstream *upstream, unsigned forward, unsigned backend,
+			   const struct addr_set *addresses, unsigned *left_out)
+{
+	const struct config_forward *configured = &upstream->config->forwards[forward];
+	struct pool *pool = upstream->pools[forward];
+	const struct pool_group group = {
+		.terms = make_member(configured, backend),
+		.addresses = addresses->list,
+		.count = addresses->count,
+	};
+	uint64_t now_ms = timer_now_ms();
+	int result = pool_replace(pool, &group);
+
+	CHECK(is_named(&configured->backends[backend]));
+	*left_out = result ? count_missing(pool, &group, now_ms) : 0;
+	/* as config_check() does for addresses: to refuse clients for the sake of one helps nobody */
+	if (configured->auto_max_fails)
+		pool_set_max_fails(pool, count_in_use(pool, now_ms) > 1);
+	return result;
+}
+
+void upstream_set_names(struct upstream *upstream, const struct upstream_names *names)
+{
+	upstream->names = *names;
+}
+
+/* Backends of all forwards that are up, down or off: as `metric` says. */
+static uint64_t count_backends(const struct upstream *upstream, enum metric metric)
+{
+	uint64_t now_ms = timer_now_ms();
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < upstream->config->forward_count; i++) {
+		const struct pool *pool = upstream->pools[i];
+		struct pool_snapshot now;
+
+		for (unsigned member = 0; member < pool_slot_count(pool); member++) {
+			pool_snapshot(pool, member, now_ms, &now);
+			if (now.state == POOL_EMPTY || now.state == POOL_DRAINING)
+				continue;
+			if (now.state == POOL_OFF)
+				sum += metric == METRIC_backends_off;
+			else if (now.answers)
+				sum += metric == METRIC_backends_up;
+			else
+				sum += metric == METRIC_backends_down;
+		}
+	}
+	return sum;
+}
+
+uint64_t upstream_metric(const struct upstream *upstream, enum metric metric)
+{
+	const struct counts *counts = &upstream->counts;
+
+	switch (metric) {
+	case METRIC_backend_downs:
+		return atomic_load_explicit(&counts->downs, memory_order_relaxed);
+	case METRIC_backend_ups:
+		return atomic_load_explicit(&counts->ups, memory_order_relaxed);
+	case METRIC_checks:
+		return atomic_load_explicit(&counts->checks, memory_order_relaxed);
+	case METRIC_checks_failed:
+		return atomic_load_explicit(&counts->checks_failed, memory_order_relaxed);
+	case METRIC_names_resolved:
+		return upstream->names.resolved;
+	case METRIC_names_failing:
+		return upstream->names.failing;
+	case METRIC_name_failures:
+		return upstream->names.failures;
+	case METRIC_name_changes:
+		return upstream->names.changes;
+	case METRIC_backends_up:
+	case METRIC_backends_down:
+	case METRIC_backends_off:
+		return count_backends(upstream, metric);
+	default:
+		return 0;
+	}
+}
+
+/* Paths ---------------------------------------------------------------------------------------- */
+
+int upstream_choose(struct upstream *upstream, unsigned forward, struct upstream_path *path,
+		    struct pool_tried *tried, const struct addr *client, uint64_t now_ms)
+{
+	const struct config_forward_options *options = &upstream->config->forwards[forward].options;
+	struct pool *pool = upstream->pools[forward];
+	struct pool_ask ask = {.tried = tried, .now_ms = now_ms};
+	struct pool_claim place = {0};
+	int chosen;
+
+	CHECK(path->stage == UPSTREAM_NOWHERE || path->stage == UPSTREAM_FAILED);
+	if (path->stage == UPSTREAM_FAILED)
+		pool_mark_tried(tried, path->place.member);
+	if (path->choices > options->retries)
+		return POOL_ALL_TRIED;
+	if (options->balance == POOL_SOURCE) {
+		struct in6_addr address = cidr_address_of(client);
+
+		ask.client_key = pool_client_key(&address);
+	}
+	chosen = pool_choose(pool, &ask, &place);
+	if (chosen < 0)
+		return chosen;
+	upstream_leave(upstream, forward, path);
+	path->place = place;
+	path->stage = UPSTREAM_CHOSEN;
+	path->choices++;
+	return 0;
+}
+
+/* Whether the connect was begun with bytes in its SYN, or -errno. */
+static int connect_early(int fd, const struct sockaddr *address, socklen_t length_bytes,
+			 struct upstream_call *call)
+{
+	ssize_t taken;
+
+	if (!call->early_bytes)
+		return false;
+	taken = sock_connect_with(fd, address, length_bytes, call->early, call->early_bytes);
+	/* no ports left towards this backend: an ordinary connect says so as well, as its answer */
+	if (taken < 0)
+		return taken == -EOPNOTSUPP || taken == -EADDRNOTAVAIL ? false : (int)taken;
+	call->taken_bytes = (uint32_t)taken;
+	return true;
+}
+
+/* It is connected at once or not at all; a ring would have a kernel thread wait for a full backlog. */
+static int connect_local(int fd, const struct sockaddr *address, socklen_t length_bytes)
+{
+	return connect(fd, address, length_bytes) ? -errno : true;
+}
+
+int upstream_connect(const struct upstream *upstream, struct engine *engine, unsigned forward,
+		     const struct upstream_path *path, struct upstream_call *call)
+{
+	const struct addr *backend = upstream_address(upstream, forward, path);
+	int fd = sock_open_backend(backend, &upstream->config->forwards[forward].options.tuning,
+				   &call->congestion_error);
+	const struct sockaddr *address;
+	socklen_t length_bytes;
+	int begun;
+
+	CHECK(path->stage == UPSTREAM_CHOSEN);
+	call->taken_bytes = 0;
+	call->source_error = 0;
+	if (fd < 0)
+		return fd;
+	if (call->source->length_bytes)
+		call->source_error = sock_bind_source(fd, call->source);
+	if (call->source_error) {
+		close(fd);
+		return -EADDRNOTAVAIL;
+	}
+	address = addr_sockaddr(backend, &length_bytes);
+	if (addr_is_local(backend))
+		begun = connect_local(fd, address, length_bytes);
+	else
+		begun = connect_early(fd, address, length_bytes, call);
+	if (begun < 0) {
+		close(fd);
+		return begun;
+	}
+	if (call->taken_bytes && call->taken_bytes < call->header_bytes) {
+		/* half a header: what is left of it might not be told any more when this is answered */
+		close(fd);
+		call->early_bytes = 0;
+		return upstream_connect(upstream, engine, forward, path, call);
+	}
+	if (begun)
+		engine_await_connect(engine, fd, call->token);
+	else
+		engine_connect(engine, fd, address, length_bytes, call->token);
+	return fd;
+}
+
+void upstream_answered(struct upstream *upstream, unsigned forward, struct upstream_path *path,
+		       int error, uint64_t now_ms)
+{
+	struct pool *pool = upstream->pools[forward];
+	const struct cause cause = {.word = "connect", .error = error};
+	enum pool_change change = POOL_UNCHANGED;
+
+	CHECK(path->stage == UPSTREAM_CHOSEN);
+	if (!error)
+		change = pool_succeeded(pool, &path->place, now_ms);
+	else if (upstream_fault_of(error) == UPSTREAM_FAULT_BACKEND)
+		change = pool_failed(pool, &path->place, now_ms);
+	tell_change(upstream, forward, pool_address(pool, &path->place), change, &cause);
+	path->stage = error ? UPSTREAM_FAILED : UPSTREAM_CONNECTED;
+}
+
+void upstream_lost(struct upstream_path *path)
+{
+	CHECK(path->stage == UPSTREAM_CONNECTED);
+	path->stage = UPSTREAM_FAILED;
+}
+
+void upstream_leave(struct upstream *upstream, unsigned forward, struct upstream_path *path)
+{
+	pool_end(upstream->pools[forward], &path->place);
+	path->stage = UPSTREAM_NOWHERE;
+}
+
+const struct addr *upstream_address(const struct upstream *upstream, unsigned forward,
+				    const struct upstream_path *path)
+{
+	return path->place.held ? pool_address(upstream->pools[forward], &path->place) : NULL;
+}
+
+const struct config_backend *upstream_backend(const struct upstream *upstream, unsigned forward,
+					      const struct upstream_path *path)
+{
+	const struct config_forward *configured = &upstream->config->forwards[forward];
+	unsigned group;
+
+	if (!path->place.held)
+		return NULL;
+	group = pool_group(upstream->pools[forward], &path->place);
+	CHECK(group < configured->backend_count);
+	return &configured->backends[group];
+}
+
+void upstream_keep_alive(const struct upstream *upstream, unsigned forward, int fd)
+{
+	/* a dead socket refuses it, and tells its owner by other ways */
+	(void)sock_keep_alive(fd, &upstream->config->forwards[forward].options.tuning);
+}

@@ -1,0 +1,461 @@
+#include "identity/lease_pool.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/check.h"
+#include "base/memory.h"
+
+/* Rounds that others can spoil, each by getting a lease of their own, before a client is refused. */
+#define ROUND_LIMIT 128
+
+struct counters {
+	_Alignas(CACHE_LINE_BYTES) _Atomic int64_t in_use;
+	_Atomic int64_t live; /* for a moment less than it should be, even below 0 */
+	_Atomic uint64_t collisions;
+	_Atomic uint64_t evictions;
+	_Atomic uint64_t exhausted;
+};
+
+struct lease_pool {
+	struct lease_block block;
+	unsigned client_bits;
+	uint32_t bucket_count; /* a power of 2 */
+	struct lease_bucket *buckets;
+	struct counters counters;
+};
+
+/* What is to be done for a client. */
+struct request {
+	struct lease_bucket *bucket;
+	struct lease_draw draw; /* the first candidate is drawn */
+	int32_t now_s;
+};
+
+static int32_t to_seconds(uint64_t now_ms)
+{
+	return (int32_t)(now_ms / 1000);
+}
+
+static struct in_addr to_network(uint32_t address)
+{
+	return (struct in_addr){htonl(address)};
+}
+
+static struct lease_bucket *bucket_of(const struct lease_pool *pool, uint32_t address)
+{
+	return &pool->buckets[lease_block_region(&pool->block, address) & (pool->bucket_count - 1)];
+}
+
+/* Where in its bucket an address is looked for first: mostly it is there. */
+static unsigned home_of(uint32_t address)
+{
+	return (uint32_t)(address * UINT32_C(0x9e3779b1)) / (UINT32_MAX / LEASE_BUCKET_LEASES + 1);
+}
+
+static struct cidr client_of(const struct lease_pool *pool, const struct in6_addr *address)
+{
+	return cidr_client_of(address, pool->client_bits);
+}
+
+static bool begin_request(const struct lease_pool *pool, const struct in6_addr *prefix,
+			  int32_t now_s, struct request *request)
+{
+	uint32_t first;
+
+	lease_draw_init(&request->draw, &pool->block, prefix);
+	if (!lease_draw_next(&request->draw, &first))
+		return false;
+	request->bucket = bucket_of(pool, first);
+	request->now_s = now_s;
+	return true;
+}
+
+/* Making --------------------------------------------------------------------------------------- */
+
+int lease_pool_create(const struct lease_pool_options *options,
+		      const uint8_t key[SIPHASH_KEY_BYTES], struct lease_pool **pool,
+		      char error[LEASE_ERROR_BYTES])
+{
+	struct lease_pool *made;
+	struct lease_block block;
+	size_t bytes;
+	int result = lease_block_init(&block, &options->block, key, error);
+
+	CHECK(options->client_bits == 64 || options->client_bits == 128);
+	CHECK(options->lease_count >= LEASE_COUNT_MIN && options->lease_count <= LEASE_COUNT_MAX);
+	if (result)
+		return result;
+	made = memory_alloc_lines(sizeof(*made));
+	if (!made)
+		goto no_memory;
+	made->block = block;
+	made->client_bits = options->client_bits;
+	made->bucket_count = 1;
+	while (made->bucket_count < lease_block_region_count(&block) &&
+	       made->bucket_count * LEASE_BUCKET_LEASES < options->lease_count * 2)
+		made->bucket_count *= 2;
+	bytes = made->bucket_count * sizeof(*made->buckets);
+	/* zeroed, and pages are had when they are first written to */
+	made->buckets =
+		mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (made->buckets == MAP_FAILED)
+		goto no_memory;
+	*pool = made;
+	return 0;
+no_memory:
+	free(made);
+	snprintf(error, LEASE_ERROR_BYTES,
+		 "%u leases: not enough memory; give fewer, each takes 64 bytes",
+		 options->lease_count);
+	return -ENOMEM;
+}
+
+void lease_pool_destroy(struct lease_pool *pool)
+{
+	if (!pool)
+		return;
+	/* ENOMEM, where the kernel had merged it with its neighbours: the process's end gives it back */
+	(void)munmap(pool->buckets, pool->bucket_count * sizeof(*pool->buckets));
+	free(pool);
+}
+
+/* Choosing ------------------------------------------------------------------------------------- */
+
+/* A bucket as it was seen, and what is to be made of it. */
+struct plan {
+	bool visible[LEASE_BUCKET_LEASES];
+	struct lease_view seen[LEASE_BUCKET_LEASES];
+	unsigned index; /* where the lease goes */
+	uint32_t address;
+};
+
+static bool is_idle(const struct plan *plan, unsigned index)
+{
+	uint64_t word = plan->seen[index].word;
+
+	return plan->visible[index] && lease_state_of(word) == LEASE_GRANTED &&
+	       !lease_references_of(word);
+}
+
+/* Of two places, the first LEASE_BUCKET_LEASES for none, the one unused for longer. */
+static unsigned older_of(const struct plan *plan, unsigned best, unsigned index)
+{
+	if (best == LEASE_BUCKET_LEASES || plan->seen[index].used_s < plan->seen[best].used_s)
+		return index;
+	return best;
+}
+
+static unsigned find_holder(const struct plan *plan, uint32_t address)
+{
+	unsigned i = 0;
+
+	while (i < LEASE_BUCKET_LEASES && !(plan->visible[i] && plan->seen[i].address == address))
+		i++;
+	return i;
+}
+
+/* An empty place, as near to where it will be looked for as can be; or the oldest idle lease's. */
+static unsigned find_place(const struct plan *plan, uint32_t address)
+{
+	unsigned best = LEASE_BUCKET_LEASES;
+
+	for (unsigned i = 0; i < LEASE_BUCKET_LEASES; i++) {
+		unsigned at = (home_of(address) + i) % LEASE_BUCKET_LEASES;
+
+		if (lease_state_of(plan->seen[at].word) == LEASE_EMPTY)
+			return at;
+	}
+	for (unsigned i = 0; i < LEASE_BUCKET_LEASES; i++)
+		if (is_idle(plan, i))
+			best = older_of(plan, best, i);
+	return best;
+}
+
+static void look_at_bucket(const struct lease_bucket *bucket, struct plan *plan)
+{
+	for (unsigned i = 0; i < LEASE_BUCKET_LEASES; i++)
+		plan->visible[i] = lease_look(&bucket->leases[i], &plan->seen[i]);
+}
+
+/* The first candidate that no lease holds, or that of the oldest idle lease. False: none. */
+static bool choose(const struct request *request, struct plan *plan)
+{
+	struct lease_draw draw = request->draw;
+	uint32_t address = draw.first;
+
+	plan->index = LEASE_BUCKET_LEASES;
+	look_at_bucket(request->bucket, plan);
+	do {
+		unsigned holder = find_holder(plan, address);
+
+		if (holder == LEASE_BUCKET_LEASES) {
+			plan->address = address;
+			plan->index = find_place(plan, address);
+			break;
+		}
+		if (is_idle(plan, holder) && older_of(plan, plan->index, holder) == holder) {
+			plan->index = holder;
+			plan->address = address;
+		}
+	} while (lease_draw_next(&draw, &address));
+	return plan->index < LEASE_BUCKET_LEASES;
+}
+
+/* Acquiring ------------------------------------------------------------------------------------ */
+
+/* Settles a proposal, whoever's it is; see lease_bucket_settle(). */
+static void settle(struct lease_pool *pool, struct lease_bucket *bucket, unsigned index,
+		   const struct lease_view *view)
+{
+	if (!lease_bucket_settle(bucket, index, view))
+		return;
+	atomic_fetch_add_explicit(&pool->counters.in_use, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&pool->counters.live, 1, memory_order_relaxed);
+}
+
+/* Makes the lease that was planned, with a reference. False: others were in the way. */
+static bool make_lease(struct lease_pool *pool, const struct request *request,
+		       const struct plan *plan)
+{
+	struct lease *lease = &request->bucket->leases[plan->index];
+	uint64_t before = plan->seen[plan->index].word;
+	struct lease_view view = {.prefix = request->draw.hashed.prefix,
+				  .address = plan->address,
+				  .used_s = request->now_s};
+
+	if (!lease_claim(lease, before))
+		return false;
+	if (lease_state_of(before) == LEASE_GRANTED) {
+		atomic_fetch_sub_explicit(&pool->counters.in_use, 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&pool->counters.evictions, 1, memory_order_relaxed);
+	}
+	lease_propose(lease, &view);
+	settle(pool, request->bucket, plan->index, &view);
+	return lease_is_granted(lease, view.word);
+}
+
+/* Whether the client has a lease, or a proposal: where, and what it looks like. */
+static bool find_prefix(const struct request *request, unsigned *index, struct lease_view *view)
+{
+	unsigned home = home_of(request->draw.first);
+
+	for (unsigned i = 0; i < LEASE_BUCKET_LEASES; i++) {
+		*index = (home + i) % LEASE_BUCKET_LEASES;
+		if (lease_look(&request->bucket->leases[*index], view) &&
+		    !memcmp(&view->prefix, &request->draw.hashed.prefix, sizeof(view->prefix)))
+			return true;
+	}
+	return false;
+}
+
+/* -EAGAIN: others were in the way, look again. */
+static int try_acquire(struct lease_pool *pool, const struct request *request, uint32_t *address)
+{
+	struct lease_view view;
+	struct plan plan;
+	unsigned index;
+	int references;
+
+	if (!find_prefix(request, &index, &view)) {
+		if (!choose(request, &plan))
+			return -EADDRNOTAVAIL;
+		if (!make_lease(pool, request, &plan))
+			return -EAGAIN;
+		if (plan.address != request->draw.first)
+			atomic_fetch_add_explicit(&pool->counters.collisions, 1,
+						  memory_order_relaxed);
+		*address = plan.address;
+		return 0;
+	}
+	if (lease_state_of(view.word) == LEASE_PROPOSED) {
+		settle(pool, request->bucket, index, &view);
+		return -EAGAIN;
+	}
+	references = lease_join(&request->bucket->leases[index], view.word);
+	if (references < 0)
+		return references;
+	if (!references)
+		atomic_fetch_add_explicit(&pool->counters.live, 1, memory_order_relaxed);
+	lease_touch(&request->bucket->leases[index], request->now_s);
+	*address = view.address;
+	return 0;
+}
+
+int lease_pool_acquire(struct lease_pool *pool, const struct in6_addr *client, uint64_t now_ms,
+		       struct in_addr *address)
+{
+	struct in6_addr prefix = client_of(pool, client).network;
+	struct request request;
+	int result = -EADDRNOTAVAIL;
+	uint32_t found;
+
+	if (begin_request(pool, &prefix, to_seconds(now_ms), &request)) {
+		result = -EAGAIN;
+		for (unsigned round = 0; round < ROUND_LIMIT && result == -EAGAIN; round++)
+			result = try_acquire(pool, &request, &found);
+	}
+	if (result) {
+		atomic_fetch_add_explicit(&pool->counters.exhausted, 1, memory_order_relaxed);
+		return -EADDRNOTAVAIL;
+	}
+	*address = to_network(found);
+	return 0;
+}
+
+/* The lease of an address, or NULL. */
+static struct lease *find_address(const struct lease_pool *pool, uint32_t address,
+				  struct lease_view *view)
+{
+	struct lease_bucket *bucket;
+
+	if (!lease_block_is_usable(&pool->block, address))
+		return NULL;
+	bucket = bucket_of(pool, address);
+	for (unsigned i = 0; i < LEASE_BUCKET_LEASES; i++) {
+		unsigned at = (home_of(address) + i) % LEASE_BUCKET_LEASES;
+
+		if (lease_look(&bucket->leases[at], view) && view->address == address &&
+		    lease_state_of(view->word) == LEASE_GRANTED)
+			return &bucket->leases[at];
+	}
+	return NULL;
+}
+
+static void leave(struct lease_pool *pool, struct lease *lease, int32_t now_s)
+{
+	lease_touch(lease, now_s);
+	if (!lease_leave(lease))
+		atomic_fetch_sub_explicit(&pool->counters.live, 1, memory_order_relaxed);
+}
+
+void lease_pool_release(struct lease_pool *pool, struct in_addr address, uint64_t now_ms)
+{
+	struct lease_view view;
+	struct lease *lease = find_address(pool, ntohl(address.s_addr), &view);
+
+	CHECK(lease);
+	leave(pool, lease, to_seconds(now_ms));
+}
+
+/* Looking -------------------------------------------------------------------------------------- */
+
+bool lease_pool_find(const struct lease_pool *pool, struct in_addr address, struct cidr *client)
+{
+	struct lease_view view;
+
+	if (!find_address(pool, ntohl(address.s_addr), &view))
+		return false;
+	*client = client_of(pool, &view.prefix);
+	return true;
+}
+
+void lease_pool_read_stats(const struct lease_pool *pool, struct lease_pool_stats *stats)
+{
+	const struct counters *counters = &pool->counters;
+	int64_t in_use = atomic_load_explicit(&counters->in_use, memory_order_relaxed);
+	int64_t live = atomic_load_explicit(&counters->live, memory_order_relaxed);
+
+	stats->in_use = (uint64_t)MAX(in_use, 0);
+	stats->live = (uint64_t)MAX(live, 0);
+	stats->collisions = atomic_load_explicit(&counters->collisions, memory_order_relaxed);
+	stats->evictions = atomic_load_explicit(&counters->evictions, memory_order_relaxed);
+	stats->exhausted = atomic_load_explicit(&counters->exhausted, memory_order_relaxed);
+}
+
+/* For the state file --------------------------------------------------------------------------- */
+
+const struct lease_block *lease_pool_block(const struct lease_pool *pool)
+{
+	return &pool->block;
+}
+
+unsigned lease_pool_client_bits(const struct lease_pool *pool)
+{
+	return pool->client_bits;
+}
+
+uint32_t lease_pool_bucket_count(const struct lease_pool *pool)
+{
+	return pool->bucket_count;
+}
+
+/* Drops a lease read earlier that cannot be there any more, now that this one is. */
+static unsigned drop_replaced(struct lease_record *records, unsigned count,
+			      const struct lease_view *view)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		if (records[i].address.s_addr != htonl(view->address) &&
+		    memcmp(&records[i].client.network, &view->prefix, sizeof(view->prefix)) != 0)
+			records[kept++] = records[i];
+	return kept;
+}
+
+unsigned lease_pool_read_bucket(const struct lease_pool *pool, uint32_t index,
+				struct lease_record records[LEASE_BUCKET_LEASES])
+{
+	unsigned count = 0;
+
+	CHECK(index < pool->bucket_count);
+	for (unsigned i = 0; i < LEASE_BUCKET_LEASES; i++) {
+		struct lease_view view;
+
+		if (!lease_look(&pool->buckets[index].leases[i], &view) ||
+		    lease_state_of(view.word) != LEASE_GRANTED)
+			continue;
+		count = drop_replaced(records, count, &view);
+		records[count++] = (struct lease_record){client_of(pool, &view.prefix),
+							 to_network(view.address), view.used_s};
+	}
+	return count;
+}
+
+static bool is_candidate(const struct request *request, uint32_t wanted)
+{
+	struct lease_draw draw = request->draw;
+	uint32_t address = draw.first;
+
+	while (address != wanted)
+		if (!lease_draw_next(&draw, &address))
+			return false;
+	return true;
+}
+
+const char *lease_pool_restore(struct lease_pool *pool, const struct lease_record *record)
+{
+	uint32_t address = ntohl(record->address.s_addr);
+	struct cidr client = client_of(pool, &record->client.network);
+	struct request request;
+	struct lease_view view;
+	struct plan plan;
+	uint64_t before;
+	unsigned index;
+	bool made;
+
+	if (!lease_block_is_usable(&pool->block, address))
+		return "the address is not one of the block that clients are given; remove the line";
+	if (client.bits != record->client.bits)
+		return "the client's prefix is not as long as the file says; remove the line";
+	if (!begin_request(pool, &client.network, record->used_s, &request) ||
+	    !is_candidate(&request, address))
+		return "the key does not give this client this address; remove the line";
+	if (find_prefix(&request, &index, &view))
+		return "the client has a line already; remove one of the two";
+	if (find_address(pool, address, &view))
+		return "the address has a line already; remove one of the two";
+	look_at_bucket(request.bucket, &plan);
+	plan.address = address;
+	plan.index = find_place(&plan, address);
+	before = plan.seen[plan.index].word;
+	if (lease_state_of(before) != LEASE_EMPTY && plan.seen[plan.index].used_s > record->used_s)
+		return NULL;
+	made = make_lease(pool, &request, &plan);
+	CHECK(made); /* nobody else uses the pool yet */
+	leave(pool, &request.bucket->leases[plan.index], record->used_s);
+	return NULL;
+}

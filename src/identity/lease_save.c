@@ -1,0 +1,221 @@
+#include "identity/lease_state.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "os/host.h"
+
+/* What to do about a file that cannot be written. */
+static const char *remedy_of(int number)
+{
+	switch (number) {
+	case EACCES:
+	case EPERM:
+	case EROFS:
+		return "it and its directory must be writable by --user";
+	case ENOENT:
+	case ENOTDIR:
+		return "make its directory, writable by --user";
+	case ENOSPC:
+	case EDQUOT:
+		return "make room there";
+	case EFBIG:
+		return "raise the limit on file sizes (ulimit -f, LimitFSIZE=)";
+	case EISDIR:
+	case ELOOP: /* a link in place of the lock file */
+		return "remove that";
+	case EBUSY: /* mounted by itself, into a container say */
+		return "mount its directory, not the file alone";
+	case ENAMETOOLONG:
+		return "give a shorter name";
+	default:
+		return "give another file";
+	}
+}
+
+/* A state file, a file beside it that is worked on, and where to say what is wrong. */
+struct place {
+	const char *path;
+	char beside[PATH_MAX];
+	char *error;
+};
+
+/* -errno of a call that failed for `file`, one of the place or its directory. */
+static int fail_errno(const struct place *place, const char *what, const char *file)
+{
+	int number = errno;
+
+	snprintf(place->error, LEASE_ERROR_BYTES,
+		 "--pseudo-state '%.150s': cannot %s '%.160s': %s; %s", place->path, what, file,
+		 strerror(number), remedy_of(number));
+	return -number;
+}
+
+static int name_beside(struct place *place, const char *suffix)
+{
+	if (snprintf(place->beside, PATH_MAX, "%s%s", place->path, suffix) < PATH_MAX)
+		return 0;
+	errno = ENAMETOOLONG;
+	return fail_errno(place, "write", place->path);
+}
+
+/* Locking -------------------------------------------------------------------------------------- */
+
+static int fail_shared(const struct place *place)
+{
+	snprintf(place->error, LEASE_ERROR_BYTES,
+		 "--pseudo-state '%.200s': another process or listener keeps its addresses there, "
+		 "and both would give them away; give each its own file",
+		 place->path);
+	return -EBUSY;
+}
+
+int lease_state_lock(const char *path, bool make, int *lock_fd, char error[LEASE_ERROR_BYTES])
+{
+	/* for writing, or NFS does not lock it; not through a link, which could lead to anybody's file */
+	const int flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+	struct place place = {.path = path, .error = error};
+	int result = name_beside(&place, ".lock");
+	int fd;
+
+	if (result)
+		return result;
+	fd = open(place.beside, make ? flags | O_CREAT | O_EXCL : flags, 0600);
+	if (fd < 0 && errno == ENOENT && !make)
+		return 0;
+	if (fd < 0 && errno == EEXIST)
+		return fail_shared(&place);
+	if (fd < 0)
+		return fail_errno(&place, make ? "make" : "open", place.beside);
+	if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) {
+		close(fd);
+		return fail_shared(&place);
+	}
+	*lock_fd = fd;
+	return 0;
+}
+
+/* Saving --------------------------------------------------------------------------------------- */
+
+static void write_header(FILE *file, const struct lease_pool *pool)
+{
+	const struct lease_block *block = lease_pool_block(pool);
+	char text[CIDR_TEXT_BYTES];
+
+	fprintf(file, "sixpipe-sources %d\nblock %s\nclient-prefix %u\nkey ", LEASE_STATE_VERSION,
+		cidr_print(&block->cidr, text), lease_pool_client_bits(pool));
+	for (unsigned i = 0; i < SIPHASH_KEY_BYTES; i++)
+		fprintf(file, "%02x", block->key[i]);
+	fputc('\n', file);
+}
+
+/* Before 1970 is 1970: the format has no sign. */
+static uint64_t to_unix_seconds(const struct lease_clock *clock, int32_t used_s)
+{
+	int64_t unix_s = clock->unix_s - ((int64_t)(clock->now_ms / 1000) - used_s);
+
+	return (uint64_t)MAX(unix_s, 0);
+}
+
+static int compare_addresses(const void *a, const void *b)
+{
+	const struct lease_record *left = a, *right = b;
+	uint32_t left_address = ntohl(left->address.s_addr);
+	uint32_t right_address = ntohl(right->address.s_addr);
+
+	return (left_address > right_address) - (left_address < right_address);
+}
+
+static void write_leases(FILE *file, const struct lease_pool *pool, const struct lease_clock *clock)
+{
+	struct lease_record records[LEASE_BUCKET_LEASES];
+	char address[INET_ADDRSTRLEN], client[CIDR_TEXT_BYTES];
+	uint64_t count = 0;
+
+	for (uint32_t i = 0; i < lease_pool_bucket_count(pool); i++) {
+		unsigned in_bucket = lease_pool_read_bucket(pool, i, records);
+
+		/* the same leases make the same file, however they came here */
+		qsort(records, in_bucket, sizeof(records[0]), compare_addresses);
+		for (unsigned j = 0; j < in_bucket; j++)
+			fprintf(file, "lease %s %s %" PRIu64 "\n",
+				inet_ntop(AF_INET, &records[j].address, address, sizeof(address)),
+				cidr_print(&records[j].client, client),
+				to_unix_seconds(clock, records[j].used_s));
+		count += in_bucket;
+	}
+	fprintf(file, "end %" PRIu64 "\n", count);
+}
+
+/* Writes the file beside, which must not be there yet, and has it on the disk. */
+static int write_new(const struct place *place, const struct lease_pool *pool,
+		     const struct lease_clock *clock)
+{
+	/* nobody's leftover, nor anybody's link: a file of our own */
+	int fd = open(place->beside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int result = 0;
+	FILE *file;
+
+	if (fd < 0)
+		return fail_errno(place, "make", place->beside);
+	file = fdopen(fd, "w");
+	if (!file) {
+		result = fail_errno(place, "write", place->beside);
+		close(fd);
+		return result;
+	}
+	write_header(file, pool);
+	write_leases(file, pool, clock);
+	errno = EIO; /* where only an earlier write failed */
+	if (fflush(file) || ferror(file) || fsync(fd))
+		result = fail_errno(place, "write", place->beside);
+	if (fclose(file) && !result)
+		result = fail_errno(place, "write", place->beside);
+	return result;
+}
+
+/* Has the directory's new entry on the disk. */
+static int sync_directory(const struct place *place)
+{
+	char directory[PATH_MAX];
+	int result = 0;
+	int fd;
+
+	host_directory_of(place->path, directory, sizeof(directory));
+	fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return fail_errno(place, "open", directory);
+	if (fsync(fd) && errno != EINVAL) /* what has no fsync for directories has no need */
+		result = fail_errno(place, "sync", directory);
+	close(fd);
+	return result;
+}
+
+int lease_pool_save(const struct lease_pool *pool, const char *path,
+		    const struct lease_clock *clock, char error[LEASE_ERROR_BYTES])
+{
+	struct place place = {.path = path, .error = error};
+	int result = name_beside(&place, ".new");
+
+	if (result)
+		return result;
+	if (unlink(place.beside) && errno != ENOENT)
+		return fail_errno(&place, "remove", place.beside);
+	result = write_new(&place, pool, clock);
+	if (!result && rename(place.beside, path))
+		result = fail_errno(&place, "replace", path);
+	if (result) {
+		unlink(place.beside);
+		return result;
+	}
+	return sync_directory(&place);
+}

@@ -1,0 +1,409 @@
+#include "identity/lease_state.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/units.h"
+#include "base/util.h"
+
+#define LINE_BYTES     256
+#define KEY_HEX_DIGITS (2 * SIPHASH_KEY_BYTES)
+
+/* A file that is being read, and what its header said. */
+struct reader {
+	const char *path;
+	FILE *file;
+	unsigned line_number;
+	char line[LINE_BYTES];
+	char *error;
+	char block[CIDR_TEXT_BYTES];
+	uint64_t client_bits;
+	uint8_t key[SIPHASH_KEY_BYTES];
+};
+
+PRINTF_LIKE(3, 4) static int fail(char *error, int result, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(error, LEASE_ERROR_BYTES, format, arguments);
+	va_end(arguments);
+	return result;
+}
+
+/* -errno of a call that failed for `path`. */
+static int fail_errno(char *error, const char *path, const char *what)
+{
+	int number = errno;
+
+	return fail(error, -number, "%.200s: cannot %s: %s", path, what, strerror(number));
+}
+
+static int fail_line(const struct reader *reader, const char *reason)
+{
+	return fail(reader->error, -EINVAL, "%.200s:%u: %s", reader->path, reader->line_number,
+		    reason);
+}
+
+/* Opening -------------------------------------------------------------------------------------- */
+
+/* The descriptor of a file that holds a secret, or -errno; -ENOENT without words. */
+static int open_secret(const char *path, char error[LEASE_ERROR_BYTES])
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hold us */
+	struct stat status;
+	int result = 0;
+
+	if (fd < 0)
+		return errno == ENOENT ? -ENOENT : fail_errno(error, path, "open it");
+	if (fstat(fd, &status))
+		result = fail_errno(error, path, "look at it");
+	else if (!S_ISREG(status.st_mode))
+		result = fail(error, -EINVAL, "%.200s: is not a regular file; name another", path);
+	else if (status.st_mode & 07) /* a group may: Kubernetes' fsGroup */
+		result = fail(error, -EINVAL,
+			      "%.200s: holds a secret key, and its mode %03o lets everybody at it; "
+			      "run: chmod 600 %.200s",
+			      path, status.st_mode & 0777, path);
+	if (!result)
+		return fd;
+	close(fd);
+	return result;
+}
+
+/* Reads a key of exactly so many digits. */
+static bool parse_key(const char *text, uint8_t key[SIPHASH_KEY_BYTES])
+{
+	if (strlen(text) != KEY_HEX_DIGITS ||
+	    strspn(text, "0123456789abcdefABCDEF") != KEY_HEX_DIGITS)
+		return false;
+	for (size_t i = 0; i < SIPHASH_KEY_BYTES; i++)
+		sscanf(text + 2 * i, "%2hhx", &key[i]);
+	return true;
+}
+
+int lease_key_read(const char *path, uint8_t key[SIPHASH_KEY_BYTES], char error[LEASE_ERROR_BYTES])
+{
+	char text[KEY_HEX_DIGITS + 3]; /* a newline, one too many, and the NUL */
+	int fd = open_secret(path, error);
+	ssize_t length;
+
+	if (fd == -ENOENT)
+		return fail(error, fd,
+			    "%.200s: there is no such key file; make one: (umask 077; od -An -tx1 "
+			    "-N16 /dev/urandom | tr -d ' ' >%.200s)",
+			    path, path);
+	if (fd < 0)
+		return fd;
+	length = read(fd, text, sizeof(text) - 1);
+	if (length < 0) {
+		int result = fail_errno(error, path, "read it");
+
+		close(fd);
+		return result;
+	}
+	close(fd);
+	if (length && text[length - 1] == '\n')
+		length--;
+	text[length] = '\0';
+	/* nothing may hide behind a NUL */
+	if (strlen(text) != (size_t)length || !parse_key(text, key))
+		return fail(error, -EINVAL,
+			    "%.200s: is not a key; it must hold %d hexadecimal digits, and nothing "
+			    "else but a newline",
+			    path, KEY_HEX_DIGITS);
+	return 0;
+}
+
+/* Reading -------------------------------------------------------------------------------------- */
+
+/* The next line, without its newline. Returns 0, or -errno; there must be one. */
+static int next_line(struct reader *reader)
+{
+	size_t length;
+
+	reader->line_number++;
+	memset(reader->line, 0, sizeof(reader->line)); /* a NUL in the file cuts its line off */
+	if (!fgets(reader->line, sizeof(reader->line), reader->file)) {
+		if (ferror(reader->file))
+			return fail_errno(reader->error, reader->path, "read it");
+		return fail_line(reader, "the file ends before its 'end' line, so it is not whole; "
+					 "restore it, or remove it to start afresh");
+	}
+	length = strlen(reader->line);
+	if (!length || reader->line[length - 1] != '\n')
+		return fail_line(reader, "the line is too long, holds a NUL or has no newline; "
+					 "restore the file, or remove it to start afresh");
+	reader->line[length - 1] = '\0';
+	return 0;
+}
+
+/* What follows `word` and a blank on the line, or NULL when the line is another. */
+static const char *value_of(const struct reader *reader, const char *word)
+{
+	size_t length = strlen(word);
+
+	if (strncmp(reader->line, word, length) != 0 || reader->line[length] != ' ')
+		return NULL;
+	return reader->line + length + 1;
+}
+
+/* Reads the next line, which must be the one of `word`. */
+static int next_value(struct reader *reader, const char *word, const char **value)
+{
+	int result = next_line(reader);
+
+	if (result)
+		return result;
+	*value = value_of(reader, word);
+	if (*value)
+		return 0;
+	return fail(reader->error, -EINVAL,
+		    "%.200s:%u: there should be a line '%s ...' here; restore the file, or remove "
+		    "it to start afresh",
+		    reader->path, reader->line_number, word);
+}
+
+static int read_header(struct reader *reader)
+{
+	uint64_t version;
+	const char *value;
+	struct cidr block;
+	int result = next_value(reader, "sixpipe-sources", &value);
+
+	if (result)
+		return result;
+	if (units_parse_count(value, &version) || version != LEASE_STATE_VERSION)
+		return fail_line(reader, "is of a version that this program does not know; use the "
+					 "program that wrote it, or remove it to start afresh");
+	result = next_value(reader, "block", &value);
+	if (result)
+		return result;
+	if (cidr_parse(value, &block) || !cidr_is_v4(&block))
+		return fail_line(reader, "is not an IPv4 block; write it as in 240.0.0.0/4");
+	cidr_print(&block, reader->block);
+	result = next_value(reader, "client-prefix", &value);
+	if (result)
+		return result;
+	if (units_parse_count(value, &reader->client_bits) ||
+	    (reader->client_bits != 64 && reader->client_bits != 128))
+		return fail_line(reader, "the prefix length must be 64 or 128; correct it");
+	result = next_value(reader, "key", &value);
+	if (result)
+		return result;
+	if (!parse_key(value, reader->key))
+		return fail_line(reader,
+				 "the key must be 32 hexadecimal digits; restore the file, or "
+				 "remove it to start afresh");
+	return 0;
+}
+
+/* Opens a state file and reads its header; the caller closes the file if this returns 0. */
+static int open_state(struct reader *reader, const char *path, char error[LEASE_ERROR_BYTES])
+{
+	int fd = open_secret(path, error);
+	int result;
+
+	if (fd < 0)
+		return fd;
+	memset(reader, 0, sizeof(*reader));
+	reader->path = path;
+	reader->error = error;
+	reader->file = fdopen(fd, "r");
+	if (!reader->file) {
+		result = fail_errno(error, path, "read it");
+		close(fd);
+		return result;
+	}
+	result = read_header(reader);
+	if (result)
+		fclose(reader->file);
+	return result;
+}
+
+int lease_state_read_key(const char *path, uint8_t key[SIPHASH_KEY_BYTES],
+			 char error[LEASE_ERROR_BYTES])
+{
+	struct reader reader;
+	int result = open_state(&reader, path, error);
+
+	if (result)
+		return result;
+	memcpy(key, reader.key, sizeof(reader.key));
+	fclose(reader.file);
+	return 0;
+}
+
+static int check_header(const struct reader *reader, const struct lease_pool *pool)
+{
+	const struct lease_block *block = lease_pool_block(pool);
+	char text[CIDR_TEXT_BYTES];
+
+	cidr_print(&block->cidr, text);
+	if (strcmp(text, reader->block) != 0)
+		return fail(reader->error, -EINVAL,
+			    "%.200s: holds addresses of %s, not of %s; give that block, or remove "
+			    "the file to give every client another address",
+			    reader->path, reader->block, text);
+	if (reader->client_bits != lease_pool_client_bits(pool))
+		return fail(reader->error, -EINVAL,
+			    "%.200s: holds clients by /%" PRIu64 ", not /%u; give that prefix "
+			    "length, or remove the file to give every client another address",
+			    reader->path, reader->client_bits, lease_pool_client_bits(pool));
+	if (memcmp(reader->key, block->key, sizeof(block->key)) != 0)
+		return fail(reader->error, -EINVAL,
+			    "%.200s: was written with another key; give that key, or remove the "
+			    "file to give every client another address",
+			    reader->path);
+	return 0;
+}
+
+/* A time of day by the pool's clock; what is to come, or beyond its range, is cut off. */
+static int32_t to_pool_seconds(const struct lease_clock *clock, uint64_t unix_s)
+{
+	int64_t now_s = (int64_t)(clock->now_ms / 1000);
+	int64_t age_s = clock->unix_s - (int64_t)MIN(unix_s, (uint64_t)INT64_MAX / 2);
+
+	age_s = MAX(age_s, 0);
+	return (int32_t)MAX(now_s - age_s, (int64_t)INT32_MIN);
+}
+
+static int read_lease(struct reader *reader, struct lease_pool *pool,
+		      const struct lease_clock *clock)
+{
+	struct lease_record record;
+	char *address = reader->line + strlen("lease ");
+	char *client = strchr(address, ' ');
+	char *used = client ? strchr(client + 1, ' ') : NULL;
+	const char *problem;
+	uint64_t unix_s;
+
+	if (!used)
+		return fail_line(reader,
+				 "a lease has address, client and time; remove the line, and count "
+				 "one less behind 'end'");
+	*client++ = '\0';
+	*used++ = '\0';
+	if (inet_pton(AF_INET, address, &record.address) != 1)
+		return fail_line(reader, "the address is not an IPv4 address; remove the line, and "
+					 "count one less behind 'end'");
+	problem = cidr_parse(client, &record.client);
+	if (problem)
+		return fail(
+			reader->error, -EINVAL,
+			"%.200s:%u: the client %s, or remove the line, and count one less behind 'end'",
+			reader->path, reader->line_number, problem);
+	if (units_parse_count(used, &unix_s))
+		return fail_line(reader,
+				 "the time is not a number of seconds since 1970; correct it");
+	record.used_s = to_pool_seconds(clock, unix_s);
+	problem = lease_pool_restore(pool, &record);
+	if (problem)
+		return fail(reader->error, -EINVAL,
+			    "%.200s:%u: %s, and count one less behind 'end'", reader->path,
+			    reader->line_number, problem);
+	return 0;
+}
+
+/* All that follows the header. */
+static int read_leases(struct reader *reader, struct lease_pool *pool,
+		       const struct lease_clock *clock, uint64_t *count)
+{
+	const char *value;
+	uint64_t said;
+
+	for (*count = 0;; ++*count) {
+		int result = next_line(reader);
+
+		if (result)
+			return result;
+		if (!value_of(reader, "lease"))
+			break;
+		result = read_lease(reader, pool, clock);
+		if (result)
+			return result;
+	}
+	value = value_of(reader, "end");
+	if (!value || units_parse_count(value, &said))
+		return fail_line(reader, "is neither a lease nor 'end COUNT'; remove the line");
+	if (said != *count)
+		return fail_line(reader, "does not count the leases above; some are lost, or were "
+					 "added: restore the file, or correct the count");
+	if (fgetc(reader->file) != EOF)
+		return fail_line(reader, "should be the last line; remove what follows");
+	return 0;
+}
+
+int lease_pool_load(struct lease_pool *pool, const char *path, const struct lease_clock *clock,
+		    uint64_t *dropped, char error[LEASE_ERROR_BYTES])
+{
+	struct lease_pool_stats stats;
+	struct reader reader;
+	uint64_t count;
+	int result = open_state(&reader, path, error);
+
+	if (result)
+		return result;
+	result = check_header(&reader, pool);
+	if (!result)
+		result = read_leases(&reader, pool, clock, &count);
+	fclose(reader.file);
+	if (result)
+		return result;
+	lease_pool_read_stats(pool, &stats);
+	*dropped = count - stats.in_use;
+	return 0;
+}
+
+/* Opening a pool ------------------------------------------------------------------------------- */
+
+static int choose_key(const struct lease_files *files, uint8_t key[SIPHASH_KEY_BYTES],
+		      char error[LEASE_ERROR_BYTES])
+{
+	int result;
+
+	if (files->key_path)
+		return lease_key_read(files->key_path, key, error);
+	if (files->state_path) {
+		result = lease_state_read_key(files->state_path, key, error);
+		if (result != -ENOENT)
+			return result;
+	}
+	if (getrandom(key, SIPHASH_KEY_BYTES, 0) != SIPHASH_KEY_BYTES)
+		return fail_errno(error, "source key", "draw it (getrandom(2))");
+	return 0;
+}
+
+int lease_pool_open(const struct lease_pool_options *options, const struct lease_files *files,
+		    const struct lease_clock *clock, struct lease_pool **pool, uint64_t *dropped,
+		    char error[LEASE_ERROR_BYTES])
+{
+	uint8_t key[SIPHASH_KEY_BYTES];
+	struct lease_pool *made;
+	int result = choose_key(files, key, error);
+
+	*dropped = 0;
+	if (!result)
+		result = lease_pool_create(options, key, &made, error);
+	if (result)
+		return result;
+	if (files->state_path) {
+		result = lease_pool_load(made, files->state_path, clock, dropped, error);
+		if (result && result != -ENOENT) {
+			lease_pool_destroy(made);
+			return result;
+		}
+	}
+	*pool = made;
+	return 0;
+}

@@ -1,0 +1,57 @@
+/*
+ * lease_state.h: a state file is either refused with a reason, or what a pool writes that has
+ * read it can be read by another pool.
+ */
+#include "identity/lease_state.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "fuzz.h"
+
+static struct lease_pool *make_pool(void)
+{
+	static const uint8_t key[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+	struct lease_pool_options options = {.client_bits = 64, .lease_count = 64};
+	char error[LEASE_ERROR_BYTES];
+	struct lease_pool *pool;
+
+	CHECK(!cidr_parse("192.0.2.16/28", &options.block));
+	CHECK(!lease_pool_create(&options, key, &pool, error));
+	return pool;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
+{
+	const struct lease_clock clock = {1000000, 1767225600};
+	struct lease_record record[LEASE_BUCKET_LEASES], back[LEASE_BUCKET_LEASES];
+	struct lease_pool *pool = make_pool(), *again = make_pool();
+	char path[64], error[LEASE_ERROR_BYTES];
+	int fd = memfd_create("state", MFD_CLOEXEC);
+	uint64_t dropped;
+	int result;
+
+	CHECK(fd >= 0 && !fchmod(fd, 0600) && write(fd, bytes, count) == (ssize_t)count);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	memset(error, 0xff, sizeof(error)); /* what is not written is not terminated */
+	result = lease_pool_load(pool, path, &clock, &dropped, error);
+	if (result) {
+		CHECK(result == -EINVAL && strnlen(error, sizeof(error)) < sizeof(error) && *error);
+	} else {
+		unsigned leases = lease_pool_read_bucket(pool, 0, record);
+
+		CHECK(!dropped);
+		for (unsigned i = 0; i < leases; i++)
+			CHECK(!lease_pool_restore(again, &record[i]));
+		CHECK(lease_pool_read_bucket(again, 0, back) == leases);
+	}
+	close(fd);
+	lease_pool_destroy(pool);
+	lease_pool_destroy(again);
+	return 0;
+}

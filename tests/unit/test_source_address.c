@@ -1,0 +1,312 @@
+#include "forward/source_address.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "support.h"
+
+TestSuite(sources, .fini = support_check_leaks);
+
+static char directory[] = "/tmp/test_sources.XXXXXX";
+static char state_path[64], lock_path[72], link_path[64];
+
+/* A listener with --source `source`, and the state file if there is a path for it. */
+static void begin(struct config *config, const char *source, const char *state)
+{
+	char error[CONFIG_ERROR_BYTES];
+
+	config_init(config);
+	support_must_set(config, "source", source);
+	if (state)
+		support_must_set(config, "pseudo-state", state);
+	support_must_set(config, "listen", "[::1]:0");
+	support_must_set(config, "backend", "127.0.0.1:80");
+	cr_assert(!config_check(config, error), "%s", error);
+}
+
+static void make_directory(void)
+{
+	cr_assert_not_null(mkdtemp(directory));
+	snprintf(state_path, sizeof(state_path), "%s/state", directory);
+	snprintf(lock_path, sizeof(lock_path), "%s.lock", state_path);
+	snprintf(link_path, sizeof(link_path), "%s/link", directory);
+}
+
+static void remove_directory(void)
+{
+	unlink(state_path);
+	unlink(lock_path);
+	unlink(link_path);
+	cr_expect(!rmdir(directory), "something was left in %s", directory);
+}
+
+static struct in_addr visit(struct source_addresses *sources, const char *client_text)
+{
+	struct source_address_choice choice;
+	struct addr client;
+
+	cr_assert_null(addr_parse(client_text, &client));
+	cr_assert_eq(source_addresses_choose(sources, 0, &client, true, 1000, &choice), 0);
+	cr_assert(choice.leased);
+	source_addresses_release(sources, 0, &choice.address, 1000);
+	return choice.address.v4.sin_addr;
+}
+
+Test(sources, a_save_that_failed_is_due_again)
+{
+	char error[CONFIG_ERROR_BYTES] = "";
+	struct source_addresses *sources;
+	struct config config;
+
+	make_directory();
+	begin(&config, "loopback", NULL);
+	config.file = "f";
+	config.origin = (struct config_origin){CONFIG_ORIGIN_FILE, 7};
+	support_must_set(&config, "pseudo-state", state_path);
+	cr_assert_eq(source_addresses_create(&sources, &config), 0);
+	cr_assert_eq(source_addresses_save(sources, error), 0, "%s", error);
+	cr_expect(!source_addresses_are_unsaved(sources));
+
+	visit(sources, "[2001:db8::1]:1");
+	cr_expect(source_addresses_are_unsaved(sources));
+	remove_directory();
+	cr_expect_eq(source_addresses_save(sources, error), -ENOENT, "%s", error);
+	cr_expect_eq(strncmp(error, "f:7: pseudo-state '", 19), 0, "%s", error);
+	cr_expect(source_addresses_are_unsaved(sources),
+		  "nothing has changed since, but it is not written");
+
+	cr_assert(!mkdir(directory, 0700));
+	cr_expect_eq(source_addresses_save(sources, error), 0, "%s", error);
+	cr_expect(!source_addresses_are_unsaved(sources));
+	source_addresses_destroy(sources);
+	config_finish(&config);
+	remove_directory();
+}
+
+/* A session that stays, and a client that comes again, are no reason to write all leases every minute. */
+Test(sources, what_is_used_again_is_saved_already)
+{
+	char error[CONFIG_ERROR_BYTES] = "";
+	struct source_address_choice choice;
+	struct source_addresses *sources;
+	struct config config;
+	struct addr client;
+
+	make_directory();
+	begin(&config, "loopback", state_path);
+	cr_assert_eq(source_addresses_create(&sources, &config), 0);
+	cr_assert_null(addr_parse("[2001:db8::1]:1", &client));
+	cr_assert_eq(source_addresses_choose(sources, 0, &client, true, 1000, &choice), 0);
+	cr_expect(source_addresses_are_unsaved(sources));
+	cr_assert_eq(source_addresses_save(sources, error), 0, "%s", error);
+	cr_expect(!source_addresses_are_unsaved(sources), "it is live, and no more");
+	visit(sources, "[2001:db8::1]:2");
+	source_addresses_release(sources, 0, &choice.address, 60000);
+	cr_expect(!source_addresses_are_unsaved(sources));
+	visit(sources, "[2001:db8:1::1]:1");
+	cr_expect(source_addresses_are_unsaved(sources));
+	source_addresses_destroy(sources);
+	config_finish(&config);
+	remove_directory();
+}
+
+static void expect_shared(int result, const char *error)
+{
+	cr_expect_eq(result, -EBUSY);
+	cr_expect_not_null(strstr(error, state_path), "%s", error);
+	cr_expect_not_null(strstr(error, "another process or listener"), "%s", error);
+}
+
+/* Of a second process, whose option is in line 7 of a file. */
+static void expect_refused(struct config *config)
+{
+	struct source_addresses *sources;
+
+	cr_expect_eq(source_addresses_create(&sources, config), -EBUSY);
+	cr_assert_eq(config->errors.count, 1, "the same is told once");
+	expect_shared(-EBUSY, config->errors.list[0]);
+	cr_expect_eq(strncmp(config->errors.list[0], "f:7: pseudo-state '", 19), 0, "%s",
+		     config->errors.list[0]);
+}
+
+Test(sources, a_state_file_is_of_one_process)
+{
+	char error[CONFIG_ERROR_BYTES] = "";
+	struct source_addresses *sources;
+	struct config config, other;
+
+	make_directory();
+	begin(&config, "loopback", state_path);
+	begin(&other, "loopback:127.99.0.0/16", state_path);
+	other.file = "f";
+	other.origin = (struct config_origin){CONFIG_ORIGIN_FILE, 7};
+	support_must_set(&other, "pseudo-state", state_path);
+	/* the second round finds the lock file that the first has left */
+	for (unsigned round = 1; round <= 2; round++) {
+		cr_assert_eq(source_addresses_create(&sources, &config), 0);
+		for (unsigned saves = 1; saves <= 2; saves++) {
+			cr_assert_eq(source_addresses_save(sources, error), 0, "%s", error);
+			expect_refused(&other);
+			unlink(state_path);
+			expect_refused(&other);
+		}
+		cr_assert_eq(source_addresses_save(sources, error), 0, "%s", error);
+		source_addresses_destroy(sources);
+	}
+	config_finish(&config);
+	config_finish(&other);
+	remove_directory();
+}
+
+/* Two that have found no file: with a key of its own each, only one may write it. */
+Test(sources, of_two_first_starts_one_has_the_state)
+{
+	char error[CONFIG_ERROR_BYTES] = "";
+	struct source_addresses *first, *second;
+	struct config config;
+
+	make_directory();
+	begin(&config, "loopback", state_path);
+	cr_assert_eq(source_addresses_create(&first, &config), 0);
+	cr_assert_eq(source_addresses_create(&second, &config), 0);
+	cr_assert_eq(source_addresses_save(second, error), 0, "%s", error);
+	expect_shared(source_addresses_save(first, error), error);
+	source_addresses_destroy(second);
+	/* nor when the other has ended: it has saved what is not known here */
+	expect_shared(source_addresses_save(first, error), error);
+	source_addresses_destroy(first);
+	config_finish(&config);
+	remove_directory();
+}
+
+/* A file of an earlier program, or restored from a backup, has no lock file beside it. */
+Test(sources, a_state_without_a_lock_is_taken)
+{
+	char error[CONFIG_ERROR_BYTES] = "";
+	struct in_addr before;
+	struct source_addresses *sources;
+	struct config config;
+
+	make_directory();
+	begin(&config, "loopback", state_path);
+	cr_assert_eq(source_addresses_create(&sources, &config), 0);
+	before = visit(sources, "[2001:db8::1]:1");
+	cr_assert_eq(source_addresses_save(sources, error), 0, "%s", error);
+	source_addresses_destroy(sources);
+	cr_assert(!unlink(lock_path));
+	cr_assert_eq(source_addresses_create(&sources, &config), 0);
+	cr_expect_eq(visit(sources, "[2001:db8::1]:1").s_addr, before.s_addr);
+	cr_expect_eq(source_addresses_save(sources, error), 0, "%s", error);
+	cr_expect(!access(lock_path, F_OK));
+	source_addresses_destroy(sources);
+	config_finish(&config);
+	remove_directory();
+}
+
+Test(sources, a_bad_state_file_of_several_is_told_once)
+{
+	struct source_addresses *sources;
+	struct config config;
+
+	make_directory();
+	support_put_file(directory, "/state", "no state\n");
+	begin(&config, "loopback", state_path);
+	support_must_set(&config, "listen", "[::1]:0");
+	support_must_set(&config, "backend", "127.0.0.1:80");
+	cr_expect_lt(source_addresses_create(&sources, &config), 0);
+	cr_assert_eq(config.errors.count, 1);
+	cr_expect_eq(strncmp(config.errors.list[0], state_path, strlen(state_path)), 0, "%s",
+		     config.errors.list[0]);
+	config_finish(&config);
+	remove_directory();
+}
+
+/* A path may begin like an option. */
+Test(sources, a_key_file_with_dashes)
+{
+	struct source_addresses *sources;
+	struct config config;
+
+	begin(&config, "loopback", NULL);
+	support_must_set(&config, "pseudo-key", "--no/such");
+	cr_expect_eq(source_addresses_create(&sources, &config), -ENOENT);
+	cr_assert_eq(config.errors.count, 1);
+	cr_expect_eq(strncmp(config.errors.list[0], "--no/such: ", 11), 0, "%s",
+		     config.errors.list[0]);
+	config_finish(&config);
+}
+
+Test(sources, a_link_to_the_state_stays_one)
+{
+	char error[CONFIG_ERROR_BYTES] = "";
+	struct source_addresses *sources;
+	struct config config;
+	struct stat status;
+
+	make_directory();
+	begin(&config, "loopback", state_path);
+	cr_assert_eq(source_addresses_create(&sources, &config), 0);
+	cr_assert_eq(source_addresses_save(sources, error), 0, "%s", error);
+	source_addresses_destroy(sources);
+	config_finish(&config);
+
+	cr_assert(!symlink("state", link_path));
+	begin(&config, "loopback", link_path);
+	cr_assert_eq(source_addresses_create(&sources, &config), 0);
+	visit(sources, "[2001:db8::1]:1");
+	cr_assert_eq(source_addresses_save(sources, error), 0, "%s", error);
+	source_addresses_destroy(sources);
+	config_finish(&config);
+	cr_assert(!lstat(link_path, &status));
+	cr_expect(S_ISLNK(status.st_mode));
+	remove_directory();
+}
+
+/* Whatever a client claims to be: an address of the pool is that of whom the pool gives it to. */
+Test(sources, an_embedded_address_of_the_pool_is_not_taken)
+{
+	struct source_addresses *sources;
+	struct source_address_choice choice;
+	struct config config;
+	struct addr client;
+
+	begin(&config, "embedded,loopback", NULL);
+	cr_assert_eq(source_addresses_create(&sources, &config), 0);
+	cr_assert_null(addr_parse("127.0.0.9:5", &client));
+	cr_assert_eq(source_addresses_choose(sources, 0, &client, true, 1000, &choice), 0);
+	cr_expect(choice.embedded && !choice.leased);
+	cr_expect_eq(choice.address.v4.sin_addr.s_addr, client.v4.sin_addr.s_addr);
+	visit(sources, "127.64.0.9:5");
+	visit(sources, "127.127.255.1:5");
+	source_addresses_destroy(sources);
+	config_finish(&config);
+}
+
+Test(sources, a_pools_addresses_are_its_own)
+{
+	struct source_addresses *sources;
+	struct config config;
+	struct cidr block;
+	static const struct {
+		const char *text;
+		bool own;
+	} rows[] = {
+		{"127.64.0.1", true},	 {"127.127.255.255", true}, {"127.63.0.1", false},
+		{"127.64.0.0/16", true}, {"192.0.2.1", false},	    {"2001:db8::1", false},
+	};
+
+	begin(&config, "loopback", NULL);
+	cr_assert_eq(source_addresses_create(&sources, &config), 0);
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		cr_assert_null(cidr_parse(rows[i].text, &block));
+		cr_expect_eq(source_addresses_own(sources, &block), rows[i].own, "%s",
+			     rows[i].text);
+	}
+	source_addresses_destroy(sources);
+	config_finish(&config);
+}
