@@ -63,6 +63,9 @@ void log_attach(unsigned worker);
  */
 void log_stop(unsigned limit_ms);
 
+/* How long the last lines of a process may take to reach a slow reader of stderr. */
+#define LOG_FLUSH_LIMIT_MS 2000
+
 /*
  * Begins a line. False when the event's level is switched off or its rate is used up: then nothing
  * else must be called for it. `line` is the caller's, and holds no references.

@@ -161,6 +161,8 @@ int checker_create(struct checker **checker, const struct config *config, struct
 
 void checker_destroy(struct checker *checker)
 {
+	if (!checker)
+		return;
 	for (unsigned i = 0; i < CHECKER_PARALLEL_LIMIT; i++)
 		if (checker->checks[i].fd >= 0)
 			close(checker->checks[i].fd);

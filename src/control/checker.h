@@ -36,7 +36,7 @@ struct checker;
 int checker_create(struct checker **checker, const struct config *config,
 		   struct upstream *upstream);
 
-/* Gives up the checks that run, without a verdict. */
+/* Gives up the checks that run, without a verdict. NULL is allowed. */
 void checker_destroy(struct checker *checker);
 
 /*

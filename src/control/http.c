@@ -387,6 +387,8 @@ int http_create(struct http **http, struct config *config, const struct workers 
 
 void http_destroy(struct http *http)
 {
+	if (!http)
+		return;
 	MHD_stop_daemon(http->daemon);
 	close(http->listen_fd);
 	free(http);

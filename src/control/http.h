@@ -44,6 +44,8 @@ int http_create(struct http **http, struct config *config, const struct workers 
  * Binds it for a moment, bind(2).
  */
 void http_check(struct config *config);
+
+/* NULL is allowed. */
 void http_destroy(struct http *http);
 
 /*

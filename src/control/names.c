@@ -320,6 +320,8 @@ int names_create(struct names **names, const struct config *config, struct upstr
 
 void names_destroy(struct names *names)
 {
+	if (!names)
+		return;
 	if (names->resolver)
 		resolver_destroy(names->resolver);
 	free(names->targets);

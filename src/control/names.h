@@ -26,7 +26,7 @@ struct names;
 int names_create(struct names **names, const struct config *config, struct upstream *upstream,
 		 char error[CONFIG_ERROR_BYTES]);
 
-/* Drops the questions under way; the members stay. */
+/* Drops the questions under way; the members stay. NULL is allowed. */
 void names_destroy(struct names *names);
 
 /*

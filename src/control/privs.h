@@ -1,5 +1,5 @@
 /*
- * Who the process is and what it may do, given up in stages. main() runs the stages; each has its
+ * Who the process is and what it may do, given up in stages. The main thread runs the stages; each has its
  * place for a reason:
  *
  *	1 make and size pipes	beyond the user's budget sizes need CAP_SYS_RESOURCE, and later the

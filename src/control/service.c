@@ -1,0 +1,220 @@
+#include "control/service.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "admin/admin_socket.h"
+#include "base/log.h"
+#include "config/config_loop.h"
+#include "config/config_origin.h"
+#include "config/tuning_check.h"
+#include "control/report.h"
+#include "control/signals.h"
+#include "forward/listener_bind.h"
+#include "os/startup.h"
+
+static bool fail(struct service *service, char error[CONFIG_ERROR_BYTES])
+{
+	config_origin_add_error(service->config, NULL, error);
+	return false;
+}
+
+static bool fail_plainly(struct service *service, const char *error)
+{
+	config_errors_add(&service->config->errors, error);
+	return false;
+}
+
+void service_init(struct service *service, struct config *config)
+{
+	struct capacity_host host;
+
+	*service = (struct service){
+		.config = config,
+		.task =
+			{
+				.signal_fd = -1,
+				.drain_delay_ms = config->drain_delay_ms,
+				.drain_timeout_ms = config->drain_timeout_ms,
+			},
+	};
+	log_init((enum log_level)config->log_level, (enum log_format)config->log_format);
+	log_hold();
+	signals_ignore();
+	capacity_read_host("", &host);
+	capacity_compute(config, &host, &service->limits);
+}
+
+/* What may be made only before a start: routes, and directories in /run. */
+static void check_what_is_made(struct service *service, bool user_is_known)
+{
+	const struct admin_owner owner = {.uid = service->target.uid, .gid = service->target.gid};
+	struct config *config = service->config;
+	char error[CONFIG_ERROR_BYTES];
+	int admin;
+
+	(void)source_addresses_create(&service->shared.sources, config);
+	admin = config->admin ? admin_socket_check(config->admin, &owner, error) : 0;
+	/* without the user, nobody knows whose the directory must be */
+	if (admin && (user_is_known || admin != -EPERM))
+		(void)fail(service, error);
+}
+
+bool service_check(struct service *service)
+{
+	struct config *config = service->config;
+	char error[CONFIG_ERROR_BYTES];
+	bool user_is_known = !privs_resolve(config->user, &service->target, error);
+
+	if (!user_is_known)
+		(void)fail(service, error);
+	if (!service->limits.maxconn)
+		(void)fail_plainly(service,
+				   "the descriptor limit leaves no room for a single session; "
+				   "raise it (ulimit -n), or lower --workers or --maxpipes");
+	(void)tuning_check(config, "");
+	(void)config_loop_check(config, true);
+	if (!config->check)
+		check_what_is_made(service, user_is_known);
+	/* last, because one file may have more errors than there is room for; --check reads files too */
+	(void)admission_create(&service->shared.admission, config,
+			       MAX(service->limits.maxconn, 1U));
+	if (config->errors.count)
+		return false;
+	report_short_limits(&service->limits);
+	return true;
+}
+
+/* What listens beside the forwards, and what looks after the backends. */
+static bool bind_others(struct service *service)
+{
+	struct control_task *task = &service->task;
+	struct config *config = service->config;
+	const struct privs_target *target = &service->target;
+	struct admin_setup setup = {
+		.config = config,
+		.workers = task->workers,
+		.sources = service->shared.sources,
+		.owner = {.uid = target->uid, .gid = target->gid},
+	};
+	char error[CONFIG_ERROR_BYTES];
+
+	if (target->change && listeners_give_files(config, target->uid, target->gid))
+		return false;
+	if (checker_create(&task->checker, config, workers_upstream(task->workers)))
+		return fail_plainly(service, "out of memory; check fewer backends");
+	if (names_create(&task->names, config, workers_upstream(task->workers), error))
+		return fail(service, error);
+	if (config->metrics.length_bytes && http_create(&task->http, config, task->workers, error))
+		return fail(service, error);
+	if (config->admin && admin_create(&task->admin, &setup, error))
+		return fail(service, error);
+	return true;
+}
+
+bool service_bind(struct service *service)
+{
+	struct control_task *task = &service->task;
+
+	/* all files have been read, such as /dev/fd/63 of a shell's <(...) */
+	startup_close_inherited();
+	task->signal_fd = signals_take();
+	if (task->signal_fd < 0)
+		return fail_plainly(service, "cannot make a signalfd; raise the descriptor limit");
+	task->sources = service->shared.sources;
+	if (!workers_create(&task->workers, service->config, &service->limits, &service->shared))
+		return bind_others(service);
+	/* the same run tells that this cannot be listened on either */
+	http_check(service->config);
+	return false;
+}
+
+bool service_drop(struct service *service)
+{
+	char error[CONFIG_ERROR_BYTES];
+
+	if (privs_drop(&service->target, error))
+		return fail(service, error);
+	return true;
+}
+
+/* Starts all threads, the workers last: clients that connect meanwhile wait in the backlog. */
+static bool start_threads(struct service *service)
+{
+	struct control_task *task = &service->task;
+	struct config *config = service->config;
+	char error[CONFIG_ERROR_BYTES];
+	int result = log_start(service->limits.workers);
+
+	if (result) {
+		snprintf(
+			error, sizeof(error),
+			"cannot start the thread that writes the log: %s; raise the limits on memory and "
+			"threads (ulimit -u, TasksMax=), or lower --workers",
+			strerror(-result));
+		return fail_plainly(service, error);
+	}
+	report_privileges(config);
+	report_limits(config, &service->limits, task->workers);
+	/* the first save tells whether the user that we have become may write the files */
+	if (source_addresses_first_file(task->sources) &&
+	    saver_create(&task->saver, task->sources, error))
+		return fail(service, error);
+	if (task->names && names_wait(task->names, &config->errors))
+		return false;
+	result = workers_start(task->workers);
+	if (!result)
+		return true;
+	workers_enter(task->workers, WORKER_STOP);
+	workers_join(task->workers);
+	snprintf(error, sizeof(error), "cannot start the workers: %s; lower --workers",
+		 strerror(-result));
+	return fail_plainly(service, error);
+}
+
+bool service_run(struct service *service, bool *ended_well)
+{
+	struct control_task *task = &service->task;
+
+	if (!start_threads(service))
+		return false;
+	report_ready(service->config, &service->limits, task->workers);
+	/* a worker that is gone took its sessions along: the others cannot be ended in order */
+	service->stuck = control_run(task) != 0;
+	*ended_well = !service->stuck;
+	if (service->stuck)
+		return true;
+	workers_join(task->workers);
+	if (task->saver)
+		saver_save_last(task->saver);
+	log_stop(LOG_FLUSH_LIMIT_MS);
+	report_stopped(task->workers);
+	return true;
+}
+
+bool service_finish(struct service *service)
+{
+	struct control_task *task = &service->task;
+
+	if (service->stuck)
+		return false;
+	admin_destroy(task->admin);
+	http_destroy(task->http);
+	checker_destroy(task->checker);
+	names_destroy(task->names);
+	if (task->workers) {
+		workers_destroy(task->workers);
+		/* where binding failed, listeners_open() has: a file that it did not make is another's */
+		listeners_remove_files(service->config);
+	}
+	if (task->signal_fd >= 0)
+		close(task->signal_fd);
+	/* a filesystem may hold the thread, which uses the sources */
+	if (!saver_destroy(task->saver))
+		return false;
+	source_addresses_destroy(service->shared.sources);
+	admission_destroy(service->shared.admission);
+	return true;
+}

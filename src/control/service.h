@@ -1,0 +1,57 @@
+/*
+ * The forwarding service from a checked configuration to its end. main() calls the steps in this
+ * order; each has its reason to come before the next:
+ *
+ *	service_check	asks the host all that can be asked without binding, and reads all files
+ *	service_bind	makes the workers and every socket that listens: needs the privileges
+ *	service_drop	gives the privileges up for good (privs.h)
+ *	service_run	starts the threads, and serves until a signal ends it
+ *	service_finish	takes down whatever was made
+ *
+ * A step that fails has added what is wrong to config->errors, and only service_finish() may follow.
+ * All functions are for the main thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "config/capacity.h"
+#include "config/config.h"
+#include "control/control.h"
+#include "control/privs.h"
+
+struct service {
+	struct config *config;
+	struct capacity limits;
+	struct privs_target target;
+	struct workers_shared shared;
+	struct control_task task; /* what was made so far */
+	bool stuck;		  /* a thread still uses all this, and cannot be ended */
+};
+
+/*
+ * Begins a service for a configuration that config_check() has accepted; `config` must outlive it.
+ * Log lines and the signals that end a process are held back from here on.
+ */
+void service_init(struct service *service, struct config *config);
+
+/* Returns whether the host allows the service. With config->check nothing is made on the host. */
+bool service_check(struct service *service);
+
+/* Returns whether everything listens. */
+bool service_bind(struct service *service);
+
+/* Returns whether the privileges are gone, and no others are left. */
+bool service_drop(struct service *service);
+
+/*
+ * Serves. Returns false where that could not begin. Otherwise true when it has ended; *ended_well:
+ * no worker failed on the way.
+ */
+bool service_run(struct service *service, bool *ended_well);
+
+/*
+ * Frees everything, after any of the steps. Returns false where a thread is stuck: then nothing
+ * was freed that the thread may use, and the process can only _exit(2).
+ */
+bool service_finish(struct service *service);
