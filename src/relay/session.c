@@ -221,17 +221,15 @@ void sessions_on_event(struct sessions *sessions, const struct engine_event *eve
 	}
 	CHECK(session->in_flight > 0);
 	session->in_flight -= !event->more;
-	if (engine_token_op(event->token) == ENGINE_OP_READY) {
-		if (session->state == SESSION_OPENING)
-			session_on_header_news(sessions, session, event->result);
-		else
-			session_on_answer(sessions, session, event);
-	} else {
+	if (engine_token_op(event->token) == ENGINE_OP_CONNECT)
 		session->connecting = false;
-		if (session->state == SESSION_CONNECTING) {
-			session_on_connect(sessions, session, event->result);
-			return;
-		}
+	if (engine_token_op(event->token) == ENGINE_OP_READY && session->state != SESSION_OPENING) {
+		session_on_answer(sessions, session, event);
+	} else if (session->state == SESSION_OPENING || session->state == SESSION_CONNECTING) {
+		session->answer = event->result;
+		if (session->state == SESSION_OPENING)
+			session->waits[SESSION_CLIENT] = SESSION_WAIT_NONE;
+		session_make_ready(sessions, session);
 	}
 	if (session->state == SESSION_CLOSING && !session->queued)
 		session_continue_close(sessions, session);

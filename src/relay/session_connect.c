@@ -68,7 +68,6 @@ static void begin_relay(struct sessions *sessions, struct session *session)
 		session_send_at_once(session);
 	session_pass_header(sessions, session, backend, early);
 	session_begin_limits(sessions, session, KEEPALIVE_DELAY_MS);
-	session_make_ready(sessions, session);
 }
 
 /* What the error's own words leave open; NULL: nothing. */
@@ -297,7 +296,6 @@ static int connect_upstream(struct sessions *sessions, struct session *session,
  */
 static int begin_connect(struct sessions *sessions, struct session *session, int *source_error)
 {
-	uint64_t limit_ms = session_options(sessions, session)->timeout_connect_ms;
 	struct upstream_call call = {
 		.source = &session->source,
 		.token = session_connect_token(session),
@@ -335,7 +333,8 @@ static int begin_connect(struct sessions *sessions, struct session *session, int
 	session->active_ms = sessions->now_ms;
 	session->connect_expired = false;
 	session->in_flight++;
-	session_arm_timer(sessions, session, limit_ms);
+	session_arm_timer(sessions, session,
+			  session_options(sessions, session)->timeout_connect_ms);
 	return 0;
 }
 
@@ -371,11 +370,6 @@ static void connect_next(struct sessions *sessions, struct session *session,
 	}
 }
 
-static bool was_reset(int result)
-{
-	return result == -ECONNRESET || result == -EPIPE;
-}
-
 /*
  * Whether a backend that was connected to and has reset that since is the session's for good: what it
  * sent before is the client's, and what was sent to it is not another's. Or else nothing is lost.
@@ -386,8 +380,10 @@ static bool has_passed_bytes(const struct session *session)
 	       sock_unread_bytes(session->fd[SESSION_BACKEND]) > 0;
 }
 
-void session_on_connect(struct sessions *sessions, struct session *session, int result)
+bool session_finish_connect(struct sessions *sessions, struct session *session)
 {
+	int result = session->answer;
+
 	timer_cancel(sessions->wheel, &session->timer);
 	if (result > 0)
 		result = -sock_take_error(session->fd[SESSION_BACKEND]);
@@ -396,25 +392,26 @@ void session_on_connect(struct sessions *sessions, struct session *session, int 
 			    upstream_address(sessions->upstream, session->forward, &session->path),
 			    &session_options(sessions, session)->tuning))
 		result = -ECONNREFUSED;
-	if (!result || (was_reset(result) && has_passed_bytes(session))) {
+	if (!result || (sock_classify(result) == SOCK_RESET && has_passed_bytes(session))) {
 		upstream_answered(sessions->upstream, session->forward, &session->path, 0,
 				  sessions->now_ms);
 		begin_relay(sessions, session);
-		/* the socket has told that for the last time */
 		if (result)
 			lane_on_read_failed(&session->lane[SESSION_BACKEND], -result);
-		return;
+		return true;
 	}
 	if (session->connect_expired && result == -ECANCELED)
 		result = -ETIMEDOUT;
 	if (has_lost_source(session, result)) {
 		fail_source(sessions, session, result);
-		return;
+		return false;
 	}
 	fail_backend(sessions, session, result);
 	session_close_backend(sessions, session);
 	connect_next(sessions, session,
-		     was_reset(result) ? CLOSE_backend_reset : CLOSE_connect_failed);
+		     sock_classify(result) == SOCK_RESET ? CLOSE_backend_reset
+							 : CLOSE_connect_failed);
+	return false;
 }
 
 /* Whether a header was, or could be, sent before the stream: then a backend has been told something. */

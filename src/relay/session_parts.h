@@ -19,8 +19,11 @@ bool session_admit(struct sessions *sessions, struct session *session);
 /* Begins to connect a session whose client is known; its state becomes SESSION_CONNECTING. */
 void session_connect(struct sessions *sessions, struct session *session);
 
-/* The connect was answered: 0 or -errno. Relays, tries the next backend, or closes. */
-void session_on_connect(struct sessions *sessions, struct session *session, int result);
+/*
+ * Takes the answer to the connect, session->answer. Returns true when the session relays from here
+ * on. Otherwise it connects to the next backend, or has ended and must not be touched any more.
+ */
+bool session_finish_connect(struct sessions *sessions, struct session *session);
 
 /*
  * The backend has reset a session that is relayed. Goes on to another where that is as good as a connect that failed, and
@@ -42,8 +45,8 @@ void session_expire_connect(struct sessions *sessions, struct session *session);
 /* Makes a session of a listener with --accept-proxy wait for its header. */
 void session_await_header(struct sessions *sessions, struct session *session);
 
-/* Takes the answer to that wait: enum engine_news or -errno. */
-void session_on_header_news(struct sessions *sessions, struct session *session, int32_t news);
+/* Takes the answer to that wait, session->answer: reads what has come. Connects, waits or closes. */
+void session_read_header(struct sessions *sessions, struct session *session);
 
 /* The session's timer: --timeout-proxy has passed, or the header is to be looked at again. */
 void session_on_header_timer(struct sessions *sessions, struct session *session);

@@ -126,14 +126,13 @@ void session_await_header(struct sessions *sessions, struct session *session)
 	read_header(sessions, session, false);
 }
 
-void session_on_header_news(struct sessions *sessions, struct session *session, int32_t news)
+void session_read_header(struct sessions *sessions, struct session *session)
 {
-	session->waits[SESSION_CLIENT] = SESSION_WAIT_NONE;
-	if (news < 0) {
-		session_close(sessions, session, close_reason_of_error(SESSION_CLIENT, -news));
-		return;
-	}
-	read_header(sessions, session, news & ENGINE_NEWS_ENDED);
+	if (session->answer >= 0)
+		read_header(sessions, session, session->answer & ENGINE_NEWS_ENDED);
+	else
+		session_close(sessions, session,
+			      close_reason_of_error(SESSION_CLIENT, -session->answer));
 }
 
 void session_on_header_timer(struct sessions *sessions, struct session *session)
@@ -150,6 +149,8 @@ void session_on_header_timer(struct sessions *sessions, struct session *session)
 		return;
 	}
 	session_arm_timer(sessions, session, limit_ms ? limit_ms - passed_ms : 0);
-	if (session->waits[SESSION_CLIENT] == SESSION_WAIT_NONE)
-		read_header(sessions, session, false);
+	if (session->waits[SESSION_CLIENT] == SESSION_WAIT_NONE) {
+		session->answer = 0;
+		session_make_ready(sessions, session);
+	}
 }

@@ -74,10 +74,19 @@ void session_make_ready(struct sessions *sessions, struct session *session)
 static bool run_session(struct sessions *sessions, struct session *session, uint32_t lane_bytes)
 {
 	session->queued = false;
-	if (session->state == SESSION_RELAYING)
+	switch (session->state) {
+	case SESSION_OPENING:
+		session_read_header(sessions, session);
+		return false;
+	case SESSION_CONNECTING:
+		return session_finish_connect(sessions, session) &&
+		       session_relay(sessions, session, lane_bytes);
+	case SESSION_RELAYING:
 		return session_relay(sessions, session, lane_bytes);
-	session_continue_close(sessions, session);
-	return false;
+	default:
+		session_continue_close(sessions, session);
+		return false;
+	}
 }
 
 static void run_small(struct sessions *sessions)

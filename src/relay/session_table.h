@@ -50,6 +50,7 @@ struct session {
 		struct {			    /* before SESSION_RELAYING */
 			struct pool_tried tried;    /* backends that failed */
 			struct session_early early; /* of the connect in flight */
+			int32_t answer; /* of the header's wait or the connect, until it runs */
 		};
 		struct lane lane[2]; /* from then on; as zeroed in one that closes before */
 	};
