@@ -160,8 +160,8 @@ class Metrics(PoolCase):
             wait_until(lambda: self.samples_of(proxy, b)['sessions'] == 0, what='the end of the last')
 
     def alerts(self, proxy):
-        """{name of an alert in docs/backends.md: the listeners it fires for}, by what /metrics says now."""
-        text = (ROOT / 'docs' / 'backends.md').read_text()
+        """{name of an alert in docs/watch.md: the listeners it fires for}, by what /metrics says now."""
+        text = (ROOT / 'docs' / 'watch.md').read_text()
         rows = re.findall(r'- alert: (\w+)\n +expr: (?:max by \((.*?)\) \()?(\w+)\)? == 0\n', text)
         self.assertEqual([name for name, _, _ in rows], ['SixpipeBackendDown', 'SixpipeListenerWithoutBackend'])
         fires = {}

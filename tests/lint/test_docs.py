@@ -1,7 +1,8 @@
-"""scripts/docs finds the generator that scripts/build makes. DOCGEN is the one to put there."""
+"""scripts/docs finds the generator that scripts/build makes. DOCGEN is the one to put there. Links between pages hold."""
 
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -34,6 +35,25 @@ class Docs(unittest.TestCase):
     def test_without_a_build(self):
         done = self.run_docs()
         self.assertEqual((done.returncode, done.stderr), (1, 'scripts/docs: no build/docs/docgen; run scripts/build first\n'))
+
+
+class Links(unittest.TestCase):
+    def test_file_and_heading_exist(self):
+        pages = [page for pattern in ('*.md', 'docs/*.md', 'examples/*.md', 'deploy/*/*.md') for page in ROOT.glob(pattern)]
+        for page in pages:
+            for link in re.findall(r'\]\((?!https?:)([^)\s]*)\)', page.read_text()):
+                with self.subTest(page=page.name, link=link):
+                    path, _, heading = link.partition('#')
+                    target = page.parent / path if path else page
+                    self.assertTrue(target.exists())
+                    if heading:
+                        self.assertIn(heading, headings_of(target))
+
+
+def headings_of(page):
+    """The headings as GitHub names them in links."""
+    titles = re.findall(r'^#+ (.*)$', page.read_text(), re.MULTILINE)
+    return [re.sub(r'[^\w -]', '', title.lower()).replace(' ', '-') for title in titles]
 
 
 if __name__ == '__main__':
