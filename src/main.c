@@ -17,7 +17,7 @@
 #include "control/service.h"
 #include "os/startup.h"
 
-static int serve(struct config *config)
+static int serve(const struct config *config)
 {
 	struct service service;
 	bool ended_well = true, ok;
@@ -30,7 +30,7 @@ static int serve(struct config *config)
 	else
 		ok = ok && service_bind(&service) && service_drop(&service) &&
 		     service_run(&service, &ended_well);
-	result = ok ? EXIT_SUCCESS : usage_fail_all(EXIT_FAILURE, &config->errors);
+	result = ok ? EXIT_SUCCESS : usage_fail_all(EXIT_FAILURE, &service.errors);
 	if (!ended_well)
 		result = EXIT_FAILURE;
 	if (!service_finish(&service)) {

@@ -53,7 +53,7 @@ struct admin {
 int admin_create(struct admin **admin, const struct admin_setup *setup,
 		 char error[CONFIG_ERROR_BYTES])
 {
-	const struct config *config = setup->config;
+	const struct config *config = setup->forwards->config;
 	struct admin *made = calloc(1, sizeof(*made));
 	int result = made ? 0 : -ENOMEM;
 
@@ -62,8 +62,7 @@ int admin_create(struct admin **admin, const struct admin_setup *setup,
 	if (result)
 		return result;
 	made->socket.fd = -1;
-	made->tools = (struct admin_tools){
-		.config = config, .workers = setup->workers, .sources = setup->sources};
+	made->tools = (struct admin_tools){.forwards = setup->forwards, .workers = setup->workers};
 	result = bans_create(&made->tools.bans);
 	if (!result)
 		result = queries_create(&made->tools.queries, workers_count(setup->workers));

@@ -30,9 +30,8 @@ struct admin;
 
 /* What it is about; all of it must outlive it. */
 struct admin_setup {
-	const struct config *config;
+	const struct forwards *forwards;
 	struct workers *workers;
-	const struct source_addresses *sources;
 	struct admin_owner owner; /* of the socket */
 };
 

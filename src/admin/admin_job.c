@@ -163,7 +163,7 @@ static unsigned reset_count(const struct admin_job *job)
 
 static void answer_who(struct admin_job *job, struct admin_answer *answer)
 {
-	struct admin_sessions sessions = {.config = job->tools.config};
+	struct admin_sessions sessions = {.forwards = job->tools.forwards};
 	char source[CIDR_TEXT_BYTES];
 	struct admin_text text;
 	bool found;
@@ -278,8 +278,8 @@ static bool begin_ban(struct admin_job *job, struct admin_answer *answer)
 {
 	const struct admin_who *who = &job->request.who;
 	bool is_v4 = cidr_is_v4(&who->block);
-	bool is_of_pool = is_v4 && job->tools.sources &&
-			  source_addresses_own(job->tools.sources, &who->block);
+	bool is_of_pool = is_v4 && job->tools.forwards->sources &&
+			  source_addresses_own(job->tools.forwards->sources, &who->block);
 	/* 240.1.2.3/32 is an address of a pool too; any other means a client that comes by IPv4 */
 	bool is_block = who->is_block && !(is_of_pool && who->block.bits == 128);
 

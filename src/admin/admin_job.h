@@ -31,9 +31,8 @@ enum admin_code { ADMIN_DONE, ADMIN_NOBODY, ADMIN_BAD };
 
 /* What a job works with; all of it outlives the job. */
 struct admin_tools {
-	const struct config *config;
+	const struct forwards *forwards;
 	struct workers *workers;
-	const struct source_addresses *sources;
 	struct bans *bans;
 	struct queries *queries;
 };

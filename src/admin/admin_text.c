@@ -68,13 +68,13 @@ static void print_endpoint(const struct admin_text *text, const char *key,
 		print_next(text, key, addr_print(endpoint, printed));
 }
 
-static void print_session(const struct admin_text *text, const struct config *config,
+static void print_session(const struct admin_text *text, const struct forwards *forwards,
 			  const struct session_record *record)
 {
 	fputs(text->json ? "{" : "", text->out);
 	print_string(text, "state", record->closed_ms ? "closed" : "live");
 	print_endpoint(text, "client", &record->client);
-	print_endpoint(text, "listen", &config->forwards[record->forward].listen);
+	print_endpoint(text, "listen", &forwards->list[record->forward].listen);
 	print_endpoint(text, "backend", &record->backend);
 	print_endpoint(text, "source", &record->source);
 	print_date(text, "since", record->opened_ms);
@@ -110,7 +110,7 @@ void admin_text_print_sessions(const struct admin_text *text, const struct admin
 	for (unsigned i = 0; i < sessions->count; i++) {
 		if (text->json && i)
 			fputc(',', text->out);
-		print_session(text, sessions->config, sessions->records[i]);
+		print_session(text, sessions->forwards, sessions->records[i]);
 	}
 	if (text->json)
 		fprintf(text->out, "],\"truncated\":%s}\n", sessions->truncated ? "true" : "false");

@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
-#include "config/config.h"
+#include "forward/forward.h"
 #include "limits/bans.h"
 #include "stats/history.h"
 
@@ -30,7 +30,7 @@ struct admin_text {
 };
 
 struct admin_sessions {
-	const struct config *config; /* whose forwards the sessions are of */
+	const struct forwards *forwards; /* that the sessions are of */
 	const struct session_record *const *records;
 	unsigned count;
 	bool truncated;

@@ -17,15 +17,15 @@ bool admin_whom_find_lease(struct admin_job *job)
 	const struct admin_who *who = &job->request.who;
 	struct in_addr address = {.s_addr = htonl(cidr_v4_of(&who->block.network))};
 
-	return who->block.bits == 128 && cidr_is_v4(&who->block) && job->tools.sources &&
-	       source_addresses_find(job->tools.sources, address, &job->lease);
+	return who->block.bits == 128 && cidr_is_v4(&who->block) && job->tools.forwards->sources &&
+	       source_addresses_find(job->tools.forwards->sources, address, &job->lease);
 }
 
 /* Whom a ban of this session's client is for: what the pool of its listener counts as one. */
 static struct cidr client_of(const struct admin_job *job, const struct session_record *record)
 {
 	const struct config_forward_options *options =
-		&job->tools.config->forwards[record->forward].options;
+		&job->tools.forwards->config->forwards[record->forward].options;
 	const struct addr *shown = record->is_embedded ? &record->source : &record->client;
 	bool is_of_pool = options->source.kind == CONFIG_SOURCE_POOL;
 	/* a pool counts a link-local address as one client, whatever its link */
@@ -119,7 +119,8 @@ const char *admin_whom_choose(struct admin_job *job, enum admin_code *code)
 	if (job->found_count)
 		return choose_found(job);
 	*code = ADMIN_NOBODY;
-	if (job->tools.sources && source_addresses_own(job->tools.sources, &who->block))
+	if (job->tools.forwards->sources &&
+	    source_addresses_own(job->tools.forwards->sources, &who->block))
 		return "is of a pool of --source and no client's now, so there is nobody to ban; "
 		       "--pseudo-state keeps who had it over restarts";
 	if (who->port)

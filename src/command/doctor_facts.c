@@ -17,7 +17,7 @@
 #include "config/config_origin.h"
 #include "config/tuning_check.h"
 #include "control/privs.h"
-#include "forward/admission.h"
+#include "forward/forward.h"
 #include "forward/source_check.h"
 #include "identity/lease_state.h"
 #include "os/cgroup.h"
@@ -82,14 +82,13 @@ static void gather_kernel(const char *root, struct doctor_facts *facts)
 }
 
 /* Takes what a check of the start has added, of which a finding tells the first. */
-static void take_errors(struct config *config, char error[CONFIG_ERROR_BYTES])
+static void take_errors(struct config_errors *errors, char error[CONFIG_ERROR_BYTES])
 {
-	snprintf(error, CONFIG_ERROR_BYTES, "%s",
-		 config->errors.count ? config->errors.list[0] : "");
-	config_errors_finish(&config->errors);
+	snprintf(error, CONFIG_ERROR_BYTES, "%s", errors->count ? errors->list[0] : "");
+	config_errors_finish(errors);
 }
 
-static void gather_privileges(struct config *config, struct doctor_facts *facts)
+static void gather_privileges(const struct config *config, struct doctor_facts *facts)
 {
 	struct privs_target target;
 	struct rlimit memlock;
@@ -221,15 +220,26 @@ static int check_files_of(const struct config_forward_options *options,
 	return result;
 }
 
-static void gather_files(struct config *config, struct doctor_facts *facts)
+/* Reads the files of rules as a start does. Returns 0 or -errno with `error`. */
+static int check_rules(const struct config *config, char error[CONFIG_ERROR_BYTES])
+{
+	struct config_errors errors = {0};
+	struct forwards *forwards = NULL;
+	int result = forwards_create(&forwards, config, &errors);
+
+	if (!result)
+		result = forwards_make_admission(forwards, 1, &errors);
+	forwards_destroy(forwards);
+	take_errors(&errors, error);
+	return result;
+}
+
+static void gather_files(const struct config *config, struct doctor_facts *facts)
 {
 	struct privs_target target;
 	char *error = facts->file_error, unused[CONFIG_ERROR_BYTES];
-	struct admission *admission = NULL;
-	int result = config->forward_count ? admission_create(&admission, config, 1) : 0;
+	int result = check_rules(config, error);
 
-	admission_destroy(admission);
-	take_errors(config, error);
 	for (unsigned i = 0; i < config->forward_count && !result; i++)
 		if ((result = check_files_of(&config->forwards[i].options, error)))
 			config_origin_rename_of(config, &config->forwards[i], error);
@@ -243,8 +253,9 @@ static void gather_files(struct config *config, struct doctor_facts *facts)
 		*error = '\0';
 }
 
-void doctor_gather(const char *root, struct config *config, struct doctor_facts *facts)
+void doctor_gather(const char *root, const struct config *config, struct doctor_facts *facts)
 {
+	struct config_errors errors = {0};
 	struct capacity_host host;
 
 	memset(facts, 0, sizeof(*facts));
@@ -260,8 +271,8 @@ void doctor_gather(const char *root, struct config *config, struct doctor_facts 
 	gather_v6(facts);
 	gather_sources(facts);
 	gather_files(config, facts);
-	(void)tuning_check(config, root);
-	take_errors(config, facts->tuning_error);
-	(void)config_loop_check(config, true);
-	take_errors(config, facts->loop_error);
+	(void)tuning_check(config, root, &errors);
+	take_errors(&errors, facts->tuning_error);
+	(void)config_loop_check(config, true, &errors);
+	take_errors(&errors, facts->loop_error);
 }

@@ -8,7 +8,7 @@
  * Makes a ring and closes it, and binds each listener of `config`, which must outlive the facts,
  * without listening on it.
  */
-void doctor_gather(const char *root, struct config *config, struct doctor_facts *facts);
+void doctor_gather(const char *root, const struct config *config, struct doctor_facts *facts);
 
 /*
  * The `index`th number, from 0, in a file of numbers such as /proc/sys/net/ipv4/tcp_mem;

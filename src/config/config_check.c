@@ -308,7 +308,7 @@ int config_check(struct config *config, char error[CONFIG_ERROR_BYTES])
 	if (!errors->count) {
 		config_range_expand(config);
 		name_forwards(config);
-		if (!config_loop_check(config, false))
+		if (!config_loop_check(config, false, &config->errors))
 			return 0;
 	}
 	snprintf(error, CONFIG_ERROR_BYTES, "%s", errors->list[0]);

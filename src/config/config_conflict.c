@@ -209,43 +209,46 @@ static struct addr connected_to(const struct addr *to)
 	return address;
 }
 
-static enum config_reach reach(const struct config_forward *forward, const struct addr *to,
-			       unsigned port_count)
+static enum config_reach reach(const struct claim *own, const struct addr *to, unsigned port_count)
 {
-	struct claim own = claim_of(forward);
 	struct addr meant = connected_to(to);
-	unsigned first = addr_port(&forward->listen), port = addr_port(to);
+	unsigned first = addr_port(own->address), port = addr_port(to);
 
-	if (addr_is_local(own.address) || addr_is_local(to))
-		return is_same_local(own.address, to) ? CONFIG_REACH_SURE : CONFIG_REACH_NONE;
+	if (addr_is_local(own->address) || addr_is_local(to))
+		return is_same_local(own->address, to) ? CONFIG_REACH_SURE : CONFIG_REACH_NONE;
 	/* a range goes along with that of the listener, port by port */
 	if (!first ||
-	    (port_count > 1 ? port != first : port < first || port >= first + own.port_count))
+	    (port_count > 1 ? port != first : port < first || port >= first + own->port_count))
 		return CONFIG_REACH_NONE;
-	if (is_same_host(own.address, &meant) || takes_loopback(&own, &meant))
+	if (is_same_host(own->address, &meant) || takes_loopback(own, &meant))
 		return CONFIG_REACH_SURE;
-	return addr_is_wildcard(own.address) && !addr_is_loopback(&meant) &&
-			       holds_host(&own, &meant)
+	return addr_is_wildcard(own->address) && !addr_is_loopback(&meant) &&
+			       holds_host(own, &meant)
 		       ? CONFIG_REACH_IF_OWN
 		       : CONFIG_REACH_NONE;
 }
 
-enum config_reach config_conflict_reach(const struct config_forward *forward, const struct addr *to)
+enum config_reach config_conflict_reach(const struct config_forward *forward,
+					const struct addr *listen, const struct addr *to)
 {
-	return reach(forward, to, 1);
+	struct claim own = claim_of(forward);
+
+	own.address = listen;
+	return reach(&own, to, 1);
 }
 
 int config_conflict_of_backends(const struct config_forward *forward,
 				char error[CONFIG_ERROR_BYTES])
 {
 	char listen[ADDR_TEXT_BYTES], text[CONFIG_BACKEND_TEXT_BYTES];
+	const struct claim own = claim_of(forward);
 
 	config_print_listen(forward, listen);
 	for (unsigned i = 0; i < forward->backend_count; i++) {
 		const struct config_backend *backend = &forward->backends[i];
 
 		if (*backend->name ||
-		    reach(forward, &backend->addr, backend->port_count) != CONFIG_REACH_SURE)
+		    reach(&own, &backend->addr, backend->port_count) != CONFIG_REACH_SURE)
 			continue;
 		if (addr_is_local(&forward->listen) ||
 		    is_same_host(&forward->listen, &backend->addr))

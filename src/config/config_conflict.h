@@ -21,7 +21,10 @@ int config_conflict_of_monitoring(const struct config *config, const struct conf
 int config_conflict_of_backends(const struct config_forward *forward,
 				char error[CONFIG_ERROR_BYTES]);
 
-/* Whether what this host sends to an address comes to a forward's listener, as far as the addresses tell. */
+/*
+ * Whether what this host sends to an address comes to a forward's listener, which is bound to `listen`, as far as
+ * the addresses tell.
+ */
 enum config_reach {
 	CONFIG_REACH_NONE,
 	CONFIG_REACH_IF_OWN, /* where the address is one of this host's: config_loop.h */
@@ -29,4 +32,4 @@ enum config_reach {
 };
 
 enum config_reach config_conflict_reach(const struct config_forward *forward,
-					const struct addr *to);
+					const struct addr *listen, const struct addr *to);

@@ -31,30 +31,33 @@ static bool is_own(const struct config_forward *forward, const struct addr *to)
 	return device ? interfaces_own(device, to) : !route_check_local(to);
 }
 
-static bool reaches(const struct config_forward *forward, const struct addr *to, bool ask_host)
+static bool reaches(const struct config_forward *forward, const struct addr *listen,
+		    const struct addr *to, bool ask_host)
 {
-	enum config_reach reach = config_conflict_reach(forward, to);
+	enum config_reach reach = config_conflict_reach(forward, listen, to);
 
 	return reach == CONFIG_REACH_SURE ||
 	       (reach == CONFIG_REACH_IF_OWN && ask_host && is_own(forward, to));
 }
 
-bool config_loop_reaches(const struct config_forward *forward, const struct addr *to)
+bool config_loop_reaches(const struct config_forward *forward, const struct addr *listen,
+			 const struct addr *to)
 {
-	return reaches(forward, to, true);
+	return reaches(forward, listen, to, true);
 }
 
 /* The first backend of a forward that leads to the listener of another, plus 1; 0: none does. */
 static unsigned short find_backend(const struct graph *graph, unsigned from, unsigned to)
 {
 	const struct config_forward *forward = &graph->config->forwards[from];
+	const struct config_forward *taker = &graph->config->forwards[to];
 
 	for (unsigned i = 0; i < forward->backend_count; i++) {
 		const struct config_backend *backend = &forward->backends[i];
 
 		/* `down` has no session, and `backup` only some: a loop by those is refused at run time */
 		if (!*backend->name && !backend->down && !backend->backup &&
-		    reaches(&graph->config->forwards[to], &backend->addr, graph->ask_host))
+		    reaches(taker, &taker->listen, &backend->addr, graph->ask_host))
 			return (unsigned short)(i + 1);
 	}
 	return 0;
@@ -82,8 +85,9 @@ static bool find_loop(const struct graph *graph, unsigned first)
 	return false;
 }
 
-static void add_error(struct config *config, const struct graph *graph, unsigned first)
+static void add_error(const struct graph *graph, unsigned first, struct config_errors *errors)
 {
+	const struct config *config = graph->config;
 	char error[CONFIG_ERROR_BYTES], way[CONFIG_ERROR_BYTES / 2] = "";
 	char listen[ADDR_TEXT_BYTES], text[CONFIG_BACKEND_TEXT_BYTES], rest[sizeof(way)];
 	unsigned to = first, from, backend;
@@ -104,10 +108,10 @@ static void add_error(struct config *config, const struct graph *graph, unsigned
 		"listen elsewhere",
 		config_print_listen(&config->forwards[first], listen), way,
 		graph->ask_host ? " (addresses of this host)" : "");
-	config_origin_add_error(config, &config->forwards[first], error);
+	config_origin_add_to(errors, config, &config->forwards[first], error);
 }
 
-static int find_loops(struct config *config, struct graph *graph)
+static int find_loops(struct graph *graph, struct config_errors *errors)
 {
 	bool told = false;
 	int result = 0;
@@ -117,17 +121,17 @@ static int find_loops(struct config *config, struct graph *graph)
 			graph->leads[from * graph->count + to] = find_backend(graph, from, to);
 	for (unsigned i = 0; i < graph->count; i++) {
 		/* of a range of ports each loop is told once */
-		told &= config->forwards[i].is_of_range;
+		told &= graph->config->forwards[i].is_of_range;
 		if (told || !find_loop(graph, i))
 			continue;
 		told = true;
 		result = -EINVAL;
-		add_error(config, graph, i);
+		add_error(graph, i, errors);
 	}
 	return result;
 }
 
-int config_loop_check(struct config *config, bool ask_host)
+int config_loop_check(const struct config *config, bool ask_host, struct config_errors *errors)
 {
 	size_t count = config->forward_count;
 	struct graph graph = {
@@ -141,9 +145,9 @@ int config_loop_check(struct config *config, bool ask_host)
 	int result = -ENOMEM;
 
 	if (graph.leads && graph.after && graph.queue)
-		result = find_loops(config, &graph);
+		result = find_loops(&graph, errors);
 	else
-		config_errors_add(&config->errors, "out of memory; give fewer listeners");
+		config_errors_add(errors, "out of memory; give fewer listeners");
 	free(graph.leads);
 	free(graph.after);
 	free(graph.queue);

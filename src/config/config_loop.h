@@ -8,14 +8,15 @@
 #include "config/config.h"
 
 /*
- * Adds to config->errors the loops of any length between forwards, by backends with addresses. Without
+ * Adds to `errors` the loops of any length between forwards, by backends with addresses. Without
  * `ask_host` it counts only what the addresses tell: loopback, and addresses that are a listener's. For
  * a configuration whose ranges of ports are expanded. Returns 0 or -EINVAL, or -ENOMEM, which is added too.
  */
-int config_loop_check(struct config *config, bool ask_host);
+int config_loop_check(const struct config *config, bool ask_host, struct config_errors *errors);
 
 /*
- * Whether what this host sends to `to` comes to the forward's listener now. Asks the kernel where the
+ * Whether what this host sends to `to` comes to the forward's listener now, which is bound to `listen`. Asks the kernel where the
  * addresses do not tell: some 20 microseconds, without waiting. False where it cannot be asked.
  */
-bool config_loop_reaches(const struct config_forward *forward, const struct addr *to);
+bool config_loop_reaches(const struct config_forward *forward, const struct addr *listen,
+			 const struct addr *to);

@@ -113,6 +113,12 @@ void config_origin_append_of(const struct config *config, const struct config_fo
 void config_origin_add_error(struct config *config, const struct config_forward *forward,
 			     char error[CONFIG_ERROR_BYTES])
 {
+	config_origin_add_to(&config->errors, config, forward, error);
+}
+
+void config_origin_add_to(struct config_errors *errors, const struct config *config,
+			  const struct config_forward *forward, char error[CONFIG_ERROR_BYTES])
+{
 	config_origin_rename_of(config, forward, error);
-	config_errors_add(&config->errors, error);
+	config_errors_add(errors, error);
 }

@@ -49,6 +49,10 @@ void config_origin_append(const struct config *config, const struct config_value
 void config_origin_append_of(const struct config *config, const struct config_forward *forward,
 			     const char *name, char error[CONFIG_ERROR_BYTES]);
 
-/* Adds `error` to config->errors, renamed so. */
+/* Adds `error`, renamed so, to the configuration's own errors: for config/, until config_check() has ended. */
 void config_origin_add_error(struct config *config, const struct config_forward *forward,
 			     char error[CONFIG_ERROR_BYTES]);
+
+/* The same for a list of the caller's: errors of the host, which are not the configuration's. */
+void config_origin_add_to(struct config_errors *errors, const struct config *config,
+			  const struct config_forward *forward, char error[CONFIG_ERROR_BYTES]);

@@ -35,7 +35,8 @@ static bool read_sysctl(const char *root, const char *path, char text[SYSCTL_BYT
 
 /* A forward whose options are looked at. */
 struct look {
-	struct config *config;
+	const struct config *config;
+	struct config_errors *errors;
 	const struct config_forward *forward;
 	const char *root;
 	int result; /* -EINVAL once something was refused */
@@ -49,7 +50,7 @@ PRINTF_LIKE(2, 3) static void refuse(struct look *look, const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(error, sizeof(error), format, arguments);
 	va_end(arguments);
-	config_origin_add_error(look->config, look->forward, error);
+	config_origin_add_to(look->errors, look->config, look->forward, error);
 	look->result = -EINVAL;
 }
 
@@ -149,9 +150,9 @@ static void check_listener(struct look *look)
 		       tuning->device);
 }
 
-int tuning_check(struct config *config, const char *root)
+int tuning_check(const struct config *config, const char *root, struct config_errors *errors)
 {
-	struct look look = {.config = config, .root = root};
+	struct look look = {.config = config, .errors = errors, .root = root};
 
 	for (unsigned i = 0; i < config->forward_count; i++) {
 		look.forward = &config->forwards[i];

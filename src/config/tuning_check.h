@@ -6,7 +6,7 @@
 /*
  * Tries the options that can be tried without binding. Buffers and ports need no privilege. Mark
  * and device are for listeners, which are made before the privilege drop. Returns 0, or -EINVAL,
- * and config->errors has got all errors: each names the option, where it was given, its value, the
+ * and `errors` has got all: each names the option, where it was given, its value, the
  * reason and the remedy. `root` stands before /proc/sys, "" for this host's own.
  */
-int tuning_check(struct config *config, const char *root);
+int tuning_check(const struct config *config, const char *root, struct config_errors *errors);

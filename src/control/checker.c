@@ -39,7 +39,7 @@ struct target {
 	struct timer timer;
 	uint64_t due_ms; /* the turn that comes next, or is running */
 	struct target *next_waiting;
-	unsigned forward;
+	const struct forward *forward;
 	unsigned member; /* of the forward's pool */
 };
 
@@ -61,8 +61,6 @@ struct check {
 };
 
 struct checker {
-	const struct config *config;
-	struct upstream *upstream;
 	struct timer_wheel wheel;
 	uint64_t now_ms;
 	struct target *waiting_first;
@@ -75,16 +73,15 @@ struct checker {
 	struct target targets[];
 };
 
-static const struct config_forward_options *options_of(const struct checker *checker,
-						       const struct target *target)
+static const struct config_forward_options *options_of(const struct target *target)
 {
-	return &checker->config->forwards[target->forward].options;
+	return &target->forward->config->options;
 }
 
 /* The one address that connections to the target come from; NULL: not only one, or the kernel's choice. */
-static const struct addr *source_of(const struct checker *checker, const struct target *target)
+static const struct addr *source_of(const struct target *target)
 {
-	const struct config_source *source = &options_of(checker, target)->source;
+	const struct config_source *source = &options_of(target)->source;
 
 	return source->kind == CONFIG_SOURCE_ADDRESS && !source->embedded ? &source->address : NULL;
 }
@@ -103,9 +100,9 @@ static unsigned count_targets(const struct config_forward *forward)
 }
 
 /* Spread over the interval, so that not all are checked at one moment. */
-static void add_targets(struct checker *checker, unsigned forward)
+static void add_targets(struct checker *checker, const struct forward *forward)
 {
-	const struct config_forward *configured = &checker->config->forwards[forward];
+	const struct config_forward *configured = forward->config;
 	unsigned count = count_targets(configured), nth = 0;
 	unsigned moments = configured->name_count ? MOMENTS_WITH_NAMES : count;
 
@@ -126,14 +123,14 @@ static void add_targets(struct checker *checker, unsigned forward)
 	}
 }
 
-int checker_create(struct checker **checker, const struct config *config, struct upstream *upstream)
+int checker_create(struct checker **checker, const struct forwards *forwards)
 {
 	struct checker *made;
 	size_t count = 0, forward_count = 0;
 
 	*checker = NULL;
-	for (unsigned i = 0; i < config->forward_count; i++) {
-		unsigned targets = count_targets(&config->forwards[i]);
+	for (unsigned i = 0; i < forwards->count; i++) {
+		unsigned targets = count_targets(forwards->list[i].config);
 
 		count += targets;
 		forward_count += targets > 0;
@@ -143,8 +140,6 @@ int checker_create(struct checker **checker, const struct config *config, struct
 	made = calloc(1, sizeof(*made) + count * sizeof(made->targets[0]));
 	if (!made)
 		return -ENOMEM;
-	made->config = config;
-	made->upstream = upstream;
 	made->now_ms = timer_now_ms();
 	made->waiting_last = &made->waiting_first;
 	made->is_shared = forward_count > 1;
@@ -153,8 +148,8 @@ int checker_create(struct checker **checker, const struct config *config, struct
 		made->checks[i].fd = -1;
 		made->checks[i].timer.kind = LIMIT_TIMER;
 	}
-	for (unsigned i = 0; i < config->forward_count; i++)
-		add_targets(made, i);
+	for (unsigned i = 0; i < forwards->count; i++)
+		add_targets(made, &forwards->list[i]);
 	*checker = made;
 	return 0;
 }
@@ -174,7 +169,7 @@ void checker_destroy(struct checker *checker)
 /* The target's next turn: those that have passed meanwhile are left out. */
 static void await_turn(struct checker *checker, struct target *target)
 {
-	uint64_t interval_ms = options_of(checker, target)->check_interval_ms;
+	uint64_t interval_ms = options_of(target)->check_interval_ms;
 	uint64_t passed_ms = checker->now_ms - target->due_ms;
 
 	target->due_ms += (passed_ms / interval_ms + 1) * interval_ms;
@@ -192,7 +187,7 @@ static void release(struct checker *checker, struct check *check)
 	check->stage = CHECK_IDLE;
 	check->target = NULL;
 	checker->running_count--;
-	checker->running_of[target->forward]--;
+	checker->running_of[target->forward->index]--;
 	await_turn(checker, target);
 }
 
@@ -206,7 +201,7 @@ static void conclude(struct checker *checker, struct check *check, const char *f
 		.fault = fault,
 	};
 
-	upstream_checked(checker->upstream, check->target->forward, &verdict, checker->now_ms);
+	upstream_checked(check->target->forward->upstream, &verdict, checker->now_ms);
 	release(checker, check);
 }
 
@@ -229,7 +224,7 @@ static void skip(struct checker *checker, struct check *check, int error)
  */
 static void fail(struct checker *checker, struct check *check, int error)
 {
-	const struct addr *source = source_of(checker, check->target);
+	const struct addr *source = source_of(check->target);
 
 	if (upstream_fault_of(error) == UPSTREAM_FAULT_HERE ||
 	    (source && route_lacks_source(source, error)))
@@ -240,12 +235,11 @@ static void fail(struct checker *checker, struct check *check, int error)
 
 /* One check ------------------------------------------------------------------------------------ */
 
-static void write_request(const struct checker *checker, struct check *check)
+static void write_request(struct check *check)
 {
 	const struct target *target = check->target;
-	const struct config_bytes *text = &options_of(checker, target)->check_send;
-	const struct config_backend *backend =
-		&checker->config->forwards[target->forward].backends[check->backend];
+	const struct config_bytes *text = &options_of(target)->check_send;
+	const struct config_backend *backend = &target->forward->config->backends[check->backend];
 	const struct proxy_build build = {
 		.version = backend->send_proxy == CONFIG_SEND_PROXY_V1 ? 1 : 2,
 		.kind = PROXY_KIND_LOCAL,
@@ -264,20 +258,19 @@ static void begin(struct checker *checker, struct check *check, struct target *t
 {
 	const struct sockaddr *address;
 	socklen_t length_bytes;
-	const struct config_forward_options *options = options_of(checker, target);
-	const struct addr *source = source_of(checker, target);
+	const struct config_forward_options *options = options_of(target);
+	const struct addr *source = source_of(target);
 	struct pool_snapshot member;
 	int source_error;
 	int congestion_error; /* ignored: a check moves too few bytes. Sessions report theirs. */
 
-	pool_snapshot(upstream_pool(checker->upstream, target->forward), target->member,
-		      checker->now_ms, &member);
+	pool_snapshot(upstream_pool(target->forward->upstream), target->member, checker->now_ms,
+		      &member);
 	check->target = target;
 	checker->running_count++;
-	checker->running_of[target->forward]++;
+	checker->running_of[target->forward->index]++;
 	if (member.state == POOL_EMPTY || member.state == POOL_DRAINING ||
-	    member.state == POOL_OFF ||
-	    !checker->config->forwards[target->forward].backends[member.group].check) {
+	    member.state == POOL_OFF || !target->forward->config->backends[member.group].check) {
 		release(checker, check);
 		return;
 	}
@@ -286,9 +279,9 @@ static void begin(struct checker *checker, struct check *check, struct target *t
 	check->generation = member.generation;
 	check->sent_bytes = 0;
 	check->answer_bytes = 0;
-	write_request(checker, check);
+	write_request(check);
 	/* as a session's: a firewall may know it by its port or its TOS */
-	check->fd = sock_open_backend(&check->address, &options->tuning, &congestion_error);
+	check->fd = sock_open_backend(&check->address, &target->forward->tuning, &congestion_error);
 	if (check->fd < 0) {
 		fail(checker, check, check->fd);
 		return;
@@ -311,8 +304,7 @@ static void on_connect(struct checker *checker, struct check *check)
 {
 	int error = sock_take_error(check->fd);
 
-	if (!error && sock_met_itself(check->fd, &check->address,
-				      &options_of(checker, check->target)->tuning))
+	if (!error && sock_met_itself(check->fd, &check->address, &check->target->forward->tuning))
 		error = ECONNREFUSED;
 	if (error)
 		fail(checker, check, error);
@@ -335,7 +327,7 @@ static void send_request(struct checker *checker, struct check *check)
 	check->sent_bytes += (size_t)sent;
 	if (check->sent_bytes < check->request_bytes)
 		return;
-	if (options_of(checker, check->target)->check_expect.count)
+	if (options_of(check->target)->check_expect.count)
 		check->stage = CHECK_EXPECTING;
 	else
 		conclude(checker, check, NULL);
@@ -343,7 +335,7 @@ static void send_request(struct checker *checker, struct check *check)
 
 static void read_answer(struct checker *checker, struct check *check)
 {
-	const struct config_bytes *expected = &options_of(checker, check->target)->check_expect;
+	const struct config_bytes *expected = &options_of(check->target)->check_expect;
 	ssize_t size = recv(check->fd, check->answer + check->answer_bytes,
 			    CHECKER_ANSWER_BYTES - check->answer_bytes, 0);
 
@@ -381,7 +373,7 @@ static void carry_on(struct checker *checker, struct check *check)
 	    (check->stage != stage || check->answer_bytes != answer_bytes ||
 	     check->sent_bytes != sent_bytes))
 		timer_arm(&checker->wheel, &check->timer,
-			  options_of(checker, check->target)->check_timeout_ms);
+			  options_of(check->target)->check_timeout_ms);
 }
 
 static short awaited_events(const struct check *check)
@@ -453,7 +445,7 @@ static struct target *take_waiting(struct checker *checker)
 	for (struct target **at = &checker->waiting_first; *at; at = &(*at)->next_waiting) {
 		struct target *target = *at;
 
-		if (checker->is_shared && checker->running_of[target->forward] >= free_count)
+		if (checker->is_shared && checker->running_of[target->forward->index] >= free_count)
 			continue;
 		*at = target->next_waiting;
 		if (!*at)

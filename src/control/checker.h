@@ -19,7 +19,7 @@
 
 #include "config/capacity.h"
 #include "config/config.h"
-#include "forward/upstream.h"
+#include "forward/forward.h"
 
 #define CHECKER_PARALLEL_LIMIT CAPACITY_CHECK_DESCRIPTORS
 #define CHECKER_POLL_FDS       CHECKER_PARALLEL_LIMIT
@@ -31,10 +31,9 @@ struct checker;
 
 /*
  * Makes the checks of all backends that are to be checked, the first of them due at once; *checker is
- * NULL where there are none. `config` and `upstream` must outlive it. Returns 0 or -ENOMEM.
+ * NULL where there are none. `forwards` must outlive it. Returns 0 or -ENOMEM.
  */
-int checker_create(struct checker **checker, const struct config *config,
-		   struct upstream *upstream);
+int checker_create(struct checker **checker, const struct forwards *forwards);
 
 /* Gives up the checks that run, without a verdict. NULL is allowed. */
 void checker_destroy(struct checker *checker);

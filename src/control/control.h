@@ -24,7 +24,7 @@ struct control_task {
 	struct names *names;	 /* NULL: every backend is given by address */
 	struct saver
 		*saver; /* NULL: no state is kept in files; made by whoever drops the privileges */
-	struct source_addresses *sources;
+	struct forwards *forwards;
 	int signal_fd; /* of signals_take() */
 	uint64_t drain_delay_ms;
 	uint64_t drain_timeout_ms; /* 0: never */

@@ -50,6 +50,7 @@ struct http {
 	struct MHD_Daemon *daemon;
 	const struct config *config;
 	const struct workers *workers;
+	struct addr listen; /* as bound */
 	int listen_fd;
 	bool draining;
 	bool listener_failed; /* it could not be opened again yet */
@@ -140,7 +141,7 @@ static void make_room(struct http *http)
 
 static const struct pool *pool_of(const struct http *http, unsigned forward)
 {
-	return upstream_pool(workers_upstream(http->workers), forward);
+	return upstream_pool(workers_forwards(http->workers)->list[forward].upstream);
 }
 
 static size_t backends_limit(const struct http *http)
@@ -164,7 +165,7 @@ static void add_values(struct metrics_backend *row, const struct pool_snapshot *
 /* Fills the rows of one forward. Returns how many: a backend that is given twice has one. */
 static size_t collect_forward(const struct http *http, unsigned index, struct metrics_backend *rows)
 {
-	const struct config_forward *forward = &http->config->forwards[index];
+	const struct forward *forward = &workers_forwards(http->workers)->list[index];
 	const struct pool *pool = pool_of(http, index);
 	uint64_t now_ms = timer_now_ms();
 	struct pool_snapshot now;
@@ -177,12 +178,12 @@ static size_t collect_forward(const struct http *http, unsigned index, struct me
 		pool_snapshot(pool, i, now_ms, &now);
 		if (now.state == POOL_EMPTY || now.state == POOL_DRAINING)
 			continue;
-		name = forward->backends[now.group].name;
+		name = forward->config->backends[now.group].name;
 		while (row < count && (!addr_equal(&rows[row].address, &now.address) ||
 				       strcmp(rows[row].name, name)))
 			row++;
 		if (row == count)
-			rows[count++] = (struct metrics_backend){.forward = forward->name,
+			rows[count++] = (struct metrics_backend){.forward = forward->config->name,
 								 .listen = &forward->listen,
 								 .address = now.address,
 								 .name = name};
@@ -339,7 +340,7 @@ static void describe_error(const struct config *config, int result, char error[C
 	config_origin_append_of(config, NULL, "metrics", error);
 }
 
-void http_check(struct config *config)
+void http_check(const struct config *config, struct config_errors *errors)
 {
 	const struct sock_tuning tuning = {0};
 	char error[CONFIG_ERROR_BYTES];
@@ -348,10 +349,10 @@ void http_check(struct config *config)
 	if (!result)
 		return;
 	describe_error(config, result, error);
-	config_errors_add(&config->errors, error);
+	config_errors_add(errors, error);
 }
 
-int http_create(struct http **http, struct config *config, const struct workers *workers,
+int http_create(struct http **http, const struct config *config, const struct workers *workers,
 		char error[CONFIG_ERROR_BYTES])
 {
 	struct http *made = calloc(1, sizeof(*made));
@@ -366,9 +367,9 @@ int http_create(struct http **http, struct config *config, const struct workers 
 		return -ENOMEM;
 	made->config = config;
 	made->workers = workers;
+	made->listen = config->metrics;
 	do
-		result = sock_open_listeners(&config->metrics, &tuning, BACKLOG, &made->listen_fd,
-					     1);
+		result = sock_open_listeners(&made->listen, &tuning, BACKLOG, &made->listen_fd, 1);
 	while (sock_may_try_again(result, &waited_ms));
 	if (result) {
 		describe_error(config, result, error);
@@ -383,6 +384,11 @@ int http_create(struct http **http, struct config *config, const struct workers 
 	}
 	*http = made;
 	return 0;
+}
+
+const struct addr *http_address(const struct http *http)
+{
+	return &http->listen;
 }
 
 void http_destroy(struct http *http)
@@ -425,9 +431,9 @@ int http_prepare_poll(struct http *http, struct pollfd fds[HTTP_POLL_FDS])
 static void on_accept_failed(struct http *http, int error)
 {
 	if (sock_find_fault(http->listen_fd) == -ECONNABORTED) {
-		error = sock_listen_again(http->listen_fd, &http->config->metrics, BACKLOG);
+		error = sock_listen_again(http->listen_fd, &http->listen, BACKLOG);
 		if (!error || !http->listener_failed)
-			listener_tell_repair(&http->config->metrics, -ECONNABORTED, error);
+			listener_tell_repair(&http->listen, -ECONNABORTED, error);
 		http->listener_failed = error;
 	}
 	if (error && error != -EAGAIN && error != -ECONNABORTED)

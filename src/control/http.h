@@ -32,18 +32,22 @@
 struct http;
 
 /*
- * Listens on config->metrics, whose port of 0 is replaced. Needs the privileges of the start for ports
+ * Listens on config->metrics. Needs the privileges of the start for ports
  * below 1024, starts no thread and answers nobody yet. `workers`, those of `config`, are
  * the ones whose counters /metrics shows; both must outlive it. Returns 0 and the listener, or -errno
  * with `error` naming the address, the reason and the remedy.
  */
-int http_create(struct http **http, struct config *config, const struct workers *workers,
+int http_create(struct http **http, const struct config *config, const struct workers *workers,
 		char error[CONFIG_ERROR_BYTES]);
+
+/* The address that it listens on: that of the configuration, a port of 0 replaced. */
+const struct addr *http_address(const struct http *http);
+
 /*
- * For a start that fails already: adds to config->errors why config->metrics cannot be listened on, if it cannot.
+ * For a start that fails already: adds to `errors` why config->metrics cannot be listened on, if it cannot.
  * Binds it for a moment, bind(2).
  */
-void http_check(struct config *config);
+void http_check(const struct config *config, struct config_errors *errors);
 
 /* NULL is allowed. */
 void http_destroy(struct http *http);

@@ -38,7 +38,7 @@ _Static_assert(CAPACITY_DNS_DESCRIPTORS > RESOLVER_POLL_FDS, "its sockets, and /
 
 struct target {
 	struct target *next; /* of the same name */
-	unsigned forward;
+	struct forward *forward;
 	unsigned backend;
 };
 
@@ -54,9 +54,8 @@ struct name {
 
 struct names {
 	const struct config *config;
-	struct upstream *upstream;
+	struct forwards *forwards;
 	struct resolver *resolver;
-	struct upstream_names counts;
 	uint64_t cramped_due_ms; /* 0: no name is cramped */
 	unsigned name_count;
 	struct name *list;
@@ -77,11 +76,11 @@ static bool begin_line(struct log_line *line, const struct name *name, enum log_
 static bool begin_target(struct log_line *line, const struct name *name,
 			 const struct target *target, enum log_event event)
 {
-	const struct config_forward *forward = &name->names->config->forwards[target->forward];
+	const struct forward *forward = target->forward;
 
 	if (!begin_line(line, name, event))
 		return false;
-	log_number(line, "port", addr_port(&forward->backends[target->backend].addr));
+	log_number(line, "port", addr_port(&forward->config->backends[target->backend].addr));
 	log_addr(line, "listen", &forward->listen);
 	return true;
 }
@@ -139,7 +138,7 @@ static void tell_cut(const struct name *name, const struct target *target, unsig
 static bool place_target(const struct name *name, const struct target *target,
 			 const struct addr_set *addresses, bool tell)
 {
-	const struct config_forward *forward = &name->names->config->forwards[target->forward];
+	const struct forward *forward = target->forward;
 	struct addr_set kept = {0};
 	unsigned left_out;
 	int result;
@@ -147,14 +146,14 @@ static bool place_target(const struct name *name, const struct target *target,
 	for (unsigned i = 0; i < addresses->count; i++) {
 		struct addr address = addresses->list[i];
 
-		addr_set_port(&address, addr_port(&forward->backends[target->backend].addr));
-		if (!config_loop_reaches(forward, &address))
+		addr_set_port(&address,
+			      addr_port(&forward->config->backends[target->backend].addr));
+		if (!config_loop_reaches(forward->config, &forward->listen, &address))
 			addr_set_insert(&kept, &address);
 		else if (tell)
 			tell_loop(name, target);
 	}
-	result = upstream_set_addresses(name->names->upstream, target->forward, target->backend,
-					&kept, &left_out);
+	result = upstream_set_addresses(forward->upstream, target->backend, &kept, &left_out);
 	left_out += addresses->dropped_count;
 	if (left_out && tell)
 		tell_cut(name, target, left_out);
@@ -192,14 +191,13 @@ static void place_cramped(struct names *names)
 
 static void set_state(struct name *name, bool resolved)
 {
-	struct upstream_names *counts = &name->names->counts;
+	struct forward_names *counts = &name->names->forwards->names;
 
 	counts->resolved += resolved - name->resolved;
 	counts->failing += !resolved - name->failing;
 	counts->failures += !resolved && !name->failing;
 	name->resolved = resolved;
 	name->failing = !resolved;
-	upstream_set_names(name->names->upstream, counts);
 }
 
 static void fail(struct name *name, const struct resolver_answer *answer, const char *error)
@@ -224,7 +222,7 @@ static void on_change(void *context, const struct resolver_answer *answer)
 		fail(name, answer, answer->error);
 		return;
 	}
-	name->names->counts.changes++;
+	name->names->forwards->names.changes++;
 	place(name, answer->addresses, true);
 	set_state(name, true);
 	tell_resolved(name, answer);
@@ -243,8 +241,7 @@ static struct name *find_name(struct names *names, const struct config_backend *
 /* Returns 0 or -ENOMEM. */
 static int add_target(struct names *names, struct target *target)
 {
-	const struct config_backend *backend =
-		&names->config->forwards[target->forward].backends[target->backend];
+	const struct config_backend *backend = &target->forward->config->backends[target->backend];
 	struct name *name = find_name(names, backend);
 	int number;
 
@@ -266,14 +263,15 @@ static int add_target(struct names *names, struct target *target)
 
 static int add_targets(struct names *names)
 {
-	const struct config *config = names->config;
 	struct target *target = names->targets;
 
-	for (unsigned i = 0; i < config->forward_count; i++) {
-		for (unsigned j = 0; j < config->forwards[i].backend_count; j++) {
-			if (!*config->forwards[i].backends[j].name)
+	for (unsigned i = 0; i < names->forwards->count; i++) {
+		struct forward *forward = &names->forwards->list[i];
+
+		for (unsigned j = 0; j < forward->config->backend_count; j++) {
+			if (!*forward->config->backends[j].name)
 				continue;
-			target->forward = i;
+			target->forward = forward;
 			target->backend = j;
 			if (add_target(names, target++))
 				return -ENOMEM;
@@ -282,9 +280,9 @@ static int add_targets(struct names *names)
 	return 0;
 }
 
-int names_create(struct names **names, const struct config *config, struct upstream *upstream,
-		 char error[CONFIG_ERROR_BYTES])
+int names_create(struct names **names, struct forwards *forwards, char error[CONFIG_ERROR_BYTES])
 {
+	const struct config *config = forwards->config;
 	const struct resolver_options options = {
 		.lookup = {.servers = config->dns_servers,
 			   .timeout_ms = TRY_TIMEOUT_MS,
@@ -304,7 +302,7 @@ int names_create(struct names **names, const struct config *config, struct upstr
 	if (!made)
 		return -ENOMEM;
 	made->config = config;
-	made->upstream = upstream;
+	made->forwards = forwards;
 	made->list = calloc(config->name_count, sizeof(*made->list));
 	made->targets = calloc(config->name_count, sizeof(*made->targets));
 	result = made->list && made->targets ? resolver_create(&made->resolver, &options, error)

@@ -12,7 +12,7 @@
 
 #include "config/config.h"
 #include "control/resolver.h"
-#include "forward/upstream.h"
+#include "forward/forward.h"
 
 #define NAMES_POLL_FDS RESOLVER_POLL_FDS
 
@@ -20,11 +20,10 @@ struct names;
 
 /*
  * Reads resolv.conf(5) where no --dns-server is given, and asks nobody yet; *names is NULL where no
- * backend has a name. `config` and `upstream` must outlive it. Returns 0, or -errno with `error`
+ * backend has a name. `forwards` must outlive it. Returns 0, or -errno with `error`
  * naming the object, the reason and the remedy.
  */
-int names_create(struct names **names, const struct config *config, struct upstream *upstream,
-		 char error[CONFIG_ERROR_BYTES]);
+int names_create(struct names **names, struct forwards *forwards, char error[CONFIG_ERROR_BYTES]);
 
 /* Drops the questions under way; the members stay. NULL is allowed. */
 void names_destroy(struct names *names);

@@ -8,30 +8,32 @@ static void print_draining(FILE *out, const struct ready_state *state)
 
 static void print_failed_listener(FILE *out, const struct ready_state *state)
 {
-	const struct config *config = state->config;
 	int failed = state->workers ? workers_failed_listener(state->workers) : -1;
 	char listen[ADDR_TEXT_BYTES];
+	const struct forward *forward;
 
-	if (failed >= 0)
-		fprintf(out, "forward %s on %s: its listener has failed; the log says why\n",
-			config->forwards[failed].name,
-			config_print_listen(&config->forwards[failed], listen));
+	if (failed < 0)
+		return;
+	forward = &workers_forwards(state->workers)->list[failed];
+	fprintf(out, "forward %s on %s: its listener has failed; the log says why\n",
+		forward->config->name, addr_print(&forward->listen, listen));
 }
 
 static void print_forwards_without_backend(FILE *out, const struct ready_state *state)
 {
-	const struct config *config = state->config;
+	const struct forwards *forwards;
 	char listen[ADDR_TEXT_BYTES];
 
-	if (config->ready != CONFIG_READY_BACKENDS)
+	if (state->config->ready != CONFIG_READY_BACKENDS)
 		return;
-	for (unsigned i = 0; i < config->forward_count; i++) {
-		const struct config_forward *forward = &config->forwards[i];
+	forwards = workers_forwards(state->workers);
+	for (unsigned i = 0; i < forwards->count; i++) {
+		const struct forward *forward = &forwards->list[i];
 
-		if (pool_up_count(upstream_pool(workers_upstream(state->workers), i)))
+		if (pool_up_count(upstream_pool(forward->upstream)))
 			continue;
-		fprintf(out, "forward %s on %s: no backend is up\n", forward->name,
-			config_print_listen(forward, listen));
+		fprintf(out, "forward %s on %s: no backend is up\n", forward->config->name,
+			addr_print(&forward->listen, listen));
 	}
 }
 

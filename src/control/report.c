@@ -36,7 +36,7 @@ void report_short_limits(const struct capacity *limits)
 	}
 }
 
-static void warn_of_congestion(const struct config_forward *forward, const char *wanted,
+static void warn_of_congestion(const struct forward *forward, const char *wanted,
 			       const char *in_use)
 {
 	struct log_line line;
@@ -66,10 +66,10 @@ static void warn_of_splice(int error)
 }
 
 /* Whether a TCP address of the forward is on loopback. A backend by name counts as elsewhere. */
-static bool is_on_loopback(const struct config_forward *forward)
+static bool is_on_loopback(const struct forward *forward)
 {
-	for (unsigned i = 0; i < forward->backend_count; i++)
-		if (addr_is_loopback(&forward->backends[i].addr))
+	for (unsigned i = 0; i < forward->config->backend_count; i++)
+		if (addr_is_loopback(&forward->config->backends[i].addr))
 			return true;
 	return addr_is_loopback(&forward->listen);
 }
@@ -92,15 +92,15 @@ static const struct addr *find_tcp_backend(const struct config_forward *forward)
  * loopback alone; `loopback` gets the one in use there. "": no forward without --congestion has an
  * address on loopback, or no such socket could be opened.
  */
-static void read_congestion(const struct config *config, char loopback[SOCK_CONGESTION_BYTES])
+static void read_congestion(const struct forwards *forwards, char loopback[SOCK_CONGESTION_BYTES])
 {
 	const struct addr on_loopback = addr_from_v4((struct in_addr){htonl(INADDR_LOOPBACK)});
 
 	*loopback = '\0';
-	for (unsigned i = 0; i < config->forward_count; i++) {
-		const struct config_forward *forward = &config->forwards[i];
-		const struct sock_tuning *tuning = &forward->options.tuning;
-		const struct addr *address = tuning->congestion	       ? find_tcp_backend(forward)
+	for (unsigned i = 0; i < forwards->count; i++) {
+		const struct forward *forward = &forwards->list[i];
+		const struct sock_tuning *tuning = &forward->tuning;
+		const struct addr *address = tuning->congestion ? find_tcp_backend(forward->config)
 					     : is_on_loopback(forward) ? &on_loopback
 								       : NULL;
 		const char *wanted;
@@ -125,7 +125,7 @@ void report_limits(const struct config *config, const struct capacity *limits,
 	char quota[32], congestion[SOCK_CONGESTION_BYTES];
 	struct log_line line;
 
-	read_congestion(config, congestion);
+	read_congestion(workers_forwards(workers), congestion);
 	if (log_begin(&line, LOG_EVENT_limits)) {
 		log_number(&line, "maxconn", limits->maxconn);
 		log_number(&line, "crowd", limits->crowd);
@@ -180,9 +180,10 @@ void report_privileges(const struct config *config)
 	log_end(&line);
 }
 
-void report_ready(const struct config *config, const struct capacity *limits,
-		  const struct workers *workers)
+void report_ready(const struct capacity *limits, const struct workers *workers,
+		  const struct addr *metrics)
 {
+	const struct forwards *forwards = workers_forwards(workers);
 	char text[ADDR_TEXT_BYTES];
 	struct log_line line;
 
@@ -202,13 +203,13 @@ void report_ready(const struct config *config, const struct capacity *limits,
 	log_number(&line, "pid", (uint64_t)getpid());
 	log_text(&line, "version", SIXPIPE_VERSION);
 	log_list_begin(&line, "listen");
-	for (unsigned i = 0; i < config->forward_count; i++)
-		log_list_item(&line, "listen", addr_print(&config->forwards[i].listen, text));
+	for (unsigned i = 0; i < forwards->count; i++)
+		log_list_item(&line, "listen", addr_print(&forwards->list[i].listen, text));
 	log_list_end(&line);
-	if (config->metrics.length_bytes)
-		log_addr(&line, "metrics", &config->metrics);
-	if (config->admin)
-		log_text(&line, "admin", config->admin);
+	if (metrics)
+		log_addr(&line, "metrics", metrics);
+	if (forwards->config->admin)
+		log_text(&line, "admin", forwards->config->admin);
 	log_end(&line);
 }
 

@@ -19,9 +19,9 @@ void report_limits(const struct config *config, const struct capacity *limits,
 		   const struct workers *workers);
 void report_privileges(const struct config *config);
 
-/* Every worker serves: the engine in use, and event=ready. */
-void report_ready(const struct config *config, const struct capacity *limits,
-		  const struct workers *workers);
+/* Every worker serves: the engine in use, and event=ready. `metrics` is what --metrics listens on, NULL: nothing. */
+void report_ready(const struct capacity *limits, const struct workers *workers,
+		  const struct addr *metrics);
 
 /* After workers_join(): event=stopped, with every counter. */
 void report_stopped(const struct workers *workers);

@@ -12,22 +12,21 @@
 #include "config/tuning_check.h"
 #include "control/report.h"
 #include "control/signals.h"
-#include "forward/listener_bind.h"
 #include "os/startup.h"
 
 static bool fail(struct service *service, char error[CONFIG_ERROR_BYTES])
 {
-	config_origin_add_error(service->config, NULL, error);
+	config_origin_add_to(&service->errors, service->config, NULL, error);
 	return false;
 }
 
 static bool fail_plainly(struct service *service, const char *error)
 {
-	config_errors_add(&service->config->errors, error);
+	config_errors_add(&service->errors, error);
 	return false;
 }
 
-void service_init(struct service *service, struct config *config)
+void service_init(struct service *service, const struct config *config)
 {
 	struct capacity_host host;
 
@@ -51,11 +50,11 @@ void service_init(struct service *service, struct config *config)
 static void check_what_is_made(struct service *service, bool user_is_known)
 {
 	const struct admin_owner owner = {.uid = service->target.uid, .gid = service->target.gid};
-	struct config *config = service->config;
+	const struct config *config = service->config;
 	char error[CONFIG_ERROR_BYTES];
 	int admin;
 
-	(void)source_addresses_create(&service->shared.sources, config);
+	(void)forwards_make_sources(service->task.forwards, &service->errors);
 	admin = config->admin ? admin_socket_check(config->admin, &owner, error) : 0;
 	/* without the user, nobody knows whose the directory must be */
 	if (admin && (user_is_known || admin != -EPERM))
@@ -64,24 +63,27 @@ static void check_what_is_made(struct service *service, bool user_is_known)
 
 bool service_check(struct service *service)
 {
-	struct config *config = service->config;
+	const struct config *config = service->config;
 	char error[CONFIG_ERROR_BYTES];
-	bool user_is_known = !privs_resolve(config->user, &service->target, error);
+	bool user_is_known;
 
+	if (forwards_create(&service->task.forwards, config, &service->errors))
+		return false;
+	user_is_known = !privs_resolve(config->user, &service->target, error);
 	if (!user_is_known)
 		(void)fail(service, error);
 	if (!service->limits.maxconn)
 		(void)fail_plainly(service,
 				   "the descriptor limit leaves no room for a single session; "
 				   "raise it (ulimit -n), or lower --workers or --maxpipes");
-	(void)tuning_check(config, "");
-	(void)config_loop_check(config, true);
+	(void)tuning_check(config, "", &service->errors);
+	(void)config_loop_check(config, true, &service->errors);
 	if (!config->check)
 		check_what_is_made(service, user_is_known);
 	/* last, because one file may have more errors than there is room for; --check reads files too */
-	(void)admission_create(&service->shared.admission, config,
-			       MAX(service->limits.maxconn, 1U));
-	if (config->errors.count)
+	(void)forwards_make_admission(service->task.forwards, MAX(service->limits.maxconn, 1U),
+				      &service->errors);
+	if (service->errors.count)
 		return false;
 	report_short_limits(&service->limits);
 	return true;
@@ -91,21 +93,21 @@ bool service_check(struct service *service)
 static bool bind_others(struct service *service)
 {
 	struct control_task *task = &service->task;
-	struct config *config = service->config;
+	const struct config *config = service->config;
 	const struct privs_target *target = &service->target;
 	struct admin_setup setup = {
-		.config = config,
+		.forwards = task->forwards,
 		.workers = task->workers,
-		.sources = service->shared.sources,
 		.owner = {.uid = target->uid, .gid = target->gid},
 	};
+	const struct forward_owner owner = {.uid = target->uid, .gid = target->gid};
 	char error[CONFIG_ERROR_BYTES];
 
-	if (target->change && listeners_give_files(config, target->uid, target->gid))
+	if (target->change && forwards_give_files(task->forwards, owner, &service->errors))
 		return false;
-	if (checker_create(&task->checker, config, workers_upstream(task->workers)))
+	if (checker_create(&task->checker, task->forwards))
 		return fail_plainly(service, "out of memory; check fewer backends");
-	if (names_create(&task->names, config, workers_upstream(task->workers), error))
+	if (names_create(&task->names, task->forwards, error))
 		return fail(service, error);
 	if (config->metrics.length_bytes && http_create(&task->http, config, task->workers, error))
 		return fail(service, error);
@@ -117,17 +119,18 @@ static bool bind_others(struct service *service)
 bool service_bind(struct service *service)
 {
 	struct control_task *task = &service->task;
+	const struct workers_setup setup = {
+		.config = service->config, .limits = &service->limits, .forwards = task->forwards};
 
 	/* all files have been read, such as /dev/fd/63 of a shell's <(...) */
 	startup_close_inherited();
 	task->signal_fd = signals_take();
 	if (task->signal_fd < 0)
 		return fail_plainly(service, "cannot make a signalfd; raise the descriptor limit");
-	task->sources = service->shared.sources;
-	if (!workers_create(&task->workers, service->config, &service->limits, &service->shared))
+	if (!workers_create(&task->workers, &setup, &service->errors))
 		return bind_others(service);
 	/* the same run tells that this cannot be listened on either */
-	http_check(service->config);
+	http_check(service->config, &service->errors);
 	return false;
 }
 
@@ -144,7 +147,8 @@ bool service_drop(struct service *service)
 static bool start_threads(struct service *service)
 {
 	struct control_task *task = &service->task;
-	struct config *config = service->config;
+	struct source_addresses *sources = task->forwards->sources;
+	const struct config *config = service->config;
 	char error[CONFIG_ERROR_BYTES];
 	int result = log_start(service->limits.workers);
 
@@ -159,10 +163,9 @@ static bool start_threads(struct service *service)
 	report_privileges(config);
 	report_limits(config, &service->limits, task->workers);
 	/* the first save tells whether the user that we have become may write the files */
-	if (source_addresses_first_file(task->sources) &&
-	    saver_create(&task->saver, task->sources, error))
+	if (source_addresses_first_file(sources) && saver_create(&task->saver, sources, error))
 		return fail(service, error);
-	if (task->names && names_wait(task->names, &config->errors))
+	if (task->names && names_wait(task->names, &service->errors))
 		return false;
 	result = workers_start(task->workers);
 	if (!result)
@@ -180,7 +183,7 @@ bool service_run(struct service *service, bool *ended_well)
 
 	if (!start_threads(service))
 		return false;
-	report_ready(service->config, &service->limits, task->workers);
+	report_ready(&service->limits, task->workers, task->http ? http_address(task->http) : NULL);
 	/* a worker that is gone took its sessions along: the others cannot be ended in order */
 	service->stuck = control_run(task) != 0;
 	*ended_well = !service->stuck;
@@ -206,15 +209,15 @@ bool service_finish(struct service *service)
 	names_destroy(task->names);
 	if (task->workers) {
 		workers_destroy(task->workers);
-		/* where binding failed, listeners_open() has: a file that it did not make is another's */
-		listeners_remove_files(service->config);
+		/* where binding failed, forwards_open() has: a file that it did not make is another's */
+		forwards_remove_files(task->forwards);
 	}
 	if (task->signal_fd >= 0)
 		close(task->signal_fd);
 	/* a filesystem may hold the thread, which uses the sources */
 	if (!saver_destroy(task->saver))
 		return false;
-	source_addresses_destroy(service->shared.sources);
-	admission_destroy(service->shared.admission);
+	forwards_destroy(task->forwards);
+	config_errors_finish(&service->errors);
 	return true;
 }

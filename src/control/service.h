@@ -8,7 +8,7 @@
  *	service_run	starts the threads, and serves until a signal ends it
  *	service_finish	takes down whatever was made
  *
- * A step that fails has added what is wrong to config->errors, and only service_finish() may follow.
+ * A step that fails has added what is wrong to `errors`, and only service_finish() may follow.
  * All functions are for the main thread.
  */
 #pragma once
@@ -21,10 +21,10 @@
 #include "control/privs.h"
 
 struct service {
-	struct config *config;
+	const struct config *config;
+	struct config_errors errors; /* of the host */
 	struct capacity limits;
 	struct privs_target target;
-	struct workers_shared shared;
 	struct control_task task; /* what was made so far */
 	bool stuck;		  /* a thread still uses all this, and cannot be ended */
 };
@@ -33,7 +33,7 @@ struct service {
  * Begins a service for a configuration that config_check() has accepted; `config` must outlive it.
  * Log lines and the signals that end a process are held back from here on.
  */
-void service_init(struct service *service, struct config *config);
+void service_init(struct service *service, const struct config *config);
 
 /* Returns whether the host allows the service. With config->check nothing is made on the host. */
 bool service_check(struct service *service);

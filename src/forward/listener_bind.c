@@ -1,18 +1,13 @@
-/* Listening sockets and the files of local ones: made and given away at the start, removed at the end. */
 #include "forward/listener_bind.h"
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/log.h"
-#include "config/config_origin.h"
 #include "os/interfaces.h"
 #include "os/route.h"
 #include "os/sock.h"
-#include "os/sock_local.h"
 
 /* Why an address cannot be bound that bind(2) calls not available, and what to do. */
 static const char *explain_not_available(const struct addr *address, bool may_freebind)
@@ -100,35 +95,10 @@ void listener_describe_error(const struct addr *address, int error, bool may_fre
 		 addr_print(address, where), strerror(-error), remedy);
 }
 
-/* The files of local ones go too: until the end of the start nobody else would remove them. */
-static void unbind(const struct config *config, unsigned worker_count, int *fds)
-{
-	for (unsigned i = 0; i < config->forward_count; i++) {
-		if (fds[i] < 0) /* not bound: a file there is another's */
-			continue;
-		for (unsigned j = 0; j < worker_count; j++) {
-			close(fds[j * config->forward_count + i]);
-			fds[j * config->forward_count + i] = -1;
-		}
-		if (addr_is_local(&config->forwards[i].listen))
-			sock_remove_local(&config->forwards[i].listen);
-	}
-}
-
-static void add_error(struct config *config, const struct config_forward *forward, int result)
-{
-	char error[CONFIG_ERROR_BYTES];
-
-	listener_describe_error(&forward->listen, result, true, error);
-	config_origin_append_of(config, forward, "listen", error);
-	config_errors_add(&config->errors, error);
-}
-
 /* Why nobody reaches a listener that was bound nevertheless, and what to do; NULL: it can be reached. */
-static const char *explain_unreachable(const struct config_forward *forward, const char **remedy)
+static const char *explain_unreachable(const struct addr *address, const struct sock_tuning *tuning,
+				       const char **remedy)
 {
-	const struct addr *address = &forward->listen;
-
 	*remedy = NULL;
 	switch (interfaces_ask_v6(address)) {
 	case INTERFACES_V6_TENTATIVE:
@@ -146,83 +116,35 @@ static const char *explain_unreachable(const struct config_forward *forward, con
 	case INTERFACES_V6_FINE:
 		break;
 	}
-	if (!forward->options.tuning.freebind || addr_is_local(address) ||
-	    addr_is_wildcard(address) || route_check_local(address) != -EADDRNOTAVAIL)
+	if (!tuning->freebind || addr_is_local(address) || addr_is_wildcard(address) ||
+	    route_check_local(address) != -EADDRNOTAVAIL)
 		return NULL;
 	return "no interface has this address yet; the listener takes clients when one has it";
 }
 
-static void tell_unreachable(const struct config_forward *forward)
+static void tell_unreachable(const struct addr *address, const struct sock_tuning *tuning)
 {
-	const char *remedy, *reason = explain_unreachable(forward, &remedy);
+	const char *remedy, *reason = explain_unreachable(address, tuning, &remedy);
 	struct log_line line;
 
 	if (!reason || !log_begin(&line, LOG_EVENT_listener_unreachable))
 		return;
-	log_addr(&line, "listen", &forward->listen);
+	log_addr(&line, "listen", address);
 	log_text(&line, "reason", reason);
 	if (remedy)
 		log_text(&line, "remedy", remedy);
 	log_end(&line);
 }
 
-int listeners_open(struct config *config, unsigned worker_count, int *fds)
+int listener_bind(struct addr *listen, const struct sock_tuning *tuning, unsigned backlog,
+		  struct listener_sockets *sockets)
 {
-	int *of_forward = calloc(worker_count, sizeof(int));
-	int result = of_forward ? 0 : -ENOMEM;
-	unsigned waited_ms = 0; /* for all of them */
+	int result;
 
-	for (unsigned i = 0; i < config->forward_count && of_forward; i++) {
-		struct config_forward *forward = &config->forwards[i];
-		const struct config_forward_options *options = &forward->options;
-		int bound;
-
-		do
-			bound = sock_open_listeners(&forward->listen, &options->tuning,
-						    (unsigned)options->backlog, of_forward,
-						    worker_count);
-		while (sock_may_try_again(bound, &waited_ms));
-		if (bound)
-			add_error(config, forward, bound);
-		result = result ? result : bound;
-		if (!bound)
-			tell_unreachable(forward);
-		for (unsigned j = 0; j < worker_count && !bound; j++)
-			fds[j * config->forward_count + i] = of_forward[j];
-	}
-	if (result && of_forward)
-		unbind(config, worker_count, fds);
-	free(of_forward);
+	do
+		result = sock_open_listeners(listen, tuning, backlog, sockets->fds, sockets->count);
+	while (sock_may_try_again(result, &sockets->waited_ms));
+	if (!result)
+		tell_unreachable(listen, tuning);
 	return result;
-}
-
-int listeners_give_files(struct config *config, uid_t uid, gid_t gid)
-{
-	char error[CONFIG_ERROR_BYTES];
-
-	for (unsigned i = 0; i < config->forward_count; i++) {
-		const struct addr *listen = &config->forwards[i].listen;
-		char text[ADDR_TEXT_BYTES];
-		int result;
-
-		if (!addr_is_local(listen) || !*listen->local.name->sun_path)
-			continue;
-		result = sock_give_local(listen->local.name->sun_path, uid, gid);
-		if (!result)
-			continue;
-		config_fail(error,
-			    "--listen '%.120s': cannot be given to --user: %s; let CAP_CHOWN be "
-			    "there at the start",
-			    addr_print(listen, text), strerror(-result));
-		config_origin_add_error(config, &config->forwards[i], error);
-		return result;
-	}
-	return 0;
-}
-
-void listeners_remove_files(const struct config *config)
-{
-	for (unsigned i = 0; i < config->forward_count; i++)
-		if (addr_is_local(&config->forwards[i].listen))
-			sock_remove_local(&config->forwards[i].listen);
 }

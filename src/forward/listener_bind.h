@@ -1,30 +1,24 @@
-/*
- * The listening sockets of all forwards, and the files of local ones: made and given away at the start, removed at the end.
- */
+/* Binding the listening sockets of a forward, and saying why that failed. Main thread, before the privilege drop. */
 #pragma once
 
-#include <sys/types.h>
+#include "base/addr.h"
+#include "config/config_values.h"
+#include "os/sock_tuning.h"
 
-#include "config/config.h"
-
-/*
- * Binds every forward's listening sockets, one per worker: fds[worker * forward_count + forward].
- * Ports of 0 are replaced in `config`. Returns 0, or -errno, and then nothing is left open, nor a
- * file that was made, and config->errors has got all: each names the address, the reason and the remedy.
- */
-int listeners_open(struct config *config, unsigned worker_count, int *fds);
-
-/*
- * Gives the files of local listeners to the user that the process becomes, so that --unix-mode lets that user's group in: before the
- * privileges go. Returns 0, or -errno and adds to config->errors what names the listener and the remedy.
- */
-int listeners_give_files(struct config *config, uid_t uid, gid_t gid);
+/* Where the sockets of one forward go, one per worker. */
+struct listener_sockets {
+	int *fds;
+	unsigned count;
+	unsigned
+		waited_ms; /* for addresses that could not be bound at once, all forwards together */
+};
 
 /*
- * Removes the files of local listeners, as far as we still may, once nobody listens there any more:
- * after all workers have ended.
+ * Binds a forward's sockets to `listen`, whose port of 0 is replaced, and listens. Logs why no client reaches them, if
+ * none does yet. Returns 0, or -errno and nothing is left open: bind(2), listen(2).
  */
-void listeners_remove_files(const struct config *config);
+int listener_bind(struct addr *listen, const struct sock_tuning *tuning, unsigned backlog,
+		  struct listener_sockets *sockets);
 
 /*
  * Says in words why listening on `address` failed: the address, the reason (`error`, -errno) and

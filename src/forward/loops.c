@@ -32,7 +32,8 @@
 struct loops {
 	const struct config *config;
 	uint8_t key[SIPHASH_KEY_BYTES];
-	/* of the listeners, side by side, for most backends have another; 0: chosen by the kernel later */
+	const struct addr *listens[CONFIG_FORWARD_LIMIT]; /* as bound, once they are */
+	/* of the listeners, side by side, for most backends have another; 0: of a local one, or not bound yet */
 	uint16_t ports[CONFIG_FORWARD_LIMIT];
 	/* the upper bits of the question's hash, ANSWER_YES, and the millisecond */
 	_Atomic uint64_t answers[ANSWERS];
@@ -49,7 +50,7 @@ int loops_create(struct loops **loops, const struct config *config)
 		return -ENOMEM;
 	made->config = config;
 	for (size_t i = 0; i < count; i++)
-		made->ports[i] = (uint16_t)addr_port(&config->forwards[i].listen);
+		loops_set_listen(made, (unsigned)i, &config->forwards[i].listen);
 	if (getrandom(made->key, sizeof(made->key), 0) != (ssize_t)sizeof(made->key)) {
 		free(made);
 		return -EAGAIN;
@@ -61,6 +62,12 @@ int loops_create(struct loops **loops, const struct config *config)
 void loops_destroy(struct loops *loops)
 {
 	free(loops);
+}
+
+void loops_set_listen(struct loops *loops, unsigned forward, const struct addr *listen)
+{
+	loops->listens[forward] = listen;
+	loops->ports[forward] = (uint16_t)addr_port(listen);
 }
 
 static bool has_step(struct loops *self, unsigned from, unsigned to, uint64_t now_ms)
@@ -110,7 +117,8 @@ static bool reaches(struct loops *self, unsigned forward, const struct addr *to,
 	if ((answer & ANSWER_HASH) != (hash & ANSWER_HASH) ||
 	    ((time - answer) & ANSWER_TIME) >= ANSWER_MS) {
 		answer = (hash & ANSWER_HASH) | time;
-		if (config_loop_reaches(&self->config->forwards[forward], to))
+		if (config_loop_reaches(&self->config->forwards[forward], self->listens[forward],
+					to))
 			answer |= ANSWER_YES;
 		atomic_store_explicit(slot, answer, memory_order_relaxed);
 	}
@@ -131,7 +139,7 @@ static int find_taker(struct loops *self, const struct addr *to, uint64_t now_ms
 
 		if (self->ports[i] && self->ports[i] != port)
 			continue;
-		reach = config_conflict_reach(listener, to);
+		reach = config_conflict_reach(listener, self->listens[i], to);
 		if (reach == CONFIG_REACH_SURE ||
 		    (reach == CONFIG_REACH_IF_OWN && !listener->options.tuning.device &&
 		     reaches(self, i, to, now_ms)))

@@ -16,11 +16,14 @@
 
 struct loops;
 
-/* `config` must outlive it; ports of 0 in it may still be replaced. Returns 0 or -errno: calloc(3), getrandom(2). */
+/* `config` must outlive it. Returns 0 or -errno: calloc(3), getrandom(2). */
 int loops_create(struct loops **loops, const struct config *config);
 
 /* NULL is allowed. */
 void loops_destroy(struct loops *loops);
+
+/* The forward's listener is bound to `listen`, which must outlive the loops. Before the workers run. */
+void loops_set_listen(struct loops *loops, unsigned forward, const struct addr *listen);
 
 /*
  * Whether a connect of a session of `forward` to `backend`, at `now_ms` of CLOCK_MONOTONIC, would close a loop; if

@@ -16,9 +16,12 @@
 #include "identity/lease_state.h"
 #include "os/timer.h"
 
-/* Of a forward; all but the pool is only of the first of those that share it. */
-struct pool_entry {
+/* Of a forward; the file and its lock are only of the first of those that share a pool. */
+struct source_address {
+	const struct source_addresses *all;
+	const struct config_forward *forward;
 	struct lease_pool *pool; /* NULL: none */
+	bool owns_pool;		 /* an earlier forward with the same block has it otherwise */
 	char *state_path;	 /* NULL: none */
 	int lock_fd;		 /* of the state file; -1: to be made by the first save */
 };
@@ -27,7 +30,8 @@ struct source_addresses {
 	const struct config *config;
 	struct lease_pool_stats saved; /* when the files were written last */
 	bool failed;		       /* ... and could not be */
-	struct pool_entry pools[];     /* by forward */
+	unsigned count;
+	struct source_address list[]; /* by forward */
 };
 
 /* Making --------------------------------------------------------------------------------------- */
@@ -37,7 +41,7 @@ static struct lease_clock read_clock(void)
 	return (struct lease_clock){.now_ms = timer_now_ms(), .unix_s = time(NULL)};
 }
 
-static int make_pool(const struct config_forward_options *options, struct pool_entry *entry,
+static int make_pool(const struct config_forward_options *options, struct source_address *source,
 		     char error[CONFIG_ERROR_BYTES])
 {
 	const struct lease_pool_options wanted = {
@@ -48,12 +52,12 @@ static int make_pool(const struct config_forward_options *options, struct pool_e
 
 	const struct lease_files files = {
 		.key_path = options->pseudo_key,
-		.state_path = entry->state_path,
+		.state_path = source->state_path,
 	};
 	const struct lease_clock clock = read_clock();
 	uint64_t dropped = 0;
 	struct log_line line;
-	int result = lease_pool_open(&wanted, &files, &clock, &entry->pool, &dropped, error);
+	int result = lease_pool_open(&wanted, &files, &clock, &source->pool, &dropped, error);
 
 	if (!result && dropped && log_begin(&line, LOG_EVENT_leases_dropped)) {
 		log_text(&line, "file", options->pseudo_state);
@@ -65,51 +69,50 @@ static int make_pool(const struct config_forward_options *options, struct pool_e
 }
 
 /* The pool of an earlier forward with the same block, or NULL. */
-static struct lease_pool *find_shared(const struct source_addresses *sources, unsigned forward)
+static struct lease_pool *find_shared(const struct source_address *source)
 {
-	const struct config_forward *forwards = sources->config->forwards;
-
-	for (unsigned i = 0; i < forward; i++)
-		if (sources->pools[i].pool &&
-		    config_source_is_shared(&forwards[i].options, &forwards[forward].options))
-			return sources->pools[i].pool;
+	for (const struct source_address *earlier = source->all->list; earlier < source; earlier++)
+		if (earlier->pool &&
+		    config_source_is_shared(&earlier->forward->options, &source->forward->options))
+			return earlier->pool;
 	return NULL;
 }
 
 /* The file behind links, so that a save replaces that and not a link; one that is not there yet by its name. */
-static int find_state(struct pool_entry *entry, const char *path, char error[CONFIG_ERROR_BYTES])
+static int find_state(struct source_address *source, const char *path,
+		      char error[CONFIG_ERROR_BYTES])
 {
-	entry->state_path = realpath(path, NULL);
-	if (!entry->state_path && errno == ENOENT)
-		entry->state_path = strdup(path);
-	if (entry->state_path)
-		return lease_state_lock(entry->state_path, false, &entry->lock_fd, error);
+	source->state_path = realpath(path, NULL);
+	if (!source->state_path && errno == ENOENT)
+		source->state_path = strdup(path);
+	if (source->state_path)
+		return lease_state_lock(source->state_path, false, &source->lock_fd, error);
 	snprintf(error, CONFIG_ERROR_BYTES, "--pseudo-state '%.150s': %s; give another file", path,
 		 strerror(errno));
 	return -EINVAL;
 }
 
 /* What is wrong with a file begins with its path; this says what named it. */
-static void name_giver(const struct config *config, const struct config_forward *forward,
-		       const struct pool_entry *entry, char error[CONFIG_ERROR_BYTES])
+static void name_giver(const struct config *config, const struct source_address *source,
+		       char error[CONFIG_ERROR_BYTES])
 {
-	const char *const paths[] = {forward->options.pseudo_key, entry->state_path};
+	const char *const paths[] = {source->forward->options.pseudo_key, source->state_path};
 	static const char *const names[] = {"pseudo-key", "pseudo-state"};
 
 	for (size_t i = 0; i < ARRAY_COUNT(paths); i++) {
 		size_t length = paths[i] ? strlen(paths[i]) : 0;
 
 		if (length && !strncmp(error, paths[i], length) && error[length] == ':') {
-			config_origin_append_of(config, forward, names[i], error);
+			config_origin_append_of(config, source->forward, names[i], error);
 			return;
 		}
 	}
 }
 
-static int make_source(struct source_addresses *sources, unsigned i, char error[CONFIG_ERROR_BYTES])
+static int make_source(const struct source_addresses *sources, struct source_address *source,
+		       char error[CONFIG_ERROR_BYTES])
 {
-	const struct config_forward *forward = &sources->config->forwards[i];
-	struct pool_entry *entry = &sources->pools[i];
+	const struct config_forward *forward = source->forward;
 	char text[SOURCE_CHECK_TEXT_BYTES];
 	struct source_check_fault fault;
 	int result = source_check(forward, &fault);
@@ -122,42 +125,48 @@ static int make_source(struct source_addresses *sources, unsigned i, char error[
 	}
 	if (forward->options.source.kind != CONFIG_SOURCE_POOL)
 		return 0;
-	entry->pool = find_shared(sources, i);
-	if (entry->pool)
+	source->pool = find_shared(source);
+	if (source->pool)
 		return 0;
 	if (forward->options.pseudo_state)
-		result = find_state(entry, forward->options.pseudo_state, error);
+		result = find_state(source, forward->options.pseudo_state, error);
 	if (!result)
-		result = make_pool(&forward->options, entry, error);
+		result = make_pool(&forward->options, source, error);
+	source->owns_pool = !result;
 	if (!result)
 		return 0;
-	name_giver(sources->config, forward, entry, error);
+	name_giver(sources->config, source, error);
 	/* the next forward with this block will say the same, and not that another has the file */
-	if (entry->lock_fd >= 0)
-		close(entry->lock_fd);
-	entry->lock_fd = -1;
+	if (source->lock_fd >= 0)
+		close(source->lock_fd);
+	source->lock_fd = -1;
 	return result;
 }
 
-int source_addresses_create(struct source_addresses **sources, struct config *config)
+int source_addresses_create(struct source_addresses **sources, const struct config *config,
+			    struct config_errors *errors)
 {
 	struct source_addresses *made =
-		calloc(1, sizeof(*made) + config->forward_count * sizeof(made->pools[0]));
+		calloc(1, sizeof(*made) + config->forward_count * sizeof(made->list[0]));
 	char error[CONFIG_ERROR_BYTES];
 	int result = 0;
 
 	if (!made) {
-		config_errors_add(&config->errors, "out of memory; lower --pseudo-leases");
+		config_errors_add(errors, "out of memory; lower --pseudo-leases");
 		return -ENOMEM;
 	}
 	made->config = config;
-	for (unsigned i = 0; i < config->forward_count; i++)
-		made->pools[i].lock_fd = -1;
-	for (unsigned i = 0; i < config->forward_count; i++) {
-		int of_forward = make_source(made, i, error);
+	made->count = config->forward_count;
+	for (unsigned i = 0; i < made->count; i++) {
+		struct source_address *source = &made->list[i];
+		int of_forward;
 
+		source->all = made;
+		source->forward = &config->forwards[i];
+		source->lock_fd = -1;
+		of_forward = make_source(made, source, error);
 		if (of_forward)
-			config_origin_add_error(config, &config->forwards[i], error);
+			config_origin_add_to(errors, config, source->forward, error);
 		result = result ? result : of_forward;
 	}
 	if (result) {
@@ -168,29 +177,26 @@ int source_addresses_create(struct source_addresses **sources, struct config *co
 	return 0;
 }
 
-/* Whether forward `i` is the first of those that share its pool. */
-static bool owns_pool(const struct source_addresses *sources, unsigned i)
-{
-	for (unsigned j = 0; j < i; j++)
-		if (sources->pools[j].pool == sources->pools[i].pool)
-			return false;
-	return sources->pools[i].pool;
-}
-
 void source_addresses_destroy(struct source_addresses *sources)
 {
 	if (!sources)
 		return;
-	for (unsigned i = sources->config->forward_count; i-- > 0;) {
-		struct pool_entry *entry = &sources->pools[i];
+	for (unsigned i = sources->count; i-- > 0;) {
+		struct source_address *source = &sources->list[i];
 
-		if (owns_pool(sources, i))
-			lease_pool_destroy(entry->pool);
-		if (entry->lock_fd >= 0)
-			close(entry->lock_fd);
-		free(entry->state_path);
+		if (source->owns_pool)
+			lease_pool_destroy(source->pool);
+		if (source->lock_fd >= 0)
+			close(source->lock_fd);
+		free(source->state_path);
 	}
 	free(sources);
+}
+
+struct source_address *source_addresses_of(struct source_addresses *sources, unsigned forward)
+{
+	CHECK(forward < sources->count);
+	return &sources->list[forward];
 }
 
 /* Using ---------------------------------------------------------------------------------------- */
@@ -209,26 +215,24 @@ static bool find_embedded(const struct source_addresses *sources, const struct i
 	return !source_addresses_own(sources, &block);
 }
 
-int source_addresses_choose(struct source_addresses *sources, unsigned forward,
-			    const struct addr *client, bool embedded, uint64_t now_ms,
-			    struct source_address_choice *choice)
+int source_address_choose(struct source_address *source, const struct source_address_ask *ask,
+			  struct source_address_choice *choice)
 {
-	const struct config_source *source = &sources->config->forwards[forward].options.source;
+	const struct config_source *wanted = &source->forward->options.source;
 	struct in6_addr identity;
 	struct in_addr address;
 	int result = 0;
 
 	memset(choice, 0, sizeof(*choice));
-	if (source->kind == CONFIG_SOURCE_ADDRESS)
-		choice->address = source->address;
-	if (source->kind == CONFIG_SOURCE_NONE && !source->embedded)
+	if (wanted->kind == CONFIG_SOURCE_ADDRESS)
+		choice->address = wanted->address;
+	if (wanted->kind == CONFIG_SOURCE_NONE && !wanted->embedded)
 		return 0;
-	identity = cidr_address_of(client);
-	if (embedded && source->embedded && find_embedded(sources, &identity, &address)) {
+	identity = cidr_address_of(ask->client);
+	if (ask->embedded && wanted->embedded && find_embedded(source->all, &identity, &address)) {
 		choice->embedded = true;
-	} else if (source->kind == CONFIG_SOURCE_POOL) {
-		result = lease_pool_acquire(sources->pools[forward].pool, &identity, now_ms,
-					    &address);
+	} else if (wanted->kind == CONFIG_SOURCE_POOL) {
+		result = lease_pool_acquire(source->pool, &identity, ask->now_ms, &address);
 		choice->leased = !result;
 	}
 	if (choice->embedded || choice->leased)
@@ -236,29 +240,29 @@ int source_addresses_choose(struct source_addresses *sources, unsigned forward,
 	return result;
 }
 
-void source_addresses_release(struct source_addresses *sources, unsigned forward,
-			      const struct addr *address, uint64_t now_ms)
+void source_address_release(struct source_address *source, const struct addr *address,
+			    uint64_t now_ms)
 {
 	CHECK(address->any.sa_family == AF_INET);
-	lease_pool_release(sources->pools[forward].pool, address->v4.sin_addr, now_ms);
+	lease_pool_release(source->pool, address->v4.sin_addr, now_ms);
 }
 
 bool source_addresses_find(const struct source_addresses *sources, struct in_addr address,
 			   struct cidr *client)
 {
-	for (unsigned i = 0; i < sources->config->forward_count; i++)
-		if (owns_pool(sources, i) &&
-		    lease_pool_find(sources->pools[i].pool, address, client))
+	for (unsigned i = 0; i < sources->count; i++)
+		if (sources->list[i].owns_pool &&
+		    lease_pool_find(sources->list[i].pool, address, client))
 			return true;
 	return false;
 }
 
 bool source_addresses_own(const struct source_addresses *sources, const struct cidr *block)
 {
-	for (unsigned i = 0; i < sources->config->forward_count; i++) {
-		const struct cidr *pool = &sources->config->forwards[i].options.source.pool;
+	for (unsigned i = 0; i < sources->count; i++) {
+		const struct source_address *source = &sources->list[i];
 
-		if (sources->pools[i].pool && cidr_overlap(pool, block))
+		if (source->pool && cidr_overlap(&source->forward->options.source.pool, block))
 			return true;
 	}
 	return false;
@@ -268,12 +272,12 @@ static struct lease_pool_stats read_stats(const struct source_addresses *sources
 {
 	struct lease_pool_stats sum = {0};
 
-	for (unsigned i = 0; i < sources->config->forward_count; i++) {
+	for (unsigned i = 0; i < sources->count; i++) {
 		struct lease_pool_stats own;
 
-		if (!owns_pool(sources, i))
+		if (!sources->list[i].owns_pool)
 			continue;
-		lease_pool_read_stats(sources->pools[i].pool, &own);
+		lease_pool_read_stats(sources->list[i].pool, &own);
 		sum.in_use += own.in_use;
 		sum.live += own.live;
 		sum.collisions += own.collisions;
@@ -305,9 +309,9 @@ uint64_t source_addresses_metric(const struct source_addresses *sources, enum me
 
 const char *source_addresses_first_file(const struct source_addresses *sources)
 {
-	for (unsigned i = 0; i < sources->config->forward_count; i++)
-		if (sources->pools[i].state_path)
-			return sources->pools[i].state_path;
+	for (unsigned i = 0; i < sources->count; i++)
+		if (sources->list[i].state_path)
+			return sources->list[i].state_path;
 	return NULL;
 }
 
@@ -324,14 +328,14 @@ bool source_addresses_are_unsaved(const struct source_addresses *sources)
 		now.evictions != sources->saved.evictions);
 }
 
-static int save_pool(struct pool_entry *entry, char error[CONFIG_ERROR_BYTES])
+static int save_pool(struct source_address *source, char error[CONFIG_ERROR_BYTES])
 {
 	struct lease_clock clock = read_clock();
 	int result = 0;
 
-	if (entry->lock_fd < 0)
-		result = lease_state_lock(entry->state_path, true, &entry->lock_fd, error);
-	return result ? result : lease_pool_save(entry->pool, entry->state_path, &clock, error);
+	if (source->lock_fd < 0)
+		result = lease_state_lock(source->state_path, true, &source->lock_fd, error);
+	return result ? result : lease_pool_save(source->pool, source->state_path, &clock, error);
 }
 
 int source_addresses_save(struct source_addresses *sources, char error[CONFIG_ERROR_BYTES])
@@ -341,18 +345,17 @@ int source_addresses_save(struct source_addresses *sources, char error[CONFIG_ER
 	int result = 0;
 
 	now = read_stats(sources);
-	for (unsigned i = 0; i < sources->config->forward_count; i++) {
-		struct pool_entry *entry = &sources->pools[i];
+	for (unsigned i = 0; i < sources->count; i++) {
+		struct source_address *source = &sources->list[i];
 		int failed;
 
-		if (!entry->state_path)
+		if (!source->state_path)
 			continue;
-		failed = save_pool(entry, detail);
+		failed = save_pool(source, detail);
 		if (failed && !result) {
 			result = failed;
 			snprintf(error, CONFIG_ERROR_BYTES, "%s", detail);
-			config_origin_rename_of(sources->config, &sources->config->forwards[i],
-						error);
+			config_origin_rename_of(sources->config, source->forward, error);
 		}
 	}
 	/* after a failure all is tried again, whatever happens meanwhile */

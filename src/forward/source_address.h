@@ -1,5 +1,5 @@
 /*
- * Where connections to the backends come from: --source. Gives each client of a forward with a pool
+ * Where connections to the backends come from: --source. Gives each client of a forward with a lease pool
  * its address, which is the same as long as the pool remembers the client. Forwards with the same block
  * share a pool, and all workers share all pools; there is no lock.
  */
@@ -12,35 +12,45 @@
 #include "identity/lease_pool.h"
 #include "stats/metrics.h"
 
+/* The source addresses of all forwards. */
 struct source_addresses;
 
-struct source_address_choice {
-	struct addr address; /* without a port; none: the kernel chooses */
-	bool embedded;	     /* it is the one inside the client's */
-	bool leased;	     /* out of a pool: give it back with source_addresses_release() */
-};
+/* Those of one forward. */
+struct source_address;
 
 /*
  * Makes the pools of a configuration, with their keys and what their state files remember, and checks
  * the routes. `config` must outlive it. Belongs before the privilege drop, which may take the right to
- * read key files. Returns 0, or -errno, and config->errors has got all, each naming what cannot be had, why,
+ * read key files. Returns 0, or -errno, and `errors` has got all, each naming what cannot be had, why,
  * and what to do.
  */
-int source_addresses_create(struct source_addresses **sources, struct config *config);
+int source_addresses_create(struct source_addresses **sources, const struct config *config,
+			    struct config_errors *errors);
 
 /* NULL is allowed. */
 void source_addresses_destroy(struct source_addresses *sources);
 
-/*
- * Chooses for a client of `forward`; without `embedded`, not the address inside the client's. `now_ms`
- * is CLOCK_MONOTONIC. Any thread. Returns 0 or -EADDRNOTAVAIL: every address that the client may have
- * is another's.
- */
-int source_addresses_choose(struct source_addresses *sources, unsigned forward,
-			    const struct addr *client, bool embedded, uint64_t now_ms,
-			    struct source_address_choice *choice);
-void source_addresses_release(struct source_addresses *sources, unsigned forward,
-			      const struct addr *address, uint64_t now_ms);
+/* Those of a forward, by its index; valid as long as all. */
+struct source_address *source_addresses_of(struct source_addresses *sources, unsigned forward);
+
+/* Who a source address is chosen for. */
+struct source_address_ask {
+	const struct addr *client;
+	bool embedded;	 /* the address inside the client's will do, where --source wants that */
+	uint64_t now_ms; /* CLOCK_MONOTONIC */
+};
+
+struct source_address_choice {
+	struct addr address; /* without a port; none: the kernel chooses */
+	bool embedded;	     /* it is the one inside the client's */
+	bool leased;	     /* out of a pool: give it back with source_address_release() */
+};
+
+/* Any thread. Returns 0 or -EADDRNOTAVAIL: every address that the client may have is another's. */
+int source_address_choose(struct source_address *source, const struct source_address_ask *ask,
+			  struct source_address_choice *choice);
+void source_address_release(struct source_address *source, const struct addr *address,
+			    uint64_t now_ms);
 
 /* Whose address it is in any pool: false for nobody's. Any thread. */
 bool source_addresses_find(const struct source_addresses *sources, struct in_addr address,

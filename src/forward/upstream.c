@@ -22,10 +22,9 @@ struct counts {
 };
 
 struct upstream {
-	const struct config *config;
+	struct upstream_setup setup;
+	struct pool *pool;
 	struct counts counts;
-	struct upstream_names names;
-	struct pool *pools[]; /* one per forward */
 };
 
 static bool is_named(const struct config_backend *backend)
@@ -79,30 +78,26 @@ static int make_pool(struct pool **pool, const struct config_forward *forward)
 	return result;
 }
 
-int upstream_create(struct upstream **upstream, const struct config *config)
+int upstream_create(struct upstream **upstream, const struct upstream_setup *setup)
 {
-	struct upstream *made =
-		calloc(1, sizeof(*made) + config->forward_count * sizeof(made->pools[0]));
-	int result = 0;
+	struct upstream *made = calloc(1, sizeof(*made));
+	int result = made ? make_pool(&made->pool, setup->config) : -ENOMEM;
 
-	if (!made)
-		return -ENOMEM;
-	made->config = config;
-	for (unsigned i = 0; i < config->forward_count && !result; i++)
-		result = make_pool(&made->pools[i], &config->forwards[i]);
 	if (result) {
 		upstream_destroy(made);
 		return result;
 	}
+	made->setup = *setup;
 	*upstream = made;
 	return 0;
 }
 
 void upstream_destroy(struct upstream *upstream)
 {
-	for (unsigned i = 0; i < upstream->config->forward_count; i++)
-		if (upstream->pools[i])
-			pool_destroy(upstream->pools[i]);
+	if (!upstream)
+		return;
+	if (upstream->pool)
+		pool_destroy(upstream->pool);
 	free(upstream);
 }
 
@@ -121,7 +116,7 @@ struct cause {
 };
 
 /* Logs and counts a change of which this thread alone was told. */
-static void tell_change(struct upstream *upstream, unsigned forward, const struct addr *backend,
+static void tell_change(struct upstream *upstream, const struct addr *backend,
 			enum pool_change change, const struct cause *cause)
 {
 	bool down = change == POOL_WENT_DOWN;
@@ -133,13 +128,13 @@ static void tell_change(struct upstream *upstream, unsigned forward, const struc
 	if (!log_begin(&line, down ? LOG_EVENT_backend_down : LOG_EVENT_backend_up))
 		return;
 	log_addr(&line, "backend", backend);
-	log_addr(&line, "listen", &upstream->config->forwards[forward].listen);
+	log_addr(&line, "listen", upstream->setup.listen);
 	log_text(&line, "cause", cause->word);
 	if (cause->error)
 		log_error(&line, "error", cause->error);
 	else if (cause->fault)
 		log_text(&line, "error", cause->fault);
-	log_number(&line, "up", pool_up_count(upstream->pools[forward]));
+	log_number(&line, "up", pool_up_count(upstream->pool));
 	log_end(&line);
 }
 
@@ -158,24 +153,22 @@ enum upstream_fault upstream_fault_of(int error)
 	}
 }
 
-const struct pool *upstream_pool(const struct upstream *upstream, unsigned forward)
+const struct pool *upstream_pool(const struct upstream *upstream)
 {
-	CHECK(forward < upstream->config->forward_count);
-	return upstream->pools[forward];
+	return upstream->pool;
 }
 
-void upstream_checked(struct upstream *upstream, unsigned forward,
-		      const struct upstream_verdict *verdict, uint64_t now_ms)
+void upstream_checked(struct upstream *upstream, const struct upstream_verdict *verdict,
+		      uint64_t now_ms)
 {
 	const struct cause cause = {.word = "check", .fault = verdict->fault};
 
-	CHECK(forward < upstream->config->forward_count);
 	count(&upstream->counts.checks);
 	if (verdict->fault)
 		count(&upstream->counts.checks_failed);
-	tell_change(upstream, forward, verdict->address,
-		    pool_check_result(upstream->pools[forward], verdict->member,
-				      verdict->generation, !verdict->fault, now_ms),
+	tell_change(upstream, verdict->address,
+		    pool_check_result(upstream->pool, verdict->member, verdict->generation,
+				      !verdict->fault, now_ms),
 		    &cause);
 }
 
@@ -207,11 +200,11 @@ static unsigned count_missing(const struct pool *pool, const struct pool_group *
 	return count;
 }
 
-int upstream_set_addresses(struct upstream *upstream, unsigned forward, unsigned backend,
+int upstream_set_addresses(struct upstream *upstream, unsigned backend,
 			   const struct addr_set *addresses, unsigned *left_out)
 {
-	const struct config_forward *configured = &upstream->config->forwards[forward];
-	struct pool *pool = upstream->pools[forward];
+	const struct config_forward *configured = upstream->setup.config;
+	struct pool *pool = upstream->pool;
 	const struct pool_group group = {
 		.terms = make_member(configured, backend),
 		.addresses = addresses->list,
@@ -228,32 +221,23 @@ int upstream_set_addresses(struct upstream *upstream, unsigned forward, unsigned
 	return result;
 }
 
-void upstream_set_names(struct upstream *upstream, const struct upstream_names *names)
-{
-	upstream->names = *names;
-}
-
-/* Backends of all forwards that are up, down or off: as `metric` says. */
+/* Backends that are up, down or off: as `metric` says. */
 static uint64_t count_backends(const struct upstream *upstream, enum metric metric)
 {
 	uint64_t now_ms = timer_now_ms();
+	struct pool_snapshot now;
 	uint64_t sum = 0;
 
-	for (unsigned i = 0; i < upstream->config->forward_count; i++) {
-		const struct pool *pool = upstream->pools[i];
-		struct pool_snapshot now;
-
-		for (unsigned member = 0; member < pool_slot_count(pool); member++) {
-			pool_snapshot(pool, member, now_ms, &now);
-			if (now.state == POOL_EMPTY || now.state == POOL_DRAINING)
-				continue;
-			if (now.state == POOL_OFF)
-				sum += metric == METRIC_backends_off;
-			else if (now.answers)
-				sum += metric == METRIC_backends_up;
-			else
-				sum += metric == METRIC_backends_down;
-		}
+	for (unsigned i = 0; i < pool_slot_count(upstream->pool); i++) {
+		pool_snapshot(upstream->pool, i, now_ms, &now);
+		if (now.state == POOL_EMPTY || now.state == POOL_DRAINING)
+			continue;
+		if (now.state == POOL_OFF)
+			sum += metric == METRIC_backends_off;
+		else if (now.answers)
+			sum += metric == METRIC_backends_up;
+		else
+			sum += metric == METRIC_backends_down;
 	}
 	return sum;
 }
@@ -271,14 +255,6 @@ uint64_t upstream_metric(const struct upstream *upstream, enum metric metric)
 		return atomic_load_explicit(&counts->checks, memory_order_relaxed);
 	case METRIC_checks_failed:
 		return atomic_load_explicit(&counts->checks_failed, memory_order_relaxed);
-	case METRIC_names_resolved:
-		return upstream->names.resolved;
-	case METRIC_names_failing:
-		return upstream->names.failing;
-	case METRIC_name_failures:
-		return upstream->names.failures;
-	case METRIC_name_changes:
-		return upstream->names.changes;
 	case METRIC_backends_up:
 	case METRIC_backends_down:
 	case METRIC_backends_off:
@@ -288,34 +264,33 @@ uint64_t upstream_metric(const struct upstream *upstream, enum metric metric)
 	}
 }
 
-/* Paths ---------------------------------------------------------------------------------------- */
+/* Claims --------------------------------------------------------------------------------------- */
 
-int upstream_choose(struct upstream *upstream, unsigned forward, struct upstream_path *path,
-		    struct pool_tried *tried, const struct addr *client, uint64_t now_ms)
+int upstream_choose(struct upstream *upstream, struct upstream_claim *claim,
+		    const struct upstream_ask *ask)
 {
-	const struct config_forward_options *options = &upstream->config->forwards[forward].options;
-	struct pool *pool = upstream->pools[forward];
-	struct pool_ask ask = {.tried = tried, .now_ms = now_ms};
-	struct pool_claim place = {0};
+	const struct config_forward_options *options = &upstream->setup.config->options;
+	struct pool_ask asked = {.tried = ask->tried, .now_ms = ask->now_ms};
+	struct pool_claim member = {0};
 	int chosen;
 
-	CHECK(path->stage == UPSTREAM_NOWHERE || path->stage == UPSTREAM_FAILED);
-	if (path->stage == UPSTREAM_FAILED)
-		pool_mark_tried(tried, path->place.member);
-	if (path->choices > options->retries)
+	CHECK(claim->stage == UPSTREAM_NOWHERE || claim->stage == UPSTREAM_FAILED);
+	if (claim->stage == UPSTREAM_FAILED)
+		pool_mark_tried(ask->tried, claim->member.member);
+	if (claim->choices > options->retries)
 		return POOL_ALL_TRIED;
 	if (options->balance == POOL_SOURCE) {
-		struct in6_addr address = cidr_address_of(client);
+		struct in6_addr address = cidr_address_of(ask->client);
 
-		ask.client_key = pool_client_key(&address);
+		asked.client_key = pool_client_key(&address);
 	}
-	chosen = pool_choose(pool, &ask, &place);
+	chosen = pool_choose(upstream->pool, &asked, &member);
 	if (chosen < 0)
 		return chosen;
-	upstream_leave(upstream, forward, path);
-	path->place = place;
-	path->stage = UPSTREAM_CHOSEN;
-	path->choices++;
+	upstream_leave(upstream, claim);
+	claim->member = member;
+	claim->stage = UPSTREAM_CHOSEN;
+	claim->choices++;
 	return 0;
 }
 
@@ -341,17 +316,16 @@ static int connect_local(int fd, const struct sockaddr *address, socklen_t lengt
 	return connect(fd, address, length_bytes) ? -errno : true;
 }
 
-int upstream_connect(const struct upstream *upstream, struct engine *engine, unsigned forward,
-		     const struct upstream_path *path, struct upstream_call *call)
+int upstream_connect(const struct upstream *upstream, const struct upstream_claim *claim,
+		     struct engine *engine, struct upstream_call *call)
 {
-	const struct addr *backend = upstream_address(upstream, forward, path);
-	int fd = sock_open_backend(backend, &upstream->config->forwards[forward].options.tuning,
-				   &call->congestion_error);
+	const struct addr *backend = upstream_address(upstream, claim);
+	int fd = sock_open_backend(backend, upstream->setup.tuning, &call->congestion_error);
 	const struct sockaddr *address;
 	socklen_t length_bytes;
 	int begun;
 
-	CHECK(path->stage == UPSTREAM_CHOSEN);
+	CHECK(claim->stage == UPSTREAM_CHOSEN);
 	call->taken_bytes = 0;
 	call->source_error = 0;
 	if (fd < 0)
@@ -375,7 +349,7 @@ int upstream_connect(const struct upstream *upstream, struct engine *engine, uns
 		/* half a header: what is left of it might not be told any more when this is answered */
 		close(fd);
 		call->early_bytes = 0;
-		return upstream_connect(upstream, engine, forward, path, call);
+		return upstream_connect(upstream, claim, engine, call);
 	}
 	if (begun)
 		engine_await_connect(engine, fd, call->token);
@@ -384,55 +358,54 @@ int upstream_connect(const struct upstream *upstream, struct engine *engine, uns
 	return fd;
 }
 
-void upstream_answered(struct upstream *upstream, unsigned forward, struct upstream_path *path,
-		       int error, uint64_t now_ms)
+void upstream_answered(struct upstream *upstream, struct upstream_claim *claim, int error,
+		       uint64_t now_ms)
 {
-	struct pool *pool = upstream->pools[forward];
 	const struct cause cause = {.word = "connect", .error = error};
 	enum pool_change change = POOL_UNCHANGED;
 
-	CHECK(path->stage == UPSTREAM_CHOSEN);
+	CHECK(claim->stage == UPSTREAM_CHOSEN);
 	if (!error)
-		change = pool_succeeded(pool, &path->place, now_ms);
+		change = pool_succeeded(upstream->pool, &claim->member, now_ms);
 	else if (upstream_fault_of(error) == UPSTREAM_FAULT_BACKEND)
-		change = pool_failed(pool, &path->place, now_ms);
-	tell_change(upstream, forward, pool_address(pool, &path->place), change, &cause);
-	path->stage = error ? UPSTREAM_FAILED : UPSTREAM_CONNECTED;
+		change = pool_failed(upstream->pool, &claim->member, now_ms);
+	tell_change(upstream, pool_address(upstream->pool, &claim->member), change, &cause);
+	claim->stage = error ? UPSTREAM_FAILED : UPSTREAM_CONNECTED;
 }
 
-void upstream_lost(struct upstream_path *path)
+void upstream_lost(struct upstream_claim *claim)
 {
-	CHECK(path->stage == UPSTREAM_CONNECTED);
-	path->stage = UPSTREAM_FAILED;
+	CHECK(claim->stage == UPSTREAM_CONNECTED);
+	claim->stage = UPSTREAM_FAILED;
 }
 
-void upstream_leave(struct upstream *upstream, unsigned forward, struct upstream_path *path)
+void upstream_leave(struct upstream *upstream, struct upstream_claim *claim)
 {
-	pool_end(upstream->pools[forward], &path->place);
-	path->stage = UPSTREAM_NOWHERE;
+	pool_end(upstream->pool, &claim->member);
+	claim->stage = UPSTREAM_NOWHERE;
 }
 
-const struct addr *upstream_address(const struct upstream *upstream, unsigned forward,
-				    const struct upstream_path *path)
+const struct addr *upstream_address(const struct upstream *upstream,
+				    const struct upstream_claim *claim)
 {
-	return path->place.held ? pool_address(upstream->pools[forward], &path->place) : NULL;
+	return claim->member.held ? pool_address(upstream->pool, &claim->member) : NULL;
 }
 
-const struct config_backend *upstream_backend(const struct upstream *upstream, unsigned forward,
-					      const struct upstream_path *path)
+const struct config_backend *upstream_backend(const struct upstream *upstream,
+					      const struct upstream_claim *claim)
 {
-	const struct config_forward *configured = &upstream->config->forwards[forward];
+	const struct config_forward *configured = upstream->setup.config;
 	unsigned group;
 
-	if (!path->place.held)
+	if (!claim->member.held)
 		return NULL;
-	group = pool_group(upstream->pools[forward], &path->place);
+	group = pool_group(upstream->pool, &claim->member);
 	CHECK(group < configured->backend_count);
 	return &configured->backends[group];
 }
 
-void upstream_keep_alive(const struct upstream *upstream, unsigned forward, int fd)
+void upstream_keep_alive(const struct upstream *upstream, int fd)
 {
 	/* a dead socket refuses it, and tells its owner by other ways */
-	(void)sock_keep_alive(fd, &upstream->config->forwards[forward].options.tuning);
+	(void)sock_keep_alive(fd, upstream->setup.tuning);
 }

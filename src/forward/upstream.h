@@ -1,12 +1,12 @@
 /*
- * The backends of each forward, for its sessions: which one a session gets (pool.h), the socket on
- * its way there, and what became of it. A session has a struct upstream_path and goes
+ * The backends of one forward, for its sessions: which one a session gets (pool.h), the socket on
+ * its way there, and what became of it. A session has a struct upstream_claim and goes
  *
  *	upstream_choose -> upstream_connect -> upstream_answered (-> upstream_choose ...) -> upstream_leave
  *
- * Each choice holds a place with a backend, and is answered once at most: a second answer aborts. The
- * place is given up by the next choice or by upstream_leave(), which every session comes to, whatever
- * it was doing; one that was never answered says nothing about its backend. The changes of state that
+ * Each choice claims a member, and is answered once at most: a second answer aborts. The
+ * claim is given up by the next choice or by upstream_leave(), which every session comes to, whatever
+ * it was doing; a claim that was never answered says nothing about its backend. The changes of state that
  * answers and checks bring about are logged and counted here. All functions are for any thread unless
  * they say otherwise, and do not wait; `now_ms` is CLOCK_MONOTONIC.
  */
@@ -20,39 +20,52 @@
 #include "pool/pool.h"
 #include "stats/metrics.h"
 
-/* Shared by all workers: a pool per forward. */
+/* Shared by all workers. */
 struct upstream;
 
-/* `config` must outlive it, and is one that config_check() has seen. Returns 0 or -ENOMEM. */
-int upstream_create(struct upstream **upstream, const struct config *config);
+/* Each must outlive the upstream. */
+struct upstream_setup {
+	const struct config_forward *config; /* one that config_check() has seen */
+	const struct addr *listen;	     /* of the forward's listener, for the log */
+	const struct sock_tuning *tuning;    /* of sockets towards the backends */
+};
 
-/* No path may hold a place any more. */
+/* Returns 0 or -ENOMEM. */
+int upstream_create(struct upstream **upstream, const struct upstream_setup *setup);
+
+/* No claim may be held any more. NULL is allowed. */
 void upstream_destroy(struct upstream *upstream);
 
-/* Paths ---------------------------------------------------------------------------------------- */
+/* Claims --------------------------------------------------------------------------------------- */
 
 enum upstream_stage {
-	UPSTREAM_NOWHERE,   /* no place is held */
-	UPSTREAM_CHOSEN,    /* a place is held, and how the connect goes is not known */
-	UPSTREAM_CONNECTED, /* a place is held until the session ends */
+	UPSTREAM_NOWHERE,   /* no member is claimed */
+	UPSTREAM_CHOSEN,    /* a member is claimed, and how the connect goes is not known */
+	UPSTREAM_CONNECTED, /* a member is claimed until the session ends */
 	UPSTREAM_FAILED,    /* as before, of a backend that failed: until the next choice */
 };
 
-/* A session's way to a backend; zeroed: before the first. */
-struct upstream_path {
-	struct pool_claim place;
+/* What a session has of a pool of backends; zeroed: before the first choice. */
+struct upstream_claim {
+	struct pool_claim member;
 	uint16_t choices; /* so far */
 	uint8_t stage;	  /* enum upstream_stage */
 };
 
+/* Who a backend is chosen for. */
+struct upstream_ask {
+	struct pool_tried *tried;  /* gets the member that failed; none of `tried` is chosen */
+	const struct addr *client; /* read where the forward wants that */
+	uint64_t now_ms;
+};
+
 /*
- * Chooses a backend that is not in `tried`, to which one that failed is added, for `client`, which is
- * read where the forward wants it. The path must be at the beginning, or its last choice have failed; if no further one can
- * be made, it stays with that. Returns 0 or an enum pool_refusal, POOL_ALL_TRIED also where --retries
- * is used up.
+ * Chooses a backend that was not tried. The claim must be at the beginning, or its last choice have failed; if no
+ * further choice can be made, the claim stays with that. Returns 0 or an enum pool_refusal, POOL_ALL_TRIED also
+ * where --retries is used up.
  */
-int upstream_choose(struct upstream *upstream, unsigned forward, struct upstream_path *path,
-		    struct pool_tried *tried, const struct addr *client, uint64_t now_ms);
+int upstream_choose(struct upstream *upstream, struct upstream_claim *claim,
+		    const struct upstream_ask *ask);
 
 /* A connect: how it is to be made, and what came of it. */
 struct upstream_call {
@@ -77,36 +90,36 @@ struct upstream_call {
  * then nothing was begun. -EADDRNOTAVAIL: the source address of the call cannot be bound, and another
  * may be tried. An answer > 0 means that sock_take_error() knows it.
  */
-int upstream_connect(const struct upstream *upstream, struct engine *engine, unsigned forward,
-		     const struct upstream_path *path, struct upstream_call *call);
+int upstream_connect(const struct upstream *upstream, const struct upstream_claim *claim,
+		     struct engine *engine, struct upstream_call *call);
 
 /*
  * How the connect to the chosen backend went: 0 or -errno. What is no fault of the backend, such as
  * no descriptor or no port left here, is not held against it.
  */
-void upstream_answered(struct upstream *upstream, unsigned forward, struct upstream_path *path,
-		       int error, uint64_t now_ms);
+void upstream_answered(struct upstream *upstream, struct upstream_claim *claim, int error,
+		       uint64_t now_ms);
 
 /*
- * The backend that answered has reset the connection since, and no byte was passed in either direction: the path may go on
+ * The backend that answered has reset the connection since, and no byte was passed in either direction: the claim may go on
  * as after a connect that failed. Nothing is held against the backend.
  */
-void upstream_lost(struct upstream_path *path);
+void upstream_lost(struct upstream_claim *claim);
 
-/* Gives up the place that the path holds, if any. */
-void upstream_leave(struct upstream *upstream, unsigned forward, struct upstream_path *path);
+/* Gives up the claim, if a member is claimed. */
+void upstream_leave(struct upstream *upstream, struct upstream_claim *claim);
 
-/* The backend whose place the path holds, valid as long; NULL: none. What is configured for it. */
-const struct addr *upstream_address(const struct upstream *upstream, unsigned forward,
-				    const struct upstream_path *path);
-const struct config_backend *upstream_backend(const struct upstream *upstream, unsigned forward,
-					      const struct upstream_path *path);
+/* The address of the member that is claimed, valid as long, and what is configured for it; NULL: none is claimed. */
+const struct addr *upstream_address(const struct upstream *upstream,
+				    const struct upstream_claim *claim);
+const struct config_backend *upstream_backend(const struct upstream *upstream,
+					      const struct upstream_claim *claim);
 
 /*
  * Turns keepalive on for a connection that has lasted a while: a short one does not live to need
  * it.
  */
-void upstream_keep_alive(const struct upstream *upstream, unsigned forward, int fd);
+void upstream_keep_alive(const struct upstream *upstream, int fd);
 
 /* Checks --------------------------------------------------------------------------------------- */
 
@@ -124,8 +137,8 @@ enum upstream_fault {
  */
 enum upstream_fault upstream_fault_of(int error);
 
-/* The members of a forward, and what is known of them: pool_snapshot(). Control thread. */
-const struct pool *upstream_pool(const struct upstream *upstream, unsigned forward);
+/* The members, and what is known of them: pool_snapshot(). Control thread. */
+const struct pool *upstream_pool(const struct upstream *upstream);
 
 /* What a check has found out; of whom, a snapshot said. */
 struct upstream_verdict {
@@ -136,28 +149,19 @@ struct upstream_verdict {
 };
 
 /* Control thread. Takes a verdict, and counts it. */
-void upstream_checked(struct upstream *upstream, unsigned forward,
-		      const struct upstream_verdict *verdict, uint64_t now_ms);
+void upstream_checked(struct upstream *upstream, const struct upstream_verdict *verdict,
+		      uint64_t now_ms);
 
 /* Names ---------------------------------------------------------------------------------------- */
 
 /*
  * Makes `addresses` the members of a backend that is configured by name: those that stay keep their
- * health, sessions with those that go go on. Returns 0, or -ENOSPC when some found no place in the
+ * health, sessions with those that go go on. Returns 0, or -ENOSPC when some found no slot in the
  * pool, all of which, those still draining included, are POOL_MEMBERS_LIMIT; `left_out` says how
  * many. Control thread.
  */
-int upstream_set_addresses(struct upstream *upstream, unsigned forward, unsigned backend,
+int upstream_set_addresses(struct upstream *upstream, unsigned backend,
 			   const struct addr_set *addresses, unsigned *left_out);
 
-/* What upstream_metric() tells of names. */
-struct upstream_names {
-	uint64_t resolved, failing; /* names now */
-	uint64_t failures, changes; /* so far */
-};
-
-/* Control thread. */
-void upstream_set_names(struct upstream *upstream, const struct upstream_names *names);
-
-/* The metrics that are about backends and their names, over all forwards; 0 for all others. Control thread. */
+/* The metrics that are about the forward's backends; 0 for all others. Control thread. */
 uint64_t upstream_metric(const struct upstream *upstream, enum metric metric);

@@ -5,7 +5,7 @@
  *
  * A multishot accept takes everything that waits in the backlog at once, so it is used only while
  * there is room for a whole backlog of every worker; near the limit connections are accepted one by
- * one. What is accepted and cannot be admitted, because another worker took the last place, waits
+ * one. What is accepted and cannot be admitted, because another worker was faster, waits
  * in `waiting_fd`.
  *
  * A session needs a descriptor of its own, besides that of its client. So accepting goes on only with one
@@ -40,22 +40,23 @@ static uint64_t accept_token(unsigned index)
 int listeners_init(struct listeners *self, const int *fds, struct sessions *sessions,
 		   struct engine **engines, unsigned worker_count)
 {
-	const struct config *config = sessions->config;
+	struct forwards *forwards = sessions->forwards;
 
 	memset(self, 0, sizeof(*self));
-	self->listeners = calloc(config->forward_count, sizeof(*self->listeners));
+	self->listeners = calloc(forwards->count, sizeof(*self->listeners));
 	if (!self->listeners)
 		return -ENOMEM;
-	self->count = config->forward_count;
+	self->count = forwards->count;
 	self->sessions = sessions;
 	self->engines = engines;
 	self->look_timer.kind = LISTENER_TIMER;
 	for (unsigned i = 0; i < self->count; i++) {
+		self->listeners[i].forward = &forwards->list[i];
 		self->listeners[i].fd = fds[i];
 		self->listeners[i].waiting_fd = -1;
 		self->listeners[i].timer.kind = LISTENER_TIMER;
-		self->listeners[i].backlog = (uint32_t)config->forwards[i].options.backlog;
-		listener_learn_device(&self->listeners[i], &config->forwards[i]);
+		self->listeners[i].backlog = (uint32_t)forwards->list[i].config->options.backlog;
+		listener_learn_device(&self->listeners[i]);
 		self->listeners[i].many_room = worker_count * (self->listeners[i].backlog + 1);
 	}
 	return 0;
@@ -75,9 +76,12 @@ static uint32_t count_sessions(const struct listeners *self, const char *reason,
 {
 	const struct sessions *sessions = self->sessions;
 
-	if (reason == forward_full)
-		return (uint32_t)sessions->config->forwards[index].options.maxconn_forward -
-		       admission_room(sessions->admission, (unsigned)index);
+	if (reason == forward_full) {
+		const struct forward *forward = self->listeners[index].forward;
+
+		return (uint32_t)forward->config->options.maxconn_forward -
+		       admission_room(forward->admission);
+	}
 	return sessions->load->limit - load_room(sessions->load);
 }
 
@@ -90,7 +94,7 @@ static void log_pause(struct listeners *self, enum log_event event, const char *
 		return;
 	log_text(&line, "reason", reason);
 	if (index >= 0)
-		log_addr(&line, "listen", &self->sessions->config->forwards[index].listen);
+		log_addr(&line, "listen", &self->listeners[index].forward->listen);
 	log_number(&line, "sessions", count_sessions(self, reason, index));
 	log_end(&line);
 }
@@ -102,26 +106,28 @@ static void refuse(struct listeners *self, int fd)
 }
 
 /* Gives an accepted connection to a worker, or returns false: a maxconn is reached. */
-static bool place(struct listeners *self, unsigned index, int fd)
+static bool admit(struct listeners *self, unsigned index, int fd)
 {
 	struct sessions *sessions = self->sessions;
+	struct forward *forward = self->listeners[index].forward;
+	struct tenancy tenancy;
 	int worker;
 
-	if (!admission_take_place(sessions->admission, index))
+	if (!tenancy_begin(&tenancy, forward))
 		return false;
 	worker = self->listeners[index].careful_count
 			 ? load_admit_here(sessions->load, sessions->worker)
 			 : load_admit(sessions->load, sessions->worker);
 	if (worker < 0) {
 		/*
-		 * somebody may have missed the place meanwhile: nobody can use it until a session
+		 * another worker may have met the limit meanwhile: it can take no session until one
 		 * ends, which wakes all who wait
 		 */
-		admission_give_place(sessions->admission, index);
+		tenancy_end(&tenancy, sessions->now_ms);
 		return false;
 	}
 	if ((unsigned)worker == sessions->worker) {
-		session_open(sessions, index, fd);
+		session_open(sessions, forward, fd);
 		return true;
 	}
 	engine_hand_over(
@@ -137,7 +143,7 @@ static bool place(struct listeners *self, unsigned index, int fd)
 static uint32_t room_for(const struct listeners *self, unsigned index)
 {
 	uint32_t room = load_room(self->sessions->load);
-	uint32_t own = admission_room(self->sessions->admission, index);
+	uint32_t own = admission_room(self->listeners[index].forward->admission);
 
 	return MIN(room, own);
 }
@@ -192,7 +198,7 @@ static void pause_starved(struct listeners *self, unsigned index)
 	log_pause(self, LOG_EVENT_accept_paused, "descriptors", (int)index);
 }
 
-static void place_waiting(struct listeners *self, unsigned index)
+static void admit_waiting(struct listeners *self, unsigned index)
 {
 	struct listener *listener = &self->listeners[index];
 
@@ -201,7 +207,7 @@ static void place_waiting(struct listeners *self, unsigned index)
 			pause_starved(self, index);
 			return;
 		}
-		if (place(self, index, listener->waiting_fd))
+		if (admit(self, index, listener->waiting_fd))
 			listener->waiting_fd = -1;
 		else if (!pause_full(self, index))
 			return;
@@ -214,7 +220,7 @@ static void drain_backlog(struct listeners *self, unsigned index)
 	struct listener *listener = &self->listeners[index];
 	int fd;
 
-	if (listener->waiting_fd >= 0 && !place(self, index, listener->waiting_fd))
+	if (listener->waiting_fd >= 0 && !admit(self, index, listener->waiting_fd))
 		refuse(self, listener->waiting_fd);
 	listener->waiting_fd = -1;
 	/* the backlog holds one more than its number; what comes meanwhile is not waited for */
@@ -222,7 +228,7 @@ static void drain_backlog(struct listeners *self, unsigned index)
 		fd = sock_accept(listener->fd);
 		if (fd < 0 && fd != -ECONNABORTED)
 			break;
-		if (fd >= 0 && !place(self, index, fd))
+		if (fd >= 0 && !admit(self, index, fd))
 			refuse(self, fd);
 	}
 	engine_forget(self->sessions->engine, listener->fd);
@@ -279,7 +285,7 @@ void listeners_resume(struct listeners *self)
 		return;
 	drop_lost(self);
 	for (unsigned i = 0; i < self->count; i++) {
-		place_waiting(self, i);
+		admit_waiting(self, i);
 		arm(self, i);
 		resume_listener(self, i);
 	}
@@ -303,7 +309,7 @@ static void on_accepted(struct listeners *self, unsigned index, int fd)
 	else
 		listener->waiting_fd = fd;
 	/* that of one that was refused may be what the other waits for */
-	place_waiting(self, index);
+	admit_waiting(self, index);
 }
 
 static void on_accept_failed(struct listeners *self, unsigned index, int error)
@@ -330,7 +336,7 @@ static void on_accept_failed(struct listeners *self, unsigned index, int error)
 		timer_arm(self->sessions->wheel, &listener->timer, LISTENER_RETRY_MS);
 	if (!log_begin(&line, LOG_EVENT_accept_failed))
 		return;
-	log_addr(&line, "listen", &self->sessions->config->forwards[index].listen);
+	log_addr(&line, "listen", &self->listeners[index].forward->listen);
 	log_error(&line, "error", error);
 	log_end(&line);
 }
@@ -368,7 +374,7 @@ static void on_hand_over_failed(struct listeners *self, const struct engine_even
 	load_move(sessions->load, target, sessions->worker);
 	/* in a drain it may sleep until this connection comes, and end without it */
 	engine_wake(self->engines[target]);
-	session_open(sessions, engine_token_slot(event->token),
+	session_open(sessions, self->listeners[engine_token_slot(event->token)].forward,
 		     (int)engine_token_generation(event->token));
 }
 
@@ -379,7 +385,9 @@ void listeners_on_event(struct listeners *self, const struct engine_event *event
 		on_accept(self, event);
 		break;
 	case ENGINE_OP_HANDED_OVER:
-		session_open(self->sessions, engine_token_slot(event->token), event->result);
+		session_open(self->sessions,
+			     self->listeners[engine_token_slot(event->token)].forward,
+			     event->result);
 		break;
 	default:
 		CHECK(self->sending_count > 0);

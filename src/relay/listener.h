@@ -28,6 +28,7 @@
 #define LISTENER_TIMER 2
 
 struct listener {
+	struct forward *forward;
 	int fd;			  /* -1: closed for good */
 	bool armed;		  /* an accept is in flight */
 	bool many;		  /* it is a multishot one */
@@ -57,7 +58,7 @@ struct listeners {
 };
 
 /*
- * Takes over the listening sockets `fds`, one per forward of the configuration. `sessions` and
+ * Takes over the listening sockets `fds`, one per forward of `sessions`. `sessions` and
  * `engines` must outlive it. Returns 0 or -ENOMEM.
  */
 int listeners_init(struct listeners *listeners, const int *fds, struct sessions *sessions,
@@ -85,7 +86,7 @@ bool listeners_are_closed(const struct listeners *listeners);
 /* listener_repair.c: sockets that have ended for good --------------------------------------------- */
 
 /* Finds out which interface a listener is bound to, by --bind-device or by a link-local address. */
-void listener_learn_device(struct listener *listener, const struct config_forward *forward);
+void listener_learn_device(struct listener *listener);
 
 /* Looks for listeners whose interface is gone, every LISTENER_REPAIR_MS: sets `fault`. Returns whether there are any. */
 bool listeners_find_lost(struct listeners *listeners);

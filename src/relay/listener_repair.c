@@ -13,10 +13,10 @@
 #include "base/log.h"
 #include "os/sock.h"
 
-void listener_learn_device(struct listener *listener, const struct config_forward *forward)
+void listener_learn_device(struct listener *listener)
 {
-	const struct addr *listen = &forward->listen;
-	const char *device = forward->options.tuning.device;
+	const struct addr *listen = &listener->forward->listen;
+	const char *device = listener->forward->tuning.device;
 
 	if (device)
 		strncpy(listener->device, device, sizeof(listener->device) - 1);
@@ -77,10 +77,9 @@ void listener_tell_repair(const struct addr *listen, int fault, int error)
 }
 
 /* A socket in place of the one whose interface is gone. Returns 0 or -errno. */
-static int replace_socket(struct listeners *self, struct listener *listener,
-			  const struct config_forward *forward)
+static int replace_socket(struct listeners *self, struct listener *listener)
 {
-	struct addr address = forward->listen;
+	struct addr address = listener->forward->listen;
 	int fd;
 
 	if (address.any.sa_family == AF_INET6 && address.v6.sin6_scope_id) {
@@ -88,7 +87,7 @@ static int replace_socket(struct listeners *self, struct listener *listener,
 		if (!address.v6.sin6_scope_id)
 			return -ENODEV;
 	}
-	fd = sock_join_listeners(&address, &forward->options.tuning, listener->backlog);
+	fd = sock_join_listeners(&address, &listener->forward->tuning, listener->backlog);
 	if (fd < 0)
 		return fd;
 	engine_forget(self->sessions->engine, listener->fd);
@@ -111,13 +110,13 @@ static void set_failed(struct listeners *self, struct listener *listener, bool f
 bool listener_repair(struct listeners *self, unsigned index)
 {
 	struct listener *listener = &self->listeners[index];
-	const struct config_forward *forward = &self->sessions->config->forwards[index];
+	const struct addr *listen = &listener->forward->listen;
 	int error = listener->fault == -ENODEV
-			    ? replace_socket(self, listener, forward)
-			    : sock_listen_again(listener->fd, &forward->listen, listener->backlog);
+			    ? replace_socket(self, listener)
+			    : sock_listen_again(listener->fd, listen, listener->backlog);
 
 	if (!error || !atomic_load(&listener->failed))
-		listener_tell_repair(&forward->listen, listener->fault, error);
+		listener_tell_repair(listen, listener->fault, error);
 	if (error)
 		timer_arm(self->sessions->wheel, &listener->timer, LISTENER_REPAIR_MS);
 	else

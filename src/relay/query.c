@@ -114,8 +114,7 @@ static bool is_meant(const struct query *query, const struct addr *client,
 }
 
 /* As session_admit() asks it of the bans. */
-static bool is_to_be_reset(const struct query *query, const struct sessions *sessions,
-			   const struct session *session)
+static bool is_to_be_reset(const struct query *query, const struct session *session)
 {
 	struct in6_addr inside;
 
@@ -123,8 +122,7 @@ static bool is_to_be_reset(const struct query *query, const struct sessions *ses
 	if (addr_is_local(&session->client))
 		return false;
 	return query_means(query, &session->client) ||
-	       (session_embedded_client(sessions, session, &inside) &&
-		cidr_contains(&query->block, &inside));
+	       (session_embedded_client(session, &inside) && cidr_contains(&query->block, &inside));
 }
 
 static void tell(struct query_answer *answer, const struct session_record *record)
@@ -146,13 +144,13 @@ static unsigned look_at_slot(const struct query *query, struct desk *desk,
 		return 1;
 	if (query->kind == QUERY_RESET) {
 		/* not the client yet, but the proxy that announces it: session_admit() will ask */
-		if (session->state == SESSION_OPENING || !is_to_be_reset(query, sessions, session))
+		if (session->state == SESSION_OPENING || !is_to_be_reset(query, session))
 			return 1;
 		desk->answer.reset_count++;
 		session_end(sessions, session, CLOSE_banned);
 		return QUERY_RESET_STEPS;
 	}
-	if (!is_meant(query, &session->client, &session->source))
+	if (!is_meant(query, &session->client, &session->tenancy.source))
 		return 1;
 	session_describe(sessions, session, &record);
 	/* one that is closing has sockets yet, and will be in the history when it has none */

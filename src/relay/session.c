@@ -178,30 +178,29 @@ bool session_relay(struct sessions *sessions, struct session *session, uint32_t 
 
 /* Opening -------------------------------------------------------------------------------------- */
 
-void session_open(struct sessions *sessions, unsigned forward, int client_fd)
+void session_open(struct sessions *sessions, struct forward *forward, int client_fd)
 {
 	struct session *session = session_table_take(sessions->table);
 
 	CHECK(session);
 	session->state = SESSION_OPENING;
-	session->forward = (uint16_t)forward;
-	session->ticket = CLIENT_UNCOUNTED;
+	tenancy_resume(&session->tenancy, forward);
 	session->fd[SESSION_CLIENT] = client_fd;
 	session->id = ++sessions->opened_count;
 	session->opened_ms = sessions->now_ms;
 	session->active_ms = sessions->now_ms;
-	if (addr_is_local(&sessions->config->forwards[forward].listen))
+	if (addr_is_local(&forward->listen))
 		sock_keep_urgent(client_fd);
-	if (sessions->config->forwards[forward].wants_client)
+	if (forward->config->wants_client)
 		sock_get_peer(client_fd, &session->client);
 	metrics_add(sessions->metrics, METRIC_sessions_opened, 1);
 	metrics_add(sessions->metrics, METRIC_sessions_open, 1);
 	if (sessions->ending)
 		session_close(sessions, session, (enum close_reason)sessions->end_reason);
 	/* one that is gone by now has left no address, nor anybody to answer to */
-	else if (sessions->config->forwards[forward].needs_client && !session->client.length_bytes)
+	else if (forward->config->needs_client && !session->client.length_bytes)
 		session_close(sessions, session, CLOSE_client_reset);
-	else if (session_options(sessions, session)->accept_proxy)
+	else if (session_options(session)->accept_proxy)
 		session_await_header(sessions, session);
 	else
 		session_connect(sessions, session);
@@ -263,7 +262,7 @@ void sessions_on_timer(struct sessions *sessions, struct timer *timer)
 		break;
 	case SESSION_RELAYING:
 		if (!session->kept_alive) {
-			upstream_keep_alive(sessions->upstream, session->forward,
+			upstream_keep_alive(session->tenancy.forward->upstream,
 					    session->fd[SESSION_BACKEND]);
 			session->kept_alive = true;
 		}

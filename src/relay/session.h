@@ -21,10 +21,10 @@ void session_paces_destroy(struct session_paces *paces);
 
 /*
  * Opens a session for `client_fd`, which becomes the session's; it must have been admitted to this
- * worker by load_admit(), which the session's end gives back. There is a slot: the table is sized
+ * worker by tenancy_begin() and load_admit(), which the session's end gives back. There is a slot: the table is sized
  * for the load.
  */
-void session_open(struct sessions *sessions, unsigned forward, int client_fd);
+void session_open(struct sessions *sessions, struct forward *forward, int client_fd);
 
 /* Takes an event whose token names a session (ENGINE_OP_CONNECT, ENGINE_OP_READY). */
 void sessions_on_event(struct sessions *sessions, const struct engine_event *event);

@@ -8,7 +8,7 @@ static void refuse(struct sessions *sessions, struct session *session, enum clos
 
 	if (log_begin(&line, LOG_EVENT_refused)) {
 		log_addr(&line, "client", &session->client);
-		log_addr(&line, "listen", &sessions->config->forwards[session->forward].listen);
+		log_addr(&line, "listen", &session->tenancy.forward->listen);
 		log_text(&line, "reason", close_reason_rule(reason)->word);
 		log_end(&line);
 	}
@@ -31,7 +31,7 @@ static bool is_banned(const struct sessions *sessions, const struct session *ses
 		return bans_contains(sessions->bans, &client, sessions->now_ms);
 	}
 	/* what backends see is what they ban: a 6to4 site has its IPv4 address in 65,536 blocks */
-	return session_embedded_client(sessions, session, &client) &&
+	return session_embedded_client(session, &client) &&
 	       bans_contains(sessions->bans, &client, sessions->now_ms);
 }
 
@@ -50,8 +50,7 @@ bool session_admit(struct sessions *sessions, struct session *session)
 		session_close(sessions, session, CLOSE_banned);
 		return false;
 	}
-	verdict = admission_enter(sessions->admission, session->forward, &session->client,
-				  sessions->now_ms, &session->ticket);
+	verdict = tenancy_enter(&session->tenancy, &session->client, sessions->now_ms);
 	if (verdict == ADMISSION_OK)
 		return true;
 	refuse(sessions, session, reasons[verdict]);

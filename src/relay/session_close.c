@@ -39,10 +39,8 @@ void session_close_backend(struct sessions *sessions, struct session *session)
 
 static void log_close(struct sessions *sessions, const struct session *session)
 {
-	const struct config_forward *forward = &sessions->config->forwards[session->forward];
 	static const struct addr none;
-	const struct config_backend *backend =
-		upstream_backend(sessions->upstream, session->forward, &session->path);
+	const struct config_backend *backend = tenancy_backend(&session->tenancy);
 	char id[SESSION_ID_TEXT_BYTES];
 	struct log_line line;
 
@@ -51,11 +49,9 @@ static void log_close(struct sessions *sessions, const struct session *session)
 	if (session->named && backend && backend->send_proxy == CONFIG_SEND_PROXY_V2)
 		log_text(&line, "id", session_print_id(sessions, session, id));
 	log_addr(&line, "client", &session->client);
-	log_addr(&line, "listen", &forward->listen);
-	log_addr(&line, "backend",
-		 backend ? upstream_address(sessions->upstream, session->forward, &session->path)
-			 : &none);
-	log_addr(&line, "source", &session->source);
+	log_addr(&line, "listen", &session->tenancy.forward->listen);
+	log_addr(&line, "backend", backend ? tenancy_backend_address(&session->tenancy) : &none);
+	log_addr(&line, "source", &session->tenancy.source);
 	log_number(&line, "bytes_up", session->lane[SESSION_CLIENT].moved_bytes);
 	log_number(&line, "bytes_down", session->lane[SESSION_BACKEND].moved_bytes);
 	log_number(&line, "duration_ms", sessions->now_ms - session->opened_ms);
@@ -68,7 +64,7 @@ static void remember(struct sessions *sessions, const struct session *session)
 	struct session_record record;
 
 	/* those refused at the door would push out the others: whoever is banned must not choose whom we remember */
-	if (!sessions->history || !session->path.choices)
+	if (!sessions->history || !session->tenancy.claim.choices)
 		return;
 	session_describe(sessions, session, &record);
 	history_add(sessions->history, &record);
@@ -87,12 +83,7 @@ static void finish_close(struct sessions *sessions, struct session *session)
 	}
 	log_close(sessions, session);
 	remember(sessions, session);
-	upstream_leave(sessions->upstream, session->forward, &session->path);
-	if (session->leased)
-		source_addresses_release(sessions->sources, session->forward, &session->source,
-					 sessions->now_ms);
-	admission_leave(sessions->admission, session->forward, session->ticket);
-	admission_give_place(sessions->admission, session->forward);
+	tenancy_end(&session->tenancy, sessions->now_ms);
 	timer_cancel(sessions->wheel, &session->timer);
 	metrics_add(sessions->metrics, METRIC_sessions_closed, 1);
 	metrics_count_close(sessions->metrics, (enum close_reason)session->reason);
@@ -121,7 +112,7 @@ static bool is_delivering(struct sessions *sessions, struct session *session)
 static bool delivery_has_expired(const struct sessions *sessions, const struct session *session)
 {
 	const struct close_rule *rule = close_reason_rule((enum close_reason)session->reason);
-	uint64_t limit_ms = session_delivery_limit_ms(sessions, session, rule->failed_side);
+	uint64_t limit_ms = session_delivery_limit_ms(session, rule->failed_side);
 
 	return (limit_ms && sessions->now_ms - session->active_ms >= limit_ms) ||
 	       session_is_too_old(sessions, session);

@@ -25,17 +25,17 @@ static void learn_source(struct session *session)
 
 	sock_get_local(session->fd[SESSION_BACKEND], &source);
 	if (source.length_bytes)
-		session->source = source;
+		session->tenancy.source = source;
 }
 
 /* A read of a local socket stops at every message that descriptors come with, unix(7). */
-static void tell_lanes_of_local(const struct sessions *sessions, struct session *session)
+static void tell_lanes_of_local(struct session *session)
 {
-	const struct addr *listen = &sessions->config->forwards[session->forward].listen;
+	const struct addr *listen = &session->tenancy.forward->listen;
 
 	session->lane[SESSION_CLIENT].restless = addr_is_local(listen);
-	session->lane[SESSION_BACKEND].restless = addr_is_local(
-		upstream_address(sessions->upstream, session->forward, &session->path));
+	session->lane[SESSION_BACKEND].restless =
+		addr_is_local(tenancy_backend_address(&session->tenancy));
 }
 
 /* Whether more than one message may be passed to the backend before the client's lane runs twice. */
@@ -48,15 +48,14 @@ static bool begins_with_several(const struct session *session, const struct conf
 
 static void begin_relay(struct sessions *sessions, struct session *session)
 {
-	const struct config_backend *backend =
-		upstream_backend(sessions->upstream, session->forward, &session->path);
+	const struct config_backend *backend = tenancy_backend(&session->tenancy);
 	struct session_early early = session->early;
 
 	session->state = SESSION_RELAYING;
 	/* a client has often sent its request by now; a backend that was just connected to, hardly */
 	lane_init(&session->lane[SESSION_CLIENT], true);
 	lane_init(&session->lane[SESSION_BACKEND], false);
-	tell_lanes_of_local(sessions, session);
+	tell_lanes_of_local(session);
 	for (unsigned i = 0; i < 2 && load_is_crowded(sessions->load); i++) {
 		sock_limit_unsent(session->fd[!i], CROWD_UNSENT_BYTES);
 		session->lane[i].unsent_limit_bytes = CROWD_UNSENT_BYTES;
@@ -109,8 +108,7 @@ static const char *find_remedy(const struct addr *backend, int error)
 
 static void tell_failure(struct sessions *sessions, const struct session *session, int error)
 {
-	const struct addr *backend =
-		upstream_address(sessions->upstream, session->forward, &session->path);
+	const struct addr *backend = tenancy_backend_address(&session->tenancy);
 	const char *remedy = find_remedy(backend, error);
 	struct log_line line;
 
@@ -118,7 +116,7 @@ static void tell_failure(struct sessions *sessions, const struct session *sessio
 	if (log_begin(&line,
 		      error == -EDEADLK ? LOG_EVENT_backend_loops : LOG_EVENT_backend_failed)) {
 		log_addr(&line, "backend", backend);
-		log_addr(&line, "listen", &sessions->config->forwards[session->forward].listen);
+		log_addr(&line, "listen", &session->tenancy.forward->listen);
 		if (error != -EDEADLK)
 			log_error(&line, "error", error);
 		if (remedy)
@@ -134,9 +132,8 @@ static void tell_failure(struct sessions *sessions, const struct session *sessio
 static void tell_congestion_refused(struct sessions *sessions, const struct session *session,
 				    int error)
 {
-	const struct config_forward *forward = &sessions->config->forwards[session->forward];
-	const struct addr *backend =
-		upstream_address(sessions->upstream, session->forward, &session->path);
+	const struct forward *forward = session->tenancy.forward;
+	const struct addr *backend = tenancy_backend_address(&session->tenancy);
 	bool first = !metrics_get(sessions->metrics, METRIC_congestion_refused);
 	struct log_line line;
 
@@ -145,7 +142,7 @@ static void tell_congestion_refused(struct sessions *sessions, const struct sess
 		return;
 	log_addr(&line, "listen", &forward->listen);
 	log_addr(&line, "backend", backend);
-	log_text(&line, "wanted", sock_wanted_congestion(backend, &forward->options.tuning));
+	log_text(&line, "wanted", sock_wanted_congestion(backend, &forward->tuning));
 	log_error(&line, "error", error);
 	log_text(&line, "remedy", SOCK_CONGESTION_REMEDY);
 	log_end(&line);
@@ -156,20 +153,20 @@ static void fail_backend(struct sessions *sessions, struct session *session, int
 {
 	tell_failure(sessions, session, error);
 	/* from an address that the client brought along, only a refusal is surely the backend's */
-	if (session->embedded && error != -ECONNREFUSED)
+	if (session->tenancy.embedded && error != -ECONNREFUSED)
 		error = -EADDRNOTAVAIL;
-	upstream_answered(sessions->upstream, session->forward, &session->path, error,
+	upstream_answered(session->tenancy.forward->upstream, &session->tenancy.claim, error,
 			  sessions->now_ms);
 }
 
-static void tell_exhausted(const struct sessions *sessions, const struct session *session)
+static void tell_exhausted(const struct session *session)
 {
 	struct log_line line;
 
 	if (!log_begin(&line, LOG_EVENT_source_exhausted))
 		return;
 	log_addr(&line, "client", &session->client);
-	log_addr(&line, "listen", &sessions->config->forwards[session->forward].listen);
+	log_addr(&line, "listen", &session->tenancy.forward->listen);
 	log_text(&line, "remedy", "a larger block, or more --pseudo-leases");
 	log_end(&line);
 }
@@ -177,18 +174,12 @@ static void tell_exhausted(const struct sessions *sessions, const struct session
 /* Sets where the connection to the backend is to come from; false, and it is closed: no address is left. */
 static bool choose_source(struct sessions *sessions, struct session *session, bool embedded)
 {
-	struct source_address_choice choice;
-	int error = source_addresses_choose(sessions->sources, session->forward, &session->client,
-					    embedded, sessions->now_ms, &choice);
-
-	if (error) {
-		tell_exhausted(sessions, session);
+	if (tenancy_choose_source(&session->tenancy, &session->client, embedded,
+				  sessions->now_ms)) {
+		tell_exhausted(session);
 		session_close(sessions, session, CLOSE_no_source);
 		return false;
 	}
-	session->source = choice.address;
-	session->leased = choice.leased;
-	session->embedded = choice.embedded;
 	return true;
 }
 
@@ -201,21 +192,22 @@ static void fail_source(struct sessions *sessions, struct session *session, int 
 	struct log_line line;
 
 	if (log_begin(&line, LOG_EVENT_source_failed)) {
-		log_addr(&line, "source", &session->source);
-		log_addr(&line, "listen", &sessions->config->forwards[session->forward].listen);
+		log_addr(&line, "source", &session->tenancy.source);
+		log_addr(&line, "listen", &session->tenancy.forward->listen);
 		log_error(&line, "error", error);
 		log_text(&line, "remedy",
 			 "ip route get ADDRESS tells where it goes; it must be local");
 		log_end(&line);
 	}
-	upstream_answered(sessions->upstream, session->forward, &session->path, -EADDRNOTAVAIL,
-			  sessions->now_ms);
+	upstream_answered(session->tenancy.forward->upstream, &session->tenancy.claim,
+			  -EADDRNOTAVAIL, sessions->now_ms);
 	session_close(sessions, session, CLOSE_no_source);
 }
 
 static bool has_lost_source(const struct session *session, int error)
 {
-	return session->source.length_bytes && route_lacks_source(&session->source, error);
+	return session->tenancy.source.length_bytes &&
+	       route_lacks_source(&session->tenancy.source, error);
 }
 
 static void refuse(struct sessions *sessions, struct session *session, enum log_event event,
@@ -224,7 +216,7 @@ static void refuse(struct sessions *sessions, struct session *session, enum log_
 	struct log_line line;
 
 	if (log_begin(&line, event)) {
-		log_addr(&line, "listen", &sessions->config->forwards[session->forward].listen);
+		log_addr(&line, "listen", &session->tenancy.forward->listen);
 		log_end(&line);
 	}
 	session_close(sessions, session, reason);
@@ -237,11 +229,11 @@ static void refuse(struct sessions *sessions, struct session *session, enum log_
 static bool choose_backend(struct sessions *sessions, struct session *session,
 			   enum close_reason exhausted)
 {
-	bool again = session->path.stage == UPSTREAM_FAILED;
+	bool again = session->tenancy.claim.stage == UPSTREAM_FAILED;
 	/* one that a backend has answered ends for what that has done since, not for what the others are */
 	bool had_one = again && exhausted == CLOSE_backend_reset;
-	int refusal = upstream_choose(sessions->upstream, session->forward, &session->path,
-				      &session->tried, &session->client, sessions->now_ms);
+	int refusal = tenancy_choose_backend(&session->tenancy, &session->tried, &session->client,
+					     sessions->now_ms);
 
 	if (!refusal) {
 		if (again)
@@ -258,35 +250,24 @@ static bool choose_backend(struct sessions *sessions, struct session *session,
 }
 
 /* Whether the client's own address can be used with the chosen backend: that of loopback stays on this host. */
-static bool suits_backend(const struct sessions *sessions, const struct session *session)
+static bool suits_backend(const struct session *session)
 {
-	return !addr_is_loopback(&session->source) ||
-	       addr_is_loopback(
-		       upstream_address(sessions->upstream, session->forward, &session->path));
-}
-
-/* As chosen, not as logged: without the port that the last connect was made from. */
-static void restore_source(const struct sessions *sessions, struct session *session)
-{
-	if (session->leased || session->embedded ||
-	    session_options(sessions, session)->source.kind == CONFIG_SOURCE_ADDRESS)
-		addr_set_port(&session->source, 0);
-	else
-		session->source = (struct addr){0};
+	return !addr_is_loopback(&session->tenancy.source) ||
+	       addr_is_loopback(tenancy_backend_address(&session->tenancy));
 }
 
 /* As upstream_connect(), with the reserve where there is no other descriptor. */
 static int connect_upstream(struct sessions *sessions, struct session *session,
 			    struct upstream_call *call)
 {
-	int fd = upstream_connect(sessions->upstream, sessions->engine, session->forward,
-				  &session->path, call);
+	const struct tenancy *tenancy = &session->tenancy;
+	const struct upstream *upstream = tenancy->forward->upstream;
+	int fd = upstream_connect(upstream, &tenancy->claim, sessions->engine, call);
 
 	if ((fd != -EMFILE && fd != -ENFILE) || !reserve_use(&sessions->reserve))
 		return fd;
 	sessions->starved = true;
-	return upstream_connect(sessions->upstream, sessions->engine, session->forward,
-				&session->path, call);
+	return upstream_connect(upstream, &tenancy->claim, sessions->engine, call);
 }
 
 /*
@@ -297,20 +278,18 @@ static int connect_upstream(struct sessions *sessions, struct session *session,
 static int begin_connect(struct sessions *sessions, struct session *session, int *source_error)
 {
 	struct upstream_call call = {
-		.source = &session->source,
+		.source = &session->tenancy.source,
 		.token = session_connect_token(session),
 	};
 	int fd;
 
 	*source_error = 0;
-	if (admission_forbids(
-		    sessions->admission, session->forward,
-		    upstream_address(sessions->upstream, session->forward, &session->path),
-		    sessions->now_ms))
+	if (forward_forbids(session->tenancy.forward, tenancy_backend_address(&session->tenancy),
+			    sessions->now_ms))
 		return -EDEADLK;
 	if (session->moved_on)
-		restore_source(sessions, session);
-	if (session->embedded && !suits_backend(sessions, session)) {
+		tenancy_restore_source(&session->tenancy);
+	if (session->tenancy.embedded && !suits_backend(session)) {
 		*source_error = -EADDRNOTAVAIL;
 		return -EADDRNOTAVAIL;
 	}
@@ -333,8 +312,7 @@ static int begin_connect(struct sessions *sessions, struct session *session, int
 	session->active_ms = sessions->now_ms;
 	session->connect_expired = false;
 	session->in_flight++;
-	session_arm_timer(sessions, session,
-			  session_options(sessions, session)->timeout_connect_ms);
+	session_arm_timer(sessions, session, session_options(session)->timeout_connect_ms);
 	return 0;
 }
 
@@ -346,7 +324,7 @@ static void connect_next(struct sessions *sessions, struct session *session,
 		int source_error;
 		int error = begin_connect(sessions, session, &source_error);
 
-		if (source_error && session->embedded) {
+		if (source_error && session->tenancy.embedded) {
 			/* the client's address is not routed to this host */
 			if (!choose_source(sessions, session, false))
 				return;
@@ -387,13 +365,12 @@ bool session_finish_connect(struct sessions *sessions, struct session *session)
 	timer_cancel(sessions->wheel, &session->timer);
 	if (result > 0)
 		result = -sock_take_error(session->fd[SESSION_BACKEND]);
-	if (!result &&
-	    sock_met_itself(session->fd[SESSION_BACKEND],
-			    upstream_address(sessions->upstream, session->forward, &session->path),
-			    &session_options(sessions, session)->tuning))
+	if (!result && sock_met_itself(session->fd[SESSION_BACKEND],
+				       tenancy_backend_address(&session->tenancy),
+				       &session->tenancy.forward->tuning))
 		result = -ECONNREFUSED;
 	if (!result || (sock_classify(result) == SOCK_RESET && has_passed_bytes(session))) {
-		upstream_answered(sessions->upstream, session->forward, &session->path, 0,
+		upstream_answered(session->tenancy.forward->upstream, &session->tenancy.claim, 0,
 				  sessions->now_ms);
 		begin_relay(sessions, session);
 		if (result)
@@ -415,9 +392,9 @@ bool session_finish_connect(struct sessions *sessions, struct session *session)
 }
 
 /* Whether a header was, or could be, sent before the stream: then a backend has been told something. */
-static bool may_send_header(const struct sessions *sessions, const struct session *session)
+static bool may_send_header(const struct session *session)
 {
-	const struct config_forward *forward = &sessions->config->forwards[session->forward];
+	const struct config_forward *forward = session->tenancy.forward->config;
 
 	for (unsigned i = 0; i < forward->backend_count; i++)
 		if (forward->backends[i].send_proxy != CONFIG_SEND_PROXY_OFF)
@@ -433,15 +410,14 @@ static bool may_move_on(const struct sessions *sessions, const struct session *s
 {
 	const struct lane *up = &session->lane[SESSION_CLIENT];
 	const struct lane *down = &session->lane[SESSION_BACKEND];
-	uint64_t limit_ms = session_options(sessions, session)->timeout_connect_ms;
+	uint64_t limit_ms = session_options(session)->timeout_connect_ms;
 
 	return !session->moved_on && sock_classify(down->read_error) == SOCK_RESET &&
 	       up->state == LANE_OPEN && !up->read_error && lane_is_untouched(up) &&
 	       down->state == LANE_FLUSHED && lane_is_untouched(down) &&
 	       (!limit_ms || sessions->now_ms - session->opened_ms < limit_ms) &&
 	       !session->guarding && session->waits[SESSION_BACKEND] == SESSION_WAIT_NONE &&
-	       session->waits[SESSION_CLIENT] != SESSION_WAIT_WRITABLE &&
-	       !may_send_header(sessions, session);
+	       session->waits[SESSION_CLIENT] != SESSION_WAIT_WRITABLE && !may_send_header(session);
 }
 
 bool session_move_on(struct sessions *sessions, struct session *session)
@@ -461,7 +437,7 @@ bool session_move_on(struct sessions *sessions, struct session *session)
 	session->sends_at_once = false;
 	session->moved_on = true;
 	session->state = SESSION_CONNECTING;
-	upstream_lost(&session->path);
+	upstream_lost(&session->tenancy.claim);
 	connect_next(sessions, session, CLOSE_backend_reset);
 	return true;
 }
@@ -479,7 +455,7 @@ void session_blame_silence(struct sessions *sessions, struct session *session)
 {
 	uint64_t waited_ms = sessions->now_ms - session->active_ms;
 
-	if (waited_ms >= session_options(sessions, session)->timeout_session_ms / 2 &&
+	if (waited_ms >= session_options(session)->timeout_session_ms / 2 &&
 	    !session_awaits_event(session))
 		fail_backend(sessions, session, -ETIMEDOUT);
 }
@@ -487,8 +463,7 @@ void session_blame_silence(struct sessions *sessions, struct session *session)
 void session_expire_connect(struct sessions *sessions, struct session *session)
 {
 	if (session_awaits_event(session)) {
-		session_arm_timer(sessions, session,
-				  session_options(sessions, session)->timeout_connect_ms);
+		session_arm_timer(sessions, session, session_options(session)->timeout_connect_ms);
 		return;
 	}
 	session->connect_expired = true;

@@ -78,7 +78,7 @@ void session_pace_begin(struct sessions *sessions, struct session *session)
 		struct lane_pace *pace = &pace_of(sessions, session)->lanes[i];
 
 		*pace = (struct lane_pace){
-			.bandwidth = admission_bandwidth(sessions->admission, session->forward, i)};
+			.bandwidth = admission_bandwidth(session->tenancy.forward->admission, i)};
 		session->lane[i].paced = pace->bandwidth;
 		if (pace->bandwidth && pace->bandwidth->own_limited)
 			pacer_init(&pace->own, &pace->bandwidth->own, now_us(sessions));

@@ -174,8 +174,7 @@ bool session_keeps_limits(struct sessions *sessions, struct session *session,
 			  enum close_reason *reason);
 
 /* How long a closing session waits for a peer that takes nothing of what is on its way to it; 0: ever. */
-uint64_t session_delivery_limit_ms(const struct sessions *sessions, const struct session *session,
-				   enum close_side failed_side);
+uint64_t session_delivery_limit_ms(const struct session *session, enum close_side failed_side);
 
 /* session_close.c: the one way out, and the only file that closes a session's descriptors ---------- */
 

@@ -25,7 +25,7 @@ static void refuse(struct sessions *sessions, struct session *session, enum clos
 
 	if (log_begin(&line, LOG_EVENT_proxy_refused)) {
 		log_addr(&line, "client", &session->client);
-		log_addr(&line, "listen", &sessions->config->forwards[session->forward].listen);
+		log_addr(&line, "listen", &session->tenancy.forward->listen);
 		log_text(&line, "reason", close_reason_rule(reason)->word);
 		log_text(&line, "fault", fault);
 		log_end(&line);
@@ -115,7 +115,7 @@ static void read_header(struct sessions *sessions, struct session *session, bool
 
 void session_await_header(struct sessions *sessions, struct session *session)
 {
-	const struct config_forward_options *options = session_options(sessions, session);
+	const struct config_forward_options *options = session_options(session);
 
 	if (!is_trusted(options, &session->client)) {
 		refuse(sessions, session, CLOSE_proxy_untrusted,
@@ -137,7 +137,7 @@ void session_read_header(struct sessions *sessions, struct session *session)
 
 void session_on_header_timer(struct sessions *sessions, struct session *session)
 {
-	uint64_t limit_ms = session_options(sessions, session)->timeout_proxy_ms;
+	uint64_t limit_ms = session_options(session)->timeout_proxy_ms;
 	uint64_t passed_ms = sessions->now_ms - session->opened_ms;
 
 	if (limit_ms && passed_ms >= limit_ms) {

@@ -41,14 +41,14 @@ static bool take_header(struct sessions *sessions, struct session *session,
 }
 
 /* What came and what is added are too much together: ours goes without theirs. */
-static void log_dropped_values(struct sessions *sessions, const struct session *session)
+static void log_dropped_values(const struct session *session)
 {
 	struct log_line line;
 
 	if (!log_begin(&line, LOG_EVENT_proxy_values_dropped))
 		return;
 	log_addr(&line, "client", &session->client);
-	log_addr(&line, "listen", &sessions->config->forwards[session->forward].listen);
+	log_addr(&line, "listen", &session->tenancy.forward->listen);
 	log_number(&line, "limit_bytes", PROXY_HEADER_LIMIT);
 	log_end(&line);
 }
@@ -57,7 +57,7 @@ static void log_dropped_values(struct sessions *sessions, const struct session *
 static uint32_t build_header(struct sessions *sessions, struct session *session,
 			     const struct config_backend *backend, struct proxy_header *header)
 {
-	const struct config_forward_options *options = session_options(sessions, session);
+	const struct config_forward_options *options = session_options(session);
 	char id[SESSION_ID_TEXT_BYTES];
 	struct proxy_tlv theirs;
 	struct proxy_build build = {
@@ -84,7 +84,7 @@ static uint32_t build_header(struct sessions *sessions, struct session *session,
 	build.unique_id = session->named ? session_print_id(sessions, session, id) : NULL;
 	length = proxy_build(&build, sessions->pump.scratch, PROXY_HEADER_LIMIT);
 	if (length < 0) {
-		log_dropped_values(sessions, session);
+		log_dropped_values(session);
 		memset(&build.received, 0, sizeof(build.received));
 		build.unique_id = session_print_id(sessions, session, id);
 		session->named = true;
@@ -98,14 +98,13 @@ static uint32_t build_header(struct sessions *sessions, struct session *session,
 static bool is_paced(const struct sessions *sessions, const struct session *session)
 {
 	return sessions->paces &&
-	       admission_bandwidth(sessions->admission, session->forward, SESSION_CLIENT);
+	       admission_bandwidth(session->tenancy.forward->admission, SESSION_CLIENT);
 }
 
 void session_gather_early(struct sessions *sessions, struct session *session,
 			  struct upstream_call *call)
 {
-	const struct config_backend *backend =
-		upstream_backend(sessions->upstream, session->forward, &session->path);
+	const struct config_backend *backend = tenancy_backend(&session->tenancy);
 	char *seen = sessions->pump.scratch + SEEN_OFFSET;
 	struct proxy_header header = {0};
 	ssize_t size;
@@ -115,7 +114,7 @@ void session_gather_early(struct sessions *sessions, struct session *session,
 	size = pump_peek(session->fd[SESSION_CLIENT], seen, PROXY_HEADER_LIMIT + EARLY_BYTES);
 	size = MAX(size, 0);
 	/* gone since it was read: the relay will see that */
-	if (session_options(sessions, session)->accept_proxy &&
+	if (session_options(session)->accept_proxy &&
 	    proxy_parse(seen, (size_t)size, &header) != PROXY_COMPLETE)
 		return;
 	if (backend->send_proxy != CONFIG_SEND_PROXY_OFF)
@@ -136,8 +135,7 @@ void session_pass_header(struct sessions *sessions, struct session *session,
 	const struct pump_flow flow = session_flow(session, SESSION_CLIENT);
 	struct proxy_header header = {0};
 
-	if (session_options(sessions, session)->accept_proxy &&
-	    !take_header(sessions, session, &header))
+	if (session_options(session)->accept_proxy && !take_header(sessions, session, &header))
 		return;
 	if (early.client_bytes)
 		pump_pass_early(&sessions->pump, &flow, early.client_bytes);

@@ -78,7 +78,7 @@ struct session *session_table_take(struct session_table *table)
 void session_table_give(struct session_table *table, struct session *session)
 {
 	CHECK(session->state != SESSION_FREE && !session->in_flight && !session->queued);
-	CHECK(session->path.stage == UPSTREAM_NOWHERE);
+	CHECK(!session->tenancy.counted);
 	session->state = SESSION_FREE;
 	session->generation = (session->generation + 1) % ENGINE_GENERATION_LIMIT;
 	session->next = table->free;

@@ -10,8 +10,7 @@
 #include <stdint.h>
 
 #include "base/addr.h"
-#include "forward/upstream.h"
-#include "limits/client_limits.h"
+#include "forward/tenancy.h"
 #include "os/pipe_pool.h"
 #include "os/timer.h"
 #include "relay/lane.h"
@@ -51,6 +50,8 @@ struct session {
 			struct pool_tried tried;    /* backends that failed */
 			struct session_early early; /* of the connect in flight */
 			int32_t answer; /* of the header's wait or the connect, until it runs */
+			uint16_t wanted_bytes; /* the client's SO_RCVLOWAT; 0: it was not set */
+			bool connect_expired;  /* --timeout-connect has passed */
 		};
 		struct lane lane[2]; /* from then on; as zeroed in one that closes before */
 	};
@@ -64,26 +65,21 @@ struct session {
 	uint64_t active_ms; /* when a byte last moved, or the connect began */
 	uint32_t slot;
 	uint32_t generation;
-	client_ticket ticket; /* where it counts for its source */
-	uint16_t forward;     /* index in the configuration */
-	uint8_t state;	      /* enum session_state */
-	uint8_t reason;	      /* enum close_reason, once closing */
-	uint8_t in_flight;    /* requests that the engine has not answered for the last time */
-	uint8_t waits[2];     /* enum session_wait, by lane */
-	bool watched[2];      /* a watch on fd[i] is one of them */
-	uint8_t guarded_side;
-	uint16_t wanted_bytes;	/* the client's SO_RCVLOWAT; 0: it was not set */
+	uint8_t state;		/* enum session_state */
+	uint8_t reason;		/* enum close_reason, once closing */
+	uint8_t in_flight;	/* requests that the engine has not answered for the last time */
+	uint8_t waits[2];	/* enum session_wait, by lane */
+	bool watched[2];	/* a watch on fd[i] is one of them */
 	bool connecting : 1;	/* the connect is one of them */
 	bool guarding : 1;	/* the wait for a failure of `guarded_side` is one of them */
 	bool kept_alive : 1;	/* keepalive is on towards the backend */
 	bool sends_at_once : 1; /* ... and so is TCP_NODELAY */
-	bool connect_expired : 1;
-	bool embedded : 1;	   /* `source` is the address inside the client's */
-	bool leased : 1;	   /* `source` is out of a pool, to be given back */
-	bool named : 1;		   /* the backend was told our id of the session */
-	bool queued : 1;	   /* in a queue of ready sessions */
-	bool moved_on : 1;	   /* from a backend that had answered: once is enough */
-	struct upstream_path path; /* its place with a backend */
+	bool guarded_side : 1;
+	bool named : 1;	   /* the backend was told our id of the session */
+	bool queued : 1;   /* in a queue of ready sessions */
+	bool moved_on : 1; /* from a backend that had answered: once is enough */
+	struct tenancy
+		tenancy; /* of its forward, and where the connection to the backend comes from */
 	union {
 		struct { /* while relaying, for --timeout-write; modulo 2^32, by side */
 			uint32_t delivered[2];	  /* bytes its peer had taken: session_time.c */
@@ -96,8 +92,6 @@ struct session {
 	};
 	/* who the client is, as the header says where one was sent; filled in if forward.wants_client */
 	struct addr client;
-	/* where the connection to the backend comes from; filled in when it was chosen here, or logged */
-	struct addr source;
 };
 
 enum {

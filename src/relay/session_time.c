@@ -34,14 +34,14 @@ static uint64_t age_ms(const struct sessions *sessions, const struct session *se
 
 bool session_is_too_old(const struct sessions *sessions, const struct session *session)
 {
-	uint64_t limit_ms = session_options(sessions, session)->timeout_session_ms;
+	uint64_t limit_ms = session_options(session)->timeout_session_ms;
 
 	return limit_ms && age_ms(sessions, session) >= limit_ms;
 }
 
 void session_arm_timer(struct sessions *sessions, struct session *session, uint64_t delay_ms)
 {
-	uint64_t limit_ms = session_options(sessions, session)->timeout_session_ms;
+	uint64_t limit_ms = session_options(session)->timeout_session_ms;
 
 	if (limit_ms) {
 		uint64_t age = age_ms(sessions, session);
@@ -53,18 +53,17 @@ void session_arm_timer(struct sessions *sessions, struct session *session, uint6
 		timer_arm(sessions->wheel, &session->timer, delay_ms);
 }
 
-static uint64_t write_check_ms(const struct sessions *sessions, const struct session *session)
+static uint64_t write_check_ms(const struct session *session)
 {
-	uint64_t limit_ms = session_options(sessions, session)->timeout_write_ms;
+	uint64_t limit_ms = session_options(session)->timeout_write_ms;
 
 	return limit_ms ? MAX(limit_ms / WRITE_CHECKS, 1) : 0;
 }
 
 /* The limit on silence that holds now, 0 for none, and the reason if it passes. */
-static uint64_t silence_limit_ms(const struct sessions *sessions, const struct session *session,
-				 enum close_reason *reason)
+static uint64_t silence_limit_ms(const struct session *session, enum close_reason *reason)
 {
-	const struct config_forward_options *options = session_options(sessions, session);
+	const struct config_forward_options *options = session_options(session);
 
 	if (session->lane[SESSION_CLIENT].state == LANE_SHUT) {
 		*reason = CLOSE_client_fin_timeout;
@@ -82,14 +81,13 @@ void session_begin_limits(struct sessions *sessions, struct session *session, ui
 {
 	for (unsigned side = 0; side < 2; side++)
 		session->delivered[side] = NO_COUNT;
-	session_change_limits(sessions, session,
-			      sooner(most_ms, write_check_ms(sessions, session)));
+	session_change_limits(sessions, session, sooner(most_ms, write_check_ms(session)));
 }
 
 void session_change_limits(struct sessions *sessions, struct session *session, uint64_t most_ms)
 {
 	enum close_reason reason;
-	uint64_t limit_ms = silence_limit_ms(sessions, session, &reason);
+	uint64_t limit_ms = silence_limit_ms(session, &reason);
 
 	session->active_ms = sessions->now_ms;
 	session_arm_timer(sessions, session, sooner(limit_ms, most_ms));
@@ -113,13 +111,13 @@ static bool is_stalled(const struct sessions *sessions, struct session *session,
 		return false;
 	}
 	return (uint32_t)(now_ms - session->delivered_ms[side]) >=
-	       session_options(sessions, session)->timeout_write_ms;
+	       session_options(session)->timeout_write_ms;
 }
 
 bool session_keeps_limits(struct sessions *sessions, struct session *session,
 			  enum close_reason *reason)
 {
-	uint64_t check_ms = write_check_ms(sessions, session);
+	uint64_t check_ms = write_check_ms(session);
 	uint64_t limit_ms;
 	uint64_t silent_ms = sessions->now_ms - session->active_ms;
 
@@ -129,7 +127,7 @@ bool session_keeps_limits(struct sessions *sessions, struct session *session,
 							 : CLOSE_backend_stalled;
 			return false;
 		}
-	limit_ms = silence_limit_ms(sessions, session, reason);
+	limit_ms = silence_limit_ms(session, reason);
 	if (limit_ms && silent_ms >= limit_ms) {
 		if (!session_awaits_event(session))
 			return false;
@@ -140,10 +138,9 @@ bool session_keeps_limits(struct sessions *sessions, struct session *session,
 	return true;
 }
 
-uint64_t session_delivery_limit_ms(const struct sessions *sessions, const struct session *session,
-				   enum close_side failed_side)
+uint64_t session_delivery_limit_ms(const struct session *session, enum close_side failed_side)
 {
-	const struct config_forward_options *options = session_options(sessions, session);
+	const struct config_forward_options *options = session_options(session);
 
 	return sooner(failed_side == CLOSE_SIDE_CLIENT ? options->timeout_client_fin_ms
 						       : options->timeout_server_fin_ms,

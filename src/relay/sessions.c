@@ -28,18 +28,17 @@ const char *session_print_id(const struct sessions *sessions, const struct sessi
 void session_describe(const struct sessions *sessions, const struct session *session,
 		      struct session_record *record)
 {
-	const struct addr *backend =
-		upstream_address(sessions->upstream, session->forward, &session->path);
+	const struct addr *backend = tenancy_backend_address(&session->tenancy);
 
 	*record = (struct session_record){
 		.client = session->client,
-		.source = session->source,
+		.source = session->tenancy.source,
 		.opened_ms = session->opened_ms,
 		.closed_ms = session->state == SESSION_CLOSING ? sessions->now_ms : 0,
-		.forward = session->forward,
+		.forward = (uint16_t)session->tenancy.forward->index,
 		.reason = session->reason,
-		.has_own_source = session->leased || session->embedded,
-		.is_embedded = session->embedded,
+		.has_own_source = session->tenancy.leased || session->tenancy.embedded,
+		.is_embedded = session->tenancy.embedded,
 	};
 	if (session->state >= SESSION_RELAYING) {
 		record->bytes_up = session->lane[SESSION_CLIENT].moved_bytes;
@@ -49,14 +48,12 @@ void session_describe(const struct sessions *sessions, const struct session *ses
 		record->backend = *backend;
 }
 
-bool session_embedded_client(const struct sessions *sessions, const struct session *session,
-			     struct in6_addr *mapped)
+bool session_embedded_client(const struct session *session, struct in6_addr *mapped)
 {
 	struct in6_addr client = cidr_address_of(&session->client);
 	struct in_addr inside;
 
-	if (!session_options(sessions, session)->source.embedded ||
-	    !embedded_ipv4(&client, &inside))
+	if (!session_options(session)->source.embedded || !embedded_ipv4(&client, &inside))
 		return false;
 	*mapped = cidr_map_v4(inside);
 	return true;

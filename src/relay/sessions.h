@@ -7,9 +7,7 @@
 #include <stdint.h>
 
 #include "config/config.h"
-#include "forward/admission.h"
-#include "forward/source_address.h"
-#include "forward/upstream.h"
+#include "forward/forward.h"
 #include "limits/bans.h"
 #include "os/engine.h"
 #include "os/reserve.h"
@@ -33,9 +31,7 @@ struct sessions {
 	struct engine *engine;
 	struct session_table *table;
 	struct timer_wheel *wheel;
-	struct upstream *upstream;
-	struct source_addresses *sources;
-	struct admission *admission;
+	struct forwards *forwards;
 	struct session_paces *paces; /* NULL: no forward has a limit on bandwidth */
 	struct load *load;
 	struct metrics *metrics;
@@ -59,10 +55,9 @@ struct sessions {
 };
 
 /* What is set for the session's forward. */
-static inline const struct config_forward_options *session_options(const struct sessions *sessions,
-								   const struct session *session)
+static inline const struct config_forward_options *session_options(const struct session *session)
 {
-	return &sessions->config->forwards[session->forward].options;
+	return &session->tenancy.forward->config->options;
 }
 
 /* What the pump moves a lane's bytes by. */
@@ -99,8 +94,7 @@ void session_describe(const struct sessions *sessions, const struct session *ses
  * The IPv4 address that stands for the client with backends, for it is inside the client's own (--source embedded); in its
  * IPv4-mapped form. False: there is none.
  */
-bool session_embedded_client(const struct sessions *sessions, const struct session *session,
-			     struct in6_addr *mapped);
+bool session_embedded_client(const struct session *session, struct in6_addr *mapped);
 
 /* Makes a queue empty. */
 void session_queue_init(struct session_queue *queue);

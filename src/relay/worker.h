@@ -6,9 +6,7 @@
 
 #include "config/capacity.h"
 #include "config/config.h"
-#include "forward/admission.h"
-#include "forward/source_address.h"
-#include "forward/upstream.h"
+#include "forward/forward.h"
 #include "relay/query.h"
 #include "stats/metrics.h"
 
@@ -20,22 +18,21 @@ enum worker_phase {
 	WORKER_STOP,   /* reset everything now */
 };
 
-/* What all workers share, made before them; must outlive them. */
-struct workers_shared {
-	struct source_addresses *sources;
-	struct admission *admission;
-};
-
 struct workers;
 
+/* What workers are made for; config and forwards must outlive them. */
+struct workers_setup {
+	const struct config *config;
+	const struct capacity *limits; /* how many workers, and how large */
+	struct forwards *forwards;     /* with admission and source addresses */
+};
+
 /*
- * Makes the workers for the forwards of `config`, as many and as large as `limits` says, and binds
- * the listeners last; in `config` ports of 0 are replaced, and the tuning's loopback_congestion,
- * reset_on_close and system_ports are set. Returns 0 and the workers, or -errno and adds to config->errors, which must be empty, what could not
- * be had, why, and what to do.
+ * Makes the workers and the forwards' upstreams, and binds the listeners last: forwards_open(). Returns 0 and the workers, or -errno and
+ * adds to `errors`, which must be empty, what could not be had, why, and what to do.
  */
-int workers_create(struct workers **workers, struct config *config, const struct capacity *limits,
-		   const struct workers_shared *shared);
+int workers_create(struct workers **workers, const struct workers_setup *setup,
+		   struct config_errors *errors);
 void workers_destroy(struct workers *workers);
 
 /*
@@ -68,8 +65,8 @@ int workers_failed_listener(const struct workers *workers);
 
 unsigned workers_count(const struct workers *workers);
 
-/* The backends of all workers. */
-struct upstream *workers_upstream(const struct workers *workers);
+/* The forwards that they were made for. */
+struct forwards *workers_forwards(const struct workers *workers);
 
 /* Sums over all workers; any time, by the control thread. */
 uint64_t workers_metric(const struct workers *workers, enum metric metric);

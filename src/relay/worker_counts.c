@@ -1,9 +1,9 @@
 /* What can be read off the workers. */
 #include "relay/worker_parts.h"
 
-struct upstream *workers_upstream(const struct workers *workers)
+struct forwards *workers_forwards(const struct workers *workers)
 {
-	return workers->upstream;
+	return workers->forwards;
 }
 
 uint64_t workers_metric(const struct workers *workers, enum metric metric)
@@ -14,9 +14,7 @@ uint64_t workers_metric(const struct workers *workers, enum metric metric)
 		sum += metrics_get(&workers->list[i].metrics, metric);
 	if (metric == METRIC_bans && workers->bans)
 		sum += bans_count(workers->bans);
-	return sum + source_addresses_metric(workers->sources, metric) +
-	       admission_metric(workers->admission, metric) +
-	       upstream_metric(workers->upstream, metric);
+	return sum + forwards_metric(workers->forwards, metric);
 }
 
 uint64_t workers_closed_count(const struct workers *workers, enum close_reason reason)

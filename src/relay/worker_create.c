@@ -1,5 +1,4 @@
 /* Making workers with all that they need, and taking them down: worker.h. */
-#include "forward/listener_bind.h"
 #include "relay/worker_parts.h"
 
 #include <errno.h>
@@ -13,21 +12,19 @@
 #include "base/check.h"
 #include "base/memory.h"
 #include "config/config_origin.h"
-#include "os/sock_tuning.h"
 
-static int make_worker(struct workers *workers, unsigned index, const struct config *config,
-		       const struct capacity *limits, char error[CONFIG_ERROR_BYTES])
+static int make_worker(struct workers *workers, unsigned index, const struct workers_setup *setup,
+		       char error[CONFIG_ERROR_BYTES])
 {
+	uint32_t maxconn = setup->limits->maxconn;
 	struct worker *worker = &workers->list[index];
 	struct sessions *sessions = &worker->sessions;
 	int result;
 
 	worker->workers = workers;
-	sessions->config = config;
+	sessions->config = setup->config;
 	sessions->wheel = &worker->wheel;
-	sessions->upstream = workers->upstream;
-	sessions->sources = workers->sources;
-	sessions->admission = workers->admission;
+	sessions->forwards = workers->forwards;
 	sessions->load = &workers->load;
 	sessions->metrics = &worker->metrics;
 	sessions->worker = index;
@@ -52,12 +49,12 @@ static int make_worker(struct workers *workers, unsigned index, const struct con
 		 * any worker may get all sessions, when it is the last one to serve; unused slots
 		 * cost nothing
 		 */
-		result = session_table_create(&sessions->table, limits->maxconn);
+		result = session_table_create(&sessions->table, maxconn);
 	if (!result)
-		result = session_paces_create(&sessions->paces, config, limits->maxconn);
+		result = session_paces_create(&sessions->paces, setup->config, maxconn);
 	if (result) {
 		snprintf(error, CONFIG_ERROR_BYTES,
-			 "no memory for %u sessions: %s; lower --maxconn", limits->maxconn,
+			 "no memory for %u sessions: %s; lower --maxconn", maxconn,
 			 strerror(-result));
 		return result;
 	}
@@ -117,9 +114,10 @@ static int make_engines(struct workers *workers, const struct config *config,
 	return result;
 }
 
-static int bind_workers(struct workers *workers, struct config *config)
+static int bind_workers(struct workers *workers, struct config_errors *errors)
 {
-	unsigned fd_count = workers->count * config->forward_count;
+	struct forwards *forwards = workers->forwards;
+	unsigned fd_count = workers->count * forwards->count;
 	int *fds = calloc(fd_count, sizeof(int));
 	int result;
 
@@ -127,47 +125,32 @@ static int bind_workers(struct workers *workers, struct config *config)
 		return -ENOMEM;
 	for (unsigned i = 0; i < fd_count; i++)
 		fds[i] = -1;
-	result = listeners_open(config, workers->count, fds);
+	result = forwards_open(forwards, workers->count, fds, errors);
 	for (unsigned i = 0; i < workers->count && !result; i++)
-		result = listeners_init(&workers->list[i].listeners,
-					fds + i * config->forward_count, &workers->list[i].sessions,
-					workers->engines, workers->count);
+		result = listeners_init(&workers->list[i].listeners, fds + i * forwards->count,
+					&workers->list[i].sessions, workers->engines,
+					workers->count);
 	free(fds);
 	return result;
 }
 
-/* Before the first socket: listeners and sockets towards backends are tuned alike. */
-static void complete_tuning(struct config *config)
-{
-	const char *congestion = sock_choose_loopback_congestion("");
-	struct sock_ports ports = sock_read_port_range("");
-
-	for (unsigned i = 0; i < config->forward_count; i++) {
-		struct sock_tuning *tuning = &config->forwards[i].options.tuning;
-
-		tuning->loopback_congestion = congestion;
-		tuning->reset_on_close = true;
-		tuning->system_ports = ports;
-	}
-}
-
-int workers_create(struct workers **workers, struct config *config, const struct capacity *limits,
-		   const struct workers_shared *shared)
+int workers_create(struct workers **workers, const struct workers_setup *setup,
+		   struct config_errors *errors)
 {
 	char error[CONFIG_ERROR_BYTES] = "out of memory; lower --workers or --maxconn";
+	const struct capacity *limits = setup->limits;
 	struct workers *made = calloc(1, sizeof(*made));
 	unsigned count = limits->workers;
 	int result;
 
-	CHECK(!config->errors.count);
+	CHECK(!errors->count);
 	if (!made) {
-		config_errors_add(&config->errors, error);
+		config_errors_add(errors, error);
 		return -ENOMEM;
 	}
 	made->count = count;
 	made->splice_refusal = pump_try_splice();
-	made->sources = shared->sources;
-	made->admission = shared->admission;
+	made->forwards = setup->forwards;
 	made->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	result = made->event_fd < 0 ? -errno : 0;
 	/* each worker's counters have cache lines of their own */
@@ -177,21 +160,20 @@ int workers_create(struct workers **workers, struct config *config, const struct
 	}
 	if (!result)
 		result = load_init(&made->load, limits->maxconn, limits->crowd, count);
-	complete_tuning(config);
 	if (!result)
-		result = make_engines(made, config, error);
+		result = make_engines(made, setup->config, error);
 	if (!result)
-		result = upstream_create(&made->upstream, config);
+		result = forwards_make_upstreams(made->forwards);
 	for (unsigned i = 0; i < count && !result; i++)
-		result = make_worker(made, i, config, limits, error);
+		result = make_worker(made, i, setup, error);
 	if (!result)
-		result = make_pipes(made, config, limits, error);
+		result = make_pipes(made, setup->config, limits, error);
 	if (!result)
-		result = bind_workers(made, config);
+		result = bind_workers(made, errors);
 	if (result) {
 		/* the listeners' errors are there already */
-		if (!config->errors.count)
-			config_origin_add_error(config, NULL, error);
+		if (!errors->count)
+			config_origin_add_to(errors, setup->config, NULL, error);
 		workers_destroy(made);
 		return result;
 	}
@@ -233,8 +215,6 @@ void workers_destroy(struct workers *workers)
 		destroy_worker(&workers->list[i]);
 	for (unsigned i = 0; i < workers->engine_count; i++)
 		engine_destroy(workers->engines[i]);
-	if (workers->upstream)
-		upstream_destroy(workers->upstream);
 	load_finish(&workers->load);
 	if (workers->event_fd >= 0)
 		close(workers->event_fd);

@@ -30,9 +30,7 @@ struct workers {
 	int splice_refusal; /* 0, or why splice(2) cannot be called: -errno; then there are no pipes */
 	unsigned count;
 	unsigned started_count;
-	struct upstream *upstream;
-	struct source_addresses *sources;
-	struct admission *admission;
+	struct forwards *forwards;
 	struct bans *bans; /* these two are NULL without --admin, and not ours */
 	struct queries *queries;
 	struct load load;

@@ -82,10 +82,12 @@ Test(admin_text, sessions)
 		.reason = CLOSE_connect_failed,
 	};
 	const struct session_record *records[] = {&live, &closed};
-	struct config_forward forward = {.listen = endpoint_of("[::1]:2000")};
-	struct config config = {.forwards = &forward, .forward_count = 1};
+	struct forwards *forwards = calloc(1, sizeof(*forwards) + sizeof(forwards->list[0]));
 	struct cidr lease = block_of("2001:db8::/64");
-	struct admin_sessions sessions = {.config = &config, .records = records, .count = 2};
+	struct admin_sessions sessions = {.forwards = forwards, .records = records, .count = 2};
+
+	cr_assert(forwards);
+	forwards->list[0].listen = endpoint_of("[::1]:2000");
 
 	expect(PRINTED(false, admin_text_print_sessions(&text, &sessions)),
 	       "state=live client=[2001:db8::5]:51234 listen=[::1]:2000 backend=192.0.2.80:80 "
@@ -111,6 +113,7 @@ Test(admin_text, sessions)
 	expect(PRINTED(true, admin_text_print_sessions(&text, &sessions)),
 	       "{\"lease\":{\"client\":\"2001:db8::/64\",\"source\":\"240.1.2.3\"},\"sessions\":[],"
 	       "\"truncated\":true}\n");
+	free(forwards);
 }
 
 Test(admin_text, bans)

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/util.h"
-#include "forward/source_address.h"
+#include "forward/forward.h"
 #include "support.h"
 
 TestSuite(admin_whom, .fini = support_check_leaks);
@@ -32,7 +32,7 @@ struct row {
 };
 
 static struct config config;
-static struct source_addresses *sources;
+static struct forwards *forwards;
 
 static void begin(void)
 {
@@ -53,12 +53,13 @@ static void begin(void)
 	for (size_t i = 0; i < ARRAY_COUNT(words); i++)
 		support_must_set(&config, words[i][0], words[i][1]);
 	cr_assert(!config_check(&config, error), "%s", error);
-	cr_assert(!source_addresses_create(&sources, &config));
+	cr_assert(!forwards_create(&forwards, &config, &config.errors));
+	cr_assert(!forwards_make_sources(forwards, &config.errors));
 }
 
 static void end(void)
 {
-	source_addresses_destroy(sources);
+	forwards_destroy(forwards);
 	config_finish(&config);
 }
 
@@ -83,7 +84,7 @@ static void check(const struct row *row)
 {
 	struct session_record records[ARRAY_COUNT(row->sessions)];
 	const struct session_record *found[ARRAY_COUNT(row->sessions)];
-	struct admin_job job = {.tools = {.config = &config, .sources = sources}, .found = found};
+	struct admin_job job = {.tools = {.forwards = forwards}, .found = found};
 	char text[CIDR_TEXT_BYTES];
 	enum admin_code code = ADMIN_DONE;
 	const char *problem;

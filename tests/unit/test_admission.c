@@ -1,4 +1,4 @@
-#include "forward/admission.h"
+#include "forward/forward.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -20,23 +20,30 @@ static void listen_on(struct config *config, const char *address)
 	support_must_set(config, "backend", "192.0.2.1:80");
 }
 
-static struct admission *create(struct config *config)
+static struct forwards *create(struct config *config)
 {
-	struct admission *admission;
+	struct forwards *forwards;
 	char error[CONFIG_ERROR_BYTES];
 
 	cr_assert_eq(config_check(config, error), 0, "%s", error);
-	cr_assert_eq(admission_create(&admission, config, MAXCONN), 0);
-	return admission;
+	cr_assert_eq(forwards_create(&forwards, config, &config->errors), 0);
+	cr_assert_eq(forwards_make_admission(forwards, MAXCONN, &config->errors), 0);
+	return forwards;
 }
 
-static enum admission_verdict enter(struct admission *admission, unsigned forward,
-				    const char *client, client_ticket *ticket)
+/* The admission of a forward. */
+static struct admission *of(const struct forwards *forwards, unsigned forward)
+{
+	return forwards->list[forward].admission;
+}
+
+static enum admission_verdict enter(struct forwards *forwards, unsigned forward, const char *client,
+				    client_ticket *ticket)
 {
 	struct addr address;
 
 	cr_assert_null(addr_parse(client, &address));
-	return admission_enter(admission, forward, &address, 1000000, ticket);
+	return admission_enter(of(forwards, forward), &address, 1000000, ticket);
 }
 
 struct verdict_row {
@@ -64,7 +71,7 @@ Test(admission, the_first_rule_decides)
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		struct admission *admission;
+		struct forwards *forwards;
 		struct config config;
 		client_ticket ticket = 7;
 
@@ -72,12 +79,12 @@ Test(admission, the_first_rule_decides)
 		listen_on(&config, "[::1]:2000");
 		for (size_t j = 0; j < 4 && rows[i].options[j][0]; j++)
 			support_must_set(&config, rows[i].options[j][0], rows[i].options[j][1]);
-		admission = create(&config);
-		cr_expect_eq(enter(admission, 0, rows[i].client, &ticket), rows[i].verdict,
+		forwards = create(&config);
+		cr_expect_eq(enter(forwards, 0, rows[i].client, &ticket), rows[i].verdict,
 			     "row %zu", i);
 		cr_expect_eq(ticket, CLIENT_UNCOUNTED);
-		admission_leave(admission, 0, ticket);
-		admission_destroy(admission);
+		admission_leave(of(forwards, 0), ticket);
+		forwards_destroy(forwards);
 		config_finish(&config);
 	}
 }
@@ -86,7 +93,7 @@ Test(admission, files_are_read_where_they_stand)
 {
 	char path[] = "/tmp/test_admission.XXXXXX";
 	int fd = mkstemp(path);
-	struct admission *admission;
+	struct forwards *forwards;
 	struct config config;
 	client_ticket ticket;
 
@@ -98,14 +105,14 @@ Test(admission, files_are_read_where_they_stand)
 	/* both have the same list, and share what is made of it */
 	listen_on(&config, "[::1]:2000");
 	listen_on(&config, "[::1]:2001");
-	admission = create(&config);
+	forwards = create(&config);
 	for (unsigned i = 0; i < 2; i++) {
-		cr_expect_eq(enter(admission, i, "192.0.2.7:1", &ticket), ADMISSION_DENIED);
-		cr_expect_eq(enter(admission, i, "192.0.2.8:1", &ticket), ADMISSION_OK);
-		cr_expect_eq(enter(admission, i, "[2001:db8::8]:1", &ticket), ADMISSION_OK);
-		cr_expect_eq(enter(admission, i, "[2001:db9::8]:1", &ticket), ADMISSION_DENIED);
+		cr_expect_eq(enter(forwards, i, "192.0.2.7:1", &ticket), ADMISSION_DENIED);
+		cr_expect_eq(enter(forwards, i, "192.0.2.8:1", &ticket), ADMISSION_OK);
+		cr_expect_eq(enter(forwards, i, "[2001:db8::8]:1", &ticket), ADMISSION_OK);
+		cr_expect_eq(enter(forwards, i, "[2001:db9::8]:1", &ticket), ADMISSION_DENIED);
 	}
-	admission_destroy(admission);
+	forwards_destroy(forwards);
 	config_finish(&config);
 	close(fd);
 	unlink(path);
@@ -117,7 +124,7 @@ Test(admission, a_bad_file_is_named_with_its_line)
 	char path[] = "/tmp/test_admission.XXXXXX", begin[128];
 	const char *error;
 	int fd = mkstemp(path);
-	struct admission *admission;
+	struct forwards *forwards;
 	struct config config;
 
 	cr_assert_geq(fd, 0);
@@ -130,14 +137,18 @@ Test(admission, a_bad_file_is_named_with_its_line)
 	config.origin.line = 8;
 	support_must_set(&config, "deny-file", path);
 	snprintf(begin, sizeof(begin), "%s:2: ", path);
-	cr_expect_eq(admission_create(&admission, &config, MAXCONN), -EINVAL);
+	cr_assert_eq(forwards_create(&forwards, &config, &config.errors), 0);
+	cr_expect_eq(forwards_make_admission(forwards, MAXCONN, &config.errors), -EINVAL);
+	forwards_destroy(forwards);
 	cr_assert_eq(config.errors.count, 1);
 	error = config.errors.list[0];
 	cr_expect_eq(strncmp(error, begin, strlen(begin)), 0, "%s", error);
 	cr_expect_not_null(strstr(error, " (given by f:8: deny-file)"), "%s", error);
 	config_errors_finish(&config.errors);
 	unlink(path);
-	cr_expect_eq(admission_create(&admission, &config, MAXCONN), -ENOENT);
+	cr_assert_eq(forwards_create(&forwards, &config, &config.errors), 0);
+	cr_expect_eq(forwards_make_admission(forwards, MAXCONN, &config.errors), -ENOENT);
+	forwards_destroy(forwards);
 	cr_assert_eq(config.errors.count, 1);
 	error = config.errors.list[0];
 	snprintf(begin, sizeof(begin),
@@ -151,7 +162,7 @@ Test(admission, a_bad_file_is_named_with_its_line)
 
 Test(admission, limits_of_a_source_are_each_forwards_own)
 {
-	struct admission *admission;
+	struct forwards *forwards;
 	client_ticket first, second, ignored;
 	struct config config;
 
@@ -162,57 +173,57 @@ Test(admission, limits_of_a_source_are_each_forwards_own)
 	support_must_set(&config, "per-source-maxconn", "0");
 	support_must_set(&config, "per-source-rate", "2");
 	support_must_set(&config, "per-source-prefix4", "24");
-	admission = create(&config);
-	cr_expect_eq(enter(admission, 0, "[2001:db8::1]:1", &first), ADMISSION_OK);
-	cr_expect_eq(enter(admission, 0, "[2001:db8::2]:1", &ignored), ADMISSION_SOURCE_MAXCONN);
+	forwards = create(&config);
+	cr_expect_eq(enter(forwards, 0, "[2001:db8::1]:1", &first), ADMISSION_OK);
+	cr_expect_eq(enter(forwards, 0, "[2001:db8::2]:1", &ignored), ADMISSION_SOURCE_MAXCONN);
 	cr_expect_eq(ignored, CLIENT_UNCOUNTED);
-	cr_expect_eq(enter(admission, 0, "[2001:db8:0:1::2]:1", &second), ADMISSION_OK);
-	admission_leave(admission, 0, first);
-	cr_expect_eq(enter(admission, 0, "[2001:db8::2]:1", &first), ADMISSION_OK);
-	admission_leave(admission, 0, first);
-	admission_leave(admission, 0, second);
+	cr_expect_eq(enter(forwards, 0, "[2001:db8:0:1::2]:1", &second), ADMISSION_OK);
+	admission_leave(of(forwards, 0), first);
+	cr_expect_eq(enter(forwards, 0, "[2001:db8::2]:1", &first), ADMISSION_OK);
+	admission_leave(of(forwards, 0), first);
+	admission_leave(of(forwards, 0), second);
 	for (unsigned i = 0; i < 4; i++) {
-		cr_expect_eq(enter(admission, 1, "192.0.2.1:1", &first),
+		cr_expect_eq(enter(forwards, 1, "192.0.2.1:1", &first),
 			     i < 2 ? ADMISSION_OK : ADMISSION_SOURCE_RATE);
-		admission_leave(admission, 1, first);
+		admission_leave(of(forwards, 1), first);
 	}
-	cr_expect_eq(enter(admission, 1, "192.0.2.200:1", &first), ADMISSION_SOURCE_RATE);
-	cr_expect_eq(enter(admission, 1, "192.0.3.1:1", &first), ADMISSION_OK);
-	admission_leave(admission, 1, first);
-	cr_expect_eq(admission_metric(admission, METRIC_sources_uncounted), 0);
-	admission_destroy(admission);
+	cr_expect_eq(enter(forwards, 1, "192.0.2.200:1", &first), ADMISSION_SOURCE_RATE);
+	cr_expect_eq(enter(forwards, 1, "192.0.3.1:1", &first), ADMISSION_OK);
+	admission_leave(of(forwards, 1), first);
+	cr_expect_eq(forwards_metric(forwards, METRIC_sources_uncounted), 0);
+	forwards_destroy(forwards);
 	config_finish(&config);
 }
 
-Test(admission, places)
+Test(admission, sessions_of_a_forward)
 {
-	struct admission *admission;
+	struct forwards *forwards;
 	struct config config;
 
 	config_init(&config);
 	listen_on(&config, "[::1]:2000");
 	support_must_set(&config, "maxconn-forward", "2");
 	listen_on(&config, "[::1]:2001");
-	admission = create(&config);
-	cr_expect_eq(admission_room(admission, 0), 2);
-	cr_expect_eq(admission_room(admission, 1), UINT32_MAX);
-	cr_expect(admission_take_place(admission, 0));
-	cr_expect(admission_take_place(admission, 0));
-	cr_expect(!admission_take_place(admission, 0));
-	cr_expect_eq(admission_room(admission, 0), 0);
-	admission_give_place(admission, 0);
-	cr_expect_eq(admission_room(admission, 0), 1);
-	cr_expect(admission_take_place(admission, 1));
-	admission_give_place(admission, 1);
-	cr_expect_eq(admission_room(admission, 1), UINT32_MAX);
-	admission_destroy(admission);
+	forwards = create(&config);
+	cr_expect_eq(admission_room(of(forwards, 0)), 2);
+	cr_expect_eq(admission_room(of(forwards, 1)), UINT32_MAX);
+	cr_expect(admission_count_session(of(forwards, 0)));
+	cr_expect(admission_count_session(of(forwards, 0)));
+	cr_expect(!admission_count_session(of(forwards, 0)));
+	cr_expect_eq(admission_room(of(forwards, 0)), 0);
+	admission_uncount_session(of(forwards, 0));
+	cr_expect_eq(admission_room(of(forwards, 0)), 1);
+	cr_expect(admission_count_session(of(forwards, 1)));
+	admission_uncount_session(of(forwards, 1));
+	cr_expect_eq(admission_room(of(forwards, 1)), UINT32_MAX);
+	forwards_destroy(forwards);
 	config_finish(&config);
 }
 
 Test(admission, bandwidth)
 {
 	struct admission_bandwidth *up, *down;
-	struct admission *admission;
+	struct forwards *forwards;
 	struct config config;
 
 	config_init(&config);
@@ -222,16 +233,16 @@ Test(admission, bandwidth)
 	support_must_set(&config, "limit-up", "1MiB/s");
 	support_must_set(&config, "limit-down-total", "2MiB");
 	cr_expect(admission_limits_bandwidth(&config));
-	admission = create(&config);
-	up = admission_bandwidth(admission, 1, 0);
-	down = admission_bandwidth(admission, 1, 1);
-	cr_expect_null(admission_bandwidth(admission, 0, 0));
-	cr_expect_null(admission_bandwidth(admission, 0, 1));
+	forwards = create(&config);
+	up = admission_bandwidth(of(forwards, 1), 0);
+	down = admission_bandwidth(of(forwards, 1), 1);
+	cr_expect_null(admission_bandwidth(of(forwards, 0), 0));
+	cr_expect_null(admission_bandwidth(of(forwards, 0), 1));
 	cr_assert(up && down);
 	cr_expect(up->own_limited && !up->total_limited);
 	cr_expect(!down->own_limited && down->total_limited);
 	cr_expect_eq(up->own.bytes_per_s, 1 << 20);
 	cr_expect_eq(down->total_rate.bytes_per_s, 2 << 20);
-	admission_destroy(admission);
+	forwards_destroy(forwards);
 	config_finish(&config);
 }

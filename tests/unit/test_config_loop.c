@@ -122,8 +122,9 @@ Test(config_loop, reach)
 		if (rows[i].option)
 			support_must_set(&config, rows[i].option, NULL);
 		cr_assert_null(addr_parse(rows[i].to, &to));
-		cr_expect_eq(config_conflict_reach(&config.forwards[0], &to), rows[i].reach,
-			     "row %zu", i);
+		cr_expect_eq(
+			config_conflict_reach(&config.forwards[0], &config.forwards[0].listen, &to),
+			rows[i].reach, "row %zu", i);
 		config_finish(&config);
 	}
 }
@@ -148,8 +149,9 @@ Test(config_loop, who_has_the_address_is_asked)
 		config_init(&config);
 		support_must_set(&config, "listen", rows[i].listen);
 		cr_assert_null(addr_parse(rows[i].to, &to));
-		cr_expect_eq(config_loop_reaches(&config.forwards[0], &to), rows[i].reaches,
-			     "row %zu", i);
+		cr_expect_eq(
+			config_loop_reaches(&config.forwards[0], &config.forwards[0].listen, &to),
+			rows[i].reaches, "row %zu", i);
 		config_finish(&config);
 	}
 }

@@ -9,6 +9,7 @@
 #include "base/util.h"
 #include "config/config_parse.h"
 #include "engine_fixture.h"
+#include "forward_fixture.h"
 #include "relay/listener.h"
 #include "support.h"
 
@@ -55,8 +56,7 @@ static struct desk *begin(void)
 	desk->sessions.metrics = desk->sessions.pump.metrics = &desk->metrics;
 	sessions_init(&desk->sessions);
 	cr_assert_eq(session_table_create(&desk->sessions.table, SLOTS), 0);
-	cr_assert_eq(upstream_create(&desk->sessions.upstream, &desk->config), 0);
-	cr_assert_eq(admission_create(&desk->sessions.admission, &desk->config, SLOTS), 0);
+	desk->sessions.forwards = fixture_forwards(&desk->config, SLOTS);
 	cr_assert_eq(listeners_init(&desk->listeners, &fd, &desk->sessions, desk->engines, 2), 0);
 	return desk;
 }
@@ -65,8 +65,7 @@ static void finish(struct desk *desk)
 {
 	listeners_finish(&desk->listeners);
 	session_table_destroy(desk->sessions.table);
-	upstream_destroy(desk->sessions.upstream);
-	admission_destroy(desk->sessions.admission);
+	forwards_destroy(desk->sessions.forwards);
 	for (unsigned i = 0; i < 2; i++)
 		engine_destroy(desk->engines[i]);
 	load_finish(&desk->load);

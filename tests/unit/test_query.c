@@ -8,6 +8,7 @@
 
 #include "base/util.h"
 #include "config/config_parse.h"
+#include "forward_fixture.h"
 #include "support.h"
 
 TestSuite(query, .fini = support_check_leaks);
@@ -57,8 +58,7 @@ static struct desk_job *begin(void)
 	sessions_init(&job->sessions);
 	cr_assert_eq(session_table_create(&job->sessions.table, SLOTS), 0);
 	cr_assert_eq(history_create(&job->sessions.history, REMEMBER), 0);
-	cr_assert_eq(upstream_create(&job->sessions.upstream, &job->config), 0);
-	cr_assert_eq(admission_create(&job->sessions.admission, &job->config, SLOTS), 0);
+	job->sessions.forwards = fixture_forwards(&job->config, SLOTS);
 	cr_assert_eq(queries_create(&job->queries, 1), 0);
 	return job;
 }
@@ -70,8 +70,7 @@ static void finish(struct desk_job *job)
 		;
 	session_table_destroy(job->sessions.table);
 	history_destroy(job->sessions.history);
-	upstream_destroy(job->sessions.upstream);
-	admission_destroy(job->sessions.admission);
+	forwards_destroy(job->sessions.forwards);
 	queries_destroy(job->queries);
 	load_finish(&job->load);
 	config_finish(&job->config);
@@ -89,10 +88,11 @@ static struct session *open_session(struct desk_job *job, const struct addr *cli
 	session->state = SESSION_RELAYING;
 	session->opened_ms = ++job->sessions.now_ms;
 	session->client = *client;
-	cr_assert_eq(upstream_choose(job->sessions.upstream, 0, &session->path, &session->tried,
-				     client, job->sessions.now_ms),
+	cr_assert(tenancy_begin(&session->tenancy, job->sessions.forwards->list));
+	cr_assert_eq(tenancy_choose_backend(&session->tenancy, &session->tried, client,
+					    job->sessions.now_ms),
 		     0);
-	session->source = *source;
+	session->tenancy.source = *source;
 	return session;
 }
 
@@ -242,7 +242,7 @@ Test(query, what_is_told_of_a_live_session)
 	cr_expect_eq(record->opened_ms, session->opened_ms);
 	cr_expect_eq(record->bytes_up, 11);
 	cr_expect_eq(record->bytes_down, 22);
-	upstream_leave(job->sessions.upstream, 0, &session->path);
+	upstream_leave(session->tenancy.forward->upstream, &session->tenancy.claim);
 	cr_expect_eq(ask(job, &query)->records[0].backend.length_bytes, 0);
 	finish(job);
 }

@@ -7,6 +7,7 @@
 
 #include "base/util.h"
 #include "config/config_parse.h"
+#include "forward_fixture.h"
 #include "relay/session.h"
 #include "relay/session_parts.h"
 #include "support.h"
@@ -44,8 +45,7 @@ static struct desk *begin(void)
 	desk->sessions.metrics = desk->sessions.pump.metrics = &desk->metrics;
 	sessions_init(&desk->sessions);
 	cr_assert_eq(session_table_create(&desk->sessions.table, SLOTS), 0);
-	cr_assert_eq(upstream_create(&desk->sessions.upstream, &desk->config), 0);
-	cr_assert_eq(admission_create(&desk->sessions.admission, &desk->config, SLOTS), 0);
+	desk->sessions.forwards = fixture_forwards(&desk->config, SLOTS);
 	return desk;
 }
 
@@ -53,8 +53,7 @@ static void finish(struct desk *desk)
 {
 	cr_expect_eq(load_room(&desk->load), SLOTS);
 	session_table_destroy(desk->sessions.table);
-	upstream_destroy(desk->sessions.upstream);
-	admission_destroy(desk->sessions.admission);
+	forwards_destroy(desk->sessions.forwards);
 	load_finish(&desk->load);
 	config_finish(&desk->config);
 	free(desk);
@@ -68,6 +67,7 @@ static void open_sessions(struct desk *desk, uint32_t count)
 
 		cr_assert_not_null(session);
 		cr_assert_eq(load_admit(&desk->load, 0), 0);
+		cr_assert(tenancy_begin(&session->tenancy, desk->sessions.forwards->list));
 		session->state = SESSION_RELAYING;
 		session->in_flight = i % 2;
 	}
@@ -160,7 +160,7 @@ Test(session, what_is_opened_during_the_end_is_over_at_once)
 	for (unsigned i = 0; i < 2; i++) {
 		cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
 		cr_assert_eq(load_admit(&desk->load, 0), 0);
-		session_open(&desk->sessions, 0, fds[0]);
+		session_open(&desk->sessions, desk->sessions.forwards->list, fds[0]);
 		cr_expect_eq(session_table_used_count(desk->sessions.table), 0);
 		close(fds[1]);
 	}

@@ -45,15 +45,23 @@ static void remove_directory(void)
 	cr_expect(!rmdir(directory), "something was left in %s", directory);
 }
 
+static int choose(struct source_addresses *sources, const struct addr *client,
+		  struct source_address_choice *choice)
+{
+	const struct source_address_ask ask = {.client = client, .embedded = true, .now_ms = 1000};
+
+	return source_address_choose(source_addresses_of(sources, 0), &ask, choice);
+}
+
 static struct in_addr visit(struct source_addresses *sources, const char *client_text)
 {
 	struct source_address_choice choice;
 	struct addr client;
 
 	cr_assert_null(addr_parse(client_text, &client));
-	cr_assert_eq(source_addresses_choose(sources, 0, &client, true, 1000, &choice), 0);
+	cr_assert_eq(choose(sources, &client, &choice), 0);
 	cr_assert(choice.leased);
-	source_addresses_release(sources, 0, &choice.address, 1000);
+	source_address_release(source_addresses_of(sources, 0), &choice.address, 1000);
 	return choice.address.v4.sin_addr;
 }
 
@@ -68,7 +76,7 @@ Test(sources, a_save_that_failed_is_due_again)
 	config.file = "f";
 	config.origin = (struct config_origin){CONFIG_ORIGIN_FILE, 7};
 	support_must_set(&config, "pseudo-state", state_path);
-	cr_assert_eq(source_addresses_create(&sources, &config), 0);
+	cr_assert_eq(source_addresses_create(&sources, &config, &config.errors), 0);
 	cr_assert_eq(source_addresses_save(sources, error), 0, "%s", error);
 	cr_expect(!source_addresses_are_unsaved(sources));
 
@@ -99,14 +107,14 @@ Test(sources, what_is_used_again_is_saved_already)
 
 	make_directory();
 	begin(&config, "loopback", state_path);
-	cr_assert_eq(source_addresses_create(&sources, &config), 0);
+	cr_assert_eq(source_addresses_create(&sources, &config, &config.errors), 0);
 	cr_assert_null(addr_parse("[2001:db8::1]:1", &client));
-	cr_assert_eq(source_addresses_choose(sources, 0, &client, true, 1000, &choice), 0);
+	cr_assert_eq(choose(sources, &client, &choice), 0);
 	cr_expect(source_addresses_are_unsaved(sources));
 	cr_assert_eq(source_addresses_save(sources, error), 0, "%s", error);
 	cr_expect(!source_addresses_are_unsaved(sources), "it is live, and no more");
 	visit(sources, "[2001:db8::1]:2");
-	source_addresses_release(sources, 0, &choice.address, 60000);
+	source_address_release(source_addresses_of(sources, 0), &choice.address, 60000);
 	cr_expect(!source_addresses_are_unsaved(sources));
 	visit(sources, "[2001:db8:1::1]:1");
 	cr_expect(source_addresses_are_unsaved(sources));
@@ -127,7 +135,7 @@ static void expect_refused(struct config *config)
 {
 	struct source_addresses *sources;
 
-	cr_expect_eq(source_addresses_create(&sources, config), -EBUSY);
+	cr_expect_eq(source_addresses_create(&sources, config, &config->errors), -EBUSY);
 	cr_assert_eq(config->errors.count, 1, "the same is told once");
 	expect_shared(-EBUSY, config->errors.list[0]);
 	cr_expect_eq(strncmp(config->errors.list[0], "f:7: pseudo-state '", 19), 0, "%s",
@@ -148,7 +156,7 @@ Test(sources, a_state_file_is_of_one_process)
 	support_must_set(&other, "pseudo-state", state_path);
 	/* the second round finds the lock file that the first has left */
 	for (unsigned round = 1; round <= 2; round++) {
-		cr_assert_eq(source_addresses_create(&sources, &config), 0);
+		cr_assert_eq(source_addresses_create(&sources, &config, &config.errors), 0);
 		for (unsigned saves = 1; saves <= 2; saves++) {
 			cr_assert_eq(source_addresses_save(sources, error), 0, "%s", error);
 			expect_refused(&other);
@@ -172,8 +180,8 @@ Test(sources, of_two_first_starts_one_has_the_state)
 
 	make_directory();
 	begin(&config, "loopback", state_path);
-	cr_assert_eq(source_addresses_create(&first, &config), 0);
-	cr_assert_eq(source_addresses_create(&second, &config), 0);
+	cr_assert_eq(source_addresses_create(&first, &config, &config.errors), 0);
+	cr_assert_eq(source_addresses_create(&second, &config, &config.errors), 0);
 	cr_assert_eq(source_addresses_save(second, error), 0, "%s", error);
 	expect_shared(source_addresses_save(first, error), error);
 	source_addresses_destroy(second);
@@ -194,12 +202,12 @@ Test(sources, a_state_without_a_lock_is_taken)
 
 	make_directory();
 	begin(&config, "loopback", state_path);
-	cr_assert_eq(source_addresses_create(&sources, &config), 0);
+	cr_assert_eq(source_addresses_create(&sources, &config, &config.errors), 0);
 	before = visit(sources, "[2001:db8::1]:1");
 	cr_assert_eq(source_addresses_save(sources, error), 0, "%s", error);
 	source_addresses_destroy(sources);
 	cr_assert(!unlink(lock_path));
-	cr_assert_eq(source_addresses_create(&sources, &config), 0);
+	cr_assert_eq(source_addresses_create(&sources, &config, &config.errors), 0);
 	cr_expect_eq(visit(sources, "[2001:db8::1]:1").s_addr, before.s_addr);
 	cr_expect_eq(source_addresses_save(sources, error), 0, "%s", error);
 	cr_expect(!access(lock_path, F_OK));
@@ -218,7 +226,7 @@ Test(sources, a_bad_state_file_of_several_is_told_once)
 	begin(&config, "loopback", state_path);
 	support_must_set(&config, "listen", "[::1]:0");
 	support_must_set(&config, "backend", "127.0.0.1:80");
-	cr_expect_lt(source_addresses_create(&sources, &config), 0);
+	cr_expect_lt(source_addresses_create(&sources, &config, &config.errors), 0);
 	cr_assert_eq(config.errors.count, 1);
 	cr_expect_eq(strncmp(config.errors.list[0], state_path, strlen(state_path)), 0, "%s",
 		     config.errors.list[0]);
@@ -234,7 +242,7 @@ Test(sources, a_key_file_with_dashes)
 
 	begin(&config, "loopback", NULL);
 	support_must_set(&config, "pseudo-key", "--no/such");
-	cr_expect_eq(source_addresses_create(&sources, &config), -ENOENT);
+	cr_expect_eq(source_addresses_create(&sources, &config, &config.errors), -ENOENT);
 	cr_assert_eq(config.errors.count, 1);
 	cr_expect_eq(strncmp(config.errors.list[0], "--no/such: ", 11), 0, "%s",
 		     config.errors.list[0]);
@@ -250,14 +258,14 @@ Test(sources, a_link_to_the_state_stays_one)
 
 	make_directory();
 	begin(&config, "loopback", state_path);
-	cr_assert_eq(source_addresses_create(&sources, &config), 0);
+	cr_assert_eq(source_addresses_create(&sources, &config, &config.errors), 0);
 	cr_assert_eq(source_addresses_save(sources, error), 0, "%s", error);
 	source_addresses_destroy(sources);
 	config_finish(&config);
 
 	cr_assert(!symlink("state", link_path));
 	begin(&config, "loopback", link_path);
-	cr_assert_eq(source_addresses_create(&sources, &config), 0);
+	cr_assert_eq(source_addresses_create(&sources, &config, &config.errors), 0);
 	visit(sources, "[2001:db8::1]:1");
 	cr_assert_eq(source_addresses_save(sources, error), 0, "%s", error);
 	source_addresses_destroy(sources);
@@ -276,9 +284,9 @@ Test(sources, an_embedded_address_of_the_pool_is_not_taken)
 	struct addr client;
 
 	begin(&config, "embedded,loopback", NULL);
-	cr_assert_eq(source_addresses_create(&sources, &config), 0);
+	cr_assert_eq(source_addresses_create(&sources, &config, &config.errors), 0);
 	cr_assert_null(addr_parse("127.0.0.9:5", &client));
-	cr_assert_eq(source_addresses_choose(sources, 0, &client, true, 1000, &choice), 0);
+	cr_assert_eq(choose(sources, &client, &choice), 0);
 	cr_expect(choice.embedded && !choice.leased);
 	cr_expect_eq(choice.address.v4.sin_addr.s_addr, client.v4.sin_addr.s_addr);
 	visit(sources, "127.64.0.9:5");
@@ -301,7 +309,7 @@ Test(sources, a_pools_addresses_are_its_own)
 	};
 
 	begin(&config, "loopback", NULL);
-	cr_assert_eq(source_addresses_create(&sources, &config), 0);
+	cr_assert_eq(source_addresses_create(&sources, &config, &config.errors), 0);
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		cr_assert_null(cidr_parse(rows[i].text, &block));
 		cr_expect_eq(source_addresses_own(sources, &block), rows[i].own, "%s",

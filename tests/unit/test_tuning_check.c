@@ -34,8 +34,8 @@ static void check_row(const struct host_row *row)
 	config_init(&config);
 	support_must_set(&config, "listen", "[::1]:80");
 	support_must_set(&config, row->option, row->value);
-	cr_expect_eq(tuning_check(&config, root), row->error ? -EINVAL : 0, "%s %s", row->option,
-		     row->value);
+	cr_expect_eq(tuning_check(&config, root, &config.errors), row->error ? -EINVAL : 0, "%s %s",
+		     row->option, row->value);
 	cr_assert_eq(config.errors.count, row->error != NULL);
 	if (row->error) {
 		const char *error = config.errors.list[0];
@@ -94,7 +94,7 @@ Test(tuning_check, the_place_is_named)
 	config_file_parse(&config, "f", text, strlen(text));
 	cr_assert(!config_check(&config, error), "%s", error);
 	for (unsigned i = 0; i < 2; i++) {
-		cr_expect_eq(tuning_check(&config, ""), -EINVAL);
+		cr_expect_eq(tuning_check(&config, "", &config.errors), -EINVAL);
 		cr_assert_eq(config.errors.count, 1, "once for the whole range");
 		cr_expect_str_eq(config.errors.list[0],
 				 "f:7: bind-device 'no-such-if': this host has no such interface; "

@@ -23,12 +23,12 @@ struct setting {
 
 /* What a session keeps. */
 struct journey {
-	struct upstream_path path;
+	struct upstream_claim claim;
 	struct pool_tried tried;
 };
 
 static struct config config;
-static struct upstream *upstream;
+static struct upstream *upstreams[2];
 
 /* One listener with these options, and behind them another with one backend. */
 static void make(const struct setting *settings, size_t count)
@@ -42,13 +42,29 @@ static void make(const struct setting *settings, size_t count)
 	support_must_set(&config, "listen", "[::1]:2001");
 	support_must_set(&config, "backend", "127.0.0.1:9");
 	cr_assert_eq(config_check(&config, error), 0, "%s", error);
-	cr_assert_eq(upstream_create(&upstream, &config), 0);
+	for (unsigned i = 0; i < ARRAY_COUNT(upstreams); i++) {
+		const struct config_forward *forward = &config.forwards[i];
+		const struct upstream_setup setup = {
+			.config = forward,
+			.listen = &forward->listen,
+			.tuning = &forward->options.tuning,
+		};
+
+		cr_assert_eq(upstream_create(&upstreams[i], &setup), 0);
+	}
 }
 
 static void finish(void)
 {
-	upstream_destroy(upstream);
+	for (unsigned i = 0; i < ARRAY_COUNT(upstreams); i++)
+		upstream_destroy(upstreams[i]);
 	config_finish(&config);
+}
+
+/* Of both forwards. */
+static uint64_t metric(enum metric metric)
+{
+	return upstream_metric(upstreams[0], metric) + upstream_metric(upstreams[1], metric);
 }
 
 static const struct setting three[] = {
@@ -58,7 +74,10 @@ static int choose(unsigned forward, struct journey *path, uint64_t now_ms)
 {
 	static const struct addr client;
 
-	return upstream_choose(upstream, forward, &path->path, &path->tried, &client, now_ms);
+	const struct upstream_ask ask = {
+		.tried = &path->tried, .client = &client, .now_ms = now_ms};
+
+	return upstream_choose(upstreams[forward], &path->claim, &ask);
 }
 
 /* The port that a session of its own gets, over at once; 0: none. */
@@ -69,12 +88,12 @@ static unsigned port_of_one(unsigned forward)
 
 	if (choose(forward, &path, NOW_MS))
 		return 0;
-	port = addr_port(upstream_address(upstream, forward, &path.path));
-	cr_expect_eq(port, addr_port(&upstream_backend(upstream, forward, &path.path)->addr));
-	upstream_answered(upstream, forward, &path.path, 0, NOW_MS);
-	upstream_leave(upstream, forward, &path.path);
-	cr_expect_null(upstream_address(upstream, forward, &path.path));
-	cr_expect_null(upstream_backend(upstream, forward, &path.path));
+	port = addr_port(upstream_address(upstreams[forward], &path.claim));
+	cr_expect_eq(port, addr_port(&upstream_backend(upstreams[forward], &path.claim)->addr));
+	upstream_answered(upstreams[forward], &path.claim, 0, NOW_MS);
+	upstream_leave(upstreams[forward], &path.claim);
+	cr_expect_null(upstream_address(upstreams[forward], &path.claim));
+	cr_expect_null(upstream_backend(upstreams[forward], &path.claim));
 	return port;
 }
 
@@ -96,8 +115,8 @@ static int exhaust(struct journey *path, int error, unsigned *ports, unsigned *c
 
 	*count = 0;
 	while (!(choice = choose(0, path, NOW_MS))) {
-		ports[(*count)++] = addr_port(upstream_address(upstream, 0, &path->path));
-		upstream_answered(upstream, 0, &path->path, error, NOW_MS);
+		ports[(*count)++] = addr_port(upstream_address(upstreams[0], &path->claim));
+		upstream_answered(upstreams[0], &path->claim, error, NOW_MS);
 		cr_assert_leq(*count, BACKENDS);
 	}
 	return choice;
@@ -117,12 +136,12 @@ Test(upstream, each_backend_is_tried_once)
 			seen |= 1U << ports[i];
 		cr_expect_eq(seen, 2 + 4 + 8);
 		/* the last one can be named until the end */
-		cr_expect_eq(addr_port(upstream_address(upstream, 0, &path.path)),
+		cr_expect_eq(addr_port(upstream_address(upstreams[0], &path.claim)),
 			     ports[count - 1]);
-		upstream_leave(upstream, 0, &path.path);
-		upstream_leave(upstream, 0, &path.path);
+		upstream_leave(upstreams[0], &path.claim);
+		upstream_leave(upstreams[0], &path.claim);
 	}
-	cr_expect_eq(upstream_metric(upstream, METRIC_backends_up), BACKENDS + 1);
+	cr_expect_eq(metric(METRIC_backends_up), BACKENDS + 1);
 	finish();
 }
 
@@ -139,7 +158,7 @@ Test(upstream, retries_are_further_backends)
 		make(settings, ARRAY_COUNT(settings));
 		cr_expect_eq(exhaust(&path, -ECONNREFUSED, ports, &count), POOL_ALL_TRIED);
 		cr_expect_eq(count, tried[i], "--retries %s: %u", texts[i], count);
-		upstream_leave(upstream, 0, &path.path);
+		upstream_leave(upstreams[0], &path.claim);
 		finish();
 	}
 }
@@ -173,11 +192,10 @@ Test(upstream, failures_are_the_backends_or_ours)
 		cr_expect_eq(upstream_fault_of(-rows[i].error), rows[i].fault);
 		make(three, ARRAY_COUNT(three));
 		cr_assert_eq(choose(0, &path, NOW_MS), 0);
-		upstream_answered(upstream, 0, &path.path, -rows[i].error, NOW_MS);
-		upstream_leave(upstream, 0, &path.path);
-		cr_expect_eq(upstream_metric(upstream, METRIC_backend_downs), blamed, "%s",
-			     strerror(rows[i].error));
-		cr_expect_eq(upstream_metric(upstream, METRIC_backends_down), blamed);
+		upstream_answered(upstreams[0], &path.claim, -rows[i].error, NOW_MS);
+		upstream_leave(upstreams[0], &path.claim);
+		cr_expect_eq(metric(METRIC_backend_downs), blamed, "%s", strerror(rows[i].error));
+		cr_expect_eq(metric(METRIC_backends_down), blamed);
 		finish();
 	}
 }
@@ -193,7 +211,7 @@ Test(upstream, the_only_backend_is_always_tried)
 
 		cr_expect_eq(exhaust(&path, -ECONNREFUSED, ports, &count), POOL_ALL_TRIED);
 		cr_expect_eq(count, 1);
-		upstream_leave(upstream, 0, &path.path);
+		upstream_leave(upstreams[0], &path.claim);
 	}
 	finish();
 }
@@ -206,19 +224,19 @@ Test(upstream, all_down_is_told_from_all_full_and_all_tried)
 
 	make(settings, ARRAY_COUNT(settings));
 	cr_assert_eq(choose(0, &holding, NOW_MS), 0);
-	cr_assert_eq(addr_port(upstream_address(upstream, 0, &holding.path)), 1);
-	upstream_answered(upstream, 0, &holding.path, 0, NOW_MS);
+	cr_assert_eq(addr_port(upstream_address(upstreams[0], &holding.claim)), 1);
+	upstream_answered(upstreams[0], &holding.claim, 0, NOW_MS);
 	cr_assert_eq(choose(0, &failing, NOW_MS), 0);
-	upstream_answered(upstream, 0, &failing.path, -ECONNREFUSED, NOW_MS);
+	upstream_answered(upstreams[0], &failing.claim, -ECONNREFUSED, NOW_MS);
 	cr_expect_eq(choose(0, &failing, NOW_MS), POOL_ALL_FULL);
-	upstream_leave(upstream, 0, &holding.path);
-	/* a place has come free: the same session may go on */
+	upstream_leave(upstreams[0], &holding.claim);
+	/* the backend has room again: the same session may go on */
 	cr_assert_eq(choose(0, &failing, NOW_MS), 0);
-	upstream_answered(upstream, 0, &failing.path, -ECONNREFUSED, NOW_MS);
+	upstream_answered(upstreams[0], &failing.claim, -ECONNREFUSED, NOW_MS);
 	cr_expect_eq(choose(0, &failing, NOW_MS), POOL_ALL_TRIED);
 	cr_expect_eq(choose(0, &late, NOW_MS), POOL_ALL_DOWN);
-	upstream_leave(upstream, 0, &failing.path);
-	cr_expect_eq(upstream_metric(upstream, METRIC_backend_downs), 2);
+	upstream_leave(upstreams[0], &failing.claim);
+	cr_expect_eq(metric(METRIC_backend_downs), 2);
 	finish();
 }
 
@@ -232,19 +250,19 @@ Test(upstream, a_path_that_is_left_says_nothing)
 	make(three, ARRAY_COUNT(three));
 	for (unsigned i = 0; i < BACKENDS; i++) {
 		cr_assert_eq(choose(0, &paths[i], NOW_MS), 0);
-		upstream_answered(upstream, 0, &paths[i].path, -ECONNREFUSED, NOW_MS);
-		upstream_leave(upstream, 0, &paths[i].path);
+		upstream_answered(upstreams[0], &paths[i].claim, -ECONNREFUSED, NOW_MS);
+		upstream_leave(upstreams[0], &paths[i].claim);
 	}
 	for (unsigned i = 0; i < 2 * BACKENDS; i++) {
 		cr_assert_eq(choose(0, &probe, late_ms), 0);
-		upstream_leave(upstream, 0, &probe.path);
+		upstream_leave(upstreams[0], &probe.claim);
 	}
-	cr_expect_eq(upstream_metric(upstream, METRIC_backend_ups), 0);
+	cr_expect_eq(metric(METRIC_backend_ups), 0);
 	cr_assert_eq(choose(0, &probe, late_ms), 0);
-	upstream_answered(upstream, 0, &probe.path, 0, late_ms);
-	upstream_leave(upstream, 0, &probe.path);
-	cr_expect_eq(upstream_metric(upstream, METRIC_backend_ups), 1);
-	cr_expect_eq(upstream_metric(upstream, METRIC_backends_up), 2);
+	upstream_answered(upstreams[0], &probe.claim, 0, late_ms);
+	upstream_leave(upstreams[0], &probe.claim);
+	cr_expect_eq(metric(METRIC_backend_ups), 1);
+	cr_expect_eq(metric(METRIC_backends_up), 2);
 	finish();
 }
 
@@ -262,33 +280,33 @@ Test(upstream, parameters_and_checks_reach_the_pool)
 	struct journey path = {0};
 
 	make(settings, ARRAY_COUNT(settings));
-	cr_expect_eq(upstream_metric(upstream, METRIC_backends_off), 1);
+	cr_expect_eq(metric(METRIC_backends_off), 1);
 	for (unsigned i = 0; i < 4; i++)
 		cr_expect_eq(port_of_one(0), 1);
-	pool_snapshot(upstream_pool(upstream, 0), 0, NOW_MS, &snapshot);
+	pool_snapshot(upstream_pool(upstreams[0]), 0, NOW_MS, &snapshot);
 	cr_expect_eq(snapshot.weight, 2);
 	verdict.generation = snapshot.generation;
 	verdict.address = &snapshot.address;
-	upstream_checked(upstream, 0, &verdict, NOW_MS);
+	upstream_checked(upstreams[0], &verdict, NOW_MS);
 	cr_expect_eq(port_of_one(0), 3);
 	verdict.fault = NULL;
-	upstream_checked(upstream, 0, &verdict, NOW_MS);
+	upstream_checked(upstreams[0], &verdict, NOW_MS);
 	cr_expect_eq(port_of_one(0), 1);
-	cr_expect_eq(upstream_metric(upstream, METRIC_checks), 2);
-	cr_expect_eq(upstream_metric(upstream, METRIC_checks_failed), 1);
-	cr_expect_eq(upstream_metric(upstream, METRIC_backend_downs), 1);
-	cr_expect_eq(upstream_metric(upstream, METRIC_backend_ups), 1);
+	cr_expect_eq(metric(METRIC_checks), 2);
+	cr_expect_eq(metric(METRIC_checks_failed), 1);
+	cr_expect_eq(metric(METRIC_backend_downs), 1);
+	cr_expect_eq(metric(METRIC_backend_ups), 1);
 
 	/* the backup has no checks: the traffic that took it down brings it up */
 	verdict.fault = "no answer";
-	upstream_checked(upstream, 0, &verdict, NOW_MS);
+	upstream_checked(upstreams[0], &verdict, NOW_MS);
 	cr_assert_eq(choose(0, &path, NOW_MS), 0);
-	upstream_answered(upstream, 0, &path.path, -ECONNREFUSED, NOW_MS);
-	upstream_leave(upstream, 0, &path.path);
+	upstream_answered(upstreams[0], &path.claim, -ECONNREFUSED, NOW_MS);
+	upstream_leave(upstreams[0], &path.claim);
 	path = (struct journey){0};
 	cr_expect_eq(choose(0, &path, NOW_MS), POOL_ALL_DOWN);
 	cr_expect_eq(choose(0, &path, NOW_MS + 10000), 0);
-	upstream_leave(upstream, 0, &path.path);
+	upstream_leave(upstreams[0], &path.claim);
 	finish();
 }
 
@@ -334,7 +352,7 @@ static unsigned set_addresses(unsigned backend, unsigned high, unsigned count)
 {
 	const struct addr_set set = addresses(high, count);
 	unsigned left_out;
-	int result = upstream_set_addresses(upstream, 0, backend, &set, &left_out);
+	int result = upstream_set_addresses(upstreams[0], backend, &set, &left_out);
 
 	cr_expect_eq(result, left_out ? -ENOSPC : 0);
 	return left_out;
@@ -353,16 +371,16 @@ Test(upstream, names_bring_backends)
 	cr_expect_eq(choose(0, &path, NOW_MS), POOL_ALL_DOWN);
 	cr_expect_eq(set_addresses(0, 0, 2), 0);
 	cr_expect_eq(set_addresses(1, 1, 1), 0);
-	cr_expect_eq(upstream_metric(upstream, METRIC_backends_up), 4);
+	cr_expect_eq(metric(METRIC_backends_up), 4);
 	cr_expect_eq(choose(0, &path, NOW_MS), 0);
-	cr_expect_eq(upstream_backend(upstream, 0, &path.path), first);
-	upstream_answered(upstream, 0, &path.path, 0, NOW_MS);
+	cr_expect_eq(upstream_backend(upstreams[0], &path.claim), first);
+	upstream_answered(upstreams[0], &path.claim, 0, NOW_MS);
 	/* it has gone, and the session goes on */
 	cr_expect_eq(set_addresses(0, 2, 1), 0);
-	cr_expect_eq(upstream_backend(upstream, 0, &path.path), first);
-	cr_expect_neq(upstream_address(upstream, 0, &path.path), NULL);
-	cr_expect_eq(upstream_metric(upstream, METRIC_backends_up), 3);
-	upstream_leave(upstream, 0, &path.path);
+	cr_expect_eq(upstream_backend(upstreams[0], &path.claim), first);
+	cr_expect_neq(upstream_address(upstreams[0], &path.claim), NULL);
+	cr_expect_eq(metric(METRIC_backends_up), 3);
+	upstream_leave(upstreams[0], &path.claim);
 	finish();
 }
 
@@ -382,6 +400,6 @@ Test(upstream, more_addresses_than_places)
 	cr_expect_eq(set_addresses(4, 4, 5), 2);
 	cr_expect_eq(set_addresses(0, 0, 1), 0);
 	cr_expect_eq(set_addresses(4, 4, 5), 0);
-	cr_expect_eq(upstream_metric(upstream, METRIC_backends_up), 1 + 64 + 64 + 60 + 5 + 1 + 1);
+	cr_expect_eq(metric(METRIC_backends_up), 1 + 64 + 64 + 60 + 5 + 1 + 1);
 	finish();
 }

@@ -1,0 +1,249 @@
+#include "forward/forward.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config/config_origin.h"
+#include "config/config_rules.h"
+#include "forward/listener_bind.h"
+#include "os/sock.h"
+#include "os/sock_local.h"
+
+/* Making --------------------------------------------------------------------------------------- */
+
+/* Listeners and sockets towards backends are tuned alike. */
+static void make_tuning(struct forwards *forwards)
+{
+	const char *congestion = sock_choose_loopback_congestion("");
+	struct sock_ports ports = sock_read_port_range("");
+
+	for (unsigned i = 0; i < forwards->count; i++) {
+		struct sock_tuning *tuning = &forwards->list[i].tuning;
+
+		*tuning = forwards->list[i].config->options.tuning;
+		tuning->loopback_congestion = congestion;
+		tuning->reset_on_close = true;
+		tuning->system_ports = ports;
+	}
+}
+
+int forwards_create(struct forwards **forwards, const struct config *config,
+		    struct config_errors *errors)
+{
+	struct forwards *made =
+		calloc(1, sizeof(*made) + config->forward_count * sizeof(made->list[0]));
+	int result = made ? loops_create(&made->loops, config) : -ENOMEM;
+
+	if (!result) {
+		made->config = config;
+		made->count = config->forward_count;
+		for (unsigned i = 0; i < made->count; i++) {
+			made->list[i].config = &config->forwards[i];
+			made->list[i].index = i;
+			made->list[i].listen = config->forwards[i].listen;
+			made->list[i].loops = made->loops;
+		}
+		make_tuning(made);
+	}
+	if (result) {
+		config_errors_add(errors, "out of memory; lower --maxconn");
+		forwards_destroy(made);
+		return result;
+	}
+	*forwards = made;
+	return 0;
+}
+
+void forwards_destroy(struct forwards *forwards)
+{
+	if (!forwards)
+		return;
+	for (unsigned i = 0; i < forwards->count; i++) {
+		upstream_destroy(forwards->list[i].upstream);
+		admission_destroy(forwards->list[i].admission);
+	}
+	source_addresses_destroy(forwards->sources);
+	loops_destroy(forwards->loops);
+	free(forwards);
+}
+
+int forwards_make_sources(struct forwards *forwards, struct config_errors *errors)
+{
+	int result = source_addresses_create(&forwards->sources, forwards->config, errors);
+
+	for (unsigned i = 0; i < forwards->count && !result; i++)
+		forwards->list[i].sources = source_addresses_of(forwards->sources, i);
+	return result;
+}
+
+/* The admission of an earlier forward with the same rules, or NULL. */
+static const struct admission *find_same_rules(const struct forwards *forwards, unsigned index)
+{
+	const struct config_forward_options *own = &forwards->list[index].config->options;
+
+	for (unsigned i = 0; i < index; i++)
+		if (config_rules_are_same(&forwards->list[i].config->options, own))
+			return forwards->list[i].admission;
+	return NULL;
+}
+
+int forwards_make_admission(struct forwards *forwards, uint32_t maxconn,
+			    struct config_errors *errors)
+{
+	int result = 0;
+
+	for (unsigned i = 0; i < forwards->count; i++) {
+		struct forward *forward = &forwards->list[i];
+		const struct admission_setup setup = {
+			.config = forwards->config,
+			.forward = forward->config,
+			.maxconn = maxconn,
+			.same_rules = find_same_rules(forwards, i),
+		};
+		int of_forward = admission_create(&forward->admission, &setup, errors);
+
+		result = result ? result : of_forward;
+	}
+	return result;
+}
+
+int forwards_make_upstreams(struct forwards *forwards)
+{
+	int result = 0;
+
+	for (unsigned i = 0; i < forwards->count && !result; i++) {
+		struct forward *forward = &forwards->list[i];
+		const struct upstream_setup setup = {
+			.config = forward->config,
+			.listen = &forward->listen,
+			.tuning = &forward->tuning,
+		};
+
+		result = upstream_create(&forward->upstream, &setup);
+	}
+	return result;
+}
+
+/* Listening sockets ------------------------------------------------------------------------------ */
+
+/* The files of local ones go too: until the end of the start nobody else would remove them. */
+static void unbind(const struct forwards *forwards, unsigned worker_count, int *fds)
+{
+	for (unsigned i = 0; i < forwards->count; i++) {
+		if (fds[i] < 0) /* not bound: a file there is another's */
+			continue;
+		for (unsigned j = 0; j < worker_count; j++) {
+			close(fds[j * forwards->count + i]);
+			fds[j * forwards->count + i] = -1;
+		}
+		if (addr_is_local(&forwards->list[i].listen))
+			sock_remove_local(&forwards->list[i].listen);
+	}
+}
+
+static void add_error(const struct forwards *forwards, const struct forward *forward, int result,
+		      struct config_errors *errors)
+{
+	char error[CONFIG_ERROR_BYTES];
+
+	listener_describe_error(&forward->listen, result, true, error);
+	config_origin_append_of(forwards->config, forward->config, "listen", error);
+	config_errors_add(errors, error);
+}
+
+int forwards_open(struct forwards *forwards, unsigned worker_count, int *fds,
+		  struct config_errors *errors)
+{
+	struct listener_sockets sockets = {.fds = calloc(worker_count, sizeof(int)),
+					   .count = worker_count};
+	int result = sockets.fds ? 0 : -ENOMEM;
+
+	for (unsigned i = 0; i < forwards->count && sockets.fds; i++) {
+		struct forward *forward = &forwards->list[i];
+		int bound = listener_bind(&forward->listen, &forward->tuning,
+					  (unsigned)forward->config->options.backlog, &sockets);
+
+		if (bound)
+			add_error(forwards, forward, bound, errors);
+		else
+			loops_set_listen(forwards->loops, i, &forward->listen);
+		result = result ? result : bound;
+		for (unsigned j = 0; j < worker_count && !bound; j++)
+			fds[j * forwards->count + i] = sockets.fds[j];
+	}
+	if (result && sockets.fds)
+		unbind(forwards, worker_count, fds);
+	free(sockets.fds);
+	return result;
+}
+
+int forwards_give_files(const struct forwards *forwards, struct forward_owner owner,
+			struct config_errors *errors)
+{
+	char error[CONFIG_ERROR_BYTES];
+
+	for (unsigned i = 0; i < forwards->count; i++) {
+		const struct addr *listen = &forwards->list[i].listen;
+		char text[ADDR_TEXT_BYTES];
+		int result;
+
+		if (!addr_is_local(listen) || !*listen->local.name->sun_path)
+			continue;
+		result = sock_give_local(listen->local.name->sun_path, owner.uid, owner.gid);
+		if (!result)
+			continue;
+		config_fail(error,
+			    "--listen '%.120s': cannot be given to --user: %s; let CAP_CHOWN be "
+			    "there at the start",
+			    addr_print(listen, text), strerror(-result));
+		config_origin_add_to(errors, forwards->config, forwards->list[i].config, error);
+		return result;
+	}
+	return 0;
+}
+
+void forwards_remove_files(const struct forwards *forwards)
+{
+	for (unsigned i = 0; i < forwards->count; i++)
+		if (addr_is_local(&forwards->list[i].listen))
+			sock_remove_local(&forwards->list[i].listen);
+}
+
+/* Running -------------------------------------------------------------------------------------- */
+
+bool forward_forbids(const struct forward *forward, const struct addr *backend, uint64_t now_ms)
+{
+	return loops_would_close(forward->loops, forward->index, backend, now_ms);
+}
+
+uint64_t forwards_metric(const struct forwards *forwards, enum metric metric)
+{
+	uint64_t sum = 0;
+
+	switch (metric) {
+	case METRIC_names_resolved:
+		return forwards->names.resolved;
+	case METRIC_names_failing:
+		return forwards->names.failing;
+	case METRIC_name_failures:
+		return forwards->names.failures;
+	case METRIC_name_changes:
+		return forwards->names.changes;
+	default:
+		break;
+	}
+	for (unsigned i = 0; i < forwards->count; i++) {
+		const struct forward *forward = &forwards->list[i];
+
+		if (forward->upstream)
+			sum += upstream_metric(forward->upstream, metric);
+		if (forward->admission)
+			sum += admission_metric(forward->admission, metric);
+	}
+	if (forwards->sources)
+		sum += source_addresses_metric(forwards->sources, metric);
+	return sum;
+}
