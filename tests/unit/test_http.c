@@ -26,8 +26,9 @@ static struct http *create(struct addr *address)
 
 	cr_assert_null(addr_parse("127.0.0.1:0", &config.metrics));
 	cr_assert_eq(http_create(&http, &config, &no_workers, error), 0, "%s", error);
-	cr_assert_neq(addr_port(&config.metrics), 0);
-	*address = config.metrics;
+	*address = *http_address(http);
+	cr_assert_neq(addr_port(address), 0);
+	cr_expect_eq(addr_port(&config.metrics), 0, "the configuration stays as it was");
 	return http;
 }
 
