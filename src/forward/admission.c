@@ -126,11 +126,11 @@ static int make_clients(struct client_limits **clients,
 		.rate = (uint32_t)options->per_source_rate,
 		.v6_bits = (unsigned)options->per_source_prefix6,
 		.v4_bits = (unsigned)options->per_source_prefix4,
-		.sources = MIN(maxconn, CLIENT_LIMITS_CLIENTS_MOST),
+		.clients = MIN(maxconn, CLIENT_LIMITS_CLIENTS_MOST),
 	};
 
 	if (options->maxconn_forward)
-		wanted.sources = MIN(wanted.sources, (uint32_t)options->maxconn_forward);
+		wanted.clients = MIN(wanted.clients, (uint32_t)options->maxconn_forward);
 	if (getrandom(wanted.key, sizeof(wanted.key), 0) != sizeof(wanted.key))
 		return errno ? -errno : -EIO;
 	return client_limits_create(clients, &wanted);

@@ -57,7 +57,7 @@ struct client_limits {
 };
 
 /* Where a source's entry may be. */
-struct place {
+struct client_key {
 	uint64_t tag;
 	uint32_t buckets[2];
 };
@@ -72,24 +72,24 @@ struct finding {
 };
 
 /* A table of at least twice as many entries as sources. */
-static uint64_t bucket_count_for(uint32_t sources)
+static uint64_t bucket_count_for(uint32_t clients)
 {
 	uint64_t count = 2;
 
-	while (count * WAYS < 2 * (uint64_t)sources)
+	while (count * WAYS < 2 * (uint64_t)clients)
 		count *= 2;
 	return count;
 }
 
 int client_limits_create(struct client_limits **limits, const struct client_limits_options *options)
 {
-	uint64_t count = bucket_count_for(options->sources);
+	uint64_t count = bucket_count_for(options->clients);
 	struct client_limits *self;
 
 	CHECK(options->maxconn <= CLIENT_LIMITS_MAXCONN_MOST);
 	CHECK(options->rate <= CLIENT_LIMITS_RATE_MOST);
 	CHECK(options->v6_bits <= 128 && options->v4_bits <= 32);
-	CHECK(options->sources && options->sources <= CLIENT_LIMITS_CLIENTS_MOST);
+	CHECK(options->clients && options->clients <= CLIENT_LIMITS_CLIENTS_MOST);
 	self = memory_alloc_lines(sizeof(*self));
 	if (!self)
 		return -ENOMEM;
@@ -114,22 +114,22 @@ void client_limits_destroy(struct client_limits *limits)
 
 /* Finding -------------------------------------------------------------------------------------- */
 
-static struct place place_of(const struct client_limits *limits, const struct in6_addr *client)
+static struct client_key key_of(const struct client_limits *limits, const struct in6_addr *client)
 {
 	bool v4 = IN6_IS_ADDR_V4MAPPED(client);
-	struct in6_addr source = v4 ? cidr_mask(client, 96 + limits->options.v4_bits)
-				    : cidr_client_of(client, limits->options.v6_bits).network;
-	uint64_t hash = siphash24(limits->options.key, &source, sizeof(source));
-	struct place place = {.tag = hash >> LIVE_BITS};
+	struct in6_addr block = v4 ? cidr_mask(client, 96 + limits->options.v4_bits)
+				   : cidr_client_of(client, limits->options.v6_bits).network;
+	uint64_t hash = siphash24(limits->options.key, &block, sizeof(block));
+	struct client_key key = {.tag = hash >> LIVE_BITS};
 
-	if (!place.tag)
-		place.tag = 1;
+	if (!key.tag)
+		key.tag = 1;
 	/* of all the hash's bits: sources with the same tag are to part here */
-	place.buckets[0] = (uint32_t)(hash & limits->bucket_mask);
-	place.buckets[1] = (uint32_t)(hash * 0x9e3779b97f4a7c15ULL >> 40 & limits->bucket_mask);
-	if (place.buckets[1] == place.buckets[0])
-		place.buckets[1] ^= 1;
-	return place;
+	key.buckets[0] = (uint32_t)(hash & limits->bucket_mask);
+	key.buckets[1] = (uint32_t)(hash * 0x9e3779b97f4a7c15ULL >> 40 & limits->bucket_mask);
+	if (key.buckets[1] == key.buckets[0])
+		key.buckets[1] ^= 1;
+	return key;
 }
 
 /* The time in thousandths of a connection. */
@@ -162,23 +162,23 @@ static unsigned rank_of(const struct client_limits *limits, uint64_t use, uint64
 }
 
 /* Looks for the source, and for the best place for it. */
-static struct finding find(const struct client_limits *limits, const struct place *place,
+static struct finding find(const struct client_limits *limits, const struct client_key *key,
 			   uint64_t clock)
 {
 	struct finding own = {.own = true}, best[2] = {{0}};
 	unsigned best_rank[2] = {3, 3}, live_entries[2] = {0};
 
 	for (unsigned i = 0; i < 2; i++) {
-		struct bucket *bucket = &limits->buckets[place->buckets[i]];
+		struct bucket *bucket = &limits->buckets[key->buckets[i]];
 
 		for (unsigned way = 0; way < WAYS; way++) {
 			struct entry *entry = &bucket->entries[way];
 			uint64_t use = atomic_load(&entry->use);
-			client_ticket ticket = place->buckets[i] * WAYS + way;
+			client_ticket ticket = key->buckets[i] * WAYS + way;
 			struct finding this = {entry, use, ticket, false, 0};
 			unsigned rank;
 
-			if (use >> LIVE_BITS == place->tag) {
+			if (use >> LIVE_BITS == key->tag) {
 				own.live += use & LIVE_MASK;
 				if (!own.entry) {
 					own.entry = entry;
@@ -222,7 +222,7 @@ static bool take_token(struct client_limits *limits, struct entry *entry, uint64
 }
 
 /* Counts the connection in an entry. False where the table has no room for its source. */
-static enum client_verdict count_in(struct client_limits *limits, const struct place *place,
+static enum client_verdict count_in(struct client_limits *limits, const struct client_key *key,
 				    uint64_t clock, struct finding *found)
 {
 	uint64_t most = limits->options.maxconn ? limits->options.maxconn : LIVE_MASK;
@@ -230,12 +230,12 @@ static enum client_verdict count_in(struct client_limits *limits, const struct p
 
 	/* a swap that fails means that another has succeeded */
 	do {
-		*found = find(limits, place, clock);
+		*found = find(limits, key, clock);
 		if (!found->entry)
 			return CLIENT_OK;
 		if (found->live >= most)
 			return CLIENT_TOO_MANY;
-		after = found->own ? found->use + 1 : place->tag << LIVE_BITS | 1;
+		after = found->own ? found->use + 1 : key->tag << LIVE_BITS | 1;
 	} while (!atomic_compare_exchange_strong(&found->entry->use, &found->use, after));
 	return CLIENT_OK;
 }
@@ -243,22 +243,22 @@ static enum client_verdict count_in(struct client_limits *limits, const struct p
 enum client_verdict client_limits_enter(struct client_limits *limits, const struct in6_addr *client,
 					uint64_t now_ms, client_ticket *ticket)
 {
-	struct place place = place_of(limits, client);
+	struct client_key key = key_of(limits, client);
 	uint64_t clock = clock_at(limits, now_ms);
 	enum client_verdict verdict;
 	struct finding found;
 
 	*ticket = CLIENT_UNCOUNTED;
-	verdict = count_in(limits, &place, clock, &found);
+	verdict = count_in(limits, &key, clock, &found);
 	if (verdict != CLIENT_OK)
 		return verdict;
 	if (!found.entry) {
 		atomic_fetch_add_explicit(&limits->uncounted, 1, memory_order_relaxed);
 		return CLIENT_OK;
 	}
-	if (limits->options.maxconn && find(limits, &place, clock).live > limits->options.maxconn)
+	if (limits->options.maxconn && find(limits, &key, clock).live > limits->options.maxconn)
 		verdict = CLIENT_TOO_MANY;
-	else if (limits->options.rate && !take_token(limits, found.entry, place.tag, clock))
+	else if (limits->options.rate && !take_token(limits, found.entry, key.tag, clock))
 		verdict = CLIENT_TOO_FAST;
 	if (verdict == CLIENT_OK)
 		*ticket = found.ticket;
@@ -282,8 +282,8 @@ void client_limits_leave(struct client_limits *limits, client_ticket ticket)
 
 uint32_t client_limits_live(const struct client_limits *limits, const struct in6_addr *client)
 {
-	struct place place = place_of(limits, client);
-	struct finding found = find(limits, &place, 0);
+	struct client_key key = key_of(limits, client);
+	struct finding found = find(limits, &key, 0);
 
 	return found.own ? (uint32_t)found.live : 0;
 }

@@ -39,7 +39,7 @@ struct client_limits_options {
 	unsigned v6_bits; /* how long a prefix makes a source: 0 to 128, 64 as a rule */
 	unsigned v4_bits; /* ... 0 to 32, 32 as a rule */
 	/* Sources at a time that there is room for, at least 1; each costs 32 to 64 bytes. */
-	uint32_t sources;
+	uint32_t clients;
 	uint8_t key[SIPHASH_KEY_BYTES]; /* random: getrandom(2) */
 };
 

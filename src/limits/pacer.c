@@ -21,9 +21,10 @@ void pacer_rate_init(struct pacer_rate *rate, uint64_t bytes_per_s, uint64_t bur
 	CHECK(bytes_per_s >= PACER_RATE_LEAST && bytes_per_s <= PACER_RATE_MOST);
 	CHECK(burst_bytes <= PACER_BURST_MOST);
 	rate->bytes_per_s = bytes_per_s;
-	rate->turn_least_bytes = MAX(bytes_per_s / PACER_TURNS_PER_SECOND, PACER_TURN_LEAST_BYTES);
-	rate->turn_bytes = MAX(bytes_per_s / (US_PER_S / PACER_TURN_US), rate->turn_least_bytes);
-	rate->burst_bytes = MAX(burst_bytes ? burst_bytes : bytes_per_s / 8, 2 * rate->turn_bytes);
+	rate->share_least_bytes =
+		MAX(bytes_per_s / PACER_SHARES_PER_SECOND, PACER_SHARE_LEAST_BYTES);
+	rate->share_bytes = MAX(bytes_per_s / (US_PER_S / PACER_SHARE_US), rate->share_least_bytes);
+	rate->burst_bytes = MAX(burst_bytes ? burst_bytes : bytes_per_s / 8, 2 * rate->share_bytes);
 }
 
 /* The time in bytes. */
@@ -56,16 +57,16 @@ static uint64_t savings(uint64_t used, uint64_t clock)
 }
 
 /* What a lane is given a turn for, when as many others wait for theirs. */
-static uint64_t turn_bytes(const struct pacer_rate *rate, uint64_t saved_bytes, uint32_t others)
+static uint64_t share_bytes(const struct pacer_rate *rate, uint64_t saved_bytes, uint32_t others)
 {
 	/* what others leave lying about is shared out too */
-	uint64_t bytes = MAX(rate->turn_bytes, saved_bytes) / ((uint64_t)others + 1);
+	uint64_t bytes = MAX(rate->share_bytes, saved_bytes) / ((uint64_t)others + 1);
 
-	return MAX(bytes, rate->turn_least_bytes);
+	return MAX(bytes, rate->share_least_bytes);
 }
 
 /* Takes from what is saved; or else gives a turn, and returns 0. */
-static uint64_t take_or_queue(struct pacer *pacer, struct pacer_turn *turn, uint64_t want_bytes,
+static uint64_t take_or_queue(struct pacer *pacer, struct pacer_share *share, uint64_t want_bytes,
 			      uint64_t now_us)
 {
 	const struct pacer_rate *rate = pacer->rate;
@@ -82,53 +83,53 @@ static uint64_t take_or_queue(struct pacer *pacer, struct pacer_turn *turn, uint
 			from = clock - rate->burst_bytes;
 		saved = savings(from, clock);
 		/* nobody is overtaken, and what is not worth it is waited for */
-		at_once = !others && saved >= MIN(want_bytes, rate->turn_bytes);
-		bytes = at_once ? MIN(want_bytes, saved) : turn_bytes(rate, saved, others);
+		at_once = !others && saved >= MIN(want_bytes, rate->share_bytes);
+		bytes = at_once ? MIN(want_bytes, saved) : share_bytes(rate, saved, others);
 		after = from + bytes;
 	} while (!atomic_compare_exchange_weak(&pacer->used, &used, after));
 	if (at_once)
 		return bytes;
 	atomic_fetch_add(&pacer->waiting, 1);
-	turn->bytes = bytes;
-	turn->due_us = now_us + MAX(time_for_us(rate, savings(clock, after)), PACER_WAIT_LEAST_US);
+	share->bytes = bytes;
+	share->due_us = now_us + MAX(time_for_us(rate, savings(clock, after)), PACER_WAIT_LEAST_US);
 	return 0;
 }
 
-uint64_t pacer_take(struct pacer *pacer, struct pacer_turn *turn, uint64_t want_bytes,
+uint64_t pacer_take(struct pacer *pacer, struct pacer_share *share, uint64_t want_bytes,
 		    uint64_t now_us)
 {
 	uint64_t bytes;
 
 	CHECK(want_bytes);
-	if (!turn->bytes)
-		return take_or_queue(pacer, turn, want_bytes, now_us);
-	if (pacer_wait_us(turn, now_us))
+	if (!share->bytes)
+		return take_or_queue(pacer, share, want_bytes, now_us);
+	if (pacer_wait_us(share, now_us))
 		return 0;
-	if (turn->due_us)
+	if (share->due_us)
 		atomic_fetch_sub(&pacer->waiting, 1);
-	turn->due_us = 0;
-	bytes = MIN(want_bytes, turn->bytes);
-	turn->bytes -= bytes;
+	share->due_us = 0;
+	bytes = MIN(want_bytes, share->bytes);
+	share->bytes -= bytes;
 	return bytes;
 }
 
-uint64_t pacer_wait_us(const struct pacer_turn *turn, uint64_t now_us)
+uint64_t pacer_wait_us(const struct pacer_share *share, uint64_t now_us)
 {
-	return turn->due_us > now_us ? turn->due_us - now_us : 0;
+	return share->due_us > now_us ? share->due_us - now_us : 0;
 }
 
-void pacer_give_back(struct pacer_turn *turn, uint64_t bytes)
+void pacer_give_back(struct pacer_share *share, uint64_t bytes)
 {
 	/* somebody who waits for a turn has nothing to give back */
-	CHECK(!turn->due_us);
-	turn->bytes += bytes;
+	CHECK(!share->due_us);
+	share->bytes += bytes;
 }
 
-void pacer_leave(struct pacer *pacer, struct pacer_turn *turn)
+void pacer_leave(struct pacer *pacer, struct pacer_share *share)
 {
-	if (turn->due_us)
+	if (share->due_us)
 		atomic_fetch_sub(&pacer->waiting, 1);
-	if (turn->bytes)
-		atomic_fetch_sub(&pacer->used, turn->bytes);
-	*turn = (struct pacer_turn){0};
+	if (share->bytes)
+		atomic_fetch_sub(&pacer->used, share->bytes);
+	*share = (struct pacer_share){0};
 }

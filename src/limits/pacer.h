@@ -32,19 +32,19 @@
  * A turn of a lane alone is worth 10 ms, so it wakes 100 times a second; those that share a pacer
  * share that, and each waits 5 ms at least: it never wakes more than 200 times a second.
  */
-#define PACER_TURN_US	    10000
+#define PACER_SHARE_US	    10000
 #define PACER_WAIT_LEAST_US 5000
 
 /* A turn is a packet's worth at least, and all turns of a pacer are at most so many per second. */
-#define PACER_TURN_LEAST_BYTES 1460
-#define PACER_TURNS_PER_SECOND 8192
+#define PACER_SHARE_LEAST_BYTES 1460
+#define PACER_SHARES_PER_SECOND 8192
 
 /* A limit; does not change while pacers refer to it. */
 struct pacer_rate {
 	uint64_t bytes_per_s;
 	uint64_t burst_bytes; /* what may be saved up while nothing is taken */
-	uint64_t turn_bytes;
-	uint64_t turn_least_bytes;
+	uint64_t share_bytes;
+	uint64_t share_least_bytes;
 };
 
 /*
@@ -60,7 +60,7 @@ struct pacer {
 };
 
 /* One lane's, for one pacer; zeroed is "none". */
-struct pacer_turn {
+struct pacer_share {
 	uint64_t bytes;	 /* set aside and not yet taken */
 	uint64_t due_us; /* from when on; 0: they are the lane's already */
 };
@@ -72,16 +72,16 @@ void pacer_init(struct pacer *pacer, const struct pacer_rate *rate, uint64_t now
  * Takes up to `want_bytes` > 0. Returns how many may be moved now, or 0, and then there is a turn to
  * wait for.
  */
-uint64_t pacer_take(struct pacer *pacer, struct pacer_turn *turn, uint64_t want_bytes,
+uint64_t pacer_take(struct pacer *pacer, struct pacer_share *share, uint64_t want_bytes,
 		    uint64_t now_us);
 
 /* How long until pacer_take() grants something, in microseconds; 0: now. */
-uint64_t pacer_wait_us(const struct pacer_turn *turn, uint64_t now_us);
+uint64_t pacer_wait_us(const struct pacer_share *share, uint64_t now_us);
 
 /* Puts bytes that were taken and not moved back into the lane's turn: it takes them next time. */
-void pacer_give_back(struct pacer_turn *turn, uint64_t bytes);
+void pacer_give_back(struct pacer_share *share, uint64_t bytes);
 
 /*
  * The lane wants nothing for now: what is set aside for it goes back to everybody. `turn` is zeroed.
  */
-void pacer_leave(struct pacer *pacer, struct pacer_turn *turn);
+void pacer_leave(struct pacer *pacer, struct pacer_share *share);

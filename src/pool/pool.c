@@ -15,22 +15,23 @@ static int create_sequences(struct pool *pool)
 {
 	size_t room = (size_t)pool->settings.slots * POOL_WEIGHT_LIMIT;
 
-	pool->turns = calloc(2 * POOL_TIERS * room, sizeof(*pool->turns));
-	if (!pool->turns)
+	pool->sequence_memory = calloc(2 * POOL_TIERS * room, sizeof(*pool->sequence_memory));
+	if (!pool->sequence_memory)
 		return -ENOMEM;
 	for (unsigned i = 0; i < 2 * POOL_TIERS; i++)
-		pool->sequences[i / POOL_TIERS][i % POOL_TIERS].members = pool->turns + i * room;
+		pool->sequences[i / POOL_TIERS][i % POOL_TIERS].members =
+			pool->sequence_memory + i * room;
 	return 0;
 }
 
 static int create_slots(struct pool *pool)
 {
 	pool->slots = memory_alloc_lines(pool->settings.slots * sizeof(*pool->slots));
-	pool->places = memory_alloc_lines(pool->settings.slots * sizeof(*pool->places));
-	if (!pool->slots || !pool->places)
+	pool->claims = memory_alloc_lines(pool->settings.slots * sizeof(*pool->claims));
+	if (!pool->slots || !pool->claims)
 		return -ENOMEM;
 	for (unsigned i = 0; i < pool->settings.slots; i++)
-		atomic_init(&pool->places[i], POOL_CLOSED);
+		atomic_init(&pool->claims[i], POOL_CLOSED);
 	return 0;
 }
 
@@ -56,7 +57,7 @@ int pool_create(struct pool **pool, const struct pool_settings *settings)
 	atomic_init(&made->max_fails, settings->max_fails);
 	if (create_slots(made) || create_sequences(made)) {
 		free(made->slots);
-		free(made->places);
+		free(made->claims);
 		free(made);
 		return -ENOMEM;
 	}
@@ -68,24 +69,24 @@ int pool_create(struct pool **pool, const struct pool_settings *settings)
 void pool_destroy(struct pool *pool)
 {
 	for (unsigned i = 0; i < pool->settings.slots; i++)
-		CHECK(!(atomic_load_explicit(&pool->places[i], memory_order_acquire) &
+		CHECK(!(atomic_load_explicit(&pool->claims[i], memory_order_acquire) &
 			POOL_LIVE_MASK));
-	free(pool->turns);
-	free(pool->places);
+	free(pool->sequence_memory);
+	free(pool->claims);
 	free(pool->slots);
 	free(pool);
 }
 
 /* Slots ------------------------------------------------------------------------------------------ */
 
-static uint64_t places_of(const struct pool *pool, unsigned member)
+static uint64_t claims_of(const struct pool *pool, unsigned member)
 {
-	return atomic_load_explicit(&pool->places[member], memory_order_acquire);
+	return atomic_load_explicit(&pool->claims[member], memory_order_acquire);
 }
 
-static bool is_free(uint64_t places)
+static bool is_free(uint64_t claims)
 {
-	return (places & POOL_CLOSED) && !(places & POOL_LIVE_MASK);
+	return (claims & POOL_CLOSED) && !(claims & POOL_LIVE_MASK);
 }
 
 /* The group's slot with this address, among those that are open or those that drain; or -1. */
@@ -94,9 +95,9 @@ static int find_slot(const struct pool *pool, unsigned group, const struct addr 
 	unsigned count = pool_slot_count(pool);
 
 	for (unsigned i = 0; i < count; i++) {
-		uint64_t places = places_of(pool, i);
+		uint64_t claims = claims_of(pool, i);
 
-		if (!is_free(places) && !(places & POOL_CLOSED) == open &&
+		if (!is_free(claims) && !(claims & POOL_CLOSED) == open &&
 		    pool->slots[i].group == group && addr_equal(&pool->slots[i].address, address))
 			return (int)i;
 	}
@@ -106,7 +107,7 @@ static int find_slot(const struct pool *pool, unsigned group, const struct addr 
 static int find_free_slot(const struct pool *pool)
 {
 	for (unsigned i = 0; i < pool->settings.slots; i++)
-		if (is_free(places_of(pool, i)))
+		if (is_free(claims_of(pool, i)))
 			return (int)i;
 	return -ENOSPC;
 }
@@ -122,7 +123,7 @@ static uint64_t find_seed(const struct pool *pool, const struct addr *address)
 		uint64_t seed = pool_hash_seed(address, twin++);
 
 		for (i = 0; i < count; i++)
-			if (!is_free(places_of(pool, i)) &&
+			if (!is_free(claims_of(pool, i)) &&
 			    atomic_load_explicit(&pool->slots[i].seed, memory_order_relaxed) ==
 				    seed)
 				break;
@@ -148,7 +149,7 @@ static void fill_slot(struct pool *pool, unsigned index, const struct pool_membe
 
 	slot->address = member->address;
 	slot->group = member->group;
-	slot->total_before = places_of(pool, index) >> POOL_TOTAL_SHIFT;
+	slot->total_before = claims_of(pool, index) >> POOL_TOTAL_SHIFT;
 	atomic_fetch_add_explicit(&slot->generation, 1, memory_order_acq_rel);
 	set_terms(slot, member);
 	atomic_store_explicit(&slot->seed, find_seed(pool, &member->address), memory_order_relaxed);
@@ -164,12 +165,12 @@ static void fill_slot(struct pool *pool, unsigned index, const struct pool_membe
 
 static void open_slot(struct pool *pool, unsigned index)
 {
-	atomic_fetch_and_explicit(&pool->places[index], ~POOL_CLOSED, memory_order_release);
+	atomic_fetch_and_explicit(&pool->claims[index], ~POOL_CLOSED, memory_order_release);
 }
 
 static void close_slot(struct pool *pool, unsigned index)
 {
-	atomic_fetch_or_explicit(&pool->places[index], POOL_CLOSED, memory_order_acq_rel);
+	atomic_fetch_or_explicit(&pool->claims[index], POOL_CLOSED, memory_order_acq_rel);
 }
 
 /* Returns 0 or -ENOSPC. */
@@ -231,7 +232,7 @@ static void close_others(struct pool *pool, const struct pool_group *group, unsi
 	unsigned slots = pool_slot_count(pool);
 
 	for (unsigned i = 0; i < slots; i++) {
-		if ((places_of(pool, i) & POOL_CLOSED) ||
+		if ((claims_of(pool, i) & POOL_CLOSED) ||
 		    pool->slots[i].group != group->terms.group ||
 		    has_address(group, &pool->slots[i].address))
 			continue;
@@ -274,18 +275,18 @@ unsigned pool_up_count(const struct pool *pool)
 	unsigned count = 0;
 
 	for (unsigned i = 0; i < slots; i++)
-		count += !(places_of(pool, i) & POOL_CLOSED) &&
+		count += !(claims_of(pool, i) & POOL_CLOSED) &&
 			 !(atomic_load_explicit(&pool->slots[i].health, memory_order_relaxed) &
 			   POOL_NOT_UP_MASK);
 	return count;
 }
 
-static enum pool_state state_of(uint64_t places, const struct pool_health *health, unsigned maxconn,
+static enum pool_state state_of(uint64_t claims, const struct pool_health *health, unsigned maxconn,
 				uint64_t now_ms)
 {
-	uint64_t live = places & POOL_LIVE_MASK;
+	uint64_t live = claims & POOL_LIVE_MASK;
 
-	if (places & POOL_CLOSED)
+	if (claims & POOL_CLOSED)
 		return live ? POOL_DRAINING : POOL_EMPTY;
 	if (health->off)
 		return POOL_OFF;
@@ -301,25 +302,25 @@ void pool_snapshot(const struct pool *pool, unsigned member, uint64_t now_ms,
 {
 	const struct pool_slot *slot = &pool->slots[member];
 	struct pool_health health;
-	uint64_t places;
+	uint64_t claims;
 
 	CHECK(member < pool->settings.slots);
-	places = places_of(pool, member);
+	claims = claims_of(pool, member);
 	health = pool_health_unpack(atomic_load_explicit(&slot->health, memory_order_acquire));
 	*snapshot = (struct pool_snapshot){
 		.address = slot->address,
 		.group = slot->group,
 		.generation = atomic_load_explicit(&slot->generation, memory_order_relaxed),
 		.weight = atomic_load_explicit(&slot->weight, memory_order_relaxed),
-		.live = (unsigned)(places & POOL_LIVE_MASK),
+		.live = (unsigned)(claims & POOL_LIVE_MASK),
 		/* modulo 2^39, as the word counts */
-		.total = ((places >> POOL_TOTAL_SHIFT) - slot->total_before) &
+		.total = ((claims >> POOL_TOTAL_SHIFT) - slot->total_before) &
 			 (UINT64_MAX >> POOL_TOTAL_SHIFT),
 		.failed = atomic_load_explicit(&slot->failed_count, memory_order_relaxed),
 		.downs = atomic_load_explicit(&slot->down_count, memory_order_relaxed),
 	};
 	snapshot->state =
-		state_of(places, &health,
+		state_of(claims, &health,
 			 atomic_load_explicit(&slot->maxconn, memory_order_relaxed), now_ms);
 	snapshot->answers = (snapshot->state == POOL_UP || snapshot->state == POOL_FULL) &&
 			    (atomic_load_explicit(&pool->max_fails, memory_order_relaxed) ||

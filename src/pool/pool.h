@@ -124,19 +124,19 @@ enum pool_refusal {
  * between; so, in general, one. POOL_ALL_DOWN is one look at each too:
  * about a microsecond for 256.
  */
-int pool_choose(struct pool *pool, const struct pool_ask *ask, struct pool_claim *place);
+int pool_choose(struct pool *pool, const struct pool_ask *ask, struct pool_claim *claim);
 
 /* The address of the member whose place is held; valid until pool_end(). */
-const struct addr *pool_address(const struct pool *pool, const struct pool_claim *place);
+const struct addr *pool_address(const struct pool *pool, const struct pool_claim *claim);
 
 /* The group of the member whose place is held. */
-unsigned pool_group(const struct pool *pool, const struct pool_claim *place);
+unsigned pool_group(const struct pool *pool, const struct pool_claim *claim);
 
 /*
  * Gives a held place back; harmless for one that is not held. A probe that said nothing leaves the
  * member to the next probe.
  */
-void pool_end(struct pool *pool, struct pool_claim *place);
+void pool_end(struct pool *pool, struct pool_claim *claim);
 
 /* Health --------------------------------------------------------------------------------------- */
 
@@ -147,8 +147,8 @@ void pool_end(struct pool *pool, struct pool_claim *place);
 enum pool_change { POOL_UNCHANGED, POOL_WENT_DOWN, POOL_CAME_UP };
 
 /* How the connect for a held place went, once per place. */
-enum pool_change pool_succeeded(struct pool *pool, struct pool_claim *place, uint64_t now_ms);
-enum pool_change pool_failed(struct pool *pool, struct pool_claim *place, uint64_t now_ms);
+enum pool_change pool_succeeded(struct pool *pool, struct pool_claim *claim, uint64_t now_ms);
+enum pool_change pool_failed(struct pool *pool, struct pool_claim *claim, uint64_t now_ms);
 
 /*
  * A check's outcome; `generation` is that of the snapshot which gave the address to check, so that

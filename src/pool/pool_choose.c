@@ -45,17 +45,17 @@ static uint32_t weigh(struct search *search, unsigned member)
 	const struct pool *pool = search->pool;
 	struct pool_slot *slot = &pool->slots[member];
 	uint32_t weight = atomic_load_explicit(&slot->weight, memory_order_relaxed);
-	uint64_t places;
+	uint64_t claims;
 
 	if (!weight || atomic_load_explicit(&slot->tier, memory_order_relaxed) != search->tier ||
 	    is_marked(&search->out, member) ||
 	    !is_served(atomic_load_explicit(&slot->health, memory_order_relaxed),
 		       search->ask->now_ms))
 		return 0;
-	places = atomic_load_explicit(&pool->places[member], memory_order_relaxed);
-	if (places & POOL_CLOSED)
+	claims = atomic_load_explicit(&pool->claims[member], memory_order_relaxed);
+	if (claims & POOL_CLOSED)
 		return 0;
-	if ((places & POOL_LIVE_MASK) >=
+	if ((claims & POOL_LIVE_MASK) >=
 	    atomic_load_explicit(&slot->maxconn, memory_order_relaxed)) {
 		search->full |= is_up(slot);
 		return 0;
@@ -71,24 +71,26 @@ static int draw(struct search *search)
 	struct pool_sequence *sequence = &pool->sequences[current][search->tier];
 	uint32_t length = atomic_load_explicit(&sequence->length, memory_order_relaxed);
 	unsigned member;
-	uint64_t turn;
+	uint64_t position;
 
 	if (!length)
 		return -1;
-	turn = atomic_fetch_add_explicit(&pool->turn[search->tier], 1, memory_order_relaxed);
-	member = atomic_load_explicit(&sequence->members[turn % length], memory_order_relaxed);
+	position = atomic_fetch_add_explicit(&pool->next_position[search->tier], 1,
+					     memory_order_relaxed);
+	member = atomic_load_explicit(&sequence->members[position % length], memory_order_relaxed);
 	return member < search->slots ? (int)member : -1;
 }
 
 /* In a slow start a member lets turns pass: it takes one whenever it has saved up a whole. */
-static bool takes_turn(struct search *search, unsigned member)
+static bool accepts_draw(struct search *search, unsigned member)
 {
 	struct pool_slot *slot = &search->pool->slots[member];
 	uint32_t ramp = pool_ramp(search->pool, slot, search->ask->now_ms);
 
 	if (ramp == POOL_WHOLE)
 		return true;
-	return atomic_fetch_add_explicit(&slot->credit, ramp, memory_order_relaxed) % POOL_WHOLE +
+	return atomic_fetch_add_explicit(&slot->saved_parts, ramp, memory_order_relaxed) %
+			       POOL_WHOLE +
 		       ramp >=
 	       POOL_WHOLE;
 }
@@ -107,7 +109,7 @@ static int pick_by_share(struct search *search)
 		sum += weights[i] = weigh(search, i);
 	if (!sum)
 		return -1;
-	point = atomic_fetch_add_explicit(&search->pool->stray_turn, 1, memory_order_relaxed) *
+	point = atomic_fetch_add_explicit(&search->pool->next_by_share, 1, memory_order_relaxed) *
 		0x9e3779b97f4a7c15ULL;
 	point = (point >> 32) * sum >> 32;
 	for (unsigned i = 0;; i++) {
@@ -124,7 +126,7 @@ static int pick_roundrobin(struct search *search)
 
 		if (member < 0)
 			break;
-		if (weigh(search, (unsigned)member) && takes_turn(search, (unsigned)member))
+		if (weigh(search, (unsigned)member) && accepts_draw(search, (unsigned)member))
 			return member;
 	}
 	return pick_by_share(search);
@@ -132,8 +134,8 @@ static int pick_roundrobin(struct search *search)
 
 static int pick_leastconn(struct search *search)
 {
-	int turn = draw(search);
-	unsigned at = turn < 0 ? 0 : (unsigned)turn;
+	int drawn = draw(search);
+	unsigned at = drawn < 0 ? 0 : (unsigned)drawn;
 	uint64_t least_live = 0;
 	uint64_t least_weight = 0;
 	int least = -1;
@@ -144,7 +146,7 @@ static int pick_leastconn(struct search *search)
 
 		if (!weight)
 			continue;
-		live = atomic_load_explicit(&search->pool->places[at], memory_order_relaxed) &
+		live = atomic_load_explicit(&search->pool->claims[at], memory_order_relaxed) &
 		       POOL_LIVE_MASK;
 		/* live / weight < least_live / least_weight */
 		if (least < 0 || live * least_weight < least_live * weight) {
@@ -199,19 +201,19 @@ static int pick(struct search *search)
 	}
 }
 
-static void give_place(struct pool *pool, unsigned member)
+static void count_out(struct pool *pool, unsigned member)
 {
-	uint64_t before = atomic_fetch_sub_explicit(&pool->places[member], 1, memory_order_release);
+	uint64_t before = atomic_fetch_sub_explicit(&pool->claims[member], 1, memory_order_release);
 
 	CHECK(before & POOL_LIVE_MASK);
 }
 
 /* Counts a session in, unless the slot is closed or full. */
-static bool take_place(struct search *search, unsigned member)
+static bool count_in(struct search *search, unsigned member)
 {
-	_Atomic uint64_t *places = &search->pool->places[member];
+	_Atomic uint64_t *claims = &search->pool->claims[member];
 	const struct pool_slot *slot = &search->pool->slots[member];
-	uint64_t word = atomic_load_explicit(places, memory_order_acquire);
+	uint64_t word = atomic_load_explicit(claims, memory_order_acquire);
 
 	do {
 		if (word & POOL_CLOSED)
@@ -222,33 +224,33 @@ static bool take_place(struct search *search, unsigned member)
 			return false;
 		}
 	} while (!atomic_compare_exchange_weak_explicit(
-		places, &word, word + 1 + (1ULL << POOL_TOTAL_SHIFT), memory_order_acq_rel,
+		claims, &word, word + 1 + (1ULL << POOL_TOTAL_SHIFT), memory_order_acq_rel,
 		memory_order_acquire));
 	return true;
 }
 
 /* Takes a place with the member that was picked, if it is still as it looked. */
-static bool take(struct search *search, unsigned member, struct pool_claim *place)
+static bool take(struct search *search, unsigned member, struct pool_claim *claim)
 {
 	struct pool_slot *slot = &search->pool->slots[member];
 	bool probe = false;
 	uint64_t health;
 
-	if (!take_place(search, member))
+	if (!count_in(search, member))
 		return false;
 	health = atomic_load_explicit(&slot->health, memory_order_acquire);
 	if (health & POOL_NOT_UP_MASK) {
 		probe = pool_health_begin_probe(slot, search->ask->now_ms);
 		if (!probe) {
-			give_place(search->pool, member);
+			count_out(search->pool, member);
 			return false;
 		}
 	}
-	*place = (struct pool_claim){.member = (uint16_t)member, .held = true, .probe = probe};
+	*claim = (struct pool_claim){.member = (uint16_t)member, .held = true, .probe = probe};
 	return true;
 }
 
-int pool_choose(struct pool *pool, const struct pool_ask *ask, struct pool_claim *place)
+int pool_choose(struct pool *pool, const struct pool_ask *ask, struct pool_claim *claim)
 {
 	struct search search = {
 		.pool = pool,
@@ -257,7 +259,7 @@ int pool_choose(struct pool *pool, const struct pool_ask *ask, struct pool_claim
 	};
 	uint64_t tried = 0;
 
-	CHECK(!place->held);
+	CHECK(!claim->held);
 	if (ask->tried)
 		search.out = *ask->tried;
 	for (unsigned i = 0; i < ARRAY_COUNT(search.out.bits); i++)
@@ -266,7 +268,7 @@ int pool_choose(struct pool *pool, const struct pool_ask *ask, struct pool_claim
 		int member;
 
 		while ((member = pick(&search)) >= 0) {
-			if (take(&search, (unsigned)member, place))
+			if (take(&search, (unsigned)member, claim))
 				return member;
 			pool_mark_tried(&search.out, (unsigned)member);
 		}
@@ -276,24 +278,24 @@ int pool_choose(struct pool *pool, const struct pool_ask *ask, struct pool_claim
 	return tried ? POOL_ALL_TRIED : POOL_ALL_DOWN;
 }
 
-const struct addr *pool_address(const struct pool *pool, const struct pool_claim *place)
+const struct addr *pool_address(const struct pool *pool, const struct pool_claim *claim)
 {
-	CHECK(place->held && place->member < pool->settings.slots);
-	return &pool->slots[place->member].address;
+	CHECK(claim->held && claim->member < pool->settings.slots);
+	return &pool->slots[claim->member].address;
 }
 
-unsigned pool_group(const struct pool *pool, const struct pool_claim *place)
+unsigned pool_group(const struct pool *pool, const struct pool_claim *claim)
 {
-	CHECK(place->held && place->member < pool->settings.slots);
-	return pool->slots[place->member].group;
+	CHECK(claim->held && claim->member < pool->settings.slots);
+	return pool->slots[claim->member].group;
 }
 
-void pool_end(struct pool *pool, struct pool_claim *place)
+void pool_end(struct pool *pool, struct pool_claim *claim)
 {
-	if (!place->held)
+	if (!claim->held)
 		return;
-	if (place->probe)
-		pool_health_abandon_probe(&pool->slots[place->member]);
-	give_place(pool, place->member);
-	*place = (struct pool_claim){0};
+	if (claim->probe)
+		pool_health_abandon_probe(&pool->slots[claim->member]);
+	count_out(pool, claim->member);
+	*claim = (struct pool_claim){0};
 }

@@ -109,22 +109,22 @@ static void note_answer(struct pool_slot *slot, bool failed)
 		atomic_store_explicit(&slot->failing, failed, memory_order_relaxed);
 }
 
-enum pool_change pool_failed(struct pool *pool, struct pool_claim *place, uint64_t now_ms)
+enum pool_change pool_failed(struct pool *pool, struct pool_claim *claim, uint64_t now_ms)
 {
-	struct pool_slot *slot = slot_of(pool, place->member);
+	struct pool_slot *slot = slot_of(pool, claim->member);
 	uint64_t word = atomic_load_explicit(&slot->health, memory_order_acquire);
 	enum pool_change change = POOL_UNCHANGED;
 	struct pool_health health;
 
-	CHECK(place->held);
+	CHECK(claim->held);
 	atomic_fetch_add_explicit(&slot->failed_count, 1, memory_order_relaxed);
 	note_answer(slot, true);
 	/* a probe is answered even so, or the member would be due for the next one at once */
-	if (!atomic_load_explicit(&pool->max_fails, memory_order_relaxed) && !place->probe)
+	if (!atomic_load_explicit(&pool->max_fails, memory_order_relaxed) && !claim->probe)
 		return POOL_UNCHANGED;
 	do {
 		health = pool_health_unpack(word);
-		if (place->probe) {
+		if (claim->probe) {
 			CHECK(health.phase == POOL_PHASE_PROBING);
 			take_down(pool, slot, &health, now_ms);
 		} else if (health.phase == POOL_PHASE_UP) {
@@ -133,20 +133,20 @@ enum pool_change pool_failed(struct pool *pool, struct pool_claim *place, uint64
 			return POOL_UNCHANGED;
 		}
 	} while (!swap_health(slot, &word, &health, now_ms, &change));
-	place->probe = false;
+	claim->probe = false;
 	return change;
 }
 
-enum pool_change pool_succeeded(struct pool *pool, struct pool_claim *place, uint64_t now_ms)
+enum pool_change pool_succeeded(struct pool *pool, struct pool_claim *claim, uint64_t now_ms)
 {
-	struct pool_slot *slot = slot_of(pool, place->member);
+	struct pool_slot *slot = slot_of(pool, claim->member);
 	enum pool_change change = POOL_UNCHANGED;
 	struct pool_health health;
 	uint64_t word;
 
-	CHECK(place->held);
+	CHECK(claim->held);
 	note_answer(slot, false);
-	if (!place->probe)
+	if (!claim->probe)
 		return POOL_UNCHANGED;
 	word = atomic_load_explicit(&slot->health, memory_order_acquire);
 	do {
@@ -154,7 +154,7 @@ enum pool_change pool_succeeded(struct pool *pool, struct pool_claim *place, uin
 		CHECK(health.phase == POOL_PHASE_PROBING);
 		bring_up(&health);
 	} while (!swap_health(slot, &word, &health, now_ms, &change));
-	place->probe = false;
+	claim->probe = false;
 	return change;
 }
 

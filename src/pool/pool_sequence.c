@@ -32,7 +32,7 @@ static void find_entrants(const struct pool *pool, unsigned tier, struct entrant
 		unsigned weight = atomic_load_explicit(&slot->weight, memory_order_relaxed);
 
 		if (!weight || atomic_load_explicit(&slot->tier, memory_order_relaxed) != tier ||
-		    atomic_load_explicit(&pool->places[i], memory_order_relaxed) & POOL_CLOSED)
+		    atomic_load_explicit(&pool->claims[i], memory_order_relaxed) & POOL_CLOSED)
 			continue;
 		entrants->members[entrants->count] = i;
 		entrants->weights[entrants->count++] = (int)weight;
@@ -48,20 +48,20 @@ static void find_entrants(const struct pool *pool, unsigned tier, struct entrant
  * One round, as nginx mixes it: at each turn every member is credited with its weight, and the one
  * with the most credit takes the turn and pays for all.
  */
-static void mix_round(const struct entrants *entrants, _Atomic uint8_t *turns)
+static void mix_round(const struct entrants *entrants, _Atomic uint8_t *sequence)
 {
-	int credits[POOL_MEMBERS_LIMIT] = {0};
+	int scores[POOL_MEMBERS_LIMIT] = {0};
 
-	for (int turn = 0; turn < entrants->sum; turn++) {
-		unsigned richest = 0;
+	for (int position = 0; position < entrants->sum; position++) {
+		unsigned highest = 0;
 
 		for (unsigned i = 0; i < entrants->count; i++) {
-			credits[i] += entrants->weights[i];
-			if (credits[i] > credits[richest])
-				richest = i;
+			scores[i] += entrants->weights[i];
+			if (scores[i] > scores[highest])
+				highest = i;
 		}
-		credits[richest] -= entrants->sum;
-		atomic_store_explicit(&turns[turn], (uint8_t)entrants->members[richest],
+		scores[highest] -= entrants->sum;
+		atomic_store_explicit(&sequence[position], (uint8_t)entrants->members[highest],
 				      memory_order_relaxed);
 	}
 }

@@ -57,8 +57,8 @@ struct pool_slot {
 	_Atomic uint64_t ramp_from_ms; /* 0: no slow start */
 	_Atomic uint64_t failed_count;
 	_Atomic uint32_t down_count;
-	_Atomic uint32_t credit;  /* parts of a turn saved up in a slow start */
-	_Atomic uint32_t maxconn; /* POOL_LIVE_LIMIT where none is given */
+	_Atomic uint32_t saved_parts; /* parts of a turn saved up in a slow start */
+	_Atomic uint32_t maxconn;     /* POOL_LIVE_LIMIT where none is given */
 	_Atomic uint32_t generation;
 	_Atomic uint16_t weight;
 	_Atomic uint8_t tier; /* 1: backup */
@@ -81,16 +81,16 @@ struct pool_sequence {
 struct pool {
 	struct pool_settings settings;
 	struct pool_slot *slots;
-	_Atomic uint64_t *places; /* close together, for leastconn reads them all */
-	_Atomic uint8_t *turns;	  /* memory of the sequences */
+	_Atomic uint64_t *claims;	  /* close together, for leastconn reads them all */
+	_Atomic uint8_t *sequence_memory; /* memory of the sequences */
 	struct pool_sequence sequences[2][POOL_TIERS];
 	_Atomic unsigned current; /* which of the two */
 	_Atomic unsigned slot_count;
 	_Atomic unsigned max_fails; /* of the settings, until pool_set_max_fails() */
 	uint64_t log_table[POOL_LOG_ENTRIES];
 	/* each choice changes it: away from what is only read */
-	_Alignas(CACHE_LINE_BYTES) _Atomic uint64_t turn[POOL_TIERS];
-	_Atomic uint64_t stray_turn;
+	_Alignas(CACHE_LINE_BYTES) _Atomic uint64_t next_position[POOL_TIERS];
+	_Atomic uint64_t next_by_share;
 };
 
 /* pool_health.c */

@@ -21,8 +21,8 @@
 struct lane_pace {
 	struct admission_bandwidth *bandwidth; /* NULL: no limit */
 	struct pacer own;
-	struct pacer_turn own_turn;
-	struct pacer_turn total_turn;
+	struct pacer_share own_share;
+	struct pacer_share total_share;
 	uint64_t due_us; /* while it waits: when it may go on */
 };
 
@@ -87,20 +87,20 @@ void session_pace_begin(struct sessions *sessions, struct session *session)
 
 /* Takes from both limits what both grant. 0: there is a turn to wait for, in `turn`. */
 static uint64_t take(struct lane_pace *pace, uint64_t want_bytes, uint64_t now,
-		     const struct pacer_turn **turn)
+		     const struct pacer_share **share)
 {
 	uint64_t bytes = want_bytes, shared;
 
 	if (pace->bandwidth->own_limited) {
-		*turn = &pace->own_turn;
-		bytes = pacer_take(&pace->own, &pace->own_turn, want_bytes, now);
+		*share = &pace->own_share;
+		bytes = pacer_take(&pace->own, &pace->own_share, want_bytes, now);
 	}
 	if (!bytes || !pace->bandwidth->total_limited)
 		return bytes;
-	*turn = &pace->total_turn;
-	shared = pacer_take(&pace->bandwidth->total, &pace->total_turn, bytes, now);
+	*share = &pace->total_share;
+	shared = pacer_take(&pace->bandwidth->total, &pace->total_share, bytes, now);
 	if (pace->bandwidth->own_limited && shared < bytes)
-		pacer_give_back(&pace->own_turn, bytes - shared);
+		pacer_give_back(&pace->own_share, bytes - shared);
 	return shared;
 }
 
@@ -123,15 +123,15 @@ bool session_pace_take(struct sessions *sessions, struct session *session, unsig
 		       uint32_t want_bytes)
 {
 	struct lane_pace *pace = &pace_of(sessions, session)->lanes[lane];
-	const struct pacer_turn *turn = NULL;
+	const struct pacer_share *share = NULL;
 	uint64_t now = now_us(sessions);
-	uint64_t bytes = take(pace, want_bytes, now, &turn);
+	uint64_t bytes = take(pace, want_bytes, now, &share);
 
 	if (bytes) {
 		lane_on_allowance(&session->lane[lane], (uint32_t)bytes);
 		return true;
 	}
-	pace->due_us = now + pacer_wait_us(turn, now);
+	pace->due_us = now + pacer_wait_us(share, now);
 	metrics_add(sessions->metrics, METRIC_paced_waits, 1);
 	session_wait_allowance(sessions, session, lane);
 	arm(sessions, session);
@@ -145,13 +145,13 @@ void session_pace_leave(struct sessions *sessions, struct session *session, unsi
 
 	if (pace->bandwidth->own_limited) {
 		if (bytes)
-			pacer_give_back(&pace->own_turn, bytes);
-		pacer_leave(&pace->own, &pace->own_turn);
+			pacer_give_back(&pace->own_share, bytes);
+		pacer_leave(&pace->own, &pace->own_share);
 	}
 	if (pace->bandwidth->total_limited) {
 		if (bytes)
-			pacer_give_back(&pace->total_turn, bytes);
-		pacer_leave(&pace->bandwidth->total, &pace->total_turn);
+			pacer_give_back(&pace->total_share, bytes);
+		pacer_leave(&pace->bandwidth->total, &pace->total_share);
 	}
 }
 

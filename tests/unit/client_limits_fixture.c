@@ -3,13 +3,13 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-struct client_limits *fixture_limits(uint32_t maxconn, uint32_t rate, uint32_t sources)
+struct client_limits *fixture_limits(uint32_t maxconn, uint32_t rate, uint32_t clients)
 {
 	struct client_limits_options options = {.maxconn = maxconn,
 						.rate = rate,
 						.v6_bits = 64,
 						.v4_bits = 32,
-						.sources = sources,
+						.clients = clients,
 						.key = "fifteen letters"};
 	struct client_limits *limits;
 
@@ -18,7 +18,7 @@ struct client_limits *fixture_limits(uint32_t maxconn, uint32_t rate, uint32_t s
 }
 
 /* The address of source `number`; `host` is one of the addresses it has. */
-static struct in6_addr source_address(uint64_t number, uint64_t host)
+static struct in6_addr client_address(uint64_t number, uint64_t host)
 {
 	struct in6_addr address = {.s6_addr = {0x20, 0x01}};
 
@@ -31,14 +31,14 @@ static struct in6_addr source_address(uint64_t number, uint64_t host)
 enum client_verdict fixture_enter(struct client_limits *limits, uint64_t number, uint64_t now_ms,
 				  client_ticket *ticket)
 {
-	struct in6_addr address = source_address(number, now_ms);
+	struct in6_addr address = client_address(number, now_ms);
 
 	return client_limits_enter(limits, &address, now_ms, ticket);
 }
 
 uint32_t fixture_live(const struct client_limits *limits, uint64_t number)
 {
-	struct in6_addr address = source_address(number, 0);
+	struct in6_addr address = client_address(number, 0);
 
 	return client_limits_live(limits, &address);
 }

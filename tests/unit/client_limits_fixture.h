@@ -4,7 +4,7 @@
 #include "limits/client_limits.h"
 
 /* Limits for clients by /64 and /32, of so many connections (0: any) and new ones per second. */
-struct client_limits *fixture_limits(uint32_t maxconn, uint32_t rate, uint32_t sources);
+struct client_limits *fixture_limits(uint32_t maxconn, uint32_t rate, uint32_t clients);
 
 /* client_limits_enter() for source `number`, from one of the addresses it has. */
 enum client_verdict fixture_enter(struct client_limits *limits, uint64_t number, uint64_t now_ms,

@@ -73,22 +73,22 @@ void pool_fixture_remove(struct pool *pool, unsigned member)
 	cr_assert_eq(pool_replace(pool, &group), 0);
 }
 
-int pool_fixture_choose(struct pool *pool, uint64_t now_ms, struct pool_claim *place)
+int pool_fixture_choose(struct pool *pool, uint64_t now_ms, struct pool_claim *claim)
 {
 	struct pool_ask ask = {.now_ms = now_ms};
 
-	memset(place, 0, sizeof(*place));
-	return pool_choose(pool, &ask, place);
+	memset(claim, 0, sizeof(*claim));
+	return pool_choose(pool, &ask, claim);
 }
 
-const char *pool_fixture_turns(struct pool *pool, unsigned count, uint64_t now_ms, char *text)
+const char *pool_fixture_choices(struct pool *pool, unsigned count, uint64_t now_ms, char *text)
 {
 	for (unsigned i = 0; i < count; i++) {
-		struct pool_claim place;
-		int member = pool_fixture_choose(pool, now_ms, &place);
+		struct pool_claim claim;
+		int member = pool_fixture_choose(pool, now_ms, &claim);
 
 		text[i] = (char)(member < 0 ? '-' : 'a' + member);
-		pool_end(pool, &place);
+		pool_end(pool, &claim);
 	}
 	text[count] = '\0';
 	return text;
@@ -98,12 +98,12 @@ void pool_fixture_count(struct pool *pool, unsigned count, uint64_t now_ms,
 			unsigned counts[POOL_MEMBERS_LIMIT])
 {
 	for (unsigned i = 0; i < count; i++) {
-		struct pool_claim place;
-		int member = pool_fixture_choose(pool, now_ms, &place);
+		struct pool_claim claim;
+		int member = pool_fixture_choose(pool, now_ms, &claim);
 
 		if (member >= 0)
 			counts[member]++;
-		pool_end(pool, &place);
+		pool_end(pool, &claim);
 	}
 }
 
@@ -125,11 +125,11 @@ enum pool_change pool_fixture_fail(struct pool *pool, unsigned member, unsigned 
 	enum pool_change change = POOL_UNCHANGED;
 
 	for (unsigned i = 0; i < times && change != POOL_WENT_DOWN; i++) {
-		struct pool_claim place = {0};
+		struct pool_claim claim = {0};
 
-		cr_assert_eq(pool_choose(pool, &ask, &place), (int)member);
-		change = pool_failed(pool, &place, now_ms);
-		pool_end(pool, &place);
+		cr_assert_eq(pool_choose(pool, &ask, &claim), (int)member);
+		change = pool_failed(pool, &claim, now_ms);
+		pool_end(pool, &claim);
 	}
 	return change;
 }

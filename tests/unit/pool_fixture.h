@@ -22,13 +22,13 @@ struct pool_member pool_fixture_member(unsigned index);
 void pool_fixture_remove(struct pool *pool, unsigned member);
 
 /* pool_choose() for any client, nothing tried. */
-int pool_fixture_choose(struct pool *pool, uint64_t now_ms, struct pool_claim *place);
+int pool_fixture_choose(struct pool *pool, uint64_t now_ms, struct pool_claim *claim);
 
 /*
  * `count` sessions one after the other, each over before the next: their members' letters, or "-"
  * where there was none, go into `text`, which is returned.
  */
-const char *pool_fixture_turns(struct pool *pool, unsigned count, uint64_t now_ms, char *text);
+const char *pool_fixture_choices(struct pool *pool, unsigned count, uint64_t now_ms, char *text);
 
 /* `count` such sessions; how many each member had is added to `counts`, refusals left out. */
 void pool_fixture_count(struct pool *pool, unsigned count, uint64_t now_ms,

@@ -251,9 +251,9 @@ Test(bans, random_changes_match_a_model)
 
 /* Threads -------------------------------------------------------------------------------------- */
 
-#define READERS	     3
-#define STEADY	     64
-#define WRITER_TURNS 30000
+#define READERS	      3
+#define STEADY	      64
+#define WRITER_ROUNDS 30000
 
 struct crowd {
 	struct bans *bans;
@@ -293,13 +293,13 @@ Test(bans, readers_see_every_ban_that_stays_while_others_come_and_go)
 	}
 	for (unsigned i = 0; i < READERS; i++)
 		cr_assert(!pthread_create(&readers[i], NULL, run_reader, &crowd));
-	for (unsigned turn = 0; turn < WRITER_TURNS; turn++) {
+	for (unsigned round = 0; round < WRITER_ROUNDS; round++) {
 		unsigned number = (unsigned)(support_random(&state) % 1000);
 		/* some are over for the readers from the start, and share slots with others */
-		struct cidr client = numbered(turn % 2 ? 50000 + number % STEADY : 2000 + number);
+		struct cidr client = numbered(round % 2 ? 50000 + number % STEADY : 2000 + number);
 
 		if (support_random(&state) % 2)
-			bans_add(crowd.bans, &client, "", 0, turn % 2 ? 1000 : BANS_NEVER);
+			bans_add(crowd.bans, &client, "", 0, round % 2 ? 1000 : BANS_NEVER);
 		else
 			bans_remove(crowd.bans, &client);
 	}

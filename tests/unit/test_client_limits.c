@@ -20,7 +20,7 @@ static struct in6_addr address_of(const char *text)
 
 /* Who is a source ------------------------------------------------------------------------------ */
 
-Test(client_limits, sources)
+Test(client_limits, clients)
 {
 	static const struct {
 		unsigned v6_bits;
@@ -49,7 +49,7 @@ Test(client_limits, sources)
 		struct client_limits_options options = {.maxconn = 1,
 							.v6_bits = rows[i].v6_bits,
 							.v4_bits = rows[i].v4_bits,
-							.sources = 1};
+							.clients = 1};
 		struct in6_addr one = address_of(rows[i].one), other = address_of(rows[i].other);
 		struct client_limits *limits;
 		client_ticket ticket;
@@ -68,7 +68,7 @@ Test(client_limits, sources)
 static void place_some(uint8_t key, client_ticket tickets[32])
 {
 	struct client_limits_options options = {
-		.maxconn = 1, .v6_bits = 64, .sources = 100000, .key = {[9] = key}};
+		.maxconn = 1, .v6_bits = 64, .clients = 100000, .key = {[9] = key}};
 	struct client_limits *limits;
 
 	cr_assert_eq(client_limits_create(&limits, &options), 0);
@@ -225,59 +225,59 @@ Test(client_limits, refusals_for_number_take_no_token)
 
 /* Against a naive model ------------------------------------------------------------------------- */
 
-#define MODEL_SOURCES 40
+#define MODEL_CLIENTS 40
 #define MODEL_MAXCONN 6
 #define MODEL_RATE    5
 
-struct model_source {
+struct model_client {
 	uint32_t live;
 	client_ticket tickets[MODEL_MAXCONN];
 	uint64_t tokens; /* thousandths */
 	uint64_t at_ms;
 };
 
-static enum client_verdict model_enter(struct model_source *source, uint64_t now_ms)
+static enum client_verdict model_enter(struct model_client *client, uint64_t now_ms)
 {
-	source->tokens =
-		MIN(MODEL_RATE * 1000, source->tokens + (now_ms - source->at_ms) * MODEL_RATE);
-	source->at_ms = now_ms;
-	if (source->live == MODEL_MAXCONN)
+	client->tokens =
+		MIN(MODEL_RATE * 1000, client->tokens + (now_ms - client->at_ms) * MODEL_RATE);
+	client->at_ms = now_ms;
+	if (client->live == MODEL_MAXCONN)
 		return CLIENT_TOO_MANY;
-	if (source->tokens < 1000)
+	if (client->tokens < 1000)
 		return CLIENT_TOO_FAST;
-	source->tokens -= 1000;
+	client->tokens -= 1000;
 	return CLIENT_OK;
 }
 
 Test(client_limits, as_the_model)
 {
 	struct client_limits *limits = fixture_limits(MODEL_MAXCONN, MODEL_RATE, 200);
-	struct model_source sources[MODEL_SOURCES] = {{0}};
+	struct model_client clients[MODEL_CLIENTS] = {{0}};
 	unsigned verdicts[3] = {0};
 	uint64_t state = 1, now_ms = 0;
 
-	for (unsigned i = 0; i < MODEL_SOURCES; i++)
-		sources[i].tokens = MODEL_RATE * 1000;
+	for (unsigned i = 0; i < MODEL_CLIENTS; i++)
+		clients[i].tokens = MODEL_RATE * 1000;
 	for (unsigned i = 0; i < 300000; i++) {
-		unsigned number = (unsigned)(support_random(&state) % MODEL_SOURCES);
-		struct model_source *source = &sources[number];
+		unsigned number = (unsigned)(support_random(&state) % MODEL_CLIENTS);
+		struct model_client *client = &clients[number];
 		client_ticket ticket;
 
 		/* by turns so fast that the rate holds them up, and so slow that the number does */
 		now_ms += support_random(&state) % (i / 5000 % 2 ? 20 : 4);
 		if (support_random(&state) % 100 < 35) {
-			if (source->live)
-				client_limits_leave(limits, source->tickets[--source->live]);
+			if (client->live)
+				client_limits_leave(limits, client->tickets[--client->live]);
 		} else {
-			enum client_verdict expected = model_enter(source, now_ms);
+			enum client_verdict expected = model_enter(client, now_ms);
 
 			cr_assert_eq(fixture_enter(limits, number, now_ms, &ticket), expected,
 				     "step %u", i);
 			verdicts[expected]++;
 			if (expected == CLIENT_OK)
-				source->tickets[source->live++] = ticket;
+				client->tickets[client->live++] = ticket;
 		}
-		cr_assert_eq(fixture_live(limits, number), source->live);
+		cr_assert_eq(fixture_live(limits, number), client->live);
 	}
 	for (unsigned i = 0; i < ARRAY_COUNT(verdicts); i++)
 		cr_expect_gt(verdicts[i], 10000, "%zu: %u", i, verdicts[i]);

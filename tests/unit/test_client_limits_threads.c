@@ -18,7 +18,7 @@ TestSuite(client_limits_threads, .fini = support_check_leaks);
 
 struct crowd {
 	struct client_limits *limits;
-	unsigned sources;
+	unsigned clients;
 	bool passers_by; /* connections of ever new sources in between, which take places */
 	/* admitted and not yet given back, as the threads know it */
 	_Atomic uint32_t live[SHARED_SOURCES];
@@ -30,7 +30,7 @@ struct member {
 	struct crowd *crowd;
 	uint64_t state;
 	struct {
-		unsigned source;
+		unsigned client;
 		client_ticket ticket;
 	} held[THREAD_HELD];
 	unsigned held_count;
@@ -40,7 +40,7 @@ static void let_go(struct member *member, unsigned which)
 {
 	struct crowd *crowd = member->crowd;
 
-	atomic_fetch_sub(&crowd->live[member->held[which].source], 1);
+	atomic_fetch_sub(&crowd->live[member->held[which].client], 1);
 	client_limits_leave(crowd->limits, member->held[which].ticket);
 	member->held[which] = member->held[--member->held_count];
 }
@@ -48,18 +48,18 @@ static void let_go(struct member *member, unsigned which)
 static void try_one(struct member *member)
 {
 	struct crowd *crowd = member->crowd;
-	unsigned source = (unsigned)(support_random(&member->state) % crowd->sources);
+	unsigned client = (unsigned)(support_random(&member->state) % crowd->clients);
 	client_ticket ticket;
 
-	if (fixture_enter(crowd->limits, source, 0, &ticket) != CLIENT_OK) {
+	if (fixture_enter(crowd->limits, client, 0, &ticket) != CLIENT_OK) {
 		atomic_fetch_add(&crowd->refused, 1);
 		return;
 	}
 	atomic_fetch_add(&crowd->entered, 1);
 	if (ticket == CLIENT_UNCOUNTED || /* then the test would prove nothing */
-	    atomic_fetch_add(&crowd->live[source], 1) >= THREAD_MAXCONN)
+	    atomic_fetch_add(&crowd->live[client], 1) >= THREAD_MAXCONN)
 		atomic_fetch_add(&crowd->beyond, 1);
-	member->held[member->held_count].source = source;
+	member->held[member->held_count].client = client;
 	member->held[member->held_count++].ticket = ticket;
 }
 
@@ -91,13 +91,13 @@ static void *come_and_go(void *argument)
 Test(client_limits_threads, never_exceed_maxconn_and_lose_nothing)
 {
 	static const struct {
-		unsigned sources;
+		unsigned clients;
 		bool passers_by;
 	} rows[] = {{1, false}, {SHARED_SOURCES, false}, {1, true}, {SHARED_SOURCES, true}};
 
 	for (size_t row = 0; row < ARRAY_COUNT(rows); row++) {
 		struct crowd crowd = {.limits = fixture_limits(THREAD_MAXCONN, 0, 16),
-				      .sources = rows[row].sources,
+				      .clients = rows[row].clients,
 				      .passers_by = rows[row].passers_by};
 		struct member members[THREADS];
 

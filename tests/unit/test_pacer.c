@@ -16,7 +16,7 @@ Test(pacer, rates)
 {
 	static const struct {
 		uint64_t bytes_per_s, burst_bytes;
-		uint64_t turn_bytes, turn_least_bytes, burst;
+		uint64_t share_bytes, share_least_bytes, burst;
 	} rows[] = {
 		{1000, 0, 1460, 1460, 2920},
 		{1000, 100000, 1460, 1460, 100000},
@@ -33,8 +33,8 @@ Test(pacer, rates)
 
 		pacer_rate_init(&rate, rows[i].bytes_per_s, rows[i].burst_bytes);
 		cr_expect_eq(rate.bytes_per_s, rows[i].bytes_per_s);
-		cr_expect_eq(rate.turn_bytes, rows[i].turn_bytes, "row %zu", i);
-		cr_expect_eq(rate.turn_least_bytes, rows[i].turn_least_bytes, "row %zu", i);
+		cr_expect_eq(rate.share_bytes, rows[i].share_bytes, "row %zu", i);
+		cr_expect_eq(rate.share_least_bytes, rows[i].share_least_bytes, "row %zu", i);
 		cr_expect_eq(rate.burst_bytes, rows[i].burst, "row %zu", i);
 	}
 }
@@ -74,7 +74,7 @@ Test(pacer, steps)
 		{TAKE, 5000000, 500000, 125000, 0},
 		{TAKE, 5000000, 500000, 0, 10000},
 	};
-	struct pacer_turn turn = {0};
+	struct pacer_share share = {0};
 	struct pacer_rate rate;
 	struct pacer pacer;
 
@@ -84,21 +84,21 @@ Test(pacer, steps)
 		uint64_t granted = 0;
 
 		if (rows[i].step == TAKE)
-			granted = pacer_take(&pacer, &turn, rows[i].bytes, rows[i].at_us);
+			granted = pacer_take(&pacer, &share, rows[i].bytes, rows[i].at_us);
 		else if (rows[i].step == GIVE)
-			pacer_give_back(&turn, rows[i].bytes);
+			pacer_give_back(&share, rows[i].bytes);
 		else
-			pacer_leave(&pacer, &turn);
+			pacer_leave(&pacer, &share);
 		cr_assert_eq(granted, rows[i].granted, "row %zu: %d", i, (int)granted);
-		cr_assert_eq(pacer_wait_us(&turn, rows[i].at_us), rows[i].wait_us, "row %zu: %d", i,
-			     (int)pacer_wait_us(&turn, rows[i].at_us));
+		cr_assert_eq(pacer_wait_us(&share, rows[i].at_us), rows[i].wait_us, "row %zu: %d",
+			     i, (int)pacer_wait_us(&share, rows[i].at_us));
 	}
 }
 
 /* Somebody's turn has come, and so has somebody else: that one gets a turn too. */
 Test(pacer, nobody_is_overtaken)
 {
-	struct pacer_turn first = {0}, second = {0};
+	struct pacer_share first = {0}, second = {0};
 	struct pacer_rate rate;
 	struct pacer pacer;
 
@@ -117,9 +117,9 @@ Test(pacer, nobody_is_overtaken)
 #define LANE_LIMIT 1000
 
 struct lane {
-	struct pacer_turn turn;
+	struct pacer_share share;
 	struct pacer own; /* where the simulation has an `own_rate` */
-	struct pacer_turn own_turn;
+	struct pacer_share own_share;
 	uint64_t wake_us;
 	uint64_t moved_bytes;
 	uint64_t wakes;
@@ -158,13 +158,13 @@ static uint64_t lane_take(struct simulation *simulation, struct lane *lane, uint
 	uint64_t want = simulation->want_bytes, granted;
 
 	if (simulation->paces_own) {
-		want = pacer_take(&lane->own, &lane->own_turn, want, now_us);
+		want = pacer_take(&lane->own, &lane->own_share, want, now_us);
 		if (!want)
 			return 0;
 	}
-	granted = pacer_take(&simulation->pacer, &lane->turn, want, now_us);
+	granted = pacer_take(&simulation->pacer, &lane->share, want, now_us);
 	if (simulation->paces_own)
-		pacer_give_back(&lane->own_turn, want - granted);
+		pacer_give_back(&lane->own_share, want - granted);
 	return granted;
 }
 
@@ -175,9 +175,9 @@ static void run_lane(struct simulation *simulation, struct lane *lane, uint64_t 
 	lane->wakes++;
 	while ((granted = lane_take(simulation, lane, now_us)))
 		lane->moved_bytes += granted;
-	wait_us = pacer_wait_us(&lane->turn, now_us);
+	wait_us = pacer_wait_us(&lane->share, now_us);
 	if (!wait_us)
-		wait_us = pacer_wait_us(&lane->own_turn, now_us);
+		wait_us = pacer_wait_us(&lane->own_share, now_us);
 	cr_assert_gt(wait_us, 0);
 	/* the timer: whole milliseconds, and late */
 	lane->wake_us = now_us + (wait_us + 999) / 1000 * 1000 +
@@ -290,14 +290,15 @@ Test(pacer, lanes_share_alike)
 		}
 		cr_expect_geq(least * 100, most * 90, "row %zu: %llu to %llu", i,
 			      (unsigned long long)least, (unsigned long long)most);
-		cr_expect_leq(wakes, PACER_TURNS_PER_SECOND * (rows[i].seconds + 1) + rows[i].lanes,
+		cr_expect_leq(wakes,
+			      PACER_SHARES_PER_SECOND * (rows[i].seconds + 1) + rows[i].lanes,
 			      "row %zu", i);
 		free(simulation);
 	}
 }
 
 /* Whoever comes late has its share at once, and waits no longer than those before it. */
-Test(pacer, a_newcomer_is_served_in_turn)
+Test(pacer, a_newcomer_is_served_in_order)
 {
 	struct simulation *simulation = simulation_of(10000000, 21, 65536);
 	struct lane *last = &simulation->lanes[20];
@@ -315,13 +316,13 @@ Test(pacer, a_newcomer_is_served_in_turn)
 }
 
 /* A lane that does not come for its turn keeps the others from nothing. */
-Test(pacer, a_turn_that_nobody_comes_for)
+Test(pacer, a_share_that_no_lane_takes)
 {
 	static const unsigned counts[] = {1, 3};
 
 	for (size_t i = 0; i < ARRAY_COUNT(counts); i++) {
 		struct simulation *simulation = simulation_of(1000000, counts[i], 65536);
-		struct pacer_turn forgotten[2] = {{0}};
+		struct pacer_share forgotten[2] = {{0}};
 		uint64_t before;
 
 		run(simulation, 0, US_PER_S);
@@ -386,7 +387,7 @@ Test(pacer, as_a_bucket)
 {
 	const uint64_t per_us = 7;
 	uint64_t state = 1, now_us = 999, tokens;
-	struct pacer_turn turn = {0};
+	struct pacer_share share = {0};
 	struct pacer_rate rate;
 	struct pacer pacer;
 	unsigned refused = 0;
@@ -400,14 +401,14 @@ Test(pacer, as_a_bucket)
 
 		now_us += pause_us;
 		tokens = MIN(rate.burst_bytes, tokens + pause_us * per_us);
-		if (tokens >= MIN(want, rate.turn_bytes))
+		if (tokens >= MIN(want, rate.share_bytes))
 			expected = MIN(want, tokens);
-		cr_assert_eq(pacer_take(&pacer, &turn, want, now_us), expected, "step %u", i);
+		cr_assert_eq(pacer_take(&pacer, &share, want, now_us), expected, "step %u", i);
 		refused += !expected;
 		unused = expected ? support_random(&state) % (expected + 1) : 0;
 		if (unused)
-			pacer_give_back(&turn, unused);
-		pacer_leave(&pacer, &turn);
+			pacer_give_back(&share, unused);
+		pacer_leave(&pacer, &share);
 		tokens -= expected - unused;
 	}
 	cr_expect_gt(refused, 10000);
@@ -423,7 +424,7 @@ Test(pacer, never_more_than_the_rate)
 	for (size_t i = 0; i < ARRAY_COUNT(rates); i++) {
 		struct simulation *simulation = simulation_of(rates[i], 8, 0);
 		uint64_t time_us = 0, now_us, sum = 0;
-		struct pacer_turn none = {0};
+		struct pacer_share none = {0};
 
 		for (unsigned step = 0; step < 100000; step++) {
 			struct lane *lane = &simulation->lanes[support_random(&state) % 8];
@@ -433,16 +434,16 @@ Test(pacer, never_more_than_the_rate)
 			/* some come to the microsecond */
 			if (support_random(&state) % 2)
 				time_us +=
-					pacer_wait_us(&lane->turn, simulation->start_us + time_us);
+					pacer_wait_us(&lane->share, simulation->start_us + time_us);
 			now_us = simulation->start_us + time_us;
 			if (support_random(&state) % 8 == 0) {
-				pacer_leave(&simulation->pacer, &lane->turn);
+				pacer_leave(&simulation->pacer, &lane->share);
 				continue;
 			}
-			got = pacer_take(&simulation->pacer, &lane->turn, want, now_us);
-			cr_assert(got <= want && !got == !!pacer_wait_us(&lane->turn, now_us));
+			got = pacer_take(&simulation->pacer, &lane->share, want, now_us);
+			cr_assert(got <= want && !got == !!pacer_wait_us(&lane->share, now_us));
 			if (got && support_random(&state) % 4 == 0) {
-				pacer_give_back(&lane->turn, got / 2 + 1);
+				pacer_give_back(&lane->share, got / 2 + 1);
 				got -= got / 2 + 1;
 			}
 			sum += got;
@@ -451,7 +452,7 @@ Test(pacer, never_more_than_the_rate)
 		}
 		/* nothing is lost either: all left, there is a full bucket after a while */
 		for (unsigned j = 0; j < 8; j++)
-			pacer_leave(&simulation->pacer, &simulation->lanes[j].turn);
+			pacer_leave(&simulation->pacer, &simulation->lanes[j].share);
 		cr_expect_eq(simulation->pacer.waiting, 0);
 		cr_expect_eq(pacer_take(&simulation->pacer, &none, UINT64_MAX,
 					simulation->start_us + time_us + 10 * US_PER_S),

@@ -27,21 +27,21 @@ static void *take_and_leave(void *argument)
 {
 	struct member *member = argument;
 	struct crowd *crowd = member->crowd;
-	struct pacer_turn turn = {0};
+	struct pacer_share share = {0};
 
 	for (unsigned i = 0; i < THREAD_STEPS; i++) {
 		uint64_t random = support_random(&member->state);
 		uint64_t now_us = atomic_fetch_add(&crowd->now_us, random % 2 * crowd->tick_us);
-		uint64_t got = pacer_take(&crowd->pacer, &turn, 1 + random % 5000, now_us);
+		uint64_t got = pacer_take(&crowd->pacer, &share, 1 + random % 5000, now_us);
 		uint64_t unused = random >> 32 & 1 ? got / 3 : 0;
 
 		if (unused)
-			pacer_give_back(&turn, unused);
+			pacer_give_back(&share, unused);
 		member->moved_bytes += got - unused;
 		if ((random >> 40) % 4 == 0)
-			pacer_leave(&crowd->pacer, &turn);
+			pacer_leave(&crowd->pacer, &share);
 	}
-	pacer_leave(&crowd->pacer, &turn);
+	pacer_leave(&crowd->pacer, &share);
 	return NULL;
 }
 
@@ -52,7 +52,7 @@ Test(pacer_threads, take_no_more_than_there_is_and_lose_nothing)
 	for (size_t i = 0; i < ARRAY_COUNT(ticks_us); i++) {
 		struct crowd crowd = {.now_us = 5000, .tick_us = ticks_us[i]};
 		struct member members[THREADS];
-		struct pacer_turn turn = {0};
+		struct pacer_share share = {0};
 		struct pacer_rate rate;
 		uint64_t sum = 0, elapsed_us;
 
@@ -71,7 +71,7 @@ Test(pacer_threads, take_no_more_than_there_is_and_lose_nothing)
 		cr_expect_eq(crowd.pacer.waiting, 0);
 		/* what is left is what was not moved, to the byte, unless the bucket ran over */
 		if (!elapsed_us)
-			cr_expect_eq(pacer_take(&crowd.pacer, &turn, UINT64_MAX, crowd.now_us),
+			cr_expect_eq(pacer_take(&crowd.pacer, &share, UINT64_MAX, crowd.now_us),
 				     rate.burst_bytes - sum);
 	}
 }

@@ -21,7 +21,7 @@ Test(pool, turns_are_evenly_mixed)
 {
 	static const struct {
 		const char *members;
-		const char *turns;
+		const char *choices;
 	} rows[] = {
 		{"1", "aaaa"},
 		{"1 1 1", "abcabc"},
@@ -34,14 +34,14 @@ Test(pool, turns_are_evenly_mixed)
 		{"1 1b 1", "acac"}, /* a backup has no turns */
 		{"0 2b 1b", "bcbbcb"},
 	};
-	char turns[32];
+	char choices[32];
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		struct pool *pool = pool_fixture_make(plain, rows[i].members);
 
 		cr_expect_str_eq(
-			pool_fixture_turns(pool, (unsigned)strlen(rows[i].turns), NOW, turns),
-			rows[i].turns, "%s: %s", rows[i].members, turns);
+			pool_fixture_choices(pool, (unsigned)strlen(rows[i].choices), NOW, choices),
+			rows[i].choices, "%s: %s", rows[i].members, choices);
 		pool_destroy(pool);
 	}
 }
@@ -62,11 +62,11 @@ Test(pool, no_stretch_strays_from_the_shares)
 	for (size_t i = 0; i < ARRAY_COUNT(weights); i++)
 		sum += weights[i];
 	for (long turn = 1; turn <= 2 * sum; turn++) {
-		struct pool_claim place;
-		int member = pool_fixture_choose(pool, NOW, &place);
+		struct pool_claim claim;
+		int member = pool_fixture_choose(pool, NOW, &claim);
 
 		taken[member]++;
-		pool_end(pool, &place);
+		pool_end(pool, &claim);
 		/* how far ahead of its share each is now, against its extremes so far */
 		for (size_t i = 0; i < ARRAY_COUNT(weights); i++) {
 			long ahead = taken[i] * 256 - turn * weights[i] * 256 / sum;
@@ -85,11 +85,11 @@ Test(pool, no_stretch_strays_from_the_shares)
 Test(pool, who_is_down_loses_its_turns_to_all_others)
 {
 	struct pool *pool = pool_fixture_make(plain, "5 1 1");
-	char turns[32];
+	char choices[32];
 
 	cr_assert_eq(pool_fixture_fail(pool, 1, 1, NOW), POOL_WENT_DOWN);
-	pool_fixture_turns(pool, 6, NOW, turns); /* b's first turn was drawn above */
-	cr_expect_str_eq(pool_fixture_turns(pool, 12, NOW, turns), "acaaaaacaaaa");
+	pool_fixture_choices(pool, 6, NOW, choices); /* b's first turn was drawn above */
+	cr_expect_str_eq(pool_fixture_choices(pool, 12, NOW, choices), "acaaaaacaaaa");
 	pool_destroy(pool);
 }
 
@@ -130,14 +130,14 @@ Test(pool, the_few_left_keep_their_shares)
 Test(pool, leastconn_fills_by_weight)
 {
 	struct pool_settings settings = plain;
-	struct pool_claim places[80];
+	struct pool_claim claims[80];
 	unsigned counts[3] = {0};
 	struct pool *pool;
 
 	settings.balance = POOL_LEASTCONN;
 	pool = pool_fixture_make(settings, "1 3 4");
-	for (size_t i = 0; i < ARRAY_COUNT(places); i++) {
-		int member = pool_fixture_choose(pool, NOW, &places[i]);
+	for (size_t i = 0; i < ARRAY_COUNT(claims); i++) {
+		int member = pool_fixture_choose(pool, NOW, &claims[i]);
 
 		cr_assert_geq(member, 0);
 		counts[member]++;
@@ -147,16 +147,16 @@ Test(pool, leastconn_fills_by_weight)
 	cr_expect_eq(counts[2], 40);
 
 	/* the one that loses its sessions gets the next ones */
-	for (size_t i = 0; i < ARRAY_COUNT(places); i++)
-		if (places[i].member == 1)
-			pool_end(pool, &places[i]);
+	for (size_t i = 0; i < ARRAY_COUNT(claims); i++)
+		if (claims[i].member == 1)
+			pool_end(pool, &claims[i]);
 	for (size_t i = 0, again = 0; again < 29; i++)
-		if (!places[i].held) {
-			cr_assert_eq(pool_fixture_choose(pool, NOW, &places[i]), 1);
+		if (!claims[i].held) {
+			cr_assert_eq(pool_fixture_choose(pool, NOW, &claims[i]), 1);
 			again++;
 		}
-	for (size_t i = 0; i < ARRAY_COUNT(places); i++)
-		pool_end(pool, &places[i]);
+	for (size_t i = 0; i < ARRAY_COUNT(claims); i++)
+		pool_end(pool, &claims[i]);
 	pool_destroy(pool);
 }
 
@@ -164,17 +164,17 @@ Test(pool, leastconn_fills_by_weight)
 Test(pool, leastconn_takes_turns_among_equals)
 {
 	struct pool_settings settings = plain;
-	struct pool_claim place;
+	struct pool_claim claim;
 	struct pool *pool;
-	char turns[32];
+	char choices[32];
 
 	settings.balance = POOL_LEASTCONN;
 	pool = pool_fixture_make(settings, "5 1 1");
-	cr_expect_str_eq(pool_fixture_turns(pool, 14, NOW, turns), "aabacaaaabacaa");
-	cr_assert_eq(pool_fixture_choose(pool, NOW, &place), 0);
+	cr_expect_str_eq(pool_fixture_choices(pool, 14, NOW, choices), "aabacaaaabacaa");
+	cr_assert_eq(pool_fixture_choose(pool, NOW, &claim), 0);
 	for (unsigned i = 0; i < 20; i++)
-		cr_expect_neq(pool_fixture_turns(pool, 1, NOW, turns)[0], 'a');
-	pool_end(pool, &place);
+		cr_expect_neq(pool_fixture_choices(pool, 1, NOW, choices)[0], 'a');
+	pool_end(pool, &claim);
 	pool_destroy(pool);
 }
 
@@ -222,12 +222,12 @@ static void mark_all(struct pool_tried *tried, const char *letters)
 }
 
 /* A session that stays, with a member that is up. */
-static void occupy(struct pool *pool, unsigned member, struct pool_claim *place)
+static void occupy(struct pool *pool, unsigned member, struct pool_claim *claim)
 {
 	struct pool_tried tried = pool_fixture_all_but(member);
 	struct pool_ask ask = {.tried = &tried, .now_ms = NOW};
 
-	cr_assert_eq(pool_choose(pool, &ask, place), (int)member);
+	cr_assert_eq(pool_choose(pool, &ask, claim), (int)member);
 }
 
 static void check_refusal_row(const struct refusal_row *row, enum pool_balance balance)
@@ -247,13 +247,13 @@ static void check_refusal_row(const struct refusal_row *row, enum pool_balance b
 			     POOL_WENT_DOWN);
 	mark_all(&tried, row->tried);
 	for (unsigned i = 0; i < 10; i++) {
-		struct pool_claim place = {0};
-		int chosen = pool_choose(pool, &ask, &place);
+		struct pool_claim claim = {0};
+		int chosen = pool_choose(pool, &ask, &claim);
 
 		cr_expect_eq(chosen, row->chosen, "row %td, balance %d: %d", row - refusal_rows,
 			     balance, chosen);
-		cr_expect_eq(place.held, chosen >= 0);
-		pool_end(pool, &place);
+		cr_expect_eq(claim.held, chosen >= 0);
+		pool_end(pool, &claim);
 	}
 	for (size_t i = 0; i < ARRAY_COUNT(busy); i++)
 		pool_end(pool, &busy[i]);
@@ -282,9 +282,9 @@ Test(pool, all_down_is_told_at_once, .timeout = 20)
 		cr_assert_eq(pool_add_all(pool, &member, 1), 0);
 	}
 	for (unsigned i = 0; i < 200000; i++) {
-		struct pool_claim place;
+		struct pool_claim claim;
 
-		cr_assert_eq(pool_fixture_choose(pool, NOW, &place), POOL_ALL_DOWN);
+		cr_assert_eq(pool_fixture_choose(pool, NOW, &claim), POOL_ALL_DOWN);
 	}
 	pool_destroy(pool);
 }
@@ -292,20 +292,20 @@ Test(pool, all_down_is_told_at_once, .timeout = 20)
 Test(pool, maxconn_is_kept)
 {
 	struct pool *pool = pool_fixture_make(plain, "1/3 1/2");
-	struct pool_claim places[6];
+	struct pool_claim claims[6];
 
 	for (unsigned i = 0; i < 5; i++)
-		cr_assert_geq(pool_fixture_choose(pool, NOW, &places[i]), 0);
-	cr_expect_eq(pool_fixture_choose(pool, NOW, &places[5]), POOL_ALL_FULL);
+		cr_assert_geq(pool_fixture_choose(pool, NOW, &claims[i]), 0);
+	cr_expect_eq(pool_fixture_choose(pool, NOW, &claims[5]), POOL_ALL_FULL);
 	cr_expect_eq(pool_fixture_state(pool, 0, NOW), POOL_FULL);
 	for (unsigned i = 0; i < 5; i++) {
-		int member = places[i].member;
+		int member = claims[i].member;
 
-		pool_end(pool, &places[i]);
-		cr_expect_eq(pool_fixture_choose(pool, NOW, &places[i]), member);
-		cr_expect_eq(pool_fixture_choose(pool, NOW, &places[5]), POOL_ALL_FULL);
+		pool_end(pool, &claims[i]);
+		cr_expect_eq(pool_fixture_choose(pool, NOW, &claims[i]), member);
+		cr_expect_eq(pool_fixture_choose(pool, NOW, &claims[5]), POOL_ALL_FULL);
 	}
 	for (unsigned i = 0; i < 5; i++)
-		pool_end(pool, &places[i]);
+		pool_end(pool, &claims[i]);
 	pool_destroy(pool);
 }

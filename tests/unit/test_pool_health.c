@@ -49,13 +49,13 @@ Test(pool_health, fails_within_the_timeout_take_a_member_down)
 Test(pool_health, a_success_does_not_wipe_out_failures)
 {
 	struct pool *pool = pool_fixture_make(by_traffic, "1");
-	struct pool_claim place;
+	struct pool_claim claim;
 
 	for (unsigned i = 0; i < 2; i++) {
 		cr_expect_eq(pool_fixture_fail(pool, 0, 1, NOW), POOL_UNCHANGED);
-		cr_assert_eq(pool_fixture_choose(pool, NOW, &place), 0);
-		cr_expect_eq(pool_succeeded(pool, &place, NOW), POOL_UNCHANGED);
-		pool_end(pool, &place);
+		cr_assert_eq(pool_fixture_choose(pool, NOW, &claim), 0);
+		cr_expect_eq(pool_succeeded(pool, &claim, NOW), POOL_UNCHANGED);
+		pool_end(pool, &claim);
 	}
 	cr_expect_eq(pool_fixture_fail(pool, 0, 1, NOW), POOL_WENT_DOWN);
 	pool_destroy(pool);
@@ -135,19 +135,19 @@ Test(pool_health, sessions_from_before_are_not_heard)
 Test(pool_health, a_probe_takes_the_members_turn)
 {
 	struct pool *pool = pool_fixture_make(by_traffic, "1 1 1");
-	struct pool_claim place;
+	struct pool_claim claim;
 	unsigned probes = 0;
 
 	cr_assert_eq(pool_fixture_fail(pool, 1, 3, NOW), POOL_WENT_DOWN);
 	for (unsigned i = 0; i < 30; i++) {
-		int member = pool_fixture_choose(pool, NOW + TIMEOUT_MS, &place);
+		int member = pool_fixture_choose(pool, NOW + TIMEOUT_MS, &claim);
 
 		cr_assert_geq(member, 0);
-		cr_expect_eq(place.probe, member == 1);
-		probes += place.probe;
+		cr_expect_eq(claim.probe, member == 1);
+		probes += claim.probe;
 		if (member == 1)
-			pool_failed(pool, &place, NOW + TIMEOUT_MS);
-		pool_end(pool, &place);
+			pool_failed(pool, &claim, NOW + TIMEOUT_MS);
+		pool_end(pool, &claim);
 	}
 	cr_expect_eq(probes, 1);
 	pool_destroy(pool);
@@ -175,20 +175,20 @@ Test(pool_health, flapping_loses_nothing)
 			struct pool_tried tried = {{0}};
 			struct pool_ask ask = {
 				.client_key = i * 977, .tried = &tried, .now_ms = now};
-			struct pool_claim place = {0};
-			int member = pool_choose(pool, &ask, &place);
+			struct pool_claim claim = {0};
+			int member = pool_choose(pool, &ask, &claim);
 
 			if (member == 0 && bad) {
-				downs += pool_failed(pool, &place, now) == POOL_WENT_DOWN;
-				pool_end(pool, &place);
+				downs += pool_failed(pool, &claim, now) == POOL_WENT_DOWN;
+				pool_end(pool, &claim);
 				pool_mark_tried(&tried, 0);
 				retries++;
-				member = pool_choose(pool, &ask, &place);
+				member = pool_choose(pool, &ask, &claim);
 			}
 			cr_assert_geq(member, 0, "session %u is lost", i);
 			cr_assert(!bad || member == 1);
-			ups += pool_succeeded(pool, &place, now) == POOL_CAME_UP;
-			pool_end(pool, &place);
+			ups += pool_succeeded(pool, &claim, now) == POOL_CAME_UP;
+			pool_end(pool, &claim);
 		}
 		cr_expect_eq(downs, 5);
 		cr_expect_eq(ups, 5 - (NOW + 9999) / 1000 % 2);
@@ -203,14 +203,14 @@ Test(pool_health, one_that_is_down_is_not_full)
 {
 	const struct pool_settings settings = {.max_fails = 1, .fail_timeout_ms = TIMEOUT_MS};
 	struct pool *pool = pool_fixture_make(settings, "1/2 1b");
-	struct pool_claim places[3];
+	struct pool_claim claims[3];
 
 	for (unsigned i = 0; i < 2; i++)
-		cr_assert_eq(pool_fixture_choose(pool, NOW, &places[i]), 0);
-	cr_assert_eq(pool_failed(pool, &places[1], NOW), POOL_WENT_DOWN);
-	cr_expect_eq(pool_fixture_choose(pool, NOW + TIMEOUT_MS, &places[2]), 1);
+		cr_assert_eq(pool_fixture_choose(pool, NOW, &claims[i]), 0);
+	cr_assert_eq(pool_failed(pool, &claims[1], NOW), POOL_WENT_DOWN);
+	cr_expect_eq(pool_fixture_choose(pool, NOW + TIMEOUT_MS, &claims[2]), 1);
 	for (unsigned i = 0; i < 3; i++)
-		pool_end(pool, &places[i]);
+		pool_end(pool, &claims[i]);
 	pool_destroy(pool);
 }
 
@@ -266,10 +266,10 @@ Test(pool_health, checks_rise_and_fall)
 Test(pool_health, checks_need_no_probe)
 {
 	struct pool *pool = pool_fixture_make(by_checks, "1");
-	struct pool_claim place;
+	struct pool_claim claim;
 
 	cr_assert_eq(pool_fixture_fail(pool, 0, 3, NOW), POOL_WENT_DOWN);
-	cr_expect_eq(pool_fixture_choose(pool, NOW + 1000 * TIMEOUT_MS, &place), POOL_ALL_DOWN);
+	cr_expect_eq(pool_fixture_choose(pool, NOW + 1000 * TIMEOUT_MS, &claim), POOL_ALL_DOWN);
 	pool_destroy(pool);
 }
 
@@ -292,14 +292,14 @@ Test(pool_health, a_late_check_is_not_for_the_next_member)
 Test(pool_health, an_off_member_gets_nobody)
 {
 	struct pool *pool = pool_fixture_make(by_traffic, "1x 1");
-	struct pool_claim place;
+	struct pool_claim claim;
 
 	cr_expect_eq(pool_fixture_state(pool, 0, NOW), POOL_OFF);
 	cr_expect_eq(pool_up_count(pool), 1);
 	/* nor does a probe go there */
 	for (unsigned i = 0; i < 10; i++) {
-		cr_expect_eq(pool_fixture_choose(pool, NOW + i * TIMEOUT_MS, &place), 1);
-		pool_end(pool, &place);
+		cr_expect_eq(pool_fixture_choose(pool, NOW + i * TIMEOUT_MS, &claim), 1);
+		pool_end(pool, &claim);
 	}
 	pool_destroy(pool);
 }
@@ -311,12 +311,12 @@ static void bounce(struct pool *pool, unsigned member, uint64_t up_ms)
 {
 	struct pool_tried tried = pool_fixture_all_but(member);
 	struct pool_ask ask = {.tried = &tried, .now_ms = up_ms};
-	struct pool_claim place = {0};
+	struct pool_claim claim = {0};
 
 	cr_assert_eq(pool_fixture_fail(pool, member, 3, up_ms - TIMEOUT_MS), POOL_WENT_DOWN);
-	cr_assert_eq(pool_choose(pool, &ask, &place), (int)member);
-	cr_assert_eq(pool_succeeded(pool, &place, up_ms), POOL_CAME_UP);
-	pool_end(pool, &place);
+	cr_assert_eq(pool_choose(pool, &ask, &claim), (int)member);
+	cr_assert_eq(pool_succeeded(pool, &claim, up_ms), POOL_CAME_UP);
+	pool_end(pool, &claim);
 }
 
 /* Of 10,000 sessions between two equals, the one that came back gets so many. */
@@ -343,10 +343,10 @@ Test(pool_health, slow_start_ramps)
 			for (unsigned j = 0; j < 10000; j++) {
 				struct pool_ask ask = {.client_key = j * 977,
 						       .now_ms = up_ms + rows[i].after_ms};
-				struct pool_claim place = {0};
+				struct pool_claim claim = {0};
 
-				got += pool_choose(pool, &ask, &place) == 0;
-				pool_end(pool, &place);
+				got += pool_choose(pool, &ask, &claim) == 0;
+				pool_end(pool, &claim);
 			}
 			expected = 10000.0 * rows[i].percent / (100.0 + rows[i].percent);
 			cr_expect(got > expected * 0.94 && got < expected * 1.06,
@@ -359,7 +359,7 @@ Test(pool_health, slow_start_ramps)
 Test(pool_health, slow_start_of_leastconn)
 {
 	struct pool_settings settings = by_traffic;
-	struct pool_claim places[90];
+	struct pool_claim claims[90];
 	unsigned counts[2] = {0};
 	struct pool *pool;
 
@@ -367,12 +367,12 @@ Test(pool_health, slow_start_of_leastconn)
 	settings.slow_start_ms = 1000;
 	pool = pool_fixture_make(settings, "1 1");
 	bounce(pool, 0, NOW + TIMEOUT_MS);
-	for (size_t i = 0; i < ARRAY_COUNT(places); i++)
-		counts[pool_fixture_choose(pool, NOW + TIMEOUT_MS, &places[i])]++;
+	for (size_t i = 0; i < ARRAY_COUNT(claims); i++)
+		counts[pool_fixture_choose(pool, NOW + TIMEOUT_MS, &claims[i])]++;
 	cr_expect_eq(counts[0], 10);
 	cr_expect_eq(counts[1], 80);
-	for (size_t i = 0; i < ARRAY_COUNT(places); i++)
-		pool_end(pool, &places[i]);
+	for (size_t i = 0; i < ARRAY_COUNT(claims); i++)
+		pool_end(pool, &claims[i]);
 	pool_destroy(pool);
 }
 
@@ -381,13 +381,13 @@ Test(pool_health, slow_start_refuses_nobody)
 {
 	struct pool_settings settings = by_traffic;
 	struct pool *pool;
-	char turns[32];
+	char choices[32];
 
 	settings.slow_start_ms = 1000;
 	pool = pool_fixture_make(settings, "1 1/1x");
 	bounce(pool, 0, NOW + TIMEOUT_MS);
-	pool_fixture_turns(pool, 20, NOW + TIMEOUT_MS, turns);
-	cr_expect_str_eq(turns, "aaaaaaaaaaaaaaaaaaaa");
+	pool_fixture_choices(pool, 20, NOW + TIMEOUT_MS, choices);
+	cr_expect_str_eq(choices, "aaaaaaaaaaaaaaaaaaaa");
 	pool_destroy(pool);
 }
 
@@ -397,7 +397,7 @@ Test(pool_health, an_unchecked_member_beside_checked_ones)
 	struct pool_settings settings = {
 		.slots = 2, .max_fails = 1, .fail_timeout_ms = 100, .rise = 1, .fall = 1};
 	struct pool *pool = pool_fixture_make(settings, "");
-	struct pool_claim place = {0};
+	struct pool_claim claim = {0};
 	struct pool_member member = pool_fixture_member(0);
 
 	cr_assert_eq(pool_add_all(pool, &member, 1), 0);
@@ -409,11 +409,11 @@ Test(pool_health, an_unchecked_member_beside_checked_ones)
 	cr_expect_eq(pool_up_count(pool), 1);
 	cr_expect_eq(pool_fixture_fail(pool, 1, 1, POOL_FIXTURE_MS), POOL_WENT_DOWN);
 	cr_expect_eq(pool_up_count(pool), 0);
-	cr_expect_eq(pool_fixture_choose(pool, POOL_FIXTURE_MS + 99, &place), POOL_ALL_DOWN);
-	cr_assert_eq(pool_fixture_choose(pool, POOL_FIXTURE_MS + 100, &place), 1);
-	cr_expect_eq(pool_group(pool, &place), member.group);
-	cr_expect_eq(pool_succeeded(pool, &place, POOL_FIXTURE_MS + 100), POOL_CAME_UP);
-	pool_end(pool, &place);
+	cr_expect_eq(pool_fixture_choose(pool, POOL_FIXTURE_MS + 99, &claim), POOL_ALL_DOWN);
+	cr_assert_eq(pool_fixture_choose(pool, POOL_FIXTURE_MS + 100, &claim), 1);
+	cr_expect_eq(pool_group(pool, &claim), member.group);
+	cr_expect_eq(pool_succeeded(pool, &claim, POOL_FIXTURE_MS + 100), POOL_CAME_UP);
+	pool_end(pool, &claim);
 	cr_expect_eq(pool_up_count(pool), 1);
 	pool_destroy(pool);
 }
@@ -464,16 +464,16 @@ Test(pool_health, the_last_answer_is_known)
 		struct pool *pool = pool_fixture_make(settings, "1");
 		uint64_t later = NOW + TIMEOUT_MS;
 		struct pool_snapshot now;
-		struct pool_claim place;
+		struct pool_claim claim;
 
 		pool_snapshot(pool, 0, NOW, &now);
 		cr_expect(now.answers, "row %zu: at first", i);
 		pool_fixture_fail(pool, 0, 1, NOW);
 		pool_snapshot(pool, 0, NOW, &now);
 		cr_expect_eq(now.answers, rows[i].after_failure, "row %zu: failed", i);
-		cr_assert_eq(pool_fixture_choose(pool, later, &place), 0, "row %zu", i);
-		pool_succeeded(pool, &place, later);
-		pool_end(pool, &place);
+		cr_assert_eq(pool_fixture_choose(pool, later, &claim), 0, "row %zu", i);
+		pool_succeeded(pool, &claim, later);
+		pool_end(pool, &claim);
 		pool_snapshot(pool, 0, later, &now);
 		cr_expect(now.answers, "row %zu: answered", i);
 		if (rows[i].checked) {

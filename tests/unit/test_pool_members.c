@@ -20,34 +20,34 @@ Test(pool_members, a_removed_member_drains)
 	struct pool_member second = pool_fixture_member(8);
 	struct pool_member first = pool_fixture_member(0);
 	struct pool_snapshot snapshot;
-	struct pool_claim place;
+	struct pool_claim claim;
 	struct pool_claim other;
 	struct pool *pool;
 
 	settings.slots = 1;
 	pool = pool_fixture_make(settings, "1");
-	cr_assert_eq(pool_fixture_choose(pool, NOW, &place), 0);
+	cr_assert_eq(pool_fixture_choose(pool, NOW, &claim), 0);
 	pool_fixture_remove(pool, 0);
 	cr_expect_eq(pool_fixture_state(pool, 0, NOW), POOL_DRAINING);
 	cr_expect_eq(pool_fixture_choose(pool, NOW, &other), POOL_ALL_DOWN);
 	/* its address stays with it for as long as somebody is there */
 	cr_expect_eq(pool_add_all(pool, &second, 1), -ENOSPC);
-	cr_expect(addr_equal(pool_address(pool, &place), &first.address));
+	cr_expect(addr_equal(pool_address(pool, &claim), &first.address));
 
 	/* the same one comes back */
 	cr_expect_eq(pool_add_all(pool, &first, 1), 0);
 	cr_expect_eq(pool_fixture_state(pool, 0, NOW), POOL_UP);
 	pool_fixture_remove(pool, 0);
-	pool_end(pool, &place);
+	pool_end(pool, &claim);
 	cr_expect_eq(pool_fixture_state(pool, 0, NOW), POOL_EMPTY);
 
 	cr_expect_eq(pool_add_all(pool, &second, 1), 0);
-	cr_assert_eq(pool_fixture_choose(pool, NOW, &place), 0);
-	cr_expect(addr_equal(pool_address(pool, &place), &second.address));
+	cr_assert_eq(pool_fixture_choose(pool, NOW, &claim), 0);
+	cr_expect(addr_equal(pool_address(pool, &claim), &second.address));
 	pool_snapshot(pool, 0, NOW, &snapshot);
 	cr_expect_eq(snapshot.total, 1);
 	cr_expect_eq(snapshot.live, 1);
-	pool_end(pool, &place);
+	pool_end(pool, &claim);
 	pool_destroy(pool);
 }
 
@@ -84,7 +84,7 @@ static const char *addresses_of(const struct pool *pool, char *text)
 Test(pool_members, a_name_changes_its_addresses)
 {
 	struct pool_settings settings = by_traffic;
-	struct pool_claim place;
+	struct pool_claim claim;
 	struct pool *pool;
 	char text[32];
 
@@ -103,17 +103,17 @@ Test(pool_members, a_name_changes_its_addresses)
 	cr_expect(strchr(text, 'e') && strchr(text, 'f') && strchr(text, 'g'), "%s", text);
 
 	/* removed with a session: its slot is not to be had yet */
-	while (pool_fixture_choose(pool, NOW, &place) == 2)
-		pool_end(pool, &place);
+	while (pool_fixture_choose(pool, NOW, &claim) == 2)
+		pool_end(pool, &claim);
 	cr_expect_eq(replace(pool, 1, "hij"), -ENOSPC);
-	pool_end(pool, &place);
+	pool_end(pool, &claim);
 	cr_expect_eq(replace(pool, 1, "hij"), 0);
 	cr_expect(strchr(addresses_of(pool, text), 'h') && strchr(text, 'i') && strchr(text, 'j'),
 		  "%s", text);
 	/* none any more; what the other group has stays */
 	cr_expect_eq(replace(pool, 1, ""), 0);
 	cr_expect_str_eq(addresses_of(pool, text), "..b.");
-	cr_expect_str_eq(pool_fixture_turns(pool, 4, NOW, text), "cccc");
+	cr_expect_str_eq(pool_fixture_choices(pool, 4, NOW, text), "cccc");
 	pool_destroy(pool);
 }
 
@@ -138,16 +138,16 @@ Test(pool_members, no_more_than_there_are_slots)
 	struct pool_settings settings = by_traffic;
 	struct pool_member members[3];
 	struct pool *pool;
-	char turns[32];
+	char choices[32];
 
 	for (unsigned i = 0; i < 3; i++)
 		members[i] = pool_fixture_member(i);
 	settings.slots = 2;
 	pool = pool_fixture_make(settings, "");
 	cr_expect_eq(pool_add_all(pool, members, 3), -ENOSPC);
-	cr_expect_str_eq(pool_fixture_turns(pool, 4, NOW, turns), "abab");
+	cr_expect_str_eq(pool_fixture_choices(pool, 4, NOW, choices), "abab");
 	pool_fixture_remove(pool, 0);
 	cr_expect_eq(pool_add_all(pool, &members[2], 1), 0);
-	cr_expect_str_eq(pool_fixture_turns(pool, 4, NOW, turns), "abab");
+	cr_expect_str_eq(pool_fixture_choices(pool, 4, NOW, choices), "abab");
 	pool_destroy(pool);
 }

@@ -18,10 +18,10 @@ TestSuite(pool_source, .fini = support_check_leaks);
 static int choose_for(struct pool *pool, uint64_t client_key)
 {
 	struct pool_ask ask = {.client_key = client_key, .now_ms = NOW};
-	struct pool_claim place = {0};
-	int member = pool_choose(pool, &ask, &place);
+	struct pool_claim claim = {0};
+	int member = pool_choose(pool, &ask, &claim);
 
-	pool_end(pool, &place);
+	pool_end(pool, &claim);
 	return member;
 }
 

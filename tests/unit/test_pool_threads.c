@@ -65,13 +65,13 @@ static void come_and_go(struct crew *crew, unsigned thread)
 {
 	(void)thread;
 	for (unsigned i = 0; i < ROUNDS; i++) {
-		struct pool_claim places[2] = {{0}};
+		struct pool_claim claims[2] = {{0}};
 
 		for (unsigned j = 0; j < 2; j++) {
 			unsigned live;
 			unsigned most;
 
-			if (pool_fixture_choose(crew->pool, NOW, &places[j]) < 0)
+			if (pool_fixture_choose(crew->pool, NOW, &claims[j]) < 0)
 				continue;
 			live = atomic_fetch_add(&crew->live, 1) + 1;
 			most = atomic_load(&crew->most_live);
@@ -80,10 +80,10 @@ static void come_and_go(struct crew *crew, unsigned thread)
 				continue;
 		}
 		for (unsigned j = 0; j < 2; j++) {
-			if (!places[j].held)
+			if (!claims[j].held)
 				continue;
 			atomic_fetch_sub(&crew->live, 1);
-			pool_end(crew->pool, &places[j]);
+			pool_end(crew->pool, &claims[j]);
 		}
 	}
 }
@@ -112,10 +112,10 @@ static void take_turns(struct crew *crew, unsigned thread)
 {
 	(void)thread;
 	for (unsigned i = 0; i < 7000; i++) {
-		struct pool_claim place;
+		struct pool_claim claim;
 
-		pool_fixture_choose(crew->pool, NOW, &place);
-		pool_end(crew->pool, &place);
+		pool_fixture_choose(crew->pool, NOW, &claim);
+		pool_end(crew->pool, &claim);
 	}
 }
 
@@ -138,19 +138,19 @@ Test(pool_threads, shares_are_exact)
 /* One of them gets through; the others are refused for as long as it is there. */
 static void try_once(struct crew *crew, unsigned thread)
 {
-	struct pool_claim place;
+	struct pool_claim claim;
 
 	(void)thread;
-	if (pool_fixture_choose(crew->pool, crew->now_ms, &place) >= 0) {
-		if (!place.probe || atomic_fetch_add(&crew->live, 1))
+	if (pool_fixture_choose(crew->pool, crew->now_ms, &claim) >= 0) {
+		if (!claim.probe || atomic_fetch_add(&crew->live, 1))
 			atomic_fetch_add(&crew->wrong, 1);
 		atomic_fetch_add(&crew->probes, 1);
 		sched_yield();
 		atomic_fetch_sub(&crew->live, 1);
-		if (pool_failed(crew->pool, &place, crew->now_ms))
+		if (pool_failed(crew->pool, &claim, crew->now_ms))
 			atomic_fetch_add(&crew->wrong, 1);
 	}
-	pool_end(crew->pool, &place);
+	pool_end(crew->pool, &claim);
 }
 
 Test(pool_threads, one_probe_gets_through)
@@ -175,25 +175,25 @@ static void report(struct crew *crew, unsigned thread)
 
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		uint64_t now_ms = atomic_fetch_add(&crew->now_ms, 1);
-		struct pool_claim place;
+		struct pool_claim claim;
 
-		if (pool_fixture_choose(crew->pool, now_ms, &place) < 0)
+		if (pool_fixture_choose(crew->pool, now_ms, &claim) < 0)
 			continue;
-		if (place.probe && atomic_fetch_add(&crew->live, 1))
+		if (claim.probe && atomic_fetch_add(&crew->live, 1))
 			atomic_fetch_add(&crew->wrong, 1);
-		if (place.probe)
+		if (claim.probe)
 			atomic_fetch_sub(&crew->live, 1);
 		switch (support_random(&random) % 3) {
 		case 0:
-			count_change(crew, pool_succeeded(crew->pool, &place, now_ms));
+			count_change(crew, pool_succeeded(crew->pool, &claim, now_ms));
 			break;
 		case 1:
-			count_change(crew, pool_failed(crew->pool, &place, now_ms));
+			count_change(crew, pool_failed(crew->pool, &claim, now_ms));
 			break;
 		default: /* says nothing */
 			break;
 		}
-		pool_end(crew->pool, &place);
+		pool_end(crew->pool, &claim);
 	}
 }
 
@@ -244,18 +244,18 @@ static void choose_while_replaced(struct crew *crew, unsigned thread)
 	if (!thread)
 		atomic_store(&crew->stop, true);
 	while (!atomic_load(&crew->stop)) {
-		struct pool_claim place;
+		struct pool_claim claim;
 		struct addr before;
 
-		if (pool_fixture_choose(crew->pool, NOW, &place) < 0)
+		if (pool_fixture_choose(crew->pool, NOW, &claim) < 0)
 			continue;
-		before = *pool_address(crew->pool, &place);
+		before = *pool_address(crew->pool, &claim);
 		sched_yield();
-		if (!addr_equal(&before, pool_address(crew->pool, &place)) ||
+		if (!addr_equal(&before, pool_address(crew->pool, &claim)) ||
 		    (ntohl(before.v4.sin_addr.s_addr) & 0xff) / 16 + 1000 != addr_port(&before))
 			atomic_fetch_add(&crew->wrong, 1);
 		atomic_fetch_add(&crew->live, 1);
-		pool_end(crew->pool, &place);
+		pool_end(crew->pool, &claim);
 	}
 }
 

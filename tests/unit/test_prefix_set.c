@@ -256,10 +256,10 @@ Test(prefix_set, hundred_thousand_and_the_limit)
 	cr_assert_eq(prefix_set_create(&set), 0);
 	for (uint32_t i = 0; i < PREFIX_SET_RULE_LIMIT; i++) {
 		/* one in two of the /48 in a row, in no order */
-		uint32_t place = (uint32_t)(i * 7919ULL % PREFIX_SET_RULE_LIMIT * 2);
+		uint32_t position = (uint32_t)(i * 7919ULL % PREFIX_SET_RULE_LIMIT * 2);
 
 		for (unsigned byte = 0; byte < 4; byte++)
-			block.network.s6_addr[5 - byte] = (uint8_t)(place >> 8 * byte);
+			block.network.s6_addr[5 - byte] = (uint8_t)(position >> 8 * byte);
 		cr_assert_eq(prefix_set_add(set, &block, PREFIX_ALLOW), 0);
 	}
 	cr_assert_eq(prefix_set_add(set, &block, PREFIX_ALLOW), -E2BIG);
