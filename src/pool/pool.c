@@ -8,7 +8,7 @@
 #include "base/memory.h"
 #include "pool/pool_slots.h"
 
-/* Memory ---------------------------------------------------------------------------------------- */
+/* Memory --------------------------------------------------------------------------------------- */
 
 /* Room for the longest sequence of either tier, twice. */
 static int create_sequences(struct pool *pool)
@@ -77,7 +77,7 @@ void pool_destroy(struct pool *pool)
 	free(pool);
 }
 
-/* Slots ------------------------------------------------------------------------------------------ */
+/* Slots ---------------------------------------------------------------------------------------- */
 
 static uint64_t claims_of(const struct pool *pool, unsigned member)
 {
@@ -112,7 +112,7 @@ static int find_free_slot(const struct pool *pool)
 	return -ENOSPC;
 }
 
-/* Members with the same address draw different lots, each the same in every run. */
+/* Members with the same address get different seeds, each the same in every run. */
 static uint64_t find_seed(const struct pool *pool, const struct addr *address)
 {
 	unsigned count = pool_slot_count(pool);
@@ -142,7 +142,7 @@ static void set_terms(struct pool_slot *slot, const struct pool_member *member)
 	atomic_store_explicit(&slot->unchecked, member->unchecked, memory_order_relaxed);
 }
 
-/* Nobody else reads or writes a free slot's address; the others' words tell them nothing yet. */
+/* No other thread uses a slot while it is closed and has no sessions. */
 static void fill_slot(struct pool *pool, unsigned index, const struct pool_member *member)
 {
 	struct pool_slot *slot = &pool->slots[index];
@@ -201,8 +201,8 @@ int pool_add_all(struct pool *pool, const struct pool_member *members, unsigned 
 }
 
 /*
- * Adds those of the addresses that the group has not, and counts them in `changes`. Returns 0, or
- * -ENOSPC at the first too many.
+ * Adds the addresses that the group lacks, and counts them in `changes`. Returns 0, or -ENOSPC at
+ * the first address for which no slot is free.
  */
 static int add_missing(struct pool *pool, const struct pool_group *group, unsigned *changes)
 {
@@ -247,7 +247,7 @@ int pool_replace(struct pool *pool, const struct pool_group *group)
 	int error = add_missing(pool, group, &changes);
 
 	close_others(pool, group, &changes);
-	/* those that went may have made room */
+	/* closed members without sessions have made room */
 	if (error)
 		error = add_missing(pool, group, &changes);
 	if (changes)
@@ -262,7 +262,7 @@ void pool_set_max_fails(struct pool *pool, unsigned max_fails)
 	atomic_store_explicit(&pool->max_fails, max_fails, memory_order_relaxed);
 }
 
-/* A look at it ---------------------------------------------------------------------------------- */
+/* Looking at a pool ---------------------------------------------------------------------------- */
 
 unsigned pool_slot_count(const struct pool *pool)
 {

@@ -1,14 +1,14 @@
 #include "base/check.h"
 #include "pool/pool_slots.h"
 
-/* Turns of roundrobin that are drawn in vain before all members are looked at. */
+/* Positions that roundrobin draws in vain before it looks at all members. */
 #define POOL_DRAWS 16
 
 /* One call of pool_choose(). */
 struct search {
 	struct pool *pool;
 	const struct pool_ask *ask;
-	struct pool_tried out; /* tried, or lost to another thread just now */
+	struct pool_tried out; /* tried, or just taken by another thread */
 	unsigned slots;
 	unsigned tier;
 	bool full; /* a member of this tier is up, untried and full */
@@ -33,13 +33,13 @@ static bool is_served(uint64_t health, uint64_t now_ms)
 		(health & POOL_TIME_MASK) <= now_ms);
 }
 
-/* One that is down and about to be tried again has no place for others than who tries it. */
+/* False for a member that is due for a probe, too: only the probe is let in. */
 static bool is_up(const struct pool_slot *slot)
 {
 	return !(atomic_load_explicit(&slot->health, memory_order_relaxed) & POOL_NOT_UP_MASK);
 }
 
-/* The member's weight now, in parts; 0 when it cannot be chosen. */
+/* The member's weight now, in parts of POOL_WHOLE; 0 when the member cannot be chosen. */
 static uint32_t weigh(struct search *search, unsigned member)
 {
 	const struct pool *pool = search->pool;
@@ -63,7 +63,7 @@ static uint32_t weigh(struct search *search, unsigned member)
 	return weight * pool_ramp(pool, slot, search->ask->now_ms);
 }
 
-/* Whose turn it is, or -1. */
+/* The member at the next position of the sequence, or -1. */
 static int draw(struct search *search)
 {
 	struct pool *pool = search->pool;
@@ -81,7 +81,7 @@ static int draw(struct search *search)
 	return member < search->slots ? (int)member : -1;
 }
 
-/* In a slow start a member lets turns pass: it takes one whenever it has saved up a whole. */
+/* In slow start a member is passed over until it has saved up POOL_WHOLE parts. */
 static bool accepts_draw(struct search *search, unsigned member)
 {
 	struct pool_slot *slot = &search->pool->slots[member];
@@ -96,8 +96,8 @@ static bool accepts_draw(struct search *search, unsigned member)
 }
 
 /*
- * For when the sequence names hardly anybody who can be chosen: by weight alone. The multiples of
- * the golden ratio fall evenly on the unit interval, however it is divided.
+ * Draws by weight alone, where few members of the sequence can be chosen. The multiples of the
+ * golden ratio fall evenly on the unit interval, however the weights divide it.
  */
 static int pick_by_share(struct search *search)
 {
@@ -177,7 +177,7 @@ static int pick_source(struct search *search)
 		seed = atomic_load_explicit(&pool->slots[i].seed, memory_order_relaxed);
 		lot = pool_hash_lot(seed, search->ask->client_key);
 		distance = pool_hash_distance(pool->log_table, lot);
-		/* distance / weight < best_distance / best_weight; on a tie, the lot */
+		/* distance / weight < best_distance / best_weight; on a tie, the greater lot */
 		if (best < 0 || distance * best_weight < best_distance * weight ||
 		    (distance * best_weight == best_distance * weight && lot > best_lot)) {
 			best = (int)i;
@@ -229,7 +229,7 @@ static bool count_in(struct search *search, unsigned member)
 	return true;
 }
 
-/* Takes a place with the member that was picked, if it is still as it looked. */
+/* Takes a claim on the member that was picked, if the member can still be chosen. */
 static bool take(struct search *search, unsigned member, struct pool_claim *claim)
 {
 	struct pool_slot *slot = &search->pool->slots[member];

@@ -4,7 +4,7 @@
 #include "base/cidr.h"
 #include "pool/pool_slots.h"
 
-/* 64 bits, each of which depends on each of the input: the finalizer of splitmix64. */
+/* The finalizer of splitmix64: each bit of the result depends on each bit of `x`. */
 static uint64_t mix(uint64_t x)
 {
 	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ULL;
@@ -18,7 +18,7 @@ uint64_t pool_client_key(const struct in6_addr *client)
 	uint64_t halves[2];
 
 	memcpy(halves, &network, sizeof(halves));
-	/* an IPv4 one is its own; a network of IPv6 is in the first half */
+	/* an IPv4 address is its own key; a /64 of IPv6 is in the first half */
 	if (IN6_IS_ADDR_V4MAPPED(client))
 		return cidr_v4_of(client);
 	return be64toh(halves[0]) ^ be64toh(halves[1]);
@@ -40,12 +40,12 @@ uint64_t pool_hash_lot(uint64_t seed, uint64_t client_key)
 	return mix(seed ^ mix(client_key + 0x9e3779b97f4a7c15ULL));
 }
 
-/* The binary logarithm of x / 2^31 from 1 to below 2, with 32 bits behind the point. */
+/* The binary logarithm of x / 2^31, which is 1 to below 2, with 32 bits behind the point. */
 static uint64_t log2_of(uint64_t x)
 {
 	uint64_t log = 0;
 
-	/* squaring doubles the logarithm: what then reaches 2 has the next bit set */
+	/* squaring doubles the logarithm: where the square reaches 2, the next bit is set */
 	for (unsigned bit = 0; bit < 32; bit++) {
 		x = x * x >> 31;
 		log <<= 1;

@@ -42,8 +42,8 @@ static struct pool_slot *slot_of(struct pool *pool, unsigned member)
 }
 
 /*
- * Puts `to` in the place of `*word`, and adds what that changed; false when another thread was
- * faster, with its word in `*word`.
+ * Replaces `*word` by `to`, and stores in `change` what that changed. False when another thread was
+ * faster; then `*word` is that thread's word.
  */
 static bool swap_health(struct pool_slot *slot, uint64_t *word, const struct pool_health *to,
 			uint64_t now_ms, enum pool_change *change)
@@ -52,7 +52,7 @@ static bool swap_health(struct pool_slot *slot, uint64_t *word, const struct poo
 	bool was_up = !(*word & POOL_NOT_UP_MASK);
 	bool is_up = !(next & POOL_NOT_UP_MASK);
 
-	/* before anybody can see it up: no moment of full weight */
+	/* before another thread can see the member up, so that it has no moment of full weight */
 	if (is_up && !was_up)
 		atomic_store_explicit(&slot->ramp_from_ms, now_ms, memory_order_relaxed);
 	if (!atomic_compare_exchange_weak_explicit(&slot->health, word, next, memory_order_acq_rel,
@@ -86,7 +86,7 @@ static void bring_up(struct pool_health *health)
 	health->time_ms = 0;
 }
 
-/* One more failure of a member that is up. */
+/* Counts one more failure of a member that is up. */
 static void count_failure(const struct pool *pool, const struct pool_slot *slot,
 			  struct pool_health *health, uint64_t now_ms)
 {
@@ -97,12 +97,12 @@ static void count_failure(const struct pool *pool, const struct pool_slot *slot,
 		health->fails = 0;
 		health->time_ms = now_ms;
 	}
-	/* 0: it was set in this moment */
+	/* 0: pool_set_max_fails() has just set it */
 	if (++health->fails >= max_fails && max_fails)
 		take_down(pool, slot, health, now_ms);
 }
 
-/* Remembers the last answer. The word is written when it changes: every connect comes here. */
+/* Remembers the last result. Every connect comes here, so only a change is written. */
 static void note_answer(struct pool_slot *slot, bool failed)
 {
 	if (atomic_load_explicit(&slot->failing, memory_order_relaxed) != failed)
@@ -119,7 +119,7 @@ enum pool_change pool_failed(struct pool *pool, struct pool_claim *claim, uint64
 	CHECK(claim->held);
 	atomic_fetch_add_explicit(&slot->failed_count, 1, memory_order_relaxed);
 	note_answer(slot, true);
-	/* a probe is answered even so, or the member would be due for the next one at once */
+	/* a failed probe counts even so, or the next probe would be due at once */
 	if (!atomic_load_explicit(&pool->max_fails, memory_order_relaxed) && !claim->probe)
 		return POOL_UNCHANGED;
 	do {
@@ -212,7 +212,7 @@ void pool_health_abandon_probe(struct pool_slot *slot)
 	do {
 		health = pool_health_unpack(word);
 		CHECK(health.phase == POOL_PHASE_PROBING);
-		health.phase = POOL_PHASE_DOWN; /* due since before */
+		health.phase = POOL_PHASE_DOWN; /* `time_ms` is past: the next probe is due */
 	} while (!swap_health(slot, &word, &health, 0, &change));
 }
 
@@ -227,7 +227,7 @@ uint32_t pool_ramp(const struct pool *pool, const struct pool_slot *slot, uint64
 	from_ms = atomic_load_explicit(&slot->ramp_from_ms, memory_order_relaxed);
 	if (!from_ms)
 		return POOL_WHOLE;
-	/* another worker's clock may be a tick ahead of ours */
+	/* another worker's clock may be a tick ahead of this worker's */
 	passed_ms = now_ms > from_ms ? now_ms - from_ms : 0;
 	if (passed_ms >= length_ms)
 		return POOL_WHOLE;

@@ -1,11 +1,11 @@
 #include "base/check.h"
 #include "pool/pool_slots.h"
 
-/* The members of a tier that take turns. */
+/* The members of a tier that a sequence names. */
 struct entrants {
 	unsigned count;
 	unsigned members[POOL_MEMBERS_LIMIT];
-	int weights[POOL_MEMBERS_LIMIT]; /* without a common divisor */
+	int weights[POOL_MEMBERS_LIMIT]; /* divided by their greatest common divisor */
 	int sum;
 };
 
@@ -45,8 +45,9 @@ static void find_entrants(const struct pool *pool, unsigned tier, struct entrant
 }
 
 /*
- * One round, as nginx mixes it: at each turn every member is credited with its weight, and the one
- * with the most credit takes the turn and pays for all.
+ * Mixes the members as nginx does: at each position the score of every member grows by its weight;
+ * the member with the highest score gets the position, and its score drops by the sum of the
+ * weights.
  */
 static void mix_round(const struct entrants *entrants, _Atomic uint8_t *sequence)
 {
