@@ -1,16 +1,16 @@
 /*
- * Theory of operation. The writer has a plain list of bans. The readers have what is needed to ask:
- * a hash table of 64-bit fingerprints, open addressed, with the time of expiry beside each; and the
- * set of prefix lengths in use, each of which costs one look-up.
+ * Theory of operation. The writer has a plain list of bans. The readers have a hash table of 64-bit
+ * fingerprints, open addressed, with the time of expiry of each; and the set of prefix lengths in
+ * use, each of which costs one look-up.
  *
- * A fingerprint is a hash of the block under a key drawn at the start. Two blocks have the same one
- * by chance alone, one in 2^64 for each comparison, so the block itself is not compared: it could
- * not be read in one piece.
+ * A fingerprint is a hash of the block under a key drawn at the start. Two blocks have the same
+ * fingerprint by chance alone, one in 2^64 for each comparison. So the block itself is not
+ * compared: it could not be read in one piece.
  *
- * A look-up begins at the place that the fingerprint says and goes `reach` places further, which is
- * as far as any ban was ever put off its place since the table was last empty. So a place can be
- * emptied without moving others, and no reader can miss a ban that stays where it is. A quarter of
- * the places are used at most, so the reach is short.
+ * A look-up begins at the slot that the fingerprint names and goes `reach` slots further: as far as
+ * any ban was put from its own slot since the table was last empty. So a slot can be emptied
+ * without moving other bans, and no reader can miss a ban that stays. A quarter of the slots are
+ * used at most, so the reach is short.
  */
 #include "limits/bans.h"
 
@@ -29,7 +29,7 @@
 #define LENGTH_WORDS 3
 
 struct bans {
-	/* read by all, changed rarely */
+	/* read by all threads, changed rarely */
 	_Atomic uint32_t count;
 	_Atomic uint32_t reach;
 	_Atomic uint64_t lengths[LENGTH_WORDS]; /* a bit for each length in use */
@@ -37,7 +37,7 @@ struct bans {
 	_Atomic uint64_t fingerprints[SLOT_COUNT]; /* 0: free */
 	_Atomic uint64_t expires_ms[SLOT_COUNT];
 
-	/* the writer's */
+	/* for the writer alone */
 	struct ban list[BANS_LIMIT];
 	uint32_t length_uses[LENGTH_COUNT];
 };
@@ -46,7 +46,7 @@ _Static_assert((SLOT_COUNT & (SLOT_COUNT - 1)) == 0, "a mask finds the slot");
 
 int bans_create(struct bans **bans)
 {
-	/* zeroed by the kernel: it becomes resident as it is used */
+	/* zeroed by the kernel: memory becomes resident as it is used */
 	struct bans *made = calloc(1, sizeof(*made));
 
 	if (!made)
@@ -66,7 +66,7 @@ void bans_destroy(struct bans *bans)
 	free(bans);
 }
 
-/* A bijection of 64-bit numbers in which every bit of the result depends on every bit given. */
+/* A bijection of 64-bit numbers: each bit of the result depends on each bit of `x`. */
 static uint64_t mix(uint64_t x)
 {
 	x ^= x >> 32;
@@ -100,7 +100,7 @@ static bool is_live(const struct bans *bans, uint32_t slot, uint64_t fingerprint
 {
 	uint64_t expires_ms = atomic_load_explicit(&bans->expires_ms[slot], memory_order_acquire);
 
-	/* the time is this ban's only if the slot still is: see put() */
+	/* the time belongs to this ban only if the slot still does: see put() */
 	return now_ms < expires_ms &&
 	       atomic_load_explicit(&bans->fingerprints[slot], memory_order_relaxed) == fingerprint;
 }
@@ -144,7 +144,7 @@ uint32_t bans_count(const struct bans *bans)
 
 /* Writing -------------------------------------------------------------------------------------- */
 
-/* Where the ban of this block is in the list; its end where there is none. */
+/* The position in the list of the ban of this block; bans_count() where there is none. */
 static uint32_t index_of(const struct bans *bans, const struct cidr *client)
 {
 	uint32_t index = 0;
@@ -160,9 +160,9 @@ static void set_expiry(struct bans *bans, const struct ban *ban)
 }
 
 /*
- * Shows a ban to the readers. Whoever sees the fingerprint sees this time or a later one; and
- * whoever sees this time, while it takes the slot for a former ban's, no longer sees that one's
- * fingerprint.
+ * Shows a ban to the readers. The time is stored before the fingerprint. So a reader that sees the
+ * fingerprint sees this time or a later one. And a reader that sees this time while it looks at a
+ * former ban of the slot no longer finds the former fingerprint.
  */
 static void put(struct bans *bans, struct ban *ban)
 {

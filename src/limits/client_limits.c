@@ -1,23 +1,24 @@
 /*
- * Theory of operation. The table is an array of buckets of eight entries; a source may be in either
- * of two buckets, and goes where less is live. An entry is two words:
+ * Theory of operation. The table is an array of buckets of eight entries. A client has its entry in
+ * one of two buckets: in the one with fewer live entries. An entry is two words:
  *
- *	use     36 bits: tag, the source's hash; 0: never used | 28 bits: live connections
- *	tokens  20 bits: the tag's lower ones                   | 44 bits: debt
+ *	use     36 bits: tag, the hash of the client key; 0: never used | 28 bits: live connections
+ *	tokens  20 bits: the lower bits of the tag                      | 44 bits: debt
  *
- * Tag and count change together, by compare-and-swap, so an entry cannot be given to another source
- * while somebody counts on it. The tokens name their owner again: what the former owner has left
- * behind is no concern of the new one, and needs no clearing, which could come too late.
+ * Tag and count change together, by compare-and-swap, so no entry is given to another client while
+ * a connection is counted on it. The word `tokens` names its owner again: a debt that the former
+ * owner left does not count for the new one, and needs no clearing, which could come too late.
  *
- * Two threads that look for a place for one new source at a time may find two. Both entries stay
- * then, as long as something lives in them; all count, and what comes later uses the first. The
- * check for `maxconn` therefore comes after the counting, when each is sure to see the other.
+ * Two threads that seek an entry for the same new client at the same time may take two. Then both
+ * entries stay as long as they have live connections; all count, and later connections use the
+ * first. So `maxconn` is checked after the counting, when each thread is sure to see the other's
+ * entry.
  *
  * The token bucket is kept as the time at which it will be full again (the generic cell rate
  * algorithm), in thousandths of a connection: the clock advances by `rate` each ms, a connection
- * costs a thousand, and the bucket holds a thousand times `rate`. Nothing is rounded. Of that time 44
- * bits are kept, enough for 200 days at 1000 a second; one out of the range that is possible is in
- * the past.
+ * costs a thousand, and the bucket holds a thousand times `rate`. Nothing is rounded. The word
+ * keeps 44 bits of that time, enough for 200 days at 1000 a second. A time that is too far ahead to
+ * be possible is taken for a past one.
  */
 #include "limits/client_limits.h"
 
@@ -56,22 +57,22 @@ struct client_limits {
 	_Alignas(CACHE_LINE_BYTES) _Atomic uint64_t uncounted;
 };
 
-/* Where a source's entry may be. */
+/* A client key, hashed: its tag, and the buckets in which its entry may be. */
 struct client_key {
 	uint64_t tag;
 	uint32_t buckets[2];
 };
 
-/* What was found there. */
+/* The result of a search for a client's entry. */
 struct finding {
-	struct entry *entry;  /* the source's own; or what may become it; or NULL */
-	uint64_t use;	      /* its */
-	client_ticket ticket; /* its */
-	bool own;
-	uint64_t live; /* of all entries of the source */
+	struct entry *entry;  /* the client's own; or one that the client may take; or NULL */
+	uint64_t use;	      /* the word of `entry` */
+	client_ticket ticket; /* of `entry` */
+	bool own;	      /* `entry` is the client's own */
+	uint64_t live;	      /* connections of all own entries */
 };
 
-/* A table of at least twice as many entries as sources. */
+/* The buckets of a table with at least twice as many entries as clients. */
 static uint64_t bucket_count_for(uint32_t clients)
 {
 	uint64_t count = 2;
@@ -124,7 +125,7 @@ static struct client_key key_of(const struct client_limits *limits, const struct
 
 	if (!key.tag)
 		key.tag = 1;
-	/* of all the hash's bits: sources with the same tag are to part here */
+	/* from all bits of the hash, so that clients with the same tag get other buckets */
 	key.buckets[0] = (uint32_t)(hash & limits->bucket_mask);
 	key.buckets[1] = (uint32_t)(hash * 0x9e3779b97f4a7c15ULL >> 40 & limits->bucket_mask);
 	if (key.buckets[1] == key.buckets[0])
@@ -138,7 +139,7 @@ static uint64_t clock_at(const struct client_limits *limits, uint64_t now_ms)
 	return now_ms * limits->options.rate & TIME_MASK;
 }
 
-/* Thousandths of a connection that are missing until the bucket of tokens is full. */
+/* How much the token bucket lacks until it is full, in thousandths of a connection. */
 static uint64_t missing_tokens(const struct client_limits *limits, uint64_t tag, uint64_t tokens,
 			       uint64_t clock)
 {
@@ -150,7 +151,7 @@ static uint64_t missing_tokens(const struct client_limits *limits, uint64_t tag,
 	return missing <= most ? missing : 0;
 }
 
-/* How little is lost if the entry is given to another source: 0 is best, at 3 it must not be. */
+/* How much is lost if the entry is given to another client: 0 nothing; 3: it must not be given. */
 static unsigned rank_of(const struct client_limits *limits, uint64_t use, uint64_t tokens,
 			uint64_t clock)
 {
@@ -161,7 +162,7 @@ static unsigned rank_of(const struct client_limits *limits, uint64_t use, uint64
 	return missing_tokens(limits, use >> LIVE_BITS, tokens, clock) ? 2 : 1;
 }
 
-/* Looks for the source, and for the best place for it. */
+/* Looks for the client's entry, and for the best entry that the client may take. */
 static struct finding find(const struct client_limits *limits, const struct client_key *key,
 			   uint64_t clock)
 {
@@ -204,7 +205,7 @@ static struct finding find(const struct client_limits *limits, const struct clie
 
 /* Entering and leaving ------------------------------------------------------------------------- */
 
-/* Takes a token. False when the source's bucket has none. */
+/* Takes a token. False when the client's token bucket has none. */
 static bool take_token(struct client_limits *limits, struct entry *entry, uint64_t tag,
 		       uint64_t clock)
 {
@@ -221,14 +222,14 @@ static bool take_token(struct client_limits *limits, struct entry *entry, uint64
 	return true;
 }
 
-/* Counts the connection in an entry. False where the table has no room for its source. */
+/* Counts the connection in an entry; `found->entry` is NULL where the table has no room. */
 static enum client_verdict count_in(struct client_limits *limits, const struct client_key *key,
 				    uint64_t clock, struct finding *found)
 {
 	uint64_t most = limits->options.maxconn ? limits->options.maxconn : LIVE_MASK;
 	uint64_t after;
 
-	/* a swap that fails means that another has succeeded */
+	/* a swap fails only where that of another thread has succeeded */
 	do {
 		*found = find(limits, key, clock);
 		if (!found->entry)

@@ -1,22 +1,23 @@
 /*
- * Limits for each source of connections: how many it may have at a time, and how many it may open
- * per second. A source is a block of addresses, for whoever has one IPv6 address has a /64 of them.
- * Shared by all workers; atomics, no lock, no allocation after creation.
+ * Limits for each client: how many connections it may have at a time, and how many it may open per
+ * second. Clients are told apart by their client key, a block of addresses, because the owner of
+ * one IPv6 address has a /64 of them; "client" below means all clients with the same key. Shared by
+ * all workers; atomics, no lock, no allocation after creation.
  *
- * The table's memory is fixed: whatever a flood of addresses does, it does not grow. A source with
- * live connections is never forgotten; one without is when its place is needed, those whose rate
- * has recovered first. So a flood can at worst make other sources' recent connections forgotten,
- * which is in their favour.
+ * The table has a fixed size: a flood of addresses does not make it grow. A client with live
+ * connections is never forgotten. One without is forgotten when its entry is needed, clients whose
+ * rate has recovered first. So a flood can at worst make the table forget recent connections of
+ * other clients, which then may open more.
  *
- * A table made for as many sources as there may be connections at a time (--maxconn) has room for
- * all that can be live: it is at most half full, and a place is sought among sixteen. If all sixteen
- * are live nonetheless, the connection is let pass uncounted, and that is counted. Refusing instead
- * would let whoever fills the table shut out everybody who is not in it yet, which is worse than
- * what these limits prevent; --maxconn still holds for everyone together.
+ * A table for as many clients as there may be connections at a time (--maxconn) has room for all
+ * that can be live: it is at most half full, and each client has sixteen entries to choose from. If
+ * all sixteen are live nonetheless, the connection is admitted uncounted, and a counter tells so.
+ * If it were refused instead, a client that fills the table could shut out all new clients, which
+ * is worse than what these limits prevent; --maxconn still holds for all together.
  *
- * Where an address goes in the table depends on a secret key, so nobody can choose addresses that
- * crowd one place. Two sources share an entry if 36 bits and a place agree by chance: the odds for a
- * connection are 16 in 2^36.
+ * A client's entries depend on a secret key, so no client can choose addresses that crowd the same
+ * entries. Two clients share an entry if 36 bits of their hashes and the entry agree by chance: for
+ * a connection the odds are 16 in 2^36.
  */
 #pragma once
 
@@ -30,23 +31,23 @@
 #define CLIENT_LIMITS_CLIENTS_MOST (1U << 24)
 
 struct client_limits_options {
-	uint32_t maxconn; /* connections of a source at a time; 0: no limit */
+	uint32_t maxconn; /* connections of a client at a time; 0: no limit */
 	/*
-	 * New connections of a source per second; 0: no limit. After a pause as many may come at
-	 * once.
+	 * New connections of a client per second; 0: no limit. After a pause of a second, `rate`
+	 * connections may come at once.
 	 */
 	uint32_t rate;
-	unsigned v6_bits; /* how long a prefix makes a source: 0 to 128, 64 as a rule */
-	unsigned v4_bits; /* ... 0 to 32, 32 as a rule */
-	/* Sources at a time that there is room for, at least 1; each costs 32 to 64 bytes. */
+	unsigned v6_bits; /* of an IPv6 address that make the client key: 0 to 128, usually 64 */
+	unsigned v4_bits; /* of an IPv4 address: 0 to 32, usually 32 */
+	/* Clients that the table has room for, at least 1; each costs 32 to 64 bytes. */
 	uint32_t clients;
 	uint8_t key[SIPHASH_KEY_BYTES]; /* random: getrandom(2) */
 };
 
 enum client_verdict {
 	CLIENT_OK,
-	CLIENT_TOO_MANY, /* it has `maxconn` connections */
-	CLIENT_TOO_FAST, /* it has opened more than `rate` allows */
+	CLIENT_TOO_MANY, /* the client has `maxconn` connections */
+	CLIENT_TOO_FAST, /* the client has opened connections faster than `rate` */
 };
 
 /* Where a connection was counted; belongs to the session, for client_limits_leave(). */
@@ -61,24 +62,24 @@ int client_limits_create(struct client_limits **limits,
 void client_limits_destroy(struct client_limits *limits);
 
 /*
- * A new connection from `client` (cidr_address_of() gives an endpoint's) at `now_ms`, of
- * CLOCK_MONOTONIC; the workers' clocks may differ by seconds. On CLIENT_OK it is counted, and
- * `ticket` must be given back by client_limits_leave() when it ends. Otherwise it counts for
- * nothing, and `ticket` is CLIENT_UNCOUNTED: refused connections do not keep a source from what it
- * may have.
+ * A new connection from the address `client` (see cidr_address_of()) at `now_ms`, of
+ * CLOCK_MONOTONIC; the workers' clocks may differ by seconds. On CLIENT_OK the connection is
+ * counted, and `ticket` must be given to client_limits_leave() when the connection ends. Otherwise
+ * it is not counted, and `ticket` is CLIENT_UNCOUNTED: refused connections use up nothing of the
+ * limits.
  *
- * The limits are exact, with one exception: when several workers meet a source's first connections
- * in the same instant, it may get one start at `rate` for each of them, and near `maxconn` be
- * refused a connection that it could have had. It never gets more than `maxconn`.
+ * The limits are exact, with one exception: when several workers count the first connections of a
+ * client in the same instant, the client may get a full `rate` from each worker, and near `maxconn`
+ * a connection may be refused that could have been admitted. `maxconn` is never exceeded.
  */
 enum client_verdict client_limits_enter(struct client_limits *limits, const struct in6_addr *client,
 					uint64_t now_ms, client_ticket *ticket);
 
-/* The connection has ended. Any thread may say so; CLIENT_UNCOUNTED is allowed. */
+/* The connection with this ticket has ended. Any thread; CLIENT_UNCOUNTED is allowed. */
 void client_limits_leave(struct client_limits *limits, client_ticket ticket);
 
-/* Connections counted for the source that `client` belongs to, now. */
+/* The connections now counted for the client with this address. */
 uint32_t client_limits_live(const struct client_limits *limits, const struct in6_addr *client);
 
-/* Connections let pass uncounted, ever: other than 0, the table is too small. */
+/* Connections admitted uncounted so far; if not 0, the table is too small. */
 uint64_t client_limits_uncounted(const struct client_limits *limits);

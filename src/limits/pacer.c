@@ -1,10 +1,11 @@
 /*
- * Theory of operation. The clock is read in bytes: how many the rate comes to since time 0, a
- * number that depends on the time alone, so nothing adds up to a drift. `used` is on the same scale:
- * as long as it is behind the clock, the difference may be taken; at most the burst, for `used` is
- * never further behind. Turns push it ahead of the clock, and each turn is due when the clock gets
- * to where `used` was put for it. All that was granted or set aside is in `used`; a turn that is
- * left is subtracted again. Hence turns that are due never come to more than the clock allows.
+ * Theory of operation. The pacer's clock counts bytes: as many as the rate allows from time 0 until
+ * now. It depends on the time alone, so rounding errors do not add up. `used` is on the same scale.
+ * As long as `used` is behind the clock, lanes may take the difference; the difference is at most
+ * the burst, because `used` is never further behind. Shares push `used` ahead of the clock, and a
+ * share is due when the clock reaches the `used` that the share has made. All bytes that were
+ * granted or set aside are in `used`; those of a share that a lane leaves are subtracted again. So
+ * the shares that are due never exceed what the clock allows.
  *
  * Both numbers wrap around and are compared by their difference.
  */
@@ -27,14 +28,14 @@ void pacer_rate_init(struct pacer_rate *rate, uint64_t bytes_per_s, uint64_t bur
 	rate->burst_bytes = MAX(burst_bytes ? burst_bytes : bytes_per_s / 8, 2 * rate->share_bytes);
 }
 
-/* The time in bytes. */
+/* The clock, in bytes. */
 static uint64_t clock_at(const struct pacer_rate *rate, uint64_t now_us)
 {
 	return now_us / US_PER_S * rate->bytes_per_s +
 	       now_us % US_PER_S * rate->bytes_per_s / US_PER_S;
 }
 
-/* How long `bytes` take, rounded up; clock_at() moves by as much at least in that time. */
+/* How long `bytes` take at this rate, rounded up: the clock moves by `bytes` at least. */
 static uint64_t time_for_us(const struct pacer_rate *rate, uint64_t bytes)
 {
 	uint64_t rest = bytes % rate->bytes_per_s * US_PER_S;
@@ -50,22 +51,22 @@ void pacer_init(struct pacer *pacer, const struct pacer_rate *rate, uint64_t now
 	atomic_init(&pacer->waiting, 0);
 }
 
-/* What may be taken at once. */
+/* The bytes that may be taken at once. */
 static uint64_t savings(uint64_t used, uint64_t clock)
 {
 	return (int64_t)(clock - used) > 0 ? clock - used : 0;
 }
 
-/* What a lane is given a turn for, when as many others wait for theirs. */
+/* The bytes of a lane's share when `others` wait for theirs. */
 static uint64_t share_bytes(const struct pacer_rate *rate, uint64_t saved_bytes, uint32_t others)
 {
-	/* what others leave lying about is shared out too */
+	/* saved bytes that no lane has taken are divided, too */
 	uint64_t bytes = MAX(rate->share_bytes, saved_bytes) / ((uint64_t)others + 1);
 
 	return MAX(bytes, rate->share_least_bytes);
 }
 
-/* Takes from what is saved; or else gives a turn, and returns 0. */
+/* Takes saved bytes; or else gives the lane a share, and returns 0. */
 static uint64_t take_or_queue(struct pacer *pacer, struct pacer_share *share, uint64_t want_bytes,
 			      uint64_t now_us)
 {
@@ -82,7 +83,7 @@ static uint64_t take_or_queue(struct pacer *pacer, struct pacer_share *share, ui
 		if (savings(used, clock) > rate->burst_bytes)
 			from = clock - rate->burst_bytes;
 		saved = savings(from, clock);
-		/* nobody is overtaken, and what is not worth it is waited for */
+		/* no waiting lane is overtaken, and fewer bytes than a share are waited for */
 		at_once = !others && saved >= MIN(want_bytes, rate->share_bytes);
 		bytes = at_once ? MIN(want_bytes, saved) : share_bytes(rate, saved, others);
 		after = from + bytes;
@@ -120,7 +121,7 @@ uint64_t pacer_wait_us(const struct pacer_share *share, uint64_t now_us)
 
 void pacer_give_back(struct pacer_share *share, uint64_t bytes)
 {
-	/* somebody who waits for a turn has nothing to give back */
+	/* a lane that waits for its share has nothing to give back */
 	CHECK(!share->due_us);
 	share->bytes += bytes;
 }

@@ -1,9 +1,10 @@
 /*
- * Theory of operation. Two blocks are either apart, or one lies in the other. Sorted by their first
- * address, the larger first where that is equal, each block follows those it lies in. One sweep over
- * them with a stack of the blocks that are open at that point (at most one per prefix length) finds
- * where the deciding rule changes: it is the one with the lowest number on the stack. A block that
- * lies in one with a lower number decides nothing and is passed over.
+ * Theory of operation. Two blocks either do not overlap, or one lies in the other. Sorted by first
+ * address, and the larger first where these are equal, each block follows the blocks that it lies
+ * in. One sweep over the sorted blocks, with a stack of the blocks that are open at that address
+ * (at most one per prefix length), finds where the deciding rule changes: the deciding rule is the
+ * one with the lowest number on the stack. A block that lies in a block with a lower number decides
+ * nothing and is skipped.
  */
 #include "limits/prefix_set.h"
 
@@ -20,7 +21,7 @@
 
 static const char not_a_text[] = "the line holds a NUL byte; this is not a text file";
 
-/* Rule and verdict in one, so that a look-up touches the rules themselves no more. */
+/* Rule and verdict in one word, so that a look-up does not read the rules themselves. */
 #define OUTCOME(rule, verdict) ((rule) << 1 | (verdict))
 
 typedef unsigned __int128 number; /* an address in host byte order */
@@ -43,7 +44,7 @@ struct prefix_set {
 	uint32_t rule_count;
 	uint32_t rule_room;
 	uint32_t range_count; /* 0: not compiled */
-	bool is_of_friends;   /* whom no rule matches is denied */
+	bool allows;	      /* has rules that allow: where no rule matches, the verdict is deny */
 	/* Range i begins at firsts[i] and ends before firsts[i + 1]; firsts[0] is ::. */
 	number *firsts;
 	uint32_t *outcomes; /* OUTCOME() of the rule that decides in range i */
@@ -76,7 +77,7 @@ void prefix_set_destroy(struct prefix_set *set)
 int prefix_set_add(struct prefix_set *set, const struct cidr *cidr, enum prefix_verdict verdict)
 {
 	CHECK(!set->range_count && cidr->bits <= 128);
-	set->is_of_friends |= verdict == PREFIX_ALLOW;
+	set->allows |= verdict == PREFIX_ALLOW;
 	if (set->rule_count == PREFIX_SET_RULE_LIMIT)
 		return -E2BIG;
 	if (set->rule_count == set->rule_room) {
@@ -99,8 +100,9 @@ int prefix_set_add(struct prefix_set *set, const struct cidr *cidr, enum prefix_
 /* Files ---------------------------------------------------------------------------------------- */
 
 /*
- * Reads a line into `line`, without its end. Returns its length, or -1 at the end of the file or when
- * reading failed. `problem` is why it cannot be used, or NULL; behind a NUL nothing is read.
+ * Reads a line into `line`, without its end. Returns its length, or -1 at the end of the file or
+ * when reading failed. `problem` says why the line cannot be used, or is NULL. Reading stops at a
+ * NUL.
  */
 static int read_line(FILE *file, char line[PREFIX_SET_LINE_LIMIT + 1], const char **problem)
 {
@@ -121,7 +123,7 @@ static int read_line(FILE *file, char line[PREFIX_SET_LINE_LIMIT + 1], const cha
 	return c == EOF && (!length || ferror(file)) ? -1 : length;
 }
 
-/* Cuts the comment and the blanks around the rest off; returns what is left. */
+/* Cuts off the comment, and the blanks around the rest; returns the rest. */
 static char *trim(char *line)
 {
 	static const char blanks[] = " \t\r\v\f";
@@ -183,7 +185,7 @@ static int add_lines(struct prefix_set *set, FILE *file, enum prefix_verdict ver
 	int result = 0;
 
 	while (read_line(file, line, &problem) >= 0) {
-		/* some editors write one, and --config takes it too */
+		/* some editors write a byte order mark, and --config takes it too */
 		bool marked = !number_of_line++ && !strncmp(line, MARK, strlen(MARK));
 		int of_line = problem ? -EINVAL
 				      : add_line(set, marked ? line + strlen(MARK) : line, verdict,
@@ -212,8 +214,8 @@ int prefix_set_add_file(struct prefix_set *set, const char *path, enum prefix_ve
 
 	if (!file)
 		return -errno;
-	/* a file of friends that has none lets nobody in, rather than everybody */
-	set->is_of_friends |= verdict == PREFIX_ALLOW;
+	/* an empty file of allowed blocks lets no client in, rather than all clients */
+	set->allows |= verdict == PREFIX_ALLOW;
 	result = add_lines(set, file, verdict, path, faults);
 	if (result)
 		set->rule_count = count_before;
@@ -243,7 +245,7 @@ static int compare_blocks(const void *left, const void *right)
 	return a->rule < b->rule ? -1 : a->rule > b->rule;
 }
 
-/* From `first` on, what is open decides. */
+/* From `first` on, the top of the stack decides. */
 static void begin_range(struct sweep *sweep, number first)
 {
 	struct prefix_set *set = sweep->set;
@@ -251,7 +253,7 @@ static void begin_range(struct sweep *sweep, number first)
 	uint32_t outcome = rule == PREFIX_SET_NO_RULE ? OUTCOME(rule, sweep->otherwise)
 						      : OUTCOME(rule, set->rules[rule].verdict);
 
-	/* nothing is left of the range before, if this one begins where that did */
+	/* the range before is empty if it began at the same address */
 	if (set->range_count && set->firsts[set->range_count - 1] == first)
 		set->range_count--;
 	if (set->range_count && set->outcomes[set->range_count - 1] == outcome)
@@ -271,7 +273,7 @@ static void close_before(struct sweep *sweep, number first)
 
 static void open_block(struct sweep *sweep, const struct block *block)
 {
-	/* the lower numbers are at the top: only they are ever pushed */
+	/* the top has the lowest number: only lower numbers are ever pushed */
 	if (block->rule > sweep->open[sweep->depth - 1].rule)
 		return;
 	CHECK(sweep->depth < DEPTH_LIMIT);
@@ -314,7 +316,7 @@ static struct block *sort_blocks(const struct prefix_set *set)
 
 int prefix_set_compile(struct prefix_set *set)
 {
-	/* a block begins one range and lets another go on behind its end */
+	/* a block begins one range at its first address, and another one behind its end */
 	size_t range_limit = 2 * (size_t)set->rule_count + 1;
 	struct block *blocks;
 
@@ -326,7 +328,7 @@ int prefix_set_compile(struct prefix_set *set)
 		free(blocks);
 		return -ENOMEM;
 	}
-	sweep_over(set, blocks, set->is_of_friends ? PREFIX_DENY : PREFIX_ALLOW);
+	sweep_over(set, blocks, set->allows ? PREFIX_DENY : PREFIX_ALLOW);
 	CHECK(set->range_count <= range_limit);
 	free(blocks);
 	return 0;
@@ -342,7 +344,7 @@ enum prefix_verdict prefix_set_verdict(const struct prefix_set *set, const struc
 	uint32_t count = set->range_count, outcome;
 
 	CHECK(count);
-	/* the last range that does not begin behind the address; no branch depends on the address */
+	/* the last range that begins at or before the address; no branch depends on the address */
 	while (count > 1) {
 		uint32_t half = count / 2;
 
