@@ -1,4 +1,4 @@
-/* Why sessions end; close_reasons.def is the list. */
+/* Why sessions end; the reasons are listed in close_reasons.def. */
 #pragma once
 
 enum close_reason {
@@ -17,11 +17,11 @@ struct close_rule {
 	enum close_how how;
 };
 
-/* The row of `reason`; static. */
+/* The row of `reason` in close_reasons.def; static. */
 const struct close_rule *close_reason_rule(enum close_reason reason);
 
 /*
- * The reason for an error (an errno, of either sign) on the client's side 0 or the backend's side
- * 1.
+ * The reason for an error (an errno, of either sign) of the client's socket (`side` 0) or the
+ * backend's socket (1).
  */
 enum close_reason close_reason_of_error(unsigned side, int error);

@@ -10,7 +10,7 @@ static const char *const words[METRIC_COUNT] = {
 #undef BACKEND_METRIC
 };
 
-/* One writer: a load and a store do, without the cost of a locked instruction. */
+/* There is one writer, so a load and a store suffice; no locked instruction is needed. */
 static void change(_Atomic uint64_t *value, uint64_t amount)
 {
 	uint64_t old = atomic_load_explicit(value, memory_order_relaxed);

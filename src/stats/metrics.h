@@ -1,6 +1,6 @@
 /*
- * Counters of one worker; metrics.def is the list. The worker alone changes them, any thread may
- * read them: plain relaxed atomics, no lock, no shared cache line.
+ * Counters of one worker; they are listed in metrics.def. Only the worker changes them, any thread
+ * may read them: relaxed atomics, no lock, no shared cache line.
  */
 #pragma once
 
@@ -24,12 +24,12 @@ struct metrics {
 	_Atomic uint64_t closed_by_reason[CLOSE_REASON_COUNT];
 };
 
-/* The owner's. */
+/* For the worker alone. */
 void metrics_add(struct metrics *metrics, enum metric metric, uint64_t amount);
 void metrics_subtract(struct metrics *metrics, enum metric gauge, uint64_t amount);
 void metrics_count_close(struct metrics *metrics, enum close_reason reason);
 
-/* Anybody's. */
+/* Any thread. */
 uint64_t metrics_get(const struct metrics *metrics, enum metric metric);
 uint64_t metrics_get_closed(const struct metrics *metrics, enum close_reason reason);
 const char *metrics_word(enum metric metric);

@@ -7,7 +7,7 @@
 
 enum kind { COUNTER, GAUGE };
 
-/* Behind those of the process are those of a backend. */
+/* First the metrics of the process, then those of a backend. */
 static const struct row {
 	enum kind kind;
 	const char *word;
@@ -21,7 +21,7 @@ static const struct row {
 #undef BACKEND_METRIC
 };
 
-/* What comes before the samples of a metric. */
+/* Prints the lines before the samples of a metric. */
 static void print_head(FILE *out, const struct row *row)
 {
 	const char *suffix = row->kind == COUNTER ? "_total" : "";
@@ -52,8 +52,8 @@ void metrics_text_print(FILE *out, const struct metrics_totals *totals)
 }
 
 /*
- * A label's value must be UTF-8, or Prometheus refuses all of the text; the path of a local socket
- * may be anything. Other bytes are shown as the log shows them, behind a backslash of the value.
+ * A label's value must be UTF-8, or Prometheus refuses all of the text; but the path of a local
+ * socket may have any bytes. Bytes that are not UTF-8 are printed as in the log, as \xHH.
  */
 static void print_value(FILE *out, const char *value)
 {

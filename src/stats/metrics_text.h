@@ -1,9 +1,9 @@
 /*
  * All counters as text for Prometheus: the exposition format 0.0.4
- * (prometheus.io/docs/instrumenting/exposition_formats). metrics.def and close_reasons.def are the
- * source: METRIC(bytes_up, COUNTER, ...) is sixpipe_bytes_up_total, a GAUGE has no suffix, and the
- * close reasons are the labels of sixpipe_sessions_closed_by_reason_total. A BACKEND_METRIC has a
- * sample for each backend, which its labels name.
+ * (prometheus.io/docs/instrumenting/exposition_formats). The names come from metrics.def and
+ * close_reasons.def: METRIC(bytes_up, COUNTER, ...) is sixpipe_bytes_up_total, a GAUGE has no
+ * suffix, and the close reasons are the labels of sixpipe_sessions_closed_by_reason_total. A
+ * BACKEND_METRIC has a sample for each backend, named by its labels.
  */
 #pragma once
 
@@ -15,13 +15,13 @@
 
 #define METRICS_TEXT_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
-/* Added up over all workers. */
+/* The sums over all workers. */
 struct metrics_totals {
 	uint64_t values[METRIC_COUNT];
 	uint64_t closed_by_reason[CLOSE_REASON_COUNT];
 };
 
-/* Every row of both tables, those that are 0 too. Errors are left in the stream: ferror(3). */
+/* Prints every row of both tables, also where it is 0. Errors are in the stream: ferror(3). */
 void metrics_text_print(FILE *out, const struct metrics_totals *totals);
 
 enum backend_metric {
@@ -33,7 +33,7 @@ enum backend_metric {
 	BACKEND_METRIC_COUNT
 };
 
-/* One backend of one forward. The first four are its labels, and no two may have the same. */
+/* One member of one forward. The first four are its labels; no two may have the same labels. */
 struct metrics_backend {
 	const char *forward; /* the section of --config, or a number */
 	const struct addr *listen;
@@ -42,5 +42,5 @@ struct metrics_backend {
 	uint64_t values[BACKEND_METRIC_COUNT];
 };
 
-/* Every row of each backend, ordered by metric as the format wants it. Errors as above. */
+/* Prints every row of each backend, ordered by metric as the format demands. Errors as above. */
 void metrics_text_print_backends(FILE *out, const struct metrics_backend *backends, size_t count);
