@@ -43,7 +43,7 @@ void metrics_text_print(FILE *out, const struct metrics_totals *totals)
 		print_name(out, &rows[i]);
 		fprintf(out, " %" PRIu64 "\n", totals->values[i]);
 	}
-	fputs("# HELP sixpipe_sessions_closed_by_reason_total sessions ended, by why they ended\n"
+	fputs("# HELP sixpipe_sessions_closed_by_reason_total sessions that have ended, by reason\n"
 	      "# TYPE sixpipe_sessions_closed_by_reason_total counter\n",
 	      out);
 	for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++)
