@@ -179,7 +179,7 @@ static void answer_who(struct admin_job *job, struct admin_answer *answer)
 	sessions.lease_source = cidr_print(&job->request.who.block, source);
 	if (!found && !job->request.json) {
 		answer_about(job, answer, ADMIN_NOBODY,
-			     "is nobody's: no live session has it, nor any of the last %u per "
+			     "is not known: no live session has it, nor any of the last %u per "
 			     "worker",
 			     (unsigned)HISTORY_LIMIT);
 		return;

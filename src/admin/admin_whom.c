@@ -121,10 +121,10 @@ const char *admin_whom_choose(struct admin_job *job, enum admin_code *code)
 	*code = ADMIN_NOBODY;
 	if (job->tools.forwards->sources &&
 	    source_addresses_own(job->tools.forwards->sources, &who->block))
-		return "is of a pool of --source and no client's now, so there is nobody to ban; "
-		       "--pseudo-state keeps who had it over restarts";
+		return "is of a pool of --source, but no client has it now; --pseudo-state keeps "
+		       "the clients of addresses over restarts";
 	if (who->port)
-		return "is nobody's, so there is nobody to ban; ban a client by its address";
+		return "is not known: no session has it; ban a client by its address";
 	*code = ADMIN_BAD;
 	if (interfaces_have(address))
 		return shared;

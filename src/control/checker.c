@@ -348,10 +348,10 @@ static void read_answer(struct checker *checker, struct check *check)
 	if (memmem(check->answer, check->answer_bytes, expected->bytes, expected->count))
 		conclude(checker, check, NULL);
 	else if (!size)
-		conclude(checker, check, "the answer ended without what --check-expect names");
+		conclude(checker, check, "the answer ended without the text of --check-expect");
 	else if (check->answer_bytes == CHECKER_ANSWER_BYTES)
 		conclude(checker, check,
-			 "the answer's beginning is without what --check-expect names");
+			 "the first 4096 bytes of the answer lack the text of --check-expect");
 }
 
 /*
@@ -388,7 +388,7 @@ static void on_limit(struct checker *checker, struct check *check)
 		[CHECK_CONNECTING] = "no connection within --check-timeout",
 		[CHECK_SENDING] = "the request was not taken within --check-timeout",
 		[CHECK_EXPECTING] =
-			"the answer had not what --check-expect names within --check-timeout",
+			"the text of --check-expect did not come within --check-timeout",
 	};
 
 	if (sock_is_ready(check->fd, awaited_events(check)))

@@ -60,7 +60,7 @@ static void warn_of_splice(int error)
 	if (!log_begin(&line, LOG_EVENT_splice_refused))
 		return;
 	log_error(&line, "error", error);
-	log_text(&line, "effect", "all bytes are copied, which takes more CPU for bulk");
+	log_text(&line, "effect", "all bytes are copied; large transfers take more CPU");
 	log_text(&line, "remedy", "allow splice in the seccomp profile");
 	log_end(&line);
 }
@@ -156,7 +156,7 @@ void report_limits(const struct config *config, const struct capacity *limits,
 		log_number(&line, "wanted_pipe_bytes", config->pipe_bytes);
 		log_text(&line, "effect", "bytes are copied while no pipe is free");
 		log_text(&line, "remedy",
-			 "sixpipe doctor tells which limit it is; use another user, lower "
+			 "sixpipe doctor names the limit; use another user, lower "
 			 "--maxpipes or --pipe-size, or raise fs.pipe-user-pages-soft");
 		log_end(&line);
 	}
@@ -167,7 +167,7 @@ void report_privileges(const struct config *config)
 	struct log_line line;
 
 	if (getuid() == 0 && !config->user && log_begin(&line, LOG_EVENT_started_as_root)) {
-		log_text(&line, "effect", "uid 0 stays, all capabilities are dropped");
+		log_text(&line, "effect", "the process stays uid 0, without capabilities");
 		log_text(&line, "remedy", "give --user NAME");
 		log_end(&line);
 	}

@@ -160,9 +160,9 @@ static void take_endpoints(struct line *line, struct proxy_header *header, sa_fa
 {
 	set_family(&header->source, family);
 	set_family(&header->destination, family);
-	take_address(line, &header->source, "v1: the source is no address of the protocol named");
+	take_address(line, &header->source, "v1: the source address is not of the named protocol");
 	take_address(line, &header->destination,
-		     "v1: the destination is no address of the protocol named");
+		     "v1: the destination address is not of the named protocol");
 	take_port(line, &header->source,
 		  "v1: the source port is not a number up to 65535, without zeros before it");
 	take(line, " ", "v1: no space after the source port");
@@ -250,14 +250,14 @@ static const char *v2_fault(const uint8_t *bytes, size_t size)
 	if (size < 13)
 		return NULL;
 	if (bytes[12] >> 4 != PROXY_V2_VERSION)
-		return "v2: the signature of version 2 and another version";
+		return "v2: the version after the signature is not 2";
 	if ((bytes[12] & 15) > PROXY_V2_COMMAND_PROXY)
 		return "v2: the command is neither LOCAL nor PROXY";
 	if (size >= 14 && !is_local(bytes)) {
 		if (bytes[13] >> 4 > PROXY_V2_FAMILY_UNIX)
-			return "v2: the address family is none of the protocol's";
+			return "v2: unknown address family";
 		if ((bytes[13] & 15) > PROXY_V2_TRANSPORT_DGRAM)
-			return "v2: the transport is none of the protocol's";
+			return "v2: unknown transport";
 	}
 	if (size < PROXY_V2_FIXED_BYTES)
 		return NULL;

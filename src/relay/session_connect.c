@@ -75,32 +75,34 @@ static const char *find_remedy(const struct addr *backend, int error)
 	switch (abs(error)) {
 	case EADDRNOTAVAIL:
 		if (backend->any.sa_family == AF_INET6)
-			return "no local port is left towards it (--source-port-range, "
+			return "no local port is left for this backend (--source-port-range, "
 			       "net.ipv4.ip_local_port_range), or IPv6 is off on this host "
 			       "(net.ipv6.conf.*.disable_ipv6)";
-		return "no local port is left towards it: --source-port-range, "
+		return "no local port is left for this backend: --source-port-range, "
 		       "net.ipv4.ip_local_port_range";
 	case EAFNOSUPPORT:
 		return "this host has no IPv6 (ipv6.disable=1), or AF_INET6 sockets are forbidden "
 		       "here";
 	case EDEADLK: /* of no system call: begin_connect() */
-		return "this is an address of this host, and a listener of this process accepts there; "
+		return "a listener of this process accepts connections to this address; "
 		       "give the service's address as the backend";
 	case ETIMEDOUT:
-		return "it is off, filtered, or slower than --timeout-connect";
+		return "the backend is off, a firewall drops the packets, or the backend is slower than "
+		       "--timeout-connect";
 	case EAGAIN: /* of local sockets alone */
-		return "its backlog is full: raise it there";
+		return "the backlog of the backend is full; raise it in the backend";
 	case EACCES:
 		if (addr_is_local(backend))
 			return "sixpipe's user may not write to this socket or enter its directory; give "
-			       "it the permission (chmod, or a group)";
+			       "that user the permission (chmod, or a group)";
 		/* fall through */
 	case EINVAL:
 	case ENETUNREACH:
 		return "a route of this host forbids the connection, or there is no route; 'ip route get "
 		       "ADDRESS' shows it";
 	case EPERM:
-		return "a firewall or a program of this host's control group forbids it";
+		return "a firewall, or an eBPF program of this process's control group, forbids the "
+		       "connection";
 	default:
 		return NULL;
 	}
@@ -167,7 +169,7 @@ static void tell_exhausted(const struct session *session)
 		return;
 	log_addr(&line, "client", &session->client);
 	log_addr(&line, "listen", &session->tenancy.forward->listen);
-	log_text(&line, "remedy", "a larger block, or more --pseudo-leases");
+	log_text(&line, "remedy", "give --source a larger block, or raise --pseudo-leases");
 	log_end(&line);
 }
 
@@ -196,7 +198,7 @@ static void fail_source(struct sessions *sessions, struct session *session, int 
 		log_addr(&line, "listen", &session->tenancy.forward->listen);
 		log_error(&line, "error", error);
 		log_text(&line, "remedy",
-			 "ip route get ADDRESS tells where it goes; it must be local");
+			 "route the address to this host: 'ip route get ADDRESS' must say local");
 		log_end(&line);
 	}
 	upstream_answered(session->tenancy.forward->upstream, &session->tenancy.claim,

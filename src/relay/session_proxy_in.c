@@ -79,7 +79,7 @@ static void read_header(struct sessions *sessions, struct session *session, bool
 	}
 	if (size == 0) {
 		refuse(sessions, session, CLOSE_proxy_malformed,
-		       "the client ended without a header");
+		       "the client ended its stream without a PROXY header");
 		return;
 	}
 	header.need_bytes = 1;
@@ -107,7 +107,7 @@ static void read_header(struct sessions *sessions, struct session *session, bool
 	}
 	if (ended) {
 		refuse(sessions, session, CLOSE_proxy_malformed,
-		       "the client ended within its header");
+		       "the client ended its stream within the PROXY header");
 		return;
 	}
 	wait_for_rest(sessions, session, size, header.need_bytes);
@@ -145,7 +145,8 @@ void session_on_header_timer(struct sessions *sessions, struct session *session)
 			session_arm_timer(sessions, session, LOOK_AGAIN_MS);
 			return;
 		}
-		refuse(sessions, session, CLOSE_proxy_timeout, "no whole header came in time");
+		refuse(sessions, session, CLOSE_proxy_timeout,
+		       "no complete PROXY header came within --timeout-proxy");
 		return;
 	}
 	session_arm_timer(sessions, session, limit_ms ? limit_ms - passed_ms : 0);

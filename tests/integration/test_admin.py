@@ -86,7 +86,7 @@ class Who(AdminCase):
     def test_nobody(self):
         with self.admin('127.0.0.1:9') as proxy:
             del proxy
-            self.assert_fails(1, "2001:db8::99 is nobody's", 'who', '2001:db8::99')
+            self.assert_fails(1, "2001:db8::99 is not known", 'who', '2001:db8::99')
             self.assertEqual(self.ask_json('who', '2001:db8::99', code=1)['sessions'], [])
 
     def test_a_source_of_one_client_leads_back_to_it_when_all_sessions_are_over(self):

@@ -154,8 +154,8 @@ Test(admin_whom, of_a_pool, .init = begin, .fini = end)
 		 .says = "more than one client"},
 		/* forgotten, with its port and without */
 		{.who = "127.64.0.1:9", .lease = "2001:db8::/64", .client = "2001:db8::/64"},
-		{.who = "127.64.0.1", .code = ADMIN_NOBODY, .says = "no client's now"},
-		{.who = "127.64.0.1:9", .code = ADMIN_NOBODY, .says = "no client's now"},
+		{.who = "127.64.0.1", .code = ADMIN_NOBODY, .says = "no client has it now"},
+		{.who = "127.64.0.1:9", .code = ADMIN_NOBODY, .says = "no client has it now"},
 		/* another connection comes from there as well */
 		{.who = "127.64.0.1",
 		 .lease = "2001:db8::/64",
@@ -184,10 +184,10 @@ Test(admin_whom, of_no_pool, .init = begin, .fini = end)
 {
 	static const struct row rows[] = {
 		{.who = "192.0.2.1", .client = "192.0.2.1"},
-		{.who = "192.0.2.1:9", .code = ADMIN_NOBODY, .says = "is nobody's"},
+		{.who = "192.0.2.1:9", .code = ADMIN_NOBODY, .says = "is not known"},
 		/* this host's own stand for everybody, before the first session too */
 		{.who = "127.0.0.1", .code = ADMIN_BAD, .says = "clients share"},
-		{.who = "127.0.0.1:9", .code = ADMIN_NOBODY, .says = "is nobody's"},
+		{.who = "127.0.0.1:9", .code = ADMIN_NOBODY, .says = "is not known"},
 		{.who = "127.0.0.1",
 		 .sessions = {{"[2001:db8::7]:1", "127.0.0.1:9", SHARED, PLAIN, 5}},
 		 .code = ADMIN_BAD,

@@ -129,8 +129,8 @@ struct malformed {
 
 #define NO_HEADER   "no PROXY header"
 #define NO_PROTOCOL "v1: the protocol is none of TCP4, TCP6 and UNKNOWN"
-#define NO_SOURCE   "v1: the source is no address of the protocol named"
-#define NO_TARGET   "v1: the destination is no address of the protocol named"
+#define NO_SOURCE   "v1: the source address is not of the named protocol"
+#define NO_TARGET   "v1: the destination address is not of the named protocol"
 #define NO_SPORT    "v1: the source port is not a number up to 65535, without zeros before it"
 #define NO_DPORT    "v1: the destination port is not a number up to 65535, without zeros before it"
 #define NO_SPACE    "v1: no space after the source port"
@@ -226,14 +226,12 @@ static const struct malformed malformeds[] = {
 	{BYTES("\r\n\r\n"), BYTES("\r\n"), NO_HEADER},
 	{BYTES("\r\n\r\n\0\r\nQUIT"), BYTES("\r"), NO_HEADER},
 	{BYTES(SIGNATURE), BYTES("\x11\x11\x00\x00"),
-	 "v2: the signature of version 2 and another version"},
+	 "v2: the version after the signature is not 2"},
 	{BYTES(SIGNATURE), BYTES("\x31\x11\x00\x00"),
-	 "v2: the signature of version 2 and another version"},
+	 "v2: the version after the signature is not 2"},
 	{BYTES(SIGNATURE), BYTES("\x22\x11\x00\x00"), "v2: the command is neither LOCAL nor PROXY"},
-	{BYTES(SIGNATURE "\x21"), BYTES("\x41\x00\x00"),
-	 "v2: the address family is none of the protocol's"},
-	{BYTES(SIGNATURE "\x21"), BYTES("\x13\x00\x0c" V4),
-	 "v2: the transport is none of the protocol's"},
+	{BYTES(SIGNATURE "\x21"), BYTES("\x41\x00\x00"), "v2: unknown address family"},
+	{BYTES(SIGNATURE "\x21"), BYTES("\x13\x00\x0c" V4), "v2: unknown transport"},
 	{BYTES(SIGNATURE "\x21\x11\x0f"), BYTES("\xf1"), TOO_LONG},
 	{BYTES(SIGNATURE "\x20\x00\xff"), BYTES("\xff"), TOO_LONG},
 	{BYTES(SIGNATURE "\x21\x11\x00"), BYTES("\x0b" V4), TOO_SHORT},
