@@ -17,7 +17,7 @@ struct client_limits *fixture_limits(uint32_t maxconn, uint32_t rate, uint32_t c
 	return limits;
 }
 
-/* The address of source `number`; `host` is one of the addresses it has. */
+/* An address of client `number`: `host` is its lower half. */
 static struct in6_addr client_address(uint64_t number, uint64_t host)
 {
 	struct in6_addr address = {.s6_addr = {0x20, 0x01}};

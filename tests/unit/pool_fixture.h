@@ -1,5 +1,5 @@
 /*
- * What the tests of pools share: pools written as text, and who takes turns as text. Members are
+ * What the tests of pools share: pools written as text, and choices as text. Members are
  * called a, b, c ... by their index and have the addresses 192.0.2.1:80, 192.0.2.2:80 ...
  */
 #pragma once
@@ -11,7 +11,8 @@
 
 /*
  * A pool of one member per word, each its weight, then "/" and its maxconn, then "b" for a backup,
- * then "x" for one that is off: "5 1/10 1b 1x". With 0 slots in the settings it gets as many as there are words.
+ * then "x" for a member that is off: "5 1/10 1b 1x". With 0 slots in the settings the pool gets a
+ * slot per word.
  */
 struct pool *pool_fixture_make(struct pool_settings settings, const char *text);
 

@@ -211,7 +211,7 @@ Test(bans, a_full_table_refuses_more_and_loses_none)
 #define MODEL_BLOCKS 200
 #define MODEL_STEPS  20000
 
-/* Against the plainest table there is: an expiry for each block, 0 for none. */
+/* Against the simplest table: an expiry for each block, 0 for none. */
 Test(bans, random_changes_match_a_model)
 {
 	uint64_t model[MODEL_BLOCKS] = {0};
@@ -261,7 +261,9 @@ struct crowd {
 	atomic_uint faults;
 };
 
-/* What is banned all the while must be seen, whatever else changes; what never was must not. */
+/*
+ * A ban that stays must be seen whatever else changes; a client never banned must not be refused.
+ */
 static void *run_reader(void *argument)
 {
 	struct crowd *crowd = argument;
@@ -295,7 +297,10 @@ Test(bans, readers_see_every_ban_that_stays_while_others_come_and_go)
 		cr_assert(!pthread_create(&readers[i], NULL, run_reader, &crowd));
 	for (unsigned round = 0; round < WRITER_ROUNDS; round++) {
 		unsigned number = (unsigned)(support_random(&state) % 1000);
-		/* some are over for the readers from the start, and share slots with others */
+		/*
+		 * some bans have expired for the readers from the start, and share slots with
+		 * others
+		 */
 		struct cidr client = numbered(round % 2 ? 50000 + number % STEADY : 2000 + number);
 
 		if (support_random(&state) % 2)

@@ -18,7 +18,7 @@ static struct in6_addr address_of(const char *text)
 	return cidr.network;
 }
 
-/* Who is a source ------------------------------------------------------------------------------ */
+/* What one client is --------------------------------------------------------------------------- */
 
 Test(client_limits, clients)
 {
@@ -64,8 +64,8 @@ Test(client_limits, clients)
 	}
 }
 
-/* Where sources go in a table of many places, and with what key. */
-static void place_some(uint8_t key, client_ticket tickets[32])
+/* Stores the entries of clients in a table of many entries, with this secret key. */
+static void enter_some(uint8_t key, client_ticket tickets[32])
 {
 	struct client_limits_options options = {
 		.maxconn = 1, .v6_bits = 64, .clients = 100000, .key = {[9] = key}};
@@ -77,14 +77,14 @@ static void place_some(uint8_t key, client_ticket tickets[32])
 	client_limits_destroy(limits);
 }
 
-Test(client_limits, where_a_source_goes_depends_on_the_key)
+Test(client_limits, the_entry_of_a_client_depends_on_the_key)
 {
 	client_ticket tickets[3][32];
 	unsigned same = 0;
 
-	place_some(1, tickets[0]);
-	place_some(1, tickets[1]);
-	place_some(2, tickets[2]);
+	enter_some(1, tickets[0]);
+	enter_some(1, tickets[1]);
+	enter_some(2, tickets[2]);
 	cr_expect_arr_eq(tickets[0], tickets[1], sizeof(tickets[0]));
 	for (unsigned i = 0; i < 32; i++)
 		same += tickets[0][i] == tickets[2][i];
@@ -119,7 +119,7 @@ Test(client_limits, maxconn)
 	client_limits_destroy(NULL);
 }
 
-/* How many of `tries` connections at `now_ms` are let in; they end at once. */
+/* How many of `tries` connections at `now_ms` are admitted; they end at once. */
 static unsigned burst(struct client_limits *limits, uint64_t now_ms, unsigned tries)
 {
 	unsigned entered = 0;
@@ -164,7 +164,7 @@ Test(client_limits, rate)
 	}
 }
 
-/* Nothing is rounded: over a long time it is the rate, and refusals take nothing away. */
+/* Nothing is rounded: over a long time the rate is exact, and refusals take no tokens. */
 Test(client_limits, rate_over_a_long_time)
 {
 	static const uint32_t rates[] = {1, 3, 7, 30, 333};
@@ -223,7 +223,7 @@ Test(client_limits, refusals_for_number_take_no_token)
 	client_limits_destroy(limits);
 }
 
-/* Against a naive model ------------------------------------------------------------------------- */
+/* Against a naive model ------------------------------------------------------------------------ */
 
 #define MODEL_CLIENTS 40
 #define MODEL_MAXCONN 6
@@ -263,7 +263,7 @@ Test(client_limits, as_the_model)
 		struct model_client *client = &clients[number];
 		client_ticket ticket;
 
-		/* by turns so fast that the rate holds them up, and so slow that the number does */
+		/* now so fast that `rate` refuses, now so slow that `maxconn` does */
 		now_ms += support_random(&state) % (i / 5000 % 2 ? 20 : 4);
 		if (support_random(&state) % 100 < 35) {
 			if (client->live)
@@ -286,7 +286,7 @@ Test(client_limits, as_the_model)
 
 /* Floods --------------------------------------------------------------------------------------- */
 
-Test(client_limits, all_sources_it_is_made_for_have_room)
+Test(client_limits, all_clients_it_is_made_for_have_room)
 {
 	static const uint32_t counts[] = {1, 2, 7, 16, 64, 100, 1024, 5000, 65536, 262144};
 
@@ -301,7 +301,10 @@ Test(client_limits, all_sources_it_is_made_for_have_room)
 			cr_assert_neq(tickets[j], CLIENT_UNCOUNTED, "%u of %u", j, count);
 		}
 		cr_expect_eq(client_limits_uncounted(limits), 0);
-		/* ten times as many: some are counted, the rest let pass; nobody else is forgotten */
+		/*
+		 * ten times as many: some are counted, the rest admitted uncounted; no live client
+		 * is forgotten
+		 */
 		for (uint32_t j = 0; j < 10 * count + 20; j++)
 			cr_assert_eq(fixture_enter(limits, count + j, 0, &flood), CLIENT_OK);
 		cr_expect_gt(client_limits_uncounted(limits), 0);
@@ -316,7 +319,7 @@ Test(client_limits, all_sources_it_is_made_for_have_room)
 	}
 }
 
-/* Connections that come and go leave no trace that would crowd out anybody. */
+/* Connections that have ended take no entry from other clients. */
 Test(client_limits, a_flood_that_passes)
 {
 	struct client_limits *limits = fixture_limits(4, 2, 100);
@@ -331,17 +334,17 @@ Test(client_limits, a_flood_that_passes)
 	}
 	for (unsigned i = 0; i < 50; i++)
 		cr_expect_eq(fixture_live(limits, i), 1);
-	/* one that is live keeps its tokens: of two, one was left, at the end there are two again */
+	/* a live client keeps its tokens: one of two was left, at the end there are two again */
 	for (unsigned i = 0; i < 2; i++)
 		cr_expect_eq(fixture_enter(limits, 7, 1000, &ticket), CLIENT_OK);
 	cr_expect_eq(fixture_enter(limits, 7, 1000, &ticket), CLIENT_TOO_FAST);
 	client_limits_destroy(limits);
 }
 
-/* Of those that are not live, the ones go first whose rate has recovered. */
+/* Of the clients that are not live, those whose rate has recovered are forgotten first. */
 Test(client_limits, who_is_forgotten_first)
 {
-	struct client_limits *limits = fixture_limits(0, 1, 8); /* 16 places */
+	struct client_limits *limits = fixture_limits(0, 1, 8); /* 16 entries */
 	client_ticket ticket;
 
 	for (unsigned i = 0; i < 16; i++) {

@@ -1,4 +1,4 @@
-/* client_limits.h, used by several threads at once. test_source_limits.c has the rest. */
+/* client_limits.h, used by several threads at once. test_client_limits.c has the rest. */
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <sched.h>
@@ -19,8 +19,8 @@ TestSuite(client_limits_threads, .fini = support_check_leaks);
 struct crowd {
 	struct client_limits *limits;
 	unsigned clients;
-	bool passers_by; /* connections of ever new sources in between, which take places */
-	/* admitted and not yet given back, as the threads know it */
+	bool passers_by; /* connections of ever new clients in between, which take entries */
+	/* connections that the threads have, by client */
 	_Atomic uint32_t live[SHARED_SOURCES];
 	_Atomic unsigned beyond;
 	_Atomic unsigned entered, refused;
@@ -137,7 +137,7 @@ Test(client_limits_threads, share_the_tokens)
 	unsigned entered = 0;
 	client_ticket ticket;
 
-	/* the source is known: from here on the count is exact */
+	/* the client has an entry: from here on the count is exact */
 	cr_assert_eq(fixture_enter(limits, 1, 777, &ticket), CLIENT_OK);
 	for (unsigned i = 0; i < THREADS; i++)
 		racers[i] = (struct racer){.limits = limits};
@@ -163,7 +163,7 @@ struct first_comer {
 	uint64_t state;
 };
 
-/* All come at once for a source that is new, while places in the table come free. */
+/* All threads enter a new client at once, while entries of the table become free. */
 static void *come_first(void *argument)
 {
 	struct first_comer *comer = argument;
@@ -200,7 +200,7 @@ Test(client_limits_threads, that_come_first_together)
 	support_run_threads(come_first, comers, sizeof(comers[0]), THREADS);
 	pthread_barrier_destroy(&all.barrier);
 	cr_expect_eq(all.beyond, 0, "%u beyond", all.beyond);
-	/* hardly ever does each refuse for the others' sake */
+	/* hardly ever do all of them refuse because of each other */
 	cr_expect_gt(all.admitted, ROUNDS * 9 / 10, "%u admitted", all.admitted);
 	client_limits_destroy(all.limits);
 }

@@ -7,7 +7,7 @@
 
 TestSuite(history, .fini = support_check_leaks);
 
-/* The latest `limit` are there under their numbers, and nothing else. */
+/* The latest `limit` records are there under their numbers, and no others. */
 Test(history, keeps_the_latest)
 {
 	static const struct {

@@ -70,7 +70,7 @@ static void *count(void *metrics)
 	return NULL;
 }
 
-/* One writer, any reader: what is read only grows, and nothing is lost. */
+/* One writer, any readers: values only grow, and none is lost. */
 Test(metrics, may_be_read_while_they_change)
 {
 	struct metrics metrics = {0};

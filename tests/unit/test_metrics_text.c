@@ -28,7 +28,7 @@ static const struct row backend_rows[BACKEND_METRIC_COUNT] = {
 #undef BACKEND_METRIC
 };
 
-/* What a backend is, and the labels that must be of it. */
+/* A backend, and the labels that it must get. */
 static const struct backend_row {
 	const char *forward, *listen, *address, *name;
 	const char *labels;
@@ -74,7 +74,7 @@ static void print_backends(FILE *out)
 	metrics_text_print_backends(out, made, BACKEND_COUNT);
 }
 
-/* Every number differs, so that none can stand for another. */
+/* Every number differs, so that none is taken for another. */
 static char *print(void)
 {
 	struct metrics_totals totals;
@@ -155,7 +155,7 @@ Test(metrics_text, every_metric_of_every_backend)
 	free(text);
 }
 
-/* A metric is in one place: its head comes once, and its samples follow. */
+/* The lines of a metric are together: its head once, then its samples. */
 Test(metrics_text, every_name_has_one_head)
 {
 	char *text = print();

@@ -51,20 +51,19 @@ Test(pacer, steps)
 		uint64_t wait_us; /* afterwards */
 	} rows[] = {
 		{TAKE, 0, 100000, 100000, 0}, /* the bucket is full */
-		{TAKE, 0, 65536, 25000, 0},   /* what there is, if it is worth a turn */
-		{TAKE, 0, 65536, 0, 10000},   /* a turn's worth */
+		{TAKE, 0, 65536, 25000, 0},   /* all that is saved, if as much as a share */
+		{TAKE, 0, 65536, 0, 10000},   /* a share is given */
 		{TAKE, 4000, 65536, 0, 6000},
 		{TAKE, 9999, 1, 0, 1},
-		{TAKE, 10000, 7000, 7000, 0}, /* a turn is taken in pieces */
+		{TAKE, 10000, 7000, 7000, 0}, /* a share is taken in pieces */
 		{TAKE, 10000, 65536, 3000, 0},
-		{TAKE, 10000, 100, 0,
-		 10000}, /* little is waited for as long, and taken from that */
+		{TAKE, 10000, 100, 0, 10000}, /* the wait for few bytes is as long */
 		{TAKE, 20000, 100, 100, 0},
 		{LEAVE, 20000, 0, 0, 0},
 		{TAKE, 20000, 100, 100, 0},
-		{TAKE, 20000, 9800, 9800, 0},  /* what is wanted, though it is no turn's worth */
-		{TAKE, 26000, 65536, 0, 5000}, /* of 10,000 there are 6,000; no wait is shorter */
-		{LEAVE, 26000, 0, 0, 0},       /* a turn that is left is everybody's again */
+		{TAKE, 20000, 9800, 9800, 0},  /* all that is wanted, though less than a share */
+		{TAKE, 26000, 65536, 0, 5000}, /* 6,000 of 10,000 are saved; no wait is shorter */
+		{LEAVE, 26000, 0, 0, 0},       /* a share that is left is for all again */
 		{TAKE, 26000, 6000, 6000, 0},
 		{GIVE, 26000, 4000, 0, 0},
 		{TAKE, 26000, 65536, 4000, 0},
@@ -95,8 +94,8 @@ Test(pacer, steps)
 	}
 }
 
-/* Somebody's turn has come, and so has somebody else: that one gets a turn too. */
-Test(pacer, nobody_is_overtaken)
+/* One lane's share is due; another lane that comes then gets a share, too. */
+Test(pacer, no_waiting_lane_is_overtaken)
 {
 	struct pacer_share first = {0}, second = {0};
 	struct pacer_rate rate;
@@ -274,7 +273,7 @@ Test(pacer, lanes_share_alike)
 		uint64_t time_us = rows[i].seconds * US_PER_S, wakes = 0;
 		uint64_t least = UINT64_MAX, most = 0, begun[LANE_LIMIT];
 
-		/* the burst goes to who comes first: the first second does not count */
+		/* the burst goes to the first lane: the first second does not count */
 		run(simulation, 0, US_PER_S);
 		for (unsigned j = 0; j < rows[i].lanes; j++)
 			begun[j] = simulation->lanes[j].moved_bytes;
@@ -297,7 +296,7 @@ Test(pacer, lanes_share_alike)
 	}
 }
 
-/* Whoever comes late has its share at once, and waits no longer than those before it. */
+/* A lane that comes late gets its part at once, and waits no longer than the others. */
 Test(pacer, a_newcomer_is_served_in_order)
 {
 	struct simulation *simulation = simulation_of(10000000, 21, 65536);
@@ -315,7 +314,7 @@ Test(pacer, a_newcomer_is_served_in_order)
 	free(simulation);
 }
 
-/* A lane that does not come for its turn keeps the others from nothing. */
+/* A lane that does not take its share holds up no other lane. */
 Test(pacer, a_share_that_no_lane_takes)
 {
 	static const unsigned counts[] = {1, 3};
@@ -340,7 +339,7 @@ Test(pacer, a_share_that_no_lane_takes)
 	}
 }
 
-/* A lane's own limit and the shared one: the narrower holds, and what one leaves others have. */
+/* A lane's own limit and the shared one: the lower one holds, and others get the rest. */
 Test(pacer, two_pacers_in_a_row)
 {
 	static const struct {
@@ -380,9 +379,9 @@ Test(pacer, two_pacers_in_a_row)
 	}
 }
 
-/* Against naive models -------------------------------------------------------------------------- */
+/* Against naive models ------------------------------------------------------------------------- */
 
-/* A lane that keeps no turn: a bucket of bytes. At 7 bytes per microsecond nothing is rounded. */
+/* A lane that keeps no share: a bucket of bytes. At 7 bytes per microsecond nothing is rounded. */
 Test(pacer, as_a_bucket)
 {
 	const uint64_t per_us = 7;
@@ -431,7 +430,7 @@ Test(pacer, never_more_than_the_rate)
 			uint64_t want = 1 + support_random(&state) % (rates[i] / 50 + 1), got;
 
 			time_us += support_random(&state) % (step % 1000 ? 4000 : 4000000);
-			/* some come to the microsecond */
+			/* some lanes come to the microsecond */
 			if (support_random(&state) % 2)
 				time_us +=
 					pacer_wait_us(&lane->share, simulation->start_us + time_us);
@@ -450,7 +449,7 @@ Test(pacer, never_more_than_the_rate)
 			cr_assert_leq(sum, elapsed_bytes(simulation, time_us) +
 						   simulation->rate.burst_bytes + 1);
 		}
-		/* nothing is lost either: all left, there is a full bucket after a while */
+		/* nothing is lost either: after all have left, the bucket is full again in time */
 		for (unsigned j = 0; j < 8; j++)
 			pacer_leave(&simulation->pacer, &simulation->lanes[j].share);
 		cr_expect_eq(simulation->pacer.waiting, 0);

@@ -56,7 +56,10 @@ Test(pacer_threads, take_no_more_than_there_is_and_lose_nothing)
 		struct pacer_rate rate;
 		uint64_t sum = 0, elapsed_us;
 
-		/* where no time passes the bucket holds more than all of them can take, so that the rest can be counted */
+		/*
+		 * where no time passes the bucket holds more than all of them can take, so that the
+		 * rest can be counted
+		 */
 		pacer_rate_init(&rate, 10000000,
 				ticks_us[i] ? 500000000 : (uint64_t)THREADS * THREAD_STEPS * 5001);
 		pacer_init(&crowd.pacer, &rate, crowd.now_us);

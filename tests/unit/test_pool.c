@@ -12,12 +12,12 @@ TestSuite(pool, .fini = support_check_leaks);
 
 #define NOW POOL_FIXTURE_MS
 
-/* Nothing to do with health but `down`, which one failure does, for good. */
+/* One failure takes a member down for good; nothing else changes its health. */
 static const struct pool_settings plain = {.max_fails = 1, .fail_timeout_ms = 1000000};
 
-/* roundrobin ------------------------------------------------------------------------------------ */
+/* roundrobin ----------------------------------------------------------------------------------- */
 
-Test(pool, turns_are_evenly_mixed)
+Test(pool, members_are_evenly_mixed)
 {
 	static const struct {
 		const char *members;
@@ -31,7 +31,7 @@ Test(pool, turns_are_evenly_mixed)
 		{"10 20 10", "bacbbacb"},
 		{"1 0 1", "acac"}, /* no weight, no sessions */
 		{"0 0", "----"},
-		{"1 1b 1", "acac"}, /* a backup has no turns */
+		{"1 1b 1", "acac"}, /* the sequence has no backups */
 		{"0 2b 1b", "bcbbcb"},
 	};
 	char choices[32];
@@ -47,7 +47,7 @@ Test(pool, turns_are_evenly_mixed)
 }
 
 /*
- * Over any stretch of turns, no member strays further from its share than two turns: no bursts.
+ * In any part of the sequence, no member is more than two positions from its share: no bursts.
  */
 Test(pool, no_stretch_strays_from_the_shares)
 {
@@ -61,15 +61,15 @@ Test(pool, no_stretch_strays_from_the_shares)
 
 	for (size_t i = 0; i < ARRAY_COUNT(weights); i++)
 		sum += weights[i];
-	for (long turn = 1; turn <= 2 * sum; turn++) {
+	for (long draw = 1; draw <= 2 * sum; draw++) {
 		struct pool_claim claim;
 		int member = pool_fixture_choose(pool, NOW, &claim);
 
 		taken[member]++;
 		pool_end(pool, &claim);
-		/* how far ahead of its share each is now, against its extremes so far */
+		/* how far each member is ahead of its share now, against its extremes so far */
 		for (size_t i = 0; i < ARRAY_COUNT(weights); i++) {
-			long ahead = taken[i] * 256 - turn * weights[i] * 256 / sum;
+			long ahead = taken[i] * 256 - draw * weights[i] * 256 / sum;
 
 			least[i] = MIN(least[i], ahead);
 			most[i] = MAX(most[i], ahead);
@@ -82,18 +82,18 @@ Test(pool, no_stretch_strays_from_the_shares)
 	pool_destroy(pool);
 }
 
-Test(pool, who_is_down_loses_its_turns_to_all_others)
+Test(pool, the_positions_of_a_member_that_is_down_go_to_all_others)
 {
 	struct pool *pool = pool_fixture_make(plain, "5 1 1");
 	char choices[32];
 
 	cr_assert_eq(pool_fixture_fail(pool, 1, 1, NOW), POOL_WENT_DOWN);
-	pool_fixture_choices(pool, 6, NOW, choices); /* b's first turn was drawn above */
+	pool_fixture_choices(pool, 6, NOW, choices); /* the first position of b was drawn above */
 	cr_expect_str_eq(pool_fixture_choices(pool, 12, NOW, choices), "acaaaaacaaaa");
 	pool_destroy(pool);
 }
 
-/* 253 members of the heaviest weight are down: hardly any turn of the sequence is of use. */
+/* 253 members of the heaviest weight are down: hardly any position of the sequence helps. */
 Test(pool, the_few_left_keep_their_shares)
 {
 	static const struct {
@@ -124,7 +124,7 @@ Test(pool, the_few_left_keep_their_shares)
 	pool_destroy(pool);
 }
 
-/* leastconn -------------------------------------------------------------------------------------- */
+/* leastconn ------------------------------------------------------------------------------------ */
 
 /* Sessions that stay: each member fills up in proportion to its weight. */
 Test(pool, leastconn_fills_by_weight)
@@ -146,7 +146,7 @@ Test(pool, leastconn_fills_by_weight)
 	cr_expect_eq(counts[1], 30);
 	cr_expect_eq(counts[2], 40);
 
-	/* the one that loses its sessions gets the next ones */
+	/* the member that loses its sessions gets the next ones */
 	for (size_t i = 0; i < ARRAY_COUNT(claims); i++)
 		if (claims[i].member == 1)
 			pool_end(pool, &claims[i]);
@@ -160,8 +160,11 @@ Test(pool, leastconn_fills_by_weight)
 	pool_destroy(pool);
 }
 
-/* With as many everywhere, the turn decides; so short sessions see the weights too. */
-Test(pool, leastconn_takes_turns_among_equals)
+/*
+ * Where all have as many sessions, the sequence decides; so the weights hold for short sessions
+ * too.
+ */
+Test(pool, leastconn_follows_the_sequence_among_equals)
 {
 	struct pool_settings settings = plain;
 	struct pool_claim claim;
@@ -178,7 +181,7 @@ Test(pool, leastconn_takes_turns_among_equals)
 	pool_destroy(pool);
 }
 
-/* Who cannot be chosen, and why nobody can ------------------------------------------------------- */
+/* Members that cannot be chosen, and refusals -------------------------------------------------- */
 
 /* What a row does to the pool, a letter each: see prepare(). */
 struct refusal_row {
@@ -221,7 +224,7 @@ static void mark_all(struct pool_tried *tried, const char *letters)
 		pool_mark_tried(tried, (unsigned)(*letters - 'a'));
 }
 
-/* A session that stays, with a member that is up. */
+/* Claims a member that is up, and keeps the claim. */
 static void occupy(struct pool *pool, unsigned member, struct pool_claim *claim)
 {
 	struct pool_tried tried = pool_fixture_all_but(member);
@@ -267,7 +270,9 @@ Test(pool, refusals_and_backups)
 			check_refusal_row(&refusal_rows[i], (enum pool_balance)balance);
 }
 
-/* Nobody waits or tries again in there: 200,000 refusals of the largest pool are soon had. */
+/*
+ * A refusal neither waits nor tries again: 200,000 refusals of the largest pool take little time.
+ */
 Test(pool, all_down_is_told_at_once, .timeout = 20)
 {
 	struct pool_settings settings = plain;

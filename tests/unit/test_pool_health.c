@@ -12,7 +12,7 @@ TestSuite(pool_health, .fini = support_check_leaks);
 
 static const struct pool_settings by_traffic = {.max_fails = 3, .fail_timeout_ms = TIMEOUT_MS};
 
-/* By the traffic --------------------------------------------------------------------------------- */
+/* Health by traffic ---------------------------------------------------------------------------- */
 
 Test(pool_health, fails_within_the_timeout_take_a_member_down)
 {
@@ -24,10 +24,10 @@ Test(pool_health, fails_within_the_timeout_take_a_member_down)
 		{3, {1, 2, 3}, 3},
 		{1, {1}, 1},
 		{3, {1, 2, TIMEOUT_MS}, 3},	/* 1 ms left */
-		{3, {1, 2, TIMEOUT_MS + 1}, 0}, /* the first is forgotten, and all after it */
+		{3, {1, 2, TIMEOUT_MS + 1}, 0}, /* all are forgotten */
 		{3, {1, 2, TIMEOUT_MS + 1, TIMEOUT_MS + 2, TIMEOUT_MS + 3}, 5},
 		{2, {1, TIMEOUT_MS * 2, TIMEOUT_MS * 4}, 0},
-		{0, {1, 2, 3, 4, 5}, 0}, /* the traffic says nothing */
+		{0, {1, 2, 3, 4, 5}, 0}, /* the traffic does not count */
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
@@ -45,7 +45,7 @@ Test(pool_health, fails_within_the_timeout_take_a_member_down)
 	}
 }
 
-/* nginx counts so too: a member that fails every other session is found out. */
+/* As nginx counts: a member that fails every other session goes down. */
 Test(pool_health, a_success_does_not_wipe_out_failures)
 {
 	struct pool *pool = pool_fixture_make(by_traffic, "1");
@@ -71,7 +71,7 @@ Test(pool_health, one_probe_at_a_time_decides)
 	cr_assert_eq(pool_fixture_fail(pool, 0, 3, now), POOL_WENT_DOWN);
 	cr_expect_eq(pool_fixture_state(pool, 0, now), POOL_DOWN);
 
-	/* it fails: down as long again */
+	/* the probe fails: the member is down as long again */
 	for (unsigned i = 0; i < 3; i++) {
 		cr_expect_eq(pool_fixture_choose(pool, now + TIMEOUT_MS - 1, &other),
 			     POOL_ALL_DOWN);
@@ -87,7 +87,7 @@ Test(pool_health, one_probe_at_a_time_decides)
 		cr_expect_eq(pool_fixture_state(pool, 0, now), POOL_DOWN);
 	}
 
-	/* it says nothing, for its client left: the next one is the probe */
+	/* the probe reports nothing, as its client left: the next session is the probe */
 	now += TIMEOUT_MS;
 	cr_assert_eq(pool_fixture_choose(pool, now, &probe), 0);
 	pool_end(pool, &probe);
@@ -95,7 +95,7 @@ Test(pool_health, one_probe_at_a_time_decides)
 	cr_expect(probe.probe);
 	cr_expect_eq(pool_fixture_choose(pool, now, &other), POOL_ALL_DOWN);
 
-	/* it succeeds: all are let through, while it is still there */
+	/* the probe succeeds: all sessions are let through while it goes on */
 	cr_expect_eq(pool_succeeded(pool, &probe, now), POOL_CAME_UP);
 	cr_expect_eq(pool_fixture_state(pool, 0, now), POOL_UP);
 	cr_assert_eq(pool_fixture_choose(pool, now, &other), 0);
@@ -108,7 +108,7 @@ Test(pool_health, one_probe_at_a_time_decides)
 	pool_destroy(pool);
 }
 
-/* What was begun before it went down says nothing about what it is now. */
+/* Sessions that began before the member went down change nothing. */
 Test(pool_health, sessions_from_before_are_not_heard)
 {
 	struct pool *pool = pool_fixture_make(by_traffic, "1");
@@ -121,7 +121,7 @@ Test(pool_health, sessions_from_before_are_not_heard)
 	cr_expect_eq(pool_succeeded(pool, &early[0], NOW + 1), POOL_UNCHANGED);
 	cr_expect_eq(pool_failed(pool, &early[1], NOW + 5000), POOL_UNCHANGED);
 	cr_expect_eq(pool_fixture_state(pool, 0, NOW + 5000), POOL_DOWN);
-	/* nor did they put the probe off */
+	/* nor did they delay the probe */
 	cr_assert_eq(pool_fixture_choose(pool, NOW + TIMEOUT_MS, &probe), 0);
 	cr_expect_eq(pool_failed(pool, &early[2], NOW + TIMEOUT_MS), POOL_UNCHANGED);
 	cr_expect_eq(pool_succeeded(pool, &probe, NOW + TIMEOUT_MS), POOL_CAME_UP);
@@ -131,8 +131,8 @@ Test(pool_health, sessions_from_before_are_not_heard)
 	pool_destroy(pool);
 }
 
-/* A probe goes to a member when its turn comes, not before. */
-Test(pool_health, a_probe_takes_the_members_turn)
+/* The probe is the session at the member's position in the sequence, not an earlier one. */
+Test(pool_health, a_probe_takes_the_members_position)
 {
 	struct pool *pool = pool_fixture_make(by_traffic, "1 1 1");
 	struct pool_claim claim;
@@ -154,8 +154,8 @@ Test(pool_health, a_probe_takes_the_members_turn)
 }
 
 /*
- * Two members, one of which is in a bad way for every other second. No session is lost that the
- * other could serve, and few meet the bad one.
+ * Two members; one of them fails in every other second. No session is lost that the other member
+ * could serve, and few sessions meet the failing member.
  */
 Test(pool_health, flapping_loses_nothing)
 {
@@ -198,7 +198,7 @@ Test(pool_health, flapping_loses_nothing)
 	}
 }
 
-/* Down, due, and its places taken by sessions that are about to leave: the backup serves, nothing is full. */
+/* A member is down, due for a probe, and full of old sessions: the backup serves. */
 Test(pool_health, one_that_is_down_is_not_full)
 {
 	const struct pool_settings settings = {.max_fails = 1, .fail_timeout_ms = TIMEOUT_MS};
@@ -214,12 +214,12 @@ Test(pool_health, one_that_is_down_is_not_full)
 	pool_destroy(pool);
 }
 
-/* By checks -------------------------------------------------------------------------------------- */
+/* Health by checks ----------------------------------------------------------------------------- */
 
 static const struct pool_settings by_checks = {
 	.max_fails = 3, .fail_timeout_ms = TIMEOUT_MS, .rise = 2, .fall = 3};
 
-/* One letter per event: + and - are checks, f a failed session, d and u are what each must change. */
+/* One letter per event: + and - are checks, f a failed session, d and u the changes they make. */
 Test(pool_health, checks_rise_and_fall)
 {
 	static const struct {
@@ -227,7 +227,7 @@ Test(pool_health, checks_rise_and_fall)
 		const char *changes; /* D: went down, U: came up */
 		enum pool_state state;
 	} rows[] = {
-		{"-", "D", POOL_DOWN}, /* nobody has ever seen it work */
+		{"-", "D", POOL_DOWN}, /* no check has ever succeeded */
 		{"+-", "..", POOL_UP},
 		{"+--+--", "......", POOL_UP},
 		{"+---", "...D", POOL_DOWN},
@@ -235,9 +235,9 @@ Test(pool_health, checks_rise_and_fall)
 		{"+---++", "...D.U", POOL_UP},
 		{"+---+-++", "...D...U", POOL_UP},
 		{"+---+-+", "...D...", POOL_CHECKING},
-		{"+fff", "...D", POOL_DOWN},   /* the traffic adds to the checks, */
-		{"+fff++", "...D.U", POOL_UP}, /* and they end it */
-		{"+ff-f", "....D", POOL_DOWN}, /* each has a count of its own */
+		{"+fff", "...D", POOL_DOWN},   /* the traffic takes it down, */
+		{"+fff++", "...D.U", POOL_UP}, /* and the checks bring it up */
+		{"+ff-f", "....D", POOL_DOWN}, /* traffic and checks have a count each */
 		{"+--ff-", ".....D", POOL_DOWN},
 		{"+---++--", "...D.U..", POOL_UP},
 	};
@@ -287,16 +287,16 @@ Test(pool_health, a_late_check_is_not_for_the_next_member)
 	pool_destroy(pool);
 }
 
-/* Off -------------------------------------------------------------------------------------------- */
+/* Off ------------------------------------------------------------------------------------------ */
 
-Test(pool_health, an_off_member_gets_nobody)
+Test(pool_health, an_off_member_gets_no_session)
 {
 	struct pool *pool = pool_fixture_make(by_traffic, "1x 1");
 	struct pool_claim claim;
 
 	cr_expect_eq(pool_fixture_state(pool, 0, NOW), POOL_OFF);
 	cr_expect_eq(pool_up_count(pool), 1);
-	/* nor does a probe go there */
+	/* nor does a probe */
 	for (unsigned i = 0; i < 10; i++) {
 		cr_expect_eq(pool_fixture_choose(pool, NOW + i * TIMEOUT_MS, &claim), 1);
 		pool_end(pool, &claim);
@@ -304,7 +304,7 @@ Test(pool_health, an_off_member_gets_nobody)
 	pool_destroy(pool);
 }
 
-/* Slow start ------------------------------------------------------------------------------------- */
+/* Slow start ----------------------------------------------------------------------------------- */
 
 /* Takes a member down, and up again at `up_ms`. */
 static void bounce(struct pool *pool, unsigned member, uint64_t up_ms)
@@ -319,7 +319,7 @@ static void bounce(struct pool *pool, unsigned member, uint64_t up_ms)
 	pool_end(pool, &claim);
 }
 
-/* Of 10,000 sessions between two equals, the one that came back gets so many. */
+/* How many of 10,000 sessions the member that came up again gets, beside an equal member. */
 Test(pool_health, slow_start_ramps)
 {
 	static const struct {
@@ -327,7 +327,7 @@ Test(pool_health, slow_start_ramps)
 		unsigned percent;
 	} rows[] = {{0, 12}, {200, 29}, {500, 56}, {800, 82}, {999, 99}, {1000, 100}, {5000, 100}};
 
-	/* leastconn goes by sessions at a time: below */
+	/* leastconn counts sessions at a time: below */
 	for (int balance = POOL_ROUNDROBIN; balance <= POOL_SOURCE; balance += 2)
 		for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 			struct pool_settings settings = by_traffic;
@@ -376,8 +376,8 @@ Test(pool_health, slow_start_of_leastconn)
 	pool_destroy(pool);
 }
 
-/* One that is alone gets everything, however new. */
-Test(pool_health, slow_start_refuses_nobody)
+/* The only member gets all sessions, also in slow start. */
+Test(pool_health, slow_start_refuses_no_session)
 {
 	struct pool_settings settings = by_traffic;
 	struct pool *pool;
@@ -391,7 +391,7 @@ Test(pool_health, slow_start_refuses_nobody)
 	pool_destroy(pool);
 }
 
-/* Beside members with checks, one without comes up by the traffic. */
+/* Beside members with checks, a member without checks comes up by the traffic. */
 Test(pool_health, an_unchecked_member_beside_checked_ones)
 {
 	struct pool_settings settings = {
@@ -418,7 +418,7 @@ Test(pool_health, an_unchecked_member_beside_checked_ones)
 	pool_destroy(pool);
 }
 
-/* Another number of failures holds from the next one on, and what is down comes up all the same. */
+/* A new number of failures holds from the next failure on; members come up as before. */
 Test(pool_health, another_number_of_failures)
 {
 	struct pool *pool = pool_fixture_make(by_traffic, "1");
@@ -434,7 +434,7 @@ Test(pool_health, another_number_of_failures)
 		now += TIMEOUT_MS;
 		cr_assert_eq(pool_fixture_choose(pool, now, &probe), 0);
 		cr_expect(probe.probe);
-		/* a probe that fails counts even so: it is not due again at once */
+		/* a failed probe counts even so: the next probe is not due at once */
 		cr_expect_eq(pool_failed(pool, &probe, now), POOL_UNCHANGED);
 		pool_end(pool, &probe);
 		cr_expect_eq(pool_fixture_choose(pool, now, &probe), POOL_ALL_DOWN);
@@ -447,13 +447,13 @@ Test(pool_health, another_number_of_failures)
 	pool_destroy(pool);
 }
 
-/* What is tried all the same, or not yet down, answers as it did last: a look alone, which changes no choice. */
+/* `answers` is the last result of a member that failures do not take down; no choice changes. */
 Test(pool_health, the_last_answer_is_known)
 {
 	static const struct {
 		unsigned max_fails;
 		bool checked;
-		bool after_failure; /* what `answers` is then */
+		bool after_failure; /* the value of `answers` after it */
 	} rows[] = {{0, false, false}, {0, true, false}, {2, false, true}, {1, false, false}};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
@@ -477,7 +477,7 @@ Test(pool_health, the_last_answer_is_known)
 		pool_snapshot(pool, 0, later, &now);
 		cr_expect(now.answers, "row %zu: answered", i);
 		if (rows[i].checked) {
-			/* two have to fail in a row, or the first of all */
+			/* two checks in a row must fail, or the first of all */
 			pool_check_result(pool, 0, now.generation, true, later);
 			pool_check_result(pool, 0, now.generation, false, later);
 			pool_snapshot(pool, 0, later, &now);

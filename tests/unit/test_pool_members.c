@@ -7,7 +7,7 @@
 #include "pool_fixture.h"
 #include "support.h"
 
-/* Members that come and go. */
+/* Members that are added and removed. */
 TestSuite(pool_members, .fini = support_check_leaks);
 
 #define NOW POOL_FIXTURE_MS
@@ -30,11 +30,11 @@ Test(pool_members, a_removed_member_drains)
 	pool_fixture_remove(pool, 0);
 	cr_expect_eq(pool_fixture_state(pool, 0, NOW), POOL_DRAINING);
 	cr_expect_eq(pool_fixture_choose(pool, NOW, &other), POOL_ALL_DOWN);
-	/* its address stays with it for as long as somebody is there */
+	/* the address stays as long as a claim is held */
 	cr_expect_eq(pool_add_all(pool, &second, 1), -ENOSPC);
 	cr_expect(addr_equal(pool_address(pool, &claim), &first.address));
 
-	/* the same one comes back */
+	/* the same member comes back */
 	cr_expect_eq(pool_add_all(pool, &first, 1), 0);
 	cr_expect_eq(pool_fixture_state(pool, 0, NOW), POOL_UP);
 	pool_fixture_remove(pool, 0);
@@ -62,7 +62,10 @@ static int replace(struct pool *pool, unsigned group, const char *letters)
 	return pool_replace(pool, &wanted);
 }
 
-/* The open members' addresses as letters, slot by slot; a draining one in capitals, "." an empty one. */
+/*
+ * The open members' addresses as letters, slot by slot; a draining one in capitals, "." an empty
+ * one.
+ */
 static const char *addresses_of(const struct pool *pool, char *text)
 {
 	unsigned count = pool_slot_count(pool);
@@ -91,18 +94,18 @@ Test(pool_members, a_name_changes_its_addresses)
 	settings.slots = 4;
 	pool = pool_fixture_make(settings, "");
 	cr_expect_eq(replace(pool, 1, "ab"), 0);
-	cr_expect_eq(replace(pool, 2, "b"), 0); /* another's, though the address is the same */
+	cr_expect_eq(replace(pool, 2, "b"), 0); /* another group, though the address is the same */
 	cr_expect_str_eq(addresses_of(pool, text), "abb");
 	cr_expect_eq(replace(pool, 1, "bc"), 0);
 	cr_expect_str_eq(addresses_of(pool, text), ".bbc");
 	cr_expect_eq(replace(pool, 1, "bcd"), 0);
 	cr_expect_str_eq(addresses_of(pool, text), "dbbc");
-	/* no slot was free, but then those of the removed ones */
+	/* no slot was free at first, then those of the removed members were */
 	cr_expect_eq(replace(pool, 1, "efg"), 0);
 	cr_expect_eq(strlen(addresses_of(pool, text)), 4);
 	cr_expect(strchr(text, 'e') && strchr(text, 'f') && strchr(text, 'g'), "%s", text);
 
-	/* removed with a session: its slot is not to be had yet */
+	/* removed, but with a session: its slot is not free yet */
 	while (pool_fixture_choose(pool, NOW, &claim) == 2)
 		pool_end(pool, &claim);
 	cr_expect_eq(replace(pool, 1, "hij"), -ENOSPC);
@@ -110,7 +113,7 @@ Test(pool_members, a_name_changes_its_addresses)
 	cr_expect_eq(replace(pool, 1, "hij"), 0);
 	cr_expect(strchr(addresses_of(pool, text), 'h') && strchr(text, 'i') && strchr(text, 'j'),
 		  "%s", text);
-	/* none any more; what the other group has stays */
+	/* no members any more; the other group keeps its own */
 	cr_expect_eq(replace(pool, 1, ""), 0);
 	cr_expect_str_eq(addresses_of(pool, text), "..b.");
 	cr_expect_str_eq(pool_fixture_choices(pool, 4, NOW, text), "cccc");

@@ -75,7 +75,9 @@ Test(pool_source, a_client_is_its_network)
 	}
 }
 
-/* Integers, yet a logarithm; close to 0, where the winners are, to a few thousandths of itself. */
+/*
+ * The integer logarithm is exact to a few thousandths of itself close to 0, where the winners are.
+ */
 Test(pool_source, distance_is_a_logarithm)
 {
 	static const struct {
@@ -119,7 +121,7 @@ Test(pool_source, shares_by_weight)
 	pool_destroy(pool);
 }
 
-/* The same on every machine and in every release: whoever changes this moves everybody's clients. */
+/* The same on every machine and in every release: a change moves the clients of all users. */
 Test(pool_source, is_stable)
 {
 	static const char expected[] = "abbbcacabbdaabdaaaadcadaabdababa";
@@ -132,7 +134,7 @@ Test(pool_source, is_stable)
 	pool_destroy(pool);
 }
 
-/* The same members in another order: everybody stays with the same address. */
+/* The same members in another order: every client keeps its address. */
 Test(pool_source, goes_by_address)
 {
 	struct pool *pool = make_source(0, "1 1 1 1 1");
@@ -153,12 +155,15 @@ Test(pool_source, goes_by_address)
 	pool_destroy(reversed);
 }
 
-/* A member that comes takes its share from all others and moves nobody else; when it goes, back. */
+/*
+ * A new member takes its share from all others and moves no other client; removed, it gives it
+ * back.
+ */
 Test(pool_source, moves_a_share)
 {
 	static const struct {
 		const char *members;
-		unsigned weight; /* of the one that comes */
+		unsigned weight; /* of the new member */
 		double share;
 	} rows[] = {
 		{"1", 1, 1.0 / 2},	   {"1 1 1", 1, 1.0 / 4},

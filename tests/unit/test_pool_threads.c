@@ -20,7 +20,7 @@ struct crew {
 	void (*run)(struct crew *crew, unsigned thread);
 	pthread_barrier_t start;
 	atomic_uint next_thread;
-	atomic_uint live; /* places held, of a member with maxconn */
+	atomic_uint live; /* claims held, of a member with maxconn */
 	atomic_uint most_live;
 	atomic_uint probes;
 	atomic_uint downs;
@@ -58,9 +58,9 @@ static void count_change(struct crew *crew, enum pool_change change)
 		atomic_fetch_add(&crew->ups, 1);
 }
 
-/* maxconn ---------------------------------------------------------------------------------------- */
+/* maxconn -------------------------------------------------------------------------------------- */
 
-/* Each thread holds up to two places at a time of the three that there are. */
+/* Each thread holds up to two claims at a time; maxconn is three. */
 static void come_and_go(struct crew *crew, unsigned thread)
 {
 	(void)thread;
@@ -107,7 +107,7 @@ Test(pool_threads, maxconn_is_never_exceeded)
 	}
 }
 
-/* All threads share the turns: each member has exactly its share. */
+/* All threads share the position: each member has exactly its share. */
 static void take_turns(struct crew *crew, unsigned thread)
 {
 	(void)thread;
@@ -133,9 +133,9 @@ Test(pool_threads, shares_are_exact)
 	pool_destroy(crew.pool);
 }
 
-/* Probes ----------------------------------------------------------------------------------------- */
+/* Probes --------------------------------------------------------------------------------------- */
 
-/* One of them gets through; the others are refused for as long as it is there. */
+/* One session is the probe; the others are refused as long as it goes on. */
 static void try_once(struct crew *crew, unsigned thread)
 {
 	struct pool_claim claim;
@@ -190,7 +190,7 @@ static void report(struct crew *crew, unsigned thread)
 		case 1:
 			count_change(crew, pool_failed(crew->pool, &claim, now_ms));
 			break;
-		default: /* says nothing */
+		default: /* no report */
 			break;
 		}
 		pool_end(crew->pool, &claim);
@@ -214,7 +214,7 @@ Test(pool_threads, each_change_is_told_once)
 	pool_destroy(crew.pool);
 }
 
-/* Members that come and go ----------------------------------------------------------------------- */
+/* Members that are added and removed ----------------------------------------------------------- */
 
 #define SETS 3
 
@@ -227,7 +227,7 @@ static void make_set(unsigned set, struct addr addresses[4])
 	}
 }
 
-/* Thread 0 is the control thread; the others look at the address of each place, twice. */
+/* Thread 0 is the control thread; the others read the address of each claim, twice. */
 static void choose_while_replaced(struct crew *crew, unsigned thread)
 {
 	struct addr addresses[4];
@@ -235,7 +235,7 @@ static void choose_while_replaced(struct crew *crew, unsigned thread)
 				   .addresses = addresses,
 				   .count = crew->address_count};
 
-	/* and on until the others have had a place: on a busy machine they may come late */
+	/* and on until the others have had a claim: on a busy machine they may be late */
 	for (unsigned i = 0; !thread && (i < ROUNDS || !atomic_load(&crew->live)); i++) {
 		make_set(i % SETS, addresses);
 		/* some find no slot now and then, while others drain */
@@ -271,11 +271,11 @@ static void check_addresses(enum pool_balance balance, unsigned slots, unsigned 
 	pool_destroy(crew.pool);
 }
 
-Test(pool_threads, an_address_stays_while_a_place_is_held)
+Test(pool_threads, an_address_stays_while_a_claim_is_held)
 {
 	for (int balance = POOL_ROUNDROBIN; balance <= POOL_SOURCE; balance++) {
 		check_addresses((enum pool_balance)balance, 8, 4);
-		/* the same slot again and again, under the eyes of those who choose it */
+		/* the same slot again and again, while other threads choose it */
 		check_addresses((enum pool_balance)balance, 1, 1);
 	}
 }

@@ -157,11 +157,11 @@ Test(prefix_set, nested_at_every_length)
 	}
 }
 
-/* Against going through the rules in order ------------------------------------------------------ */
+/* Against going through the rules in order ----------------------------------------------------- */
 
 #define MODEL_RULES 60
 
-/* Addresses that differ in a few places only, so that blocks nest and meet. */
+/* Addresses that differ in a few bits only, so that blocks nest and meet. */
 static struct in6_addr random_address(uint64_t *state)
 {
 	static const uint8_t values[] = {0x00, 0x01, 0x7f, 0x80, 0xfe, 0xff};
@@ -207,7 +207,7 @@ static void compare(const struct prefix_set *set, const struct cidr *rules, uint
 	enum prefix_verdict verdict = prefix_set_verdict(set, &address, &rule);
 
 	cr_assert_eq(rule, expected, "%d instead of %d", (int)rule, (int)expected);
-	/* every third rule denies, the first of them; where another allows, others are denied */
+	/* every third rule denies, also the first; if a rule allows, other addresses are denied */
 	if (rule == PREFIX_SET_NO_RULE)
 		cr_assert_eq(verdict, count > 1 ? PREFIX_DENY : PREFIX_ALLOW);
 	else
@@ -245,7 +245,7 @@ Test(prefix_set, decides_as_going_through_the_rules)
 	}
 }
 
-/* So many that a step too many per rule would be felt, and that going through them would too. */
+/* So many rules that one step too many per rule would show, and a search rule by rule, too. */
 Test(prefix_set, hundred_thousand_and_the_limit)
 {
 	struct cidr block = {.network = {.s6_addr = {0x20}}, .bits = 48};
@@ -319,7 +319,7 @@ static int add_file(struct prefix_set *set, const char *path, struct told *told)
 	return prefix_set_add_file(set, path, PREFIX_ALLOW, &faults);
 }
 
-/* How a file is taken by a set that has one rule already: "" and the rules added, or the first error. */
+/* How a set of one rule takes a file: "" and the rules added, or the first error. */
 static uint32_t take_file(const char *bytes, size_t count, char error[PREFIX_SET_FAULT_BYTES])
 {
 	struct cidr first = block_of("2001:db8:ffff::/48");
