@@ -3,9 +3,9 @@
  * fingerprints, open addressed, with the time of expiry of each; and the set of prefix lengths in
  * use, each of which costs one look-up.
  *
- * A fingerprint is a hash of the block under a key drawn at the start. Two blocks have the same
- * fingerprint by chance alone, one in 2^64 for each comparison. So the block itself is not
- * compared: it could not be read in one piece.
+ * A fingerprint is a hash of the block with a random key. Two blocks have the same fingerprint by
+ * chance alone, one in 2^64 for each comparison. So the block itself is not compared: it could not
+ * be read in one piece.
  *
  * A look-up begins at the slot that the fingerprint names and goes `reach` slots further: as far as
  * any ban was put from its own slot since the table was last empty. So a slot can be emptied
@@ -22,6 +22,7 @@
 #include <sys/random.h>
 
 #include "base/check.h"
+#include "base/siphash.h"
 #include "base/util.h"
 
 #define SLOT_COUNT   (4 * BANS_LIMIT)
@@ -33,7 +34,7 @@ struct bans {
 	_Atomic uint32_t count;
 	_Atomic uint32_t reach;
 	_Atomic uint64_t lengths[LENGTH_WORDS]; /* a bit for each length in use */
-	uint64_t key[2];
+	uint8_t key[SIPHASH_KEY_BYTES];
 	_Atomic uint64_t fingerprints[SLOT_COUNT]; /* 0: free */
 	_Atomic uint64_t expires_ms[SLOT_COUNT];
 
@@ -66,26 +67,15 @@ void bans_destroy(struct bans *bans)
 	free(bans);
 }
 
-/* A bijection of 64-bit numbers: each bit of the result depends on each bit of `x`. */
-static uint64_t mix(uint64_t x)
-{
-	x ^= x >> 32;
-	x *= 0xd6e8feb86659fd93U;
-	x ^= x >> 32;
-	x *= 0xd6e8feb86659fd93U;
-	x ^= x >> 32;
-	return x;
-}
-
 static uint64_t fingerprint_of(const struct bans *bans, const struct in6_addr *network,
 			       unsigned bits)
 {
-	uint64_t halves[2], hash;
+	uint8_t block[sizeof(*network) + 1];
+	uint64_t hash;
 
-	memcpy(halves, network, sizeof(halves));
-	hash = mix(halves[0] ^ bans->key[0]);
-	hash = mix(hash + (halves[1] ^ bans->key[1]));
-	hash = mix(hash + bits);
+	memcpy(block, network, sizeof(*network));
+	block[sizeof(*network)] = (uint8_t)bits;
+	hash = siphash24(bans->key, block, sizeof(block));
 	return hash ? hash : 1;
 }
 
