@@ -21,19 +21,19 @@ static const struct row {
 #undef BACKEND_METRIC
 };
 
-/* Prints the lines before the samples of a metric. */
-static void print_head(FILE *out, const struct row *row)
-{
-	const char *suffix = row->kind == COUNTER ? "_total" : "";
-
-	fprintf(out, "# HELP sixpipe_%s%s %s\n", row->word, suffix, row->meaning);
-	fprintf(out, "# TYPE sixpipe_%s%s %s\n", row->word, suffix,
-		row->kind == COUNTER ? "counter" : "gauge");
-}
-
 static void print_name(FILE *out, const struct row *row)
 {
 	fprintf(out, "sixpipe_%s%s", row->word, row->kind == COUNTER ? "_total" : "");
+}
+
+/* Prints the lines before the samples of a metric. */
+static void print_head(FILE *out, const struct row *row)
+{
+	fputs("# HELP ", out);
+	print_name(out, row);
+	fprintf(out, " %s\n# TYPE ", row->meaning);
+	print_name(out, row);
+	fprintf(out, " %s\n", row->kind == COUNTER ? "counter" : "gauge");
 }
 
 void metrics_text_print(FILE *out, const struct metrics_totals *totals)
