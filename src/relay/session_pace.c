@@ -1,14 +1,14 @@
 /*
- * Theory of operation. A lane without credit leaves its source alone until its turn comes: its
- * source's socket fills, and then its peer waits. What is granted and not used, because the lane
- * stops for something else, goes back. With a limit of its own and one that is shared, credit is
- * what both grant.
+ * Theory of operation. A lane without allowance does not read until its share is due: the socket of
+ * its read side fills, and then the peer waits. Allowance that the lane does not use, because it
+ * stops for another reason, goes back. A lane with a limit of its own and a shared one gets the
+ * allowance that both grant.
  *
- * The clock is the tick's, so nothing reads it for this; turns are 5 ms and longer, ticks that do
- * work are shorter. One timer for both lanes: it fires for the one that is due first, and a lane
- * that was woken too early waits anew.
+ * The time is that of the tick, so no clock is read for this; waits for a share are 5 ms and
+ * longer, ticks that do work are shorter. Both lanes have one timer: it fires for the lane that is
+ * due first, and a lane that was woken too early waits again.
  *
- * This is beside the session table and not in it, so that sessions without limits are no larger.
+ * These structures are beside the session table, so that sessions without limits are no larger.
  */
 #include "relay/session.h"
 
@@ -85,7 +85,7 @@ void session_pace_begin(struct sessions *sessions, struct session *session)
 	}
 }
 
-/* Takes from both limits what both grant. 0: there is a turn to wait for, in `turn`. */
+/* Takes the bytes that both limits grant. 0: the lane must wait for `share`. */
 static uint64_t take(struct lane_pace *pace, uint64_t want_bytes, uint64_t now,
 		     const struct pacer_share **share)
 {
