@@ -34,7 +34,7 @@ enum prefix_verdict { PREFIX_DENY, PREFIX_ALLOW };
 
 struct prefix_set;
 
-/* Who is told what is wrong with a line of a file, "path:line: reason", whose bytes are lent. */
+/* Called with each fault of a file, "path:line: reason"; the text is valid during the call. */
 struct prefix_set_faults {
 	void (*tell)(void *listener, const char *fault);
 	void *listener;
