@@ -17,7 +17,7 @@ void lane_init(struct lane *lane, bool read_ready)
 
 static enum lane_step next_open(const struct lane *lane)
 {
-	/* nothing is taken from the source that the target could not take on */
+	/* a lane reads nothing that its write side cannot take */
 	if (!lane->write_ready)
 		return LANE_WAIT_WRITABLE;
 	if (lane->held_bytes)
@@ -45,7 +45,7 @@ enum lane_step lane_next(const struct lane *lane)
 
 void lane_on_writable(struct lane *lane)
 {
-	/* the source failed meanwhile, as the other lane found: there is something to do already */
+	/* the lane may be over by now, because the other lane has reported a failure */
 	if (lane_next(lane) != LANE_WAIT_WRITABLE)
 		return;
 	lane->write_ready = true;
@@ -104,7 +104,7 @@ bool lane_take_stirred(struct lane *lane)
 	return stirred;
 }
 
-/* Whether the source may have more after a fill that found `bytes`, all there was if `drained`. */
+/* Notes a fill of `bytes`; `drained`: the read side has no more for now. */
 static void after_fill(struct lane *lane, uint32_t bytes, bool drained)
 {
 	bool small = drained && bytes < LANE_SMALL_BYTES;
@@ -115,7 +115,7 @@ static void after_fill(struct lane *lane, uint32_t bytes, bool drained)
 		lane->allowance_bytes -= bytes;
 	}
 	lane->read_woken = false;
-	/* a source that has ended or failed is read to its very end */
+	/* a read side that has ended or failed is read until the end itself shows */
 	lane->read_ready = !drained || lane->read_error || lane->read_ended;
 	if (small)
 		lane->bulk = false;
@@ -127,7 +127,7 @@ static void after_fill(struct lane *lane, uint32_t bytes, bool drained)
 		lane->small_fills++;
 }
 
-/* Quick to believe that bytes are dear, slower that they are cheap. */
+/* A higher cost counts at once, a lower cost by half: too little room is the safer estimate. */
 static void learn_cost(struct lane *lane, uint32_t room_bytes)
 {
 	uint64_t used = lane->measured_bytes > room_bytes ? lane->measured_bytes - room_bytes : 0;
@@ -143,7 +143,7 @@ static void learn_cost(struct lane *lane, uint32_t room_bytes)
 void lane_on_room(struct lane *lane, uint32_t bytes, bool writable)
 {
 	bool worth = bytes >= LANE_ROOM_WORTH_BYTES && (writable || !lane->bulk);
-	uint64_t credit;
+	uint64_t room_bytes;
 
 	CHECK(lane_next(lane) == LANE_MEASURE);
 	learn_cost(lane, bytes);
@@ -154,8 +154,8 @@ void lane_on_room(struct lane *lane, uint32_t bytes, bool writable)
 		return;
 	}
 	lane->write_woken = false;
-	credit = (uint64_t)bytes * 16 / lane->cost;
-	lane->room_bytes = (uint32_t)MAX(credit, LANE_ROOM_FLOOR_BYTES);
+	room_bytes = (uint64_t)bytes * 16 / lane->cost;
+	lane->room_bytes = (uint32_t)MAX(room_bytes, LANE_ROOM_FLOOR_BYTES);
 	lane->room_low_bytes = lane->room_bytes / 2;
 }
 
@@ -179,7 +179,7 @@ void lane_on_begun(struct lane *lane, uint32_t preface_bytes, uint32_t bytes, bo
 void lane_on_read_empty(struct lane *lane)
 {
 	CHECK(lane_next(lane) == LANE_FILL);
-	/* a dead socket has no more to come: from it, "nothing now" is the end */
+	/* nothing more arrives at a failed socket: if it is empty now, it has ended */
 	if (lane->read_error) {
 		lane_on_read_end(lane);
 		return;
@@ -187,7 +187,7 @@ void lane_on_read_empty(struct lane *lane)
 	lane->read_woken = false;
 	lane->read_ready = false;
 	if (lane->read_ended) {
-		/* it was told of an end and finds none: only a wait knows better */
+		/* the announced end is not there: a wait tells when it comes, a watch does not */
 		lane->read_ended = false;
 		lane->small_fills = 0;
 	}
@@ -223,7 +223,7 @@ static void take_room(struct lane *lane, uint32_t bytes)
 
 bool lane_is_untouched(const struct lane *lane)
 {
-	/* `stirred` is taken of chatty lanes alone */
+	/* lane_take_stirred() resets `stirred` of chatty lanes alone, and these have moved bytes */
 	return !lane->stirred && !lane->small_fills && !lane->moved_bytes && !lane->held_bytes;
 }
 

@@ -1,30 +1,33 @@
 /*
- * One direction of a session, as a pure state machine: no system calls, no descriptors, no clock.
- * The pump asks lane_next() what to do, does it, and reports what happened; the machine alone
- * decides.
+ * Theory of operation. A lane is one direction of a session, as a pure state machine: no system
+ * calls, no descriptors, no clock. A lane has a read side, the socket that it reads from, and a
+ * write side, the socket that it writes to. The pump asks lane_next() for the next step, does the
+ * step and reports the result with a lane_on_...() function. The pump decides nothing.
  *
- *	OPEN     the source may send more
- *	FLUSHED  the source ended and the target has accepted every byte; the end is still to be
- *		 passed on
- *	SHUT     over: the end was passed on, or the target is gone
+ *	OPEN     more bytes may come from the read side
+ *	FLUSHED  the read side has ended, and the write side has accepted every byte; the end is
+ *		 still to be passed on
+ *	SHUT     over: the end was passed on, or the write side has failed
  *
- * (What is held is always flushed before more is read, so no state is needed for an end that is
- * seen while bytes are held.)
+ * A fill takes bytes from the read side. The lane holds these bytes, in a pipe, until flushes have
+ * passed them to the write side. A lane fills only when it holds nothing. So when a lane sees the
+ * end of the read side, it holds nothing, and needs no state for an end with bytes still held.
  *
- * A source ends by FIN, or by failing (a RST, usually): what was received before is still
- * delivered, and then the target is reset instead of shut. The error is remembered here, for a
- * socket tells it once and afterwards looks like a clean end
- * (tests/kernel/probe_splice_data_before_reset).
+ * The read side ends with a FIN, or fails, usually with a RST. Either way, the bytes that came
+ * before are delivered first. Then a FIN is passed on as a FIN, a failure as a RST. The lane
+ * remembers the error of a failure: a socket reports its error once, and afterwards looks like a
+ * clean end (tests/kernel/probe_splice_data_before_reset).
  *
- * A lane reads no more than its target has room for, so that hardly a byte is ever stuck in a pipe:
- * the peer that does not read fills its own socket, and no pipe. Room is a credit, measured again
- * when half of it is used up: small exchanges do that now and then, bulk at every fill. What a byte
- * costs of it is learned, for the kernel counts its overhead too, which small windows and small
- * fragments multiply (tests/kernel/probe_sock_meminfo_room). It is an estimate: a rest may still
- * stay in the pipe.
+ * Room: a lane takes no more than the send buffer of the write side has room for. If the peer of
+ * the write side does not read, the bytes wait in the receive buffer of the read side, and the lane
+ * holds no pipe. The lane measures the room again when half of the room is used up: after many
+ * small messages, or at every fill of a bulk lane. One byte uses up more than one byte of room,
+ * because the kernel also counts its own overhead, which is large with small windows and small
+ * fragments (tests/kernel/probe_sock_meminfo_room). So the lane learns what a byte costs. Room is
+ * an estimate: if the estimate was too high, a rest stays in the pipe.
  *
- * A paced lane reads no more than it was granted, either: without credit it leaves its source alone
- * until its owner has got it some.
+ * Allowance: a paced lane also takes no more than its allowance, which its owner grants from the
+ * bandwidth limits. Without an allowance it does not read.
  */
 #pragma once
 
@@ -32,40 +35,43 @@
 #include <stdint.h>
 
 /*
- * Less room than this is not worth a fill: the lane waits until the kernel calls the target
- * writable. A bulk lane always waits until it is, however much room there is, so that its fills are
+ * With less room than this a lane does not fill, but waits until the kernel calls the write side
+ * writable. A bulk lane always waits for that, however much room there is, so that its fills are
  * large. Scenarios: mtu and bulk-8-both (bench/).
  */
 #define LANE_ROOM_WORTH_BYTES 16384
 
 /*
- * A lane begins small: it takes up to so much at a time by copying, which costs less than two
- * splices. A fill that finds as much makes it a bulk lane, one that finds less makes it small
- * again. Scenarios: small-64 and bulk-1-up (bench/).
+ * A lane begins as a small lane. A small lane copies up to this many bytes at a time, which costs
+ * less than two splices. A fill of this size or more makes the lane a bulk lane; a smaller fill
+ * makes the lane small again. Scenarios: small-64 and bulk-1-up (bench/).
  */
 #define LANE_SMALL_BYTES 16384
 
 /*
- * A lane that has drained its source by so many small fills in a row is chatty: it is worth a watch
- * on its source, which costs more than one wait and less than several. Scenarios: small-64, crc-64.
+ * A lane is chatty after this many small fills in a row that each drained the read side. A chatty
+ * lane gets a watch, which costs more than one wait and less than several waits. Scenarios:
+ * small-64, crc-64.
  */
 #define LANE_CHATTY_FILLS 4
 
 /*
- * What is taken when the kernel says "writable" and the measured room is less (a tiny send buffer);
- * and from a new connection, whose room is not measured for one message. Scenario: crc-64.
+ * The least room that a lane assumes. It assumes this much when the kernel says "writable" and the
+ * measured room is less (a tiny send buffer), and for a new connection, so that one short message
+ * needs no measurement. Scenario: crc-64.
  */
 #define LANE_ROOM_FLOOR_BYTES 4096
 
 /*
- * A message, however small, is taken to use up so much: what the kernel counts for the smallest
- * packet. Scenario: tests/kernel/probe_sock_meminfo_room.
+ * A message uses up at least this much room, as the lane counts: the kernel counts this much for
+ * the smallest packet. Scenario: tests/kernel/probe_sock_meminfo_room.
  */
 #define LANE_MESSAGE_COST_BYTES 1280
 
 /*
- * Sixteenths of a byte of room that a byte costs: nine eighths at least; four at first, when
- * nothing is known of the target. Scenario: tests/integration/test_stalled.
+ * The room that one byte costs, in sixteenths of a byte. A byte costs at least 9/8 bytes of room;
+ * a new lane, which knows nothing of its write side, assumes 4. Scenario:
+ * tests/integration/test_stalled.
  */
 #define LANE_COST_LEAST 18
 #define LANE_COST_FIRST 64
@@ -73,130 +79,126 @@
 enum lane_state { LANE_OPEN, LANE_FLUSHED, LANE_SHUT };
 
 enum lane_step {
-	LANE_MEASURE, /* learn the target's room: lane_on_room() */
-	LANE_FILL,    /* move up to room_bytes from the source: lane_on_filled() and its siblings */
-	LANE_FLUSH,   /* move held_bytes to the target: lane_on_flushed() and its siblings */
-	LANE_WAIT_READABLE,    /* until the source is readable: lane_on_arrival() */
-	LANE_WAIT_WRITABLE,    /* until the target is writable: lane_on_writable() */
-	LANE_WAIT_ALLOWANCE,   /* until more may be read: lane_on_allowance() */
+	LANE_MEASURE, /* measure the room of the write side: lane_on_room() */
+	LANE_FILL,    /* take up to room_bytes from the read side: lane_on_filled() and its like */
+	LANE_FLUSH,   /* pass held_bytes to the write side: lane_on_flushed() and its like */
+	LANE_WAIT_READABLE,    /* until the read side is readable: lane_on_arrival() */
+	LANE_WAIT_WRITABLE,    /* until the write side is writable: lane_on_writable() */
+	LANE_WAIT_ALLOWANCE,   /* until the owner grants an allowance: lane_on_allowance() */
 	LANE_SHUT_WRITE_SIDE,  /* pass the FIN on: lane_on_shut() */
-	LANE_RESET_WRITE_SIDE, /* pass the failure on, which ends the session */
+	LANE_RESET_WRITE_SIDE, /* pass the failure on as a RST, which ends the session */
 	LANE_REST,	       /* nothing, ever again */
 };
 
 struct lane {
-	uint8_t state;	     /* enum lane_state */
-	bool read_ready;     /* the source may have bytes: fill before waiting */
-	bool read_woken;     /* ... because the kernel said so, and no fill has been tried since */
-	bool read_ended;     /* the kernel has seen its end, which is to be read yet */
-	bool bulk;	     /* fills are large: splice */
+	uint8_t state;	 /* enum lane_state */
+	bool read_ready; /* the read side may have bytes: fill before waiting */
+	bool read_woken; /* the kernel called the read side readable, and no fill was tried since */
+	bool read_ended; /* the kernel announced the end of the stream, which was not read yet */
+	bool bulk;	 /* fills are large: splice */
 	uint8_t small_fills; /* in a row, up to LANE_CHATTY_FILLS */
-	bool paced : 1;	     /* it takes `allowance_bytes` at most; the owner's to set */
-	bool restless : 1; /* reads stop short of what is there: never chatty; the owner's to set */
-	bool copies : 1;   /* no splices from its read side: lane_stop_splicing() */
-	bool stirred;	   /* it was filled since lane_take_stirred() */
-	bool write_ready;  /* the target may take bytes */
-	bool write_woken;  /* ... because the kernel said so, and its room was not measured since */
-	int16_t read_error;  /* errno, 0 for none: how the source failed */
-	int16_t write_error; /* errno, 0 for none: how the target failed */
-	uint16_t cost;	     /* LANE_COST_*: what a byte was seen to cost */
-	/* the most that is to wait in the target's socket, 0: what fits; the owner's to set */
+	bool paced : 1;	     /* takes at most `allowance_bytes`; set by the owner */
+	bool restless : 1;   /* a read may leave bytes behind: never chatty; set by the owner */
+	bool copies : 1;     /* never splices from the read side: lane_stop_splicing() */
+	bool stirred;	     /* was filled since the last lane_take_stirred() */
+	bool write_ready;    /* the write side may take bytes */
+	bool write_woken;    /* the kernel called the write side writable; no measurement since */
+	int16_t read_error;  /* how the read side failed: errno, 0 for no failure */
+	int16_t write_error; /* how the write side failed: errno, 0 for no failure */
+	uint16_t cost;	     /* LANE_COST_*: the learned cost of a byte */
+	/* the most unsent bytes in the write side's socket, 0: as many as fit; set by the owner */
 	uint32_t unsent_limit_bytes;
-	uint32_t allowance_bytes; /* of a paced lane: may still be taken from the source */
-	uint32_t held_bytes;	  /* received and not yet accepted by the target */
-	uint32_t
-		preface_bytes; /* of these, the first: not the source's, and not counted as moved */
-	uint32_t room_bytes;   /* what the target takes, as far as known */
-	uint32_t room_low_bytes; /* below this it is measured again */
-	uint32_t measured_bytes; /* the last measurement */
-	uint32_t sent_bytes;	 /* since then */
-	uint64_t moved_bytes;	 /* accepted by the target */
+	uint32_t allowance_bytes; /* of a paced lane: may still be taken from the read side */
+	uint32_t held_bytes;	  /* taken, and not yet accepted by the write side */
+	uint32_t preface_bytes; /* the first of the held bytes: the owner's, not counted as moved */
+	uint32_t room_bytes;	/* the write side takes about so many bytes */
+	uint32_t room_low_bytes; /* with less room the lane measures again */
+	uint32_t measured_bytes; /* the room at the last measurement */
+	uint32_t sent_bytes;	 /* since that measurement */
+	uint64_t moved_bytes;	 /* taken from the read side and accepted by the write side */
 };
 
-/* An open lane that tries its source at once if `read_ready`. */
+/* Makes an open lane. `read_ready`: the lane tries to fill before it waits. */
 void lane_init(struct lane *lane, bool read_ready);
 
 /*
- * From here on the lane's bytes are copied, bulk too: splice(2) does not see all that its source
- * has.
+ * From here on the lane copies all bytes, also as a bulk lane: splice(2) does not see all bytes of
+ * its read side.
  */
 void lane_stop_splicing(struct lane *lane);
 
-/* What to do now. Depends on nothing but the lane. */
+/* The next step. Depends on nothing but the lane. */
 enum lane_step lane_next(const struct lane *lane);
 
-/* The target takes bytes again, or has failed: what LANE_WAIT_WRITABLE waits for. */
+/* The write side takes bytes again, or has failed: the end of LANE_WAIT_WRITABLE. */
 void lane_on_writable(struct lane *lane);
 
 /*
- * Something has arrived at the source: what LANE_WAIT_READABLE waits for. `ended`: its end too,
- * so it is read until the end shows.
+ * Something has arrived at the read side: the end of LANE_WAIT_READABLE. `ended`: the end of the
+ * stream has arrived too, so the lane reads up to that end.
  */
 void lane_on_arrival(struct lane *lane, bool ended);
 
-/* A paced lane may take `bytes` > 0: what LANE_WAIT_ALLOWANCE waits for. */
+/* A paced lane may take `bytes` > 0 from its read side: the end of LANE_WAIT_ALLOWANCE. */
 void lane_on_allowance(struct lane *lane, uint32_t bytes);
 
-/* Takes the lane's credit back: how much it was. */
+/* Takes the unused allowance away from the lane; returns its bytes. */
 uint32_t lane_take_allowance(struct lane *lane);
 
-/* How much of `bytes` the lane may take from its source now. */
+/* How many of `bytes` the allowance lets the lane take now; all, if the lane is not paced. */
 uint32_t lane_affords(const struct lane *lane, uint32_t bytes);
 
-/* Whether the lane's waits for its source are many and short; until it is called quiet. */
+/* Whether the lane is chatty: LANE_CHATTY_FILLS. lane_on_quiet() counts from 0 again. */
 bool lane_is_chatty(const struct lane *lane);
 void lane_on_quiet(struct lane *lane);
 
-/* Whether bytes have come from the source since the last call. */
+/* Whether bytes have come from the read side since the last call. */
 bool lane_take_stirred(struct lane *lane);
 
-/* The target has `bytes` of room; `writable`: poll(2) would call it writable. */
+/* The write side has `bytes` of room; `writable`: poll(2) would call it writable. */
 void lane_on_room(struct lane *lane, uint32_t bytes, bool writable);
 
-/* `bytes` > 0 came from the source and are held; `drained`: nothing more is there for now. */
+/* The lane holds `bytes` > 0 from the read side; `drained`: the read side has no more for now. */
 void lane_on_filled(struct lane *lane, uint32_t bytes, bool drained);
 
 /*
- * Before the first fill: `preface_bytes` > 0 of the owner's own are held, and behind them
- * `bytes` >= 0 that came from the source; `drained`: nothing more is there for now.
+ * Before the first fill: the lane holds `preface_bytes` > 0 of its owner, and behind them
+ * `bytes` >= 0 from the read side; `drained` as for lane_on_filled().
  */
 void lane_on_begun(struct lane *lane, uint32_t preface_bytes, uint32_t bytes, bool drained);
 
 /*
- * Before the first fill: `bytes` > 0 of the source's were accepted by the target already, and taken
- * from the source since.
+ * Before the first fill: the write side has accepted the first `bytes` > 0 of the read side, and
+ * the owner has taken them out of the read side.
  */
 void lane_on_early(struct lane *lane, uint32_t bytes);
 
-/* Whether not a byte was ever taken from the source. */
+/* Whether no byte was ever taken from the read side. */
 bool lane_is_untouched(const struct lane *lane);
 
-/* The source has nothing now. */
+/* The read side has nothing now. */
 void lane_on_read_empty(struct lane *lane);
 
-/*
- * The source ended its stream; after lane_on_read_failed() that means the failure is all that
- * is left.
- */
+/* The read side is empty and has ended; after lane_on_read_failed(): has failed. */
 void lane_on_read_end(struct lane *lane);
 
 /*
- * The source's socket failed with `error` (an errno, > 0): its end will be passed on as a reset.
- * What it received before may still be read, until lane_on_read_end().
+ * The socket of the read side failed with `error` (an errno, > 0). The lane will pass a RST on. It
+ * still reads the bytes that came before, until lane_on_read_end().
  */
 void lane_on_read_failed(struct lane *lane, int error);
 
-/* The target accepted `bytes` > 0 of those held. Fewer than held: it is full. */
+/* The write side accepted `bytes` > 0 of the held bytes; if not all of them, it is full now. */
 void lane_on_flushed(struct lane *lane, uint32_t bytes);
 
-/* `bytes` > 0 went from source to target without being held; `drained` as for lane_on_filled(). */
+/* `bytes` > 0 went to the write side without being held; `drained` as for lane_on_filled(). */
 void lane_on_copied(struct lane *lane, uint32_t bytes, bool drained);
 
-/* The target takes nothing now. */
+/* The write side takes nothing now. */
 void lane_on_write_full(struct lane *lane);
 
-/* The target failed with `error` (> 0): what is held is lost, and the lane is over. */
+/* The write side failed with `error` (> 0): the held bytes are lost, and the lane is over. */
 void lane_on_write_failed(struct lane *lane, int error);
 
-/* The end was passed on. */
+/* The FIN was passed on. */
 void lane_on_shut(struct lane *lane);

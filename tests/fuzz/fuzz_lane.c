@@ -1,6 +1,7 @@
 /*
- * lane.h against the model that conserves bytes (tests/unit/lane_model.h). Of each five bytes of
- * the input, the first chooses an event from those allowed now, the others its size or error.
+ * Compares lane.h with the model that counts bytes (tests/unit/lane_model.h). Each five bytes of
+ * the input are one event: the first byte chooses the event, the others its size or error. Events
+ * that are not allowed now are skipped.
  */
 #include <string.h>
 
@@ -10,11 +11,11 @@
 
 static uint32_t scale(uint32_t random, uint32_t limit)
 {
-	/* half of the time all of it: that is where things happen */
+	/* all of `limit` half of the time: most changes of a lane happen there */
 	return random & 1 ? limit : 1 + random / 2 % (limit ? limit : 1);
 }
 
-/* Fills in an event's arguments with something that its function allows in some state. */
+/* Fills in arguments that the function of the event allows in some state. */
 static void complete(struct lane_input *input, const struct lane *lane, uint32_t random)
 {
 	input->drained = random >> 31;
@@ -25,14 +26,14 @@ static void complete(struct lane_input *input, const struct lane *lane, uint32_t
 	case EVENT_FILLED:
 		input->bytes = scale(random, lane_affords(lane, lane->room_bytes));
 		break;
-	case EVENT_COPIED: /* may be more than the credit */
+	case EVENT_COPIED: /* may be more than the room */
 		input->bytes =
 			scale(random, lane_affords(lane, lane->room_bytes)) + (random % 64 == 2);
 		break;
 	case EVENT_FLUSHED:
 		input->bytes = scale(random, lane->held_bytes);
 		break;
-	case EVENT_CREDIT: /* of every magnitude */
+	case EVENT_ALLOWANCE: /* of every magnitude */
 		input->bytes = 1 + (random >> 1 >> random % 31);
 		break;
 	case EVENT_ARRIVAL: /* mostly without an end */
@@ -59,8 +60,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 
 		memcpy(&random, bytes + 1, sizeof(random));
 		complete(&input, &lane, random);
-		/* failures end a lane: mostly, something else may happen first */
-		if ((input.event == EVENT_TARGET_FAILED || input.event == EVENT_SOURCE_FAILED) &&
+		/* failures end a lane, so most of them are skipped */
+		if ((input.event == EVENT_WRITE_FAILED || input.event == EVENT_READ_FAILED) &&
 		    bytes[0] / EVENT_COUNT)
 			continue;
 		if (!lane_model_permits(&model, &lane, &input))

@@ -12,22 +12,22 @@ static uint64_t held_bytes(const struct lane_model *model)
 void lane_model_init(struct lane_model *model, bool read_ready)
 {
 	memset(model, 0, sizeof(*model));
-	model->source = read_ready ? LEASE_MAY_HAVE : LEASE_QUIET;
-	model->target = TARGET_TAKES;
+	model->read_side = read_ready ? READ_SIDE_MAY_HAVE : READ_SIDE_QUIET;
+	model->write_side = WRITE_SIDE_TAKES;
 	model->room_limit_bytes = LANE_ROOM_FLOOR_BYTES;
 }
 
 enum lane_step lane_model_next(const struct lane_model *model)
 {
-	if (model->target == TARGET_OVER)
+	if (model->write_side == WRITE_SIDE_OVER)
 		return LANE_REST;
-	if (model->source == LEASE_ENDED)
+	if (model->read_side == READ_SIDE_ENDED)
 		return model->read_error ? LANE_RESET_WRITE_SIDE : LANE_SHUT_WRITE_SIDE;
-	if (model->target == TARGET_FULL)
+	if (model->write_side == WRITE_SIDE_FULL)
 		return LANE_WAIT_WRITABLE;
 	if (held_bytes(model))
 		return LANE_FLUSH;
-	if (model->source == LEASE_QUIET)
+	if (model->read_side == READ_SIDE_QUIET)
 		return LANE_WAIT_READABLE;
 	return model->paced && !model->allowance_bytes ? LANE_WAIT_ALLOWANCE : LANE_FILL;
 }
@@ -40,17 +40,17 @@ static bool affords(const struct lane_model *model, uint32_t bytes)
 bool lane_model_permits(const struct lane_model *model, const struct lane *lane,
 			const struct lane_input *input)
 {
-	/* the model agrees with this: lane_model_problem() */
+	/* lane_model_problem() has checked that the model has the same step */
 	enum lane_step step = lane_next(lane);
-	bool over = model->target == TARGET_OVER;
+	bool over = model->write_side == WRITE_SIDE_OVER;
 
 	switch (input->event) {
-	case EVENT_WRITABLE: /* these may be stale */
+	case EVENT_WRITABLE: /* these four may come late */
 	case EVENT_ARRIVAL:
 	case EVENT_QUIET:
-	case EVENT_CREDIT_BACK:
+	case EVENT_ALLOWANCE_BACK:
 		return true;
-	case EVENT_CREDIT:
+	case EVENT_ALLOWANCE:
 		return step == LANE_WAIT_ALLOWANCE && input->bytes;
 	case EVENT_ROOM:
 		return step == LANE_MEASURE;
@@ -59,16 +59,16 @@ bool lane_model_permits(const struct lane_model *model, const struct lane *lane,
 		       affords(model, input->bytes);
 	case EVENT_COPIED:
 		return step == LANE_FILL && input->bytes && affords(model, input->bytes);
-	case EVENT_SOURCE_EMPTY:
-	case EVENT_SOURCE_EOF:
+	case EVENT_READ_EMPTY:
+	case EVENT_READ_END:
 		return step == LANE_FILL;
-	case EVENT_SOURCE_FAILED: /* the other lane may find out at any time */
+	case EVENT_READ_FAILED: /* the other lane may find out at any time */
 		return input->error > 0;
 	case EVENT_FLUSHED:
 		return step == LANE_FLUSH && input->bytes && input->bytes <= held_bytes(model);
-	case EVENT_TARGET_FULL:
-		return !over && model->source != LEASE_ENDED;
-	case EVENT_TARGET_FAILED:
+	case EVENT_WRITE_FULL:
+		return !over && model->read_side != READ_SIDE_ENDED;
+	case EVENT_WRITE_FAILED:
 		return !over && input->error > 0;
 	case EVENT_SHUT:
 		return step == LANE_SHUT_WRITE_SIDE;
@@ -77,12 +77,12 @@ bool lane_model_permits(const struct lane_model *model, const struct lane *lane,
 	}
 }
 
-/* What "nothing more for now" means: from a source that failed, that was all. */
+/* After a failure or an end, `drained` does not make the read side quiet: the end must be read. */
 static void after_taking(struct lane_model *model, uint32_t bytes, bool drained)
 {
 	bool over = drained && !model->read_error && !model->read_ended;
 
-	model->source = over ? LEASE_QUIET : LEASE_MAY_HAVE;
+	model->read_side = over ? READ_SIDE_QUIET : READ_SIDE_MAY_HAVE;
 	model->read_woken = false;
 	if (bytes >= LANE_SMALL_BYTES)
 		model->bulk = true;
@@ -101,9 +101,9 @@ static void pay(struct lane_model *model, uint32_t bytes)
 
 static void on_arrival(struct lane_model *model, bool ended)
 {
-	if (model->source == LEASE_ENDED || model->target == TARGET_OVER)
+	if (model->read_side == READ_SIDE_ENDED || model->write_side == WRITE_SIDE_OVER)
 		return;
-	model->source = LEASE_MAY_HAVE;
+	model->read_side = READ_SIDE_MAY_HAVE;
 	model->read_woken = true;
 	model->read_ended |= ended;
 }
@@ -112,7 +112,7 @@ static void on_writable(struct lane_model *model)
 {
 	if (lane_model_next(model) != LANE_WAIT_WRITABLE)
 		return;
-	model->target = TARGET_WRITABLE;
+	model->write_side = WRITE_SIDE_WRITABLE;
 	model->room_limit_bytes = 0;
 }
 
@@ -120,12 +120,12 @@ static void on_room(struct lane_model *model, uint32_t bytes, bool writable)
 {
 	bool worth = bytes >= LANE_ROOM_WORTH_BYTES && (writable || !model->bulk);
 
-	/* too little is waited for, unless the kernel has just called the target writable */
-	if (model->target == TARGET_TAKES && !worth) {
-		model->target = TARGET_FULL;
+	/* too little room: waits, unless the kernel has just called the write side writable */
+	if (model->write_side == WRITE_SIDE_TAKES && !worth) {
+		model->write_side = WRITE_SIDE_FULL;
 		return;
 	}
-	model->target = TARGET_TAKES;
+	model->write_side = WRITE_SIDE_TAKES;
 	model->room_limit_bytes = MAX(bytes, LANE_ROOM_FLOOR_BYTES);
 }
 
@@ -150,41 +150,41 @@ void lane_model_apply(struct lane_model *model, const struct lane_input *input)
 		after_taking(model, input->bytes, input->drained);
 		pay(model, input->bytes);
 		break;
-	case EVENT_SOURCE_EMPTY:
-		model->source = model->read_error ? LEASE_ENDED : LEASE_QUIET;
+	case EVENT_READ_EMPTY:
+		model->read_side = model->read_error ? READ_SIDE_ENDED : READ_SIDE_QUIET;
 		model->read_ended = false;
 		model->read_woken = false;
 		break;
-	case EVENT_SOURCE_EOF:
-		model->source = LEASE_ENDED;
+	case EVENT_READ_END:
+		model->read_side = READ_SIDE_ENDED;
 		model->read_woken = false;
 		break;
-	case EVENT_SOURCE_FAILED:
+	case EVENT_READ_FAILED:
 		if (!model->read_error)
 			model->read_error = input->error;
-		if (model->source == LEASE_QUIET && model->target != TARGET_OVER)
-			model->source = LEASE_MAY_HAVE;
+		if (model->read_side == READ_SIDE_QUIET && model->write_side != WRITE_SIDE_OVER)
+			model->read_side = READ_SIDE_MAY_HAVE;
 		break;
 	case EVENT_FLUSHED:
 		pay(model, input->bytes);
 		if (held_bytes(model))
-			model->target = TARGET_FULL;
+			model->write_side = WRITE_SIDE_FULL;
 		break;
-	case EVENT_TARGET_FULL:
-		model->target = TARGET_FULL;
+	case EVENT_WRITE_FULL:
+		model->write_side = WRITE_SIDE_FULL;
 		break;
-	case EVENT_TARGET_FAILED:
+	case EVENT_WRITE_FAILED:
 		model->lost_bytes += held_bytes(model);
 		model->write_error = input->error;
-		model->target = TARGET_OVER;
+		model->write_side = WRITE_SIDE_OVER;
 		break;
 	case EVENT_SHUT:
-		model->target = TARGET_OVER;
+		model->write_side = WRITE_SIDE_OVER;
 		break;
-	case EVENT_CREDIT:
+	case EVENT_ALLOWANCE:
 		model->allowance_bytes = input->bytes;
 		break;
-	case EVENT_CREDIT_BACK:
+	case EVENT_ALLOWANCE_BACK:
 		model->allowance_bytes = 0;
 		break;
 	default:
@@ -213,31 +213,31 @@ void lane_model_call(struct lane *lane, const struct lane_input *input)
 	case EVENT_COPIED:
 		lane_on_copied(lane, input->bytes, input->drained);
 		break;
-	case EVENT_SOURCE_EMPTY:
+	case EVENT_READ_EMPTY:
 		lane_on_read_empty(lane);
 		break;
-	case EVENT_SOURCE_EOF:
+	case EVENT_READ_END:
 		lane_on_read_end(lane);
 		break;
-	case EVENT_SOURCE_FAILED:
+	case EVENT_READ_FAILED:
 		lane_on_read_failed(lane, input->error);
 		break;
 	case EVENT_FLUSHED:
 		lane_on_flushed(lane, input->bytes);
 		break;
-	case EVENT_TARGET_FULL:
+	case EVENT_WRITE_FULL:
 		lane_on_write_full(lane);
 		break;
-	case EVENT_TARGET_FAILED:
+	case EVENT_WRITE_FAILED:
 		lane_on_write_failed(lane, input->error);
 		break;
 	case EVENT_SHUT:
 		lane_on_shut(lane);
 		break;
-	case EVENT_CREDIT:
+	case EVENT_ALLOWANCE:
 		lane_on_allowance(lane, input->bytes);
 		break;
-	case EVENT_CREDIT_BACK:
+	case EVENT_ALLOWANCE_BACK:
 		lane_take_allowance(lane);
 		break;
 	default:
@@ -248,7 +248,7 @@ void lane_model_call(struct lane *lane, const struct lane_input *input)
 static const char *step_problem(const struct lane_model *model, const struct lane *lane,
 				enum lane_step step)
 {
-	bool ended = model->source == LEASE_ENDED && !lane->held_bytes;
+	bool ended = model->read_side == READ_SIDE_ENDED && !lane->held_bytes;
 
 	if (lane->held_bytes && step != LANE_FLUSH && step != LANE_WAIT_WRITABLE)
 		return "bytes are held and neither flushed nor waited for";
@@ -257,13 +257,13 @@ static const char *step_problem(const struct lane_model *model, const struct lan
 	if (step == LANE_FLUSH && !lane->held_bytes)
 		return "flushes nothing";
 	if (step == LANE_SHUT_WRITE_SIDE && (!ended || lane->read_error))
-		return "passes on a clean end that there was not";
+		return "passes on a clean end although there was none";
 	if (step == LANE_SHUT_WRITE_SIDE && model->moved_bytes != model->filled_bytes)
 		return "passes the end on before the last byte";
 	if (step == LANE_RESET_WRITE_SIDE && (!ended || !lane->read_error))
-		return "resets a target whose source did not fail";
+		return "resets a write side whose read side did not fail";
 	if (step == LANE_RESET_WRITE_SIDE && model->moved_bytes != model->filled_bytes)
-		return "resets before what was received is delivered";
+		return "resets before the received bytes are delivered";
 	return NULL;
 }
 
@@ -280,9 +280,9 @@ const char *lane_model_problem(const struct lane_model *model, const struct lane
 	if (step == LANE_FILL && lane->room_bytes > model->room_limit_bytes)
 		return "would take more than was measured";
 	if (lane->paced != model->paced || lane->allowance_bytes != model->allowance_bytes)
-		return "the credit is not granted - taken back - filled";
+		return "the allowance is not granted - taken back - filled";
 	if (lane_affords(lane, UINT32_MAX) != (lane->paced ? lane->allowance_bytes : UINT32_MAX))
-		return "affords something else than its credit";
+		return "affords something else than its allowance";
 	if (lane->held_bytes != held_bytes(model))
 		return "held is not filled - moved - lost";
 	if (lane->moved_bytes != model->moved_bytes)
@@ -292,15 +292,16 @@ const char *lane_model_problem(const struct lane_model *model, const struct lane
 	if (lane_is_chatty(lane) && lane->bulk)
 		return "a bulk lane is called chatty";
 	if (lane->read_woken != model->read_woken)
-		return "whether the source was called readable differs";
+		return "read_woken differs";
 	return step_problem(model, lane, step);
 }
 
 const char *lane_model_step_name(enum lane_step step)
 {
-	static const char *const names[] = {"MEASURE",	     "FILL",	      "FLUSH",
-					    "WAIT_READABLE", "WAIT_WRITABLE", "WAIT_CREDIT",
-					    "SHUT_TARGET",   "RESET_TARGET",  "REST"};
+	static const char *const names[] = {
+		"MEASURE",	 "FILL",	   "FLUSH",	      "WAIT_READABLE",
+		"WAIT_WRITABLE", "WAIT_ALLOWANCE", "SHUT_WRITE_SIDE", "RESET_WRITE_SIDE",
+		"REST"};
 
 	CHECK((unsigned)step < ARRAY_COUNT(names));
 	return names[step];
@@ -309,9 +310,9 @@ const char *lane_model_step_name(enum lane_step step)
 const char *lane_model_event_name(enum lane_event event)
 {
 	static const char *const names[EVENT_COUNT] = {
-		"writable",    "arrival",	"quiet",      "room",	       "filled",
-		"copied",      "source_empty",	"source_eof", "source_failed", "flushed",
-		"target_full", "target_failed", "shut",	      "credit",	       "credit_back"};
+		"writable",   "arrival",      "quiet",	  "room",	 "filled",
+		"copied",     "read_empty",   "read_end", "read_failed", "flushed",
+		"write_full", "write_failed", "shut",	  "allowance",	 "allowance_back"};
 
 	CHECK((unsigned)event < EVENT_COUNT);
 	return names[event];

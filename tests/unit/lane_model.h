@@ -1,9 +1,8 @@
 /*
- * A second opinion on src/relay/lane.h: what a lane should do, told from the bytes' point of view. It
- * never holds bytes: it counts what came in, what went out and what was lost, and the lane must
- * hold the difference. How much of the target's room a lane makes use of is its own affair, as long
- * as it is no more than was measured. test_lane_walk.c walks the reachable states with it,
- * fuzz_lane.c makes long random runs.
+ * A second implementation of src/relay/lane.h, to compare lanes with. The model counts the bytes
+ * that came in, went out and were lost; the lane must hold the difference. The model does not say
+ * how much of the write side's room a lane uses, only that it is no more than was measured.
+ * test_lane_walk.c walks the reachable states with the model, fuzz_lane.c makes long random runs.
  */
 #pragma once
 
@@ -19,38 +18,44 @@ enum lane_event {
 	EVENT_ROOM,
 	EVENT_FILLED,
 	EVENT_COPIED,
-	EVENT_SOURCE_EMPTY,
-	EVENT_SOURCE_EOF,
-	EVENT_SOURCE_FAILED,
+	EVENT_READ_EMPTY,
+	EVENT_READ_END,
+	EVENT_READ_FAILED,
 	EVENT_FLUSHED,
-	EVENT_TARGET_FULL,
-	EVENT_TARGET_FAILED,
+	EVENT_WRITE_FULL,
+	EVENT_WRITE_FAILED,
 	EVENT_SHUT,
-	EVENT_CREDIT,
-	EVENT_CREDIT_BACK, /* taken from the lane */
+	EVENT_ALLOWANCE,
+	EVENT_ALLOWANCE_BACK, /* taken away from the lane */
 	EVENT_COUNT
 };
 
-/* One call of lane_on_...(); each event uses the members that its function has. */
+/* One call of lane_on_...(). Each event uses the members that its function has as arguments. */
 struct lane_input {
 	enum lane_event event;
 	uint32_t bytes;
-	bool drained; /* of EVENT_ARRIVAL: the end has arrived too; of EVENT_ROOM: not writable */
+	bool drained; /* for EVENT_ARRIVAL: the end has arrived too; for EVENT_ROOM: not writable */
 	int error;
 };
 
-enum lane_model_source { LEASE_QUIET, LEASE_MAY_HAVE, LEASE_ENDED };
-enum lane_model_target { TARGET_TAKES, TARGET_WRITABLE, TARGET_FULL, TARGET_OVER };
+enum lane_model_read_side { READ_SIDE_QUIET, READ_SIDE_MAY_HAVE, READ_SIDE_ENDED };
+enum lane_model_write_side {
+	WRITE_SIDE_TAKES,
+	WRITE_SIDE_WRITABLE,
+	WRITE_SIDE_FULL,
+	WRITE_SIDE_OVER
+};
 
 struct lane_model {
-	uint64_t filled_bytes; /* from the source, copies included */
-	uint64_t moved_bytes;  /* to the target */
-	uint64_t lost_bytes;   /* held when the target failed */
-	enum lane_model_source source;
-	enum lane_model_target target; /* WRITABLE: the kernel said so; its room is not known yet */
-	bool read_ended;	       /* its end has arrived and was not read yet */
-	bool read_woken; /* the kernel called it readable, and no fill has been tried since */
-	bool bulk;	 /* the last fill that decides between small and bulk was large */
+	uint64_t filled_bytes; /* from the read side, copies included */
+	uint64_t moved_bytes;  /* to the write side */
+	uint64_t lost_bytes;   /* held when the write side failed */
+	enum lane_model_read_side read_side;
+	enum lane_model_write_side
+		write_side; /* WRITABLE: as the kernel said; its room is not known yet */
+	bool read_ended;    /* the end has arrived and was not read yet */
+	bool read_woken;    /* the kernel called it readable, and no fill has been tried since */
+	bool bulk;	    /* the last fill that decides between small and bulk was large */
 	int read_error;
 	int write_error;
 	bool paced;		   /* set after lane_model_init(), as in the lane */
@@ -60,10 +65,10 @@ struct lane_model {
 
 void lane_model_init(struct lane_model *model, bool read_ready);
 
-/* What lane_next() should answer; LANE_FILL stands for LANE_MEASURE too. */
+/* What lane_next() should return; LANE_FILL stands for LANE_MEASURE too. */
 enum lane_step lane_model_next(const struct lane_model *model);
 
-/* Whether the header allows the call now; what it forbids is a CHECK failure. */
+/* Whether lane.h allows the call now; a forbidden call fails a CHECK. */
 bool lane_model_permits(const struct lane_model *model, const struct lane *lane,
 			const struct lane_input *input);
 void lane_model_apply(struct lane_model *model, const struct lane_input *input);
@@ -71,7 +76,7 @@ void lane_model_apply(struct lane_model *model, const struct lane_input *input);
 /* Makes the call that `input` describes. */
 void lane_model_call(struct lane *lane, const struct lane_input *input);
 
-/* NULL when lane and model agree and all invariants hold, otherwise what does not; static. */
+/* NULL if lane and model agree and all invariants hold; otherwise the problem, a static string. */
 const char *lane_model_problem(const struct lane_model *model, const struct lane *lane);
 
 /* For messages. */

@@ -8,7 +8,7 @@
 
 TestSuite(lane, .fini = support_check_leaks);
 
-/* By hand: what the walk (test_lane_walk.c) shows in general, told as stories ------------------- */
+/* Single stories of a lane; test_lane_walk.c tries all states ---------------------------------- */
 
 struct story_row {
 	struct lane_input input;
@@ -32,11 +32,11 @@ static void tell(const char *name, bool read_ready, const struct story_row *rows
 Test(lane, request_then_fin)
 {
 	static const struct story_row rows[] = {
-		{{.event = EVENT_ARRIVAL}, LANE_FILL}, /* unmeasured: it is the first message */
+		{{.event = EVENT_ARRIVAL}, LANE_FILL}, /* no measurement before the first message */
 		{{EVENT_FILLED, 500, true, 0}, LANE_FLUSH},
 		{{EVENT_FLUSHED, 500, false, 0}, LANE_WAIT_READABLE},
-		{{.event = EVENT_ARRIVAL}, LANE_FILL}, /* no measure yet: there is credit */
-		{{.event = EVENT_SOURCE_EOF}, LANE_SHUT_WRITE_SIDE},
+		{{.event = EVENT_ARRIVAL}, LANE_FILL}, /* still none: there is room left */
+		{{.event = EVENT_READ_END}, LANE_SHUT_WRITE_SIDE},
 		{{.event = EVENT_SHUT}, LANE_REST},
 	};
 
@@ -47,14 +47,14 @@ Test(lane, reset_is_delivered_after_the_data_before_it)
 {
 	static const struct story_row rows[] = {
 		{{EVENT_FILLED, 1000, true, 0}, LANE_FLUSH},
-		{{.event = EVENT_SOURCE_FAILED, .error = 104}, LANE_FLUSH},
+		{{.event = EVENT_READ_FAILED, .error = 104}, LANE_FLUSH},
 		{{EVENT_FLUSHED, 400, false, 0}, LANE_WAIT_WRITABLE},
 		{{.event = EVENT_WRITABLE}, LANE_FLUSH},
 		{{EVENT_FLUSHED, 600, false, 0}, LANE_MEASURE},
 		{{EVENT_ROOM, 65536, false, 0}, LANE_FILL},
 		{{EVENT_FILLED, 5, true, 0}, LANE_FLUSH},
 		{{EVENT_FLUSHED, 5, false, 0}, LANE_FILL},
-		{{.event = EVENT_SOURCE_EMPTY}, LANE_RESET_WRITE_SIDE},
+		{{.event = EVENT_READ_EMPTY}, LANE_RESET_WRITE_SIDE},
 	};
 
 	tell("reset", true, rows, ARRAY_COUNT(rows), 1005);
@@ -66,7 +66,7 @@ Test(lane, an_end_that_has_arrived_is_read_without_a_wait)
 		{{EVENT_ARRIVAL, 0, true, 0}, LANE_FILL},
 		{{EVENT_FILLED, 500, true, 0}, LANE_FLUSH},
 		{{EVENT_FLUSHED, 500, false, 0}, LANE_FILL},
-		{{.event = EVENT_SOURCE_EOF}, LANE_SHUT_WRITE_SIDE},
+		{{.event = EVENT_READ_END}, LANE_SHUT_WRITE_SIDE},
 	};
 
 	tell("end", false, rows, ARRAY_COUNT(rows), 500);
@@ -76,7 +76,7 @@ Test(lane, an_end_that_is_not_there_is_waited_for)
 {
 	static const struct story_row rows[] = {
 		{{EVENT_ARRIVAL, 0, true, 0}, LANE_FILL},
-		{{.event = EVENT_SOURCE_EMPTY}, LANE_WAIT_READABLE},
+		{{.event = EVENT_READ_EMPTY}, LANE_WAIT_READABLE},
 		{{EVENT_ARRIVAL, 0, false, 0}, LANE_FILL},
 		{{EVENT_FILLED, 500, true, 0}, LANE_FLUSH},
 		{{EVENT_FLUSHED, 500, false, 0}, LANE_WAIT_READABLE},
@@ -87,7 +87,7 @@ Test(lane, an_end_that_is_not_there_is_waited_for)
 
 /* Paced ---------------------------------------------------------------------------------------- */
 
-Test(lane, takes_no_more_than_its_credit)
+Test(lane, takes_no_more_than_its_allowance)
 {
 	struct lane lane;
 
@@ -104,8 +104,8 @@ Test(lane, takes_no_more_than_its_credit)
 	cr_expect_eq(lane_next(&lane), LANE_WAIT_ALLOWANCE);
 }
 
-/* A wait for the source comes before one for credit; and an end is not seen without credit. */
-Test(lane, credit_is_wanted_when_there_may_be_something)
+/* A wait for the read side comes before a wait for an allowance. Reading the end needs one too. */
+Test(lane, an_allowance_is_wanted_when_the_read_side_is_ready)
 {
 	struct lane lane;
 
@@ -135,7 +135,7 @@ static void pass(struct lane *lane, uint32_t bytes, bool drained)
 	lane_on_flushed(lane, bytes);
 }
 
-Test(lane, bytes_that_went_ahead_are_counted)
+Test(lane, early_bytes_are_counted)
 {
 	struct lane lane;
 
@@ -176,7 +176,7 @@ Test(lane, tells_whether_it_was_filled_since_asked)
 	cr_expect(!lane_take_stirred(&lane));
 }
 
-Test(lane, turns_to_bulk_with_a_full_fill_and_back_with_a_small_one)
+Test(lane, becomes_bulk_with_a_full_fill_and_small_with_a_small_one)
 {
 	struct lane lane;
 
@@ -193,16 +193,16 @@ Test(lane, turns_to_bulk_with_a_full_fill_and_back_with_a_small_one)
 	cr_expect(!lane.bulk);
 }
 
-/* Credit --------------------------------------------------------------------------------------- */
+/* Room ----------------------------------------------------------------------------------------- */
 
-/* A lane that has used up the credit it begins with. */
+/* A lane that has used up the room it begins with. */
 static void init_spent(struct lane *lane)
 {
 	lane_init(lane, true);
 	lane_on_copied(lane, LANE_ROOM_FLOOR_BYTES, false);
 }
 
-/* Measures `room_bytes` and sends all the credit that gives, in messages of `message_bytes`. */
+/* Measures `room_bytes` and sends until the lane measures again, in messages of `message_bytes`. */
 static uint32_t spend(struct lane *lane, uint32_t room_bytes, uint32_t message_bytes)
 {
 	uint32_t sent = 0;
@@ -234,7 +234,7 @@ Test(lane, room_is_measured_again_when_half_is_used)
 	}
 }
 
-/* The kernel counts a packet, however little is in it. */
+/* The kernel counts a whole packet even for one byte. */
 Test(lane, small_messages_use_up_more_than_their_bytes)
 {
 	struct lane lane;
@@ -243,22 +243,22 @@ Test(lane, small_messages_use_up_more_than_their_bytes)
 	cr_expect_leq(spend(&lane, 1 << 20, 1), (1 << 20) / LANE_MESSAGE_COST_BYTES);
 }
 
-/* Sends into a target of which every byte takes `cost` bytes of room, until it is full, once. */
-static void fill_target(struct lane *lane, uint32_t whole, uint32_t cost, bool settled)
+/* Fills a write side where each byte takes `cost` bytes of room, until the lane finds it full. */
+static void fill_write_side(struct lane *lane, uint32_t whole, uint32_t cost, bool settled)
 {
 	uint32_t room = whole;
 
 	for (;;) {
-		uint32_t credit;
+		uint32_t usable;
 		uint64_t used = 0;
 
 		lane_on_room(lane, room, true);
 		if (lane_next(lane) == LANE_WAIT_WRITABLE)
 			break;
-		credit = lane->room_bytes;
-		cr_assert(!settled || credit <= LANE_ROOM_FLOOR_BYTES ||
-				  (uint64_t)credit * cost <= 2ULL * room,
-			  "cost %u: a credit of %u for a room of %u", cost, credit, room);
+		usable = lane->room_bytes;
+		cr_assert(!settled || usable <= LANE_ROOM_FLOOR_BYTES ||
+				  (uint64_t)usable * cost <= 2ULL * room,
+			  "cost %u: takes %u for a room of %u", cost, usable, room);
 		for (; lane_next(lane) == LANE_FILL; used += (uint64_t)cost * 1448)
 			lane_on_copied(lane, 1448, false);
 		room -= (uint32_t)MIN(used, room);
@@ -266,8 +266,7 @@ static void fill_target(struct lane *lane, uint32_t whole, uint32_t cost, bool s
 	lane_on_writable(lane); /* the peer has read it all */
 }
 
-/* What was seen to be used up is what the next credit allows for; it is an estimate, good to a
- * factor of two. */
+/* The room of the next fills follows the measured cost of a byte, within a factor of two. */
 Test(lane, what_a_byte_costs_is_learned)
 {
 	static const uint32_t costs[] = {1, 3, 10, 2, 20, 1};
@@ -276,14 +275,14 @@ Test(lane, what_a_byte_costs_is_learned)
 	init_spent(&lane);
 	for (size_t i = 0; i < ARRAY_COUNT(costs); i++)
 		for (unsigned round = 0; round < 60; round++)
-			fill_target(&lane, 1 << 20, costs[i], round > 30);
-	/* and where it costs no more than itself, most of the room is used again */
+			fill_write_side(&lane, 1 << 20, costs[i], round > 30);
+	/* once a byte costs no more than one byte, most of the room is used again */
 	lane_on_room(&lane, 1 << 20, true);
 	cr_expect_gt(lane.room_bytes, (1 << 20) / 4 * 3, "%u", lane.room_bytes);
 }
 
-/* A bulk lane's fills are large: it waits for the kernel's word, where a small one takes the room. */
-Test(lane, bulk_waits_until_the_target_is_writable)
+/* A bulk lane waits until the kernel says writable; a small lane fills if there is room. */
+Test(lane, bulk_waits_until_the_write_side_is_writable)
 {
 	static const struct story_row rows[] = {
 		{{EVENT_COPIED, LANE_ROOM_FLOOR_BYTES, false, 0}, LANE_MEASURE},
@@ -291,7 +290,8 @@ Test(lane, bulk_waits_until_the_target_is_writable)
 		{{EVENT_COPIED, 1 << 19, false, 0}, LANE_MEASURE},
 		{{EVENT_ROOM, 1 << 20, true, 0}, LANE_WAIT_WRITABLE},
 		{{.event = EVENT_WRITABLE}, LANE_MEASURE},
-		{{EVENT_ROOM, 1 << 20, true, 0}, LANE_FILL}, /* the kernel has just said so */
+		{{EVENT_ROOM, 1 << 20, true, 0},
+		 LANE_FILL}, /* the kernel has just called it writable */
 		{{EVENT_COPIED, 1 << 19, false, 0}, LANE_MEASURE},
 		{{EVENT_ROOM, 1 << 20, false, 0}, LANE_FILL},
 	};
@@ -299,13 +299,14 @@ Test(lane, bulk_waits_until_the_target_is_writable)
 	tell("bulk", true, rows, ARRAY_COUNT(rows), LANE_ROOM_FLOOR_BYTES + (1 << 20));
 }
 
-Test(lane, a_writable_target_is_tried_however_small_its_room)
+Test(lane, a_writable_write_side_is_tried_however_small_its_room)
 {
 	static const struct story_row rows[] = {
 		{{EVENT_COPIED, LANE_ROOM_FLOOR_BYTES, false, 0}, LANE_MEASURE},
 		{{EVENT_ROOM, LANE_ROOM_WORTH_BYTES - 1, false, 0}, LANE_WAIT_WRITABLE},
 		{{.event = EVENT_WRITABLE}, LANE_MEASURE},
-		{{EVENT_ROOM, 0, false, 0}, LANE_FILL}, /* the kernel said so: try the floor */
+		{{EVENT_ROOM, 0, false, 0},
+		 LANE_FILL}, /* the kernel called it writable: try the floor */
 		{{EVENT_COPIED, LANE_ROOM_FLOOR_BYTES, false, 0}, LANE_MEASURE},
 		{{EVENT_ROOM, LANE_ROOM_WORTH_BYTES, false, 0}, LANE_FILL},
 	};

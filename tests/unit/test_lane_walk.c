@@ -1,4 +1,4 @@
-/* lane.h against lane_model.h. test_lane.c tells by hand what this shows in general. */
+/* Compares lane.h with lane_model.h in all reachable states. test_lane.c has single stories. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,10 +11,11 @@
 TestSuite(lane_walk, .fini = support_check_leaks);
 
 /*
- * A walk through the reachable states, breadth first. Byte counts make them endless, so states that
- * differ in nothing else are a kind (what is held, and the room, count as none, some, or below the
- * mark), and of every kind the first KIND_LIMIT members are followed. From each, every event is
- * tried with the byte counts that matter there; lane and model must agree afterwards.
+ * A walk through the reachable states, breadth first. Byte counts make the number of states
+ * endless. So states that differ only in byte counts are one kind: the key counts held bytes, the
+ * room and the allowance as none or some, and the room also as below its mark. The walk follows the
+ * first KIND_LIMIT states of each kind. From each state it tries every event with the byte counts
+ * that matter there. Afterwards lane and model must agree.
  */
 #define STATE_LIMIT (1U << 18)
 #define KIND_LIMIT  32
@@ -33,7 +34,7 @@ struct walk {
 	unsigned *slots; /* hash table of 1 + index into nodes */
 };
 
-/* Totals only grow: a state is the same whatever went through before. */
+/* The totals only grow. States that differ only in their totals are the same state. */
 static void forget_totals(struct node *node)
 {
 	struct lane_model *model = &node->model;
@@ -61,8 +62,8 @@ static void make_key(const struct node *node, uint64_t key[KEY_WORDS])
 		lane->held_bytes > 0,
 		lane->room_bytes > 0,
 		lane->room_bytes<lane->room_low_bytes, node->model.filled_bytes> 0,
-		node->model.source,
-		node->model.target,
+		node->model.read_side,
+		node->model.write_side,
 		lane->paced,
 		lane->allowance_bytes > 0,
 	};
@@ -105,7 +106,7 @@ static void discover(struct walk *walk, const struct node *found)
 	walk->slots[at] = walk->count;
 }
 
-/* What may be tried in a state; the model says which of it is allowed. */
+/* Lists what to try in a state; lane_model_permits() says which of these calls are allowed. */
 static unsigned list_inputs(const struct lane *lane, struct lane_input inputs[INPUT_LIMIT])
 {
 	const uint32_t rooms[] = {0,
@@ -133,16 +134,17 @@ static unsigned list_inputs(const struct lane *lane, struct lane_input inputs[IN
 			inputs[count++] = (struct lane_input){EVENT_FILLED, taken[i], drained, 0};
 			inputs[count++] = (struct lane_input){EVENT_COPIED, taken[i], drained, 0};
 		}
-	/* a copy may take more than the credit says */
+	/* a copy may take more than the room */
 	inputs[count++] = (struct lane_input){EVENT_COPIED, room + 1, false, 0};
 	for (unsigned i = 0; i < ARRAY_COUNT(given); i++)
 		inputs[count++] = (struct lane_input){.event = EVENT_FLUSHED, .bytes = given[i]};
 	for (unsigned i = 0; i < ARRAY_COUNT(granted); i++)
-		inputs[count++] = (struct lane_input){.event = EVENT_CREDIT, .bytes = granted[i]};
+		inputs[count++] =
+			(struct lane_input){.event = EVENT_ALLOWANCE, .bytes = granted[i]};
 	return count;
 }
 
-/* An event that moves nothing must lead somewhere: the pump's loop ends. */
+/* An event that moves no byte must change the step, or the pump would loop for ever. */
 static const char *progress_problem(const struct lane *before, const struct lane_input *input,
 				    const struct lane *after)
 {
@@ -151,16 +153,16 @@ static const char *progress_problem(const struct lane *before, const struct lane
 		     input->event == EVENT_FLUSHED;
 
 	if (input->event == EVENT_ROOM && next != LANE_FILL && next != LANE_WAIT_WRITABLE)
-		return "a measure leads neither to a fill nor to a wait";
+		return "a measurement leads neither to a fill nor to a wait";
 	if (input->event == EVENT_ROOM && before->write_woken && next != LANE_FILL)
-		return "a writable target is measured and not tried";
-	if (input->event == EVENT_SOURCE_EOF && !before->read_error && next != LANE_SHUT_WRITE_SIDE)
+		return "a writable write side is measured and not tried";
+	if (input->event == EVENT_READ_END && !before->read_error && next != LANE_SHUT_WRITE_SIDE)
 		return "a FIN is not passed on";
 	if (before->read_error && after->read_error != before->read_error)
 		return "the first error is forgotten";
-	if (input->event == EVENT_SOURCE_FAILED || moves || input->event == EVENT_WRITABLE ||
+	if (input->event == EVENT_READ_FAILED || moves || input->event == EVENT_WRITABLE ||
 	    input->event == EVENT_ARRIVAL || input->event == EVENT_QUIET ||
-	    input->event == EVENT_CREDIT_BACK)
+	    input->event == EVENT_ALLOWANCE_BACK)
 		return NULL;
 	if (step == LANE_FILL && (next == LANE_FILL || next == LANE_MEASURE))
 		return "a fill that moves nothing is tried again at once";
@@ -228,9 +230,9 @@ Test(lane_walk, every_reachable_state_with_every_event)
 	free(walk.slots);
 }
 
-/* What is forbidden ---------------------------------------------------------------------------- */
+/* Forbidden calls ------------------------------------------------------------------------------ */
 
-/* Brings a fresh lane to a step, by the shortest way. */
+/* Brings a new lane to a step by the shortest way. */
 static void bring_to(struct lane *lane, struct lane_model *model, enum lane_step step)
 {
 	static const struct lane_input ways[LANE_REST + 1][4] = {
@@ -238,13 +240,13 @@ static void bring_to(struct lane *lane, struct lane_model *model, enum lane_step
 		[LANE_FILL] = {{EVENT_COPIED, LANE_ROOM_FLOOR_BYTES, false, 0},
 			       {EVENT_ROOM, 65536, false, 0}},
 		[LANE_FLUSH] = {{EVENT_FILLED, 100, false, 0}},
-		[LANE_WAIT_READABLE] = {{.event = EVENT_SOURCE_EMPTY}},
-		[LANE_WAIT_WRITABLE] = {{.event = EVENT_TARGET_FULL}},
-		[LANE_SHUT_WRITE_SIDE] = {{.event = EVENT_SOURCE_EOF}},
-		[LANE_RESET_WRITE_SIDE] = {{.event = EVENT_SOURCE_FAILED, .error = 104},
-					   {.event = EVENT_SOURCE_EOF}},
-		[LANE_REST] = {{.event = EVENT_TARGET_FAILED, .error = 104}},
-	}; /* none for LANE_WAIT_ALLOWANCE: a paced lane begins with that */
+		[LANE_WAIT_READABLE] = {{.event = EVENT_READ_EMPTY}},
+		[LANE_WAIT_WRITABLE] = {{.event = EVENT_WRITE_FULL}},
+		[LANE_SHUT_WRITE_SIDE] = {{.event = EVENT_READ_END}},
+		[LANE_RESET_WRITE_SIDE] = {{.event = EVENT_READ_FAILED, .error = 104},
+					   {.event = EVENT_READ_END}},
+		[LANE_REST] = {{.event = EVENT_WRITE_FAILED, .error = 104}},
+	}; /* none for LANE_WAIT_ALLOWANCE: a paced lane begins there */
 
 	lane_init(lane, true);
 	lane_model_init(model, true);
@@ -280,22 +282,22 @@ Test(lane_walk, what_the_model_forbids_is_a_programming_error)
 		{EVENT_FILLED, 65537, false, 0}, /* more than the room was */
 		{EVENT_COPIED, 1, false, 0},
 		{EVENT_COPIED, 0, false, 0},
-		{.event = EVENT_SOURCE_EMPTY},
-		{.event = EVENT_SOURCE_EOF},
-		{.event = EVENT_SOURCE_FAILED, .error = 104},
-		{.event = EVENT_SOURCE_FAILED, .error = 0},
-		{.event = EVENT_SOURCE_FAILED, .error = -104},
+		{.event = EVENT_READ_EMPTY},
+		{.event = EVENT_READ_END},
+		{.event = EVENT_READ_FAILED, .error = 104},
+		{.event = EVENT_READ_FAILED, .error = 0},
+		{.event = EVENT_READ_FAILED, .error = -104},
 		{EVENT_FLUSHED, 100, false, 0},
 		{EVENT_FLUSHED, 101, false, 0},
 		{EVENT_FLUSHED, 0, false, 0},
-		{.event = EVENT_TARGET_FULL},
-		{.event = EVENT_TARGET_FAILED, .error = 104},
-		{.event = EVENT_TARGET_FAILED, .error = 0},
-		{.event = EVENT_TARGET_FAILED, .error = -104},
+		{.event = EVENT_WRITE_FULL},
+		{.event = EVENT_WRITE_FAILED, .error = 104},
+		{.event = EVENT_WRITE_FAILED, .error = 0},
+		{.event = EVENT_WRITE_FAILED, .error = -104},
 		{.event = EVENT_SHUT},
-		{.event = EVENT_CREDIT, .bytes = 1},
-		{.event = EVENT_CREDIT},
-		{.event = EVENT_CREDIT_BACK},
+		{.event = EVENT_ALLOWANCE, .bytes = 1},
+		{.event = EVENT_ALLOWANCE},
+		{.event = EVENT_ALLOWANCE_BACK},
 	};
 
 	for (unsigned step = 0; step <= LANE_REST; step++)
