@@ -1,17 +1,19 @@
 /*
- * Theory of operation. The traps that shape this file, each with its probe in tests/kernel/:
+ * Theory of operation. pump_run() does the lane's steps until the lane waits, ends or has used up
+ * its budget. Three traps of the kernel shape the rest, each with its probe in
+ * tests/kernel/:
  *
- * - A splice to a socket gets the exact number of bytes in the pipe. More, and the kernel takes it
- *   for a promise of more to come and holds the tail back for 200 ms (probe_splice_exact_length).
- *   SPLICE_F_MORE would do the same, and is not used.
- * - EAGAIN from a splice out of a socket means "socket empty" or "pipe full". Fills go into empty
- *   pipes only, so here it always means "socket empty" (probe_splice_eagain_means_empty_or_full).
- * - Some bytes show to recv(2) and not to splice(2): urgent data (probe_splice_urgent_byte) and what
- *   comes to a socket that an eBPF agent has put into a sockmap (probe_splice_sockmap). There a
- *   splice gives EAGAIN for ever while poll(2) says readable, and once the FIN is there it gives 0,
- *   as if nothing were left to read. So after a splice that found nothing although the kernel had
- *   announced bytes, or that found the end, recv(2) is asked. If it knows more, the lane stops
- *   splicing for good and copies.
+ * - A splice to a socket must ask for exactly the number of bytes in the pipe. If it asks for more,
+ *   the kernel expects more bytes soon and holds the tail back for 200 ms
+ *   (probe_splice_exact_length). SPLICE_F_MORE would do the same, and is not used.
+ * - EAGAIN from a splice out of a socket means "socket empty" or "pipe full". This file fills empty
+ *   pipes only, so EAGAIN means "socket empty" (probe_splice_eagain_means_empty_or_full).
+ * - recv(2) finds some bytes that splice(2) does not find: urgent data (probe_splice_urgent_byte),
+ *   and bytes of a socket that an eBPF agent has put into a sockmap (probe_splice_sockmap). With
+ *   such bytes in the socket, splice(2) returns EAGAIN for ever while poll(2) says readable. After
+ *   the FIN it returns 0, as if nothing were left to read. So fill_doubted() asks recv(2) when a
+ *   splice found nothing although the kernel had announced bytes, and when a splice found the end.
+ *   If recv(2) finds bytes, the lane stops splicing for good and copies.
  */
 #include "relay/pump.h"
 
@@ -24,8 +26,8 @@
 #include "os/sock.h"
 
 /*
- * A system call has its price however few bytes it moves: what it takes from the budget at least,
- * so that one-byte segments cannot keep a slice going for long. Scenario: mixed (bench/).
+ * A system call takes at least this much from the budget, however few bytes it moves, so that
+ * one-byte segments cannot keep a slice going for long. Scenario: mixed (bench/).
  */
 #define CALL_COST_BYTES 4096
 
@@ -42,11 +44,11 @@ static void charge(uint32_t *budget_bytes, uint32_t bytes)
 	*budget_bytes -= MIN(*budget_bytes, cost);
 }
 
-static void on_source_error(struct lane *lane, int error)
+static void on_read_error(struct lane *lane, int error)
 {
 	/*
-	 * the first error may hide bytes behind urgent data: they are looked for before the end
-	 * is believed
+	 * Bytes may be left behind urgent data. So the first error is only noted and the lane
+	 * reads on; the second error is the end.
 	 */
 	if (lane->read_error)
 		lane_on_read_end(lane);
@@ -54,7 +56,7 @@ static void on_source_error(struct lane *lane, int error)
 		lane_on_read_failed(lane, error);
 }
 
-/* What was asked of the source came to `result` <= 0, with errno. */
+/* Reports a read of the read side that returned `result` <= 0, with errno. */
 static void on_no_bytes(struct lane *lane, ssize_t result)
 {
 	if (result == 0)
@@ -62,10 +64,9 @@ static void on_no_bytes(struct lane *lane, ssize_t result)
 	else if (errno == EAGAIN)
 		lane_on_read_empty(lane);
 	else if (errno != EINTR)
-		on_source_error(lane, errno);
+		on_read_error(lane, errno);
 }
 
-/* Takes `bytes` that were peeked at out of the socket. They are there: false means the socket lies. */
 bool pump_discard(struct pump *pump, int read_fd, size_t bytes)
 {
 	while (bytes) {
@@ -93,7 +94,7 @@ static void copy_peeked(struct pump *pump, const struct pump_flow *flow, size_t 
 	}
 	CHECK(sent > 0 && (size_t)sent <= peeked);
 	if (!pump_discard(pump, flow->read_fd, (size_t)sent)) {
-		on_source_error(lane, EIO);
+		on_read_error(lane, EIO);
 		return;
 	}
 	metrics_add(pump->metrics, METRIC_bytes_copied, (uint64_t)sent);
@@ -124,7 +125,7 @@ static void give_pipe(struct pump *pump, const struct pump_flow *flow)
 	*flow->pipe = NULL;
 }
 
-/* Sends what was received; the pipe, which is empty, holds what is left of it. */
+/* Sends the held bytes in the scratch, and writes the rest into the empty pipe. */
 static void send_received(struct pump *pump, const struct pump_flow *flow)
 {
 	struct lane *lane = flow->lane;
@@ -140,7 +141,7 @@ static void send_received(struct pump *pump, const struct pump_flow *flow)
 	sent = MAX(sent, 0);
 	left = lane->held_bytes - (size_t)sent;
 	if (left && write((*flow->pipe)->write_fd, pump->scratch + sent, left) != (ssize_t)left) {
-		/* an empty pipe takes it whole, unless the kernel has no page: pipe(7) */
+		/* an empty pipe takes all of it, unless the kernel has no page: pipe(7) */
 		lane_on_write_failed(lane, ENOMEM);
 		return;
 	}
@@ -154,9 +155,9 @@ static void send_received(struct pump *pump, const struct pump_flow *flow)
 }
 
 /*
- * A fill and its flush in two calls: for messages too small to gain from a splice, and for lanes
- * that do not splice. Those also get less than there is, for example up to urgent data, so less is
- * no sign of an empty socket.
+ * A fill and its flush by recv and send: for small messages, and for lanes that do not splice. A
+ * lane that does not splice may have bytes that a read stops in front of, such as urgent data. So
+ * for such a lane a short read is no sign of an empty socket.
  */
 static void exchange(struct pump *pump, const struct pump_flow *flow, uint32_t limit_bytes)
 {
@@ -179,8 +180,9 @@ static ssize_t splice_in(const struct pump_flow *flow, uint32_t asked)
 			       SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 
 	/*
-	 * A short fill means an empty socket or a pipe without free slots: the next wait tells
-	 * which. After a large fill no wait is needed, for more bytes have often arrived meanwhile.
+	 * After a short fill the socket is empty, or the pipe had no free slot: the next wait
+	 * tells which. A large fill is not followed by a wait, because more bytes have often
+	 * arrived meanwhile.
 	 */
 	if (moved > 0)
 		lane_on_filled(flow->lane, (uint32_t)moved, moved < MIN(asked, RETRY_BYTES));
@@ -188,8 +190,8 @@ static ssize_t splice_in(const struct pump_flow *flow, uint32_t asked)
 }
 
 /*
- * Asks recv(2) after a splice that found nothing although bytes were announced, or found the `end`.
- * Bytes that came just now are spliced: a second splice finds them.
+ * Asks recv(2) after a splice that found nothing although bytes were announced, or that found the
+ * `end`. If recv(2) finds bytes, they may have come just now: a second splice tells.
  */
 static void fill_doubted(struct pump *pump, const struct pump_flow *flow, uint32_t asked, bool end)
 {
@@ -201,7 +203,7 @@ static void fill_doubted(struct pump *pump, const struct pump_flow *flow, uint32
 
 		if (moved > 0)
 			return;
-		/* a socket tells its error once, perhaps just now */
+		/* a socket reports its error once: perhaps to the second splice */
 		if (moved < 0 && errno != EAGAIN && errno != EINTR)
 			lane_on_read_failed(flow->lane, errno);
 	}
@@ -233,8 +235,9 @@ static void fill(struct pump *pump, const struct pump_flow *flow, uint32_t limit
 	*flow->pipe = pipe;
 	asked = MIN(limit_bytes, pipe->size_bytes);
 	/*
-	 * what the target does not take must fit in the pipe; however small that is, no splice: one
-	 * that is short for want of slots looks like the last of what there was
+	 * The pipe must hold what the write side does not take, so `asked` is at most its size. A
+	 * small lane never splices, even into a small pipe: a splice that is short because the pipe
+	 * has no free slot would look like the last bytes of a message, and the lane would wait.
 	 */
 	if (!lane->bulk || lane->copies) {
 		exchange(pump, flow, asked);
@@ -277,7 +280,7 @@ static void measure_room(struct lane *lane, int write_fd)
 	if (limit) {
 		uint32_t unsent = sock_unsent_bytes(write_fd);
 
-		/* with TCP_NOTSENT_LOWAT the buffer alone does not tell what poll(2) would say */
+		/* with TCP_NOTSENT_LOWAT, poll(2) looks at more than the buffer */
 		room = MIN(room, limit - MIN(limit, unsent));
 		writable = true;
 	}
@@ -286,7 +289,7 @@ static void measure_room(struct lane *lane, int write_fd)
 
 int pump_try_splice(void)
 {
-	/* refused by the descriptors if it is allowed: EBADF, splice(2) */
+	/* a splice that is allowed fails with EBADF because of the descriptors: splice(2) */
 	ssize_t moved = splice(-1, NULL, -1, NULL, 1, SPLICE_F_NONBLOCK);
 
 	return moved < 0 && errno != EBADF ? -errno : 0;
@@ -311,7 +314,7 @@ bool pump_run(struct pump *pump, const struct pump_flow *flow, uint32_t *budget_
 				return lane->moved_bytes != moved_before;
 			moved_until_now = lane->moved_bytes;
 			fill(pump, flow, limit_bytes);
-			/* what was filled is held now; what was copied has moved already */
+			/* after a fill the bytes are held; after a copy they have moved already */
 			charge(budget_bytes,
 			       lane->held_bytes + (uint32_t)(lane->moved_bytes - moved_until_now));
 			break;
@@ -331,7 +334,7 @@ ssize_t pump_peek(int fd, void *bytes, size_t size)
 	return seen < 0 ? -errno : seen;
 }
 
-/* Without a pipe nothing can be held, so the preface goes alone and whole. */
+/* Without a pipe the lane cannot hold a rest, so the write side must take the whole preface. */
 static void send_alone(struct pump *pump, const struct pump_flow *flow, uint32_t bytes)
 {
 	ssize_t sent = send(flow->write_fd, pump->scratch, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -362,8 +365,8 @@ void pump_begin(struct pump *pump, const struct pump_flow *flow, uint32_t prefac
 	if (asked)
 		received = recv(flow->read_fd, behind, asked, MSG_DONTWAIT);
 	if (received < 0 && errno != EAGAIN && errno != EINTR)
-		on_source_error(lane, errno);
-	/* an end is seen again by the first fill */
+		on_read_error(lane, errno);
+	/* if this was the end of the stream, the first fill meets it again */
 	received = MAX(received, 0);
 	lane_on_begun(lane, preface_bytes, (uint32_t)received, received < (ssize_t)asked);
 	send_received(pump, flow);
@@ -372,7 +375,7 @@ void pump_begin(struct pump *pump, const struct pump_flow *flow, uint32_t prefac
 void pump_pass_early(struct pump *pump, const struct pump_flow *flow, uint32_t bytes)
 {
 	if (!pump_discard(pump, flow->read_fd, bytes)) {
-		on_source_error(flow->lane, EIO);
+		on_read_error(flow->lane, EIO);
 		return;
 	}
 	metrics_add(pump->metrics, METRIC_bytes_copied, bytes);
@@ -387,7 +390,7 @@ int pump_release(struct pump *pump, struct lane *lane, struct pipe **pipe)
 	*pipe = NULL;
 	if (!held)
 		return 0;
-	/* it holds bytes of this session, or it would have been given back */
+	/* the pipe still holds bytes of this session: an empty pipe would have been given back */
 	metrics_add(pump->metrics, METRIC_pipes_emptied, 1);
 	return pipe_pool_empty(pump->pipes, held);
 }

@@ -1,10 +1,14 @@
 /*
- * The only file that moves bytes: it does what a lane asks for. Bulk goes by splice(2) through a
- * borrowed pipe, small messages by recv and send, which cost less; what the target does not take of
- * those is written into a borrowed pipe, so that nothing is ever held in user space.
+ * The pump does the steps that a lane asks for (lane.h). pump.c is the only file that moves bytes,
+ * in one of three ways:
  *
- * With no pipe free it copies in a third way: recv(MSG_PEEK), send, and recv(MSG_TRUNC) of what was
- * sent.
+ * - Bulk lanes splice(2) into a pipe borrowed from the worker's pool, and from there into the write
+ *   side.
+ * - Small lanes recv and send, which costs less than two splices. If the write side takes only a
+ *   part, the rest is written into a borrowed pipe.
+ * - With no pipe free, a lane copies: recv(MSG_PEEK), send, then recv(MSG_TRUNC) of the sent bytes.
+ *
+ * So bytes wait in sockets and pipes only, never in user space.
  */
 #pragma once
 
@@ -15,64 +19,64 @@
 #include "relay/lane.h"
 #include "stats/metrics.h"
 
-/* One for a worker; the pointers are the caller's and must outlive it. */
+/* A worker has one. The pointers are the caller's and must outlive the pump. */
 struct pump {
-	struct pipe_pool *pipes; /* NULL: never a pipe, as where splice(2) is forbidden */
+	struct pipe_pool *pipes; /* NULL: there are no pipes, because splice(2) is forbidden */
 	struct metrics *metrics;
-	char *scratch; /* PUMP_SCRATCH_BYTES for copying */
+	char *scratch; /* PUMP_SCRATCH_BYTES, for copying */
 };
 
-/* One direction of a session: what the bytes go by. All of it is the caller's. */
+/* A lane with its sockets and its pipe. Everything in it is the caller's. */
 struct pump_flow {
 	struct lane *lane;
-	struct pipe **pipe; /* the lane's borrowed pipe; NULL whenever nothing is held */
-	int read_fd;	    /* both are non-blocking */
+	struct pipe **pipe; /* the lane's borrowed pipe; NULL when the lane holds nothing */
+	int read_fd;	    /* both sockets are non-blocking */
 	int write_fd;
 };
 
-/* What one copy takes at most where no pipe is free. Scenario: a_stalled_target in test_pump.c. */
+/* The most bytes of one copy with no pipe free. Scenario: a_stalled_write_side in test_pump.c. */
 #define PUMP_SCRATCH_BYTES 65536
 
-/* The most that may go before a stream. */
+/* The most bytes that may be sent before a stream: pump_begin(). */
 #define PUMP_PREFACE_BYTES 8192
 
 /*
- * Whether this process may call splice(2): 0, or -errno (a seccomp filter; often -EPERM or -ENOSYS).
- * Needs no descriptor.
+ * Tries splice(2), without a descriptor. Returns 0 if this process may call it, or -errno if a
+ * seccomp filter forbids it (often -EPERM or -ENOSYS).
  */
 int pump_try_splice(void);
 
 /*
- * Runs the lane until it waits, ends, or has used up *budget_bytes, which is counted down; afterwards
- * lane_next() says where it stands. A failed socket is reported to the lane, never returned. Returns
- * whether bytes moved.
+ * Runs the lane until it waits, ends or has used up *budget_bytes, from which its bytes are
+ * subtracted. Returns whether bytes moved. Errors of the sockets are reported to the lane.
  */
 bool pump_run(struct pump *pump, const struct pump_flow *flow, uint32_t *budget_bytes);
 
 /*
- * Sends what goes before the stream: the first `preface_bytes` > 0 of pump->scratch, at most
- * PUMP_PREFACE_BYTES, and in the same call what the source has sent already, if little. For a lane that was
- * just begun; otherwise as pump_run(). With no pipe free, a target that does not take the preface
- * whole has failed: a fresh connection does take it.
+ * Sends a preface, such as a PROXY header, to the write side of a new lane: the first
+ * `preface_bytes` > 0 of pump->scratch, at most PUMP_PREFACE_BYTES. The same send(2) takes along up
+ * to LANE_SMALL_BYTES that have come from the read side. With no pipe free, the preface goes alone,
+ * and a write side that does not take all of it has failed: a new connection has room for a
+ * preface. Errors as of pump_run().
  */
 void pump_begin(struct pump *pump, const struct pump_flow *flow, uint32_t preface_bytes);
 
 /*
- * Looks at up to `size` bytes that wait in a socket and takes nothing: recv(2), MSG_PEEK. Returns their
- * number, 0 at the stream's end, or -errno. pump_discard() takes `bytes` that were seen; false: they
- * are not there any more.
+ * pump_peek() copies up to `size` bytes out of a socket and leaves them there: recv(2), MSG_PEEK.
+ * Returns their number, 0 at the end of the stream, or -errno. pump_discard() takes `bytes` that
+ * were seen out of the socket; false: they are not there any more.
  */
 ssize_t pump_peek(int fd, void *bytes, size_t size);
 bool pump_discard(struct pump *pump, int fd, size_t bytes);
 
 /*
- * For a lane that was just begun: takes the source's first `bytes` > 0, which the target had with its SYN, out of
- * its socket, where they were seen. Otherwise as pump_run().
+ * For a new lane whose first `bytes` > 0 went to the write side with the SYN: takes these bytes out
+ * of the read side, where pump_peek() saw them. Errors as of pump_run().
  */
 void pump_pass_early(struct pump *pump, const struct pump_flow *flow, uint32_t bytes);
 
 /*
- * Takes the pipe from a lane that will not run again, and drops what it holds. Returns 0 or -errno
- * when the pool has lost the pipe: pipe_pool_empty().
+ * Takes the pipe from a lane that will not run again, and drops the bytes in it. Returns 0, or
+ * -errno if the pool has lost the pipe: pipe_pool_empty().
  */
 int pump_release(struct pump *pump, struct lane *lane, struct pipe **pipe);

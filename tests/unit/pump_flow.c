@@ -11,10 +11,11 @@
 void flow_open(struct flow *flow, const struct flow_setting *setting)
 {
 	memset(flow, 0, sizeof(*flow));
-	/* as control_take_signals() does: splice(2) knows no MSG_NOSIGNAL */
+	/* as control_take_signals() does: splice(2) has no MSG_NOSIGNAL */
 	signal(SIGPIPE, SIG_IGN);
 	support_tcp_open(&flow->in, 0, 0);
-	support_tcp_open(&flow->out, setting->target_sndbuf_bytes, setting->reader_rcvbuf_bytes);
+	support_tcp_open(&flow->out, setting->write_side_sndbuf_bytes,
+			 setting->reader_rcvbuf_bytes);
 	lane_init(&flow->lane, true);
 	flow->pipe_count = MAX(setting->pipes, 1);
 	cr_assert_eq(pipe_pools_create(&flow->pump.pipes, 1, flow->pipe_count,
@@ -47,10 +48,10 @@ bool flow_run(struct flow *flow, uint32_t *budget_bytes)
 	bool moved = pump_run(&flow->pump, &ends, budget_bytes);
 
 	cr_assert_eq(moved, flow->lane.moved_bytes != before);
-	/* a target that failed leaves its bytes in the pipe, for pump_release() */
+	/* when the write side has failed, its bytes stay in the pipe until pump_release() */
 	if (!flow->lane.write_error)
 		cr_assert_eq(flow->pipe != NULL, flow->lane.held_bytes > 0,
-			     "a pipe is lent and empty, or bytes are held nowhere");
+			     "the lane has an empty pipe, or holds bytes without a pipe");
 	return moved;
 }
 
@@ -68,7 +69,7 @@ void flow_await_room(struct flow *flow)
 
 enum lane_step flow_relay(struct flow *flow, enum lane_step idle)
 {
-	for (unsigned turns = 0; turns < 10000000; turns++) {
+	for (unsigned rounds = 0; rounds < 10000000; rounds++) {
 		uint32_t budget_bytes = FLOW_PLENTY;
 		enum lane_step step;
 

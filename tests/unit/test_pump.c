@@ -25,7 +25,7 @@ struct stream_end {
 	pthread_t thread;
 	int fd;
 	const struct flow_setting *setting;
-	uint64_t good_bytes; /* of the reader: those before the first that differs, or all */
+	uint64_t good_bytes; /* of the reader: received before the first wrong byte */
 };
 
 static void *write_stream(void *argument)
@@ -69,7 +69,7 @@ static void start(struct stream_end *end, const struct flow_setting *setting, in
 	cr_assert(!pthread_create(&end->thread, NULL, run, end));
 }
 
-/* Relays to the end, passes it on, and checks what came out. */
+/* Relays to the end of the stream, passes the end on, and checks the received bytes. */
 static void finish(struct flow *flow, struct stream_end *writer, struct stream_end *reader)
 {
 	const struct flow_setting *setting = writer->setting;
@@ -118,7 +118,7 @@ Test(pump, streams_arrive_byte_for_byte)
 	}
 }
 
-Test(pump, a_stalled_target_is_waited_for_and_loses_nothing)
+Test(pump, a_stalled_write_side_is_waited_for_and_loses_nothing)
 {
 	static const struct flow_setting settings[] = {
 		{"splicing", 2, 65536, 65536, 65536, 65536, 4 << 20},
@@ -136,7 +136,7 @@ Test(pump, a_stalled_target_is_waited_for_and_loses_nothing)
 		cr_expect_eq(flow_relay(&flow, LANE_WAIT_WRITABLE), LANE_WAIT_WRITABLE);
 		cr_expect_lt(flow.lane.moved_bytes, settings[i].total_bytes, "%s",
 			     settings[i].name);
-		/* as long as nobody says that it is writable, it is left alone */
+		/* without a report that it is writable, the pump does not touch it */
 		cr_expect(!flow_run(&flow, &budget_bytes), "%s", settings[i].name);
 		cr_expect_eq(budget_bytes, FLOW_PLENTY, "%s", settings[i].name);
 
@@ -146,7 +146,7 @@ Test(pump, a_stalled_target_is_waited_for_and_loses_nothing)
 	}
 }
 
-/* The pool runs empty and fills again while the stream goes on: both ways mix. */
+/* The pool runs empty and fills again while the stream goes on: the lane splices and copies. */
 Test(pump, pipes_come_and_go)
 {
 	char sent[LANE_SMALL_BYTES + 997], got[sizeof(sent)];
@@ -173,7 +173,7 @@ Test(pump, pipes_come_and_go)
 	flow_close(&flow);
 }
 
-/* A splice that asks for more than there is would keep the tail back: kernel 6.5 and later. */
+/* A splice that asks for more bytes than the pipe has keeps the tail back: kernel 6.5 and later. */
 Test(pump, no_tail_is_held_back)
 {
 	static const unsigned rows[] = {1, 15, 16, 17, 32, 48, 64};
@@ -201,7 +201,7 @@ Test(pump, no_tail_is_held_back)
 /* Urgent data ---------------------------------------------------------------------------------- */
 
 struct urgent_row {
-	const char *pieces[6]; /* one that begins with '!' is sent as urgent, without the mark */
+	const char *pieces[6]; /* a piece after '!' is sent as urgent data */
 	bool end;
 };
 
@@ -230,7 +230,7 @@ static void check_urgent(const struct urgent_row *row, const struct flow_setting
 	flow_close(&flow);
 }
 
-/* RFC 6093: it is delivered in line, and splice(2) must not stop at it for ever. */
+/* RFC 6093: urgent data is delivered in line, and splice(2) must not stop at it for ever. */
 Test(pump, urgent_data_stays_in_the_stream)
 {
 	static const struct urgent_row rows[] = {
@@ -253,7 +253,7 @@ Test(pump, urgent_data_stays_in_the_stream)
 	}
 }
 
-/* What splice(2) does not see ------------------------------------------------------------------- */
+/* Bytes that splice(2) does not see ------------------------------------------------------------ */
 
 Test(pump, splices_no_more_after_urgent_data_in_bulk)
 {
@@ -263,7 +263,7 @@ Test(pump, splices_no_more_after_urgent_data_in_bulk)
 	flow_open(&flow, &splicing);
 	for (unsigned i = 0; i < 3; i++) {
 		support_send(flow.in.peer, bulk, sizeof(bulk) - 1);
-		/* its last byte is the urgent one */
+		/* the last byte is urgent */
 		cr_assert_eq(send(flow.in.peer, bulk, 1, i == 1 ? MSG_OOB : 0), 1);
 		flow_deliver(&flow, (i + 1) * sizeof(bulk), 1000);
 		support_receive(flow.out.peer, bulk, sizeof(bulk));
@@ -273,7 +273,7 @@ Test(pump, splices_no_more_after_urgent_data_in_bulk)
 	flow_close(&flow);
 }
 
-/* A wake-up for bytes that were read meanwhile says nothing against splice(2). */
+/* A wake-up for bytes that were read meanwhile must not stop the splices. */
 Test(pump, goes_on_splicing_after_an_idle_wakeup)
 {
 	static char bulk[4 * LANE_SMALL_BYTES];
@@ -295,7 +295,7 @@ Test(pump, goes_on_splicing_after_an_idle_wakeup)
 	flow_close(&flow);
 }
 
-Test(pump, copies_what_comes_to_a_socket_in_a_sockmap)
+Test(pump, copies_the_bytes_of_a_socket_in_a_sockmap)
 {
 	static const struct flow_setting settings[] = {
 		{"large pieces", 2, 65536, 0, 0, 65536, 16 << 20},

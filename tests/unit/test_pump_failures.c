@@ -1,4 +1,4 @@
-/* pump.h: sockets that fail, pipes that are left with bytes, and turns that are cut. */
+/* pump.h: sockets that fail, pipes that are left with bytes, and budgets that are used up. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <poll.h>
@@ -46,7 +46,7 @@ static void reset(struct support_tcp *tcp)
 
 #define QUEUED_BYTES 400000
 
-/* A source that has more than any budget or buffer below. */
+/* Gives the read side more bytes than any budget or buffer below. */
 static void queue_bytes(struct flow *flow)
 {
 	static char bytes[QUEUED_BYTES];
@@ -85,15 +85,15 @@ Test(pump_failures, what_came_before_a_reset_is_delivered)
 		}
 }
 
-/* How the lane learns that its source has failed. */
+/* How the lane learns that its read side has failed. */
 enum failure {
 	RESET, /* from the socket */
-	TAKEN, /* from the other lane, which took the error: the socket looks ended now */
+	TAKEN, /* from the other lane, which took the error: the socket looks like a clean end */
 	TOLD,  /* from the other lane, while the socket can still be read */
 	FAILURES
 };
 
-/* Splicing stops at urgent data for ever: what lies behind it must be looked for. */
+/* A splice stops at urgent data for ever, so the pump must look for bytes behind it. */
 static void check_urgent_failure(const struct flow_setting *setting, const char *const pieces[3],
 				 enum failure failure)
 {
@@ -137,8 +137,8 @@ Test(pump_failures, urgent_data_before_a_failure_is_delivered)
 		}
 }
 
-/* The other lane has met the error first, and taken it from the socket, which looks ended now. */
-Test(pump_failures, an_error_that_somebody_else_took_is_still_a_reset)
+/* The other lane has taken the error from the socket, which looks like a clean end now. */
+Test(pump_failures, an_error_that_the_other_lane_took_is_still_a_reset)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(settings); i++) {
 		struct flow flow;
@@ -158,10 +158,10 @@ Test(pump_failures, an_error_that_somebody_else_took_is_still_a_reset)
 }
 
 /*
- * A room that is not there, as the estimate may be wrong: the target takes a part of what it is
- * given. What is left stays in the pipe, or in the source, and follows when there is room.
+ * The measured room may be too high: the write side takes a part of the bytes. The rest stays in
+ * the pipe, or in the read side, and follows when there is room.
  */
-Test(pump_failures, a_target_that_takes_a_part_gets_the_rest_later)
+Test(pump_failures, a_write_side_that_takes_a_part_gets_the_rest_later)
 {
 	static const struct flow_setting small[] = {
 		{"splicing", 2, 1 << 20, 65536, 65536, 65536, 0},
@@ -203,7 +203,7 @@ Test(pump_failures, a_target_that_takes_a_part_gets_the_rest_later)
 	}
 }
 
-Test(pump_failures, a_target_that_was_reset_ends_the_lane)
+Test(pump_failures, a_write_side_that_was_reset_ends_the_lane)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(settings); i++) {
 		struct flow flow;
@@ -225,7 +225,7 @@ Test(pump_failures, a_target_that_was_reset_ends_the_lane)
 
 /* Pipes that hold bytes ------------------------------------------------------------------------ */
 
-/* Bytes in a pipe that the target takes no more: as small windows and fragments leave them. */
+/* Puts bytes into a pipe of the lane, as if the write side had not taken them. */
 static void hold_bytes(struct flow *flow, const char *text)
 {
 	uint32_t count = (uint32_t)strlen(text);
@@ -243,7 +243,7 @@ Test(pump_failures, a_pipe_that_holds_bytes_is_not_used_again)
 	int left = -1;
 
 	flow_open(&flow, &settings[0]);
-	hold_bytes(&flow, "somebody's secret");
+	hold_bytes(&flow, "a secret");
 	cr_expect_eq(pump_release(&flow.pump, &flow.lane, &flow.pipe), 0);
 	cr_expect_null(flow.pipe);
 	cr_expect_eq(flow.lane.held_bytes, 0);
@@ -261,7 +261,7 @@ Test(pump_failures, a_pipe_that_holds_bytes_is_not_used_again)
 	flow_close(&flow);
 }
 
-Test(pump_failures, the_pipe_of_a_lane_whose_target_failed_is_emptied)
+Test(pump_failures, the_pipe_is_emptied_after_the_write_side_failed)
 {
 	struct flow flow;
 
@@ -269,7 +269,7 @@ Test(pump_failures, the_pipe_of_a_lane_whose_target_failed_is_emptied)
 	hold_bytes(&flow, "lost");
 	reset(&flow.out);
 	cr_expect_eq(flow_relay(&flow, LANE_REST), LANE_REST);
-	cr_expect_not_null(flow.pipe, "its content is unknown: not to be given back");
+	cr_expect_not_null(flow.pipe, "it may hold bytes and must not be given back");
 	cr_expect_eq(pump_release(&flow.pump, &flow.lane, &flow.pipe), 0);
 	cr_expect_eq(metrics_get(&flow.metrics, METRIC_pipes_emptied), 1);
 	flow_close(&flow);
@@ -288,13 +288,13 @@ Test(pump_failures, releasing_a_lane_that_holds_nothing_costs_nothing)
 	flow_close(&flow);
 }
 
-Test(pump_failures, a_pipe_that_cannot_be_emptied_is_told)
+Test(pump_failures, a_pipe_that_cannot_be_emptied_is_reported)
 {
 	struct flow flow;
 
 	flow_open(&flow, &settings[0]);
 	hold_bytes(&flow, "x");
-	/* without a writer its end is read, which no pipe of the pool ever shows */
+	/* without a writer a read finds the end, which no pipe of the pool has */
 	close(flow.pipe->write_fd);
 	flow.pipe->write_fd = -1;
 	cr_expect_eq(pump_release(&flow.pump, &flow.lane, &flow.pipe), -EIO);
@@ -318,13 +318,13 @@ static void check_budget(const struct flow_setting *setting, uint32_t budget)
 		      "%s: %lu bytes for a budget of %u", setting->name,
 		      (unsigned long)flow.lane.moved_bytes, budget);
 	cr_expect_eq(budget_bytes, 0, "%s, %u: %u are left", setting->name, budget, budget_bytes);
-	/* it wants another turn, and has not been told to wait for anything */
+	/* the lane has more to move, and waits for nothing */
 	cr_expect(lane_next(&flow.lane) == LANE_FILL || lane_next(&flow.lane) == LANE_MEASURE,
 		  "%s, %u", setting->name, budget);
 	flow_close(&flow);
 }
 
-Test(pump_failures, a_turn_ends_with_its_budget_when_splicing)
+Test(pump_failures, a_run_ends_with_its_budget_when_splicing)
 {
 	static const uint32_t rows[] = {0, 1, 100, 4096, 4097, 65536, 200000};
 
@@ -332,8 +332,7 @@ Test(pump_failures, a_turn_ends_with_its_budget_when_splicing)
 		check_budget(&settings[0], rows[i]);
 }
 
-/* Copying costs more CPU than splicing: even less may its turns be longer. */
-Test(pump_failures, a_turn_ends_with_its_budget_when_copying)
+Test(pump_failures, a_run_ends_with_its_budget_when_copying)
 {
 	static const uint32_t rows[] = {0, 1, 100, 4096, 4097, 65536, 200000};
 
