@@ -49,11 +49,11 @@ static unsigned choose_worker(const struct load *load, unsigned own)
 	for (unsigned i = 0; i < load->worker_count; i++)
 		if (sessions_of(load, i) < sessions_of(load, least))
 			least = i;
-	/* giving a connection away wakes another thread: not worth it for a difference of one */
+	/* handing a connection over wakes a thread: too dear for a difference of one session */
 	return sessions_of(load, own) > sessions_of(load, least) + 1 ? least : own;
 }
 
-static bool take_place(struct load *load)
+static bool count_session(struct load *load)
 {
 	if (atomic_fetch_add(&load->sessions, 1) < load->limit)
 		return true;
@@ -63,7 +63,7 @@ static bool take_place(struct load *load)
 
 int load_admit_here(struct load *load, unsigned own)
 {
-	if (!take_place(load))
+	if (!count_session(load))
 		return -1;
 	atomic_fetch_add(&load->workers[own].sessions, 1);
 	return (int)own;
@@ -73,7 +73,7 @@ int load_admit(struct load *load, unsigned own)
 {
 	unsigned worker;
 
-	if (!take_place(load))
+	if (!count_session(load))
 		return -1;
 	worker = choose_worker(load, own);
 	if (atomic_fetch_add(&load->workers[worker].sessions, 1) & LOAD_RETIRED) {
@@ -101,8 +101,8 @@ void load_release(struct load *load, unsigned worker)
 	CHECK(sessions_of(load, worker) > 0);
 	atomic_fetch_sub_explicit(&load->workers[worker].sessions, 1, memory_order_relaxed);
 	/*
-	 * sequentially consistent with load_wait(): a waiting worker sees the room, or is seen
-	 * waiting
+	 * Sequentially consistent with load_wait() and load_room(): either the waiting worker sees
+	 * this release, or load_take_waiting() sees the worker wait.
 	 */
 	atomic_fetch_sub(&load->sessions, 1);
 }

@@ -1,6 +1,6 @@
 /*
- * How many sessions there are, in the whole process and per worker: the limit of --maxconn and the
- * choice of the worker for a new connection. Shared by all workers; relaxed atomics, no lock.
+ * Counts the sessions of the process and of each worker. Enforces --maxconn, and chooses the worker
+ * for a new connection. Shared by all workers; atomics, no lock.
  */
 #pragma once
 
@@ -10,12 +10,12 @@
 
 #include "base/util.h"
 
-#define LOAD_RETIRED (1U << 31) /* more sessions than any worker can have: never the least loaded */
+#define LOAD_RETIRED (1U << 31) /* more sessions than a worker can have: never the least loaded */
 
 struct load_worker {
-	/* admitted for it, opened or on their way */
+	/* admitted for this worker: open, or on their way from another worker */
 	_Alignas(CACHE_LINE_BYTES) _Atomic uint32_t sessions;
-	/* it holds back a connection until a session ends anywhere */
+	/* the worker holds a connection back until a session of any worker ends */
 	atomic_bool waits;
 };
 
@@ -28,40 +28,45 @@ struct load {
 };
 
 /*
- * `limit`: sessions at a time; `crowd`: so many are a crowd, and more care is taken of memory.
+ * `limit`: the most sessions at a time; `crowd`: with so many sessions load_is_crowded() is true.
  * Returns 0 or -ENOMEM.
  */
 int load_init(struct load *load, uint32_t limit, uint32_t crowd, unsigned worker_count);
 void load_finish(struct load *load);
 
+/* Whether there are so many sessions that their socket buffers should be smaller. */
 bool load_is_crowded(const struct load *load);
 
-/* Sessions that may still be admitted. */
+/* How many more sessions may be admitted now. */
 uint32_t load_room(const struct load *load);
 
 /*
- * Admits one connection accepted by worker `own` and chooses its worker: `own`, unless that has two
- * more than the least loaded one. Returns the worker, or -1 when the limit is reached. Each
- * admission must be given back with load_release().
+ * Admits a connection that worker `own` accepted, and chooses its worker: `own`, or the worker with
+ * the fewest sessions if `own` has at least two more. Returns the worker, or -1 if the limit is
+ * reached. The caller gives each admission back with load_release().
  */
 int load_admit(struct load *load, unsigned own);
 void load_release(struct load *load, unsigned worker);
 
-/* As load_admit(), with no choice but `own`. */
+/* As load_admit(), but the worker is always `own`. */
 int load_admit_here(struct load *load, unsigned own);
 
 /*
- * Moves an admission that did not reach worker `from`. The caller wakes worker `from` unless it has retired: in a
- * drain it may be waiting for this admission alone (load_retire()).
+ * Moves an admission from worker `from`, which its connection did not reach, to worker `to`. The
+ * caller wakes `from` unless it has retired: in a drain, `from` may have waited only for this
+ * admission to go (load_retire()).
  */
 void load_move(struct load *load, unsigned from, unsigned to);
 
 /*
- * A worker that wants to end takes itself out of the choice. False while sessions are admitted for
- * it; once true, none ever will be.
+ * For a worker that wants to end. False: there are admissions for it. True: there are none, and
+ * load_admit() will not choose this worker again.
  */
 bool load_retire(struct load *load, unsigned worker);
 
-/* A worker says that it waits for room; load_take_waiting() tells one that waits, and forgets it. */
+/*
+ * load_wait() notes that a worker waits for a session to end. load_take_waiting() returns a waiting
+ * worker, which waits no longer, or -1.
+ */
 void load_wait(struct load *load, unsigned worker);
 int load_take_waiting(struct load *load);

@@ -43,7 +43,7 @@ struct choice_row {
 	int chosen;
 };
 
-/* The own worker, unless it has two more than the least loaded one. */
+/* The own worker, unless it has at least two sessions more than the least loaded worker. */
 Test(load, choice)
 {
 	static const struct choice_row rows[] = {
@@ -97,10 +97,10 @@ Test(load, a_retired_worker_is_never_chosen)
 
 	cr_assert_eq(load_init(&load, 100, UINT32_MAX, 3), 0);
 	cr_expect_eq(load_admit(&load, 1), 1);
-	cr_expect(!load_retire(&load, 1), "a session is admitted for it");
+	cr_expect(!load_retire(&load, 1), "a session is admitted for worker 1");
 	load_release(&load, 1);
 	cr_expect(load_retire(&load, 1));
-	cr_expect(!load_retire(&load, 1), "it is retired already");
+	cr_expect(!load_retire(&load, 1), "worker 1 has retired already");
 	for (unsigned i = 0; i < 100; i++)
 		cr_assert_neq(load_admit(&load, i % 2 ? 2 : 0), 1);
 	cr_expect_eq(sessions_of(&load, 0) + sessions_of(&load, 2), 100);
@@ -108,7 +108,7 @@ Test(load, a_retired_worker_is_never_chosen)
 	load_finish(&load);
 }
 
-Test(load, waiting_workers_are_told_once_each)
+Test(load, each_waiting_worker_is_returned_once)
 {
 	struct load load;
 
@@ -144,8 +144,8 @@ Test(load, releasing_what_was_not_admitted_is_a_programming_error)
 
 struct hammer {
 	struct load load;
-	bool retire;	       /* each thread retires its worker when it is done */
-	_Atomic uint32_t live; /* admitted and not yet released: at most the truth */
+	bool retire;	       /* each thread retires its worker at its end */
+	_Atomic uint32_t live; /* admitted and not yet released; never more than the true count */
 	_Atomic uint32_t most_live;
 	atomic_bool chosen_retired;
 	atomic_bool retired[WORKER_LIMIT];
@@ -154,7 +154,7 @@ struct hammer {
 struct hammer_thread {
 	struct hammer *hammer;
 	unsigned own;
-	unsigned held[HELD_LIMIT]; /* the workers of what this thread admitted */
+	unsigned held[HELD_LIMIT]; /* the workers of the sessions that this thread admitted */
 	unsigned held_count;
 };
 
@@ -223,7 +223,7 @@ static void hammer_load(uint32_t limit, unsigned worker_count, bool retire)
 	cr_expect_leq(hammer->most_live, limit, "%u sessions with a limit of %u", hammer->most_live,
 		      limit);
 	cr_expect(!hammer->chosen_retired, "a retired worker was chosen");
-	cr_expect_eq(load_room(&hammer->load), limit, "something was not given back");
+	cr_expect_eq(load_room(&hammer->load), limit, "an admission was not given back");
 	for (unsigned i = 0; i < worker_count; i++)
 		cr_expect_eq(hammer->load.workers[i].sessions, retire ? LOAD_RETIRED : 0,
 			     "worker %u", i);
@@ -251,14 +251,14 @@ struct retiring {
 	atomic_bool over;
 };
 
-/* Worker 1 retires whenever it has nothing, and comes back, which no worker does. */
+/* Worker 1 retires whenever it has no session, and then comes back, which no real worker does. */
 static void *run_retiring(void *argument)
 {
 	struct retiring *self = argument;
 
 	while (!self->over)
 		if (load_retire(&self->load, 1)) {
-			/* long enough for the other thread to come in between */
+			/* long enough for the other thread to admit something meanwhile */
 			for (unsigned i = 0; i < 50; i++)
 				cr_assert_leq(sessions_of(&self->load, 1), 1);
 			atomic_fetch_and(&self->load.workers[1].sessions, ~LOAD_RETIRED);
@@ -266,7 +266,7 @@ static void *run_retiring(void *argument)
 	return NULL;
 }
 
-/* What is admitted in the moment in which its worker retires goes to another. */
+/* An admission for a worker that retires at the same moment goes to another worker. */
 Test(load, an_admission_keeps_its_worker_from_retiring)
 {
 	struct retiring *retiring = aligned_alloc(CACHE_LINE_BYTES, sizeof(*retiring));
@@ -275,7 +275,7 @@ Test(load, an_admission_keeps_its_worker_from_retiring)
 	cr_assert_not_null(retiring);
 	*retiring = (struct retiring){0};
 	cr_assert_eq(load_init(&retiring->load, 10, UINT32_MAX, 2), 0);
-	/* so that worker 1 is the least loaded one */
+	/* so that worker 1 is the least loaded */
 	retiring->load.sessions = 3;
 	retiring->load.workers[0].sessions = 3;
 	cr_assert(!pthread_create(&thread, NULL, run_retiring, retiring));
@@ -301,7 +301,7 @@ struct handshake {
 
 #define HANDSHAKES 20000
 
-/* Admits, as a listener does: when there is no room, says so, looks again, and waits to be told. */
+/* Admits as a listener does: without room it calls load_wait(), looks again, and waits. */
 static void *run_waiting(void *argument)
 {
 	struct handshake *shake = argument;
@@ -314,14 +314,14 @@ static void *run_waiting(void *argument)
 		load_wait(&shake->load, 0);
 		if (load_room(&shake->load))
 			continue;
-		/* somebody must take the wait, for the session that is there will end */
+		/* the open session will end, and then load_take_waiting() must find this worker */
 		while (shake->load.workers[0].waits)
 			sched_yield();
 	}
 	return NULL;
 }
 
-/* A session that ends either leaves room that the waiting worker sees, or sees it wait. */
+/* The waiting worker sees the room of an ended session, or load_take_waiting() sees the worker. */
 Test(load, no_waiting_worker_is_forgotten, .timeout = 60)
 {
 	struct handshake *shake = aligned_alloc(CACHE_LINE_BYTES, sizeof(*shake));
