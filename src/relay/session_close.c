@@ -1,9 +1,19 @@
 /*
- * Theory of operation. Closing has two concerns. A descriptor must not be closed while the engine
- * waits on it (tests/kernel/probe_ring_poll_close_keeps_file): what is armed is cancelled first,
- * and the last answer closes. And where one side failed, the other side must get every byte that
- * was passed to it before it gets the RST: closing with a RST drops what its socket has not
- * delivered, so the session waits until the socket has nothing undelivered.
+ * Theory of operation. A session closes in three steps:
+ *
+ * 1. session_close() sets the state to SESSION_CLOSING, notes the reason, gives the pipes back and
+ *    cancels the requests to the engine.
+ * 2. The session waits for the last answer to each request: a descriptor must not be closed while
+ *    the engine waits for it (tests/kernel/probe_ring_poll_close_keeps_file). If one side has
+ *    failed (CLOSE_HOW_RELAY), the session then waits until the other side's peer has every byte
+ *    that was passed to it, or takes none for too long. Only then that peer gets a RST, because a
+ *    RST drops the bytes that are not delivered yet. No event tells of the delivery, so the
+ *    session's timer counts the undelivered bytes.
+ * 3. finish_close() closes the sockets, with FIN or RST as close_reasons.def says, logs and counts
+ *    the end, and gives back all that the session holds.
+ *
+ * session_continue_close() takes the second and the third step. It is called after each answer,
+ * when the timer fires, and when a queued session runs.
  */
 #include "relay/session_parts.h"
 
@@ -15,10 +25,7 @@
 #include "base/log.h"
 #include "os/sock.h"
 
-/*
- * How often undelivered bytes are counted while a session closes: soon at first, then ever less
- * often.
- */
+/* The pause before undelivered bytes are counted again: it doubles from the first to the last. */
 #define DELIVERY_WAIT_FIRST_MS 1
 #define DELIVERY_WAIT_MOST_MS  1000
 
@@ -28,7 +35,8 @@ static void close_fd(struct sessions *sessions, int *fd)
 		return;
 	engine_forget(sessions->engine, *fd);
 	if (close(*fd))
-		CHECK(errno != EBADF); /* whatever else it says, the descriptor is gone: close(2) */
+		CHECK(errno !=
+		      EBADF); /* after any other error the descriptor is closed too: close(2) */
 	*fd = -1;
 }
 
@@ -63,20 +71,20 @@ static void remember(struct sessions *sessions, const struct session *session)
 {
 	struct session_record record;
 
-	/* those refused at the door would push out the others: whoever is banned must not choose whom we remember */
+	/* not a refused session: a banned client could push all others out of the history */
 	if (!sessions->history || !session->tenancy.claim.choices)
 		return;
 	session_describe(sessions, session, &record);
 	history_add(sessions->history, &record);
 }
 
-/* The last step: nothing is in flight and every byte that is to arrive has. */
+/* The last step: nothing is in flight, and the bytes to be delivered are. */
 static void finish_close(struct sessions *sessions, struct session *session)
 {
 	const struct close_rule *rule = close_reason_rule((enum close_reason)session->reason);
 
 	for (unsigned side = 0; side < 2; side++) {
-		/* all of a session's sockets are made with reset_on_close */
+		/* sessions' sockets are made to send a RST on close; these send a FIN */
 		if (session->fd[side] >= 0 && rule->how == CLOSE_HOW_FIN)
 			sock_reset_on_close(session->fd[side], false);
 		close_fd(sessions, &session->fd[side]);
@@ -93,7 +101,7 @@ static void finish_close(struct sessions *sessions, struct session *session)
 	sessions->released = true;
 }
 
-/* Whether bytes passed to the side that is still there have yet to reach it. */
+/* Whether the side that did not fail has undelivered bytes to wait for. */
 static bool is_delivering(struct sessions *sessions, struct session *session)
 {
 	const struct close_rule *rule = close_reason_rule((enum close_reason)session->reason);
@@ -108,7 +116,7 @@ static bool is_delivering(struct sessions *sessions, struct session *session)
 	return bytes > 0;
 }
 
-/* A peer that takes nothing more is waited for no longer than any other half-closed one. */
+/* A peer that takes no bytes is waited for as long as in a half-closed session. */
 static bool delivery_has_expired(const struct sessions *sessions, const struct session *session)
 {
 	const struct close_rule *rule = close_reason_rule((enum close_reason)session->reason);
@@ -161,7 +169,7 @@ void session_close(struct sessions *sessions, struct session *session, enum clos
 		metrics_add(sessions->metrics, i ? METRIC_bytes_down : METRIC_bytes_up,
 			    session->lane[i].moved_bytes);
 	session_cancel_waits(sessions, session);
-	/* a session that is queued is freed when the queue comes to it */
+	/* a queued session must stay until it is taken out of its queue: run_session() */
 	if (!session->queued)
 		session_continue_close(sessions, session);
 }

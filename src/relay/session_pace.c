@@ -114,7 +114,7 @@ static void arm(struct sessions *sessions, struct session *session)
 		if (session->waits[i] == SESSION_WAIT_ALLOWANCE)
 			due_us = MIN(due_us, self->lanes[i].due_us);
 	self->timer.kind = SESSION_PACE_TIMER;
-	/* the due time may be over for a lane that the other one's answer has kept from running */
+	/* a lane whose time has passed already makes the timer fire at once */
 	timer_arm(sessions->wheel, &self->timer,
 		  due_us > now_us(sessions) ? (due_us - now_us(sessions) + 999) / 1000 : 0);
 }

@@ -1,20 +1,20 @@
 /*
- * What the files of the session layer are to each other; for session*.c alone. How each works is at
- * its top.
+ * The functions that the files of the session layer call in each other; for session*.c alone. Each
+ * of these files says at its top how it works.
  */
 #pragma once
 
 #include "relay/sessions.h"
 
-/* session_admit.c: whether a client is served at all ---------------------------------------------- */
+/* session_admit.c: whether a client is served -------------------------------------------------- */
 
 /*
- * Asks everything that can stand against a session whose client is known, before a backend is looked
- * for. True: go on. False: the session was closed, with its reason.
+ * Checks whether a session whose client is known may go on to a backend: bans, rules and limits.
+ * False: no, and the session was closed with the reason.
  */
 bool session_admit(struct sessions *sessions, struct session *session);
 
-/* session_connect.c: from a known client to a relay, by one backend after another ----------------- */
+/* session_connect.c: connects to one backend after another until one accepts ------------------- */
 
 /* Begins to connect a session whose client is known; its state becomes SESSION_CONNECTING. */
 void session_connect(struct sessions *sessions, struct session *session);
@@ -26,169 +26,174 @@ void session_connect(struct sessions *sessions, struct session *session);
 bool session_finish_connect(struct sessions *sessions, struct session *session);
 
 /*
- * The backend has reset a session that is relayed. Goes on to another where that is as good as a connect that failed, and
- * returns true; the session may be closed then.
+ * For a relaying session that its backend has reset. Connects to another backend, if no byte was
+ * relayed yet, as after a failed connect. Returns whether it did; the session may be closed then.
  */
 bool session_move_on(struct sessions *sessions, struct session *session);
 
 /*
- * The session is over before its connect was answered: --timeout-session. Holds that against the backend where it has had
- * half of that time, for otherwise a silent one would never be found out when --timeout-connect is no shorter.
+ * For a session that --timeout-session ends before its connect was answered. Counts a failed
+ * connect for the backend if the connect has lasted half of that time or more. Otherwise, with a
+ * --timeout-connect that is no shorter, a silent backend would never be marked as down.
  */
 void session_blame_silence(struct sessions *sessions, struct session *session);
 
-/* --timeout-connect has passed: the next answer is -ECANCELED, unless the backend has answered by now. */
+/* --timeout-connect has passed: cancels the connect, unless its answer is on the way. */
 void session_expire_connect(struct sessions *sessions, struct session *session);
 
-/* session_proxy_in.c: the PROXY header that a client sends first ---------------------------------- */
+/* session_proxy_in.c: the client's PROXY header ------------------------------------------------ */
 
-/* Makes a session of a listener with --accept-proxy wait for its header. */
+/* Makes a new session of a forward with --accept-proxy wait for the header of its client. */
 void session_await_header(struct sessions *sessions, struct session *session);
 
-/* Takes the answer to that wait, session->answer: reads what has come. Connects, waits or closes. */
+/*
+ * Takes the answer to that wait, session->answer, and reads the header so far. Then connects,
+ * waits for the rest, or closes.
+ */
 void session_read_header(struct sessions *sessions, struct session *session);
 
-/* The session's timer: --timeout-proxy has passed, or the header is to be looked at again. */
+/* Takes the session's timer: --timeout-proxy has passed, or the header is to be read again. */
 void session_on_header_timer(struct sessions *sessions, struct session *session);
 
-/* session_proxy_out.c: the PROXY header that a backend gets first ---------------------------------- */
+/* session_proxy_out.c: the backend's PROXY header ---------------------------------------------- */
 
 /*
- * Finds what may travel with the SYN to the chosen backend, where that is wanted: its header, and what has come from
- * the client. It lies in the pump's scratch and is good for one connect.
+ * With --fastopen-backends, prepares the early data for the SYN to the chosen backend: its
+ * header, and bytes that have come from the client. The data is in the pump's scratch, for one
+ * connect.
  */
 void session_gather_early(struct sessions *sessions, struct session *session,
 			  struct upstream_call *call);
 
 /*
- * Takes a header that came from the client's socket, and sends the backend its own, as configured; but for what went
- * with the SYN.
+ * Takes the client's header out of its socket and sends the backend's header, each if configured.
+ * `early`: what went with the SYN already.
  */
 void session_pass_header(struct sessions *sessions, struct session *session,
 			 const struct config_backend *backend, struct session_early early);
 
-/* session.c: relaying ------------------------------------------------------------------------------ */
+/* session.c: relaying -------------------------------------------------------------------------- */
 
 /*
  * Runs both lanes of a relaying session, each until it waits or has moved `lane_bytes`. Returns
  * whether the session has more to move. False: the session waits or has ended; it must not be
- * touched any more, for its slot may belong to another one.
+ * touched any more, because its slot may belong to another session.
  */
 bool session_relay(struct sessions *sessions, struct session *session, uint32_t lane_bytes);
 
 /* Sets TCP_NODELAY on the backend's socket, for good. */
 void session_send_at_once(struct session *session);
 
-/* session_ready.c: which session runs when -------------------------------------------------------- */
+/* session_ready.c: which session runs when ----------------------------------------------------- */
 
-/* Queues a session to be run; harmless when it is queued. */
+/* Queues a session to run; harmless if it is queued already. */
 void session_make_ready(struct sessions *sessions, struct session *session);
 
-/* session_wait.c: what a session waits for, and what the engine answers --------------------------- */
+/* session_wait.c: the requests of a relaying session, and the engine's answers ----------------- */
 
 /*
- * Makes a lane wait for its source, or its target; the answer makes the session ready. `peer_ended`:
- * the target's peer has ended its stream, as far as is known (engine_wait_for()).
+ * Makes a lane wait until its read side is readable, or its write side writable. The answer makes
+ * the session ready. `peer_ended`: the write side's peer is known to have ended its stream
+ * (engine_wait_for()).
  */
 void session_wait_readable(struct sessions *sessions, struct session *session, unsigned lane);
 void session_wait_writable(struct sessions *sessions, struct session *session, unsigned lane,
 			   bool peer_ended);
 
 /*
- * Makes a lane wait for credit, with nothing in flight that would tell of its source: session_pace.c,
- * which ends the wait.
+ * Makes a lane wait for an allowance, and drops the watch on its read side. session_pace.c ends
+ * this wait.
  */
 void session_wait_allowance(struct sessions *sessions, struct session *session, unsigned lane);
 
 /*
- * Ends a lane's wait for its source, if that is what it waits for. Returns whether it waits for
- * nothing now; otherwise an answer comes that makes the session ready.
+ * Ends a lane's wait for its read side. Returns whether the lane waits for nothing now. False: a
+ * request is still in flight, and its answer makes the session ready.
  */
 bool session_stop_waiting_to_read(struct sessions *sessions, struct session *session,
 				  unsigned lane);
 
-/* Makes a half-closed session wait for the failure of the side that has ended its stream. */
+/* Makes a half-closed session wait until the side that has ended its stream fails. */
 void session_wait_failed(struct sessions *sessions, struct session *session);
 
-/* Takes an answer: an event with an ENGINE_OP_READY token of this session. */
+/* Takes an event with an ENGINE_OP_READY token of this session. */
 void session_on_answer(struct sessions *sessions, struct session *session,
 		       const struct engine_event *event);
 
-/* Lets chatty sessions that have fallen silent wait anew. */
+/* Takes the timer SESSION_QUIET_TIMER: silent chatty lanes get a wait instead of their watch. */
 void sessions_on_quiet_timer(struct sessions *sessions);
 
 /*
- * Asks the sockets whether what a lane waits for is there, or answers for a connect: then its event comes, and the
- * session is neither silent nor late. A time limit asks this before it ends a session. For when the process was stopped (SIGSTOP,
- * a frozen control group), its timers are due before its events are taken in.
+ * Asks the sockets whether a lane's wait is met, or the connect answered, so that an event is on
+ * the way. A time limit asks this before it ends a session: after the process was stopped (SIGSTOP,
+ * a frozen control group), timers are due before the events that came in time are read.
  */
 bool session_awaits_event(const struct session *session);
 
-/* Cancels whatever is in flight. Each request has a last event to come. */
+/* Cancels all requests in flight. The last event of each request is still to come. */
 void session_cancel_waits(struct sessions *sessions, struct session *session);
 
-/* session_pace.c: credit for lanes with limits on bandwidth (--limit-up and its like) -------------- */
+/* session_pace.c: allowances for lanes with limits on bandwidth (--limit-up and its like) ------ */
 
 /* Makes the lanes of a session that begins to relay paced, where its forward has a limit. */
 void session_pace_begin(struct sessions *sessions, struct session *session);
 
 /*
- * For a lane in LANE_WAIT_ALLOWANCE: gets it credit, up to `want_bytes` > 0, and returns true; or makes
- * it wait for its turn.
+ * For a lane in LANE_WAIT_ALLOWANCE. True: the lane has an allowance of up to `want_bytes` > 0 now.
+ * False: the lane waits for its share of the bandwidth.
  */
 bool session_pace_take(struct sessions *sessions, struct session *session, unsigned lane,
 		       uint32_t want_bytes);
 
-/* The lane stops for something else than credit: what it has left of that is everybody's again. */
+/* The lane waits for anything but an allowance: gives its unused allowance back. */
 void session_pace_leave(struct sessions *sessions, struct session *session, unsigned lane);
 
-/* The session closes: nothing is left set aside for it, and no timer. */
+/* The session closes: gives back all that the limits hold for it, and cancels the timer. */
 void session_pace_end(struct sessions *sessions, struct session *session);
 
 /* Takes a timer of kind SESSION_PACE_TIMER: makes the session ready. */
 void session_pace_on_timer(struct sessions *sessions, struct timer *timer);
 
-/* session_time.c: how long a session may last, be silent, and leave its peers' bytes untaken ------- */
+/* session_time.c: the time limits of a session ------------------------------------------------- */
 
 /*
- * Arms the session's timer, of which it has one, for `delay_ms` (0: no limit of that kind), or for
- * the end of the life that --timeout-session allows it, whichever comes first. It does not move with
- * each byte: when it fires it asks what has passed since.
+ * Arms the session's timer for `delay_ms` (0: no such limit), or for the end of --timeout-session,
+ * whichever comes first.
  */
 void session_arm_timer(struct sessions *sessions, struct session *session, uint64_t delay_ms);
 
 /* Whether the session is older than --timeout-session allows. */
 bool session_is_too_old(const struct sessions *sessions, const struct session *session);
 
-/* From here on the session relays: arms the timer for the first of its limits, `most_ms` at most. */
+/* The session begins to relay: arms the timer for its first limit, `most_ms` at most. */
 void session_begin_limits(struct sessions *sessions, struct session *session, uint64_t most_ms);
 
-/* The session is half-closed from here on, and the limits on silence are others. */
+/* The session is half-closed from here on: arms the timer for the limits that hold now. */
 void session_change_limits(struct sessions *sessions, struct session *session, uint64_t most_ms);
 
 /*
- * Looks at a relaying session's limits. True: none has passed, and the timer is armed for the next.
- * False: one has, for `reason`.
+ * Checks the limits of a relaying session. True: no limit has passed, and the timer is armed for
+ * the next. False: a limit has passed, and the session must close for `reason`.
  */
 bool session_keeps_limits(struct sessions *sessions, struct session *session,
 			  enum close_reason *reason);
 
-/* How long a closing session waits for a peer that takes nothing of what is on its way to it; 0: ever. */
+/* How long a closing session waits for a peer that takes none of its bytes; 0: for ever. */
 uint64_t session_delivery_limit_ms(const struct session *session, enum close_side failed_side);
 
-/* session_close.c: the one way out, and the only file that closes a session's descriptors ---------- */
+/* session_close.c: ends sessions; the only file that closes their descriptors ------------------ */
 
 /*
- * Ends a connecting or relaying session for `reason`. It may be over when this returns, and its
- * slot someone else's. A session that is queued lives on until the queue comes to it.
+ * Ends a session for `reason`. When this returns, the session may be over and its slot may belong
+ * to another session. A queued session stays until it is taken out of its queue.
  */
 void session_close(struct sessions *sessions, struct session *session, enum close_reason reason);
 
 /*
- * Takes a closing session further: its last request was answered, its timer fired, or it was taken
- * from the queue of ready sessions.
+ * Goes on with a closing session: a request was answered, its timer fired, or it was taken out of
+ * its queue.
  */
 void session_continue_close(struct sessions *sessions, struct session *session);
 
-/* Closes the socket of a connect that failed, so that another backend can be tried. */
+/* Closes the socket of a failed connect, so that another backend can be tried. */
 void session_close_backend(struct sessions *sessions, struct session *session);

@@ -1,7 +1,8 @@
 /*
- * Theory of operation. A header that came stays in the client's socket until there is a backend: so
- * it needs no memory of the session, and what it said beyond the addresses can be passed on. It is
- * looked at here as it comes, and once more by session_proxy_out.c, which takes it out.
+ * Theory of operation. A PROXY header stays in the client's socket until a backend is connected.
+ * This file only peeks at the header, until it is complete, and notes the client's address. So the
+ * session needs no memory for the header. When the backend is connected, session_proxy_out.c reads
+ * the header again, takes it out of the socket, and passes its values on to the backend.
  */
 #include "relay/session_parts.h"
 
@@ -13,8 +14,8 @@
 #include "os/sock.h"
 
 /*
- * The interval for reading a header again that the socket announced but did not give. Also the grace for a header
- * that arrived in time while its event was not yet read.
+ * The pause before a header is read again, if the socket announced more bytes than it gave. Also
+ * the grace for a header that arrived in time while its event was not yet read.
  */
 #define LOOK_AGAIN_MS 10
 
@@ -44,10 +45,11 @@ static bool is_trusted(const struct config_forward_options *options, const struc
 }
 
 /*
- * Waits until `needed` bytes are there; not for every fragment: a byte at a time would be a cheap way to
- * keep us busy. Where less than was asked for has come and a wait is answered all the same, it would
- * be again, at once: the header has urgent data in it, which stops a read, or the kernel is short of
- * memory (tcp_epollin_ready). Then it is looked at again in a while.
+ * Waits until `needed` bytes are there, by SO_RCVLOWAT: a client that sends single bytes must not
+ * wake the worker for each of them. `size` bytes are there now. If the last wait asked for more, it
+ * was answered early: the header contains urgent data, which stops a read, or the kernel is short
+ * of memory (tcp_epollin_ready). Another wait would be answered early again, at once. So the header
+ * is read again after a pause.
  */
 static void wait_for_rest(struct sessions *sessions, struct session *session, ssize_t size,
 			  size_t needed)
@@ -63,7 +65,7 @@ static void wait_for_rest(struct sessions *sessions, struct session *session, ss
 	session_wait_readable(sessions, session, SESSION_CLIENT);
 }
 
-/* Looks at what has come, and connects, waits for more, or closes. `ended`: nothing more will come. */
+/* Reads the header so far, and connects, waits for the rest, or closes. `ended`: no more comes. */
 static void read_header(struct sessions *sessions, struct session *session, bool ended)
 {
 	char *seen = sessions->pump.scratch;
@@ -90,7 +92,7 @@ static void read_header(struct sessions *sessions, struct session *session, bool
 		if (session->wanted_bytes)
 			sock_set_low_water(fd, 1);
 		timer_cancel(sessions->wheel, &session->timer);
-		/* of an unknown client, or a proxy that speaks for itself, the socket's address is all there is */
+		/* a header without a client (UNKNOWN, LOCAL) leaves the address of the socket */
 		if (header.kind == PROXY_KIND_PROXY)
 			session->client = header.source;
 		session_connect(sessions, session);

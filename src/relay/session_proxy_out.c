@@ -8,23 +8,23 @@
 #include "identity/proxy_protocol.h"
 #include "os/sock.h"
 
-_Static_assert(PROXY_HEADER_LIMIT <= PUMP_PREFACE_BYTES, "the pump takes any header");
+_Static_assert(PROXY_HEADER_LIMIT <= PUMP_PREFACE_BYTES, "a preface can be any header");
 
-/* Where in the pump's scratch a header that came is looked at; one that goes stands at the front. */
+/* In the pump's scratch, the client's header is read here; the backend's is built at the front. */
 #define SEEN_OFFSET (PUMP_SCRATCH_BYTES / 2)
 
 /*
- * What is taken of the client's bytes for a SYN, at most: all that a packet holds on the way to most backends, the
- * kernel leaving out what is too much for the one at hand.
+ * The most bytes of the client that go with a SYN: as many as a packet to most backends holds. The
+ * kernel sends fewer if the packet holds fewer.
  */
 #define EARLY_BYTES 1460
 
-/* A header larger than that does not go with a SYN: what is left of 576 bytes, RFC 791, by IP and TCP headers. */
+/* The largest header that goes with a SYN: 576 bytes, RFC 791, less the IP and TCP headers. */
 #define EARLY_HEADER_BYTES 496
 
 /*
- * The header that the client sent, out of its socket. False: it has gone with a failure of the
- * socket, of which the lane is told.
+ * Takes the client's header out of its socket. False: the socket has failed and the header is lost;
+ * the failure was reported to the lane.
  */
 static bool take_header(struct sessions *sessions, struct session *session,
 			struct proxy_header *header)
@@ -40,7 +40,7 @@ static bool take_header(struct sessions *sessions, struct session *session,
 	return false;
 }
 
-/* What came and what is added are too much together: ours goes without theirs. */
+/* The client's values do not fit into the header with ours, so they are left out. */
 static void log_dropped_values(const struct session *session)
 {
 	struct log_line line;
@@ -53,7 +53,7 @@ static void log_dropped_values(const struct session *session)
 	log_end(&line);
 }
 
-/* What a backend is told. `header` is what the client sent; zeroed where it sends none. */
+/* Builds the backend's header in the scratch. `header`: the client's; zeroed if it sends none. */
 static uint32_t build_header(struct sessions *sessions, struct session *session,
 			     const struct config_backend *backend, struct proxy_header *header)
 {
@@ -75,10 +75,10 @@ static uint32_t build_header(struct sessions *sessions, struct session *session,
 	if (!options->accept_proxy) {
 		build.kind = PROXY_KIND_PROXY;
 		header->source = session->client;
-		/* a client that is gone leaves no address behind, a local one has none: UNKNOWN then */
+		/* a local client, or one that has gone, has no address: UNKNOWN */
 		sock_get_local(session->fd[SESSION_CLIENT], &header->destination);
 	}
-	/* whoever was first to name the connection is believed */
+	/* if the client's header has an id of the connection already, that id is passed on */
 	session->named = build.kind != PROXY_KIND_LOCAL &&
 			 !proxy_tlv_find(&header->tlvs, PROXY_TLV_UNIQUE_ID, &theirs);
 	build.unique_id = session->named ? session_print_id(sessions, session, id) : NULL;
@@ -94,7 +94,7 @@ static uint32_t build_header(struct sessions *sessions, struct session *session,
 	return (uint32_t)length;
 }
 
-/* Whether the client's bytes are counted out to it, so that none may go ahead. */
+/* Whether the client's lane has a bandwidth limit: then none of its bytes go with the SYN. */
 static bool is_paced(const struct sessions *sessions, const struct session *session)
 {
 	return sessions->paces &&
@@ -113,7 +113,7 @@ void session_gather_early(struct sessions *sessions, struct session *session,
 		return;
 	size = pump_peek(session->fd[SESSION_CLIENT], seen, PROXY_HEADER_LIMIT + EARLY_BYTES);
 	size = MAX(size, 0);
-	/* gone since it was read: the relay will see that */
+	/* the header was there and has gone: the client has failed, as the lane will find out */
 	if (session_options(session)->accept_proxy &&
 	    proxy_parse(seen, (size_t)size, &header) != PROXY_COMPLETE)
 		return;

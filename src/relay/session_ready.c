@@ -1,27 +1,33 @@
 /*
- * Theory of operation. This file decides which ready session runs next. There are two classes.
+ * Theory of operation. An event only notes what the engine answered, and makes the session ready:
+ * session_make_ready() puts it into one of two queues. This file runs the queues, once in each tick
+ * (worker.c). A session does its work when it runs: it reads a PROXY header, takes the answer to a
+ * connect, relays or closes. There are two classes of ready sessions:
  *
- * - Small: sessions that are new, are closing, or move less than LANE_SMALL_BYTES at a time. In each
- *   tick all of them run first, once each, in the order in which they became ready.
- * - Bulk: sessions with a bulk lane that can move bytes. After the small ones they run in turn, one
- *   slice each. After each slice the worker asks the engine for events. An event ends the tick, so
- *   a small session waits for at most one slice, and for the small sessions before it.
+ * - Small: sessions that are new, are closing, or move less than LANE_SMALL_BYTES at a time. All of
+ *   them run first in each tick, once each, in the order in which they became ready.
+ * - Bulk: sessions with a bulk lane that can move bytes. They run after the small sessions, one
+ *   slice each, and go to the end of the queue if they have more to move. After each slice the
+ *   worker asks the engine for events. An event ends the tick, so a small session waits for at most
+ *   one slice, and for the small sessions before it.
  *
- * A session that has just become bulk runs its first slice before the other bulk sessions. Most
- * responses fit into it, so they do not wait behind downloads.
+ * A session that has just become bulk goes to the head of the bulk queue. Most responses fit into
+ * one slice, so they do not wait behind downloads.
+ *
+ * A session that becomes ready while the small sessions run waits for the next tick.
  */
 #include "relay/session.h"
 #include "relay/session_parts.h"
 
 /*
- * The most bytes that each lane of a bulk session moves in a slice: the size of a pipe. On loopback
- * that is about 100 us of work for a lane, with MTU-sized segments 600 us. Scenarios: mixed and
- * bulk-8-both (bench/).
+ * The most bytes that each lane of a bulk session moves in a slice: the size of a pipe. This is
+ * about 100 us of work for a lane on loopback, and 600 us with MTU-sized segments. Scenarios: mixed
+ * and bulk-8-both (bench/).
  */
 #define SLICE_BYTES 1048576
 
 /*
- * The most slices in a tick. Timers fire once a tick, so a tick must end even without an event.
+ * The most slices in a tick. Timers fire once in a tick, so a tick must end even without an event.
  * Scenario: bulk-8-both (bench/).
  */
 #define TICK_SLICES 4
@@ -53,7 +59,7 @@ static struct session *take_first(struct session_queue *queue)
 	return session;
 }
 
-/* Whether one of the session's lanes has bulk to move now. */
+/* Whether the session has a bulk lane that waits for nothing. */
 static bool is_bulk(const struct session *session)
 {
 	if (session->state != SESSION_RELAYING)
@@ -70,7 +76,10 @@ void session_make_ready(struct sessions *sessions, struct session *session)
 		queue_last(is_bulk(session) ? &sessions->bulk : &sessions->small, session);
 }
 
-/* Returns whether the session has more to move. */
+/*
+ * Runs a session in any state, each lane up to `lane_bytes`. Returns whether the session has more
+ * to move. If not, it waits, or has ended and must not be touched any more.
+ */
 static bool run_session(struct sessions *sessions, struct session *session, uint32_t lane_bytes)
 {
 	session->queued = false;
@@ -108,7 +117,7 @@ static void run_small(struct sessions *sessions)
 	}
 }
 
-/* Ends the closing sessions at the head of the bulk queue. Afterwards a relaying one is there, if any. */
+/* Takes closing sessions from the head of the bulk queue, so that they need no slice. */
 static void skip_closing(struct sessions *sessions)
 {
 	while (sessions->bulk.first && sessions->bulk.first->state != SESSION_RELAYING)

@@ -1,10 +1,13 @@
 /*
- * Theory of operation. The time of the last byte is noted as bytes move, which costs nothing; all
- * else is asked when the timer fires. Whether a peer takes what waits for it is asked
- * WRITE_CHECKS times in --timeout-write, of its socket: what it had acknowledged at one look and
- * the next is the same, and there was something to acknowledge at both. A keepalive or window probe
- * that is answered acknowledges nothing, so a peer with a closed window does not pass for a live
- * one. So such a stall is found after the limit, and before half as much again.
+ * Theory of operation. A session has one timer, which does not move with each byte. Moving bytes
+ * only notes the time (active_ms). When the timer fires, session_keeps_limits() compares the limits
+ * with the time that has passed, and arms the timer for the next limit.
+ *
+ * For --timeout-write the timer fires WRITE_CHECKS times within the limit, and asks each socket how
+ * many bytes its peer has acknowledged. A peer is stalled if bytes wait for it all the time and the
+ * count stays the same for the whole limit. An answer to a keepalive or a window probe acknowledges
+ * no byte, so a peer with a closed window is found too. The stall is found after the limit, and
+ * before one and a half times the limit.
  */
 #include "relay/session_parts.h"
 
@@ -12,16 +15,16 @@
 
 #define WRITE_CHECKS 4
 
-/* No count of bytes delivered: at the last look nothing waited, or there was none. */
+/* No count of delivered bytes: at the last look no bytes waited, or there was no look yet. */
 #define NO_COUNT UINT32_MAX
 
-/* Modulo 2^32 - 1, so that none is NO_COUNT. */
+/* Modulo 2^32 - 1, so that no count is NO_COUNT. */
 static uint32_t count(uint64_t bytes)
 {
 	return (uint32_t)(bytes % UINT32_MAX);
 }
 
-/* The less of two times of which 0 is never. */
+/* The shorter of two times; 0 stands for "never". */
 static uint64_t sooner(uint64_t a_ms, uint64_t b_ms)
 {
 	return a_ms && b_ms ? MIN(a_ms, b_ms) : MAX(a_ms, b_ms);
@@ -60,7 +63,7 @@ static uint64_t write_check_ms(const struct session *session)
 	return limit_ms ? MAX(limit_ms / WRITE_CHECKS, 1) : 0;
 }
 
-/* The limit on silence that holds now, 0 for none, and the reason if it passes. */
+/* The limit on silence that holds now, 0 for none, and the reason of a close by this limit. */
 static uint64_t silence_limit_ms(const struct session *session, enum close_reason *reason)
 {
 	const struct config_forward_options *options = session_options(session);
@@ -93,7 +96,7 @@ void session_change_limits(struct sessions *sessions, struct session *session, u
 	session_arm_timer(sessions, session, sooner(limit_ms, most_ms));
 }
 
-/* Whether bytes have waited for this side's peer for the whole limit, and it has taken none. */
+/* Whether bytes have waited for this side's peer for the whole limit, and the peer took none. */
 static bool is_stalled(const struct sessions *sessions, struct session *session, unsigned side)
 {
 	uint64_t undelivered_bytes = sock_untaken_bytes(session->fd[side]);
@@ -104,7 +107,7 @@ static bool is_stalled(const struct sessions *sessions, struct session *session,
 		session->delivered[side] = NO_COUNT;
 		return false;
 	}
-	/* the limit begins with a look that finds something waiting: how long it has waited by then, nobody knows */
+	/* the limit begins with the first look that finds waiting bytes */
 	if (delivered != session->delivered[side]) {
 		session->delivered[side] = delivered;
 		session->delivered_ms[side] = now_ms;

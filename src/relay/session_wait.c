@@ -1,8 +1,21 @@
 /*
- * Theory of operation. A wait is answered once, and finds out by itself what is there already. A
- * watch speaks at every arrival: it makes the waits of a chatty lane free, and would wake a bulk
- * lane for bytes that it has no use for yet. So a lane gets a watch when it turns chatty, and loses
- * it when it turns to bulk or falls silent.
+ * Theory of operation. A lane that cannot move bytes waits for one thing: its read side, its write
+ * side or an allowance. This file makes the requests to the engine and takes the answers of
+ * relaying sessions: it reports an answer to the lane and makes the session ready. The lane moves
+ * bytes when the session runs (session_ready.c).
+ *
+ * For its read side a lane uses a wait or a watch of the engine:
+ *
+ * - A wait is answered once. It also finds bytes that have arrived before.
+ * - A watch is answered at every arrival, until it is cancelled. It costs no request per message.
+ *   But it does not find bytes that a read has left behind, and it would wake a bulk lane for bytes
+ *   that the lane cannot take yet.
+ *
+ * So a lane gets a watch when it becomes chatty (lane.h). It loses the watch when it becomes bulk,
+ * waits for an allowance, or has been silent for QUIET_MS.
+ *
+ * In a half-closed session, the side that has ended is not read from any more. If this lasts, a
+ * third request, the guard, waits for that side to fail.
  */
 #include "relay/session_parts.h"
 
@@ -13,9 +26,10 @@
 #include "os/sock.h"
 
 /*
- * How often chatty lanes are looked at, whether they have fallen silent. A read stops short of
- * urgent data, and then a watch does not tell of what is behind it: a lane that falls silent waits
- * anew, which does. Meanwhile such bytes wait for up to twice this. Scenario: small-512 (bench/).
+ * How often the worker looks for chatty lanes that have fallen silent. A read stops in front of
+ * urgent data, and a watch does not tell of the bytes behind it. So a silent lane changes from the
+ * watch to a wait, which finds such bytes, after at most twice this time. Scenario: small-512
+ * (bench/).
  */
 #define QUIET_MS 50
 
@@ -29,7 +43,7 @@ static void unlist_chatty(struct session *session)
 	session->chatty_link = NULL;
 }
 
-/* Harmless where there is no watch, or it is being cancelled already. */
+/* Cancels the lane's watch; harmless without a watch, or if it was cancelled before. */
 static void drop_watch(struct sessions *sessions, struct session *session, unsigned lane)
 {
 	if (session->watched[lane])
@@ -88,7 +102,7 @@ void session_wait_readable(struct sessions *sessions, struct session *session, u
 
 void session_wait_allowance(struct sessions *sessions, struct session *session, unsigned lane)
 {
-	/* a watch would wake us for what arrives meanwhile */
+	/* a watch would wake the session for bytes that the lane may not take yet */
 	lane_on_quiet(&session->lane[lane]);
 	drop_watch(sessions, session, lane);
 	session->waits[lane] = SESSION_WAIT_ALLOWANCE;
@@ -104,7 +118,7 @@ void session_wait_failed(struct sessions *sessions, struct session *session)
 	session->in_flight++;
 }
 
-/* The side that ended its stream first has failed since, or both sides have ended now. */
+/* The guard's answer: the side that ended its stream has failed, or both sides have ended. */
 static void session_on_guard(struct sessions *sessions, struct session *session, unsigned side)
 {
 	int error;
@@ -119,25 +133,25 @@ static void session_on_guard(struct sessions *sessions, struct session *session,
 	session_make_ready(sessions, session);
 }
 
-static void on_arrival(struct session *session, unsigned lane, int32_t news)
+static void on_arrival(struct session *session, unsigned lane, int32_t answer)
 {
-	lane_on_arrival(&session->lane[lane], news > 0 && news & ENGINE_NEWS_ENDED);
-	/* the engine has no room for the request: to ask again at once would be to spin */
-	if (news < 0 && news != -ECANCELED)
-		lane_on_read_failed(&session->lane[lane], -news);
+	lane_on_arrival(&session->lane[lane], answer > 0 && answer & ENGINE_NEWS_ENDED);
+	/* the engine could not make the request; asking again at once would spin */
+	if (answer < 0 && answer != -ECANCELED)
+		lane_on_read_failed(&session->lane[lane], -answer);
 }
 
-static void on_room(struct session *session, unsigned lane, int32_t news)
+static void on_writable(struct session *session, unsigned lane, int32_t answer)
 {
-	if (news >= 0 || news == -ECANCELED)
+	if (answer >= 0 || answer == -ECANCELED)
 		lane_on_writable(&session->lane[lane]);
 	else if (session->lane[lane].state != LANE_SHUT)
-		lane_on_write_failed(&session->lane[lane], -news);
+		lane_on_write_failed(&session->lane[lane], -answer);
 }
 
-/* What a lane waited for, once, is there. */
+/* The answer to a lane's wait. */
 static void session_on_wait(struct sessions *sessions, struct session *session, unsigned lane,
-			    int32_t news)
+			    int32_t answer)
 {
 	unsigned wait = session->waits[lane];
 
@@ -145,19 +159,19 @@ static void session_on_wait(struct sessions *sessions, struct session *session, 
 	session->waits[lane] = SESSION_WAIT_NONE;
 	if (session->state != SESSION_RELAYING)
 		return;
-	if (!news && wait == SESSION_WAIT_WRITABLE) {
-		/* the target's peer has ended its stream, which the other lane has yet to find out */
+	if (!answer && wait == SESSION_WAIT_WRITABLE) {
+		/* the write side's peer has ended its stream, which the other lane will find out */
 		session_wait_writable(sessions, session, lane, true);
 		return;
 	}
 	if (wait == SESSION_WAIT_READABLE)
-		on_arrival(session, lane, news);
+		on_arrival(session, lane, answer);
 	else
-		on_room(session, lane, news);
+		on_writable(session, lane, answer);
 	session_make_ready(sessions, session);
 }
 
-/* The watch on a lane's source tells of something, or has come to its end. */
+/* An answer of the watch on a lane's read side; without `more` the watch has ended. */
 static void session_on_watch(struct sessions *sessions, struct session *session, unsigned lane,
 			     const struct engine_event *event)
 {
@@ -192,8 +206,8 @@ void session_on_answer(struct sessions *sessions, struct session *session,
 }
 
 /*
- * Lets the lanes that have fallen silent wait anew, without a watch. Each lane by itself: what one
- * has to say must not wait until the other is silent too.
+ * Makes the lanes that have fallen silent wait without a watch. Each lane is looked at by itself:
+ * bytes that the watch of a silent lane did not announce must not depend on the other lane.
  */
 static void look_for_quiet(struct sessions *sessions, struct session *session)
 {
@@ -240,7 +254,7 @@ bool session_stop_waiting_to_read(struct sessions *sessions, struct session *ses
 	return session->waits[lane] == SESSION_WAIT_NONE;
 }
 
-/* Whether what the lane waits for is there. */
+/* Asks the socket whether the lane's wait is met, so that its event is on the way. */
 static bool lane_awaits_event(const struct session *session, unsigned lane)
 {
 	switch (session->waits[lane]) {
@@ -250,7 +264,7 @@ static bool lane_awaits_event(const struct session *session, unsigned lane)
 	case SESSION_WAIT_WRITABLE:
 		return sock_is_ready(session->fd[!lane], POLLOUT);
 	default:
-		/* there are bytes to move, and a timer that says when */
+		/* a lane that waits for an allowance has bytes to move, so it is not silent */
 		return session->waits[lane] == SESSION_WAIT_ALLOWANCE;
 	}
 }
@@ -263,7 +277,6 @@ bool session_awaits_event(const struct session *session)
 	       lane_awaits_event(session, SESSION_BACKEND);
 }
 
-/* Each request in flight has a last event to come; the session is freed after all of them. */
 void session_cancel_waits(struct sessions *sessions, struct session *session)
 {
 	struct engine *engine = sessions->engine;
