@@ -81,7 +81,7 @@ struct config_rule {
 	bool file;
 };
 
-/* Bytes per second, by lane (session_table.h): up is 0, down is 1. 0: no limit. */
+/* Bytes per second, by lane: up is 0, down is 1. 0: no limit. */
 struct config_bandwidth {
 	uint64_t own[2];   /* of each session */
 	uint64_t total[2]; /* of all sessions of the forward */

@@ -6,7 +6,7 @@
 
 #include "base/log.h"
 #include "os/sock.h"
-#include "relay/session_table.h"
+#include "relay/session.h"
 
 void report_short_limits(const struct capacity *limits)
 {
@@ -140,7 +140,7 @@ void report_limits(const struct config *config, const struct capacity *limits,
 		log_number(&line, "pipes", pipes);
 		log_number(&line, "pipe_bytes", pipe_bytes);
 		log_number(&line, "backlog", config_largest_backlog(config));
-		log_number(&line, "session_bytes", sizeof(struct session));
+		log_number(&line, "session_bytes", session_bytes());
 		if (*congestion)
 			log_text(&line, "loopback_congestion", congestion);
 		log_end(&line);

@@ -22,6 +22,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "forward/tenancy.h"
 #include "os/sock.h"
 
 /*

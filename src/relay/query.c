@@ -119,9 +119,9 @@ static bool is_to_be_reset(const struct query *query, const struct session *sess
 	struct in6_addr inside;
 
 	/* who came by a local socket has no address that could be meant */
-	if (addr_is_local(&session->client))
+	if (addr_is_local(session_client(session)))
 		return false;
-	return query_means(query, &session->client) ||
+	return query_means(query, session_client(session)) ||
 	       (session_embedded_client(session, &inside) && cidr_contains(&query->block, &inside));
 }
 
@@ -137,20 +137,20 @@ static void tell(struct query_answer *answer, const struct session_record *recor
 static unsigned look_at_slot(const struct query *query, struct desk *desk,
 			     struct sessions *sessions)
 {
-	struct session *session = session_table_at(sessions->table, desk->slot++);
+	struct session *session = sessions_at(sessions, desk->slot++);
 	struct session_record record;
 
 	if (!session)
 		return 1;
 	if (query->kind == QUERY_RESET) {
 		/* not the client yet, but the proxy that announces it: session_admit() will ask */
-		if (session->state == SESSION_OPENING || !is_to_be_reset(query, session))
+		if (!session_knows_client(session) || !is_to_be_reset(query, session))
 			return 1;
 		desk->answer.reset_count++;
 		session_end(sessions, session, CLOSE_banned);
 		return QUERY_RESET_STEPS;
 	}
-	if (!is_meant(query, &session->client, &session->tenancy.source))
+	if (!is_meant(query, session_client(session), session_source(session)))
 		return 1;
 	session_describe(sessions, session, &record);
 	/* one that is closing has sockets yet, and will be in the history when it has none */
@@ -198,7 +198,7 @@ static bool work(const struct query *query, struct desk *desk, struct sessions *
 	unsigned steps = 0;
 
 	while (desk->stage == STAGE_SESSIONS && steps < QUERY_TURN_STEPS) {
-		if (desk->slot < session_table_end(sessions->table)) {
+		if (desk->slot < sessions_slot_end(sessions)) {
 			steps += look_at_slot(query, desk, sessions);
 			continue;
 		}

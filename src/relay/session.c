@@ -5,13 +5,15 @@
  * runs (session_ready.c), each lane moves a limited number of bytes; a lane that stops is armed for
  * what it waits for.
  */
-#include "relay/session.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 
 #include "base/check.h"
+#include "identity/embedded.h"
 #include "os/sock.h"
-#include "relay/session_parts.h"
+#include "relay/session_private.h"
 
 /*
  * The side that has ended its stream is not read from any more, so its RST would go unnoticed until
@@ -19,6 +21,30 @@
  * which are most, do not pay for it. Scenario: crc-64 (bench/).
  */
 #define GUARD_DELAY_MS 100
+
+/* Making --------------------------------------------------------------------------------------- */
+
+int sessions_init(struct sessions *sessions, uint32_t slot_count)
+{
+	int result = session_table_create(&sessions->table, slot_count);
+
+	session_queue_init(&sessions->small);
+	session_queue_init(&sessions->bulk);
+	return result ? result
+		      : session_paces_create(&sessions->paces, sessions->config, slot_count);
+}
+
+void sessions_finish(struct sessions *sessions)
+{
+	if (sessions->table)
+		session_table_destroy(sessions->table);
+	session_paces_destroy(sessions->paces);
+}
+
+unsigned session_bytes(void)
+{
+	return sizeof(struct session);
+}
 
 /* Relaying ------------------------------------------------------------------------------------- */
 
@@ -176,36 +202,6 @@ bool session_relay(struct sessions *sessions, struct session *session, uint32_t 
 	return again;
 }
 
-/* Opening -------------------------------------------------------------------------------------- */
-
-void session_open(struct sessions *sessions, struct forward *forward, int client_fd)
-{
-	struct session *session = session_table_take(sessions->table);
-
-	CHECK(session);
-	session->state = SESSION_OPENING;
-	tenancy_resume(&session->tenancy, forward);
-	session->fd[SESSION_CLIENT] = client_fd;
-	session->id = ++sessions->opened_count;
-	session->opened_ms = sessions->now_ms;
-	session->active_ms = sessions->now_ms;
-	if (addr_is_local(&forward->listen))
-		sock_keep_urgent(client_fd);
-	if (forward->config->wants_client)
-		sock_get_peer(client_fd, &session->client);
-	metrics_add(sessions->metrics, METRIC_sessions_opened, 1);
-	metrics_add(sessions->metrics, METRIC_sessions_open, 1);
-	if (sessions->ending)
-		session_close(sessions, session, (enum close_reason)sessions->end_reason);
-	/* one that is gone by now has left no address, nor anybody to answer to */
-	else if (forward->config->needs_client && !session->client.length_bytes)
-		session_close(sessions, session, CLOSE_client_reset);
-	else if (session_options(session)->accept_proxy)
-		session_await_header(sessions, session);
-	else
-		session_connect(sessions, session);
-}
-
 /* Events --------------------------------------------------------------------------------------- */
 
 void sessions_on_event(struct sessions *sessions, const struct engine_event *event)
@@ -317,4 +313,73 @@ bool sessions_end_some(struct sessions *sessions)
 bool sessions_are_ending(const struct sessions *sessions)
 {
 	return sessions->ending && sessions->end_slot < session_table_end(sessions->table);
+}
+
+/* Looking at sessions -------------------------------------------------------------------------- */
+
+struct session *sessions_at(struct sessions *sessions, uint32_t slot)
+{
+	return session_table_at(sessions->table, slot);
+}
+
+uint32_t sessions_slot_end(const struct sessions *sessions)
+{
+	return session_table_end(sessions->table);
+}
+
+bool session_knows_client(const struct session *session)
+{
+	return session->state != SESSION_OPENING;
+}
+
+const struct addr *session_client(const struct session *session)
+{
+	return &session->client;
+}
+
+const struct addr *session_source(const struct session *session)
+{
+	return &session->tenancy.source;
+}
+
+const char *session_print_id(const struct sessions *sessions, const struct session *session,
+			     char text[SESSION_ID_TEXT_BYTES])
+{
+	snprintf(text, SESSION_ID_TEXT_BYTES, "%016" PRIx64 "-%" PRIu64, sessions->boot_id,
+		 session->id);
+	return text;
+}
+
+void session_describe(const struct sessions *sessions, const struct session *session,
+		      struct session_record *record)
+{
+	const struct addr *backend = tenancy_backend_address(&session->tenancy);
+
+	*record = (struct session_record){
+		.client = session->client,
+		.source = session->tenancy.source,
+		.opened_ms = session->opened_ms,
+		.closed_ms = session->state == SESSION_CLOSING ? sessions->now_ms : 0,
+		.forward = (uint16_t)session->tenancy.forward->index,
+		.reason = session->reason,
+		.has_own_source = session->tenancy.leased || session->tenancy.embedded,
+		.is_embedded = session->tenancy.embedded,
+	};
+	if (session->state >= SESSION_RELAYING) {
+		record->bytes_up = session->lane[SESSION_CLIENT].moved_bytes;
+		record->bytes_down = session->lane[SESSION_BACKEND].moved_bytes;
+	}
+	if (backend)
+		record->backend = *backend;
+}
+
+bool session_embedded_client(const struct session *session, struct in6_addr *mapped)
+{
+	struct in6_addr client = cidr_address_of(&session->client);
+	struct in_addr inside;
+
+	if (!session_options(session)->source.embedded || !embedded_ipv4(&client, &inside))
+		return false;
+	*mapped = cidr_map_v4(inside);
+	return true;
 }

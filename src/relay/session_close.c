@@ -15,7 +15,7 @@
  * session_continue_close() takes the second and the third step. It is called after each answer,
  * when the timer fires, and when a queued session runs.
  */
-#include "relay/session_parts.h"
+#include "relay/session_private.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "relay/session_parts.h"
+#include "relay/session_private.h"
 
 #include <errno.h>
 #include <stdlib.h>

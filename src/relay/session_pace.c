@@ -10,13 +10,12 @@
  *
  * These structures are beside the session table, so that sessions without limits are no larger.
  */
-#include "relay/session.h"
 
 #include <errno.h>
 
 #include "base/check.h"
 #include "os/host.h"
-#include "relay/session_parts.h"
+#include "relay/session_private.h"
 
 struct lane_pace {
 	struct admission_bandwidth *bandwidth; /* NULL: no limit */

@@ -4,7 +4,7 @@
  * session needs no memory for the header. When the backend is connected, session_proxy_out.c reads
  * the header again, takes it out of the socket, and passes its values on to the backend.
  */
-#include "relay/session_parts.h"
+#include "relay/session_private.h"
 
 #include <errno.h>
 

@@ -16,8 +16,7 @@
  *
  * A session that becomes ready while the small sessions run waits for the next tick.
  */
-#include "relay/session.h"
-#include "relay/session_parts.h"
+#include "relay/session_private.h"
 
 /*
  * The most bytes that each lane of a bulk session moves in a slice: the size of a pipe. This is
@@ -31,6 +30,12 @@
  * Scenario: bulk-8-both (bench/).
  */
 #define TICK_SLICES 4
+
+void session_queue_init(struct session_queue *queue)
+{
+	queue->first = NULL;
+	queue->last = &queue->first;
+}
 
 static void queue_last(struct session_queue *queue, struct session *session)
 {

@@ -9,7 +9,7 @@
  * no byte, so a peer with a closed window is found too. The stall is found after the limit, and
  * before one and a half times the limit.
  */
-#include "relay/session_parts.h"
+#include "relay/session_private.h"
 
 #include "os/sock.h"
 

@@ -17,7 +17,7 @@
  * In a half-closed session, the side that has ended is not read from any more. If this lasts, a
  * third request, the guard, waits for that side to fail.
  */
-#include "relay/session_parts.h"
+#include "relay/session_private.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -29,7 +29,6 @@ static int make_worker(struct workers *workers, unsigned index, const struct wor
 	sessions->metrics = &worker->metrics;
 	sessions->worker = index;
 	sessions->pump.metrics = &worker->metrics;
-	sessions_init(sessions);
 	timer_wheel_init(&worker->wheel, timer_now_ms());
 	if (getrandom(&sessions->boot_id, sizeof(sessions->boot_id), 0) !=
 	    sizeof(sessions->boot_id)) {
@@ -49,9 +48,7 @@ static int make_worker(struct workers *workers, unsigned index, const struct wor
 		 * any worker may get all sessions, when it is the last one to serve; unused slots
 		 * cost nothing
 		 */
-		result = session_table_create(&sessions->table, maxconn);
-	if (!result)
-		result = session_paces_create(&sessions->paces, setup->config, maxconn);
+		result = sessions_init(sessions, maxconn);
 	if (result) {
 		snprintf(error, CONFIG_ERROR_BYTES,
 			 "no memory for %u sessions: %s; lower --maxconn", maxconn,
@@ -202,9 +199,7 @@ static void destroy_worker(struct worker *worker)
 	(void)reserve_use(&sessions->reserve);
 	if (sessions->pump.pipes)
 		pipe_pool_destroy(sessions->pump.pipes);
-	if (sessions->table)
-		session_table_destroy(sessions->table);
-	session_paces_destroy(sessions->paces);
+	sessions_finish(sessions);
 	history_destroy(sessions->history);
 	free(sessions->pump.scratch);
 }

@@ -54,8 +54,7 @@ static struct desk *begin(void)
 	desk->sessions.load = &desk->load;
 	desk->sessions.engine = desk->engines[0];
 	desk->sessions.metrics = desk->sessions.pump.metrics = &desk->metrics;
-	sessions_init(&desk->sessions);
-	cr_assert_eq(session_table_create(&desk->sessions.table, SLOTS), 0);
+	cr_assert_eq(sessions_init(&desk->sessions, SLOTS), 0);
 	desk->sessions.forwards = fixture_forwards(&desk->config, SLOTS);
 	cr_assert_eq(listeners_init(&desk->listeners, &fd, &desk->sessions, desk->engines, 2), 0);
 	return desk;
@@ -64,7 +63,7 @@ static struct desk *begin(void)
 static void finish(struct desk *desk)
 {
 	listeners_finish(&desk->listeners);
-	session_table_destroy(desk->sessions.table);
+	sessions_finish(&desk->sessions);
 	forwards_destroy(desk->sessions.forwards);
 	for (unsigned i = 0; i < 2; i++)
 		engine_destroy(desk->engines[i]);

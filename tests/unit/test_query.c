@@ -9,6 +9,7 @@
 #include "base/util.h"
 #include "config/config_parse.h"
 #include "forward_fixture.h"
+#include "relay/session_private.h"
 #include "support.h"
 
 TestSuite(query, .fini = support_check_leaks);
@@ -55,8 +56,7 @@ static struct desk_job *begin(void)
 	job->sessions.load = &job->load;
 	job->sessions.metrics = &job->metrics;
 	job->sessions.pump.metrics = &job->metrics;
-	sessions_init(&job->sessions);
-	cr_assert_eq(session_table_create(&job->sessions.table, SLOTS), 0);
+	cr_assert_eq(sessions_init(&job->sessions, SLOTS), 0);
 	cr_assert_eq(history_create(&job->sessions.history, REMEMBER), 0);
 	job->sessions.forwards = fixture_forwards(&job->config, SLOTS);
 	cr_assert_eq(queries_create(&job->queries, 1), 0);
@@ -68,7 +68,7 @@ static void finish(struct desk_job *job)
 	sessions_begin_end(&job->sessions, CLOSE_stopped);
 	while (sessions_end_some(&job->sessions))
 		;
-	session_table_destroy(job->sessions.table);
+	sessions_finish(&job->sessions);
 	history_destroy(job->sessions.history);
 	forwards_destroy(job->sessions.forwards);
 	queries_destroy(job->queries);

@@ -8,8 +8,7 @@
 #include "base/util.h"
 #include "config/config_parse.h"
 #include "forward_fixture.h"
-#include "relay/session.h"
-#include "relay/session_parts.h"
+#include "relay/session_private.h"
 #include "support.h"
 
 TestSuite(session, .fini = support_check_leaks);
@@ -43,8 +42,7 @@ static struct desk *begin(void)
 	desk->sessions.wheel = &desk->wheel;
 	desk->sessions.load = &desk->load;
 	desk->sessions.metrics = desk->sessions.pump.metrics = &desk->metrics;
-	sessions_init(&desk->sessions);
-	cr_assert_eq(session_table_create(&desk->sessions.table, SLOTS), 0);
+	cr_assert_eq(sessions_init(&desk->sessions, SLOTS), 0);
 	desk->sessions.forwards = fixture_forwards(&desk->config, SLOTS);
 	return desk;
 }
@@ -52,7 +50,7 @@ static struct desk *begin(void)
 static void finish(struct desk *desk)
 {
 	cr_expect_eq(load_room(&desk->load), SLOTS);
-	session_table_destroy(desk->sessions.table);
+	sessions_finish(&desk->sessions);
 	forwards_destroy(desk->sessions.forwards);
 	load_finish(&desk->load);
 	config_finish(&desk->config);

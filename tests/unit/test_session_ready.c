@@ -8,8 +8,7 @@
 
 #include "base/util.h"
 #include "engine_fake.h"
-#include "relay/session.h"
-#include "relay/session_parts.h"
+#include "relay/session_private.h"
 #include "support.h"
 
 TestSuite(session_ready, .fini = support_check_leaks);
@@ -32,6 +31,8 @@ struct party {
 	int backend;
 };
 
+static const struct config no_forwards;
+
 static void setup_open(struct setup *setup)
 {
 	struct sessions *sessions = &setup->sessions;
@@ -46,14 +47,14 @@ static void setup_open(struct setup *setup)
 	sessions->pump.scratch = malloc(PUMP_SCRATCH_BYTES);
 	cr_assert_not_null(sessions->pump.scratch);
 	cr_assert_eq(pipe_pools_create(&sessions->pump.pipes, 1, 2, PIPE_BYTES), 0);
-	cr_assert_eq(session_table_create(&sessions->table, SLOTS), 0);
-	sessions_init(sessions);
+	sessions->config = &no_forwards;
+	cr_assert_eq(sessions_init(sessions, SLOTS), 0);
 }
 
 static void setup_close(struct setup *setup)
 {
 	pipe_pool_destroy(setup->sessions.pump.pipes);
-	session_table_destroy(setup->sessions.table);
+	sessions_finish(&setup->sessions);
 	free(setup->sessions.pump.scratch);
 }
 

@@ -1,4 +1,4 @@
-#include "relay/session_table.h"
+#include "relay/session_private.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>

@@ -8,8 +8,7 @@
 
 #include "base/util.h"
 #include "engine_fake.h"
-#include "relay/session.h"
-#include "relay/session_parts.h"
+#include "relay/session_private.h"
 #include "support.h"
 
 TestSuite(session_wait, .fini = support_check_leaks);
@@ -25,6 +24,8 @@ struct setup {
 	struct session *session; /* relaying */
 };
 
+static const struct config no_forwards;
+
 static void begin(struct setup *setup)
 {
 	memset(setup, 0, sizeof(*setup));
@@ -33,8 +34,8 @@ static void begin(struct setup *setup)
 	setup->sessions.wheel = &setup->wheel;
 	setup->sessions.metrics = &setup->metrics;
 	setup->sessions.engine = &setup->fake.engine;
-	cr_assert_eq(session_table_create(&setup->sessions.table, 1), 0);
-	sessions_init(&setup->sessions);
+	setup->sessions.config = &no_forwards;
+	cr_assert_eq(sessions_init(&setup->sessions, 1), 0);
 	setup->session = session_table_take(setup->sessions.table);
 	setup->session->state = SESSION_RELAYING;
 	setup->session->fd[SESSION_CLIENT] = CLIENT_FD;
@@ -50,7 +51,7 @@ static void finish(struct setup *setup)
 	setup->session->in_flight = 0;
 	setup->session->queued = false;
 	session_table_give(setup->sessions.table, setup->session);
-	session_table_destroy(setup->sessions.table);
+	sessions_finish(&setup->sessions);
 }
 
 static const struct fake_request *find(const struct setup *setup, enum session_request request,
@@ -72,7 +73,8 @@ static void answer(struct setup *setup, enum session_request request, unsigned i
 static void unqueue(struct setup *setup)
 {
 	setup->session->queued = false;
-	sessions_init(&setup->sessions);
+	session_queue_init(&setup->sessions.small);
+	session_queue_init(&setup->sessions.bulk);
 }
 
 /* The watch of the client's lane tells of an arrival. */

@@ -1,6 +1,9 @@
-#include "relay/session_parts.h"
+/* From an accepted client to a session: opening it, and asking whether the client is served. */
+#include "relay/session_private.h"
 
+#include "base/check.h"
 #include "base/log.h"
+#include "os/sock.h"
 
 static void refuse(struct sessions *sessions, struct session *session, enum close_reason reason)
 {
@@ -55,4 +58,32 @@ bool session_admit(struct sessions *sessions, struct session *session)
 		return true;
 	refuse(sessions, session, reasons[verdict]);
 	return false;
+}
+
+void session_open(struct sessions *sessions, struct forward *forward, int client_fd)
+{
+	struct session *session = session_table_take(sessions->table);
+
+	CHECK(session);
+	session->state = SESSION_OPENING;
+	tenancy_resume(&session->tenancy, forward);
+	session->fd[SESSION_CLIENT] = client_fd;
+	session->id = ++sessions->opened_count;
+	session->opened_ms = sessions->now_ms;
+	session->active_ms = sessions->now_ms;
+	if (addr_is_local(&forward->listen))
+		sock_keep_urgent(client_fd);
+	if (forward->config->wants_client)
+		sock_get_peer(client_fd, &session->client);
+	metrics_add(sessions->metrics, METRIC_sessions_opened, 1);
+	metrics_add(sessions->metrics, METRIC_sessions_open, 1);
+	if (sessions->ending)
+		session_close(sessions, session, (enum close_reason)sessions->end_reason);
+	/* one that is gone by now has left no address, nor anybody to answer to */
+	else if (forward->config->needs_client && !session->client.length_bytes)
+		session_close(sessions, session, CLOSE_client_reset);
+	else if (session_options(session)->accept_proxy)
+		session_await_header(sessions, session);
+	else
+		session_connect(sessions, session);
 }
