@@ -430,7 +430,7 @@ int http_prepare_poll(struct http *http, struct pollfd fds[HTTP_POLL_FDS])
 /* An accept has failed. A listener that was destroyed (ss -K) would wake us up all the while. */
 static void on_accept_failed(struct http *http, int error)
 {
-	if (sock_find_fault(http->listen_fd) == -ECONNABORTED) {
+	if (sock_listener_error(http->listen_fd) == -ECONNABORTED) {
 		error = sock_listen_again(http->listen_fd, &http->listen, BACKLOG);
 		if (!error || !http->listener_failed)
 			listener_tell_repair(&http->listen, -ECONNABORTED, error);

@@ -9,9 +9,9 @@
 #define STATE_SHIFT	24
 #define GENERATION_UNIT (UINT64_C(1) << 26)
 
-enum lease_state lease_state_of(uint64_t word)
+enum lease_stage lease_stage_of(uint64_t word)
 {
-	return (enum lease_state)(word >> STATE_SHIFT & 3);
+	return (enum lease_stage)(word >> STATE_SHIFT & 3);
 }
 
 uint32_t lease_references_of(uint64_t word)
@@ -20,7 +20,7 @@ uint32_t lease_references_of(uint64_t word)
 }
 
 /* The next generation if `claimed`, in a state of its own. */
-static uint64_t make_word(uint64_t word, bool claimed, enum lease_state state, unsigned references)
+static uint64_t make_word(uint64_t word, bool claimed, enum lease_stage state, unsigned references)
 {
 	uint64_t generation = word & ~(GENERATION_UNIT - 1);
 
@@ -36,7 +36,7 @@ static bool same_generation(uint64_t a, uint64_t b)
 
 static bool is_visible(uint64_t word)
 {
-	return lease_state_of(word) >= LEASE_PROPOSED;
+	return lease_stage_of(word) >= LEASE_PROPOSED;
 }
 
 bool lease_look(const struct lease *lease, struct lease_view *view)
@@ -57,7 +57,7 @@ bool lease_look(const struct lease *lease, struct lease_view *view)
 
 bool lease_claim(struct lease *lease, uint64_t word)
 {
-	enum lease_state state = lease_state_of(word);
+	enum lease_stage state = lease_stage_of(word);
 
 	if (lease_references_of(word) || (state != LEASE_EMPTY && state != LEASE_GRANTED))
 		return false;
@@ -71,7 +71,7 @@ void lease_propose(struct lease *lease, struct lease_view *view)
 
 	memcpy(prefix, &view->prefix, sizeof(prefix));
 	view->word = atomic_load_explicit(&lease->word, memory_order_relaxed);
-	CHECK(lease_state_of(view->word) == LEASE_WRITING);
+	CHECK(lease_stage_of(view->word) == LEASE_WRITING);
 	atomic_store_explicit(&lease->prefix[0], prefix[0], memory_order_release);
 	atomic_store_explicit(&lease->prefix[1], prefix[1], memory_order_release);
 	atomic_store_explicit(&lease->address, view->address, memory_order_release);
@@ -95,14 +95,14 @@ bool lease_bucket_settle(struct lease_bucket *bucket, unsigned index, const stru
 {
 	uint64_t word = view->word;
 
-	CHECK(lease_state_of(word) == LEASE_PROPOSED);
+	CHECK(lease_stage_of(word) == LEASE_PROPOSED);
 	for (unsigned i = 0; i < LEASE_BUCKET_LEASES; i++) {
 		struct lease_view other;
 
 		if (i == index || !lease_look(&bucket->leases[i], &other) ||
 		    !in_conflict(&other, view))
 			continue;
-		if (lease_state_of(other.word) == LEASE_PROPOSED && index < i &&
+		if (lease_stage_of(other.word) == LEASE_PROPOSED && index < i &&
 		    take_back(&bucket->leases[i], other.word))
 			continue;
 		take_back(&bucket->leases[index], word);
@@ -117,7 +117,7 @@ int lease_join(struct lease *lease, uint64_t word)
 	uint64_t seen = word;
 
 	do {
-		if (!same_generation(seen, word) || lease_state_of(seen) != LEASE_GRANTED)
+		if (!same_generation(seen, word) || lease_stage_of(seen) != LEASE_GRANTED)
 			return -EAGAIN;
 		CHECK(lease_references_of(seen) < LEASE_REFERENCES_MAX);
 	} while (!atomic_compare_exchange_weak(&lease->word, &seen, seen + REFERENCE));
@@ -128,7 +128,7 @@ uint32_t lease_leave(struct lease *lease)
 {
 	uint64_t before = atomic_fetch_sub(&lease->word, REFERENCE);
 
-	CHECK(lease_state_of(before) == LEASE_GRANTED && lease_references_of(before));
+	CHECK(lease_stage_of(before) == LEASE_GRANTED && lease_references_of(before));
 	return lease_references_of(before) - REFERENCE;
 }
 
@@ -136,7 +136,7 @@ bool lease_is_granted(const struct lease *lease, uint64_t word)
 {
 	uint64_t now = atomic_load(&lease->word);
 
-	return same_generation(now, word) && lease_state_of(now) == LEASE_GRANTED;
+	return same_generation(now, word) && lease_stage_of(now) == LEASE_GRANTED;
 }
 
 void lease_touch(struct lease *lease, int32_t now_s)

@@ -57,7 +57,7 @@
 #define LEASE_BUCKET_LEASES  64
 #define LEASE_REFERENCES_MAX ((1U << 24) - 1)
 
-enum lease_state { LEASE_EMPTY, LEASE_WRITING, LEASE_PROPOSED, LEASE_GRANTED };
+enum lease_stage { LEASE_EMPTY, LEASE_WRITING, LEASE_PROPOSED, LEASE_GRANTED };
 
 struct lease {
 	_Atomic uint64_t word;	    /* references: 24 bits, state: 2, generation: 38 */
@@ -79,7 +79,7 @@ struct lease_view {
 	int32_t used_s;
 };
 
-enum lease_state lease_state_of(uint64_t word);
+enum lease_stage lease_stage_of(uint64_t word);
 uint32_t lease_references_of(uint64_t word);
 
 /*

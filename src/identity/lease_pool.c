@@ -137,7 +137,7 @@ static bool is_idle(const struct plan *plan, unsigned index)
 {
 	uint64_t word = plan->seen[index].word;
 
-	return plan->visible[index] && lease_state_of(word) == LEASE_GRANTED &&
+	return plan->visible[index] && lease_stage_of(word) == LEASE_GRANTED &&
 	       !lease_references_of(word);
 }
 
@@ -166,7 +166,7 @@ static unsigned find_place(const struct plan *plan, uint32_t address)
 	for (unsigned i = 0; i < LEASE_BUCKET_LEASES; i++) {
 		unsigned at = (home_of(address) + i) % LEASE_BUCKET_LEASES;
 
-		if (lease_state_of(plan->seen[at].word) == LEASE_EMPTY)
+		if (lease_stage_of(plan->seen[at].word) == LEASE_EMPTY)
 			return at;
 	}
 	for (unsigned i = 0; i < LEASE_BUCKET_LEASES; i++)
@@ -229,7 +229,7 @@ static bool make_lease(struct lease_pool *pool, const struct request *request,
 
 	if (!lease_claim(lease, before))
 		return false;
-	if (lease_state_of(before) == LEASE_GRANTED) {
+	if (lease_stage_of(before) == LEASE_GRANTED) {
 		atomic_fetch_sub_explicit(&pool->counters.in_use, 1, memory_order_relaxed);
 		atomic_fetch_add_explicit(&pool->counters.evictions, 1, memory_order_relaxed);
 	}
@@ -271,7 +271,7 @@ static int try_acquire(struct lease_pool *pool, const struct request *request, u
 		*address = plan.address;
 		return 0;
 	}
-	if (lease_state_of(view.word) == LEASE_PROPOSED) {
+	if (lease_stage_of(view.word) == LEASE_PROPOSED) {
 		settle(pool, request->bucket, index, &view);
 		return -EAGAIN;
 	}
@@ -319,7 +319,7 @@ static struct lease *find_address(const struct lease_pool *pool, uint32_t addres
 		unsigned at = (home_of(address) + i) % LEASE_BUCKET_LEASES;
 
 		if (lease_look(&bucket->leases[at], view) && view->address == address &&
-		    lease_state_of(view->word) == LEASE_GRANTED)
+		    lease_stage_of(view->word) == LEASE_GRANTED)
 			return &bucket->leases[at];
 	}
 	return NULL;
@@ -406,7 +406,7 @@ unsigned lease_pool_read_bucket(const struct lease_pool *pool, uint32_t index,
 		struct lease_view view;
 
 		if (!lease_look(&pool->buckets[index].leases[i], &view) ||
-		    lease_state_of(view.word) != LEASE_GRANTED)
+		    lease_stage_of(view.word) != LEASE_GRANTED)
 			continue;
 		count = drop_replaced(records, count, &view);
 		records[count++] = (struct lease_record){client_of(pool, &view.prefix),
@@ -452,7 +452,7 @@ const char *lease_pool_restore(struct lease_pool *pool, const struct lease_recor
 	plan.address = address;
 	plan.index = find_place(&plan, address);
 	before = plan.seen[plan.index].word;
-	if (lease_state_of(before) != LEASE_EMPTY && plan.seen[plan.index].used_s > record->used_s)
+	if (lease_stage_of(before) != LEASE_EMPTY && plan.seen[plan.index].used_s > record->used_s)
 		return NULL;
 	made = make_lease(pool, &request, &plan);
 	CHECK(made); /* nobody else uses the pool yet */

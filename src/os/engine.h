@@ -94,9 +94,9 @@ void engine_connect(struct engine *engine, int fd, const struct sockaddr *addres
 void engine_await_connect(struct engine *engine, int fd, uint64_t token);
 
 /* What the positive result of a wait or a watch is made of. */
-enum engine_news {
-	ENGINE_NEWS_MET = 1,   /* what was waited for */
-	ENGINE_NEWS_ENDED = 2, /* the peer's stream has ended, or the socket has failed */
+enum engine_found {
+	ENGINE_FOUND_CONDITION = 1, /* what was waited for */
+	ENGINE_FOUND_END = 2,	    /* the peer's stream has ended, or the socket has failed */
 };
 
 enum engine_condition {
@@ -110,7 +110,7 @@ enum engine_condition {
  * connect. Tokens of waits and watches have ENGINE_OP_READY.
  *
  * Tells once when the condition holds for `fd`; if it does already, with the next wait. Failures
- * meet every condition. Result: enum engine_news or -errno; 0 when it is not met, which happens when
+ * meet every condition. Result: enum engine_found or -errno; 0 when it is not met, which happens when
  * the peer has ended its stream (tests/kernel/probe_ring_poll_peer_end): then wait again with
  * `peer_ended`, which costs a little more and is not disturbed by that.
  */
@@ -120,7 +120,7 @@ void engine_wait_for(struct engine *engine, int fd, enum engine_condition condit
 /*
  * Tells each time that something has arrived on `fd`: bytes, the end of the stream, a failure. What
  * is there already counts as arrived. Costs nothing between the events, but does not know what was
- * left unread: whoever waits for more should have read all there was. Result: enum engine_news, or
+ * left unread: whoever waits for more should have read all there was. Result: enum engine_found, or
  * -errno. Lasts until cancelled; the last event has `more` false.
  */
 void engine_watch(struct engine *engine, int fd, uint64_t token);

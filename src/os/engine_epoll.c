@@ -310,9 +310,9 @@ static void accept_some(struct epoll_engine *self, int fd, struct descriptor *de
 		arm(self, fd, descriptor);
 }
 
-static int32_t news_of(uint32_t events)
+static int32_t found_by(uint32_t events)
 {
-	return ENGINE_NEWS_MET | (events & (EPOLLRDHUP | FAILURE) ? ENGINE_NEWS_ENDED : 0);
+	return ENGINE_FOUND_CONDITION | (events & (EPOLLRDHUP | FAILURE) ? ENGINE_FOUND_END : 0);
 }
 
 static void on_arrival(struct epoll_engine *self, int fd, struct descriptor *descriptor,
@@ -320,11 +320,11 @@ static void on_arrival(struct epoll_engine *self, int fd, struct descriptor *des
 {
 	descriptor->arrival_seen = true;
 	if (descriptor->tokens[REQUEST_READABLE])
-		finish(self, descriptor, REQUEST_READABLE, news_of(events));
+		finish(self, descriptor, REQUEST_READABLE, found_by(events));
 	else if (!descriptor->tokens[REQUEST_WATCH] && descriptor->mask & EPOLLIN)
 		arm(self, fd, descriptor); /* nobody waits: do not tell again */
 	if (descriptor->tokens[REQUEST_WATCH])
-		answer(self, descriptor->tokens[REQUEST_WATCH], news_of(events), true);
+		answer(self, descriptor->tokens[REQUEST_WATCH], found_by(events), true);
 }
 
 /*
@@ -350,9 +350,9 @@ static void on_event(struct epoll_engine *self, int fd, uint32_t events)
 	if (events & (EPOLLOUT | FAILURE) && tokens[REQUEST_WRITABLE])
 		finish(self, descriptor, REQUEST_WRITABLE,
 		       is_connect(tokens[REQUEST_WRITABLE]) ? connect_result(fd, events)
-							    : news_of(events));
+							    : found_by(events));
 	if (events & FAILURE && tokens[REQUEST_FAILED])
-		finish(self, descriptor, REQUEST_FAILED, news_of(events));
+		finish(self, descriptor, REQUEST_FAILED, found_by(events));
 	if (events & (ARRIVAL | FAILURE))
 		on_arrival(self, fd, descriptor, events);
 }

@@ -197,16 +197,16 @@ static void on_wake(struct uring_engine *self, const struct io_uring_cqe *cqe)
 		arm_wake(self);
 }
 
-/* What poll(2) says, as enum engine_news. POLLRDHUP alone is nothing that was waited for. */
-static int32_t news_of(int32_t polled)
+/* What poll(2) says, as enum engine_found. POLLRDHUP alone is nothing that was waited for. */
+static int32_t found_by(int32_t polled)
 {
-	int32_t news = ENGINE_NEWS_MET;
+	int32_t found = ENGINE_FOUND_CONDITION;
 
 	if (polled <= 0 || polled == POLLRDHUP)
 		return MIN(polled, 0);
 	if (polled & (POLLRDHUP | POLLHUP | POLLERR))
-		news |= ENGINE_NEWS_ENDED;
-	return news;
+		found |= ENGINE_FOUND_END;
+	return found;
 }
 
 /* Makes an event of a completion; returns whether it is one for the caller. */
@@ -222,7 +222,7 @@ static bool translate(struct uring_engine *self, const struct io_uring_cqe *cqe,
 		on_wake(self, cqe);
 	if (op != ENGINE_OP_READY)
 		return op != ENGINE_OP_NONE;
-	event->result = news_of(cqe->res);
+	event->result = found_by(cqe->res);
 	if (event->token & SETTLING && event->more) {
 		if (event->result)
 			cancel(self, event->token);

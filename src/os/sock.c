@@ -171,7 +171,7 @@ int sock_join_listeners(const struct addr *address, const struct sock_tuning *tu
 	return error;
 }
 
-int sock_find_fault(int listener_fd)
+int sock_listener_error(int listener_fd)
 {
 	char device[IF_NAMESIZE];
 	socklen_t device_bytes = sizeof(device);

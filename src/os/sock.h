@@ -47,7 +47,7 @@ int sock_join_listeners(const struct addr *address, const struct sock_tuning *tu
  * (ss -K destroys sockets: SO_ACCEPTCONN, socket(7)), -ENODEV where the interface that it is bound to is gone
  * (SO_BINDTODEVICE; one of the same name is another). There is no event for the latter.
  */
-int sock_find_fault(int listener_fd);
+int sock_listener_error(int listener_fd);
 
 /*
  * Makes a listening socket that was destroyed listen again on `address`, with what was set on it. Needs no privilege,

@@ -320,7 +320,7 @@ static void on_accept_failed(struct listeners *self, unsigned index, int error)
 
 	if (error == -ECANCELED || self->closing)
 		return;
-	listener->fault = sock_find_fault(listener->fd);
+	listener->fault = sock_listener_error(listener->fd);
 	if (listener->fault)
 		return;
 	if (error == -EINVAL && listener->many) {

@@ -36,7 +36,7 @@ struct listener {
 	bool full;		  /* pausing for --maxconn-forward */
 	bool starved;		  /* pausing for want of descriptors */
 	atomic_bool failed;	  /* it could not be opened again yet; read by the control thread */
-	int fault;		  /* -errno, sock_find_fault(); 0: the socket is good */
+	int fault;		  /* -errno, sock_listener_error(); 0: the socket is good */
 	char device[IF_NAMESIZE]; /* that it is bound to; "": none */
 	unsigned careful_count;	  /* connections to accept one by one, since it was */
 	uint32_t backlog;
@@ -97,5 +97,5 @@ bool listeners_find_lost(struct listeners *listeners);
  */
 bool listener_repair(struct listeners *listeners, unsigned index);
 
-/* Logs that a listening socket with `fault`, sock_find_fault(), was opened again (`error` 0) or could not be (-errno). */
+/* Logs that a listening socket with `fault`, sock_listener_error(), was opened again (`error` 0) or could not be (-errno). */
 void listener_tell_repair(const struct addr *listen, int fault, int error);

@@ -38,7 +38,7 @@ bool listeners_find_lost(struct listeners *self)
 			continue;
 		watches = true;
 		if (!listener->fault)
-			listener->fault = sock_find_fault(listener->fd);
+			listener->fault = sock_listener_error(listener->fd);
 		found |= listener->fault != 0;
 	}
 	if (watches)

@@ -131,7 +131,7 @@ void session_await_header(struct sessions *sessions, struct session *session)
 void session_read_header(struct sessions *sessions, struct session *session)
 {
 	if (session->answer >= 0)
-		read_header(sessions, session, session->answer & ENGINE_NEWS_ENDED);
+		read_header(sessions, session, session->answer & ENGINE_FOUND_END);
 	else
 		session_close(sessions, session,
 			      close_reason_of_error(SESSION_CLIENT, -session->answer));

@@ -135,7 +135,7 @@ static void session_on_guard(struct sessions *sessions, struct session *session,
 
 static void on_arrival(struct session *session, unsigned lane, int32_t answer)
 {
-	lane_on_arrival(&session->lane[lane], answer > 0 && answer & ENGINE_NEWS_ENDED);
+	lane_on_arrival(&session->lane[lane], answer > 0 && answer & ENGINE_FOUND_END);
 	/* the engine could not make the request; asking again at once would spin */
 	if (answer < 0 && answer != -ECANCELED)
 		lane_on_read_failed(&session->lane[lane], -answer);

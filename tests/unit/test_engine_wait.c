@@ -266,7 +266,7 @@ static struct engine_event expect_arrival(struct engine *engine, const char *wha
 	struct engine_event event = fixture_next(engine);
 
 	cr_expect_eq(event.token, TOKEN, "%s", what);
-	cr_expect(event.result & ENGINE_NEWS_MET, "%s: %d", what, event.result);
+	cr_expect(event.result & ENGINE_FOUND_CONDITION, "%s: %d", what, event.result);
 	cr_expect(event.more, "%s", what);
 	return event;
 }
@@ -288,7 +288,7 @@ Test(engine_wait, a_watch_tells_of_every_arrival_until_cancelled)
 		cr_assert(fixture_is_quiet(engine), "round %u", i);
 		send_a_byte(&tcp);
 		event = expect_arrival(engine, "a byte");
-		cr_expect(!(event.result & ENGINE_NEWS_ENDED));
+		cr_expect(!(event.result & ENGINE_FOUND_END));
 		support_wait_for_bytes(tcp.ours, 1);
 	}
 	settle(engine);
@@ -332,8 +332,8 @@ Test(engine_wait, a_watch_tells_of_the_end)
 			}
 			do
 				event = fixture_next(engine);
-			while (event.more && !(event.result & ENGINE_NEWS_ENDED));
-			cr_expect(event.result & ENGINE_NEWS_ENDED, "%s: %d", rows[i].name,
+			while (event.more && !(event.result & ENGINE_FOUND_END));
+			cr_expect(event.result & ENGINE_FOUND_END, "%s: %d", rows[i].name,
 				  event.result);
 			if (event.more)
 				engine_cancel(engine, tcp.ours, TOKEN);

@@ -47,7 +47,7 @@ Test(lease_bucket, one_lease)
 	cr_expect_not(lease_look(lease, &seen));
 	view = propose(&bucket, 3, 1, 100);
 	cr_expect(lease_look(lease, &seen));
-	cr_expect_eq(lease_state_of(seen.word), LEASE_PROPOSED);
+	cr_expect_eq(lease_stage_of(seen.word), LEASE_PROPOSED);
 	cr_expect_eq(lease_join(lease, seen.word), -EAGAIN);
 	cr_expect_not(lease_claim(lease, seen.word));
 	cr_expect(lease_bucket_settle(&bucket, 3, &view));
@@ -135,10 +135,10 @@ Test(lease_bucket, late)
 	struct lease_view first = propose(&bucket, 1, 1, 200), other;
 
 	cr_expect(lease_bucket_settle(&bucket, 1, &first));
-	cr_expect_eq(lease_state_of(bucket.leases[5].word), LEASE_EMPTY);
+	cr_expect_eq(lease_stage_of(bucket.leases[5].word), LEASE_EMPTY);
 	other = propose(&bucket, 5, 3, 300);
 	cr_expect_not(lease_bucket_settle(&bucket, 5, &late));
-	cr_expect_eq(lease_state_of(bucket.leases[5].word), LEASE_PROPOSED);
+	cr_expect_eq(lease_stage_of(bucket.leases[5].word), LEASE_PROPOSED);
 	cr_expect(lease_bucket_settle(&bucket, 5, &other));
 	cr_expect_not(is_granted(&bucket, 5, &late));
 	/* nor does one join what has taken the place of the lease that it saw */

@@ -81,7 +81,8 @@ static void unqueue(struct setup *setup)
 static void arrive(struct setup *setup)
 {
 	uint64_t token = session_token(setup->session, SESSION_REQUEST_WATCH, SESSION_CLIENT);
-	struct engine_event event = fake_engine_answer(&setup->fake, token, ENGINE_NEWS_MET, true);
+	struct engine_event event =
+		fake_engine_answer(&setup->fake, token, ENGINE_FOUND_CONDITION, true);
 
 	sessions_on_event(&setup->sessions, &event);
 }
@@ -100,7 +101,7 @@ Test(session_wait, a_wait_is_for_the_socket_of_its_side)
 		cr_assert_not_null(request);
 		cr_expect_eq(request->fd, setup.session->fd[lane]);
 		cr_expect_eq(request->condition, ENGINE_READABLE);
-		answer(&setup, SESSION_REQUEST_WAIT, lane, ENGINE_NEWS_MET);
+		answer(&setup, SESSION_REQUEST_WAIT, lane, ENGINE_FOUND_CONDITION);
 
 		session_wait_writable(&setup.sessions, setup.session, lane, true);
 		request = find(&setup, SESSION_REQUEST_WAIT, lane);
@@ -123,11 +124,11 @@ struct answer_row {
 Test(session_wait, an_answer_is_reported_to_the_lane_and_makes_the_session_ready)
 {
 	static const struct answer_row rows[] = {
-		{false, ENGINE_NEWS_MET, true, 0, 0},
-		{false, ENGINE_NEWS_MET | ENGINE_NEWS_ENDED, true, 0, 0},
+		{false, ENGINE_FOUND_CONDITION, true, 0, 0},
+		{false, ENGINE_FOUND_CONDITION | ENGINE_FOUND_END, true, 0, 0},
 		{false, -ECANCELED, true, 0, 0},
 		{false, -ENOMEM, true, ENOMEM, 0},
-		{true, ENGINE_NEWS_MET, false, 0, 0},
+		{true, ENGINE_FOUND_CONDITION, false, 0, 0},
 		{true, -ECANCELED, false, 0, 0},
 		{true, -ENOMEM, false, 0, ENOMEM},
 	};
@@ -151,7 +152,7 @@ Test(session_wait, an_answer_is_reported_to_the_lane_and_makes_the_session_ready
 		cr_expect_eq(setup.session->waits[SESSION_CLIENT], SESSION_WAIT_NONE, "row %zu", i);
 		cr_expect(setup.session->queued, "row %zu", i);
 		cr_expect_eq(lane->read_ready, row->read_ready, "row %zu", i);
-		cr_expect_eq(lane->read_ended, row->result > ENGINE_NEWS_MET, "row %zu", i);
+		cr_expect_eq(lane->read_ended, row->result > ENGINE_FOUND_CONDITION, "row %zu", i);
 		cr_expect_eq(lane->read_error, row->read_error, "row %zu", i);
 		cr_expect_eq(lane->write_error, row->write_error, "row %zu", i);
 		cr_expect_neq(lane_next(lane), LANE_WAIT_WRITABLE, "row %zu", i);
@@ -184,7 +185,7 @@ Test(session_wait, answers_that_come_too_late_change_nothing)
 	session_cancel_waits(&setup.sessions, setup.session);
 	setup.session->state = SESSION_CLOSING;
 	setup.session->queued = true; /* so that the answer does not end the session */
-	answer(&setup, SESSION_REQUEST_WAIT, SESSION_CLIENT, ENGINE_NEWS_MET);
+	answer(&setup, SESSION_REQUEST_WAIT, SESSION_CLIENT, ENGINE_FOUND_CONDITION);
 	cr_expect(!setup.session->lane[SESSION_CLIENT].read_ready);
 	finish(&setup);
 }
@@ -369,7 +370,7 @@ Test(session_wait, the_guard_learns_how_the_ended_side_failed)
 		support_reset(tcp.peer);
 		tcp.peer = -1;
 		support_poll(tcp.ours, POLLERR);
-		answer(&setup, SESSION_REQUEST_GUARD, side, ENGINE_NEWS_MET);
+		answer(&setup, SESSION_REQUEST_GUARD, side, ENGINE_FOUND_CONDITION);
 		cr_expect_eq(setup.session->lane[side].read_error, ECONNRESET);
 		cr_expect(setup.session->queued);
 		cr_expect(!setup.session->guarding);
