@@ -110,7 +110,8 @@ static const char *choose_found(struct admin_job *job)
 const char *admin_whom_choose(struct admin_job *job, enum admin_code *code)
 {
 	const struct admin_who *who = &job->request.who;
-	struct in_addr address = {.s_addr = htonl(cidr_v4_of(&who->block.network))};
+	struct addr address =
+		addr_from_v4((struct in_addr){htonl(cidr_v4_of(&who->block.network))});
 
 	*code = ADMIN_BAD;
 	/* with its port it is the session's, whoever has the address now */
@@ -126,7 +127,7 @@ const char *admin_whom_choose(struct admin_job *job, enum admin_code *code)
 	if (who->port)
 		return "is not known: no session has it; ban a client by its address";
 	*code = ADMIN_BAD;
-	if (interfaces_have(address))
+	if (addr_is_loopback(&address) || interfaces_have(NULL, &address))
 		return shared;
 	/* nobody's source address: a client that comes by IPv4 */
 	job->client = who->block;

@@ -28,7 +28,7 @@ static bool is_own(const struct config_forward *forward, const struct addr *to)
 	const char *device = forward->options.tuning.device;
 
 	/* the kernel gives such a listener what was sent to an address of its interface alone */
-	return device ? interfaces_own(device, to) : !route_check_local(to);
+	return device ? interfaces_have(device, to) : !route_check_local(to);
 }
 
 static bool reaches(const struct config_forward *forward, const struct addr *listen,

@@ -11,31 +11,6 @@
 
 #define LOOPBACK "lo"
 
-static bool is_it(const struct sockaddr *own, struct in_addr address)
-{
-	struct sockaddr_in v4;
-
-	if (!own || own->sa_family != AF_INET)
-		return false;
-	memcpy(&v4, own, sizeof(v4));
-	return v4.sin_addr.s_addr == address.s_addr;
-}
-
-bool interfaces_have(struct in_addr address)
-{
-	struct ifaddrs *list;
-	bool found = false;
-
-	if (ntohl(address.s_addr) >> 24 == IN_LOOPBACKNET)
-		return true;
-	if (getifaddrs(&list))
-		return false;
-	for (const struct ifaddrs *own = list; own && !found; own = own->ifa_next)
-		found = is_it(own->ifa_addr, address);
-	freeifaddrs(list);
-	return found;
-}
-
 static bool is_same_host(const struct sockaddr *own, const struct addr *address)
 {
 	struct sockaddr_storage storage = {0};
@@ -51,7 +26,7 @@ static bool is_same_host(const struct sockaddr *own, const struct addr *address)
 	return addr_equal(&found, address);
 }
 
-bool interfaces_own(const char *name, const struct addr *address)
+bool interfaces_have(const char *name, const struct addr *address)
 {
 	struct ifaddrs *list;
 	bool found = false;
@@ -59,7 +34,8 @@ bool interfaces_own(const char *name, const struct addr *address)
 	if (getifaddrs(&list))
 		return false;
 	for (const struct ifaddrs *own = list; own && !found; own = own->ifa_next)
-		found = !strcmp(own->ifa_name, name) && is_same_host(own->ifa_addr, address);
+		found = (!name || !strcmp(own->ifa_name, name)) &&
+			is_same_host(own->ifa_addr, address);
 	freeifaddrs(list);
 	return found;
 }

@@ -1,35 +1,36 @@
-/* What the interfaces of this host have: addresses, and whether IPv6 is on. For the start; the calls read files. */
+/*
+ * The addresses of this host's interfaces, and whether IPv6 is on. The calls read files, so no worker
+ * makes them.
+ */
 #pragma once
 
-#include <netinet/in.h>
 #include <stdbool.h>
 
 #include "base/addr.h"
 
 /*
- * Whether an IPv4 address is one of 127.0.0.0/8 or an interface has it: getifaddrs(3). One that a local
- * route alone makes this host's is not. Where the kernel may not be asked, only loopback is known.
+ * Whether the interface `name` (NULL: any interface) has `address`, whatever the port: getifaddrs(3).
+ * An address that only a local route gives to this host is not found. False also where the kernel
+ * refuses the list.
  */
-bool interfaces_have(struct in_addr address);
+bool interfaces_have(const char *name, const struct addr *address);
 
-/* Whether the interface of that name has the address, whatever the port: getifaddrs(3). */
-bool interfaces_own(const char *name, const struct addr *address);
-
-/* What stands against an IPv6 address on this host. */
+/* What keeps an IPv6 address from being used on this host. */
 enum interfaces_v6 {
 	INTERFACES_V6_FINE,	     /* nothing, as far as the kernel tells */
-	INTERFACES_V6_TENTATIVE,     /* duplicate address detection still runs for it, RFC 4862 */
-	INTERFACES_V6_DUPLICATE,     /* duplicate address detection found another host with it */
-	INTERFACES_V6_OFF,	     /* disable_ipv6 is set on every interface that could have it */
-	INTERFACES_V6_ONLY_LOOPBACK, /* of [::]: disable_ipv6 is set, and only lo has addresses */
+	INTERFACES_V6_TENTATIVE,     /* duplicate address detection (RFC 4862) still runs */
+	INTERFACES_V6_DUPLICATE,     /* duplicate address detection found another host */
+	INTERFACES_V6_OFF,	     /* disable_ipv6 is set on every interface that matters */
+	INTERFACES_V6_ONLY_LOOPBACK, /* for [::]: disable_ipv6 is set, and only lo has addresses */
 };
 
 /*
- * Finds that out, for an address of an interface or [::]; the port does not matter. An address of another
- * family is INTERFACES_V6_FINE, and so is one that no interface has while IPv6 is on. Reads
- * /proc/net/if_inet6 (ipv6(7)) and /proc/sys/net/ipv6/conf/INTERFACE/disable_ipv6.
+ * Finds out what keeps `address` from being used; its port does not matter. The answer is
+ * INTERFACES_V6_FINE for an address of another family, and for an address that no interface has while
+ * IPv6 is on. Reads /proc/net/if_inet6 (ipv6(7)) and
+ * /proc/sys/net/ipv6/conf/INTERFACE/disable_ipv6.
  */
 enum interfaces_v6 interfaces_ask_v6(const struct addr *address);
 
-/* How to turn IPv6 on where it is INTERFACES_V6_OFF. */
+/* The remedy for INTERFACES_V6_OFF. */
 #define INTERFACES_V6_REMEDY "sysctl -w net.ipv6.conf.all.disable_ipv6=0"
