@@ -232,39 +232,27 @@ static bool go_up(struct group *group)
 	return true;
 }
 
-static uint64_t read_cpu_v2(const char *group)
-{
-	char text[FILE_BYTES];
-
-	return host_read_file(group, "/cpu.max", text, sizeof(text)) ? 0
-								     : cgroup_parse_cpu_max(text);
-}
-
-static uint64_t read_cpu_v1(const char *group)
+/* A group's directory has the files of one version only. */
+static uint64_t read_cpu(const char *group)
 {
 	char quota[FILE_BYTES], period[FILE_BYTES];
 
+	if (!host_read_file(group, "/cpu.max", quota, sizeof(quota)))
+		return cgroup_parse_cpu_max(quota);
 	if (host_read_file(group, "/cpu.cfs_quota_us", quota, sizeof(quota)) ||
 	    host_read_file(group, "/cpu.cfs_period_us", period, sizeof(period)))
 		return 0;
 	return cgroup_parse_cfs(quota, period);
 }
 
-static uint64_t read_memory_v2(const char *group)
+static uint64_t read_memory(const char *group)
 {
 	char text[FILE_BYTES];
 
-	return host_read_file(group, "/memory.max", text, sizeof(text)) ? 0
-									: cgroup_parse_memory(text);
-}
-
-static uint64_t read_memory_v1(const char *group)
-{
-	char text[FILE_BYTES];
-
-	return host_read_file(group, "/memory.limit_in_bytes", text, sizeof(text))
-		       ? 0
-		       : cgroup_parse_memory(text);
+	if (host_read_file(group, "/memory.max", text, sizeof(text)) &&
+	    host_read_file(group, "/memory.limit_in_bytes", text, sizeof(text)))
+		return 0;
+	return cgroup_parse_memory(text);
 }
 
 /* The least that `read` finds in the process's group and those above it. */
@@ -285,10 +273,10 @@ static uint64_t read_hierarchy(const char *root, const char *controller,
 void cgroup_read_limits(const char *root, struct cgroup_limits *limits)
 {
 	/* where both versions are mounted, each controller is in one of them */
-	limits->cpu_millis = least(read_hierarchy(root, NULL, read_cpu_v2),
-				   read_hierarchy(root, "cpu", read_cpu_v1));
-	limits->memory_bytes = least(read_hierarchy(root, NULL, read_memory_v2),
-				     read_hierarchy(root, "memory", read_memory_v1));
+	limits->cpu_millis =
+		least(read_hierarchy(root, NULL, read_cpu), read_hierarchy(root, "cpu", read_cpu));
+	limits->memory_bytes = least(read_hierarchy(root, NULL, read_memory),
+				     read_hierarchy(root, "memory", read_memory));
 }
 
 static int count_programs(int group_fd, uint32_t attach_type)
