@@ -1,8 +1,8 @@
 /*
- * What the kernel probes share.
+ * Shared by all kernel probes.
  *
- * A probe asks the running kernel one question that the forwarder relies on. It prints one line and
- * exits with
+ * A probe checks one claim about the running kernel on which the forwarder relies. It prints one
+ * line and exits with
  *   0   the claim at the top of its file holds,
  *   77  this machine cannot answer (the line says why),
  *   1   the claim does not hold (the line says what was seen instead).
@@ -34,7 +34,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Longest wait for something that must happen; only a failing probe ever waits this long. */
+/* The longest wait for something that must happen; only a failing probe waits this long. */
 enum { PROBE_DEADLINE_MS = 5000 };
 
 __attribute__((noreturn, format(printf, 3, 4))) static inline void
@@ -53,14 +53,14 @@ probe_exit(int code, const char *verdict, const char *format, ...)
 #define probe_hold(...) probe_exit(0, "holds", __VA_ARGS__)
 #define probe_skip(...) probe_exit(77, "skipped", __VA_ARGS__)
 
-/* Part of the claim: the message says what was seen. */
+/* A part of the claim. The message says what was seen instead. */
 #define PROBE_CHECK(condition, ...)                                                                \
 	do {                                                                                       \
 		if (!(condition))                                                                  \
 			probe_exit(1, "does not hold", __VA_ARGS__);                               \
 	} while (0)
 
-/* Not part of the claim, but nothing can be said without it. */
+/* A step of the set-up, without which the probe cannot answer. */
 #define PROBE_NEED(condition)                                                                      \
 	do {                                                                                       \
 		if (!(condition))                                                                  \
@@ -76,7 +76,7 @@ static inline int64_t probe_now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Returns what poll saw, 0 when the time passed first. */
+/* Returns the events of poll(2), 0 after the timeout. */
 static inline int probe_poll(int fd, int events, int timeout_ms)
 {
 	struct pollfd entry = {.fd = fd, .events = (short)events};
@@ -90,7 +90,7 @@ static inline void probe_set(int fd, int level, int option, int value)
 	PROBE_NEED(setsockopt(fd, level, option, &value, sizeof(value)) == 0);
 }
 
-/* A listener on 127.0.0.1 and a port of the kernel's choice, which goes to `address`. */
+/* Opens a listener on 127.0.0.1, on a port that the kernel chooses. Sets `address`. */
 static inline int probe_listen(struct sockaddr_in *address, int backlog)
 {
 	socklen_t length = sizeof(*address);
@@ -105,7 +105,7 @@ static inline int probe_listen(struct sockaddr_in *address, int backlog)
 	return fd;
 }
 
-/* Starts a connection without waiting for it. Returns the socket. */
+/* Begins to connect and does not wait. Returns the socket. */
 static inline int probe_connect(const struct sockaddr_in *address)
 {
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

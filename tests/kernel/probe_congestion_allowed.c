@@ -1,10 +1,13 @@
 /*
- * Claim: TCP_CONGESTION takes a loaded name outside net.ipv4.tcp_allowed_congestion_control from a process
- * with CAP_NET_ADMIN, and answers EPERM to one without. A name in the list can be set by everybody.
- * An accepted socket has the name that its listener has.
- * Since: 2.6.18 (tcp_set_congestion_control). The list can be read in a network namespace since 5.13.
- * Why: the sockets towards backends are made after the privilege drop. What root can set says nothing about
- * them, and a refusal would leave them with another congestion control than the accepted sockets.
+ * Claim: a process with CAP_NET_ADMIN can set TCP_CONGESTION to a loaded name that is not in
+ * net.ipv4.tcp_allowed_congestion_control; without the capability the answer is EPERM. Every
+ * process can set a name in the list. An accepted socket has the congestion control of its
+ * listener.
+ * Since: 2.6.18 (tcp_set_congestion_control). The list can be read in a network namespace since
+ * 5.13.
+ * Why: sockets towards backends are made after the privilege drop. A test by root says nothing
+ * about them, and after a refusal their congestion control would differ from that of the accepted
+ * sockets.
  */
 #include "probe.h"
 
@@ -34,7 +37,7 @@ static bool names_have(const char *names, const char *name)
 	return false;
 }
 
-/* A socket that is not connected, tried with the name: 0 or the errno. */
+/* Sets the congestion control of a new socket. Returns 0 or the errno. */
 static int congestion_try(const char *name)
 {
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -1,9 +1,9 @@
 /*
- * Claim: epoll shows EPOLLERR or EPOLLHUP beside EPOLLOUT for a non-blocking connect that was refused,
- * and for one that was accepted and reset before anybody looked at it. A successful connect shows
- * EPOLLOUT and neither of the two.
+ * Claim: epoll shows EPOLLERR or EPOLLHUP beside EPOLLOUT for a non-blocking connect that was
+ * refused, and for a connection that was accepted and reset before anybody looked at it. A
+ * successful connect shows EPOLLOUT without these two.
  * Since: always.
- * Why: engine_epoll.c does not read SO_ERROR of a connect that shows neither EPOLLERR nor EPOLLHUP.
+ * Why: engine_epoll.c does not read SO_ERROR if a connect shows neither EPOLLERR nor EPOLLHUP.
  */
 #include "probe.h"
 
@@ -11,7 +11,7 @@
 
 enum { FAILURE = EPOLLERR | EPOLLHUP };
 
-/* Waits until epoll shows something of the connect, as the engine does. Returns the events. */
+/* Waits with epoll for the outcome of the connect, as the engine does. Returns the events. */
 static uint32_t events_of(int fd)
 {
 	struct epoll_event event = {.events = EPOLLOUT | EPOLLET};

@@ -1,10 +1,11 @@
 /*
- * Claim: sendto(2) with MSG_FASTOPEN on a non-blocking socket begins to connect and says how many bytes
- * go with the SYN, none (EINPROGRESS) where there is no cookie yet. poll(2) calls the socket writable once
- * it is connected, or has failed, and then SO_ERROR says of what. Bytes in a SYN that was refused are
- * nobody's.
- *
- * sock_connect_with() and engine_await_connect() rely on it: so a session can go on to another backend.
+ * Claim: sendto(2) with MSG_FASTOPEN on a non-blocking socket begins to connect. It returns the
+ * number of bytes that travel with the SYN, or EINPROGRESS (no bytes) if there is no cookie yet.
+ * poll(2) reports the socket writable once it is connected or has failed; then SO_ERROR has the
+ * error. If the SYN was refused, its bytes reach no program.
+ * Since: 3.7 (MSG_FASTOPEN).
+ * Why: sock_connect_with() and engine_await_connect() rely on this. Because the bytes of a refused
+ * SYN reach no program, a session can send them to another backend.
  */
 #include "probe.h"
 
@@ -13,7 +14,7 @@
 
 #define FIRST "first bytes"
 
-/* A namespace of our own, where fast open may be switched on for both sides. */
+/* Enters a new network namespace, where fast open can be turned on for both sides. */
 static void enter_namespace(void)
 {
 	struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
@@ -31,7 +32,7 @@ static void enter_namespace(void)
 	close(fd);
 }
 
-/* Returns how many bytes go with the SYN, or -errno; the socket goes to *fd. */
+/* Begins to connect. Returns the number of bytes in the SYN or -errno; sets *fd to the socket. */
 static ssize_t connect_with(const struct sockaddr_in *address, int *fd)
 {
 	ssize_t taken;

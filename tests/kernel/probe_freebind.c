@@ -1,9 +1,10 @@
 /*
- * Claim: bind(2) refuses an address that no interface has with EADDRNOTAVAIL. With IPV6_FREEBIND, or IP_FREEBIND
- * for IPv4, a process without privileges binds it and listens. An address in duplicate address detection is
- * refused and bound in the same way.
+ * Claim: bind(2) to an address that no interface has fails with EADDRNOTAVAIL. With IPV6_FREEBIND,
+ * or IP_FREEBIND for IPv4, a process without privileges can bind the address and listen. The same
+ * holds for an address in duplicate address detection.
  * Since: IP_FREEBIND 2.4, IPV6_FREEBIND 4.15.
- * Why: sixpipe binds such addresses at the start, where waiting would end in systemd's limit on restarts.
+ * Why: sixpipe binds such addresses at the start. If it waited instead, systemd's limit on restarts
+ * would be reached.
  */
 #include "probe.h"
 

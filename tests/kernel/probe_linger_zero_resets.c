@@ -1,10 +1,10 @@
 /*
- * Claim: SO_LINGER {1, 0} and close give the peer ECONNRESET and discard what was not sent.
- * SIOCOUTQ reads 0 once the peer's kernel has acknowledged every byte, whether or not its program
- * has read them.
+ * Claim: close with SO_LINGER {1, 0} gives the peer ECONNRESET and drops the unsent bytes. SIOCOUTQ
+ * is 0 once the peer's kernel has acknowledged every byte, even if the peer's program has not read
+ * them.
  * Since: always.
- * Why: this is how a reset is passed on; used while bytes are under way, it would lose them, so a
- * reset that is to follow data waits for SIOCOUTQ to reach 0.
+ * Why: this is how a reset is passed on. While bytes are under way it would lose them, so a reset
+ * that must follow data waits until SIOCOUTQ is 0.
  */
 #include "probe.h"
 
@@ -12,7 +12,7 @@
 
 static char bytes[65536];
 
-/* Reads to the end: returns the bytes that came, and the error (0 for FIN) in `error`. */
+/* Reads to the end. Returns the number of bytes; sets `error` to the error, 0 for a FIN. */
 static size_t read_to_end(int fd, int *error)
 {
 	size_t total = 0;

@@ -2,7 +2,7 @@
  * Claim: an accepted socket inherits these options from its listener: SO_OOBINLINE, TCP_NODELAY,
  * SO_KEEPALIVE, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_USER_TIMEOUT and SO_LINGER.
  * Since: always (inet_csk_clone_lock copies the listener's socket).
- * Why: the forwarder sets them once for each listener and saves a setsockopt for each connection.
+ * Why: the options are set once for each listener instead of once for each connection.
  */
 #include "probe.h"
 

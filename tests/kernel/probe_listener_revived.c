@@ -1,9 +1,11 @@
 /*
- * Claim: a listening socket that was destroyed from outside (SOCK_DESTROY, as by ss -K) reports POLLHUP and POLLERR,
- * fails accept with EINVAL, keeps the port that it was bound to, and serves again after connect(2) to AF_UNSPEC and
- * listen(2). Without that connect what it accepts is shut down from the beginning.
+ * Claim: a listening socket that was destroyed from outside (SOCK_DESTROY, as by ss -K) reports
+ * POLLHUP and POLLERR, fails accept with EINVAL, and keeps its port. It serves again after
+ * connect(2) to AF_UNSPEC and listen(2). Without that connect its accepted sockets are shut down
+ * from the beginning.
  * Since: 4.5 (CONFIG_INET_DIAG_DESTROY).
- * Why: a listener is opened again in the same socket, after the privileges that it was made with have gone.
+ * Why: a destroyed listener is opened again in the same socket, because the privileges to make a
+ * new socket are gone.
  */
 #include "probe.h"
 
@@ -60,7 +62,7 @@ static int connect_to(uint16_t port)
 	return -errno;
 }
 
-/* A port that nobody has: bound explicitly, for one that the kernel chooses is not kept. */
+/* Returns a free port. It is bound explicitly, because a port that the kernel chose is not kept. */
 static int listen_on(uint16_t *port)
 {
 	int one = 1;

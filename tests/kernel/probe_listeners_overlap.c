@@ -1,10 +1,11 @@
 /*
- * Claim: while one socket listens on a port, bind(2) gives EADDRINUSE for the same port on the wildcard of
- * its family where that one has an address, on an address where that one has the wildcard, and on any IPv4
- * address where that one is [::] without IPV6_V6ONLY, or the other way round; SO_REUSEADDR on both changes
- * nothing. An IPv6-only [::] leaves IPv4 alone. Sockets on different interfaces (SO_BINDTODEVICE) do not meet.
+ * Claim: while a socket listens on a port, bind(2) of another socket to the same port fails with
+ * EADDRINUSE in these cases: one has the wildcard and the other an address of the same family; or
+ * one has [::] without IPV6_V6ONLY and the other any IPv4 address. SO_REUSEADDR on both changes
+ * nothing. An IPv6-only [::] does not conflict with IPv4. Sockets on different interfaces
+ * (SO_BINDTODEVICE) do not conflict.
  * Since: always; 5.7 for SO_BINDTODEVICE without CAP_NET_RAW.
- * Why: --check must refuse what the start would, and nothing else.
+ * Why: --check must refuse exactly what the start would refuse.
  */
 #include "probe.h"
 
@@ -52,12 +53,12 @@ static uint16_t port_of(int fd)
 	struct sockaddr_in6 address;
 	socklen_t length = sizeof(address);
 
-	/* it is at the same place in IPv4's */
+	/* the port is at the same offset in sockaddr_in */
 	PROBE_NEED(getsockname(fd, (struct sockaddr *)&address, &length) == 0);
 	return address.sin6_port;
 }
 
-/* Returns what bind(2) gave the second: 0 or -errno. */
+/* Returns the result of the second bind(2): 0 or -errno. */
 static int bind_beside(enum host first, const char *first_device, enum host second,
 		       const char *second_device)
 {
@@ -71,7 +72,10 @@ static int bind_beside(enum host first, const char *first_device, enum host seco
 	return other < 0 ? other : 0;
 }
 
-/* Somebody else on this host may have just that port: to show that two may stand beside each other, one is enough. */
+/*
+ * Another process may use the chosen port. So without a conflict, one success of PORTS tries
+ * counts.
+ */
 static void check(enum host first, const char *first_device, enum host second,
 		  const char *second_device, bool conflict)
 {

@@ -1,12 +1,12 @@
 /*
- * Claim: a datagram socket that connects to the file of a stream socket is told EPROTOTYPE for as long
- * as anybody has that socket, whether it listens or not and however full its backlog is, and
- * ECONNREFUSED from then on; who listens there gets no connection. In the abstract namespace each
- * type has names of its own, and nobody is found.
+ * Claim: a datagram socket that connects to the file of a stream socket gets EPROTOTYPE as long as
+ * a process has the stream socket open, whether that listens or not and however full its backlog
+ * is. After that it gets ECONNREFUSED. A listening process gets no connection. In the abstract
+ * namespace each type of socket has names of its own, so the stream socket is not found.
  * Since: always; unix(7) has the errors.
- * Why: a start looks so at the file of a listener before it replaces it, and an end before it removes
- * it. A stream socket would be a client of whoever listens there, and would not see one that is bound
- * and does not listen yet.
+ * Why: the start checks the file of a listener in this way before it replaces the file, and the end
+ * before it removes the file. A stream socket would connect to the listening process, and would not
+ * find a socket that is bound and does not listen yet.
  */
 #include "probe.h"
 

@@ -1,10 +1,10 @@
 /*
- * Claim: on TCP, recv(MSG_PEEK) leaves the bytes, and recv(NULL, m, MSG_TRUNC) then discards
- * exactly m of them.
+ * Claim: on TCP, recv(MSG_PEEK) leaves the bytes in the socket, and recv(NULL, m, MSG_TRUNC) then
+ * discards exactly m of them.
  * Since: 2.4 (tcp(7)).
- * Why: without a pipe, or at an urgent byte, a lane copies: it peeks, sends what the target takes,
- * and discards just that. No byte is ever held in user space, so the copying lane needs no buffer
- * of its own.
+ * Why: without a pipe, or at an urgent byte, a lane copies: it peeks, sends, and discards as many
+ * bytes as the write side took. So no byte is held in user space, and a lane that copies needs no
+ * buffer of its own.
  */
 #include "probe.h"
 

@@ -1,21 +1,19 @@
 /*
- * Claim: F_SETPIPE_SZ rounds up to a power of two of pages and F_GETPIPE_SZ reads it back. A user
- * without CAP_SYS_RESOURCE and CAP_SYS_ADMIN gets fs.pipe-user-pages-soft pages in all (16384: 64
- * pipes of 1 MiB); past that a new pipe is silently 8 KiB, F_SETPIPE_SZ fails with EPERM, and
- * shrinking still works.
+ * Claim: F_SETPIPE_SZ rounds up to a power of two of pages, and F_GETPIPE_SZ returns that size. The
+ * pipes of a user without CAP_SYS_RESOURCE and CAP_SYS_ADMIN may have fs.pipe-user-pages-soft pages
+ * together (16384: 64 pipes of 1 MiB). Beyond that a new pipe is 8 KiB without an error,
+ * F_SETPIPE_SZ fails with EPERM, and shrinking still works.
  * Since: 4.5 (the limit), 5.14 (8 KiB; before, 4 KiB).
- * Why: the pool is created and sized before capabilities go, each size is read back, and the start
- * line says what was got. The limit counts pages of pipe, not bytes in them.
+ * Why: the pool is created and sized before the capabilities are dropped, each size is read back,
+ * and the log says which sizes the pipes have. The limit counts the pages of a pipe, not the bytes
+ * in it.
  */
 #include "probe.h"
 
 #include <grp.h>
 #include <sys/resource.h>
 
-/*
- * Any user would do; one that runs nothing else has its whole budget, and this probe starves
- * nobody's pipes.
- */
+/* A user without other processes has its whole budget, and the probe takes pipes from no one. */
 enum { LONELY_USER = 65533, MIB = 1 << 20, SOFT_PAGES = 16384, MIB_PAGES = 256 };
 
 static long limit_read(const char *path)

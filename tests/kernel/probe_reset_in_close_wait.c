@@ -1,10 +1,10 @@
 /*
  * Claim: a RST that arrives after the peer's FIN (in CLOSE_WAIT) leaves EPIPE as the socket's
- * error, not ECONNRESET, and splice from that socket goes on returning 0: only POLLERR, SO_ERROR
- * and a send show it.
+ * error, not ECONNRESET. A splice from that socket goes on returning 0: only POLLERR, SO_ERROR and
+ * a send show the RST.
  * Since: always (tcp_reset).
- * Why: EPIPE from a send or from SO_ERROR is a reset by the peer as much as ECONNRESET is, and a
- * lane whose source has ended must watch that socket for POLLERR, since reading it will never tell.
+ * Why: EPIPE from a send or from SO_ERROR is a reset by the peer, as ECONNRESET is. A lane whose
+ * read side has ended must wait for POLLERR on that socket, because reading never shows the reset.
  */
 #include "probe.h"
 

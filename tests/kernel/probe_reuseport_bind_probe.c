@@ -1,12 +1,12 @@
 /*
- * Claim: a socket bound without SO_REUSEPORT, which gets it before listen(2), lets further
- * SO_REUSEPORT sockets of this user bind the same port and shares connections with them. A bind
- * without SO_REUSEPORT then gets EADDRINUSE. Both hold with SO_REUSEADDR too, which a listener
- * wants because of TIME_WAIT.
+ * Claim: if a socket is bound without SO_REUSEPORT and gets SO_REUSEPORT before listen(2), further
+ * SO_REUSEPORT sockets of this user can bind the same port and share its connections. A bind
+ * without SO_REUSEPORT then fails with EADDRINUSE. Both also hold with SO_REUSEADDR, which a
+ * listener needs because of TIME_WAIT.
  * Since: 3.9 (SO_REUSEPORT).
- * Why: binding all workers' sockets with SO_REUSEPORT would join, without any error, the group of
- * another sixpipe that serves this port already, and take half its clients. Binding the first one
- * without it finds that out.
+ * Why: if all workers' sockets were bound with SO_REUSEPORT, they would join the group of another
+ * sixpipe that serves this port already, without any error, and take half its clients. Binding the
+ * first socket without SO_REUSEPORT finds the other sixpipe.
  */
 #include "probe.h"
 

@@ -1,4 +1,4 @@
-/* What the probes that use io_uring share. */
+/* Shared by the probes that use io_uring. */
 #pragma once
 
 #include "probe.h"

@@ -1,8 +1,8 @@
 /*
  * Claim: IORING_OP_CONNECT on a non-blocking socket completes when the connection is decided, never
- * with EINPROGRESS: 0, ECONNREFUSED, or ECANCELED once a pending one is cancelled.
+ * with EINPROGRESS: with 0, with ECONNREFUSED, or with ECANCELED if it was cancelled before.
  * Since: 5.5.
- * Why: connecting takes one submission and one completion; the connect timeout cancels it.
+ * Why: a connect is one submission and one completion; the connect timeout cancels it.
  */
 #include "probe_ring.h"
 
@@ -19,7 +19,7 @@ static void connect_start(struct io_uring *ring, const struct sockaddr_in *addre
 	probe_ring_submit(ring);
 }
 
-/* Fills the accept queue, so that the kernel drops the next SYN. Returns whether it could. */
+/* Fills the accept queue, so that the kernel drops the next SYN. Returns whether that worked. */
 static bool fill_queue(const struct sockaddr_in *address)
 {
 	for (int i = 0; i < FILL_MAX; i++)
@@ -28,7 +28,7 @@ static bool fill_queue(const struct sockaddr_in *address)
 	return false;
 }
 
-/* Bound and not listening: nobody answers there, and nobody else can have the port. */
+/* Bound and not listening: connects are refused, and no other process can get the port. */
 static void bind_only(struct sockaddr_in *address)
 {
 	socklen_t length = sizeof(*address);

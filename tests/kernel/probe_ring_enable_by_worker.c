@@ -1,12 +1,12 @@
 /*
- * Claim: a ring created R_DISABLED by one thread takes no submission (EBADFD) until another enables
- * it by io_uring_register(2), and that thread is its issuer from then on: others get EEXIST. With
- * restrictions registered before, an opcode outside the list completes with EACCES, and so do
- * further register calls.
+ * Claim: a ring that one thread creates R_DISABLED takes no submission (EBADFD) until another
+ * thread enables it by io_uring_register(2). From then on that thread is the ring's issuer; others
+ * get EEXIST. If restrictions were registered before, an opcode outside the list completes with
+ * EACCES, and so do further register calls.
  * Since: 5.10 (R_DISABLED, restrictions), 6.0 (SINGLE_ISSUER: the enabling task becomes the
  * issuer).
- * Why: main creates and restricts the rings while errors can still end the start; each worker
- * enables its own.
+ * Why: the main thread creates and restricts the rings while an error can still end the start; each
+ * worker enables its own ring.
  */
 #include "probe_ring.h"
 

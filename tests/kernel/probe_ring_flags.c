@@ -1,10 +1,11 @@
 /*
- * Claim: a ring with SINGLE_ISSUER | DEFER_TASKRUN | SUBMIT_ALL | CQSIZE, also R_DISABLED, can be
- * had, or EINVAL says that the kernel is too old and a ring with COOP_TASKRUN or without flags can.
- * With DEFER_TASKRUN completions run only inside a wait or get-events call: peeking never
- * progresses.
+ * Claim: the kernel creates a ring with SINGLE_ISSUER | DEFER_TASKRUN | SUBMIT_ALL | CQSIZE, also
+ * with R_DISABLED. If it answers EINVAL, it is too old, and creates a ring with COOP_TASKRUN or
+ * without flags. With DEFER_TASKRUN, completions run only inside a wait or a get-events call:
+ * peeking makes no progress.
  * Since: 6.1 (DEFER_TASKRUN), 6.0 (SINGLE_ISSUER), 5.19 (COOP_TASKRUN), 5.18 (SUBMIT_ALL).
- * Why: the engine walks this ladder of flags, and reaps only after its one wait in each tick.
+ * Why: the engine tries these sets of flags in this order, and reaps only after its one wait in
+ * each tick.
  */
 #include "probe_ring.h"
 
@@ -35,8 +36,8 @@ int main(void)
 	probe_await_bytes(near, 1);
 
 	/*
-	 * The poll has fired: its completion is queued as task work, which system calls of other
-	 * kinds do not run.
+	 * The poll has fired. Its completion is queued as task work; other system calls do not run
+	 * it.
 	 */
 	for (int64_t end_ms = probe_now_ms() + 50; probe_now_ms() < end_ms;) {
 		PROBE_NEED(probe_poll(near, POLLIN, 0) == POLLIN);

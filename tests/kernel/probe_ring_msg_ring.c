@@ -1,8 +1,8 @@
 /*
- * Claim: IORING_OP_MSG_RING puts a completion with the sender's user_data and result into another
- * thread's ring, and wakes that thread from its wait, also with DEFER_TASKRUN.
- * Since: 5.18; DEFER_TASKRUN is of 6.1.
- * Why: a worker hands an accepted socket to another, without an eventfd or a lock.
+ * Claim: IORING_OP_MSG_RING puts a completion with the sender's user_data and result into the ring
+ * of another thread, and wakes that thread from its wait, also with DEFER_TASKRUN.
+ * Since: 5.18; DEFER_TASKRUN since 6.1.
+ * Why: a worker hands an accepted socket over to another worker without an eventfd or a lock.
  */
 #include "probe_ring.h"
 
@@ -33,7 +33,7 @@ static void *target_run(void *argument)
 	return NULL;
 }
 
-/* Whether the thread sleeps, which it does nowhere but in its wait. */
+/* Whether the thread sleeps; it sleeps only in its wait. */
 static bool target_is_asleep(void)
 {
 	char path[64], state = '?';

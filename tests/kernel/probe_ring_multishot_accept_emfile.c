@@ -1,9 +1,9 @@
 /*
- * Claim: a multishot accept that runs out of descriptors completes with EMFILE and without F_MORE:
- * it is over. The connection stays queued, and an accept armed later gets it.
+ * Claim: a multishot accept that finds no free descriptor completes with EMFILE and without F_MORE:
+ * it has ended. The connection stays in the backlog, and an accept that is armed later gets it.
  * Since: 5.19 (multishot accept).
- * Why: the listener looks at F_MORE, not at the result, to know that it must re-arm; it does so
- * after a pause, because the queued connection would fail every re-arm at once.
+ * Why: the listener looks at F_MORE, not at the result, to know that it must arm the accept again.
+ * It does so after a pause, because an accept would fail again at once.
  */
 #include "probe_ring.h"
 

@@ -1,9 +1,10 @@
 /*
- * Claim: a poll armed in the ring holds its file: close(2) alone does not send the FIN. Cancelled
- * before or after the close, or shut down before it, the FIN goes out.
+ * Claim: a poll that is armed in the ring keeps its file open: close(2) alone does not send the
+ * FIN. The FIN is sent if the poll is cancelled before or after the close, or if the socket is shut
+ * down before it.
  * Since: 5.1.
- * Why: session_close cancels and reaps, or shuts down, before it closes; a slot is free only when
- * nothing is in flight.
+ * Why: session_close cancels and reaps, or shuts down, before it closes. A slot is free only when
+ * no request is in flight for it.
  */
 #include "probe_ring.h"
 
@@ -18,7 +19,7 @@ static void poll_arm(struct io_uring *ring, int fd)
 	probe_ring_submit(ring);
 }
 
-/* Takes both completions, the cancellation's own and the poll's, in whichever order they come. */
+/* Takes both completions, of the cancel and of the poll, in any order. */
 static void poll_cancel(struct io_uring *ring)
 {
 	struct io_uring_sqe *sqe = probe_ring_sqe(ring);

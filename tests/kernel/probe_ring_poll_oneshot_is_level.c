@@ -1,9 +1,9 @@
 /*
- * Claim: a oneshot poll armed on a socket that is readable already completes at once, every time it
- * is armed.
+ * Claim: a oneshot poll of a socket that is readable already completes at once, every time it is
+ * armed.
  * Since: 5.1.
- * Why: a lane may stop in the middle of a socket's bytes (budget spent, pipe full) and arm later:
- * nothing is missed. A multishot poll is edge-triggered and would not report those bytes again.
+ * Why: a lane may leave bytes in a socket (its slice is used up, its pipe is full) and wait later,
+ * and misses nothing. A multishot poll is edge-triggered and would not report these bytes again.
  */
 #include "probe_ring.h"
 
@@ -28,7 +28,7 @@ int main(void)
 			    "round %d: %d, flags 0x%x", i, cqe.res, cqe.flags);
 	}
 
-	/* The contrast: multishot reports the byte once. */
+	/* For comparison: a multishot poll reports the byte once. */
 	io_uring_prep_poll_multishot(probe_ring_sqe(&ring), near, POLLIN);
 	probe_ring_submit(&ring);
 	PROBE_CHECK(probe_ring_wait(&ring, &cqe, PROBE_DEADLINE_MS), "multishot: no completion");

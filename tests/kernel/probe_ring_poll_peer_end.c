@@ -1,10 +1,10 @@
 /*
- * Claim: a oneshot poll for POLLOUT on a full socket whose peer has ended its stream completes at
- * once, with POLLRDHUP, which nobody asked for; and so does one for no event at all. A multishot
- * poll says it once, and then nothing until the socket is writable. Since: 5.1; poll(2) and
- * epoll(7) report POLLRDHUP only where it is asked for. Why: a lane that waits for such a target
- * with oneshot polls would spin. The engine waits with a multishot poll there, and swallows what is
- * not wanted.
+ * Claim: on a full socket whose peer has ended its stream, a oneshot poll for POLLOUT completes at
+ * once with POLLRDHUP, although nobody asked for that event. A oneshot poll for no event does the
+ * same. A multishot poll reports POLLRDHUP once, and then nothing until the socket is writable.
+ * Since: 5.1. poll(2) and epoll(7) report POLLRDHUP only if asked for it.
+ * Why: a lane that waits with oneshot polls to write to such a socket would spin. So the engine
+ * uses a multishot poll for this wait and drops the completions that do not meet the condition.
  */
 #include "probe_ring.h"
 

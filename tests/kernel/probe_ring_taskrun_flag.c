@@ -1,8 +1,8 @@
 /*
  * Claim: with TASKRUN_FLAG the kernel sets IORING_SQ_TASKRUN in the ring's shared flags while a
- * completion waits for io_uring_enter(2). The enter clears it.
+ * completion waits for io_uring_enter(2). The enter clears the flag.
  * Since: 5.19.
- * Why: engine_has_events() looks at the flag between two slices of bulk, without a system call.
+ * Why: engine_has_events() reads the flag between two bulk slices, without a system call.
  */
 #include "probe_ring.h"
 

@@ -1,14 +1,14 @@
 /*
- * Claim: SO_MEMINFO tells a socket's room, sndbuf - wmem_queued. Towards a peer that does not read,
- * a splice of at most 7/8 of it is taken whole, as long as there is any, if the pipe's buffers hold
- * a segment (1448 bytes) or more and the peer has an ordinary receive window.
+ * Claim: SO_MEMINFO shows the room of a socket: sndbuf - wmem_queued. Towards a peer that does not
+ * read, a splice of at most 7/8 of the room is taken whole, if the pipe's buffers have a segment
+ * (1448 bytes) or more and the peer has an ordinary receive window.
  * Since: 4.12 (SO_MEMINFO).
- * Why: a lane takes from its source only what its target has room for, so that a stalled target
- * holds no pipe. This is an estimate, not a promise: the kernel charges each skb some 800 bytes
- * beside its data, and an skb carries at most 17 buffers, and at most half the peer's largest
- * window. Many small buffers, or a peer with a tiny window, therefore leave a rest in the pipe; how
- * much is reported, not judged. A limit on what is not sent yet (TCP_NOTSENT_LOWAT) makes the room
- * smaller than SO_MEMINFO tells.
+ * Why: a lane reads only as many bytes as its write side has room for, so that a stalled write side
+ * holds no pipe. The room is an estimate: the kernel charges some 800 bytes for each skb beside its
+ * data, and an skb has at most 17 buffers, and at most half of the peer's largest window. So with
+ * many small buffers, or a peer with a tiny window, a rest stays in the pipe; this probe reports
+ * how much, without judging. A limit on unsent bytes (TCP_NOTSENT_LOWAT) makes the room smaller
+ * than SO_MEMINFO shows.
  */
 #include "probe.h"
 
@@ -19,7 +19,7 @@ enum { PIPE_BYTES = 1 << 20, BUFFER_LIMIT = 4096, ROUND_LIMIT = 1000 };
 struct row {
 	const char *name;
 	int buffer_bytes;
-	int segment_bytes; /* TCP_MAXSEG; 0: loopback's own, near 64 KiB */
+	int segment_bytes; /* TCP_MAXSEG; 0: the default of loopback, near 64 KiB */
 	int window_bytes;  /* the peer's SO_RCVBUF; 0: the default */
 };
 
@@ -77,8 +77,8 @@ static size_t pipe_fill(int pipe_fd, size_t limit, size_t buffer_bytes)
 }
 
 /*
- * Splices 7/8 of the room again and again, until there is none or something is left. Returns what
- * was left of the last round's bytes, whose number goes to `offered`.
+ * Splices 7/8 of the room again and again, until there is no room or a rest stays in the pipe.
+ * Returns the rest; sets `offered` to the bytes of the last splice.
  */
 static size_t stall(const struct row *row, size_t *offered)
 {

@@ -1,16 +1,16 @@
 /*
- * Claim: what arrived before a RST can still be spliced, and only then comes ECONNRESET, once. A
- * send that fails takes the error away as well: a later splice gives the data and then 0, which
- * looks like a clean end.
- * Since: always (tcp_reset leaves the receive queue; SO_ERROR is cleared by whoever reads it).
- * Why: the forwarder delivers those bytes and then resets the other side. It must remember a reset
- * that it has seen from any call, because the next call would report a FIN.
+ * Claim: bytes that arrived before a RST can still be spliced; only after them comes ECONNRESET,
+ * once. A send that fails also takes the error away: a later splice returns the bytes and then 0,
+ * which looks like a clean end.
+ * Since: always (tcp_reset keeps the receive queue; the first reader of SO_ERROR clears it).
+ * Why: the forwarder delivers these bytes and then resets the other side. It must remember a reset
+ * that any call has shown, because the next call would report a FIN.
  */
 #include "probe.h"
 
 enum { CHUNK = 64 };
 
-/* Leaves `near` with five bytes to read and a RST behind them. */
+/* Leaves `near` with five bytes to read and a RST after them. */
 static void send_then_reset(int *near)
 {
 	int far;

@@ -1,10 +1,10 @@
 /*
- * Claim: EAGAIN from splice(socket -> pipe) means an empty socket if the pipe was empty at the
- * call. With a full pipe it means only that, with bytes or a FIN still waiting; and a pipe is full
- * by slots, one for each fragment, not by bytes.
+ * Claim: if the pipe was empty, EAGAIN from splice(socket -> pipe) means that the socket is empty.
+ * If the pipe was full, EAGAIN means only that; bytes or a FIN may still wait in the socket. A pipe
+ * is full by slots, one for each fragment, not by bytes.
  * Since: 2.6.25 (a full pipe gives EAGAIN before the socket is looked at).
- * Why: a lane concludes 'drained, wait for readability' from an empty pipe alone. Otherwise it
- * flushes and asks again.
+ * Why: a lane concludes that its read side is empty only if the pipe was empty. Otherwise it
+ * flushes and tries again.
  */
 #include "probe.h"
 
@@ -39,10 +39,7 @@ int main(void)
 	PROBE_CHECK(queued > 0, "a pipe of %d bytes took all of %d one-byte segments", PIPE_BYTES,
 		    SEGMENTS);
 
-	/*
-	 * Flush and ask again until an EAGAIN that met an empty pipe: now, and only now, the socket
-	 * is drained.
-	 */
+	/* Flush and splice again until EAGAIN with an empty pipe: only then the socket is empty. */
 	int total = held;
 	do {
 		PROBE_NEED(read(pipe_fd[0], scratch, sizeof(scratch)) > 0);
@@ -54,7 +51,7 @@ int main(void)
 		    "with the pipe emptied each time %d of %d bytes came, then %zd", total,
 		    SEGMENTS, moved);
 
-	/* A FIN behind a full pipe shows as EAGAIN, and as 0 once there is room. */
+	/* With a full pipe a FIN shows as EAGAIN, and as 0 once the pipe has room. */
 	while (write(pipe_fd[1], scratch, sizeof(scratch)) > 0)
 		;
 	PROBE_NEED(shutdown(far, SHUT_WR) == 0);

@@ -1,19 +1,20 @@
 /*
- * Claim: splice(pipe -> socket) with the exact byte count is delivered at once, whatever the number
- * of buffers.
+ * Claim: splice(pipe -> socket) with the exact number of bytes is delivered at once, whatever the
+ * number of buffers.
  * Since: always; it matters since 6.5, when splice became MSG_SPLICE_PAGES.
- * Why: with a length above the pipe's content, every 16th buffer is sent as though SPLICE_F_MORE
- * were set, and if it is the last one the tail may wait 200 ms (on 6.18 with 16 and 48 buffers of
- * 100 bytes, not with 32). So the pump counts what is in a pipe and passes exactly that. What this
- * kernel does with a length that is too large is reported, not judged.
+ * Why: with a length above the pipe's content, every 16th buffer is sent as if SPLICE_F_MORE were
+ * set. If that is the last buffer, the end of the data may wait for 200 ms (on 6.18 with 16 and 48
+ * buffers of 100 bytes, not with 32). So the pump counts the bytes in a pipe and passes exactly
+ * this number. The probe reports what this kernel does with a length that is too large, without
+ * judging.
  */
 #include "probe.h"
 
 enum { BUFFER_BYTES = 100, TRIES = 3, AT_ONCE_MS = 100 };
 
 /*
- * Milliseconds until `buffers` buffers have arrived when `excess_bytes` too many are asked for: the
- * best of TRIES.
+ * The milliseconds until `buffers` buffers have arrived if the splice asks for `excess_bytes` too
+ * many. The best of TRIES.
  */
 static int deliver(int buffers, size_t excess_bytes)
 {

@@ -1,11 +1,12 @@
 /*
- * Claim: a socket that is in an eBPF sockmap with a stream_verdict program hides its bytes from
- * splice(2): EAGAIN though poll(2) says readable, and 0 once the FIN is there. recv(2) gets them.
- * And bytes that were read out of a buffer of the socket before the program's first run come again
- * when the rest of that buffer is read, by recv(2) too.
+ * Claim: if a socket is in an eBPF sockmap with a stream_verdict program, splice(2) does not see
+ * its bytes: it returns EAGAIN although poll(2) reports the socket readable, and 0 once the FIN is
+ * there. recv(2) returns the bytes. If a part of a buffer was read before the program's first run,
+ * the whole buffer is returned again, by recv(2) too.
  * Since: 4.20 (stream_verdict without a parser: 5.13).
- * Why: agents of others put sockets into a sockmap. recv(2) after a splice that found nothing keeps
- * the bytes. Against those that come twice there is no remedy in a program; `sixpipe doctor` warns.
+ * Why: agents of other vendors put sockets into a sockmap. The lane calls recv(2) after a splice
+ * that found nothing, and so loses no bytes. A program cannot detect the bytes that come twice;
+ * `sixpipe doctor` warns.
  */
 #include "probe.h"
 
@@ -23,7 +24,9 @@ static void join(int fd)
 	PROBE_NEED(map >= 0);
 }
 
-/* Whether bytes come again: 10 of 16 are read, the socket joins a map, and one more comes. */
+/*
+ * Whether bytes come twice: 10 of 16 bytes are read, the socket joins a map, 1 more byte arrives.
+ */
 static bool comes_again(void)
 {
 	char bytes[CHUNK];

@@ -1,12 +1,12 @@
 /*
- * Claim: splice stops before a TCP urgent byte with EAGAIN for ever, though poll says readable, and
- * SO_OOBINLINE does not change that. With SO_OOBINLINE, recv(MSG_PEEK) at that point returns the
- * urgent byte and what follows it, recv(MSG_TRUNC) of as many bytes discards them, and splice works
- * again.
+ * Claim: splice stops before a TCP urgent byte with EAGAIN for ever, although poll(2) reports the
+ * socket readable, and SO_OOBINLINE does not change this. With SO_OOBINLINE, recv(MSG_PEEK) at this
+ * point returns the urgent byte and the bytes after it, recv(MSG_TRUNC) of as many bytes discards
+ * them, and splice works again.
  * Since: 2.6.25 (splice); recv(MSG_TRUNC) discards since 2.4.
- * Why: one such byte from any client makes a forwarder that only splices spin. Readable + empty
- * pipe + EAGAIN is the sign, peek-send-discard is the way out, and SO_OOBINLINE keeps the byte in
- * the stream instead of losing it.
+ * Why: with a single urgent byte any client could make a forwarder spin that only splices. The sign
+ * is a readable socket, an empty pipe and EAGAIN; then a lane peeks, sends and discards.
+ * SO_OOBINLINE keeps the byte in the stream.
  */
 #include "probe.h"
 
@@ -42,7 +42,7 @@ int main(void)
 	int near, far, pipe_fd[2];
 	ssize_t moved;
 
-	/* The byte out of line: recv steps over it, and it is lost to the stream. */
+	/* Urgent byte out of line: recv skips the byte, and the stream loses it. */
 	probe_pair(&near, &far);
 	probe_pipe(pipe_fd, 0);
 	meet_urgent_byte(near, far, pipe_fd);
@@ -54,7 +54,7 @@ int main(void)
 	close(pipe_fd[0]);
 	close(pipe_fd[1]);
 
-	/* The byte in line: nothing is lost. */
+	/* Urgent byte in line: the stream loses nothing. */
 	probe_pair(&near, &far);
 	probe_pipe(pipe_fd, 0);
 	probe_set(near, SOL_SOCKET, SO_OOBINLINE, 1);
