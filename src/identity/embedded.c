@@ -10,7 +10,7 @@ bool embedded_is_global(struct in_addr v4)
 		uint32_t network;
 		unsigned bits;
 	} special[] = {
-		{0x00000000, 8},  /* this network */
+		{0x00000000, 8},  /* "this network" */
 		{0x0a000000, 8},  /* private */
 		{0x64400000, 10}, /* shared: carrier-grade NAT */
 		{0x7f000000, 8},  /* loopback */
@@ -18,7 +18,7 @@ bool embedded_is_global(struct in_addr v4)
 		{0xac100000, 12}, /* private */
 		{0xc0000000, 24}, /* protocol assignments */
 		{0xc0000200, 24}, /* documentation */
-		{0xc0586300, 24}, /* 6to4 relays, given up */
+		{0xc0586300, 24}, /* 6to4 relays (deprecated) */
 		{0xc0a80000, 16}, /* private */
 		{0xc6120000, 15}, /* benchmarks */
 		{0xc6336400, 24}, /* documentation */
@@ -34,7 +34,7 @@ bool embedded_is_global(struct in_addr v4)
 	return true;
 }
 
-/* Whether it can be that of a single host, whichever. */
+/* Whether a single host can have the address, be it global or not. */
 static bool is_of_a_host(struct in_addr v4)
 {
 	uint32_t address = ntohl(v4.s_addr);

@@ -1,22 +1,25 @@
-/* IPv4 addresses that IPv6 addresses carry. */
+/* The IPv4 address in an IPv6 address. */
 #pragma once
 
 #include <netinet/in.h>
 #include <stdbool.h>
 
 /*
- * Whether `address` stands for an IPv4 host, and which, in `v4` (untouched otherwise):
+ * Returns whether `address` contains the address of an IPv4 host. If so, sets `v4`, otherwise `v4`
+ * keeps its value. These forms are known:
  *
- *	::ffff:0:0/96	IPv4-mapped: that of any host (RFC 4291, section 2.5.5.2), so neither of
- *			0.0.0.0/8 nor multicast nor broadcast
- *	64:ff9b::/96	the well-known prefix of NAT64: a global one only (RFC 6052, section 3.1)
- *	2002::/16	6to4: a global one only (RFC 3056, section 2); whatever subnet and interface
+ *	::ffff:0:0/96	IPv4-mapped (RFC 4291, section 2.5.5.2). Any address of a host: not in
+ *			0.0.0.0/8, not multicast, not broadcast
+ *	64:ff9b::/96 the well-known prefix of NAT64 (RFC 6052, section 3.1). Only a global address
+ *	2002::/16 6to4 (RFC 3056, section 2), with any subnet and interface. Only a global
+ *			address
  *
- * Global is what the IANA registry of special-purpose addresses (RFC 6890) does not call otherwise:
- * neither private nor shared, loopback, link-local, for documentation or benchmarks, multicast,
- * reserved, ... A prefix other than 64:ff9b::/96 that a site gave its NAT64 is not known here.
+ * Other prefixes that a site may use for NAT64 are not known.
  */
 bool embedded_ipv4(const struct in6_addr *address, struct in_addr *v4);
 
-/* Whether a global IPv4 host can have this address. */
+/*
+ * Whether the address is global: not private, shared, loopback, link-local, for documentation or
+ * benchmarks, multicast or reserved by the IANA registry of special-purpose addresses (RFC 6890).
+ */
 bool embedded_is_global(struct in_addr v4);

@@ -7,8 +7,8 @@
 
 #include "base/check.h"
 
-#define DRAW_LIMIT   128
-#define HASHED_BYTES 20 /* prefix and counter */
+#define DRAW_LIMIT   128 /* hashes for one client */
+#define HASHED_BYTES 20	 /* prefix and counter */
 
 static bool in_block(const struct lease_block *block, uint32_t address)
 {
@@ -31,8 +31,9 @@ bool lease_block_is_usable(const struct lease_block *block, uint32_t address)
 }
 
 /*
- * Looks at every address of a small block and at 512 spread over a large one. What is not usable
- * are powers of 2 in size and place, and single addresses: they leave all but nothing, or half.
+ * Looks at every address of a small block, and at 512 addresses spread over a large block. Unusable
+ * are single addresses, and ranges that are prefixes. So a block has either no usable address but
+ * for its edges, or at least half of its addresses are usable.
  */
 static bool has_usable(const struct lease_block *block)
 {
@@ -95,7 +96,7 @@ bool lease_draw_next(struct lease_draw *draw, uint32_t *address)
 	uint32_t base = block->network;
 	uint32_t counter;
 
-	_Static_assert(sizeof(draw->hashed) == HASHED_BYTES, "what is hashed has no padding");
+	_Static_assert(sizeof(draw->hashed) == HASHED_BYTES, "the hashed bytes have no padding");
 	if (draw->drawn_count == LEASE_CANDIDATES)
 		return false;
 	if (draw->drawn_count)

@@ -6,12 +6,12 @@
 #include "base/check.h"
 
 #define REFERENCE	1
-#define STATE_SHIFT	24
+#define STAGE_SHIFT	24
 #define GENERATION_UNIT (UINT64_C(1) << 26)
 
 enum lease_stage lease_stage_of(uint64_t word)
 {
-	return (enum lease_stage)(word >> STATE_SHIFT & 3);
+	return (enum lease_stage)(word >> STAGE_SHIFT & 3);
 }
 
 uint32_t lease_references_of(uint64_t word)
@@ -19,14 +19,14 @@ uint32_t lease_references_of(uint64_t word)
 	return (uint32_t)(word & LEASE_REFERENCES_MAX);
 }
 
-/* The next generation if `claimed`, in a state of its own. */
-static uint64_t make_word(uint64_t word, bool claimed, enum lease_stage state, unsigned references)
+/* A word of the same generation, or of the next one if `claimed`. */
+static uint64_t make_word(uint64_t word, bool claimed, enum lease_stage stage, unsigned references)
 {
 	uint64_t generation = word & ~(GENERATION_UNIT - 1);
 
 	if (claimed)
 		generation += GENERATION_UNIT;
-	return generation | (uint64_t)state << STATE_SHIFT | references;
+	return generation | (uint64_t)stage << STAGE_SHIFT | references;
 }
 
 static bool same_generation(uint64_t a, uint64_t b)
@@ -57,9 +57,9 @@ bool lease_look(const struct lease *lease, struct lease_view *view)
 
 bool lease_claim(struct lease *lease, uint64_t word)
 {
-	enum lease_stage state = lease_stage_of(word);
+	enum lease_stage stage = lease_stage_of(word);
 
-	if (lease_references_of(word) || (state != LEASE_EMPTY && state != LEASE_GRANTED))
+	if (lease_references_of(word) || (stage != LEASE_EMPTY && stage != LEASE_GRANTED))
 		return false;
 	return atomic_compare_exchange_strong(&lease->word, &word,
 					      make_word(word, true, LEASE_WRITING, 0));

@@ -1,51 +1,59 @@
 /*
- * A bucket of leases that many threads change at once, without locks: the steps, and why they are
- * right. lease_pool.c puts the steps together.
+ * A bucket of leases that many threads change at once, without locks. This file has the single
+ * steps and the reason why they are correct; lease_pool.c puts the steps together.
  *
- * A lease binds a client's prefix to an address. Two leases conflict when they have the prefix or
- * the address in common. Leases that can ever conflict are in the same bucket (lease_block.h).
+ * A lease binds a client's prefix to an address. Two leases conflict if they have the same prefix
+ * or the same address. Leases that can ever conflict are in the same bucket (lease_block.h).
  *
- * The word of a lease says it all: how many sessions refer to it, its state, and its generation,
- * which counts how often the place was taken.
+ * A bucket is an array of slots. Each slot has a 64-bit word with three parts: the number of
+ * references (sessions that use the lease), the stage, and the generation, which counts how often
+ * the slot was claimed. All steps are atomic operations on this word.
  *
- *	EMPTY	  nobody's. claim -> WRITING
- *	WRITING	  its claimant alone writes prefix and address, and nobody reads them.
- *		  propose -> PROPOSED
- *	PROPOSED  prefix and address are fixed; it counts only once granted. settle -> GRANTED, or
- *		  -> EMPTY; by any thread
- *	GRANTED	  a lease. Without references it may be claimed -> WRITING
+ *	EMPTY	  no lease. lease_claim() -> WRITING
+ *	WRITING	  only the thread that claimed the slot writes prefix and address; no thread reads
+ *		  them. lease_propose() -> PROPOSED
+ *	PROPOSED  prefix and address are fixed, but the lease does not count yet. Any thread may
+ *		  decide by lease_bucket_settle() -> GRANTED, or -> EMPTY
+ *	GRANTED	  the lease counts. Without references: lease_claim() -> WRITING
  *
- * What holds, whoever runs when, and however long a thread sleeps between two instructions:
+ * The following holds in any order of execution, even if a thread sleeps for long between two
+ * instructions.
  *
- * 1. A word never has the same generation and state twice, unless GRANTED with other references:
- *    every claim counts the generation up, and within one the states only advance. (It has 38 bits:
- *    at a claim each 100 ns, a thread would have to sleep for 7 hours, to the claim.) So a
- *    compare-and-swap that expects a word acts on the very lease that was looked at.
+ * 1. A word never comes back, but for the references of a GRANTED lease, which go up and down.
+ *    Every claim increments the generation, and within a generation the stages only advance. So if
+ *    a compare-and-swap expects a word and succeeds, then it changes the same lease that the thread
+ *    looked at before. (The generation has 38 bits. With a claim every 100 ns, a thread would have
+ *    to sleep for exactly 7 hours to see the same generation again.)
  *
- * 2. Prefix and address that were read between two looks at a word, both of the same generation and
- *    both PROPOSED or GRANTED, are that lease's: they are written in WRITING only. The writes are
- *    releases that follow the claim and the reads are acquires, so a read that sees a later claim's
- *    write makes the second look see that claim.
+ * 2. A look (lease_look()) reads the word, then prefix and address, then the word again. If both
+ *    words have the same generation and a stage of PROPOSED or GRANTED, then prefix and address
+ *    belong to that lease. Reason: prefix and address are written only in WRITING. These writes are
+ *    releases that follow the claim, and the reads are acquires. So a read that returns a value
+ *    written after a later claim makes the second read of the word return that later generation.
  *
- * 3. Of two leases in conflict at most one is GRANTED at any time. Let X have been proposed before
- *    Y, in the one order that all these operations on words have (they are sequentially consistent).
- *    Whoever grants Y has seen it PROPOSED, and after that has looked at X: it has found X
- *    proposed or in a later state of the same generation, or gone.
- *	- PROPOSED: it takes X back, or does not grant Y. Taking back and granting X are
- *	  compare-and-swaps that expect the same word, so once one succeeds the other never does.
- *	- GRANTED: it does not grant Y.
- *	- gone, before the look or between its two halves: X does not come back (1). What is in its
- *	  place then is looked at instead, or was proposed after Y, and meets Y when it is settled.
- *    So X was gone when Y was granted.
+ * 3. Of two leases that conflict, at most one is GRANTED at any time. All operations on words are
+ *    sequentially consistent, so they have one order. Let X be proposed before Y in that order. The
+ *    thread that grants Y has first seen Y PROPOSED and then looked at X. It has found one of
+ *    these:
+ *	- X is PROPOSED. Then the thread takes X back (X -> EMPTY), or it does not grant Y. Taking
+ *	  X back and granting X are compare-and-swaps that expect the same word, so only one of
+ *	  the two can succeed.
+ *	- X is GRANTED. Then the thread does not grant Y.
+ *	- X is gone, or goes during the look. By 1, X does not come back. If its slot has a new
+ *	  lease, the thread either looks at that lease instead, or the new lease was proposed after
+ *	  Y. In the second case the thread that settles the new lease finds Y.
+ *    So X is not GRANTED when Y becomes GRANTED.
  *
- * 4. A reference keeps a lease: claim expects a word without any. A proposal holds one for its
- *    proposer from the beginning, so what others granted on its behalf is still there when it looks.
+ * 4. A reference keeps a lease, because lease_claim() expects a word without references. A proposal
+ *    starts with one reference, which belongs to its proposer. So if another thread grants the
+ *    lease, the proposer still finds the lease there.
  *
- * 5. Nobody waits. A thread that sleeps in WRITING costs one place; one that sleeps in PROPOSED is
- *    helped by those who want the prefix, and passed over by those who want the address. Of two
- *    proposals in conflict the one in the lower place stays and the other is taken back, so they do
- *    not take each other back for ever: each round that fails has let another client, or a lower
- *    place, through.
+ * 5. No thread waits for another. If a thread sleeps while its slot is WRITING, one slot is out of
+ *    use. If it sleeps while its slot is PROPOSED, threads that need the same prefix settle the
+ *    proposal, and threads that need the same address choose another address. If two proposals
+ *    conflict, the one in the slot with the lower index stays and the other is taken back. So two
+ *    proposals do not take each other back again and again: whenever an attempt fails, a lease of
+ *    another client or a proposal in a lower slot has got through.
  */
 #pragma once
 
@@ -59,19 +67,20 @@
 
 enum lease_stage { LEASE_EMPTY, LEASE_WRITING, LEASE_PROPOSED, LEASE_GRANTED };
 
+/* A slot of a bucket. */
 struct lease {
-	_Atomic uint64_t word;	    /* references: 24 bits, state: 2, generation: 38 */
+	_Atomic uint64_t word;	    /* references: 24 bits, stage: 2, generation: 38 */
 	_Atomic uint64_t prefix[2]; /* the bytes of an IPv6 address as they are */
 	_Atomic uint32_t address;   /* host byte order */
-	_Atomic int32_t used_s;	    /* when it was last acquired or released */
+	_Atomic int32_t used_s;	    /* time of the last acquire or release */
 };
 
-/* Zeroed is empty. */
+/* A zeroed bucket is empty. */
 struct lease_bucket {
 	struct lease leases[LEASE_BUCKET_LEASES];
 };
 
-/* What a look at a lease has shown. */
+/* The result of a look at a lease. */
 struct lease_view {
 	uint64_t word;
 	struct in6_addr prefix;
@@ -83,41 +92,44 @@ enum lease_stage lease_stage_of(uint64_t word);
 uint32_t lease_references_of(uint64_t word);
 
 /*
- * Looks at a lease. Returns whether it is PROPOSED or GRANTED; then `view` was true of it at one
- * moment (`used_s` at another). Otherwise only `view->word` is set.
+ * Looks at a lease. Returns whether the lease is PROPOSED or GRANTED. If so, all fields of `view`
+ * but `used_s` were true at the same moment. Otherwise only `view->word` is set.
  */
 bool lease_look(const struct lease *lease, struct lease_view *view);
 
 /*
- * Takes a place, seen as `word`, for writing: one that was EMPTY, or GRANTED without references.
- * Returns false when it has changed since, and when it was neither.
+ * Claims a slot that was seen as `word` for writing. Returns false if the slot was neither EMPTY
+ * nor GRANTED without references, or if its word has changed since.
  */
 bool lease_claim(struct lease *lease, uint64_t word);
 
 /*
- * After lease_claim(): writes and proposes the lease of `view`, all of it but the word, with
- * one reference. `view->word` becomes the lease's.
+ * After lease_claim(): writes prefix, address and time of `view` into the slot and proposes the
+ * lease, with one reference. Sets `view->word` to the word of the proposal.
  */
 void lease_propose(struct lease *lease, struct lease_view *view);
 
 /*
- * Decides about a lease seen PROPOSED as `view`, in place `index`. Returns whether this call granted
- * it; false says no more than that it is no longer PROPOSED.
+ * Decides about the lease in slot `index` that was seen PROPOSED as `view`. Returns true if this
+ * call granted the lease. False only means that the lease is not PROPOSED any more.
  */
 bool lease_bucket_settle(struct lease_bucket *bucket, unsigned index,
 			 const struct lease_view *view);
 
 /*
- * Adds a reference to a lease that was seen GRANTED as `word`. Returns how many it had before, or
- * -EAGAIN when it is a lease no more. CHECKs that there are fewer than LEASE_REFERENCES_MAX.
+ * Adds a reference to a lease that was seen GRANTED as `word`. Returns the number of references
+ * before, or -EAGAIN if the lease has ended. CHECKs that there are fewer than LEASE_REFERENCES_MAX.
  */
 int lease_join(struct lease *lease, uint64_t word);
 
-/* Gives a reference back, which the caller has; returns how many are left. */
+/* Gives back a reference of the caller. Returns the number of references that are left. */
 uint32_t lease_leave(struct lease *lease);
 
-/* Whether the lease seen as `word` is GRANTED now; whoever holds a reference may rely on it. */
+/*
+ * Whether the lease that was seen as `word` is GRANTED now. If the caller holds a reference, the
+ * lease stays GRANTED until the caller gives that back.
+ */
 bool lease_is_granted(const struct lease *lease, uint64_t word);
 
-/* The time of last use; only with a reference. */
+/* Sets the time of the last use. The caller must hold a reference. */
 void lease_touch(struct lease *lease, int32_t now_s);

@@ -9,12 +9,12 @@
 #include "base/check.h"
 #include "base/memory.h"
 
-/* Rounds that others can spoil, each by getting a lease of their own, before a client is refused. */
-#define ROUND_LIMIT 128
+/* Attempts for one client. An attempt fails only if another thread got a lease in the meantime. */
+#define ATTEMPT_LIMIT 128
 
 struct counters {
 	_Alignas(CACHE_LINE_BYTES) _Atomic int64_t in_use;
-	_Atomic int64_t live; /* for a moment less than it should be, even below 0 */
+	_Atomic int64_t live; /* can be too small for a moment, even negative */
 	_Atomic uint64_t collisions;
 	_Atomic uint64_t evictions;
 	_Atomic uint64_t exhausted;
@@ -28,10 +28,10 @@ struct lease_pool {
 	struct counters counters;
 };
 
-/* What is to be done for a client. */
+/* A client that needs a lease. */
 struct request {
 	struct lease_bucket *bucket;
-	struct lease_draw draw; /* the first candidate is drawn */
+	struct lease_draw draw; /* after the first candidate */
 	int32_t now_s;
 };
 
@@ -50,7 +50,7 @@ static struct lease_bucket *bucket_of(const struct lease_pool *pool, uint32_t ad
 	return &pool->buckets[lease_block_region(&pool->block, address) & (pool->bucket_count - 1)];
 }
 
-/* Where in its bucket an address is looked for first: mostly it is there. */
+/* The slot of the bucket where the search for an address begins: mostly the right slot. */
 static unsigned home_of(uint32_t address)
 {
 	return (uint32_t)(address * UINT32_C(0x9e3779b1)) / (UINT32_MAX / LEASE_BUCKET_LEASES + 1);
@@ -99,7 +99,7 @@ int lease_pool_create(const struct lease_pool_options *options,
 	       made->bucket_count * LEASE_BUCKET_LEASES < options->lease_count * 2)
 		made->bucket_count *= 2;
 	bytes = made->bucket_count * sizeof(*made->buckets);
-	/* zeroed, and pages are had when they are first written to */
+	/* zeroed, and resident only page by page as it is written to */
 	made->buckets =
 		mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (made->buckets == MAP_FAILED)
@@ -118,18 +118,18 @@ void lease_pool_destroy(struct lease_pool *pool)
 {
 	if (!pool)
 		return;
-	/* ENOMEM, where the kernel had merged it with its neighbours: the process's end gives it back */
+	/* ENOMEM, if the kernel merged the mapping with others: then it stays until exit */
 	(void)munmap(pool->buckets, pool->bucket_count * sizeof(*pool->buckets));
 	free(pool);
 }
 
 /* Choosing ------------------------------------------------------------------------------------- */
 
-/* A bucket as it was seen, and what is to be made of it. */
+/* A bucket as it was seen, and where the new lease goes. */
 struct plan {
 	bool visible[LEASE_BUCKET_LEASES];
 	struct lease_view seen[LEASE_BUCKET_LEASES];
-	unsigned index; /* where the lease goes */
+	unsigned index; /* slot of the new lease */
 	uint32_t address;
 };
 
@@ -141,7 +141,7 @@ static bool is_idle(const struct plan *plan, unsigned index)
 	       !lease_references_of(word);
 }
 
-/* Of two places, the first LEASE_BUCKET_LEASES for none, the one unused for longer. */
+/* The least recently used of two slots. `best` may be LEASE_BUCKET_LEASES for "none". */
 static unsigned older_of(const struct plan *plan, unsigned best, unsigned index)
 {
 	if (best == LEASE_BUCKET_LEASES || plan->seen[index].used_s < plan->seen[best].used_s)
@@ -158,8 +158,11 @@ static unsigned find_holder(const struct plan *plan, uint32_t address)
 	return i;
 }
 
-/* An empty place, as near to where it will be looked for as can be; or the oldest idle lease's. */
-static unsigned find_place(const struct plan *plan, uint32_t address)
+/*
+ * The slot for a new lease of `address`: the first empty slot after its home, or else the slot of
+ * the least recently used idle lease. LEASE_BUCKET_LEASES if there is none.
+ */
+static unsigned find_slot(const struct plan *plan, uint32_t address)
 {
 	unsigned best = LEASE_BUCKET_LEASES;
 
@@ -181,7 +184,10 @@ static void look_at_bucket(const struct lease_bucket *bucket, struct plan *plan)
 		plan->visible[i] = lease_look(&bucket->leases[i], &plan->seen[i]);
 }
 
-/* The first candidate that no lease holds, or that of the oldest idle lease. False: none. */
+/*
+ * Chooses address and slot: the first candidate without a lease, or else the candidate with the
+ * least recently used idle lease. Returns false if there is none.
+ */
 static bool choose(const struct request *request, struct plan *plan)
 {
 	struct lease_draw draw = request->draw;
@@ -194,7 +200,7 @@ static bool choose(const struct request *request, struct plan *plan)
 
 		if (holder == LEASE_BUCKET_LEASES) {
 			plan->address = address;
-			plan->index = find_place(plan, address);
+			plan->index = find_slot(plan, address);
 			break;
 		}
 		if (is_idle(plan, holder) && older_of(plan, plan->index, holder) == holder) {
@@ -207,7 +213,7 @@ static bool choose(const struct request *request, struct plan *plan)
 
 /* Acquiring ------------------------------------------------------------------------------------ */
 
-/* Settles a proposal, whoever's it is; see lease_bucket_settle(). */
+/* Settles a proposal of this or another thread; see lease_bucket_settle(). */
 static void settle(struct lease_pool *pool, struct lease_bucket *bucket, unsigned index,
 		   const struct lease_view *view)
 {
@@ -217,7 +223,7 @@ static void settle(struct lease_pool *pool, struct lease_bucket *bucket, unsigne
 	atomic_fetch_add_explicit(&pool->counters.live, 1, memory_order_relaxed);
 }
 
-/* Makes the lease that was planned, with a reference. False: others were in the way. */
+/* Makes the planned lease, with a reference. Returns false if another thread was faster. */
 static bool make_lease(struct lease_pool *pool, const struct request *request,
 		       const struct plan *plan)
 {
@@ -238,7 +244,7 @@ static bool make_lease(struct lease_pool *pool, const struct request *request,
 	return lease_is_granted(lease, view.word);
 }
 
-/* Whether the client has a lease, or a proposal: where, and what it looks like. */
+/* Finds the lease, or the proposal of a lease, of the client. */
 static bool find_prefix(const struct request *request, unsigned *index, struct lease_view *view)
 {
 	unsigned home = home_of(request->draw.first);
@@ -252,7 +258,7 @@ static bool find_prefix(const struct request *request, unsigned *index, struct l
 	return false;
 }
 
-/* -EAGAIN: others were in the way, look again. */
+/* Returns -EAGAIN if another thread was faster: try again. */
 static int try_acquire(struct lease_pool *pool, const struct request *request, uint32_t *address)
 {
 	struct lease_view view;
@@ -295,7 +301,7 @@ int lease_pool_acquire(struct lease_pool *pool, const struct in6_addr *client, u
 
 	if (begin_request(pool, &prefix, to_seconds(now_ms), &request)) {
 		result = -EAGAIN;
-		for (unsigned round = 0; round < ROUND_LIMIT && result == -EAGAIN; round++)
+		for (unsigned i = 0; i < ATTEMPT_LIMIT && result == -EAGAIN; i++)
 			result = try_acquire(pool, &request, &found);
 	}
 	if (result) {
@@ -306,7 +312,7 @@ int lease_pool_acquire(struct lease_pool *pool, const struct in6_addr *client, u
 	return 0;
 }
 
-/* The lease of an address, or NULL. */
+/* The granted lease of an address, or NULL. */
 static struct lease *find_address(const struct lease_pool *pool, uint32_t address,
 				  struct lease_view *view)
 {
@@ -383,7 +389,7 @@ uint32_t lease_pool_bucket_count(const struct lease_pool *pool)
 	return pool->bucket_count;
 }
 
-/* Drops a lease read earlier that cannot be there any more, now that this one is. */
+/* Drops records that `view` has replaced: those of the same address or prefix. */
 static unsigned drop_replaced(struct lease_record *records, unsigned count,
 			      const struct lease_view *view)
 {
@@ -450,12 +456,12 @@ const char *lease_pool_restore(struct lease_pool *pool, const struct lease_recor
 		return "the address has a line already; remove one of the two";
 	look_at_bucket(request.bucket, &plan);
 	plan.address = address;
-	plan.index = find_place(&plan, address);
+	plan.index = find_slot(&plan, address);
 	before = plan.seen[plan.index].word;
 	if (lease_stage_of(before) != LEASE_EMPTY && plan.seen[plan.index].used_s > record->used_s)
 		return NULL;
 	made = make_lease(pool, &request, &plan);
-	CHECK(made); /* nobody else uses the pool yet */
+	CHECK(made); /* no other thread uses the pool yet */
 	leave(pool, &request.bucket->leases[plan.index], record->used_s);
 	return NULL;
 }

@@ -1,18 +1,21 @@
 /*
- * The pool that gives every IPv6 client an IPv4 source address of its own, the same one each time.
+ * A lease pool gives every IPv6 client an IPv4 source address of its own, the same address each
+ * time.
  *
- * A client is its IPv6 prefix (/64 or /128); one that comes by IPv4, in IPv4-mapped form, is its
- * whole address. Its candidate addresses are drawn by a keyed hash (lease_block.h), and the first
- * that no lease holds becomes its lease. So a client has the same address as long as its lease
- * lives, and with the same key on every forwarder, but for those whose first candidate was held.
+ * A client is an IPv6 prefix (/64 or /128). A client that comes by IPv4, in IPv4-mapped form, is a
+ * whole address. A keyed hash draws the client's candidate addresses (lease_block.h); the first
+ * candidate without a lease becomes the client's lease. So a client keeps its address as long as
+ * its lease exists. Forwarders with the same key give a client the same address, unless another
+ * client had a lease of its first candidate.
  *
- * A lease is live while sessions refer to it. One without stays, until all candidates of another
- * client are held and it is the least recently used of them, or its bucket is full.
+ * A lease is live while sessions refer to it. A lease without sessions stays until its slot or its
+ * address is needed: when all candidates of another client have leases, or when the bucket is full.
+ * Then the least recently used lease is evicted.
  *
- * One pool serves all threads: no locks, no waiting, no memory taken after creation. At any time
- * two prefixes never hold one address and one prefix never holds two; lease_bucket.h says why.
- * Times are milliseconds of any clock that is the same for all calls (CLOCK_MONOTONIC, say); the
- * pool keeps them to the second.
+ * One pool serves all threads: no locks, no waiting, no memory taken after creation. At any time no
+ * address has two clients, and no client has two addresses; lease_bucket.h has the proof. Times are
+ * milliseconds of one clock for all calls, for example CLOCK_MONOTONIC. The pool keeps whole
+ * seconds.
  */
 #pragma once
 
@@ -30,59 +33,62 @@
 struct lease_pool;
 
 struct lease_pool_options {
-	struct cidr block;    /* IPv4, of 4 addresses at least */
-	unsigned client_bits; /* 64 or 128: the prefix that is one IPv6 client */
+	struct cidr block;    /* IPv4, at least 4 addresses */
+	unsigned client_bits; /* 64 or 128: length of the prefix that counts as one IPv6 client */
 	/*
-	 * How many clients can be live at once, LEASE_COUNT_MIN to LEASE_COUNT_MAX. There is room for twice as many, 64 bytes for each:
-	 * clients are spread over buckets of 64 by hash, and none is to be full by chance.
+	 * How many leases can be live at once, LEASE_COUNT_MIN to LEASE_COUNT_MAX. The pool has
+	 * slots for twice as many, of 64 bytes each, because a hash spreads the clients over
+	 * buckets of 64 slots and no bucket should be full by chance.
 	 */
 	uint32_t lease_count;
 };
 
 struct lease_pool_stats {
-	uint64_t in_use;     /* leases */
-	uint64_t live;	     /* ... with sessions */
-	uint64_t collisions; /* leases made that are not their client's first candidate */
-	uint64_t evictions;  /* leases ended to make another */
-	uint64_t exhausted;  /* -EADDRNOTAVAIL */
+	uint64_t in_use;     /* leases now */
+	uint64_t live;	     /* leases with sessions now */
+	uint64_t collisions; /* leases granted that are not the client's first candidate */
+	uint64_t evictions;  /* leases ended to make room for another */
+	uint64_t exhausted;  /* calls answered with -EADDRNOTAVAIL */
 };
 
 /*
- * Makes a pool, `*pool`, to be given to lease_pool_destroy().
- * Returns 0; -EINVAL for a block without usable addresses; -ENOMEM. `error` says what and the remedy.
+ * Creates a pool in `*pool`. The caller must destroy it by lease_pool_destroy(). Returns 0; -EINVAL
+ * for a block without usable addresses; -ENOMEM. `error` says what and the remedy.
  */
 int lease_pool_create(const struct lease_pool_options *options,
 		      const uint8_t key[SIPHASH_KEY_BYTES], struct lease_pool **pool,
 		      char error[LEASE_ERROR_BYTES]);
 
-/* Also takes NULL. No thread may be using the pool. */
+/* `pool` may be NULL. No thread may use the pool any more. */
 void lease_pool_destroy(struct lease_pool *pool);
 
 /*
- * The address of the lease of `client`, an address in IPv6 or IPv4-mapped form, with one reference
- * more, to be given back by lease_pool_release(). Any thread.
- * Returns 0, or -EADDRNOTAVAIL when every candidate is held by a live lease, or all places of its
- * bucket are; it may be had when a session of one of these has ended.
+ * Finds or makes the lease of `client`, an address in IPv6 or IPv4-mapped form, and adds a
+ * reference, which the caller must give back by lease_pool_release(). Any thread. Returns 0 and the
+ * leased address, or -EADDRNOTAVAIL if all candidates of the client, or all slots of its bucket,
+ * have live leases. When one of these leases has lost its last session, a later call can succeed.
  */
 int lease_pool_acquire(struct lease_pool *pool, const struct in6_addr *client, uint64_t now_ms,
 		       struct in_addr *address);
 
-/* Gives back one reference to the lease of `address`. CHECKs that there is one. Any thread. */
+/* Gives back a reference to the lease of `address`. CHECKs that the lease exists. Any thread. */
 void lease_pool_release(struct lease_pool *pool, struct in_addr address, uint64_t now_ms);
 
-/* Whose address it is: false for nobody's. Any thread. */
+/*
+ * Sets `client` to the client that has a lease of `address`. Returns false if none has. Any thread.
+ */
 bool lease_pool_find(const struct lease_pool *pool, struct in_addr address, struct cidr *client);
 
-/* Each number is right by itself; together they are of about one time. */
+/* Each number is exact; all are read within a short time, but not at the same moment. */
 void lease_pool_read_stats(const struct lease_pool *pool, struct lease_pool_stats *stats);
 
-/* For lease_state.c ---------------------------------------------------------------------- */
+/* For lease_state.c and lease_save.c ----------------------------------------------------------- */
 
-/* A lease by itself: what a state file holds. */
+/* A lease as the state file keeps it. */
 struct lease_record {
 	struct cidr client;
 	struct in_addr address;
-	int32_t used_s; /* of the pool's clock */
+	int32_t used_s; /* time of last use, by the pool's clock */
 };
 
 const struct lease_block *lease_pool_block(const struct lease_pool *pool);
@@ -90,15 +96,15 @@ unsigned lease_pool_client_bits(const struct lease_pool *pool);
 uint32_t lease_pool_bucket_count(const struct lease_pool *pool);
 
 /*
- * The leases of one bucket, at most one for each address and each prefix though other threads
- * change them meanwhile. Returns their number. Any thread.
+ * Reads the leases of one bucket into `records` and returns their number. Each address and each
+ * prefix comes at most once, even if other threads change the bucket meanwhile. Any thread.
  */
 unsigned lease_pool_read_bucket(const struct lease_pool *pool, uint32_t index,
 				struct lease_record records[LEASE_BUCKET_LEASES]);
 
 /*
- * Makes a lease without references. Before other threads use the pool. Returns NULL, or what is
- * wrong with the record and the remedy, a static string. In a full bucket the least recently used
- * one gives way, perhaps this.
+ * Makes a lease without references from a record. No other thread may use the pool yet. Returns
+ * NULL, or a static text that says what is wrong with the record and the remedy. In a full bucket
+ * the least recently used lease is dropped, which can be the new lease.
  */
 const char *lease_pool_restore(struct lease_pool *pool, const struct lease_record *record);

@@ -14,7 +14,7 @@
 #include "base/util.h"
 #include "os/host.h"
 
-/* What to do about a file that cannot be written. */
+/* The remedy for a file that cannot be written. */
 static const char *remedy_of(int number)
 {
 	switch (number) {
@@ -33,7 +33,7 @@ static const char *remedy_of(int number)
 	case EISDIR:
 	case ELOOP: /* a link in place of the lock file */
 		return "remove that";
-	case EBUSY: /* mounted by itself, into a container say */
+	case EBUSY: /* the file itself is a mount, for example in a container */
 		return "mount its directory, not the file alone";
 	case ENAMETOOLONG:
 		return "give a shorter name";
@@ -81,7 +81,7 @@ static int fail_shared(const struct place *place)
 
 int lease_state_lock(const char *path, bool make, int *lock_fd, char error[LEASE_ERROR_BYTES])
 {
-	/* for writing, or NFS does not lock it; not through a link, which could lead to anybody's file */
+	/* NFS locks only files open for writing; a link could lead to a file of another user */
 	const int flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
 	struct place place = {.path = path, .error = error};
 	int result = name_beside(&place, ".lock");
@@ -118,7 +118,7 @@ static void write_header(FILE *file, const struct lease_pool *pool)
 	fputc('\n', file);
 }
 
-/* Before 1970 is 1970: the format has no sign. */
+/* The format has no sign: a time before 1970 becomes 0. */
 static uint64_t to_unix_seconds(const struct lease_clock *clock, int32_t used_s)
 {
 	int64_t unix_s = clock->unix_s - ((int64_t)(clock->now_ms / 1000) - used_s);
@@ -144,7 +144,7 @@ static void write_leases(FILE *file, const struct lease_pool *pool, const struct
 	for (uint32_t i = 0; i < lease_pool_bucket_count(pool); i++) {
 		unsigned in_bucket = lease_pool_read_bucket(pool, i, records);
 
-		/* the same leases make the same file, however they came here */
+		/* so that the same leases make the same file */
 		qsort(records, in_bucket, sizeof(records[0]), compare_addresses);
 		for (unsigned j = 0; j < in_bucket; j++)
 			fprintf(file, "lease %s %s %" PRIu64 "\n",
@@ -156,11 +156,11 @@ static void write_leases(FILE *file, const struct lease_pool *pool, const struct
 	fprintf(file, "end %" PRIu64 "\n", count);
 }
 
-/* Writes the file beside, which must not be there yet, and has it on the disk. */
+/* Writes the new file, which must not exist yet, and waits until it is on the disk. */
 static int write_new(const struct place *place, const struct lease_pool *pool,
 		     const struct lease_clock *clock)
 {
-	/* nobody's leftover, nor anybody's link: a file of our own */
+	/* O_EXCL and O_NOFOLLOW: never a file or link that another process made */
 	int fd = open(place->beside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	int result = 0;
 	FILE *file;
@@ -175,7 +175,7 @@ static int write_new(const struct place *place, const struct lease_pool *pool,
 	}
 	write_header(file, pool);
 	write_leases(file, pool, clock);
-	errno = EIO; /* where only an earlier write failed */
+	errno = EIO; /* for the case that only an earlier write failed */
 	if (fflush(file) || ferror(file) || fsync(fd))
 		result = fail_errno(place, "write", place->beside);
 	if (fclose(file) && !result)
@@ -183,7 +183,7 @@ static int write_new(const struct place *place, const struct lease_pool *pool,
 	return result;
 }
 
-/* Has the directory's new entry on the disk. */
+/* Waits until the directory's new entry is on the disk. */
 static int sync_directory(const struct place *place)
 {
 	char directory[PATH_MAX];
@@ -194,7 +194,7 @@ static int sync_directory(const struct place *place)
 	fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return fail_errno(place, "open", directory);
-	if (fsync(fd) && errno != EINVAL) /* what has no fsync for directories has no need */
+	if (fsync(fd) && errno != EINVAL) /* EINVAL: a filesystem without fsync for directories */
 		result = fail_errno(place, "sync", directory);
 	close(fd);
 	return result;

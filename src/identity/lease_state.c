@@ -19,7 +19,7 @@
 #define LINE_BYTES     256
 #define KEY_HEX_DIGITS (2 * SIPHASH_KEY_BYTES)
 
-/* A file that is being read, and what its header said. */
+/* A state file that is being read, and the values of its header. */
 struct reader {
 	const char *path;
 	FILE *file;
@@ -57,10 +57,10 @@ static int fail_line(const struct reader *reader, const char *reason)
 
 /* Opening -------------------------------------------------------------------------------------- */
 
-/* The descriptor of a file that holds a secret, or -errno; -ENOENT without words. */
+/* Opens a file that holds a secret. Returns the descriptor or -errno; -ENOENT sets no `error`. */
 static int open_secret(const char *path, char error[LEASE_ERROR_BYTES])
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hold us */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* or open(2) of a FIFO waits */
 	struct stat status;
 	int result = 0;
 
@@ -70,7 +70,7 @@ static int open_secret(const char *path, char error[LEASE_ERROR_BYTES])
 		result = fail_errno(error, path, "look at it");
 	else if (!S_ISREG(status.st_mode))
 		result = fail(error, -EINVAL, "%.200s: is not a regular file; name another", path);
-	else if (status.st_mode & 07) /* a group may: Kubernetes' fsGroup */
+	else if (status.st_mode & 07) /* the group may read it: Kubernetes' fsGroup */
 		result = fail(error, -EINVAL,
 			      "%.200s: holds a secret key, and its mode %03o lets everybody at it; "
 			      "run: chmod 600 %.200s",
@@ -81,7 +81,7 @@ static int open_secret(const char *path, char error[LEASE_ERROR_BYTES])
 	return result;
 }
 
-/* Reads a key of exactly so many digits. */
+/* Reads a key of exactly KEY_HEX_DIGITS digits. */
 static bool parse_key(const char *text, uint8_t key[SIPHASH_KEY_BYTES])
 {
 	if (strlen(text) != KEY_HEX_DIGITS ||
@@ -116,7 +116,7 @@ int lease_key_read(const char *path, uint8_t key[SIPHASH_KEY_BYTES], char error[
 	if (length && text[length - 1] == '\n')
 		length--;
 	text[length] = '\0';
-	/* nothing may hide behind a NUL */
+	/* a NUL would hide the bytes after it */
 	if (strlen(text) != (size_t)length || !parse_key(text, key))
 		return fail(error, -EINVAL,
 			    "%.200s: is not a key; it must hold %d hexadecimal digits, and nothing "
@@ -127,13 +127,15 @@ int lease_key_read(const char *path, uint8_t key[SIPHASH_KEY_BYTES], char error[
 
 /* Reading -------------------------------------------------------------------------------------- */
 
-/* The next line, without its newline. Returns 0, or -errno; there must be one. */
+/*
+ * Reads the next line, without its newline. Returns 0 or -errno; the end of the file is an error.
+ */
 static int next_line(struct reader *reader)
 {
 	size_t length;
 
 	reader->line_number++;
-	memset(reader->line, 0, sizeof(reader->line)); /* a NUL in the file cuts its line off */
+	memset(reader->line, 0, sizeof(reader->line)); /* a NUL in the file ends its line */
 	if (!fgets(reader->line, sizeof(reader->line), reader->file)) {
 		if (ferror(reader->file))
 			return fail_errno(reader->error, reader->path, "read it");
@@ -148,7 +150,7 @@ static int next_line(struct reader *reader)
 	return 0;
 }
 
-/* What follows `word` and a blank on the line, or NULL when the line is another. */
+/* The text after `word` and a blank, or NULL if the line does not begin with `word`. */
 static const char *value_of(const struct reader *reader, const char *word)
 {
 	size_t length = strlen(word);
@@ -158,7 +160,7 @@ static const char *value_of(const struct reader *reader, const char *word)
 	return reader->line + length + 1;
 }
 
-/* Reads the next line, which must be the one of `word`. */
+/* Reads the next line, which must begin with `word`. */
 static int next_value(struct reader *reader, const char *word, const char **value)
 {
 	int result = next_line(reader);
@@ -268,7 +270,7 @@ static int check_header(const struct reader *reader, const struct lease_pool *po
 	return 0;
 }
 
-/* A time of day by the pool's clock; what is to come, or beyond its range, is cut off. */
+/* Converts a time of day to the pool's clock. A time in the future becomes the present. */
 static int32_t to_pool_seconds(const struct lease_clock *clock, uint64_t unix_s)
 {
 	int64_t now_s = (int64_t)(clock->now_ms / 1000);
@@ -315,7 +317,7 @@ static int read_lease(struct reader *reader, struct lease_pool *pool,
 	return 0;
 }
 
-/* All that follows the header. */
+/* Reads the lines after the header. */
 static int read_leases(struct reader *reader, struct lease_pool *pool,
 		       const struct lease_clock *clock, uint64_t *count)
 {

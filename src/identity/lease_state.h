@@ -1,7 +1,8 @@
 /*
- * The source pool's key and leases in files, so that clients keep their addresses over a restart.
+ * The state file (--pseudo-state) and the key file of a lease pool, so that clients keep their
+ * addresses over a restart.
  *
- * The state file is text, a word and its values to a line:
+ * The state file is text. Each line is a word and its values:
  *
  *	sixpipe-sources 1
  *	block 240.0.0.0/4
@@ -10,11 +11,11 @@
  *	lease 241.7.11.13 2001:db8:1:2::/64 1767225600
  *	end 1
  *
- * A lease has address, client and time of last use (Unix seconds); `end` counts them, so that a file
- * cut off is known as such. The key is a secret: whoever has it can tell which clients share an
- * address. Both files are refused when everybody can read them.
+ * A lease has address, client and time of last use (Unix seconds). The number after `end` is the
+ * number of leases, so a file that was cut off is detected. The key is a secret: it tells which
+ * clients can get the same address. A file that every user can read is refused.
  *
- * All of this blocks and takes memory: it is for the start and for the control thread. `error`
+ * All functions block and allocate, so they are for the start and the saver thread. `error`
  * names file, line where there is one, reason and remedy.
  */
 #pragma once
@@ -26,61 +27,66 @@
 
 #define LEASE_STATE_VERSION 1
 
-/* One moment by two clocks: that of the pool (lease_pool.h), and the time of day. */
+/* The same moment by the clock of the pool (lease_pool.h), and as the time of day. */
 struct lease_clock {
 	uint64_t now_ms;
 	int64_t unix_s;
 };
 
 struct lease_files {
-	const char *key_path;	/* NULL: none */
-	const char *state_path; /* NULL: none; need not exist */
+	const char *key_path;	/* NULL: no key file */
+	const char *state_path; /* NULL: no state file. The file need not exist */
 };
 
 /*
- * Makes a pool (lease_pool_create()) with the key of the key file, else that of the state file,
- * else one of getrandom(2), and the leases of the state file, which become those without sessions.
- * `*dropped` is how many found no room, which is so only where there were more leases before.
- * Returns 0 or -errno; -EINVAL for what is wrong with a file or the options.
+ * Creates a pool (lease_pool_create()) with the leases of the state file, which have no sessions.
+ * The key comes from the key file, else from the state file, else from getrandom(2). `*dropped` is
+ * the number of leases without room: the pool that wrote the file was larger. Returns 0 or -errno;
+ * -EINVAL if a file or the options are wrong.
  */
 int lease_pool_open(const struct lease_pool_options *options, const struct lease_files *files,
 		    const struct lease_clock *clock, struct lease_pool **pool, uint64_t *dropped,
 		    char error[LEASE_ERROR_BYTES]);
 
 /*
- * Has a state file for this process alone for as long as *lock_fd is open: by flock(2) of PATH.lock, an empty file that is never
- * renamed or removed, so that it does not matter whether there is a state file, or what becomes of it. Where filesystems have no
- * locks there is none.
+ * Locks a state file for this process until *lock_fd is closed: flock(2) of PATH.lock, an empty
+ * file. Unlike the state file, the lock file is never renamed or removed. On a filesystem without
+ * locks nothing is locked.
  *
- * Without `make` only a lock file that is there is taken, before the state is read; where there is none, -1 is left in *lock_fd. Then
- * nobody has saved yet, and `make`, after the privilege drop, makes the file, which so is of --user. It must be the first to: whoever
- * was before may have saved what this process has not read. Returns 0; -EBUSY when another has it; -errno. `error` as ever.
+ * Call it first before the state is read, with `make` false: an existing lock file is locked; if
+ * there is none, *lock_fd keeps its value of -1, and no process has saved a state yet. In that case
+ * call it again after the privilege drop, with `make` true: the lock file is created, and so is
+ * owned by --user. A lock file that exists by then is an error, because its maker may have saved a
+ * state that this process has not read.
+ *
+ * Returns 0; -EBUSY if another process has the lock or made the file; or another -errno.
  */
 int lease_state_lock(const char *path, bool make, int *lock_fd, char error[LEASE_ERROR_BYTES]);
 
 /*
- * Writes the state file while other threads use the pool: first as PATH.new, of mode 0600, that
- * then takes the place of PATH and is on the disk when this returns (fsync(2) of file and
- * directory). Returns 0 or -errno, and then PATH is what it was; but it may be the new one when
- * only the directory's fsync failed. The caller has the lock.
+ * Writes the state file. Other threads may use the pool meanwhile. The new file is written as
+ * PATH.new with mode 0600 and then renamed to PATH. When this returns, file and directory are on
+ * the disk (fsync(2)). Returns 0 or -errno. On failure PATH is unchanged, unless only the fsync of
+ * the directory failed. The caller must hold the lock.
  */
 int lease_pool_save(const struct lease_pool *pool, const char *path,
 		    const struct lease_clock *clock, char error[LEASE_ERROR_BYTES]);
 
 /*
- * Reads leases into a pool that no other thread uses yet. Returns 0; -ENOENT, without `error`, when
- * there is no file; -EINVAL for a file of another block, prefix length or key, or one that is not
- * as above; other errnos of open(2) and read(2). On failure the pool holds some of the leases.
+ * Reads the leases of a state file into a pool that no other thread uses yet. Returns 0; -ENOENT,
+ * without `error`, if there is no file; -EINVAL if the file is malformed, or was written for
+ * another block, prefix length or key; other errnos of open(2) and read(2). On failure the pool may
+ * have some of the leases.
  */
 int lease_pool_load(struct lease_pool *pool, const char *path, const struct lease_clock *clock,
 		    uint64_t *dropped, char error[LEASE_ERROR_BYTES]);
 
-/* Reads the key alone of a state file; returns as lease_pool_load() does. */
+/* Reads only the key of a state file. Returns as lease_pool_load() does. */
 int lease_state_read_key(const char *path, uint8_t key[SIPHASH_KEY_BYTES],
 			 char error[LEASE_ERROR_BYTES]);
 
 /*
- * Reads a key file: 32 hexadecimal digits, and a newline or none. Returns 0, -EINVAL, or what
- * open(2) and read(2) say.
+ * Reads a key file: 32 hexadecimal digits, with or without a newline. Returns 0; -EINVAL if the
+ * file is wrong; or -errno of open(2) or read(2).
  */
 int lease_key_read(const char *path, uint8_t key[SIPHASH_KEY_BYTES], char error[LEASE_ERROR_BYTES]);

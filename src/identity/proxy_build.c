@@ -14,7 +14,7 @@ struct output {
 	uint8_t *bytes;
 	size_t used_bytes;
 	size_t room_bytes;
-	bool overflowed; /* and then nothing more is put */
+	bool overflowed; /* nothing more is added then */
 };
 
 static void put(struct output *output, const void *bytes, size_t count)
@@ -37,7 +37,7 @@ static void put_u16(struct output *output, unsigned value)
 
 static void put_tlv(struct output *output, uint8_t type, const void *value, size_t count)
 {
-	/* what its length cannot tell is beyond any buffer */
+	/* a value that its length field cannot express fits into no buffer */
 	if (count > UINT16_MAX)
 		output->overflowed = true;
 	put(output, &type, sizeof(type));
@@ -45,14 +45,14 @@ static void put_tlv(struct output *output, uint8_t type, const void *value, size
 	put(output, value, count);
 }
 
-/* Both ends in IPv6 form; is_v4: both are IPv4, whatever they came as. */
+/* Both ends in IPv6 form. is_v4: both are IPv4 or IPv4-mapped. */
 struct endpoints {
 	struct in6_addr hosts[2];
 	unsigned ports[2];
 	bool is_v4;
 };
 
-/* False when there are none to tell. */
+/* Returns false if the header has no addresses. */
 static bool find_endpoints(const struct proxy_build *build, struct endpoints *endpoints)
 {
 	const struct addr *addresses[2] = {build->source, build->destination};
@@ -72,8 +72,8 @@ static bool find_endpoints(const struct proxy_build *build, struct endpoints *en
 }
 
 /*
- * inet_ntop(3) writes the last 32 bits of some addresses in the form of IPv4, as in
- * ::ffff:192.0.2.1; the protocol has only hexadecimal.
+ * inet_ntop(3) prints the last 32 bits of some addresses in IPv4 form, as in ::ffff:192.0.2.1. The
+ * protocol allows only hexadecimal.
  */
 static void print_host(const struct in6_addr *host, bool is_v4, char text[INET6_ADDRSTRLEN])
 {
@@ -153,7 +153,7 @@ static void put_nibbles(struct output *output, unsigned high, unsigned low)
 	put(output, &byte, sizeof(byte));
 }
 
-/* Writes what depends on the rest of the header: its length, and last its checksum. */
+/* Fills in the fields that depend on the whole header: first the length, then the checksum. */
 static void seal(struct output *output, bool checksum)
 {
 	uint16_t block_bytes_be = htons((uint16_t)(output->used_bytes - PROXY_V2_FIXED_BYTES));

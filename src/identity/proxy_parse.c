@@ -1,7 +1,6 @@
 /*
- * What may have come in part is parsed in part: what is there must be the beginning of a header.
- * The answer to a longer piece of the same stream never takes back the answer to a shorter one,
- * except that PROXY_MORE becomes one of the others.
+ * A header may arrive in parts, so each part is checked as the beginning of a header. When more
+ * bytes of the same stream are there, PROXY_MORE may become another result; any other result stays.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -14,7 +13,7 @@
 #include "identity/proxy_protocol.h"
 #include "identity/proxy_v2.h"
 
-/* Of an endpoint that has been zeroed. */
+/* The endpoint must be zeroed. */
 static void set_family(struct addr *endpoint, sa_family_t family)
 {
 	endpoint->any.sa_family = family;
@@ -47,13 +46,13 @@ static enum proxy_result bad(struct proxy_header *header, const char *fault)
 }
 
 /*
- * Version 1: a line, of which the functions take_...() take a part each. They do nothing once the
- * line has ended early (PROXY_MORE) or has gone wrong (PROXY_BAD), so they are simply called in
- * order.
+ * Version 1 is a line of text. Each function take_...() reads one part of the line. Once `result`
+ * is PROXY_MORE (the line ended early) or PROXY_BAD, they do nothing. So the caller just calls them
+ * in order.
  */
 struct line {
 	const char *at;
-	const char *end; /* of what is there, PROXY_V1_LIMIT at most */
+	const char *end; /* of the bytes that are there, at most PROXY_V1_LIMIT */
 	enum proxy_result result;
 	const char *fault;
 };
@@ -64,7 +63,9 @@ static void stop(struct line *line, const char *fault)
 	line->fault = fault;
 }
 
-/* Whether `word` is next; stops when the line ends within it. */
+/*
+ * Takes `word` if it is next, and returns whether it was. Stops if the line ends within the word.
+ */
 static bool take_word(struct line *line, const char *word)
 {
 	size_t length = strlen(word);
@@ -86,8 +87,8 @@ static void take(struct line *line, const char *word, const char *fault)
 }
 
 /*
- * Whether the beginning of an address can be completed to one. If so, then with zeros: a part of
- * an address is followed by the end of 0.0.0.0 or 0:0:0:0:0:0:0:0 that makes up the number of parts.
+ * Whether an address can start with `beginning`. Tries every end of 0.0.0.0 and 0:0:0:0:0:0:0:0
+ * after it: if any text completes the address, one of these does.
  */
 static bool can_become_address(sa_family_t family, const char *beginning)
 {
@@ -105,7 +106,7 @@ static bool can_become_address(sa_family_t family, const char *beginning)
 	return false;
 }
 
-/* Takes an address and the space behind it. */
+/* Takes an address and the space after it. */
 static void take_address(struct line *line, struct addr *address, const char *fault)
 {
 	sa_family_t family = address->any.sa_family;
@@ -118,7 +119,7 @@ static void take_address(struct line *line, struct addr *address, const char *fa
 		return;
 	space = memchr(line->at, ' ', left);
 	length = space ? (size_t)(space - line->at) : left;
-	/* a NUL would hide what is behind it */
+	/* a NUL would hide the bytes after it */
 	if (length >= sizeof(text) || memchr(line->at, '\0', length)) {
 		stop(line, fault);
 		return;
@@ -133,7 +134,7 @@ static void take_address(struct line *line, struct addr *address, const char *fa
 		line->at = space + 1;
 }
 
-/* Takes a port, without what is behind it. */
+/* Takes a port, but not the byte after it. */
 static void take_port(struct line *line, struct addr *address, const char *fault)
 {
 	const char *first = line->at;
@@ -171,7 +172,7 @@ static void take_endpoints(struct line *line, struct proxy_header *header, sa_fa
 	take(line, "\r\n", "v1: no CRLF after the destination port");
 }
 
-/* After UNKNOWN anything may follow, to be ignored, up to CR LF (2.1). */
+/* After UNKNOWN, any bytes up to CR LF are ignored (2.1). */
 static void take_anything(struct line *line)
 {
 	if (line->result != PROXY_COMPLETE)
@@ -210,13 +211,14 @@ static enum proxy_result parse_v1(const char *bytes, size_t size, struct proxy_h
 	return more(header, size + 1);
 }
 
-/* Version 2. What byte 12 (version and command) and byte 13 (family and transport) say. */
+/* Version 2: byte 12 is version and command, byte 13 is family and transport. */
+
 static bool is_local(const uint8_t *bytes)
 {
 	return (bytes[12] & 15) == PROXY_V2_COMMAND_LOCAL;
 }
 
-/* Whether the addresses are of a TCP connection, so that they can be used here. */
+/* Whether the header has the addresses of a TCP connection. */
 static bool has_endpoints(const uint8_t *bytes)
 {
 	unsigned family = bytes[13] >> 4;
@@ -225,7 +227,7 @@ static bool has_endpoints(const uint8_t *bytes)
 	       (bytes[13] & 15) == PROXY_V2_TRANSPORT_STREAM;
 }
 
-/* The room that the addresses take, also where they cannot be used. Without a family: not known. */
+/* The length of the addresses, usable or not. 0 for UNSPEC, whose length is not known. */
 static size_t endpoints_bytes(const uint8_t *bytes)
 {
 	switch (bytes[13] >> 4) {
@@ -240,7 +242,7 @@ static size_t endpoints_bytes(const uint8_t *bytes)
 	}
 }
 
-/* What is wrong with the first 16 bytes, as far as they are there; or NULL. */
+/* What is wrong with those of the first 16 bytes that are there, or NULL. */
 static const char *v2_fault(const uint8_t *bytes, size_t size)
 {
 	size_t block_bytes;
@@ -285,7 +287,7 @@ static void read_endpoints(const uint8_t *bytes, struct proxy_header *header)
 	}
 }
 
-/* Of the whole header, with the checksum's own bytes as zeros (2.2.3). */
+/* The checksum covers the whole header, with its own four bytes as zeros (2.2.3). */
 static bool checksum_is_right(const uint8_t *bytes, size_t header_bytes, const uint8_t *checksum)
 {
 	static const uint8_t zeros[PROXY_V2_CHECKSUM_BYTES];
@@ -310,7 +312,7 @@ static bool is_all_tlvs(const struct proxy_tlvs *tlvs)
 	return at == tlvs->size_bytes;
 }
 
-/* What is wrong with the TLVs of the header, which is whole; or NULL. */
+/* What is wrong with the TLVs of a whole header, or NULL. */
 static const char *tlvs_fault(const uint8_t *bytes, size_t header_bytes,
 			      const struct proxy_tlvs *tlvs)
 {
@@ -374,7 +376,7 @@ static enum proxy_result parse_v2(const uint8_t *bytes, size_t size, struct prox
 	if (!is_all_tlvs(&header->tlvs)) {
 		if (bytes[13] >> 4 != PROXY_V2_FAMILY_UNSPEC)
 			return bad(header, "v2: a TLV reaches beyond the header");
-		/* addresses of a family that is not named, to be ignored (2.2) */
+		/* addresses of an unnamed family: ignore them (2.2) */
 		header->tlvs = (struct proxy_tlvs){0};
 	}
 	fault = tlvs_fault(bytes, header_bytes, &header->tlvs);

@@ -1,13 +1,12 @@
-/* How a header of version 2 is laid out (2.2): what the parser and the builder share. */
+/* The layout of a header of version 2 (2.2), shared by the parser and the builder. */
 #pragma once
 
 #define PROXY_V2_SIGNATURE	 "\r\n\r\n\0\r\nQUIT\n"
 #define PROXY_V2_SIGNATURE_BYTES (sizeof(PROXY_V2_SIGNATURE) - 1)
-#define PROXY_V2_FIXED_BYTES	 16 /* up to and with the length of what follows */
+#define PROXY_V2_FIXED_BYTES	 16 /* up to and including the length field */
 #define PROXY_V2_CHECKSUM_BYTES	 4
 #define PROXY_V2_TLV_HEAD_BYTES	 3
-#define PROXY_V2_UNIX_HOST_BYTES                                                                   \
-	108 /* of each of two UNIX addresses, whatever is the path's length */
+#define PROXY_V2_UNIX_HOST_BYTES 108 /* each UNIX address, padded */
 
 enum {
 	/* byte 12: version << 4 | command */
