@@ -17,24 +17,24 @@
 
 #define FILE_BYTES 128
 
-/* Version 1 knows no "no limit": it shows the largest number of pages that it can count. */
+/* From here on a limit means "no limit": version 1 shows its largest number of pages instead. */
 #define MEMORY_MOST (1ULL << 62)
 
 /* A mount's line: "36 35 0:31 ROOT POINT OPTIONS [TAG ...] - TYPE SOURCE SUPER_OPTIONS". */
 struct mount {
-	char *root;  /* the group that the mount point shows */
-	char *point; /* where */
+	char *root;  /* the group at the mount point */
+	char *point; /* the mount point */
 	char *type;
 	char *super_options;
 };
 
-/* A group as seen from here: its directory, whose first `root_length` bytes are the mount point. */
+/* The directory of a group. The first `root_length` bytes of the path are the mount point. */
 struct group {
 	char path[PATH_MAX];
 	size_t root_length;
 };
 
-/* 0 is "no limit". */
+/* The lower of two limits; 0 is "no limit". */
 static uint64_t least(uint64_t a, uint64_t b)
 {
 	return a && b ? MIN(a, b) : MAX(a, b);
@@ -70,7 +70,7 @@ uint64_t cgroup_parse_cpu_max(const char *text)
 
 uint64_t cgroup_parse_cfs(const char *quota_text, const char *period_text)
 {
-	/* -1, no quota, is no number here */
+	/* -1 means no quota; parse_number() returns 0 for it */
 	return to_millis(parse_number(quota_text, strcspn(quota_text, "\n")),
 			 parse_number(period_text, strcspn(period_text, "\n")));
 }
@@ -100,13 +100,13 @@ static void unescape(char *text)
 	*to = '\0';
 }
 
-/* Cuts a line of mountinfo up; false when it is none. */
+/* Splits a line of mountinfo. Returns false if the line is malformed. */
 static bool parse_mount(char *line, struct mount *mount)
 {
 	char *at = line, *source;
 
 	line[strcspn(line, "\n")] = '\0';
-	for (unsigned i = 0; i < 3; i++) /* its number, its parent's, the device */
+	for (unsigned i = 0; i < 3; i++) /* mount ID, parent ID, device */
 		strsep(&at, " ");
 	mount->root = strsep(&at, " ");
 	mount->point = strsep(&at, " ");
@@ -124,7 +124,7 @@ static bool parse_mount(char *line, struct mount *mount)
 	return true;
 }
 
-/* Whether the mount is version 1's hierarchy for `controller`, or with NULL that of version 2. */
+/* Whether the mount is the hierarchy of `controller` (version 1), or of version 2 if NULL. */
 static bool is_hierarchy(const struct mount *mount, const char *controller)
 {
 	if (!controller)
@@ -141,7 +141,7 @@ static FILE *open_file(const char *root, const char *path)
 	return fopen(name, "re");
 }
 
-/* The process's group in that hierarchy, from lines such as "4:cpu,cpuacct:/a/b" and "0::/a/b". */
+/* Reads the process's group of a hierarchy, from lines as "4:cpu,cpuacct:/a/b" and "0::/a/b". */
 static bool read_own_path(const char *root, const char *controller, char path[PATH_MAX])
 {
 	FILE *file = open_file(root, "/proc/self/cgroup");
@@ -164,7 +164,7 @@ static bool read_own_path(const char *root, const char *controller, char path[PA
 	return found;
 }
 
-/* What is left of `path` below `top`, "" for top itself; NULL when it is not below. */
+/* The part of `path` below `top`, "" for `top` itself; NULL if `path` is not below `top`. */
 static const char *below(const char *path, const char *top)
 {
 	size_t length = strcmp(top, "/") ? strlen(top) : 0;
@@ -174,7 +174,7 @@ static const char *below(const char *path, const char *top)
 	return strcmp(path + length, "/") ? path + length : "";
 }
 
-/* Sets `group` to what the mount shows at `rest`; false when there is no such directory. */
+/* Sets `group` to directory `rest` below the mount point. Returns false if it does not exist. */
 static bool set_group(struct group *group, const char *root, const struct mount *mount,
 		      const char *rest)
 {
@@ -185,8 +185,9 @@ static bool set_group(struct group *group, const char *root, const struct mount 
 }
 
 /*
- * Finds the process's group. Other mounts of the hierarchy may show other parts of it, so one that
- * has the group by its name goes before one that only might be it.
+ * Finds the process's group. A hierarchy can have several mounts of different parts. A mount that
+ * has a directory for the process's group is preferred; otherwise the root of the first mount is
+ * taken.
  */
 static bool find_group(const char *root, const char *controller, struct group *group)
 {
@@ -255,7 +256,7 @@ static uint64_t read_memory(const char *group)
 	return cgroup_parse_memory(text);
 }
 
-/* The least that `read` finds in the process's group and those above it. */
+/* The least limit that `read` finds in the process's group and the groups above it. */
 static uint64_t read_hierarchy(const char *root, const char *controller,
 			       uint64_t (*read)(const char *group))
 {

@@ -107,7 +107,7 @@ void engine_wake(struct engine *engine)
 	uint64_t one = 1;
 	ssize_t written = write(engine->wake_fd, &one, sizeof(one));
 
-	(void)written; /* EAGAIN: the counter is full, so a wake-up is on its way */
+	(void)written; /* EAGAIN: the counter is full, so the owner will wake anyway */
 }
 
 void engine_take_wakes(const struct engine *engine)
@@ -115,7 +115,7 @@ void engine_take_wakes(const struct engine *engine)
 	uint64_t wakes;
 	ssize_t got = read(engine->wake_fd, &wakes, sizeof(wakes));
 
-	(void)got; /* EAGAIN: an earlier read took them */
+	(void)got; /* EAGAIN: an earlier read took all wake-ups */
 }
 
 int engine_wait(struct engine *engine, int64_t timeout_ms, struct engine_event *events,

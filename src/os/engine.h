@@ -1,15 +1,18 @@
 /*
- * The event engine: what a worker waits with. One engine per worker, used by that worker's thread
- * alone unless a function says otherwise.
+ * The event engine: a worker queues requests (accept, connect, wait, watch) and waits for the
+ * events that answer them. Each worker has its own engine; only the worker's thread may call it,
+ * unless a function says otherwise.
  *
- * Every request carries a 64-bit token and is answered by events that carry it back. Requests are
- * queued and reach the kernel with the next engine_wait(), so that a tick costs one system call. An
- * engine knows nothing of sessions: it neither accepts a limit nor closes a descriptor.
+ * Every request has a 64-bit token, and every event that answers the request has the same token.
+ * Requests are queued and reach the kernel with the next engine_wait(), so that a tick costs one
+ * system call. An engine knows no sessions: it enforces no limit and closes no descriptor of a
+ * session.
  *
  *	token:  op 8 | lane 8 | slot 24 | generation 24
  *
- * The slot names a session (or a listener), the generation tells its present user from a former
- * one; no token is a pointer, so a late event can be recognised and dropped.
+ * The slot is the index of a session or a listener. The generation tells the present user of the
+ * slot from former users. A token is never a pointer, so an event that comes too late is recognised
+ * and dropped.
  */
 #pragma once
 
@@ -21,12 +24,12 @@
 enum engine_kind { ENGINE_AUTO, ENGINE_IO_URING, ENGINE_EPOLL };
 
 enum engine_op {
-	ENGINE_OP_NONE,		  /* the engine's own; never delivered */
+	ENGINE_OP_NONE,		  /* for the engine itself; never delivered */
 	ENGINE_OP_ACCEPT,	  /* slot: listener */
 	ENGINE_OP_HANDED_OVER,	  /* slot: listener; the result is a socket from another worker */
-	ENGINE_OP_HAND_OVER_SENT, /* slot: listener, generation: the socket that was sent */
+	ENGINE_OP_HAND_OVER_SENT, /* slot: listener; generation: the descriptor that was sent */
 	ENGINE_OP_CONNECT,	  /* slot: session */
-	ENGINE_OP_READY,	  /* slot: session, lane: what it waits for */
+	ENGINE_OP_READY,	  /* slot: session; lane: the number of its wait or watch */
 	ENGINE_OP_WAKE,
 };
 
@@ -35,8 +38,8 @@ enum engine_op {
 
 struct engine_event {
 	uint64_t token;
-	int32_t result; /* >= 0, or -errno; what it means is the request's */
-	bool more;	/* the request stays armed and will answer again */
+	int32_t result; /* >= 0, or -errno; the function that made the request gives the meaning */
+	bool more;	/* the request stays armed: more events will come */
 };
 
 struct engine;
@@ -48,10 +51,10 @@ unsigned engine_token_slot(uint64_t token);
 unsigned engine_token_generation(uint64_t token);
 
 /*
- * Creates an engine of a kind, not ENGINE_AUTO, that cannot be used before engine_enable(). Needs
- * the privileges of the start (io_uring_setup(2) may be restricted) and the descriptor limit that
- * will hold, and so belongs between the two. Returns 0 and the engine, which the caller must
- * destroy, or -errno.
+ * Creates an engine of a kind other than ENGINE_AUTO. It must be enabled by engine_enable() before
+ * use. Call it before the privilege drop, because io_uring_setup(2) may be restricted, and after
+ * the descriptor limit was raised, because the epoll engine's table has this size. Returns 0 and
+ * the engine, which the caller must destroy, or -errno.
  */
 int engine_create(enum engine_kind kind, struct engine **engine);
 void engine_destroy(struct engine *engine);
@@ -60,42 +63,44 @@ void engine_destroy(struct engine *engine);
 bool engine_is_missing(int error);
 
 /*
- * Creates `count` engines, all of one kind, so that they can hand sockets over to each other.
- * ENGINE_AUTO is io_uring or, where that is missing, epoll; then *refusal is the -errno that says
- * why, otherwise 0. Returns 0, or -errno with none created.
+ * Creates `count` engines of the same kind, so that they can hand over sockets to each other.
+ * ENGINE_AUTO means io_uring or, if the host has no io_uring, epoll. In the latter case *refusal is
+ * the -errno of io_uring, otherwise 0. Returns 0, or -errno with no engine created.
  */
 int engines_create(enum engine_kind kind, struct engine **engines, unsigned count, int *refusal);
 
 /* Makes the calling thread the engine's only user. Returns 0 or -errno. */
 int engine_enable(struct engine *engine);
 
-/* "io_uring", and in words what the kernel granted; static strings. */
+/* "io_uring" or "epoll", and the features that the kernel granted; static strings. */
 const char *engine_name(const struct engine *engine);
 const char *engine_features(const struct engine *engine);
 
 /*
- * Accepts from listening socket `fd` (accept4(2), the new sockets are non-blocking and
- * close-on-exec). With `many`, until cancelled or failed; otherwise once. Events: the socket, now
- * the receiver's, or -errno. EMFILE and the like end it: the last event has `more` false.
+ * Accepts connections from listening socket `fd` (accept4(2)): with `many` until cancelled or
+ * failed, otherwise one. The new sockets are non-blocking and close-on-exec. Result: the new
+ * socket, which the caller owns from then on, or -errno. Errors such as EMFILE end the request: its
+ * last event has `more` false.
  */
 void engine_accept(struct engine *engine, int fd, bool many, uint64_t token);
 
 /*
- * Connects non-blocking `fd` (connect(2)). `address` must stay valid until the one event, whose
- * result is 0 or -errno; -ECONNRESET and -EPIPE: it was connected, and the peer has reset it since.
+ * Connects non-blocking `fd` (connect(2)). There is one event; `address` must stay valid until
+ * then. Result: 0 or -errno. -ECONNRESET and -EPIPE mean that the peer accepted the connection and
+ * has reset it since.
  */
 void engine_connect(struct engine *engine, int fd, const struct sockaddr *address,
 		    socklen_t length_bytes, uint64_t token);
 
 /*
- * Waits for `fd`, whose connect was begun elsewhere: sock_connect_with(). The one event is as that
- * of engine_connect(), or its result is positive and sock_take_error() tells it.
+ * Waits for a connect of `fd` that the caller has begun itself: sock_connect_with(). There is one
+ * event. Result: as for engine_connect(), or positive; then sock_take_error() has the outcome.
  */
 void engine_await_connect(struct engine *engine, int fd, uint64_t token);
 
-/* What the positive result of a wait or a watch is made of. */
+/* The bits of the positive result of a wait or a watch. */
 enum engine_found {
-	ENGINE_FOUND_CONDITION = 1, /* what was waited for */
+	ENGINE_FOUND_CONDITION = 1, /* the condition of the wait holds, or something arrived */
 	ENGINE_FOUND_END = 2,	    /* the peer's stream has ended, or the socket has failed */
 };
 
@@ -106,62 +111,67 @@ enum engine_condition {
 };
 
 /*
- * At a time, a descriptor has one wait for each condition and one watch at most, or an accept, or a
- * connect. Tokens of waits and watches have ENGINE_OP_READY.
+ * A wait: one event when the condition holds for `fd`. If the condition holds already, the event
+ * comes with the next engine_wait(). After a failure every condition holds. Result: enum
+ * engine_found or -errno. A result of 0 means that the condition does not hold: io_uring answers so
+ * once the peer has ended its stream (tests/kernel/probe_ring_poll_peer_end). Then wait again with
+ * `peer_ended`; such a wait costs a little more and is answered only when the condition holds.
  *
- * Tells once when the condition holds for `fd`; if it does already, with the next wait. Failures
- * meet every condition. Result: enum engine_found or -errno; 0 when it is not met, which happens when
- * the peer has ended its stream (tests/kernel/probe_ring_poll_peer_end): then wait again with
- * `peer_ended`, which costs a little more and is not disturbed by that.
+ * At the same time a descriptor may have one wait for each condition and one watch; or one accept;
+ * or one connect. Tokens of waits and watches have ENGINE_OP_READY.
  */
 void engine_wait_for(struct engine *engine, int fd, enum engine_condition condition,
 		     bool peer_ended, uint64_t token);
 
 /*
- * Tells each time that something has arrived on `fd`: bytes, the end of the stream, a failure. What
- * is there already counts as arrived. Costs nothing between the events, but does not know what was
- * left unread: whoever waits for more should have read all there was. Result: enum engine_found, or
- * -errno. Lasts until cancelled; the last event has `more` false.
+ * A watch: an event each time that something arrives on `fd`: bytes, the end of the stream, or a
+ * failure. Bytes that are there at the call count as an arrival. A watch costs nothing between the
+ * events. But it does not report bytes again that the caller left unread, so the caller should read
+ * until the socket is empty. Result: enum engine_found or -errno. Lasts until cancelled; the last
+ * event has `more` false.
  */
 void engine_watch(struct engine *engine, int fd, uint64_t token);
 
 /*
- * Cancels the wait, watch, accept or connect on `fd` with `token`; its last event still comes, with
- * -ECANCELED if it was in time.
+ * Cancels the wait, watch, accept or connect of `fd` that has `token`. The last event of the
+ * request still comes: with -ECANCELED, or with another result if the request was answered before.
  */
 void engine_cancel(struct engine *engine, int fd, uint64_t token);
 
-/* `fd`, for which nothing is in flight any more, is about to be closed. Any descriptor will do. */
+/*
+ * To be called before `fd` is closed. No request may be in flight for it. The engine need not know
+ * the descriptor.
+ */
 void engine_forget(struct engine *engine, int fd);
 
 /*
- * Gives `fd` to `target`'s worker, whose event carries `target_token` with the descriptor as
- * result. The sender's event carries `token`; with a negative result nothing was given, and fd is
- * still its own.
+ * Hands `fd` over to the worker of `target`. That worker gets an event with `target_token` and the
+ * descriptor as result. The caller gets an event with `token`; if its result is negative, the
+ * caller still owns `fd`.
  */
 void engine_hand_over(struct engine *engine, struct engine *target, int fd, uint64_t target_token,
 		      uint64_t token);
 
-/* Makes the engine's owner return from its wait with ENGINE_OP_WAKE. Any thread; async-signal-safe. */
+/* Makes engine_wait() return an event of ENGINE_OP_WAKE. Any thread; async-signal-safe. */
 void engine_wake(struct engine *engine);
 
 /*
- * Submits what is queued, waits until there is an event or `timeout_ms` has passed (negative: for
- * ever, 0: not at all) and stores at most `limit` events. Returns their number (0 on a timeout, a
- * signal, or when nothing that came was for the caller) or -errno.
+ * Submits the queued requests, waits until there is an event or `timeout_ms` has passed (negative:
+ * no limit, 0: does not wait) and stores at most `limit` events. Returns the number of events, or
+ * -errno. The number is 0 after a timeout, a signal, or an event that only the engine needed.
  */
 int engine_wait(struct engine *engine, int64_t timeout_ms, struct engine_event *events,
 		unsigned limit);
 
 /*
- * How often the engine has paused for the kernel, which had no memory for a request, since the last call. Each pause is
- * 1 ms at least.
+ * How often the engine has paused since the last call, because the kernel had no memory for a
+ * request. Each pause is at least 1 ms.
  */
 uint64_t engine_take_pauses(struct engine *engine);
 
 /*
- * Returns whether engine_wait() would return an event at once, or has requests to submit, which may
- * have one. io_uring: a look at shared memory, IORING_SQ_TASKRUN of io_uring_setup(2). epoll:
- * poll(2) of its descriptor.
+ * Whether engine_wait() would return an event at once, or has requests to submit, which may be
+ * answered at once. With io_uring this reads shared memory (IORING_SQ_TASKRUN, io_uring_setup(2));
+ * with epoll it is one poll(2).
  */
 bool engine_has_events(struct engine *engine);

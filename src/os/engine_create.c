@@ -1,4 +1,4 @@
-/* Which engine it is to be, and what both need at their beginning. */
+/* Chooses the kind of engine and creates engines. */
 #include "os/engine.h"
 
 #include <errno.h>
@@ -25,7 +25,7 @@ int engine_create(enum engine_kind kind, struct engine **engine)
 
 bool engine_is_missing(int error)
 {
-	/* EACCES is a security module's word for EPERM */
+	/* a security module says EACCES instead of EPERM */
 	return error == -EPERM || error == -EACCES || error == -ENOSYS || error == -EOPNOTSUPP ||
 	       error == -EINVAL || error == -ENOMEM;
 }

@@ -1,19 +1,23 @@
 /*
- * The epoll engine: the one file that knows epoll(7). For hosts where io_uring is not to be had.
+ * The epoll engine, for hosts without io_uring. This is the only file that knows epoll(7).
  *
- * Theory of operation. Descriptors are watched edge-triggered. A wait is armed by EPOLL_CTL_MOD (or
- * ADD), which asks the socket anew and so finds what is there already: that is what makes it
- * level-triggered at the moment it is armed, as engine.h promises. A watch is armed once; edges do
- * the rest. Where a descriptor has but one wait, for its source, it is armed with EPOLLONESHOT, so
- * that what arrives while nobody waits wakes nobody.
+ * Theory of operation. All descriptors but listeners are registered edge-triggered.
  *
- * A socket that was registered for reading and has not been called readable since has nothing to
- * read: waiting for it then costs no system call, as after a connect.
+ * - A wait calls EPOLL_CTL_ADD or EPOLL_CTL_MOD. Both make the kernel check the socket's present
+ *   state, so a condition that holds already is reported. In this way a wait is level-triggered at
+ *   the moment when it is armed, as engine.h promises.
+ * - A watch is armed once. The edges that follow are its events.
+ * - If the only request of a descriptor is a wait to read, EPOLLONESHOT is set. Then bytes that
+ *   arrive while the session does not wait do not wake the worker.
+ * - If a socket is registered for reading, and epoll has not reported it readable since it was
+ *   armed (`arrival_seen`), then it has nothing to read. A wait to read then needs no system call.
+ *   The first wait after a connect is of this kind.
  *
- * Answers go through a queue, for one event of epoll's may answer several requests, and some
- * answers (to a cancel, a hand-over) come from no event at all. Sockets for other workers go
- * through their mailbox, a socket pair; its messages carry the number of a descriptor, which all
- * workers share, and no descriptor.
+ * Answers to requests go through a queue, because one event of epoll can answer several requests,
+ * and the answers to a cancel or a hand-over come from no event of epoll.
+ *
+ * A socket is handed over through the mailbox of the other worker, a socket pair. The message has
+ * only the number of the descriptor, because all workers share one descriptor table.
  */
 #include <errno.h>
 #include <limits.h>
@@ -29,25 +33,25 @@
 #include "os/host.h"
 #include "os/sock.h"
 
-/* As many as a worker takes in. Scenario: small-512 (bench/). */
+/* As many events as a worker takes at a time. Scenario: small-512 (bench/). */
 #define EPOLL_EVENT_LIMIT 256
 
-/* Connections, or mails, taken before other events get their turn. Scenario: crc-64 (bench/). */
+/* Connections, or messages, taken before the next descriptor. Scenario: crc-64 (bench/). */
 #define ACCEPT_LIMIT 64
 
-/* Beyond this many descriptors, whatever the limit is, no table is made. */
+/* The largest descriptor table, whatever the limit on descriptors is. */
 #define DESCRIPTOR_MOST (1U << 24)
 
 /*
- * Answers at a time: each descriptor's requests, with one of a watch, and one socket given away. New
- * ones are only taken from epoll while fewer wait than the worker asks for.
+ * The most answers in the queue: one for each request of a descriptor, and one for a hand-over.
+ * Events are taken from epoll only while the queue has fewer answers than the worker asks for.
  */
 #define ANSWERS_PER_DESCRIPTOR (REQUEST_COUNT + 1)
 
 #define FAILURE		       (EPOLLERR | EPOLLHUP)
 #define ARRIVAL		       (EPOLLIN | EPOLLRDHUP)
 
-/* What may be in flight for a descriptor, one of each. */
+/* The requests that a descriptor can have in flight, one of each. */
 enum request {
 	REQUEST_READABLE, /* or accept */
 	REQUEST_WRITABLE, /* or connect */
@@ -57,11 +61,11 @@ enum request {
 };
 
 struct descriptor {
-	uint64_t tokens[REQUEST_COUNT]; /* 0: none */
-	uint32_t mask;			/* what epoll reports; 0: nothing */
+	uint64_t tokens[REQUEST_COUNT]; /* 0: no request */
+	uint32_t mask;			/* the events that epoll reports; 0: none */
 	bool registered;
-	bool arrival_seen; /* it was called readable since it was last asked */
-	bool many;	   /* the accept goes on */
+	bool arrival_seen; /* epoll reported an arrival since the descriptor was armed */
+	bool many;	   /* the accept goes on after a connection */
 };
 
 struct message {
@@ -75,7 +79,7 @@ struct epoll_engine {
 	unsigned descriptor_count;
 	struct engine_answers answers;
 	int epoll_fd;
-	int mailbox[2]; /* others write to [1] */
+	int mailbox[2]; /* other workers write to [1] */
 };
 
 static struct epoll_engine *epoll(struct engine *engine)
@@ -83,7 +87,7 @@ static struct epoll_engine *epoll(struct engine *engine)
 	return CONTAINER_OF(engine, struct epoll_engine, engine);
 }
 
-/* NULL for one that was given out beyond the limit of the start, which somebody has raised since: prlimit(2). */
+/* NULL if `fd` is beyond the limit of the start, which was raised since: prlimit(2). */
 static struct descriptor *descriptor_of(struct epoll_engine *self, int fd)
 {
 	return (unsigned)fd < self->descriptor_count ? &self->descriptors[fd] : NULL;
@@ -116,16 +120,16 @@ static bool is_connect(uint64_t token)
 	return engine_token_op(token) == ENGINE_OP_CONNECT;
 }
 
-/* What epoll is to report for the requests in flight. */
+/* The events to ask epoll for, given the requests in flight. */
 static uint32_t mask_for(const struct descriptor *descriptor)
 {
 	const uint64_t *tokens = descriptor->tokens;
 	uint32_t mask = EPOLLET;
 
-	/* level-triggered: what is left in the backlog is told again */
+	/* level-triggered: connections left in the backlog are reported again */
 	if (is_accept(tokens[REQUEST_READABLE]))
 		return descriptor->many ? EPOLLIN : EPOLLIN | EPOLLONESHOT;
-	/* what will be read from the new connection is told from its first moment */
+	/* ARRIVAL too: so the first wait to read needs no system call */
 	if (is_connect(tokens[REQUEST_WRITABLE]))
 		return mask | EPOLLOUT | ARRIVAL;
 	if (tokens[REQUEST_READABLE] || tokens[REQUEST_WATCH])
@@ -138,7 +142,9 @@ static uint32_t mask_for(const struct descriptor *descriptor)
 	return mask;
 }
 
-/* Asks the socket anew for all that is in flight. A refusal answers it. */
+/*
+ * Asks epoll for all requests in flight. If epoll refuses, all of them are answered with its error.
+ */
 static void arm(struct epoll_engine *self, int fd, struct descriptor *descriptor)
 {
 	struct epoll_event event = {.events = mask_for(descriptor), .data.fd = fd};
@@ -182,7 +188,7 @@ static void epoll_wait_for(struct engine *engine, int fd, enum engine_condition 
 		[ENGINE_FAILED] = REQUEST_FAILED,
 	};
 
-	(void)peer_ended; /* epoll tells apart what it was asked for */
+	(void)peer_ended; /* epoll reports only what was asked for */
 	request(epoll(engine), fd, requests[condition], token);
 }
 
@@ -215,8 +221,9 @@ static void epoll_connect(struct engine *engine, int fd, const struct sockaddr *
 }
 
 /*
- * Answers an accept for the last time. A listener would go on being readable; and one that was destroyed fails for ever, which
- * epoll reports for as long as it is registered, whatever for.
+ * Answers an accept for the last time and removes the listener from epoll. A listener with clients
+ * in its backlog would stay readable, and epoll reports the failure of a destroyed listener for
+ * ever, whatever its mask.
  */
 static void stop_accepting(struct epoll_engine *self, int fd, struct descriptor *descriptor,
 			   int32_t result)
@@ -237,7 +244,7 @@ static void epoll_cancel(struct engine *engine, int fd, uint64_t token)
 		if (descriptor->tokens[i] == token && is_accept(token))
 			stop_accepting(self, fd, descriptor, -ECANCELED);
 		else if (descriptor->tokens[i] == token)
-			/* what is registered stays: most are closed next, or wait anew */
+			/* stays registered: the next step is mostly a close or a new wait */
 			finish(self, descriptor, (enum request)i, -ECANCELED);
 }
 
@@ -245,7 +252,7 @@ static void epoll_forget(struct engine *engine, int fd)
 {
 	struct descriptor *descriptor = descriptor_of(epoll(engine), fd);
 
-	/* closing takes it out of epoll: epoll(7) */
+	/* close(2) removes it from epoll: epoll(7) */
 	if (descriptor)
 		memset(descriptor, 0, sizeof(*descriptor));
 }
@@ -272,7 +279,7 @@ static void on_mail(struct epoll_engine *self)
 {
 	struct message message;
 
-	/* level-triggered: what is left is told again */
+	/* level-triggered: messages that are left are reported again */
 	for (unsigned i = 0; i < ACCEPT_LIMIT; i++) {
 		ssize_t got = recv(self->mailbox[0], &message, sizeof(message), MSG_DONTWAIT);
 
@@ -288,7 +295,7 @@ static void accept_some(struct epoll_engine *self, int fd, struct descriptor *de
 		int accepted = sock_accept(fd);
 
 		if (accepted == -EAGAIN) {
-			/* somebody gave up before being accepted */
+			/* the client gave up before it was accepted */
 			if (!descriptor->many)
 				arm(self, fd, descriptor);
 			return;
@@ -322,14 +329,15 @@ static void on_arrival(struct epoll_engine *self, int fd, struct descriptor *des
 	if (descriptor->tokens[REQUEST_READABLE])
 		finish(self, descriptor, REQUEST_READABLE, found_by(events));
 	else if (!descriptor->tokens[REQUEST_WATCH] && descriptor->mask & EPOLLIN)
-		arm(self, fd, descriptor); /* nobody waits: do not tell again */
+		arm(self, fd, descriptor); /* no wait: stop the reports */
 	if (descriptor->tokens[REQUEST_WATCH])
 		answer(self, descriptor->tokens[REQUEST_WATCH], found_by(events), true);
 }
 
 /*
- * 0 or -errno. A failed connect shows EPOLLERR or EPOLLHUP. Without either it has succeeded, and the
- * call for SO_ERROR is saved (tests/kernel/probe_connect_failure_shows).
+ * The outcome of a connect: 0 or -errno. A failed connect shows EPOLLERR or EPOLLHUP. Without
+ * either, the connect has succeeded, and reading SO_ERROR is not needed
+ * (tests/kernel/probe_connect_failure_shows).
  */
 static int32_t connect_result(int fd, uint32_t events)
 {
@@ -361,7 +369,7 @@ static int epoll_engine_wait(struct engine *engine, int64_t timeout_ms, struct e
 			     unsigned limit)
 {
 	struct epoll_engine *self = epoll(engine);
-	struct epoll_event told[EPOLL_EVENT_LIMIT];
+	struct epoll_event reported[EPOLL_EVENT_LIMIT];
 	size_t waiting = engine_answers_count(&self->answers);
 	int count;
 
@@ -369,17 +377,17 @@ static int epoll_engine_wait(struct engine *engine, int64_t timeout_ms, struct e
 		return (int)engine_answers_take(&self->answers, events, limit);
 	if (waiting)
 		timeout_ms = 0;
-	count = epoll_wait(self->epoll_fd, told, EPOLL_EVENT_LIMIT,
+	count = epoll_wait(self->epoll_fd, reported, EPOLL_EVENT_LIMIT,
 			   timeout_ms < 0 ? -1 : (int)MIN(timeout_ms, INT_MAX));
 	if (count < 0 && errno != EINTR)
 		return -errno;
 	for (int i = 0; i < count; i++) {
-		if (told[i].data.fd == self->engine.wake_fd)
+		if (reported[i].data.fd == self->engine.wake_fd)
 			on_wake(self);
-		else if (told[i].data.fd == self->mailbox[0])
+		else if (reported[i].data.fd == self->mailbox[0])
 			on_mail(self);
 		else
-			on_event(self, told[i].data.fd, told[i].events);
+			on_event(self, reported[i].data.fd, reported[i].events);
 	}
 	return (int)engine_answers_take(&self->answers, events, limit);
 }
@@ -387,9 +395,9 @@ static int epoll_engine_wait(struct engine *engine, int64_t timeout_ms, struct e
 static bool epoll_has_events(struct engine *engine)
 {
 	struct epoll_engine *self = epoll(engine);
-	struct pollfd told = {.fd = self->epoll_fd, .events = POLLIN};
+	struct pollfd polled = {.fd = self->epoll_fd, .events = POLLIN};
 
-	return engine_answers_count(&self->answers) || poll(&told, 1, 0) > 0;
+	return engine_answers_count(&self->answers) || poll(&polled, 1, 0) > 0;
 }
 
 /* Making --------------------------------------------------------------------------------------- */

@@ -1,4 +1,6 @@
-/* What an engine implements; engine.h says what each does. Included by engine*.c alone. */
+/*
+ * The interface that each engine implements; engine.h explains the functions. For engine*.c only.
+ */
 #pragma once
 
 #include <stddef.h>
@@ -7,7 +9,7 @@
 
 struct engine_ops {
 	const char *name;
-	int (*enable)(struct engine *engine); /* NULL: there is nothing to do */
+	int (*enable)(struct engine *engine); /* NULL: not needed */
 	void (*destroy)(struct engine *engine);
 	void (*accept)(struct engine *engine, int fd, bool many, uint64_t token);
 	void (*connect)(struct engine *engine, int fd, const struct sockaddr *address,
@@ -16,7 +18,7 @@ struct engine_ops {
 			 bool peer_ended, uint64_t token);
 	void (*watch)(struct engine *engine, int fd, uint64_t token);
 	void (*cancel)(struct engine *engine, int fd, uint64_t token);
-	void (*forget)(struct engine *engine, int fd); /* NULL: it knows no descriptors */
+	void (*forget)(struct engine *engine, int fd); /* NULL: not needed */
 	void (*hand_over)(struct engine *engine, struct engine *target, int fd,
 			  uint64_t target_token, uint64_t token);
 	bool (*has_events)(struct engine *engine);
@@ -28,36 +30,39 @@ struct engine {
 	const struct engine_ops *ops;
 	const char *features; /* what the kernel granted: a static string */
 	uint64_t pause_count; /* since engine_take_pauses() */
-	int wake_fd; /* an eventfd(2), non-blocking; readable when the engine's owner is to be woken */
+	int wake_fd;	      /* eventfd(2), non-blocking; engine_wake() makes it readable */
 };
 
-/* As engine_create(). `wake_fd` stays the caller's, who closes it after destroy(). */
+/* As engine_create(). The caller keeps `wake_fd` and closes it after destroy(). */
 int engine_uring_create(struct engine **engine, int wake_fd);
 int engine_epoll_create(struct engine **engine, int wake_fd);
 
-/* Forgets all wake-ups so far, of which there need be none. */
+/* Reads all wake-ups that have come from the eventfd; there may be none. */
 void engine_take_wakes(const struct engine *engine);
 
-/* A queue of answers on their way to the worker, for engines that may have more of them than they were asked for. */
+/*
+ * A queue of events for the worker, for an engine that can have more events than the worker asks
+ * for at a time.
+ */
 struct engine_answers {
 	struct engine_event *events;
 	size_t limit;
-	size_t first; /* from here to `end` they wait */
+	size_t first; /* the queue is from here to `end` */
 	size_t end;
 };
 
-/* Reserves room for `limit` answers, host_reserve_memory(). Returns 0 or -ENOMEM. */
+/* Reserves room for `limit` events: host_reserve_memory(). Returns 0 or -ENOMEM. */
 int engine_answers_init(struct engine_answers *answers, size_t limit);
 
-/* Gives the room back; harmless on what is zeroed. */
+/* Releases the room. Does nothing for a zeroed queue. */
 void engine_answers_finish(struct engine_answers *answers);
 
-/* Adds one at the end; more than `limit` is a programming error. */
+/* Adds an event at the end. CHECKs that there is room. */
 void engine_answers_add(struct engine_answers *answers, uint64_t token, int32_t result, bool more);
 
-/* Takes at most `limit` from the front; returns how many. */
+/* Takes at most `limit` events from the front. Returns their number. */
 unsigned engine_answers_take(struct engine_answers *answers, struct engine_event *events,
 			     unsigned limit);
 
-/* How many wait. */
+/* The number of events in the queue. */
 size_t engine_answers_count(const struct engine_answers *answers);

@@ -1,23 +1,30 @@
 /*
- * The io_uring engine: the one file that knows liburing.
+ * The io_uring engine. This is the only file that knows liburing. Probes are in tests/kernel/.
  *
- * Theory of operation. A wait is a oneshot poll, for a poll is level-triggered at the moment it is
- * armed: whoever waits after having drained, or half drained, misses nothing
- * (tests/kernel/probe_ring_poll_oneshot_is_level). A watch is a multishot poll, armed once: it
- * speaks at every arrival and costs nothing in between. Splicing through the ring is out:
- * IORING_OP_SPLICE always runs on a kernel worker thread and does not poll.
+ * Theory of operation.
  *
- * The ring is made by the main thread, disabled, and restricted to the operations below; the worker
- * enables it and so becomes its only issuer (probe_ring_enable_by_worker). With DEFER_TASKRUN
+ * - A wait is a oneshot poll of the ring. A poll checks the socket's present state when it is
+ *   armed, so a lane that has left bytes in the socket and then waits misses nothing
+ *   (probe_ring_poll_oneshot_is_level).
+ * - A watch is a multishot poll. It is armed once, completes at every arrival, and costs nothing in
+ *   between.
+ * - Splicing does not go through the ring, because IORING_OP_SPLICE always runs on a kernel worker
+ *   thread.
+ *
+ * The main thread creates the ring disabled and restricts it to the operations below. The worker
+ * enables the ring and so becomes its only issuer (probe_ring_enable_by_worker). With DEFER_TASKRUN
  * completions run only inside a wait, so engine_wait() always enters the kernel (probe_ring_flags).
  *
- * A poll of the ring reports POLLRDHUP unasked. Once the peer has ended its stream, a poll for
- * POLLOUT alone is therefore answered at once, for ever (probe_ring_poll_peer_end). Such waits are
- * multishot polls, which speak only when something changes: what is not wanted is swallowed, and
- * when the wanted comes, the poll is cancelled, and its last completion is the caller's event.
- * SETTLING in its user_data marks it.
+ * A wait with `peer_ended` needs more. A poll of the ring reports POLLRDHUP even if not asked for
+ * it. So once the peer has ended its stream, every oneshot poll for POLLOUT completes at once,
+ * although the socket is not writable (probe_ring_poll_peer_end). A wait with `peer_ended` is
+ * therefore a multishot poll, which completes only when something changes. translate() drops
+ * completions that do not meet the condition. At the first completion that meets it, translate()
+ * cancels the poll, and the poll's last completion becomes the caller's event. SETTLING in
+ * user_data marks such a poll.
  *
- * user_data is the caller's token. 0 is ENGINE_OP_NONE: answers to cancels, which nobody reads.
+ * user_data is the caller's token, plus SETTLING. 0, which is ENGINE_OP_NONE, marks completions of
+ * cancels; they are dropped.
  */
 #include <errno.h>
 #include <liburing.h>
@@ -32,24 +39,24 @@
 #include "os/engine_ops.h"
 
 /*
- * A tick queues a few requests per ready session; a full queue is submitted in between, at one more
- * system call. The completion queue overflows into kernel memory without loss, so its size is about
- * cost as well. Scenario: small-512 (bench/).
+ * A tick queues a few requests for each ready session. A full submission queue costs one more
+ * system call. A full completion queue costs time but loses nothing, because the kernel keeps the
+ * rest. Scenario: small-512 (bench/).
  */
 #define SUBMISSION_ENTRIES 1024
 #define COMPLETION_ENTRIES 4096
 
-/* How long the kernel is left alone after it had no memory for a request. */
+/* The pause after the kernel had no memory for a request. */
 #define SHORTAGE_PAUSE_MS 1
 
-/* The upper half of a READY token's lane numbers is not the caller's. */
+/* The highest bit of the lane number, which callers leave 0 in tokens of ENGINE_OP_READY. */
 #define SETTLING (1ULL << 55)
 
 struct uring_engine {
 	struct engine engine;
 	struct io_uring ring;
-	int error; /* 0, or the -errno that ended the ring: the next wait tells it */
-	struct io_uring_sqe unsent; /* what is asked of such a ring */
+	int error; /* 0, or the -errno that ended the ring; the next wait returns it */
+	struct io_uring_sqe unsent; /* takes the requests to a ring that has ended */
 };
 
 struct ring_flavour {
@@ -57,7 +64,7 @@ struct ring_flavour {
 	const char *features;
 };
 
-/* From the best, which needs Linux 6.1, to the least, which needs 5.19, as multishot accept does. */
+/* In order of preference: Linux 6.1, then 5.19, which multishot accept needs anyway. */
 static const struct ring_flavour flavours[] = {
 	{IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL,
 	 "single_issuer,defer_taskrun,submit_all"},
@@ -85,14 +92,15 @@ static void pause_for_kernel(struct uring_engine *self)
 	const struct timespec pause = {.tv_nsec = SHORTAGE_PAUSE_MS * 1000000};
 
 	self->engine.pause_count++;
-	/* requests that have ended free memory once they are taken in: io_uring_enter(2) */
+	/* completed requests free memory when they are reaped: io_uring_enter(2) */
 	(void)io_uring_get_events(&self->ring);
 	nanosleep(&pause, NULL);
 }
 
 /*
- * A full queue is submitted. While the kernel has no memory for requests the worker stands still: its sessions could not
- * go on, and lose nothing. Any other refusal is for good, and ends the engine with the next wait.
+ * Returns a free entry of the submission queue; submits the queue if it is full. While the kernel
+ * has no memory for requests, the worker pauses here: its sessions could not go on, and they lose
+ * nothing. Any other error is permanent, and the next wait returns it.
  */
 static struct io_uring_sqe *take_sqe(struct uring_engine *self)
 {
@@ -197,7 +205,7 @@ static void on_wake(struct uring_engine *self, const struct io_uring_cqe *cqe)
 		arm_wake(self);
 }
 
-/* What poll(2) says, as enum engine_found. POLLRDHUP alone is nothing that was waited for. */
+/* The result of a poll as enum engine_found. POLLRDHUP alone does not meet a condition: 0. */
 static int32_t found_by(int32_t polled)
 {
 	int32_t found = ENGINE_FOUND_CONDITION;
@@ -209,7 +217,7 @@ static int32_t found_by(int32_t polled)
 	return found;
 }
 
-/* Makes an event of a completion; returns whether it is one for the caller. */
+/* Turns a completion into an event. Returns whether the caller gets the event. */
 static bool translate(struct uring_engine *self, const struct io_uring_cqe *cqe,
 		      struct engine_event *event)
 {
@@ -257,7 +265,7 @@ static int uring_wait(struct engine *engine, int64_t timeout_ms, struct engine_e
 	int count = 0;
 	int error = self->error ? self->error : uring_enter(self, timeout_ms);
 
-	/* in a shortage what is there is reaped; what is queued goes with the next wait */
+	/* in a shortage: reap the completions; the queued requests go with the next wait */
 	if (error < 0 && error != -ETIME && !is_shortage(error))
 		return error;
 	if (error < 0 && error != -ETIME && error != -EINTR && !io_uring_cq_ready(&self->ring))
@@ -285,7 +293,9 @@ static bool uring_has_events(struct engine *engine)
 	       IO_URING_READ_ONCE(*ring->sq.kflags) & IORING_SQ_TASKRUN;
 }
 
-/* liburing 2.3 as Debian 12 ships it declares the functions for these two and does not export them. */
+/*
+ * liburing 2.3 of Debian 12 declares functions for these two operations but does not export them.
+ */
 static int register_ring(struct uring_engine *self, unsigned op, void *argument, unsigned count)
 {
 	if (syscall(__NR_io_uring_register, self->ring.ring_fd, op, argument, count) < 0)
@@ -314,10 +324,7 @@ static int uring_enable(struct engine *engine)
 
 	if (error)
 		return error;
-	/*
-	 * saves the descriptor look-up per enter; every kernel before 5.18 lacks it, and lives
-	 * without
-	 */
+	/* saves a descriptor look-up per io_uring_enter(2); optional, Linux 5.18 */
 	(void)io_uring_register_ring_fd(&self->ring);
 	arm_wake(self);
 	return 0;
@@ -361,7 +368,7 @@ static int init_ring(struct uring_engine *self)
 	}
 	if (error)
 		return error;
-	/* a timeout that travels with the wait, instead of a request of its own: Linux 5.11 */
+	/* Linux 5.11: the timeout is an argument of the wait, not a request of its own */
 	if (!(self->ring.features & IORING_FEAT_EXT_ARG))
 		error = -EOPNOTSUPP;
 	if (!error)

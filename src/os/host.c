@@ -17,7 +17,7 @@
 
 #define SPARE_DESCRIPTORS    16
 #define DESCRIPTORS_PER_PIPE 2
-/* an epoll, its wake-up and the two ends of its mailbox (a ring has two); and the reserve */
+/* epoll, eventfd and two for the mailbox (io_uring needs only two); and the reserve */
 #define DESCRIPTORS_PER_WORKER 5
 
 int host_read_file(const char *directory, const char *path, char *text, size_t text_bytes)
@@ -119,7 +119,7 @@ uint64_t host_raise_descriptor_limit(void)
 	struct rlimit limit;
 	int failed = getrlimit(RLIMIT_NOFILE, &limit);
 
-	CHECK(!failed); /* on a limit that does not exist alone */
+	CHECK(!failed); /* fails only for a limit that does not exist */
 	if (limit.rlim_cur < limit.rlim_max) {
 		struct rlimit raised = {.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
 
@@ -132,7 +132,7 @@ uint64_t host_raise_descriptor_limit(void)
 uint64_t host_fixed_descriptors(unsigned workers, unsigned forwards, unsigned pipes,
 				unsigned others)
 {
-	/* every listener may hold one accepted connection back: worker x forward twice */
+	/* workers * forwards * 2: a listener, and a connection that it may hold back */
 	return SPARE_DESCRIPTORS + (uint64_t)workers * DESCRIPTORS_PER_WORKER +
 	       (uint64_t)workers * forwards * 2 + (uint64_t)pipes * DESCRIPTORS_PER_PIPE + others;
 }
@@ -153,7 +153,7 @@ uint32_t host_sessions_in_memory(uint64_t memory_bytes)
 
 	if (!memory_bytes)
 		return UINT32_MAX;
-	/* where the fixed part alone is more, half is for sessions: it is what little they get */
+	/* under a limit that is too small for the fixed part, sessions get half of the limit */
 	sessions = (memory_bytes - MIN(memory_bytes / 2, (uint64_t)HOST_FIXED_MEMORY_BYTES)) /
 		   HOST_SESSION_MEMORY_BYTES;
 	return (uint32_t)MIN(MAX(sessions, 1), (uint64_t)UINT32_MAX);

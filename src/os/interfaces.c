@@ -40,22 +40,22 @@ bool interfaces_have(const char *name, const struct addr *address)
 	return found;
 }
 
-/* What the kernel's list of IPv6 addresses tells. */
+/* The facts that the kernel's list of IPv6 addresses has about an address. */
 struct v6_list {
 	bool on_loopback; /* lo has an address */
 	bool elsewhere;	  /* another interface has one */
-	bool tentative;	  /* the address in question is in duplicate address detection */
-	bool duplicate;	  /* another host has the address in question */
+	bool tentative;	  /* the address is in duplicate address detection */
+	bool duplicate;	  /* another host has the address */
 };
 
-/* An address as the list has it: 32 hexadecimal digits. */
+/* Prints an address in the form of the list: 32 hexadecimal digits. */
 static void print_hex(const struct in6_addr *address, char text[33])
 {
 	for (unsigned i = 0; i < sizeof(address->s6_addr); i++)
 		snprintf(text + (size_t)2 * i, 3, "%02x", address->s6_addr[i]);
 }
 
-/* One line: address, interface number, prefix length, scope, flags (IFA_F_, 8 bits), interface name. */
+/* A line has address, interface number, prefix length, scope, flags (IFA_F_...), interface name. */
 static void read_list(const struct addr *address, struct v6_list *list)
 {
 	char wanted[33], found[33], name[IF_NAMESIZE];

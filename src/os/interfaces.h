@@ -1,6 +1,6 @@
 /*
- * The addresses of this host's interfaces, and whether IPv6 is on. The calls read files, so no worker
- * makes them.
+ * The addresses of this host's interfaces, and whether IPv6 is on. The calls read files, so no
+ * worker makes them.
  */
 #pragma once
 
@@ -9,9 +9,9 @@
 #include "base/addr.h"
 
 /*
- * Whether the interface `name` (NULL: any interface) has `address`, whatever the port: getifaddrs(3).
- * An address that only a local route gives to this host is not found. False also where the kernel
- * refuses the list.
+ * Whether the interface `name` (NULL: any interface) has `address`, whatever the port:
+ * getifaddrs(3). An address that only a local route gives to this host is not found. False also
+ * where the kernel refuses the list.
  */
 bool interfaces_have(const char *name, const struct addr *address);
 
@@ -26,8 +26,8 @@ enum interfaces_v6 {
 
 /*
  * Finds out what keeps `address` from being used; its port does not matter. The answer is
- * INTERFACES_V6_FINE for an address of another family, and for an address that no interface has while
- * IPv6 is on. Reads /proc/net/if_inet6 (ipv6(7)) and
+ * INTERFACES_V6_FINE for an address of another family, and for an address that no interface has
+ * while IPv6 is on. Reads /proc/net/if_inet6 (ipv6(7)) and
  * /proc/sys/net/ipv6/conf/INTERFACE/disable_ipv6.
  */
 enum interfaces_v6 interfaces_ask_v6(const struct addr *address);

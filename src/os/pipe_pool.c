@@ -11,13 +11,13 @@
 /* Bytes per read when a pipe is emptied. */
 #define DROP_BYTES 16384
 
-/* A pipe is in `free`, lent or closed. Lent pipes are in no list. */
+/* A pipe is in `free`, or lent, or closed. */
 struct pipe_pool {
 	struct pipe *pipes;
 	struct pipe **free;
 	unsigned free_count;
-	unsigned count;	     /* of open pipes */
-	unsigned slot_count; /* of `pipes` */
+	unsigned count;	     /* open pipes */
+	unsigned slot_count; /* used entries of `pipes` */
 };
 
 /* Returns 0 or -errno; the pipe may be smaller than wanted. */
@@ -28,7 +28,7 @@ static int open_pipe(struct pipe *pipe, uint32_t wanted_bytes)
 
 	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK))
 		return -errno;
-	/* refused beyond the user's budget: then the pipe keeps the size it was born with */
+	/* may fail if the user's budget is used up: then the pipe keeps its first size */
 	(void)fcntl(fds[1], F_SETPIPE_SZ, (int)wanted_bytes);
 	size = fcntl(fds[1], F_GETPIPE_SZ);
 	CHECK(size > 0);
@@ -46,7 +46,7 @@ static void close_pipe(struct pipe *pipe)
 	pipe->write_fd = -1;
 }
 
-/* A pool without pipes, with room for `count`; NULL: no memory. */
+/* Creates a pool without pipes, with room for `count`. Returns NULL if there is no memory. */
 static struct pipe_pool *create_empty(unsigned count)
 {
 	struct pipe_pool *pool = calloc(1, sizeof(*pool));
@@ -68,7 +68,7 @@ static void close_all(struct pipe_pool *pool)
 	pool->slot_count = pool->count = pool->free_count = 0;
 }
 
-/* Adds a pipe of at least `least_bytes`. Returns 0, -EPERM where the kernel gives less, or -errno. */
+/* Adds a pipe. Returns 0, -EPERM if the kernel gives less than `least_bytes`, or another -errno. */
 static int add_pipe(struct pipe_pool *pool, uint32_t wanted_bytes, uint32_t least_bytes)
 {
 	struct pipe *pipe = &pool->pipes[pool->slot_count];
@@ -86,9 +86,9 @@ static int add_pipe(struct pipe_pool *pool, uint32_t wanted_bytes, uint32_t leas
 }
 
 /*
- * Gives the pools pipes in turn, so that their counts differ by one at most. Returns 0, or the -errno of the first
- * pipe that could not be made. At PIPE_POOL_SMALLEST_BYTES the first PIPE_POOL_LEAST pipes of each pool may be smaller
- * than asked for.
+ * Adds pipes to the pools, one to each pool per round, so that their numbers differ by at most one.
+ * Returns 0, or the -errno of the first pipe that could not be made. If `size_bytes` is
+ * PIPE_POOL_SMALLEST_BYTES or less, the first PIPE_POOL_LEAST pipes of each pool may be smaller.
  */
 static int fill(struct pipe_pool **pools, unsigned pool_count, unsigned count, uint32_t size_bytes)
 {
@@ -176,7 +176,7 @@ void pipe_pool_give(struct pipe_pool *pool, struct pipe *pipe)
 	pool->free[pool->free_count++] = pipe;
 }
 
-/* Reads until the kernel says that nothing is left. Returns 0 or -errno. */
+/* Reads until the pipe is empty. Returns 0 or -errno. */
 static int drop_content(const struct pipe *pipe)
 {
 	char bytes[DROP_BYTES];

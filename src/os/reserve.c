@@ -7,7 +7,9 @@ bool reserve_keep(struct reserve *reserve)
 {
 	if (reserve->open)
 		return true;
-	/* no duplicate: that would give nothing back where the system's files have run out */
+	/*
+	 * not dup(2): closing a duplicate frees no file when the system's limit on files is reached
+	 */
 	reserve->fd = eventfd(0, EFD_CLOEXEC);
 	reserve->open = reserve->fd >= 0;
 	return reserve->open;

@@ -1,5 +1,6 @@
 /*
- * A descriptor that is kept for the moment when there is none left. All zero is one that is not open yet.
+ * A descriptor that is kept open so that it can be closed to free a descriptor when none is left. A
+ * zeroed reserve is not open yet.
  */
 #pragma once
 
@@ -10,8 +11,10 @@ struct reserve {
 	int fd;
 };
 
-/* Opens it, where it is not. False: there is no descriptor left for it. */
+/* Opens the reserve if it is not open. Returns false if no descriptor is left. */
 bool reserve_keep(struct reserve *reserve);
 
-/* Closes it, so that something else can be opened. False: it was not there. */
+/*
+ * Closes the reserve, so that another descriptor can be opened. Returns false if it was not open.
+ */
 bool reserve_use(struct reserve *reserve);

@@ -11,7 +11,7 @@ struct route_request {
 	struct rtmsg route;
 	struct rtattr attribute;
 	unsigned char address[sizeof(struct in6_addr)];
-	/* link-local addresses: behind the address, which is IPv6 then */
+	/* only for link-local IPv6 addresses: the interface, after the address */
 	struct rtattr scope_attribute;
 	uint32_t interface;
 };
@@ -59,7 +59,7 @@ static int judge(const struct route_answer *answer, ssize_t bytes)
 		return answer->route.rtm_type == RTN_LOCAL ? 0 : -EADDRNOTAVAIL;
 	if (answer->head.nlmsg_type != NLMSG_ERROR)
 		return -EPROTO;
-	/* no route at all, or one that says so */
+	/* no route, or a route of type unreachable, prohibit or blackhole */
 	if (answer->error.error == -ENETUNREACH || answer->error.error == -EHOSTUNREACH ||
 	    answer->error.error == -EACCES || answer->error.error == -EINVAL)
 		return -EADDRNOTAVAIL;

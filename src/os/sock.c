@@ -15,9 +15,9 @@
 #include "os/sock_local.h"
 
 /*
- * What a process with io_uring listened on is in use for a while after it was killed: the kernel takes
- * its ring apart later, and that holds the sockets with a request in flight. Linux 6.18: 2 to 10 ms, 60
- * with 4000 sessions.
+ * After a process with io_uring was killed, its addresses stay in use for a while. The kernel frees
+ * the ring later, and the ring holds the sockets with a request in flight. Linux 6.18: 2 to 10 ms,
+ * 60 ms with 4000 sessions.
  */
 #define IN_USE_LIMIT_MS 1000
 #define IN_USE_PAUSE_MS 5
@@ -26,7 +26,7 @@ enum sock_failure sock_classify(int error)
 {
 	switch (error < 0 ? -error : error) {
 	case ECONNRESET:
-	case EPIPE: /* a RST that came after the peer's FIN: tests/kernel/probe_reset_in_close_wait */
+	case EPIPE: /* a RST after the peer's FIN: tests/kernel/probe_reset_in_close_wait */
 	case ENOTCONN:
 		return SOCK_RESET;
 	case ETIMEDOUT:
@@ -38,7 +38,7 @@ enum sock_failure sock_classify(int error)
 	case EMFILE:
 	case ENFILE:
 	case ENOBUFS:
-	case ENOSPC: /* of epoll's watches: epoll(7) */
+	case ENOSPC: /* fs.epoll.max_user_watches: epoll(7) */
 	case ENOMEM:
 		return SOCK_DESCRIPTORS;
 	default:
@@ -73,9 +73,9 @@ static int open_tcp(const struct addr *address, const struct sock_tuning *tuning
 }
 
 /*
- * The kernel refuses an address while duplicate address detection runs for it, for 1 to 2 s after a boot
- * or a change of the network. Bound nevertheless, the socket accepts as soon as that has ended
- * (tests/kernel/probe_freebind).
+ * Binds an address that the kernel refuses because duplicate address detection runs for it, for 1
+ * to 2 s after a boot or a change of the network. The socket accepts as soon as the detection has
+ * ended (tests/kernel/probe_freebind).
  */
 static int bind_early(int fd, const struct addr *address)
 {
@@ -83,7 +83,7 @@ static int bind_early(int fd, const struct addr *address)
 
 	if (interfaces_ask_v6(address) == INTERFACES_V6_TENTATIVE)
 		error = sock_free_bind(fd, address->any.sa_family);
-	/* or it has ended between the two looks */
+	/* if not tentative any more, the detection has ended since the first bind(2) */
 	if (!error && bind(fd, &address->any, address->length_bytes))
 		error = -errno;
 	return error;
@@ -105,10 +105,7 @@ static int bind_and_learn_port(int fd, struct addr *address, bool early)
 static int open_bound(struct addr *address, const struct sock_tuning *tuning, bool first,
 		      bool early)
 {
-	/*
-	 * Not reported here: main reads back what sockets towards backends get, and they are refused
-	 * the same names.
-	 */
+	/* not reported here: the start asks sock_read_congestion(), which shows the same refusal */
 	int congestion_error;
 	int fd = open_tcp(address, tuning, &congestion_error);
 	int error;
@@ -146,7 +143,7 @@ int sock_open_listeners(struct addr *address, const struct sock_tuning *tuning, 
 	}
 	if (error)
 		opened--;
-	/* listening begins when all are bound: the group is complete before the first connection */
+	/* listen when all are bound, so that the group is complete before the first connection */
 	for (unsigned i = 0; i < count && !error; i++)
 		if (listen(fds[i], (int)backlog))
 			error = -errno;
@@ -160,7 +157,7 @@ int sock_join_listeners(const struct addr *address, const struct sock_tuning *tu
 			unsigned backlog)
 {
 	struct addr copy = *address;
-	/* not early: that reads files, and this is asked again in a while */
+	/* not early, because that reads files; the caller tries again after a while anyway */
 	int fd = open_bound(&copy, tuning, false, false);
 	int error;
 
@@ -192,10 +189,10 @@ int sock_listen_again(int listener_fd, const struct addr *address, unsigned back
 	const struct sockaddr nothing = {.sa_family = AF_UNSPEC};
 	struct addr bound;
 
-	/* or what it accepts is shut down from the beginning, as it is itself */
+	/* a destroyed socket is shut down; without this its accepted sockets are shut down too */
 	if (connect(listener_fd, &nothing, sizeof(nothing)))
 		return -errno;
-	/* EINVAL: it is bound still; EACCES, for a port below 1024, comes before that */
+	/* EINVAL: still bound; EACCES: the same, for a port below 1024 */
 	if (bind(listener_fd, &address->any, address->length_bytes) && errno != EINVAL &&
 	    errno != EACCES)
 		return -errno;
@@ -310,7 +307,7 @@ int sock_accept(int listener_fd)
 
 void sock_keep_urgent(int fd)
 {
-	/* kernels before 5.15 know no urgent bytes there */
+	/* fails for local sockets before Linux 5.15, which have no urgent bytes */
 	(void)set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
 }
 
@@ -334,7 +331,7 @@ int sock_take_error(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) ? 0 : error;
 }
 
-/* Sent and not yet with the peer, for a local socket not yet read by it, which `*local` tells. */
+/* Bytes not yet acknowledged by the peer; for a local socket (`*local`), not yet read by it. */
 static uint64_t count_waiting(int fd, bool *local)
 {
 	struct tcp_info info = {0};
@@ -345,7 +342,7 @@ static uint64_t count_waiting(int fd, bool *local)
 	if (ioctl(fd, SIOCOUTQ, &bytes) || bytes <= 0)
 		return 0;
 	*local = getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) && errno == EOPNOTSUPP;
-	/* a socket that was reset keeps its last count for ever */
+	/* a socket that was reset keeps its last number for ever */
 	return *local || info.tcpi_state != TCP_CLOSE ? (uint64_t)bytes : 0;
 }
 
@@ -354,7 +351,7 @@ uint64_t sock_undelivered_bytes(int fd)
 	bool local;
 	uint64_t bytes = count_waiting(fd, &local);
 
-	/* what a local peer has not read is its own already, and outlives the connection */
+	/* bytes unread by a local peer are delivered: the peer can read them after a close */
 	return local ? 0 : bytes;
 }
 
@@ -374,24 +371,24 @@ uint32_t sock_room_bytes(int fd, bool *writable)
 	*writable = false;
 	if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &length))
 		return 0;
-	/* a local socket counts what its peer has not read elsewhere */
+	/* a local socket counts the bytes unread by its peer in WMEM_ALLOC */
 	queued = info[SK_MEMINFO_WMEM_QUEUED] ? info[SK_MEMINFO_WMEM_QUEUED]
 					      : info[SK_MEMINFO_WMEM_ALLOC];
 	room = info[SK_MEMINFO_SNDBUF] - MIN(queued, info[SK_MEMINFO_SNDBUF]);
-	/* TCP: a third of the buffer is free; local sockets: three quarters */
+	/* the kernel's rule: a third of the buffer is free; for local sockets three quarters */
 	*writable = info[SK_MEMINFO_WMEM_QUEUED] ? room >= queued / 2 : room / 3 >= queued;
 	return room;
 }
 
 void sock_limit_unsent(int fd, uint32_t bytes)
 {
-	/* a dead socket refuses it, and tells its owner by other ways */
+	/* fails only for a dead socket, which the owner notices at its next call */
 	(void)set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, (int)bytes);
 }
 
 void sock_set_low_water(int fd, uint32_t bytes)
 {
-	/* a dead socket refuses it, and is readable anyway */
+	/* fails only for a dead socket, which is readable anyway */
 	(void)set_option(fd, SOL_SOCKET, SO_RCVLOWAT, (int)bytes);
 }
 

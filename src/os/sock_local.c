@@ -20,7 +20,7 @@ static bool is_in_file_system(const struct addr *address)
 	return *address->local.name->sun_path;
 }
 
-static int look_at_file(const struct addr *address)
+static int inspect_file(const struct addr *address)
 {
 	struct stat status;
 	socklen_t length_bytes;
@@ -32,8 +32,8 @@ static int look_at_file(const struct addr *address)
 	if (!S_ISSOCK(status.st_mode))
 		return -EEXIST;
 	/*
-	 * Of another type than a listener: it is told whether somebody has the file, and who listens
-	 * there gets no connection to serve (tests/kernel/probe_local_other_type).
+	 * A socket of another type than the listener: its connect tells whether a process has the
+	 * file's socket open, without a connection (tests/kernel/probe_local_other_type).
 	 */
 	fd = open_socket(SOCK_DGRAM);
 	if (fd < 0)
@@ -45,8 +45,11 @@ static int look_at_file(const struct addr *address)
 	return result == EPROTOTYPE ? -EADDRINUSE : -result;
 }
 
-/* Nothing stays of a name. Each type has names of its own, so the other type is of no use here. */
-static int look_at_name(const struct addr *address)
+/*
+ * An abstract name ends with its socket. Each type of socket has its own names, so this binds a
+ * socket of the same type.
+ */
+static int inspect_name(const struct addr *address)
 {
 	socklen_t length_bytes;
 	const struct sockaddr *name = addr_sockaddr(address, &length_bytes);
@@ -61,16 +64,16 @@ static int look_at_name(const struct addr *address)
 }
 
 /*
- * What stands there: 0 the file of a socket that nobody has any more, -ENOENT nothing, -EEXIST
- * something else, -EADDRINUSE a socket that somebody has, who does not notice; another -errno where it
- * cannot be told.
+ * Finds out what is at a local address: 0 for the file of a socket that no process has open;
+ * -ENOENT for nothing; -EEXIST for a file that is no socket; -EADDRINUSE for a socket that a
+ * process has open (that process notices nothing); another -errno if this cannot be found out.
  */
-static int look(const struct addr *address)
+static int inspect(const struct addr *address)
 {
-	return is_in_file_system(address) ? look_at_file(address) : look_at_name(address);
+	return is_in_file_system(address) ? inspect_file(address) : inspect_name(address);
 }
 
-/* Whether a file can be made, or replaced, at the path: 0 or -errno. */
+/* Checks whether a file can be made or replaced at the path: 0 or -errno. */
 static int try_directory(const char *path)
 {
 	char directory[sizeof(((struct sockaddr_un *)NULL)->sun_path) + 1];
@@ -81,7 +84,7 @@ static int try_directory(const char *path)
 
 int sock_try_local(const struct addr *address)
 {
-	int result = look(address);
+	int result = inspect(address);
 
 	if (result && result != -ENOENT)
 		return result;
@@ -113,22 +116,25 @@ int sock_give_local(const char *path, uid_t uid, gid_t gid)
 
 void sock_remove_local(const struct addr *address)
 {
-	/* what may not be removed, for the privileges are gone, is replaced by the next start */
-	if (is_in_file_system(address) && !look(address))
+	/* may fail without privileges; then the next start replaces the file */
+	if (is_in_file_system(address) && !inspect(address))
 		(void)unlink(address->local.name->sun_path);
 }
 
-/* Removes a file that nobody has any more: 0, as where there is nothing, or -errno. */
-static int make_room(const struct addr *address)
+/* Removes a left-over file. Returns 0, also if there is none, or -errno. */
+static int remove_leftover(const struct addr *address)
 {
-	int result = look(address);
+	int result = inspect(address);
 
 	if (result)
 		return result == -ENOENT ? 0 : result;
 	return unlink(address->local.name->sun_path) ? -errno : 0;
 }
 
-/* The file has its mode from the first moment on: nobody can connect in between. */
+/*
+ * By the umask the file has its mode from the first moment, so no other user can connect in
+ * between.
+ */
 static int bind_with_mode(int fd, const struct addr *address, mode_t mode)
 {
 	socklen_t length_bytes;
@@ -143,7 +149,7 @@ static int bind_with_mode(int fd, const struct addr *address, mode_t mode)
 int sock_listen_local(const struct addr *address, unsigned backlog, mode_t mode, int *fds,
 		      unsigned count)
 {
-	int error = make_room(address);
+	int error = remove_leftover(address);
 	unsigned opened = 0;
 	bool bound;
 

@@ -1,7 +1,4 @@
-/*
- * Listening in the file system or in the abstract namespace: unix(7). TCP's options do not hold
- * there.
- */
+/* Local listening sockets, in the file system or in the abstract namespace: unix(7). */
 #pragma once
 
 #include <sys/types.h>
@@ -9,23 +6,27 @@
 #include "base/addr.h"
 
 /*
- * Listens on a local `address`, once; each of the `count` descriptors in `fds` is that one socket,
- * for there is no SO_REUSEPORT here: whoever accepts first has the connection. A file whose socket
- * nobody has any more is replaced; -EADDRINUSE where somebody has, -EEXIST where it is no socket. The
- * file gets `mode`. Only before there are threads: it sets the umask for a moment. Returns 0 or
- * -errno, with nothing left open.
+ * Opens one listening socket on a local `address`, and stores `count` descriptors of it in `fds`.
+ * There is no SO_REUSEPORT for local sockets, so all workers accept from the same queue. A
+ * left-over file whose socket no process has open is replaced; otherwise the result is -EADDRINUSE,
+ * or -EEXIST if the file is no socket. The new file gets `mode`. Call it only before there are
+ * threads, because it changes the umask for a moment. Returns 0, or -errno with no descriptor left
+ * open.
  */
 int sock_listen_local(const struct addr *address, unsigned backlog, mode_t mode, int *fds,
 		      unsigned count);
 
-/* Whether nobody has it, and we may: 0, or -errno as of sock_listen_local(). Changes nothing. */
+/*
+ * Checks whether sock_listen_local() could listen on `address`: 0 or its -errno. Changes nothing.
+ */
 int sock_try_local(const struct addr *address);
 
 /*
- * Gives the file of a socket that was just made to a user: whose it is decides with its mode who may connect. Never another file
- * that somebody may have put there, whose directory it is. Returns 0 or -errno.
+ * Changes the owner of a socket's file that was just made; owner and mode decide who may connect. A
+ * user who may write in the directory could have put another file there, so a file that is no
+ * socket or has further links is refused. Returns 0 or -errno.
  */
 int sock_give_local(const char *path, uid_t uid, gid_t gid);
 
-/* Removes the file of a socket that nobody has any more, if we may. */
+/* Removes the file of a socket that no process has open, if the permissions allow that. */
 void sock_remove_local(const struct addr *address);

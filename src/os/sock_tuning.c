@@ -31,7 +31,7 @@ static int set_name(int fd, int level, int option, const char *name)
 	return setsockopt(fd, level, option, name, (socklen_t)strlen(name)) ? -errno : 0;
 }
 
-/* tcp(7) limits its times to 32767 s; what is less than a second is one. */
+/* tcp(7) takes 1 to 32767 s. */
 static int to_seconds(uint64_t milliseconds)
 {
 	return (int)MIN(MAX(milliseconds / 1000, 1), 32767);
@@ -43,14 +43,14 @@ static int set_tos(int fd, sa_family_t family, uint64_t tos)
 
 	if (!tos)
 		return 0;
-	/* an IPv6 socket sends IPv4 to IPv4-mapped peers, by this */
+	/* for IPv6 sockets too: they use it towards IPv4-mapped peers */
 	error = set_option(fd, IPPROTO_IP, IP_TOS, (int)tos);
 	if (!error && family == AF_INET6)
 		error = set_option(fd, IPPROTO_IPV6, IPV6_TCLASS, (int)tos);
 	return error;
 }
 
-/* Before listen(2) and connect(2): the window scale is chosen there. */
+/* Must be set before listen(2) and connect(2), which choose the window scale. */
 static int set_buffers(int fd, const struct sock_tuning *tuning)
 {
 	int error = 0;
@@ -73,7 +73,9 @@ int sock_tune(int fd, const struct addr *address, const struct sock_tuning *tuni
 	      int *congestion_error)
 {
 	const char *congestion = sock_wanted_congestion(address, tuning);
-	/* RFC 6093: urgent data stays in the stream, so that no byte is lost and none stalls it */
+	/*
+	 * RFC 6093: urgent data stays in the stream, so that no byte is lost or stalls the stream
+	 */
 	int error = set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
 
 	if (!error && tuning->user_timeout_ms)
@@ -141,7 +143,9 @@ int sock_tune_backend(int fd, const struct sock_tuning *tuning)
 
 void sock_send_at_once(int fd)
 {
-	/* a dead socket refuses it, and tells its owner by other ways; so does a local one */
+	/*
+	 * fails for local sockets, and for a dead socket, which the owner notices at its next call
+	 */
 	(void)set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 }
 
@@ -176,10 +180,7 @@ const char *sock_choose_loopback_congestion(const char *root)
 			   sizeof(usual)) ||
 	    strncmp(usual, "bbr", 3))
 		return NULL;
-	/*
-	 * Before Linux 5.13 a network namespace has no such file. Then take reno: the list has it by
-	 * default.
-	 */
+	/* before Linux 5.13 a network namespace lacks this file; reno is in the list by default */
 	if (host_read_file(root, "/proc/sys/net/ipv4/tcp_allowed_congestion_control", allowed,
 			   sizeof(allowed)))
 		return "reno";
@@ -232,6 +233,6 @@ uint64_t sock_try_buffer(int option, uint64_t bytes)
 	    getsockopt(fd, SOL_SOCKET, option, &value, &length))
 		value = 0;
 	close(fd);
-	/* the kernel doubles what it is given, for its own overhead: socket(7) */
+	/* the kernel doubles the value for its own overhead: socket(7) */
 	return (uint64_t)value / 2;
 }

@@ -12,7 +12,7 @@
 
 #include "base/util.h"
 
-/* Looked at one by one where there is no /proc. */
+/* Without /proc, this many descriptors are checked one by one. */
 #define DESCRIPTORS_WITHOUT_PROC 65536
 
 static int open_standard(void)
@@ -66,7 +66,7 @@ int startup_prepare(char error[STARTUP_ERROR_BYTES])
 	return result;
 }
 
-/* A number in the environment; 0: none. */
+/* The number in an environment variable; 0: no variable or no number. */
 static long read_variable(const char *name)
 {
 	const char *text = getenv(name);
@@ -74,7 +74,7 @@ static long read_variable(const char *name)
 	return text ? strtol(text, NULL, 10) : 0;
 }
 
-/* The first descriptor that is not the service manager's. */
+/* The first descriptor after those of the service manager. */
 static int first_inherited(void)
 {
 	long passed = read_variable("LISTEN_FDS");

@@ -1,8 +1,11 @@
 /*
- * Theory of operation. Level n has 64 slots of 8^n ms and holds the delays from 63 * 8^(n-1) up to
- * 63 * 8^n. A timer's slot is its expiry in the level's units, rounded up, so it is never early; it
- * stays in its slot until that fires and never moves to a finer level. A slot's number is taken
- * modulo 64: the bounds above keep every armed timer less than one turn ahead of the present.
+ * Theory of operation. The wheel has TIMER_LEVELS levels of 64 slots. A slot of level n is 8^n ms
+ * long, its unit. Level n has the timers with delays from 63 * 8^(n-1) ms up to 63 * 8^n ms.
+ *
+ * The number of a timer's slot is its expiry divided by the unit, rounded up, modulo 64. Rounding
+ * up means that a timer never fires early. A timer stays in its slot until the slot fires; it is
+ * not moved to a finer level. Modulo 64 is enough, because a level only has delays of less than 63
+ * units, so two timers of different rounds are never in the same slot.
  */
 #include "os/timer.h"
 
@@ -49,7 +52,7 @@ void timer_arm(struct timer_wheel *wheel, struct timer *timer, uint64_t delay_ms
 	unsigned level, shift, slot;
 
 	timer_cancel(wheel, timer);
-	/* the present's own slot has fired already */
+	/* at least 1 ms: the slot of the present has fired already */
 	delay_ms = MIN(MAX(delay_ms, 1), TIMER_DELAY_LIMIT_MS);
 	level = level_for(delay_ms);
 	shift = level_shift(level);
@@ -79,17 +82,17 @@ void timer_cancel(struct timer_wheel *wheel, struct timer *timer)
 			~(1ULL << timer->bucket % TIMER_LEVEL_SLOTS);
 }
 
-/* When the level's next occupied slot fires; UINT64_MAX when it has none. */
+/* The time at which the level's next occupied slot fires; UINT64_MAX: the level is empty. */
 static uint64_t next_of_level(const struct timer_wheel *wheel, unsigned level)
 {
 	uint64_t occupied = wheel->occupied[level];
 	uint64_t position = (wheel->now_ms >> level_shift(level)) + 1;
-	unsigned turn = position % TIMER_LEVEL_SLOTS;
+	unsigned first = position % TIMER_LEVEL_SLOTS;
 
 	if (!occupied)
 		return UINT64_MAX;
-	if (turn)
-		occupied = occupied >> turn | occupied << (TIMER_LEVEL_SLOTS - turn);
+	if (first)
+		occupied = occupied >> first | occupied << (TIMER_LEVEL_SLOTS - first);
 	return (position + (unsigned)__builtin_ctzll(occupied)) << level_shift(level);
 }
 
@@ -105,7 +108,7 @@ static uint64_t next_firing_ms(const struct timer_wheel *wheel)
 	return next;
 }
 
-/* Moves what fires at the wheel's present to the due list. */
+/* Moves the timers whose slots fire at the wheel's present to the due list. */
 static void fire_present(struct timer_wheel *wheel)
 {
 	for (unsigned level = 0; level < TIMER_LEVELS; level++) {
@@ -114,7 +117,7 @@ static void fire_present(struct timer_wheel *wheel)
 		struct timer **bucket = &wheel->buckets[level * TIMER_LEVEL_SLOTS + slot];
 
 		if (wheel->now_ms % unit_ms)
-			return; /* nor does any coarser level begin a slot here */
+			return; /* then no slot of a coarser level fires now */
 		while (*bucket) {
 			struct timer *timer = *bucket;
 
@@ -159,6 +162,6 @@ uint64_t timer_now_ms(void)
 	struct timespec now;
 	int failed = clock_gettime(CLOCK_MONOTONIC, &now);
 
-	CHECK(!failed); /* on a clock that does not exist alone */
+	CHECK(!failed); /* fails only for a clock that does not exist */
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }

@@ -1,9 +1,10 @@
 /*
- * A timer wheel for one worker: arming and cancelling cost the same however many timers there are.
+ * A timer wheel for one worker. Arming and cancelling take the same time however many timers there
+ * are.
  *
- * Times are milliseconds of CLOCK_MONOTONIC. A timer never fires early; it fires late by less than
- * 8/63 of its delay, for distant timers share coarser slots (8 ms for delays from 63 ms on, 64 ms
- * from half a second on, and so on). Delays beyond TIMER_DELAY_LIMIT_MS are cut to it.
+ * Times are milliseconds of CLOCK_MONOTONIC. A timer never fires early. It may fire late by less
+ * than 8/63 of its delay, because distant timers have coarser slots: 8 ms for delays from 63 ms, 64
+ * ms for delays from half a second, and so on. Longer delays than TIMER_DELAY_LIMIT_MS become that.
  */
 #pragma once
 
@@ -14,17 +15,17 @@
 #define TIMER_LEVEL_SLOTS    64
 #define TIMER_DELAY_LIMIT_MS (62ULL << (3 * (TIMER_LEVELS - 1))) /* twelve days */
 
-/* Lies in the object it belongs to; zeroed is "not armed". */
+/* A member of the object that it belongs to. A zeroed timer is not armed. */
 struct timer {
 	struct timer *next;
-	struct timer **link; /* what points here; NULL when not armed */
+	struct timer **link; /* the pointer to this timer; NULL: not armed */
 	uint64_t expires_ms;
 	uint16_t bucket;
-	uint16_t kind; /* the owner's, to tell what the timer lies in */
+	uint16_t kind; /* for the owner: the type of object that the timer is a member of */
 };
 
 struct timer_wheel {
-	uint64_t now_ms; /* every slot up to here has fired */
+	uint64_t now_ms; /* the wheel's present: all slots up to this time have fired */
 	uint64_t occupied[TIMER_LEVELS];
 	struct timer *buckets[TIMER_LEVELS * TIMER_LEVEL_SLOTS];
 	struct timer *due;
@@ -35,23 +36,25 @@ void timer_wheel_init(struct timer_wheel *wheel, uint64_t now_ms);
 /* Arms or re-arms `timer` to fire `delay_ms` after the wheel's present. */
 void timer_arm(struct timer_wheel *wheel, struct timer *timer, uint64_t delay_ms);
 
-/* Harmless on a timer that is not armed. */
+/* Does nothing if the timer is not armed. */
 void timer_cancel(struct timer_wheel *wheel, struct timer *timer);
 bool timer_is_armed(const struct timer *timer);
 
 /*
- * Moves the wheel's present to `now_ms`. What is due by then can still be cancelled until it is
- * popped.
+ * Moves the wheel's present to `now_ms`. Timers that are due by then are not popped yet, and can
+ * still be cancelled.
  */
 void timer_wheel_advance(struct timer_wheel *wheel, uint64_t now_ms);
 
 /*
- * Advances, and takes out one timer that is due, or returns NULL when none is left. Call until
- * NULL; timers may be armed and cancelled in between.
+ * Advances the wheel to `now_ms`, then removes one timer that is due and returns it, or NULL if
+ * there is none. Call until NULL; timers may be armed and cancelled in between.
  */
 struct timer *timer_wheel_pop(struct timer_wheel *wheel, uint64_t now_ms);
 
-/* Milliseconds from the wheel's present until something may be due; negative when nothing is armed. */
+/*
+ * Milliseconds from the wheel's present to the next slot that fires; negative: no timer is armed.
+ */
 int64_t timer_wheel_delay_ms(const struct timer_wheel *wheel);
 
 /* CLOCK_MONOTONIC, clock_gettime(2), in milliseconds. */
