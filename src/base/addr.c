@@ -10,13 +10,13 @@
 
 #define LOCAL_PREFIX "unix:"
 
-/* Of an IPv6 address, without its interface. */
+/* The characters of an IPv6 address without its interface. */
 #define V6_LETTERS "0123456789abcdefABCDEF:."
 
-/* Between the brackets: an IPv6 address, and an interface. */
+/* Room for the text between the brackets: an IPv6 address, and an interface. */
 #define HOST_BYTES 80
 
-/* Reads "port" to the end; ports are 0 to 65535, and 0 asks the kernel to choose. */
+/* Reads a port from the whole of `text`: 0 to 65535, where 0 lets the kernel choose. */
 static const char *parse_port(const char *text, in_port_t *port_be)
 {
 	uint64_t port;
@@ -147,7 +147,10 @@ const struct sockaddr *addr_sockaddr(const struct addr *address, socklen_t *leng
 	if (!addr_is_local(address))
 		return &address->any;
 	CHECK(address->local.name);
-	/* the NUL belongs to a path; an abstract name has one in front and none at its end: unix(7) */
+	/*
+	 * a path ends with a NUL; an abstract name begins with a NUL and has none at its end:
+	 * unix(7)
+	 */
 	*length_bytes = (socklen_t)(offsetof(struct sockaddr_un, sun_path) +
 				    address->local.path_bytes + !!*address->local.name->sun_path);
 	return (const struct sockaddr *)address->local.name;

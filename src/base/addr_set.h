@@ -1,6 +1,6 @@
 /*
- * A bounded set of endpoints in a fixed order: IPv4 first, then by address, then by port. The same
- * endpoints make the same set, in whatever order they are inserted.
+ * A set of at most ADDR_SET_MOST endpoints in a fixed order: IPv4 first, then by address, then by
+ * port. The order of insertion does not matter.
  */
 #pragma once
 
@@ -8,16 +8,19 @@
 
 #define ADDR_SET_MOST 64
 
-/* Zeroed is empty. */
+/* A zeroed set is empty. */
 struct addr_set {
 	unsigned count;
-	/* Insertions that found it full. The greatest are dropped; one tried twice counts twice. */
+	/*
+	 * Insertions into the full set; each drops the greatest endpoint. The same endpoint can
+	 * count twice.
+	 */
 	unsigned dropped_count;
 	struct addr list[ADDR_SET_MOST];
 };
 
-/* Inserts a copy of an endpoint with an address; one that is there already changes nothing. */
+/* Inserts a copy of an endpoint, which must have an address. Does nothing if the set has it. */
 void addr_set_insert(struct addr_set *set, const struct addr *address);
 
-/* Whether both hold the same endpoints, whatever was dropped. */
+/* Whether both sets have the same endpoints. `dropped_count` does not matter. */
 bool addr_set_equal(const struct addr_set *a, const struct addr_set *b);

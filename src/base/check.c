@@ -14,7 +14,7 @@ void check_failed(const char *file, int line, const char *condition)
 		size_t bytes = MIN((size_t)length, sizeof(text) - 1);
 		ssize_t written = write(STDERR_FILENO, text, bytes);
 
-		(void)written; /* nothing is left to do about it: the process ends here */
+		(void)written; /* an error here has no remedy: the process ends */
 	}
 	abort();
 }

@@ -1,15 +1,16 @@
 /*
  * Assertions that stay on in release builds.
  *
- * CHECK is for programming errors alone: an invariant of this program that no peer, operator or
- * kernel answer may break. An operational error is a negative errno, never a CHECK. A condition has no side effect, and
- * calls only what looks (scripts/check-assertions).
+ * CHECK is only for programming errors: an invariant of this program that no peer, operator or
+ * answer of the kernel can break. An operational error is a negative errno, never a CHECK. A
+ * condition has no side effect; it may only call functions that change nothing
+ * (scripts/check-assertions).
  */
 #pragma once
 
 #include "base/util.h"
 
-/* Writes one line naming the place and the condition to stderr, then abort(3). Async-signal-safe. */
+/* Writes a line with file, line and condition to stderr, then abort(3). Async-signal-safe. */
 _Noreturn void check_failed(const char *file, int line, const char *condition);
 
 #define CHECK(condition)                                                                           \

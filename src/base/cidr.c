@@ -9,7 +9,9 @@
 
 #define V4_OFFSET_BITS 96
 
-/* Where a link-local address has its link, if any: these bytes are 0 on the wire (RFC 4291, 2.5.6). */
+/*
+ * The offset of the link in a link-local address. These bytes are 0 on the wire (RFC 4291, 2.5.6).
+ */
 #define LINK_AT 4
 
 struct in6_addr cidr_map_v4(struct in_addr v4)
@@ -35,7 +37,7 @@ struct in6_addr cidr_mask(const struct in6_addr *address, unsigned bits)
 struct cidr cidr_client_of(const struct in6_addr *address, unsigned v6_bits)
 {
 	static const struct cidr shared[] = {
-		/* ::/64, which holds IPv4-mapped addresses, too */
+		/* ::/64, which contains the IPv4-mapped addresses */
 		{.network = {{{0}}}, .bits = 64},
 		{.network = {{{0x00, 0x64, 0xff, 0x9b}}}, .bits = 96},
 		{.network = {{{0xfe, 0x80}}}, .bits = 64},

@@ -2,8 +2,8 @@
 
 /*
  * The remainders of all values of four bits, by the polynomial 0x1edc6f41 with its bits reversed. A
- * table for whole bytes would be twice as fast and sixteen times as long; a header has some hundred
- * bytes, once in a connection.
+ * table for whole bytes would be twice as fast and sixteen times as long. It is not worth it: a
+ * connection has one header of some hundred bytes.
  */
 static const uint32_t remainders[16] = {
 	0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3,

@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 /*
- * The checksum of what `before` is the checksum of (0: nothing) followed by `count` bytes; so a
- * text may be given in pieces. Of the nine characters "123456789" it is 0xe3069283.
+ * Continues a checksum: `before` is the checksum of the bytes before these `count` bytes, 0 for
+ * none. The checksum of the nine characters "123456789" is 0xe3069283.
  */
 uint32_t crc32c(uint32_t before, const void *bytes, size_t count);

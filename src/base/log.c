@@ -21,7 +21,7 @@ static const struct event_kind kinds[LOG_EVENT_COUNT] = {
 #undef LOG_EVENT
 };
 
-/* What one thread may still write of one kind in the current second. */
+/* The lines of one event that one thread has written in the current second. */
 struct rate {
 	int64_t second;
 	unsigned lines;
@@ -29,7 +29,7 @@ struct rate {
 };
 
 static enum log_level max_level = LOG_INFO;
-static atomic_bool given_up; /* nobody reads stderr */
+static atomic_bool given_up; /* stderr is not read: see log_stop() */
 static enum log_format line_format = LOG_LOGFMT;
 static _Thread_local struct rate rates[LOG_EVENT_COUNT];
 static _Thread_local struct log_ring *own_ring;
@@ -81,10 +81,10 @@ void log_stop(unsigned limit_ms)
 	given_up = given_up || !log_rings_stop(limit_ms);
 }
 
-/* Appends whole or not at all, so that a line is never cut within a value. */
+/* Appends all bytes or none, so that a line is never cut within a value. */
 static bool append_bytes(struct log_line *line, const char *bytes, size_t count)
 {
-	/* room is kept for `,"truncated":true}` and the newline */
+	/* 32 bytes are kept for `]`, `,"truncated":true}` and the newline */
 	if (line->length_bytes + count > sizeof(line->text) - 32) {
 		line->truncated = true;
 		return false;
@@ -114,7 +114,7 @@ static void append_escaped_byte(struct log_line *line, unsigned char byte)
 	append(line, code);
 }
 
-/* logfmt leaves a value bare where nothing in it could be misread. */
+/* In logfmt, a value without blanks and special characters needs no quotes. */
 static bool is_bare(const char *value)
 {
 	if (!*value)
@@ -153,7 +153,7 @@ static void append_key(struct log_line *line, const char *key)
 	}
 }
 
-/* A field goes in whole or is left out, with the line marked. */
+/* Appends a whole field, or leaves the field out and marks the line as truncated. */
 static void append_field(struct log_line *line, const char *key, const char *value, bool number)
 {
 	size_t before = line->length_bytes;
@@ -170,8 +170,8 @@ static void append_field(struct log_line *line, const char *key, const char *val
 }
 
 /*
- * gmtime_r(3) takes glibc's time-zone lock, which a worker may not, so the calendar is computed here
- * (the proleptic Gregorian one, years counted from March).
+ * gmtime_r(3) takes glibc's time-zone lock, and a worker must not take a lock. So the date is
+ * computed here: the Gregorian calendar, with years that begin in March.
  */
 const char *log_date_print(uint64_t unix_ms, char text[LOG_DATE_BYTES])
 {
@@ -258,7 +258,7 @@ void log_addr(struct log_line *line, const char *key, const struct addr *address
 
 void log_error(struct log_line *line, const char *key, int error)
 {
-	/* strerror(3) and its kin translate, under a lock; this is a look into a table */
+	/* strerror(3) translates, which takes a lock; this function only reads a table */
 	const char *text = strerrordesc_np(error < 0 ? -error : error);
 
 	append_field(line, key, text ? text : "unknown error", false);
@@ -296,7 +296,7 @@ void log_list_item(struct log_line *line, const char *key, const char *value)
 	line->list_has_items = true;
 }
 
-/* Writes behind the mark that append_bytes() keeps free: the end of a line always fits. */
+/* Uses the bytes that append_bytes() keeps free, so the end of a line always fits. */
 static void append_end(struct log_line *line, const char *text)
 {
 	size_t count = strlen(text);

@@ -1,13 +1,13 @@
 /*
- * The log: one line per event on stderr, as logfmt or JSON.
+ * The log: one line per log event on stderr, as logfmt or JSON.
  *
- * A worker never writes to stderr itself, for the reader of stderr may stall. log_attach() gives a
- * thread a ring (log_ring.h); the writer thread that log_start() creates carries lines from the
- * rings to stderr. A full ring drops the line and counts it, and so does a stderr that answers an error, as of a full
- * disk. Threads without a ring write at once.
+ * A worker never writes to stderr itself, because the reader of stderr may stall. log_attach()
+ * gives a thread a log ring (log_ring.h); the writer thread, which log_start() creates, writes the
+ * lines of the log rings to stderr. A line is dropped and counted if its ring is full or if a write
+ * to stderr fails (a full disk). A thread without a ring writes to stderr at once.
  *
- * Each kind of event has a rate in log_events.def; what is held back is counted and reported as
- * `suppressed=N` on the next line of its kind. Values are escaped: one event is always one line.
+ * Each log event has a rate in log_events.def. Lines beyond the rate are counted, and the next line
+ * of the same event has `suppressed=N`. Values are escaped: one event is always one line.
  */
 #pragma once
 
@@ -27,7 +27,7 @@ enum log_event {
 	LOG_EVENT_COUNT
 };
 
-/* One line; fields that do not fit are left out, and `truncated=true` says so. */
+/* The longest line. Fields that do not fit are left out, and the line gets `truncated=true`. */
 #define LOG_LINE_BYTES 16384
 
 struct log_line {
@@ -39,27 +39,29 @@ struct log_line {
 	bool list_has_items;
 };
 
-/* Sets what is logged and how; call before any thread starts. Without it: info, logfmt. */
+/* Sets level and format. Call it before any thread starts. The default is info and logfmt. */
 void log_init(enum log_level level, enum log_format format);
 
 /*
- * Gives the calling thread, which is the main thread, a ring of its own: from here on its lines wait for the writer thread, and no
- * reader of stderr can hold it up. The caller must call log_stop() at the end, also when the start fails.
+ * Gives the main thread, which must be the caller, a log ring of its own. From then on its lines
+ * wait for the writer thread, and a stalled reader of stderr does not stop the main thread. The
+ * caller must call log_stop() at the end, also if the start fails.
  */
 void log_hold(void);
 
 /*
- * Creates the rings for `worker_count` workers and the writer thread (signals blocked in the caller are blocked there
- * too), once in a process, and calls log_hold(). Returns 0 or -errno.
+ * Creates the log rings of `worker_count` workers and the writer thread, which inherits the
+ * caller's signal mask, and calls log_hold(). Call it once in a process. Returns 0 or -errno.
  */
 int log_start(unsigned worker_count);
 
-/* Gives the calling thread ring `worker`; called once by each worker before it logs. */
+/* Gives the calling thread log ring `worker`. Each worker calls it once before it logs. */
 void log_attach(unsigned worker);
 
 /*
- * Writes out what the rings hold, waiting at most `limit_ms`, and ends the writer thread. What the caller logs later
- * waits for another log_stop(). If stderr's reader takes longer, the rest of the log is given up.
+ * Waits at most `limit_ms` until the lines in the log rings are written, and ends the writer
+ * thread. Lines that the caller logs later need another log_stop(). If the reader of stderr takes
+ * longer, all further lines are dropped.
  */
 void log_stop(unsigned limit_ms);
 
@@ -67,8 +69,8 @@ void log_stop(unsigned limit_ms);
 #define LOG_FLUSH_LIMIT_MS 2000
 
 /*
- * Begins a line. False when the event's level is switched off or its rate is used up: then nothing
- * else must be called for it. `line` is the caller's, and holds no references.
+ * Begins a line. Returns false if the event's level is off or its rate is used up: then the caller
+ * must not use the line. The caller owns `line`, which has no references.
  */
 bool log_begin(struct log_line *line, enum log_event event);
 void log_text(struct log_line *line, const char *key, const char *value);
@@ -76,7 +78,7 @@ void log_number(struct log_line *line, const char *key, uint64_t value);
 void log_addr(struct log_line *line, const char *key, const struct addr *address);
 void log_error(struct log_line *line, const char *key, int error); /* an errno, of either sign */
 
-/* A repeated key in logfmt, one array in JSON: begin, any number of items, end. */
+/* A list: begin, any number of items, end. A repeated key in logfmt, one array in JSON. */
 void log_list_begin(struct log_line *line, const char *key);
 void log_list_item(struct log_line *line, const char *key, const char *value);
 void log_list_end(struct log_line *line);
@@ -85,17 +87,17 @@ void log_list_end(struct log_line *line);
 #define LOG_DATE_BYTES 80
 
 /*
- * Prints the date of a time in milliseconds since 1970: UTC, as 2026-11-23T07:21:00.123Z (RFC 3339).
+ * Prints a time in milliseconds since 1970 as a UTC date: 2026-11-23T07:21:00.123Z (RFC 3339).
  * Takes no lock. Returns `text`.
  */
 const char *log_date_print(uint64_t unix_ms, char text[LOG_DATE_BYTES]);
 
-/* Ends the line and hands it over. Never blocks on a thread that has a ring. */
+/* Ends the line and puts it into the thread's log ring. Blocks only in a thread without a ring. */
 void log_end(struct log_line *line);
 
 /*
- * Hands over text that is not an event but is written for a person (an error of the start): `length_bytes` of whole
- * lines, which come out in the order of the caller's log lines, and as log_end() hands them over.
+ * Logs text that is not an event but is for a person (an error of the start): `length_bytes` of
+ * whole lines. They go the same way as the caller's log lines and stay in order with them.
  */
 void log_print(const char *text, size_t length_bytes);
 

@@ -14,8 +14,14 @@
 #include "base/thread.h"
 
 /*
- * `head_bytes` and `tail_bytes` only grow; their difference is what the ring holds. The worker
- * alone stores head, the writer alone stores tail.
+ * Theory of operation. `head_bytes` and `tail_bytes` count all bytes that were put into the ring
+ * and taken out of it. They only grow; their difference is the content of the ring. Only the ring's
+ * own thread stores head, and only the writer stores tail, so neither needs a lock.
+ *
+ * The writer sleeps in read(2) of `wake_fd` when all rings are empty. It sets `writer_sleeps`, then
+ * looks at all rings once more. A producer stores head, then looks at `writer_sleeps`. All four are
+ * sequentially consistent, so the writer sees the new line, or the producer sees that the writer
+ * sleeps and wakes it. A line is never left behind.
  */
 struct log_ring {
 	_Alignas(CACHE_LINE_BYTES) _Atomic uint64_t head_bytes;
@@ -25,19 +31,19 @@ struct log_ring {
 };
 
 static struct log_ring main_ring;
-static struct log_ring *rings; /* the workers'; they stay, for a worker may outlive the writer */
+static struct log_ring *rings; /* of the workers; never freed, a worker may outlive the writer */
 static unsigned ring_count;
-static int wake_fd = -1; /* stays open, as the rings stay */
+static int wake_fd = -1; /* never closed, for the same reason */
 static bool writer_runs;
 static pthread_t writer;
 static log_on_dropped *report_dropped;
 static atomic_bool writer_sleeps;
 static atomic_bool stopping;
 
-/* Of the thread that writes. */
-static int write_error;	 /* the errno of its last write, 0 where that succeeded */
-static int lost_error;	 /* the errno with which lines were last lost, until that is told */
-static bool line_is_cut; /* the last write left half a line */
+/* Used only by the thread that writes. */
+static int write_error;	 /* the errno of the last write, 0 if it succeeded */
+static int lost_error;	 /* the errno with which lines were last lost, until it is reported */
+static bool line_is_cut; /* the last write ended within a line */
 
 size_t log_write_all(const char *text, size_t length_bytes)
 {
@@ -53,7 +59,7 @@ size_t log_write_all(const char *text, size_t length_bytes)
 			text += written;
 			length_bytes -= (size_t)written;
 		} else if (written < 0 && errno == EAGAIN) {
-			/* somebody made stderr's open file non-blocking; wait as if it were not */
+			/* another process made stderr non-blocking; wait as if it were blocking */
 			struct pollfd writable = {.fd = STDERR_FILENO, .events = POLLOUT};
 
 			poll(&writable, 1, -1);
@@ -71,7 +77,7 @@ static void wake_writer(void)
 	uint64_t one = 1;
 	ssize_t written = write(wake_fd, &one, sizeof(one));
 
-	(void)written; /* EAGAIN: the counter is full, so the writer is awake anyway */
+	(void)written; /* EAGAIN: the counter is full, so the writer wakes anyway */
 }
 
 void log_ring_put(struct log_ring *ring, const char *line, size_t length_bytes)
@@ -87,16 +93,12 @@ void log_ring_put(struct log_ring *ring, const char *line, size_t length_bytes)
 	}
 	memcpy(ring->bytes + at, line, before_wrap);
 	memcpy(ring->bytes, line + before_wrap, length_bytes - before_wrap);
-	/*
-	 * sequentially consistent, as is the writer's side: either it sees the line or we see it
-	 * asleep
-	 */
 	atomic_store(&ring->head_bytes, head + length_bytes);
 	if (atomic_load(&writer_sleeps) && atomic_exchange(&writer_sleeps, false))
 		wake_writer();
 }
 
-/* Writes a piece of a ring; lines that stderr refuses are lost, and counted. */
+/* Writes a piece of a ring. Lines that could not be written are lost and counted. */
 static void write_piece(struct log_ring *ring, const char *bytes, size_t count)
 {
 	size_t lost_bytes = log_write_all(bytes, count);
@@ -110,7 +112,7 @@ static void write_piece(struct log_ring *ring, const char *bytes, size_t count)
 	lost_error = write_error;
 }
 
-/* Writes what a ring holds; the ring always holds whole lines. Returns whether there was anything. */
+/* Writes the content of a ring, which is always whole lines. Returns whether there was any. */
 static bool write_out(struct log_ring *ring)
 {
 	uint64_t tail = atomic_load_explicit(&ring->tail_bytes, memory_order_relaxed);
@@ -136,7 +138,7 @@ static bool write_out_all(void)
 	return any | write_out(&main_ring);
 }
 
-/* Where stderr refuses the report too, the next report counts these lines again. */
+/* If the report cannot be written either, the next report includes these lines. */
 static void report_new_drops(void)
 {
 	static uint64_t reported;
@@ -192,7 +194,7 @@ int log_rings_start(unsigned count)
 	void *memory;
 
 	CHECK(!rings && count);
-	/* zeroed, page-aligned, and not resident before it is used */
+	/* zeroed, page-aligned, and resident only page by page as it is used */
 	memory = mmap(NULL, count * sizeof(struct log_ring), PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (memory == MAP_FAILED)
@@ -229,7 +231,7 @@ bool log_rings_stop(unsigned limit_ms)
 
 	if (!writer_runs && !holds_lines())
 		return true;
-	/* a start that failed has lines too; only where there is no thread to be had is stderr waited for */
+	/* a failed start has lines too: start the writer, or without a thread write here */
 	if (!writer_runs && start_writer()) {
 		write_out_all();
 		return true;
@@ -243,7 +245,7 @@ bool log_rings_stop(unsigned limit_ms)
 		limit.tv_sec++;
 		limit.tv_nsec -= 1000000000;
 	}
-	/* a reader of stderr that never reads must not keep the process: leave the rings to exit(3) */
+	/* if stderr is never read, the process must end nevertheless: give up */
 	if (pthread_timedjoin_np(writer, NULL, &limit))
 		return false;
 	writer_runs = false;

@@ -1,10 +1,10 @@
-/* Memory for what several threads change. */
+/* Memory for data that several threads change. */
 #pragma once
 
 #include <stddef.h>
 
 /*
- * Zeroed memory in cache lines of its own, `bytes` > 0 rounded up to whole ones: aligned_alloc(3). The caller's, to be
- * given to free(3); NULL where there is none.
+ * Allocates zeroed memory that shares no cache line with other data: aligned_alloc(3), with `bytes`
+ * > 0 rounded up to whole lines. The caller must free(3) it. Returns NULL if there is no memory.
  */
 void *memory_alloc_lines(size_t bytes);

@@ -1,6 +1,6 @@
 /*
- * SipHash-2-4: a 64-bit hash under a secret key, for short inputs (Aumasson and Bernstein, "SipHash:
- * a fast short-input PRF", 2012). Whoever does not know the key can neither foretell a hash nor find
+ * SipHash-2-4: a 64-bit hash under a secret key, for short inputs (Aumasson and Bernstein,
+ * "SipHash: a fast short-input PRF", 2012). Without the key nobody can predict a hash or find
  * inputs that collide.
  */
 #pragma once
@@ -10,5 +10,5 @@
 
 #define SIPHASH_KEY_BYTES 16
 
-/* The hash of `count` bytes; the same on every machine, whatever its byte order. */
+/* The hash of `count` bytes. It does not depend on the byte order of the machine. */
 uint64_t siphash24(const uint8_t key[SIPHASH_KEY_BYTES], const void *bytes, size_t count);

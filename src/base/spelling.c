@@ -12,10 +12,12 @@ unsigned spelling_limit(size_t length)
 	return (unsigned)MAX(1, MIN(length / 3, 3)) + 1;
 }
 
-/* How many letters to change, insert, remove, or swap with their neighbour make one word of the other. */
+/*
+ * The number of letters to change, insert, remove, or swap with a neighbour to turn `a` into `b`.
+ */
 static unsigned distance(const char *a, size_t a_length, const char *b, size_t b_length)
 {
-	unsigned rows[3][NAME_BYTES]; /* of the letter before the last, of the last, of this one */
+	unsigned rows[3][NAME_BYTES]; /* rows of this letter of `a` and of the two letters before */
 
 	CHECK(b_length < NAME_BYTES);
 	for (size_t j = 0; j <= b_length; j++)

@@ -1,16 +1,17 @@
-/* Threads with a stated stack, so that `ulimit -s` of whoever starts the process does not size them. */
+/* Threads with a stack of fixed size, which `ulimit -s` does not change. */
 #pragma once
 
 #include <pthread.h>
 
 /*
- * A thread's stack, in addresses; memory is used as far as it is written to. Workers have been seen to use 28 KiB; the
- * frames of the deepest calls, a log line of 16 KiB among them, come to 60 KiB, and a sanitizer makes them several times as large.
+ * The size of a thread's stack. This is address space; only pages that are written to use memory.
+ * Workers have been seen to use 28 KiB. The deepest chain of calls, with a log line of 16 KiB,
+ * needs 60 KiB, and with a sanitizer several times as much.
  */
 #define THREAD_STACK_BYTES (512 << 10)
 
 /*
- * pthread_create(3) with a stack of THREAD_STACK_BYTES. The caller joins the thread. Signals blocked in the caller
- * are blocked in the thread too. Returns 0 or -errno.
+ * pthread_create(3) with a stack of THREAD_STACK_BYTES. The caller must join the thread. The thread
+ * inherits the caller's signal mask. Returns 0 or -errno.
  */
 int thread_start(pthread_t *thread, void *(*run)(void *argument), void *argument);

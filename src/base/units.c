@@ -15,7 +15,7 @@ struct unit {
 	uint64_t factor;
 };
 
-/* Largest first: the printers take the first that divides the value. */
+/* Largest first, because the printers take the first unit that divides the value. */
 static const struct unit size_units[] = {
 	{"GiB", 1ULL << 30},
 	{"MiB", 1ULL << 20},
@@ -36,7 +36,7 @@ static const struct unit duration_units[] = {
 
 static const struct unit no_units[] = {{"", 1}};
 
-/* Decimal digits and one of the units. */
+/* Reads decimal digits followed by one of the units. */
 static int parse_with_units(const char *text, const struct unit *units, size_t unit_count,
 			    uint64_t *value)
 {
@@ -85,7 +85,7 @@ int units_parse_rate(const char *text, uint64_t *bytes_per_s)
 
 	if (length >= suffix && !strcmp(text + length - suffix, per_second))
 		length -= suffix;
-	/* longer ones are no numbers that would fit, but for leading zeros */
+	/* a longer text has leading zeros or a number that does not fit */
 	if (length >= sizeof(size))
 		return -EINVAL;
 	memcpy(size, text, length);

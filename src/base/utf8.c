@@ -7,7 +7,7 @@
 
 size_t utf8_printable(const char *text, size_t count)
 {
-	/* by length: the first byte's mark and its mask, and the least character that needs so many */
+	/* by length: mark and mask of the first byte, and the least character of this length */
 	static const struct {
 		uint8_t mark, mask;
 		uint32_t least;

@@ -7,11 +7,11 @@
 #define MIN(a, b)	   ((a) < (b) ? (a) : (b))
 #define MAX(a, b)	   ((a) > (b) ? (a) : (b))
 
-/* The object that holds `member` at `pointer`; NULL must not be passed. */
+/* The object whose `member` is at `pointer`, which must not be NULL. */
 #define CONTAINER_OF(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
 #define PRINTF_LIKE(text, first)	    __attribute__((format(printf, text, first)))
 #define UNLIKELY(x)			    __builtin_expect(!!(x), 0)
 
-/* Two cores that write different lines of this size do not disturb each other. */
+/* Two cores that write to different cache lines do not slow each other down. */
 #define CACHE_LINE_BYTES 64
