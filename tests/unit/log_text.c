@@ -6,7 +6,7 @@
 
 #include "base/util.h"
 
-/* What is left to read; NULL once something was wrong. */
+/* The text left to read; NULL after an error. */
 struct reader {
 	const char *at;
 	const char *end;

@@ -1,4 +1,4 @@
-/* Reads log lines back: is this one JSON object, and what was the value before it was escaped? */
+/* Parses log lines: are they well-formed, and which value was escaped? */
 #pragma once
 
 #include <stdbool.h>

@@ -1,13 +1,16 @@
-/* A kernel that refuses: system calls of the calling thread that are answered in its place, by seccomp(2). */
+/* Makes system calls of the calling thread fail, by seccomp(2). */
 #pragma once
 
 #include <stdatomic.h>
 
-/* From now on system call `number` answers -`error` to this thread and those it makes. */
+/*
+ * From now on system call `number` returns -`error` to this thread and to threads that it starts.
+ */
 void fixture_refuse(int number, int error);
 
 /*
- * From now on system call `number` of this thread asks another thread, which answers -`error` while `refuses` is
- * true, and lets the call through otherwise. The test is skipped where the kernel cannot do that.
+ * From now on system call `number` of this thread asks another thread, which answers -`error` while
+ * `refuses` is true, and lets the call through otherwise. The test is skipped where the kernel
+ * cannot do that.
  */
 void fixture_ask(int number, int error, const atomic_bool *refuses);

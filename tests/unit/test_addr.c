@@ -14,7 +14,7 @@ TestSuite(addr, .fini = support_check_leaks);
 
 struct valid_row {
 	const char *text;
-	const char *printed; /* NULL: the same */
+	const char *printed; /* NULL: as `text` */
 	unsigned port;
 	int family;
 };
@@ -128,7 +128,7 @@ Test(addr, invalid)
 
 struct listen_row {
 	const char *text;
-	const char *reason; /* a part of it; NULL: it is one */
+	const char *reason; /* part of the reason; NULL: the text is an endpoint */
 };
 
 Test(addr, why_not_endpoint)
@@ -225,7 +225,10 @@ Test(addr, scope_by_name)
 	cr_assert_str_eq(addr_print(&address, text), expected);
 }
 
-/* Any address that there is prints into the room given, and is read back as itself. */
+/*
+ * Every address fits into ADDR_TEXT_BYTES when printed, and reading the text gives the same
+ * address.
+ */
 Test(addr, printed_addresses_are_read_back)
 {
 	uint64_t state = 7;
@@ -241,7 +244,7 @@ Test(addr, printed_addresses_are_read_back)
 			address.v4.sin_family = AF_INET;
 			address.v4.sin_addr.s_addr = (uint32_t)words[0];
 		} else {
-			/* runs of zeros are where printing is hard */
+			/* runs of zeros are the hard case of printing */
 			words[0] &= more & 1 ? 0xffff0000ffffULL : UINT64_MAX;
 			words[1] &= more & 2 ? 0xffff0000ULL : UINT64_MAX;
 			address.length_bytes = sizeof(address.v6);
@@ -288,7 +291,7 @@ Test(addr, from_sockaddr)
 	}
 }
 
-/* What a socket for both families says of its IPv4 peers. */
+/* A socket for both families shows its IPv4 peers as IPv4-mapped addresses. */
 Test(addr, from_an_ipv4_mapped_sockaddr)
 {
 	struct sockaddr_storage storage = {0};

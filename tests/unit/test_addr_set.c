@@ -36,7 +36,7 @@ Test(addr_set, order)
 	}
 }
 
-/* Which ones are kept does not depend on which came first. */
+/* The endpoints that are kept do not depend on the order of insertion. */
 Test(addr_set, full)
 {
 	struct addr_set up = {0}, down = {0};

@@ -13,7 +13,7 @@ Test(cidr, valid)
 {
 	static const struct {
 		const char *text;
-		const char *printed; /* NULL: the same */
+		const char *printed; /* NULL: as `text` */
 		unsigned bits;
 	} rows[] = {
 		{"::/0", NULL, 0},
@@ -142,7 +142,7 @@ Test(cidr, parts)
 	cr_expect_eq(cidr_v4_of(&address), 0xc0000201);
 }
 
-/* A single link-local address may be of one link; all else is of all links. */
+/* Only a block of a single link-local address can have a link. */
 Test(cidr, links)
 {
 	static const struct {

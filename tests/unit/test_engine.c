@@ -100,7 +100,7 @@ Test(engine, a_wait_ends_with_its_time)
 		struct engine_event event;
 
 		cr_expect_eq(engine_wait(engine, rows[i], &event, 1), 0);
-		/* the clock of the kernel's timers may be a tick behind */
+		/* the clock of the kernel's timers can be a tick late */
 		cr_expect_geq(timer_now_ms() + 1, start_ms + (uint64_t)rows[i]);
 	}
 	engine_destroy(engine);
@@ -108,7 +108,7 @@ Test(engine, a_wait_ends_with_its_time)
 
 enum { REQUESTS = 6000, BATCH = 100 };
 
-/* Takes an event of every request, once, and wake-ups between them; returns how many of those. */
+/* Takes one event of every request, and the wake-ups between. Returns the number of wake-ups. */
 static unsigned take_all(struct engine *engine, bool seen[REQUESTS])
 {
 	unsigned got = 0, wakes = 0;
@@ -134,7 +134,7 @@ static unsigned take_all(struct engine *engine, bool seen[REQUESTS])
 	return wakes;
 }
 
-/* The kernel keeps what its queue does not hold; what was armed for good is armed again. */
+/* The kernel keeps events that do not fit into the queue; the wake-up poll is armed again. */
 Test(engine, more_requests_than_its_queues_hold)
 {
 	struct engine *engine = fixture_open();
@@ -254,7 +254,7 @@ Test(engine, want_of_descriptors_ends_an_accept)
 	engine_destroy(engine);
 }
 
-/* Somebody has raised the limit since: the engine has no room for what is given out beyond, and says so. */
+/* The limit was raised since: the engine has no room for the new descriptors and returns EMFILE. */
 Test(engine, a_descriptor_beyond_the_limit_of_the_start)
 {
 	struct rlimit limit, low;
@@ -327,7 +327,7 @@ Test(engine, connects_or_tells_why_not)
 	engine_destroy(engine);
 }
 
-/* Begins to connect without the engine, and lets it tell how that went. */
+/* Begins to connect without the engine, and waits with the engine for the outcome. */
 static void expect_awaited(struct engine *engine, const struct addr *address, int error)
 {
 	int fd = open_backend();
@@ -362,7 +362,7 @@ Test(engine, a_connect_can_be_cancelled)
 	struct engine *engine = fixture_open();
 	struct addr address;
 	int listener = support_listen(&address, 0), fd = open_backend();
-	/* the backlog has room for one: what comes after that is not answered */
+	/* the backlog has room for one connection: further connects are not answered */
 	int first = support_connect(&address);
 	struct engine_event event;
 

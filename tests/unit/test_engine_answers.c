@@ -8,7 +8,7 @@ TestSuite(engine_answers, .fini = support_check_leaks);
 
 #define LIMIT 10
 
-/* In the order they came, each once, however they are taken. */
+/* However they are taken, the answers come once and in the order in which they were added. */
 Test(engine_answers, come_out_as_they_went_in)
 {
 	struct engine_answers answers;

@@ -1,4 +1,7 @@
-/* The io_uring engine where the kernel has no memory for requests: io_uring_enter(2) says EAGAIN, as it does then. */
+/*
+ * The io_uring engine while the kernel has no memory for requests: io_uring_enter(2) returns
+ * EAGAIN.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>
@@ -15,10 +18,10 @@
 
 TestSuite(engine_shortage, .fini = support_check_leaks);
 
-/* More than the submission queue holds. */
+/* More requests than the submission queue can have. */
 #define WAITS 2500
 
-/* Long enough for 100,000 attempts, one behind the other. */
+/* Long enough for 100,000 attempts, one after the other. */
 #define SHORTAGE_MS 3000
 
 static atomic_bool refuses;
@@ -65,7 +68,7 @@ static unsigned await_all(struct engine *engine)
 	return count;
 }
 
-/* No request is lost, nobody aborts, and the worker does not spin meanwhile. */
+/* No request is lost, the process does not abort, and the worker does not spin. */
 Test(engine_shortage, requests_wait_for_the_kernel)
 {
 	struct engine *engine;
@@ -93,7 +96,7 @@ Test(engine_shortage, requests_wait_for_the_kernel)
 	engine_destroy(engine);
 }
 
-/* What is no shortage ends the engine, by its wait's answer and not by an abort. */
+/* Any other error ends the engine: the wait returns it, and the process does not abort. */
 Test(engine_shortage, a_refusal_for_good_is_an_error)
 {
 	struct engine *engine;

@@ -21,12 +21,12 @@ struct helper {
 	pthread_t thread;
 	pthread_barrier_t enabled;
 	struct engine *engine;
-	/* the ring orders what the threads do with a socket; these tell ThreadSanitizer */
+	/* the ring synchronises the threads; ThreadSanitizer learns this by these atomics */
 	_Atomic int sent_fd;
 	_Atomic unsigned done_count;
 };
 
-/* Answers every socket that it is given with a byte; ends at the first wake-up. */
+/* Sends a byte to every socket that is handed over; ends at the first wake-up. */
 static void *run_helper(void *argument)
 {
 	struct helper *self = argument;
@@ -83,7 +83,7 @@ Test(engine_threads, hands_a_socket_over_to_another_thread)
 		cr_expect_eq(event.token, GIVEN_AWAY);
 		cr_assert_geq(event.result, 0, "%d", event.result);
 		cr_expect(!event.more);
-		tcp.ours = -1; /* the helper's now */
+		tcp.ours = -1; /* the other thread owns the socket now */
 		support_receive(tcp.peer, &answer, 1);
 		cr_expect_eq(answer, '!');
 		while (helper.done_count <= i)
@@ -102,7 +102,7 @@ Test(engine_threads, a_hand_over_that_fails_leaves_the_socket_ours)
 	struct support_tcp tcp;
 
 	support_tcp_open(&tcp, 0, 0);
-	/* nobody takes them; how many there is room for is the engine's affair */
+	/* no thread takes the sockets; how many fit depends on the engine */
 	for (unsigned i = 0; i < 100000; i++) {
 		engine_hand_over(engine, disabled, tcp.ours, GIVEN, GIVEN_AWAY);
 		event = fixture_next(engine);
@@ -128,7 +128,7 @@ Test(engine_threads, a_wake_before_the_wait_is_not_lost)
 			engine_wake(engine);
 		event = fixture_next(engine);
 		cr_assert_eq(engine_token_op(event.token), ENGINE_OP_WAKE);
-		/* several wake-ups may be one event; none stays behind */
+		/* several wake-ups may be one event; none is left over */
 		while (engine_wait(engine, 0, &event, 1) == 1)
 			cr_assert_eq(engine_token_op(event.token), ENGINE_OP_WAKE);
 	}

@@ -13,7 +13,7 @@ TestSuite(engine_wait, .fini = support_check_leaks);
 
 #define TOKEN engine_token(ENGINE_OP_READY, 1, 77, 4711)
 
-/* One event for TOKEN that says the condition is met, and no other. */
+/* Expects one event for TOKEN, with the condition met, and no further event. */
 static void expect_met(struct engine *engine, const char *name)
 {
 	struct engine_event event = fixture_next(engine);
@@ -26,7 +26,7 @@ static void expect_met(struct engine *engine, const char *name)
 
 /* Readiness ------------------------------------------------------------------------------------ */
 
-/* What happens to a socket, or has happened. */
+/* Things that happen to a socket before or after the wait begins. */
 static void do_nothing(struct support_tcp *tcp)
 {
 	(void)tcp;
@@ -59,7 +59,7 @@ static void stuff(struct support_tcp *tcp)
 	support_stuff(tcp);
 }
 
-/* The peer's FIN carries an acknowledgement: room comes with it, so stuff afterwards. */
+/* The peer's FIN acknowledges bytes and so makes room: fill the socket afterwards. */
 static void stuff_and_end_peer(struct support_tcp *tcp)
 {
 	end_peer(tcp);
@@ -67,7 +67,7 @@ static void stuff_and_end_peer(struct support_tcp *tcp)
 	support_stuff(tcp);
 }
 
-/* Takes everything that was stuffed: the end of it is where nothing more comes. */
+/* Reads all bytes that fill the socket, until no more come. */
 static void read_at_peer(struct support_tcp *tcp)
 {
 	static char bytes[65536];
@@ -80,7 +80,7 @@ typedef void action(struct support_tcp *tcp);
 
 struct ready_row {
 	const char *name;
-	action *before; /* NULL: what `after` does is done before the wait begins */
+	action *before; /* NULL: `after` happens before the wait begins */
 	action *after;
 	enum engine_condition condition;
 	bool peer_ended;
@@ -163,7 +163,7 @@ Test(engine_wait, the_peers_end_is_no_room)
 	engine_destroy(engine);
 }
 
-/* The same token again and again, as a session uses it: no answer of one wait reaches another. */
+/* A session uses the same token for each wait: no answer to one wait reaches the next. */
 Test(engine_wait, tokens_can_be_used_again)
 {
 	struct engine *engine = fixture_open();
@@ -218,7 +218,7 @@ Test(engine_wait, cancel)
 			cr_expect(!event.more, "row %zu", i);
 			cr_expect(fixture_is_quiet(engine), "row %zu", i);
 		}
-	/* what is not there cannot be cancelled, and nobody is told */
+	/* cancelling a wait that does not exist gives no event */
 	engine_cancel(engine, tcp.ours, TOKEN);
 	cr_expect(fixture_is_quiet(engine));
 	fixture_close_tcp(engine, &tcp);
@@ -251,7 +251,7 @@ Test(engine_wait, events_beyond_the_limit_come_with_the_next_wait)
 
 /* Watches -------------------------------------------------------------------------------------- */
 
-/* What arrives may be told more than once: takes what else is told of it. */
+/* An arrival can have several events: takes the rest of them. */
 static void settle(struct engine *engine)
 {
 	struct engine_event event;
@@ -292,7 +292,7 @@ Test(engine_wait, a_watch_tells_of_every_arrival_until_cancelled)
 		support_wait_for_bytes(tcp.ours, 1);
 	}
 	settle(engine);
-	send_a_byte(&tcp); /* the one before is still there */
+	send_a_byte(&tcp); /* the byte before is still unread */
 	expect_arrival(engine, "another byte");
 	settle(engine);
 	engine_cancel(engine, tcp.ours, TOKEN);
@@ -345,7 +345,7 @@ Test(engine_wait, a_watch_tells_of_the_end)
 		}
 }
 
-/* A wait finds what a watch left behind. */
+/* A wait finds bytes that were left unread after an event of a watch. */
 Test(engine_wait, a_wait_after_a_watch_sees_what_is_there)
 {
 	struct engine *engine = fixture_open();
@@ -364,7 +364,7 @@ Test(engine_wait, a_wait_after_a_watch_sees_what_is_there)
 	engine_destroy(engine);
 }
 
-/* What a worker asks between two slices of bulk. */
+/* engine_has_events(), which a worker calls between two bulk slices. */
 Test(engine_wait, has_events_tells_without_a_wait)
 {
 	struct engine *engine = fixture_open();

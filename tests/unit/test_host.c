@@ -87,7 +87,7 @@ Test(host, raises_the_descriptor_limit_to_the_hard_one)
 
 struct fixed_row {
 	unsigned workers, forwards, pipes;
-	uint64_t least; /* listeners, rings, wake-ups and pipes need these */
+	uint64_t least; /* for listeners, rings, wake-ups and pipes */
 };
 
 Test(host, fixed_descriptors_hold_what_is_opened)
@@ -142,7 +142,7 @@ Test(host, sessions_take_two_descriptors_each)
 			     "row %zu: %u", i, host_sessions_for(rows[i].limit, rows[i].fixed));
 }
 
-/* What is not there has no number of its own: its directory has. */
+/* A file that does not exist has no inode; its directory has one. */
 Test(host, paths_of_one_file)
 {
 	static const struct {

@@ -97,7 +97,7 @@ Test(lease_block, usable)
 	}
 }
 
-/* All candidates are usable, all but the first are in the first's region, and repeat themselves. */
+/* All candidates are usable and the same each time; all are in the region of the first. */
 Test(lease_block, candidates)
 {
 	static const char *const blocks[] = {"240.0.0.0/4",   "127.0.0.0/8",  "0.0.0.0/0",
@@ -130,7 +130,7 @@ Test(lease_block, candidates)
 	}
 }
 
-/* What forwarders of all versions must agree on; drawn by another program. */
+/* Candidates that all versions must draw; computed by another program. */
 Test(lease_block, known_candidates)
 {
 	static const char *const expected[] = {"248.143.213.188", "248.143.201.98",

@@ -8,7 +8,7 @@
 #include "base/util.h"
 #include "support.h"
 
-/* What two threads do to a bucket, step by step and in any order: here one thread plays both. */
+/* The steps of two threads in chosen orders, both done by this one thread. */
 
 TestSuite(lease_bucket, .fini = support_check_leaks);
 
@@ -20,7 +20,7 @@ static struct lease_view make_view(unsigned client, uint32_t address)
 	return view;
 }
 
-/* A thread that has proposed a lease in a place, and sleeps. */
+/* The state of a thread that has proposed a lease and sleeps. */
 static struct lease_view propose(struct lease_bucket *bucket, unsigned index, unsigned client,
 				 uint32_t address)
 {
@@ -84,7 +84,10 @@ Test(lease_bucket, proposals_in_conflict)
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		/* who is settled first: the lower place, the upper, or the upper after being granted */
+		/*
+		 * settled first: the lower slot, the upper slot, or the upper slot after it was
+		 * granted
+		 */
 		for (unsigned order = 0; order < 3; order++) {
 			struct lease_bucket *bucket = calloc(1, sizeof(*bucket));
 			struct lease_view low = {0}, high;
@@ -110,7 +113,7 @@ Test(lease_bucket, proposals_in_conflict)
 	}
 }
 
-/* One that sleeps after it has proposed is granted by another, and keeps its reference. */
+/* A thread sleeps after its proposal. Another thread grants the lease; the reference stays. */
 Test(lease_bucket, helped)
 {
 	static struct lease_bucket bucket;
@@ -121,13 +124,13 @@ Test(lease_bucket, helped)
 	cr_assert(lease_look(&bucket.leases[5], &seen));
 	cr_expect_eq(lease_join(&bucket.leases[5], seen.word), 1);
 	cr_expect_eq(lease_leave(&bucket.leases[5]), 1);
-	/* it wakes up */
+	/* the thread wakes up */
 	cr_expect_not(lease_bucket_settle(&bucket, 5, &own));
 	cr_expect(is_granted(&bucket, 5, &own));
 	cr_expect_eq(lease_leave(&bucket.leases[5]), 0);
 }
 
-/* One that wakes up when its proposal was taken back, and the place is another's, changes nothing. */
+/* A thread wakes up after its proposal was taken back and its slot reused. It changes nothing. */
 Test(lease_bucket, late)
 {
 	static struct lease_bucket bucket;
@@ -141,7 +144,7 @@ Test(lease_bucket, late)
 	cr_expect_eq(lease_stage_of(bucket.leases[5].word), LEASE_PROPOSED);
 	cr_expect(lease_bucket_settle(&bucket, 5, &other));
 	cr_expect_not(is_granted(&bucket, 5, &late));
-	/* nor does one join what has taken the place of the lease that it saw */
+	/* nor can a thread join the new lease by the word of the old lease */
 	lease_leave(&bucket.leases[1]);
 	cr_assert(lease_look(&bucket.leases[1], &first));
 	other = propose(&bucket, 1, 4, 400);

@@ -53,7 +53,7 @@ static struct in_addr acquire(struct lease_pool *pool, const char *client, uint6
 	return source;
 }
 
-/* The addresses that a client may be given, best first. Returns how many there are. */
+/* The candidate addresses of a client, best first. Returns their number. */
 static unsigned candidates_of(const struct lease_pool *pool, const struct in6_addr *client,
 			      struct in_addr candidates[LEASE_CANDIDATES])
 {
@@ -142,7 +142,7 @@ Test(lease_pool, who_is_one_client)
 	}
 }
 
-/* The first candidate of a client is the same in every pool with the key, of whatever size. */
+/* The first candidate of a client is the same in every pool with this key, whatever its size. */
 Test(lease_pool, same_on_every_forwarder)
 {
 	struct lease_pool *small = make_pool("127.64.0.0/10", 64, LEASE_COUNT_MIN);
@@ -173,7 +173,7 @@ Test(lease_pool, full_bucket)
 	struct in6_addr client;
 	uint64_t evictions;
 
-	/* two buckets; both are full when this many in a row were refused */
+	/* two buckets: both are full when this many clients in a row were refused */
 	for (unsigned in_a_row = 0; in_a_row < 40; number++) {
 		client = make_client(number);
 		cr_assert(held < ARRAY_COUNT(sources) || in_a_row);
@@ -191,7 +191,7 @@ Test(lease_pool, full_bucket)
 	cr_expect_geq(stats_of(pool).exhausted, 39);
 	evictions = stats_of(pool).evictions;
 	cr_expect_eq(evictions, 0);
-	/* the first to be left is the first to go */
+	/* the lease that was released first is evicted first */
 	for (uint32_t i = 0; i < held; i++)
 		lease_pool_release(pool, sources[i], 1000 * (1 + i));
 	client = make_client(number);
@@ -224,7 +224,9 @@ Test(lease_pool, misuse_aborts)
 	lease_pool_destroy(pool);
 }
 
-/* Against a model that knows no buckets ------------------------------------------------------- */
+/*
+ * Against a model without buckets ---------------------------------------------------------------
+ */
 
 #define MODEL_CLIENTS 40
 
@@ -313,7 +315,7 @@ static void run_model(const char *block, uint64_t seed)
 		uint64_t random = support_random(&seed);
 		unsigned client = (unsigned)(random >> 8) % MODEL_CLIENTS;
 
-		/* for a while more come than go, then the other way round */
+		/* first more acquires than releases, then more releases */
 		if (random % 8 < (now_s & 512 ? 5 : 3)) {
 			struct in6_addr address = make_client(client);
 			struct in_addr source = {0};
@@ -350,19 +352,20 @@ Test(lease_pool, does_as_the_model)
 #define CROWD_CLIENTS 12
 #define CROWD_HELD    6 /* by one thread at a time */
 
-/* What those who hold a reference know: written after acquiring, taken back before releasing. */
+/* What the holders of a reference know: set after an acquire, removed before the release. */
 struct crowd {
 	struct lease_pool *pool;
 	unsigned rounds;
-	_Atomic uint64_t at_address[256]; /* by its last byte: client + 1, and how many know */
-	_Atomic uint64_t of_client[CROWD_CLIENTS]; /* address, and how many know */
+	/* by last byte of the address: client + 1, and the number of holders */
+	_Atomic uint64_t at_address[256];
+	_Atomic uint64_t of_client[CROWD_CLIENTS]; /* address, and the number of holders */
 	_Atomic unsigned faults;
 	_Atomic unsigned refused;
 	_Atomic uint64_t clock_ms;
 	atomic_bool over;
 };
 
-/* Counts one more who knows that the slot is about `what`; false when somebody knows otherwise. */
+/* Adds a holder of `what` to the slot. Returns false if the slot has holders of something else. */
 static bool learn(_Atomic uint64_t *slot, uint32_t what)
 {
 	uint64_t seen = atomic_load(slot);
@@ -442,7 +445,7 @@ static void *run_crowd_member(void *argument)
 	return NULL;
 }
 
-/* What the control thread does meanwhile: it must never see an address or a prefix twice. */
+/* The saver reads meanwhile: it must never see an address or a prefix twice. */
 static void *run_crowd_reader(void *argument)
 {
 	struct crowd *crowd = argument;

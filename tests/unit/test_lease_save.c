@@ -1,4 +1,4 @@
-/* What cannot be written, of a state file or beside it, is told with the option, its value, the reason and the remedy. */
+/* A failed save names the option, its value, the reason and the remedy. */
 #include "identity/lease_state.h"
 
 #include <criterion/criterion.h>
@@ -105,7 +105,7 @@ Test(lease_pool_save, what_may_not_be_written)
 	rmdir("shut");
 }
 
-/* The old file is as it was, and nothing is beside it. */
+/* The old file is unchanged, and there is no other file beside it. */
 Test(lease_pool_save, no_room)
 {
 	const struct rlimit tiny = {16, RLIM_INFINITY};
@@ -130,7 +130,7 @@ Test(lease_pool_save, no_room)
 	unlink("f");
 }
 
-/* However long the names, the remedy is there. */
+/* The remedy is printed however long the names are. */
 Test(lease_pool_save, long_names)
 {
 	const char remedy[] = "File name too long; give a shorter name";

@@ -159,7 +159,7 @@ Test(lease_state, survives_a_restart)
 	cr_expect_not_null(strstr(first, " 192.0.2.1 1767224600\n")); /* 1000 s before */
 
 	unlink(key_path);
-	/* another boot: the clock has begun anew, and is younger than the leases */
+	/* after a reboot the clock begins at 0, so the leases are from before its beginning */
 	cr_assert_eq(open_pool(&options, false, &later, &pool, error), 0, "%s", error);
 	lease_pool_read_stats(pool, &stats);
 	cr_expect(stats.in_use == CLIENTS && !stats.live && !stats.evictions && !stats.collisions);
@@ -174,7 +174,7 @@ Test(lease_state, survives_a_restart)
 	lease_pool_destroy(pool);
 }
 
-/* The candidate that a client got is kept, though its first is free by now. */
+/* A client keeps its leased candidate, although its first candidate is free now. */
 Test(lease_state, keeps_a_second_choice)
 {
 	struct lease_clock clock = {1000, 1000};
@@ -279,7 +279,7 @@ Test(lease_state, faults)
 	}
 }
 
-/* Two clients with one address: of 15 clients and 14 addresses, two have a candidate in common. */
+/* Two clients with the same address: of 15 clients and 14 addresses, two share a candidate. */
 Test(lease_state, duplicate_address)
 {
 	struct lease_clock clock = {1000, 1000};
@@ -413,7 +413,7 @@ Test(lease_state, whose_key)
 	cr_expect_eq(open_pool(&options, true, &clock, &pool, error), -EINVAL);
 }
 
-/* While workers come and go ------------------------------------------------------------------- */
+/* While workers acquire and release ------------------------------------------------------------ */
 
 struct churn {
 	struct lease_pool *pool;

@@ -36,7 +36,7 @@ static void begin(struct log_line *line, enum log_format format, enum log_event 
 	cr_assert(log_begin(line, event), "the line was held back");
 }
 
-/* Ends the line quietly; its text stays in `line`. */
+/* Ends the line without output; its text stays in `line`. */
 static const char *end(struct log_line *line)
 {
 	char *written;
@@ -170,7 +170,7 @@ Test(log, escaping)
 		}
 }
 
-/* No bytes that somebody chose can make two lines, or another value, of one. */
+/* No bytes in a value can make a second line or change another value. */
 Test(log, any_bytes_come_back)
 {
 	uint64_t state = 3;
@@ -197,7 +197,7 @@ Test(log, any_bytes_come_back)
 
 /* Truncation ----------------------------------------------------------------------------------- */
 
-/* A value that reaches from far below the line's end to beyond it: never cut, still well-formed. */
+/* Values of all lengths around the end of the line: none is cut, and the line stays well-formed. */
 static void check_full_line(enum log_format format, size_t value_bytes, bool list)
 {
 	static char value[LOG_LINE_BYTES + 1];
@@ -223,7 +223,7 @@ static void check_full_line(enum log_format format, size_t value_bytes, bool lis
 	cr_expect(is_well_formed(&line), "%zu bytes: ...%s", value_bytes,
 		  line.text + line.length_bytes - 60);
 	cr_expect_leq(line.length_bytes, LOG_LINE_BYTES);
-	/* what fits is there, and nothing follows what did not fit */
+	/* all fields up to the first that did not fit, and none after it */
 	cr_expect_neq(truncated, strstr(line.text, "third") != NULL, "%zu bytes", value_bytes);
 	cr_expect_eq(strstr(line.text, "long") != NULL, strstr(line.text, "xxx") != NULL);
 }
@@ -290,7 +290,7 @@ Test(log, levels)
 		}
 }
 
-/* Tries `attempts` lines; returns how many were begun. The last one's text goes to `text`. */
+/* Tries to begin `attempts` lines. Returns the number begun; `text` gets the text of the last. */
 static unsigned log_many(enum log_event event, unsigned attempts, char text[256])
 {
 	unsigned begun = 0;
@@ -310,7 +310,7 @@ Test(log, lines_over_the_rate_are_held_back_and_counted)
 
 	cr_expect_eq(log_many(LOG_EVENT_backend_failed, 5, text), 5);
 	cr_expect_eq(log_many(LOG_EVENT_backend_failed, 15, text), 0);
-	/* every kind has its own rate */
+	/* every event has its own rate */
 	cr_expect_eq(log_many(LOG_EVENT_accept_failed, 10, text), 2);
 	fake_now.tv_sec++;
 	cr_expect_eq(log_many(LOG_EVENT_backend_failed, 1, text), 1);
@@ -333,7 +333,9 @@ Test(log, events_without_a_rate_are_never_held_back)
 	cr_expect_eq(log_many(LOG_EVENT_backend_up, 300, text), 300);
 }
 
-/* A clock that was set back does not silence an event until it has caught up. */
+/*
+ * After the clock was set back, an event is logged at once, not only when the old time comes again.
+ */
 Test(log, a_clock_that_was_set_back)
 {
 	char text[256];
@@ -350,7 +352,7 @@ Test(log, time_agrees_with_the_c_library)
 	const int64_t last_s = 253402300799; /* 9999-12-31T23:59:59Z */
 
 	log_init(LOG_INFO, LOG_LOGFMT);
-	/* every day for 430 years, then every two years and a bit; the second of the day wanders */
+	/* every day for 430 years, then every two years and a bit, at changing times of day */
 	for (int64_t s = 0; s <= last_s; s += s < 13569465600 ? 86400 + 7 : 63072000 + 4711) {
 		char expected[64];
 		struct log_line line;

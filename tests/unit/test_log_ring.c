@@ -19,7 +19,7 @@
 
 TestSuite(log_ring, .fini = support_check_leaks);
 
-/* The log's clock: the real one, or a second that stands still (--wrap, meson.build). */
+/* The log's clock: the real clock, or a fixed second (--wrap, meson.build). */
 static _Atomic int64_t frozen_s;
 static _Atomic unsigned clock_reads;
 
@@ -52,7 +52,7 @@ static void log_one(unsigned worker, uint64_t number)
 
 struct tally {
 	uint64_t lines;	  /* event=close */
-	uint64_t dropped; /* the sum of what event=log_dropped says */
+	uint64_t dropped; /* the sum of lines= of all event=log_dropped */
 	uint64_t drop_reports;
 	int64_t last[WORKER_LIMIT]; /* number= of the latest line; lines of one worker keep order */
 };
@@ -159,7 +159,7 @@ struct stall {
 	uint64_t logged;
 };
 
-/* Puts a pipe that nobody reads in stderr's place, and gives the calling thread ring 0. */
+/* Replaces stderr by a pipe that is not read, and gives the calling thread ring 0. */
 static void stall_begin(struct stall *stall, int flags)
 {
 	int fds[2];
@@ -198,7 +198,7 @@ static void stall_overflow(struct stall *stall)
 	}
 }
 
-/* Reads until every line that was not dropped has come. */
+/* Reads until every line that was not dropped has arrived. */
 static void stall_drain(struct stall *stall)
 {
 	uint64_t expected = stall->logged - log_rings_dropped_count();
@@ -218,7 +218,7 @@ static void stall_drain(struct stall *stall)
 	}
 }
 
-/* Ends the log, with a reader, and gives what was written in all. */
+/* Ends the log while stderr is read, and returns all that was written. */
 static void stall_end(struct stall *stall, struct tally *tally)
 {
 	ssize_t got;
@@ -234,7 +234,7 @@ static void stall_end(struct stall *stall, struct tally *tally)
 	free(stall->text);
 }
 
-/* The log starts once in a process, so each row is a test of its own. */
+/* The log can start once in a process, so each row is a test of its own. */
 static void check_stalled_reader(int pipe_flags)
 {
 	struct stall stall;
@@ -256,13 +256,13 @@ Test(log_ring, a_stalled_reader_costs_lines_and_is_told)
 	check_stalled_reader(0);
 }
 
-/* As somebody else who shares stderr may have set it. */
+/* Another process that shares stderr may have made it non-blocking. */
 Test(log_ring, a_stalled_reader_of_a_non_blocking_stderr)
 {
 	check_stalled_reader(O_NONBLOCK);
 }
 
-/* However many reports one second brings, and whatever their rate, no dropped line goes untold. */
+/* Every dropped line is reported, however many reports there are in one second. */
 Test(log_ring, drops_within_one_second_are_all_told_in_the_end)
 {
 	struct stall stall;
@@ -291,7 +291,7 @@ Test(log_ring, drops_within_one_second_are_all_told_in_the_end)
 		     (unsigned long)dropped);
 }
 
-/* Whoever reads stderr must not be able to keep the process. */
+/* The process ends even if the reader of stderr never reads. */
 Test(log_ring, stopping_does_not_wait_for_a_reader_for_ever)
 {
 	struct stall stall;
@@ -347,7 +347,7 @@ Test(log_ring, held_lines_are_written_by_the_writer_and_block_nobody)
 
 /* A stderr that refuses ------------------------------------------------------------------------ */
 
-/* As a log file on a full disk. What comes when there is room again says how many lines are missing, and why. */
+/* As on a full disk. When there is room again, the log says how many lines are missing, and why. */
 Test(log_ring, lines_that_stderr_refuses_are_counted_and_told)
 {
 	int full = open("/dev/full", O_WRONLY | O_CLOEXEC), kept;

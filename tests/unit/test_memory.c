@@ -24,7 +24,7 @@ Test(memory, lines_of_its_own)
 		cr_expect_eq((uintptr_t)memory % CACHE_LINE_BYTES, 0, "%zu bytes", sizes[i]);
 		for (size_t at = 0; at < whole; at++)
 			cr_expect_eq(memory[at], 0, "%zu of %zu bytes", at, sizes[i]);
-		/* the last line is whole: a sanitizer would tell otherwise */
+		/* the last cache line is whole, or a sanitizer reports it */
 		memset(memory, 0xff, whole);
 		free(memory);
 	}

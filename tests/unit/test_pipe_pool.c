@@ -16,7 +16,7 @@ TestSuite(pipe_pool, .fini = support_check_leaks);
 
 #define LENT_LIMIT 8
 
-/* No descriptor from `lowest` on can be had; what is open stays so. Returns the limit before. */
+/* Allows no new descriptor from `lowest` on; open descriptors stay. Returns the limit before. */
 static rlim_t forbid_descriptors(rlim_t lowest)
 {
 	struct rlimit limit;
@@ -29,7 +29,9 @@ static rlim_t forbid_descriptors(rlim_t lowest)
 	return before;
 }
 
-/* The limit that leaves room for `count` descriptors; those that are open leave gaps. */
+/*
+ * The limit with room for exactly `count` more descriptors, in the gaps between open descriptors.
+ */
 static rlim_t limit_for(unsigned count)
 {
 	int fd = 0;
@@ -42,15 +44,14 @@ static rlim_t limit_for(unsigned count)
 struct create_row {
 	unsigned count;
 	uint32_t size_bytes;
-	uint32_t least_bytes; /* what F_SETPIPE_SZ makes of it, or 0: no saying */
+	uint32_t least_bytes; /* the size after F_SETPIPE_SZ; 0: unknown */
 };
 
 Test(pipe_pool, create)
 {
 	static const struct create_row rows[] = {
 		{1, 4096, 4096}, {1, 65536, 65536}, {4, 131072, 131072},
-		{3, 5000, 8192}, {1, 1 << 30, 0}, /* beyond fs.pipe-max-size for most: the pipe
-						     keeps some size */
+		{3, 5000, 8192}, {1, 1 << 30, 0}, /* beyond fs.pipe-max-size of most hosts */
 	};
 	unsigned before = support_count_descriptors();
 
@@ -116,7 +117,7 @@ Test(pipe_pool, lends_the_pipe_used_last_first)
 	pipe_pool_destroy(pool);
 }
 
-/* Bytes of any size and number of slots; the pipe keeps its size, and no other is made. */
+/* Any number of bytes and slots: the pipe keeps its size, and no other pipe is made. */
 Test(pipe_pool, an_emptied_pipe_comes_back_empty)
 {
 	static char bytes[65536];
@@ -151,7 +152,7 @@ Test(pipe_pool, an_emptied_pipe_comes_back_empty)
 	cr_expect_eq(support_count_descriptors(), before);
 }
 
-/* One that cannot be emptied is lent to nobody again. */
+/* A pipe that cannot be emptied is never lent again. */
 Test(pipe_pool, a_pipe_that_cannot_be_emptied_is_closed)
 {
 	unsigned before = support_count_descriptors();
@@ -175,8 +176,8 @@ Test(pipe_pool, a_pipe_that_cannot_be_emptied_is_closed)
 }
 
 struct short_row {
-	unsigned descriptors; /* what there is */
-	unsigned pipes;	      /* what the pool gets */
+	unsigned descriptors; /* that the process may open */
+	unsigned pipes;	      /* pipes that the pool gets */
 };
 
 Test(pipe_pool, fewer_pipes_than_asked_for)
@@ -202,7 +203,7 @@ Test(pipe_pool, fewer_pipes_than_asked_for)
 
 static int held_fds[2 * 80];
 
-/* Makes pipes of so many pages in all. Returns how many. */
+/* Makes pipes of `pages` pages in all. Returns the number of pipes. */
 static unsigned hold_pages(unsigned pages)
 {
 	unsigned count = 0;
@@ -229,7 +230,7 @@ static void release_pages(unsigned count)
 	}
 }
 
-/* Becomes a user that runs nothing else, with the whole budget of pages of the kernel's defaults. */
+/* Becomes a user without other processes, with the whole default budget of pages. */
 static void become_lonely(void)
 {
 	static const struct {
@@ -274,7 +275,12 @@ Test(pipe_pool, few_large_pipes_rather_than_many_small_ones)
 		{2047, 1, 2, 1 << 20, {2}, 1 << 20}, /* fewer were asked for */
 		{1000, 4, 16, 1 << 20, {8, 8, 8, 7}, 1 << 17},
 		{140, 2, 32, 1 << 20, {4, 4}, 1 << 16},
-		{0, 2, 32, 1 << 20, {4, 4}, 8192}, /* nothing is left: some, rather than none */
+		{0,
+		 2,
+		 32,
+		 1 << 20,
+		 {4, 4},
+		 8192}, /* no budget left: small pipes rather than none */
 		{16384, 2, 8, 2 << 20, {8, 8}, 1 << 20}, /* more than fs.pipe-max-size */
 	};
 	unsigned before = support_count_descriptors();

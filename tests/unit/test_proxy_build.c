@@ -31,7 +31,7 @@ static const struct addr *address(const char *text, struct addr *memory)
 	return memory;
 }
 
-/* Builds into a buffer with room to spare, and checks against `bytes`, or only the error. */
+/* Builds into a large buffer and compares with `bytes`, or checks only the error. */
 static void expect_built(const struct proxy_build *build, const char *bytes, size_t size)
 {
 	uint8_t buffer[PROXY_HEADER_LIMIT + 1];
@@ -152,7 +152,7 @@ Test(proxy_build, tlvs)
 	}
 }
 
-/* Neither a line nor LOCAL has a place for TLVs. */
+/* Version 1 and LOCAL have no TLVs. */
 Test(proxy_build, no_tlvs)
 {
 	struct proxy_build build = {
@@ -239,7 +239,7 @@ static bool same_endpoint(const struct addr *a, const struct addr *b)
 	return !memcmp(&host_a, &host_b, sizeof(host_a)) && addr_port(a) == addr_port(b);
 }
 
-/* Whatever is built is parsed as what it was built of. */
+/* Parsing a built header gives the values that it was built from. */
 Test(proxy_build, round_trips)
 {
 	static const char *const texts[] = {V4_SOURCE,	     V6_SOURCE, "[::ffff:192.0.2.1]:1",

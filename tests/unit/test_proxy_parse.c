@@ -10,7 +10,7 @@ TestSuite(proxy_parse, .fini = support_check_leaks);
 
 #define BYTES(text) text, sizeof(text) - 1
 
-/* Version 2 by hand, after section 2.2. */
+/* Headers of version 2 written by hand from section 2.2. */
 #define SIGNATURE "\x0d\x0a\x0d\x0a\x00\x0d\x0a\x51\x55\x49\x54\x0a"
 #define PORTS	  "\xdc\x04\x01\xbb" /* 56324, 443 */
 #define V4	  "\xc0\x00\x02\x01\xc6\x33\x64\x02" PORTS
@@ -81,7 +81,7 @@ static const struct valid valids[] = {
 			 "\xe0\x00\x01\x00"),
 	 V2_V4, 4},
 	{BYTES(SIGNATURE "\x21\x21\x00\xa7" V6 "\x05\x00\x80" ID_128), V2_V6, 1},
-	{BYTES(SIGNATURE "\x21\x21\x00\x38" V6 /* SSL and NETNS, types nobody knows */
+	{BYTES(SIGNATURE "\x21\x21\x00\x38" V6 /* SSL, NETNS and unknown types */
 			 "\x20\x00\x05\x01\x00\x00\x00\x00"
 			 "\x30\x00\x01n"
 			 "\x00\x00\x01n"
@@ -97,7 +97,7 @@ static const struct valid valids[] = {
 	{BYTES(SIGNATURE "\x21\x01\x00\x00"), V2_NOBODY, 0},
 	{BYTES(SIGNATURE "\x21\x10\x00\x10" V4 "\x05\x00\x01u"), V2_NOBODY, 1},
 	{BYTES(SIGNATURE "\x21\x20\x00\x24" V6), V2_NOBODY, 0},
-	/* addresses that are no TCP connection's, and TLVs behind them */
+	/* addresses that no TCP connection has, with TLVs after them */
 	{BYTES(SIGNATURE "\x21\x12\x00\x0c" V4), V2_NOBODY, 0},
 	{BYTES(SIGNATURE "\x21\x12\x00\x10" V4 "\x05\x00\x01u"), V2_NOBODY, 1},
 	{BYTES(SIGNATURE "\x21\x12\x00\x13" V4 "\x03\x00\x04\xc4\xd2\xa6\x95"), V2_NOBODY, 1},
@@ -107,7 +107,7 @@ static const struct valid valids[] = {
 	{BYTES(SIGNATURE "\x21\x31\x00\xd8" UNIX), V2_NOBODY, 0},
 	{BYTES(SIGNATURE "\x21\x31\x00\xdc" UNIX "\x05\x00\x01u"), V2_NOBODY, 1},
 	{BYTES(SIGNATURE "\x21\x32\x00\xd8" UNIX), V2_NOBODY, 0},
-	/* no family, and addresses all the same: no TLV is read out of these */
+	/* no family but addresses: they are not read as TLVs */
 	{BYTES(SIGNATURE "\x21\x00\x00\x0c" V4), V2_NOBODY, 0},
 	{BYTES(SIGNATURE "\x21\x00\x00\x24" V6), V2_NOBODY, 0},
 	{BYTES(SIGNATURE "\x21\x01\x00\x0c" V4), V2_NOBODY, 0},
@@ -120,9 +120,9 @@ static const struct valid valids[] = {
 };
 
 struct malformed {
-	const char *good; /* as long as it may go on */
+	const char *good; /* the longest line */
 	size_t good_size;
-	const char *rest; /* its first byte is the one too many */
+	const char *rest; /* one byte too many */
 	size_t rest_size;
 	const char *fault;
 };
@@ -216,7 +216,9 @@ static const struct malformed malformeds[] = {
 	{BYTES(PAIR "1 2"), BYTES("\n"), NO_CRLF},
 	{BYTES(PAIR "1 2"), BYTES("\0\r\n"), NO_CRLF},
 	{BYTES(PAIR "1 2\r"), BYTES("\r\n"), NO_CRLF},
-	/* 106 bytes, and no end with the 107th; the longest text of an IPv6 address, twice */
+	/*
+	 * 106 bytes, and the line does not end with the 107th; two longest texts of IPv6 addresses
+	 */
 	{BYTES("PROXY UNKNOWN " TEN TEN TEN TEN TEN TEN TEN TEN TEN "12"), BYTES("3\r\n"), NO_END},
 	{BYTES("PROXY UNKNOWN " TEN TEN TEN TEN TEN TEN TEN TEN TEN "12"), BYTES("\r\n"), NO_END},
 	{BYTES(TCP6 "0000:0000:0000:0000:0000:ffff:255.255.255.255 "
@@ -242,7 +244,7 @@ static const struct malformed malformeds[] = {
 	{BYTES(SIGNATURE "\x21\x31\x00"), BYTES("\xd7" V6), TOO_SHORT},
 	{BYTES(SIGNATURE "\x21\x32\x00"), BYTES("\x00"), TOO_SHORT},
 
-	/* TLVs: the last byte tells */
+	/* TLVs: only the last byte decides */
 	{BYTES(SIGNATURE "\x21\x11\x00\x0d" V4), BYTES("\x04"), NO_FILL},
 	{BYTES(SIGNATURE "\x21\x11\x00\x0e" V4 "\x04"), BYTES("\x00"), NO_FILL},
 	{BYTES(SIGNATURE "\x21\x11\x00\x0f" V4 "\x04\x00"), BYTES("\x01z"), NO_FILL},
@@ -275,7 +277,7 @@ static const struct malformed malformeds[] = {
 	 "v2: the checksum is wrong"},
 };
 
-/* Parses bytes that lie in memory of just that size, so that a sanitizer sees a read beyond. */
+/* Parses bytes in memory of exactly this size, so that a sanitizer sees a read beyond the end. */
 static enum proxy_result parse(const char *bytes, size_t size, struct proxy_header *header)
 {
 	char *copy = malloc(size ? size : 1);
@@ -290,7 +292,7 @@ static enum proxy_result parse(const char *bytes, size_t size, struct proxy_head
 	return result;
 }
 
-/* What is said of the first `present` bytes of a header, which ends at `size` or later. */
+/* The expected answer for the first `present` bytes of a header that ends at `size` or later. */
 static void expect_more(const char *bytes, size_t present, size_t size, const char *name)
 {
 	size_t need_bytes = present + 1;
@@ -381,7 +383,7 @@ Test(proxy_parse, malformed)
 	}
 }
 
-/* The longest header that is accepted, of one NOOP; its length is looked at before its content. */
+/* The longest accepted header, a single NOOP; the length is checked before the content. */
 Test(proxy_parse, limit)
 {
 	static const char head[] = SIGNATURE "\x21\x11\x0f\xf0" V4 "\x04\x0f\xe1";
@@ -430,7 +432,7 @@ Test(proxy_parse, mutations)
 	}
 }
 
-/* A checksum covers every byte of the header, its own type and length apart. */
+/* The checksum covers every byte of the header except its own type and length. */
 Test(proxy_parse, checksum_covers_all)
 {
 	static const char good[] = SIGNATURE "\x21\x11\x00\x13" V4 "\x03\x00\x04\x20\xec\x95\x49";

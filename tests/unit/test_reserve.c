@@ -10,7 +10,7 @@
 
 TestSuite(reserve, .fini = support_check_leaks);
 
-/* Lets no more descriptors be opened than there are. */
+/* Sets the limit on descriptors to those that are open. */
 static struct rlimit forbid_more(void)
 {
 	struct rlimit before, few;

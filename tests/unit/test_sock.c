@@ -27,7 +27,10 @@ struct classify_row {
 	enum sock_failure failure;
 };
 
-/* The kernel may choose the port that nobody listens on for the near end: then they are one socket. */
+/*
+ * The kernel may choose the backend's port, without a listener, as local port: the socket meets
+ * itself.
+ */
 Test(sock, a_connect_that_meets_itself)
 {
 	struct sock_tuning tuning = {0};
@@ -125,7 +128,7 @@ Test(sock, port_0_becomes_one_that_the_whole_group_shares)
 	}
 }
 
-/* Opens what somebody else might: one socket, by himself. */
+/* Opens a listening socket as another program would. */
 static int open_other(const struct addr *address, bool reuse_port, bool listening)
 {
 	int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -146,7 +149,7 @@ struct in_use_row {
 	bool reuse_port;
 };
 
-/* Another program's SO_REUSEPORT group would let us in, and share its connections with us. */
+/* We could join the SO_REUSEPORT group of another program and would take its connections. */
 Test(sock, a_port_in_use_is_found_out)
 {
 	static const struct in_use_row rows[] = {{"alone", false}, {"a group", true}};
@@ -184,7 +187,7 @@ Test(sock, two_groups_of_our_own_exclude_each_other)
 	close_all(fds, GROUP);
 }
 
-/* A connection that is over and waits (TIME_WAIT) does not keep the port. */
+/* A connection in TIME_WAIT does not block the port. */
 Test(sock, a_port_can_be_had_again_after_connections)
 {
 	struct addr address;
@@ -195,7 +198,7 @@ Test(sock, a_port_can_be_had_again_after_connections)
 	support_poll(listener, POLLIN);
 	accepted = sock_accept(listener);
 	cr_assert_geq(accepted, 0);
-	close(accepted); /* first: TIME_WAIT is the listener's */
+	close(accepted); /* this side closes first and so has TIME_WAIT */
 	cr_expect_eq(recv(client, &byte, 1, 0), 0);
 	close(client);
 	close(listener);
@@ -226,7 +229,7 @@ struct refused_row {
 
 Test(sock, addresses_that_cannot_be_had)
 {
-	/* documentation's, so nobody's */
+	/* an address for documentation, which no host has */
 	static const struct refused_row rows[] = {
 		{"192.0.2.1:0", -EADDRNOTAVAIL},
 		{"[2001:db8::1]:0", -EADDRNOTAVAIL},
@@ -313,7 +316,7 @@ Test(sock, shut_write_is_a_fin)
 	support_receive(tcp.peer, text, 5);
 	cr_expect_str_eq(text, "hello");
 	cr_expect_eq(recv(tcp.peer, text, 1, 0), 0);
-	support_send(tcp.peer, "back", 4); /* the other direction lives */
+	support_send(tcp.peer, "back", 4); /* the other direction still works */
 	support_wait_for_bytes(tcp.ours, 4);
 	support_reset(tcp.peer);
 	tcp.peer = -1;
@@ -337,7 +340,7 @@ Test(sock, reset_on_close_is_a_rst_and_told_once)
 	support_tcp_close(&tcp);
 }
 
-/* As a container's seccomp profile, or an eBPF program of its control group, may forbid it. */
+/* A seccomp profile, or an eBPF program of the control group, can forbid it. */
 Test(sock, reset_on_close_that_is_forbidden_ends_nobody)
 {
 	struct support_tcp tcp;
@@ -373,7 +376,7 @@ Test(sock, room_and_undelivered_bytes)
 	cr_assert_not_null(bytes);
 	support_receive(tcp.peer, bytes, sent);
 	free(bytes);
-	/* the peer's kernel has acknowledged by now, or is about to, which no event tells */
+	/* poll: there is no event for the acknowledgement of the peer's kernel */
 	deadline_ms = timer_now_ms() + SUPPORT_PATIENCE_MS;
 	while (sock_undelivered_bytes(tcp.ours) && timer_now_ms() < deadline_ms)
 		sched_yield();
@@ -414,9 +417,11 @@ Test(sock, resetting_what_is_no_socket_is_a_programming_error)
 	cr_expect(support_aborts(reset_no_socket, &fd));
 }
 
-/* Local sockets --------------------------------------------------------------------------------- */
+/*
+ * Local sockets ---------------------------------------------------------------------------------
+ */
 
-/* What the peer has not read takes room, and waits for it; but it is the peer's already. */
+/* Bytes unread by the peer take room and are untaken, but they are delivered. */
 Test(sock, room_of_a_local_socket)
 {
 	char bytes[40000] = "";

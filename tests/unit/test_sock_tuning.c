@@ -35,7 +35,7 @@ static void check_tuning(const struct tuning_row *row, int fd, bool at_once)
 		     row->user_timeout);
 }
 
-/* Set on the listener, found on what it accepts; and on backend sockets, keepalive when asked. */
+/* Accepted sockets have the options of the listener; backend sockets get keepalive when asked. */
 Test(sock_tuning, of_both_sides)
 {
 	static const struct tuning_row rows[] = {
@@ -86,7 +86,7 @@ struct congestion_row {
 	int error;
 };
 
-/* Only what stays on this host gets another congestion control, and a refusal does no harm. */
+/* Only connections on this host get another congestion control, and a refusal does no harm. */
 Test(sock_tuning, loopback_congestion)
 {
 	static const struct congestion_row rows[] = {
@@ -121,7 +121,7 @@ struct choice_row {
 	const char *chosen;
 };
 
-/* A name that only root may set is never chosen: the sockets towards backends are made without privileges. */
+/* A name that only root may set is never chosen: backend sockets are made without privileges. */
 Test(sock_tuning, a_congestion_control_that_paces_is_replaced)
 {
 	static const struct choice_row rows[] = {

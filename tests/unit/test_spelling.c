@@ -15,10 +15,10 @@ Test(spelling, nearness)
 {
 	static const struct spelling_row rows[] = {
 		{"doctor", "doctor", 0, true},
-		{"doctr", "doctor", 1, true},	/* one is missing */
-		{"doctoor", "doctor", 1, true}, /* one too many */
-		{"dcotor", "doctor", 1, true},	/* two swapped */
-		{"doktor", "doctor", 1, true},	/* another */
+		{"doctr", "doctor", 1, true},	/* a letter is missing */
+		{"doctoor", "doctor", 1, true}, /* a letter too many */
+		{"dcotor", "doctor", 1, true},	/* two letters swapped */
+		{"doktor", "doctor", 1, true},	/* a wrong letter */
 		{"healthchek", "healthcheck", 1, true},
 		{"helthchk", "healthcheck", 3, false}, /* a third of eight letters is two */
 		{"daemon", "admin", 0, false},
@@ -26,7 +26,7 @@ Test(spelling, nearness)
 		{"wh", "who", 1, true},
 		{"w", "who", 0, false},
 		{"", "who", 0, false},
-		{"b", "a", 0, false}, /* nothing of it is left */
+		{"b", "a", 0, false}, /* no letter of the word would be left */
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {

@@ -10,11 +10,11 @@
 
 TestSuite(timer, .fini = support_check_leaks);
 
-/* Where the wheel's present starts: level and slot boundaries, and their neighbours. */
+/* Starts of the wheel: boundaries of levels and slots, and their neighbours. */
 static const uint64_t starts[] = {0,   1,    7,	    8,	   62,	   63,	    64,	       505,
 				  511, 4095, 32767, 32768, 999999, 1 << 24, 123456789, 1ULL << 40};
 
-/* The delays at which one level gives way to the next, and the limit. */
+/* Delays around the boundaries of levels, and the limit. */
 static const uint64_t delays[] = {
 	0,
 	1,
@@ -55,7 +55,9 @@ static const uint64_t delays[] = {
 	TIMER_DELAY_LIMIT_MS,
 };
 
-/* When a lone timer fires, found by asking the wheel how long to sleep, as a worker does. */
+/*
+ * The time at which a single timer fires if the caller sleeps as the wheel says, as a worker does.
+ */
 static uint64_t fire_time(uint64_t start_ms, uint64_t delay_ms)
 {
 	static struct timer_wheel wheel;
@@ -135,7 +137,7 @@ Test(timer, cancelled_timers_do_not_fire)
 		cr_expect_neq(timer_wheel_pop(&wheel, 1050), &timers[1]);
 	cr_expect_null(timer_wheel_pop(&wheel, 1050));
 
-	/* the last of a slot: nothing is left to wait for */
+	/* the last timer of a slot: no timer is left */
 	timer_arm(&wheel, &timers[0], 5000);
 	timer_cancel(&wheel, &timers[0]);
 	cr_expect_lt(timer_wheel_delay_ms(&wheel), 0);
@@ -174,7 +176,7 @@ Test(timer, what_is_due_can_be_cancelled_until_it_is_popped)
 	timer_wheel_advance(&wheel, 30);
 	cr_expect(timer_is_armed(&timers[0]) && timer_is_armed(&timers[1]));
 	timer_cancel(&wheel, &timers[0]);
-	/* the present is where it was moved to, due timers or not */
+	/* the present is the time of the last advance, with or without due timers */
 	timer_arm(&wheel, &timers[0], 10);
 	cr_expect_eq(timer_wheel_pop(&wheel, 30), &timers[1]);
 	cr_expect_null(timer_wheel_pop(&wheel, 39));

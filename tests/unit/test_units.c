@@ -109,7 +109,7 @@ Test(units, parse_duration)
 		{"213503982334d", 0, 213503982334ULL * 86400000},
 		{"213503982335d", -ERANGE, 0},
 		{"18446744073709551616ms", -ERANGE, 0},
-		{"5", -EINVAL, 0}, /* five of what? */
+		{"5", -EINVAL, 0}, /* no unit */
 		{"00", -EINVAL, 0},
 		{"", -EINVAL, 0},
 		{"s", -EINVAL, 0},
@@ -206,7 +206,7 @@ Test(units, print_duration)
 	}
 }
 
-/* What a printer writes, its parser reads back: round values and random ones of every magnitude. */
+/* The parser reads back the printed text: round and random values of every magnitude. */
 Test(units, printed_values_are_read_back)
 {
 	static const uint64_t factors[] = {1,	    1000,     1024,    60000,

@@ -38,7 +38,7 @@ Test(utf8, printable)
 		{"\xed\xa0\x80", 0},
 		{"\xed\xbf\xbf", 0},
 		{"\xee\x80\x80", 3},
-		/* cut short, and what only follows */
+		/* cut off, and bytes that cannot come first */
 		{"\xc3", 0},
 		{"\xe2\x82", 0},
 		{"\xe2\x82!", 0},
