@@ -47,10 +47,10 @@ static struct in6_addr make_client(uint32_t number)
 static struct in_addr acquire(struct lease_pool *pool, const char *client, uint64_t now_ms)
 {
 	struct in6_addr address = v6(client);
-	struct in_addr source;
+	struct in_addr leased;
 
-	cr_assert_eq(lease_pool_acquire(pool, &address, now_ms, &source), 0);
-	return source;
+	cr_assert_eq(lease_pool_acquire(pool, &address, now_ms, &leased), 0);
+	return leased;
 }
 
 /* The candidate addresses of a client, best first. Returns their number. */
@@ -149,15 +149,15 @@ Test(lease_pool, same_on_every_forwarder)
 	struct lease_pool *large = make_pool("127.64.0.0/10", 64, LEASE_COUNT_MAX);
 
 	for (uint32_t i = 0; i < 1000; i++) {
-		struct in_addr a[LEASE_CANDIDATES], b[LEASE_CANDIDATES], source;
+		struct in_addr a[LEASE_CANDIDATES], b[LEASE_CANDIDATES], leased;
 		struct in6_addr client = make_client(i);
 
 		cr_assert_eq(candidates_of(small, &client, a), LEASE_CANDIDATES);
 		cr_assert_eq(candidates_of(large, &client, b), LEASE_CANDIDATES);
 		cr_expect_eq(memcmp(a, b, sizeof(a)), 0);
-		cr_assert_eq(lease_pool_acquire(small, &client, i, &source), 0);
-		cr_expect_eq(source.s_addr, a[0].s_addr, "an idle lease was in the way");
-		lease_pool_release(small, source, i);
+		cr_assert_eq(lease_pool_acquire(small, &client, i, &leased), 0);
+		cr_expect_eq(leased.s_addr, a[0].s_addr, "an idle lease was in the way");
+		lease_pool_release(small, leased, i);
 	}
 	cr_expect_gt(stats_of(small).evictions, 0);
 	lease_pool_destroy(small);
@@ -168,7 +168,7 @@ Test(lease_pool, same_on_every_forwarder)
 Test(lease_pool, full_bucket)
 {
 	struct lease_pool *pool = make_pool("10.0.0.0/16", 64, LEASE_COUNT_MIN);
-	struct in_addr sources[2 * LEASE_BUCKET_LEASES], refused;
+	struct in_addr all_leased[2 * LEASE_BUCKET_LEASES], refused;
 	uint32_t held = 0, number = 0;
 	struct in6_addr client;
 	uint64_t evictions;
@@ -176,24 +176,25 @@ Test(lease_pool, full_bucket)
 	/* two buckets: both are full when this many clients in a row were refused */
 	for (unsigned in_a_row = 0; in_a_row < 40; number++) {
 		client = make_client(number);
-		cr_assert(held < ARRAY_COUNT(sources) || in_a_row);
+		cr_assert(held < ARRAY_COUNT(all_leased) || in_a_row);
 		if (lease_pool_acquire(pool, &client, 0,
-				       held < ARRAY_COUNT(sources) ? &sources[held] : &refused)) {
+				       held < ARRAY_COUNT(all_leased) ? &all_leased[held]
+								      : &refused)) {
 			in_a_row++;
 		} else {
 			in_a_row = 0;
-			cr_assert_lt(held++, ARRAY_COUNT(sources));
+			cr_assert_lt(held++, ARRAY_COUNT(all_leased));
 		}
-		if (held == ARRAY_COUNT(sources) && !in_a_row)
+		if (held == ARRAY_COUNT(all_leased) && !in_a_row)
 			in_a_row = 1;
 	}
-	cr_expect_eq(held, ARRAY_COUNT(sources));
+	cr_expect_eq(held, ARRAY_COUNT(all_leased));
 	cr_expect_geq(stats_of(pool).exhausted, 39);
 	evictions = stats_of(pool).evictions;
 	cr_expect_eq(evictions, 0);
 	/* the lease that was released first is evicted first */
 	for (uint32_t i = 0; i < held; i++)
-		lease_pool_release(pool, sources[i], 1000 * (1 + i));
+		lease_pool_release(pool, all_leased[i], 1000 * (1 + i));
 	client = make_client(number);
 	cr_assert_eq(lease_pool_acquire(pool, &client, 1000000, &refused), 0);
 	cr_expect_eq(stats_of(pool).evictions, 1);
@@ -204,10 +205,10 @@ Test(lease_pool, full_bucket)
 static void release_twice(void *argument)
 {
 	struct lease_pool *pool = argument;
-	struct in_addr source = acquire(pool, "2001:db8::1", 0);
+	struct in_addr leased = acquire(pool, "2001:db8::1", 0);
 
-	lease_pool_release(pool, source, 0);
-	lease_pool_release(pool, source, 0);
+	lease_pool_release(pool, leased, 0);
+	lease_pool_release(pool, leased, 0);
 }
 
 static void release_strange(void *argument)
@@ -318,12 +319,12 @@ static void run_model(const char *block, uint64_t seed)
 		/* first more acquires than releases, then more releases */
 		if (random % 8 < (now_s & 512 ? 5 : 3)) {
 			struct in6_addr address = make_client(client);
-			struct in_addr source = {0};
+			struct in_addr leased = {0};
 			int expected = model_acquire(&model, pool, client, now_s);
 
-			cr_assert_eq(lease_pool_acquire(pool, &address, now_s * 1000, &source),
+			cr_assert_eq(lease_pool_acquire(pool, &address, now_s * 1000, &leased),
 				     expected, "%s at %d", block, (int)now_s);
-			cr_assert(expected || source.s_addr == model.address[client].s_addr,
+			cr_assert(expected || leased.s_addr == model.address[client].s_addr,
 				  "%s at %d", block, (int)now_s);
 		} else if (model.references[client]) {
 			lease_pool_release(pool, model.address[client], now_s * 1000);
@@ -393,7 +394,7 @@ struct crowd_member {
 	unsigned held_count;
 	struct {
 		unsigned client;
-		struct in_addr source;
+		struct in_addr leased;
 	} held[CROWD_HELD];
 };
 
@@ -401,29 +402,29 @@ static void crowd_acquire(struct crowd_member *member, unsigned client)
 {
 	struct crowd *crowd = member->crowd;
 	struct in6_addr address = make_client(client);
-	struct in_addr source;
+	struct in_addr leased;
 
 	if (lease_pool_acquire(crowd->pool, &address, atomic_fetch_add(&crowd->clock_ms, 250),
-			       &source)) {
+			       &leased)) {
 		crowd->refused++;
 		return;
 	}
-	if (!learn(&crowd->at_address[ntohl(source.s_addr) & 0xff], client + 1) ||
-	    !learn(&crowd->of_client[client], ntohl(source.s_addr)))
+	if (!learn(&crowd->at_address[ntohl(leased.s_addr) & 0xff], client + 1) ||
+	    !learn(&crowd->of_client[client], ntohl(leased.s_addr)))
 		crowd->faults++;
 	member->held[member->held_count].client = client;
-	member->held[member->held_count++].source = source;
+	member->held[member->held_count++].leased = leased;
 }
 
 static void crowd_release(struct crowd_member *member, unsigned index)
 {
 	struct crowd *crowd = member->crowd;
-	struct in_addr source = member->held[index].source;
+	struct in_addr leased = member->held[index].leased;
 
-	forget(&crowd->at_address[ntohl(source.s_addr) & 0xff]);
+	forget(&crowd->at_address[ntohl(leased.s_addr) & 0xff]);
 	forget(&crowd->of_client[member->held[index].client]);
 	member->held[index] = member->held[--member->held_count];
-	lease_pool_release(crowd->pool, source, atomic_fetch_add(&crowd->clock_ms, 250));
+	lease_pool_release(crowd->pool, leased, atomic_fetch_add(&crowd->clock_ms, 250));
 }
 
 static void *run_crowd_member(void *argument)

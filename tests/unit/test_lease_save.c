@@ -16,7 +16,7 @@
 #include "support.h"
 
 static const struct lease_clock at = {1000, 1000};
-static char directory[] = "/tmp/test_source_pool_save.XXXXXX";
+static char directory[] = "/tmp/test_lease_save.XXXXXX";
 static struct lease_pool *pool;
 static char error[LEASE_ERROR_BYTES];
 

@@ -25,7 +25,7 @@ static char state_path[80], key_path[80];
 
 static void enter(void)
 {
-	snprintf(directory, sizeof(directory), "/tmp/test_source_pool_state.XXXXXX");
+	snprintf(directory, sizeof(directory), "/tmp/test_lease_state.XXXXXX");
 	cr_assert_not_null(mkdtemp(directory));
 	snprintf(state_path, sizeof(state_path), "%s/state", directory);
 	snprintf(key_path, sizeof(key_path), "%s/key", directory);
@@ -109,8 +109,8 @@ static struct lease_pool *make_pool(void)
 static const char *lease_line(uint32_t number, unsigned candidate)
 {
 	static char lines[4][128];
-	static unsigned turn;
-	char *line = lines[turn++ % 4], address[INET_ADDRSTRLEN], client[INET6_ADDRSTRLEN];
+	static unsigned next;
+	char *line = lines[next++ % 4], address[INET_ADDRSTRLEN], client[INET6_ADDRSTRLEN];
 	struct in6_addr prefix = make_client(number);
 	struct lease_pool *pool = make_pool();
 	struct lease_draw draw;
@@ -181,7 +181,7 @@ Test(lease_state, keeps_a_second_choice)
 	char text[512], error[LEASE_ERROR_BYTES], wanted[INET_ADDRSTRLEN];
 	struct lease_pool *pool = make_pool();
 	struct in6_addr client = make_client(1);
-	struct in_addr source;
+	struct in_addr leased;
 	unsigned candidate = 1;
 	uint64_t dropped;
 
@@ -190,8 +190,8 @@ Test(lease_state, keeps_a_second_choice)
 	snprintf(text, sizeof(text), HEADER "%s 990\nend 1\n", lease_line(1, candidate));
 	write_file(state_path, text, strlen(text), 0600);
 	cr_assert_eq(lease_pool_load(pool, state_path, &clock, &dropped, error), 0, "%s", error);
-	cr_assert_eq(lease_pool_acquire(pool, &client, 1000, &source), 0);
-	inet_ntop(AF_INET, &source, wanted, sizeof(wanted));
+	cr_assert_eq(lease_pool_acquire(pool, &client, 1000, &leased), 0);
+	inet_ntop(AF_INET, &leased, wanted, sizeof(wanted));
 	cr_expect_not_null(strstr(lease_line(1, candidate), wanted));
 	lease_pool_destroy(pool);
 }
@@ -427,10 +427,10 @@ static void *churn(void *argument)
 
 	for (uint64_t now_ms = 0; !churn->over; now_ms += 1000) {
 		struct in6_addr client = make_client(support_random(&seed) % 40);
-		struct in_addr source;
+		struct in_addr leased;
 
-		if (!lease_pool_acquire(churn->pool, &client, now_ms, &source))
-			lease_pool_release(churn->pool, source, now_ms);
+		if (!lease_pool_acquire(churn->pool, &client, now_ms, &leased))
+			lease_pool_release(churn->pool, leased, now_ms);
 	}
 	return NULL;
 }

@@ -323,7 +323,7 @@ Test(log_ring, held_lines_come_with_the_end_where_no_writer_was_started)
 	free(text);
 }
 
-Test(log_ring, held_lines_are_written_by_the_writer_and_block_nobody)
+Test(log_ring, lines_before_the_writer_starts_do_not_block_and_are_written)
 {
 	struct stall stall = {.limit = 4 << 20, .text = calloc(1, 4 << 20)};
 	struct tally tally;

@@ -341,7 +341,7 @@ Test(sock, reset_on_close_is_a_rst_and_told_once)
 }
 
 /* A seccomp profile, or an eBPF program of the control group, can forbid it. */
-Test(sock, reset_on_close_that_is_forbidden_ends_nobody)
+Test(sock, reset_on_close_may_be_forbidden)
 {
 	struct support_tcp tcp;
 
