@@ -1,9 +1,9 @@
 #include "command/doctor_facts.h"
 
-#include <cap-ng.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -98,9 +98,8 @@ static void gather_privileges(const struct config *config, struct doctor_facts *
 	else
 		facts->user_error[0] = '\0';
 	facts->root = geteuid() == 0;
-	capng_get_caps_process();
-	facts->may_bind_low = capng_have_capability(CAPNG_EFFECTIVE, CAP_NET_BIND_SERVICE);
-	facts->may_lock_memory = capng_have_capability(CAPNG_EFFECTIVE, CAP_IPC_LOCK);
+	facts->may_bind_low = privs_has_capability(CAP_NET_BIND_SERVICE);
+	facts->may_lock_memory = privs_has_capability(CAP_IPC_LOCK);
 	facts->memlock_bytes = getrlimit(RLIMIT_MEMLOCK, &memlock) ? 0 : memlock.rlim_cur;
 }
 

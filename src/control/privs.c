@@ -17,6 +17,11 @@ static int fail(char error[CONFIG_ERROR_BYTES], int code, const char *what, cons
 	return -code;
 }
 
+bool privs_has_capability(unsigned capability)
+{
+	return !capng_get_caps_process() && capng_have_capability(CAPNG_EFFECTIVE, capability) > 0;
+}
+
 /*
  * A number that getpwnam(3) and getgrnam(3) do not know as a name. -1 is "no change" to
  * setresuid(2).

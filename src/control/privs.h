@@ -30,6 +30,9 @@ struct privs_target {
 	char name[256];	 /* for initgroups(3) */
 };
 
+/* Whether the process has the effective capability now: CAP_NET_BIND_SERVICE and others of capabilities(7). */
+bool privs_has_capability(unsigned capability);
+
 /*
  * Looks up --user NAME[:GROUP], names or numbers (getpwnam(3), getgrnam(3)); NULL means no change.
  * Returns 0, or -errno with `error` naming the user, the reason and the remedy.
