@@ -235,8 +235,46 @@ int config_set(struct config *config, const struct option_spec *option, const ch
  */
 int config_check(struct config *config, char error[CONFIG_ERROR_BYTES]);
 
+/* What the rest of the program asks of a checked configuration: */
+
 /* Prints a listener's address, with its range of ports; returns `text`. */
 const char *config_print_listen(const struct config_forward *forward, char text[ADDR_TEXT_BYTES]);
+
+/* Prints a backend's address, or its name and port; returns `text`. */
+#define CONFIG_BACKEND_TEXT_BYTES (DNS_NAME_BYTES + sizeof(":65535"))
+const char *config_names_print_backend(const struct config_backend *backend,
+				       char text[CONFIG_BACKEND_TEXT_BYTES]);
+
+/*
+ * Takes the next block of the list in a rule's text, as units_next_item() does. Returns NULL, or the reason why the
+ * block is refused; `word` gets the text of the block, cut if it is too long.
+ */
+const char *config_rules_next(const char **at, struct cidr *cidr, char word[CIDR_TEXT_BYTES]);
+
+/* The value, with its origin, that gave a forward the rule. */
+const struct config_value *config_rules_value(const struct config_forward *forward,
+					      const struct config_rule *rule);
+
+/* Whether two forwards were given the same rules. */
+bool config_rules_are_same(const struct config_forward_options *a,
+			   const struct config_forward_options *b);
+
+/* Whether two forwards, each with a pool of source addresses, share that pool. */
+bool config_source_is_shared(const struct config_forward_options *a,
+			     const struct config_forward_options *b);
+
+/*
+ * Whether what this host sends to an address comes to a forward's listener, which is bound to `listen`, as far as the
+ * addresses tell.
+ */
+enum config_reach {
+	CONFIG_REACH_NONE,
+	CONFIG_REACH_IF_OWN, /* if the address is one of this host's: config_loop.h asks the kernel */
+	CONFIG_REACH_SURE,
+};
+
+enum config_reach config_conflict_reach(const struct config_forward *forward,
+					const struct addr *listen, const struct addr *to);
 
 /* The largest backlog of all forwards. */
 uint64_t config_largest_backlog(const struct config *config);

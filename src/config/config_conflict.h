@@ -20,16 +20,3 @@ int config_conflict_of_monitoring(const struct config *config, const struct conf
 /* ... the forward's listener and a backend that it would forward to itself by. */
 int config_conflict_of_backends(const struct config_forward *forward,
 				char error[CONFIG_ERROR_BYTES]);
-
-/*
- * Whether what this host sends to an address comes to a forward's listener, which is bound to `listen`, as far as
- * the addresses tell.
- */
-enum config_reach {
-	CONFIG_REACH_NONE,
-	CONFIG_REACH_IF_OWN, /* where the address is one of this host's: config_loop.h */
-	CONFIG_REACH_SURE,
-};
-
-enum config_reach config_conflict_reach(const struct config_forward *forward,
-					const struct addr *listen, const struct addr *to);

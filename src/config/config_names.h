@@ -12,11 +12,6 @@
  */
 const char *config_names_parse_backend(const char *text, struct config_backend *backend);
 
-/* A backend's address, or its name and port, in `text`; returns `text`. */
-#define CONFIG_BACKEND_TEXT_BYTES (DNS_NAME_BYTES + sizeof(":65535"))
-const char *config_names_print_backend(const struct config_backend *backend,
-				       char text[CONFIG_BACKEND_TEXT_BYTES]);
-
 /* Counts the names of a forward, and checks what they leave no choice of. Returns 0 or -EINVAL. */
 int config_names_check_forward(const struct config *config, struct config_forward *forward,
 			       char error[CONFIG_ERROR_BYTES]);

@@ -21,7 +21,3 @@ int config_source_parse(struct config_source *source, const char *name, const ch
  */
 int config_source_check(const struct config *config, const struct config_forward *forward,
 			char error[CONFIG_ERROR_BYTES]);
-
-/* Whether two forwards, both with a pool, share it. */
-bool config_source_is_shared(const struct config_forward_options *a,
-			     const struct config_forward_options *b);

@@ -18,7 +18,6 @@
 #include "base/log.h"
 #include "config/capacity.h"
 #include "config/config_loop.h"
-#include "config/config_names.h"
 #include "config/config_origin.h"
 #include "control/signals.h"
 #include "os/host.h"

@@ -11,7 +11,6 @@
 #include "base/cidr.h"
 #include "base/memory.h"
 #include "config/config_origin.h"
-#include "config/config_rules.h"
 #include "limits/prefix_set.h"
 #include "os/timer.h"
 

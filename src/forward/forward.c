@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "config/config_origin.h"
-#include "config/config_rules.h"
 #include "forward/listener_bind.h"
 #include "os/sock.h"
 #include "os/sock_local.h"

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "base/addr.h"
-#include "config/config_values.h"
+#include "config/config.h"
 #include "os/sock_tuning.h"
 
 /* Where the sockets of one forward go, one per worker. */

@@ -13,7 +13,6 @@
 #include <sys/random.h>
 
 #include "base/siphash.h"
-#include "config/config_conflict.h"
 #include "config/config_loop.h"
 
 /* How long a step counts. A session takes its steps within --timeout-connect each, 5 s by default. */

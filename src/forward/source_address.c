@@ -10,7 +10,6 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "config/config_origin.h"
-#include "config/config_source.h"
 #include "forward/source_check.h"
 #include "identity/embedded.h"
 #include "identity/lease_state.h"

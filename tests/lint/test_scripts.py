@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -91,6 +92,44 @@ class Summary(ScriptsCase):
             'failed: sixpipe:unit / late TIMEOUT', 'failed: sixpipe:unit / mixed 2 bad',
             'skipped: sixpipe:unit / mixed 3 not here', 'failed: sixpipe:lint / slow TIMEOUT',
             '3 passed, 3 failed, 1 skipped'])
+
+
+class Layers(ScriptsCase):
+    """scripts/check-layers, in a copy of src/ into which each row plants one violation."""
+
+    ROWS = (  # the file, the line that is added to it, and the complaint
+        ('base/addr.c', '#include "command/doctor.h"', 'base/addr.c (layer 0) includes command/doctor'),
+        ('main.c', '#include "config/config_field.h"', 'main.c includes config/config_field.h, which is internal to config/'),
+        ('main.c', '#include "config/config_new.h"', 'main.c includes config/config_new.h, which is internal to config/'),
+        ('main.c', '#include <cap-ng.h>', "main.c has '<cap-ng.h>'; only control/privs.c may have it"),
+        ('main.c', '#include <ares.h>', "main.c has '<ares.h>'; only control/lookup.c may have it"),
+        ('main.c', '#include <microhttpd.h>', "main.c has '<microhttpd.h>'; only control/http.c may have it"),
+        ('main.c', '#include <ini.h>', "main.c has '<ini.h>'; only config/config_file.c may have it"),
+        ('main.c', '#include <liburing.h>', "main.c has '<liburing.h>'; only os/engine_uring.c may have it"),
+        ('main.c', '#include <sys/epoll.h>', "main.c has '<sys/epoll.h>'; only os/engine_epoll.c may have it"),
+        ('relay/pump.c', '\tclose(fd);', 'relay/pump.c closes a descriptor; only session_close.c may'),
+        ('new/new.c', '', 'new/new is in no layer'),
+        ('base/long.c', '\n' * 500, 'src/base/long.c has 501 lines; 500 is the limit'),
+    )
+
+    def test_each_violation_is_found(self):
+        for folder in ('scripts', 'tests', 'bench'):
+            (self.folder / folder).mkdir()
+        script = shutil.copy(ROOT / 'scripts/check-layers', self.folder / 'scripts')
+        shutil.copytree(ROOT / 'src', self.folder / 'src')
+        done = self.run_it(script)
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        for name, line, complaint in self.ROWS:
+            with self.subTest(name=name, line=line):
+                path = self.folder / 'src' / name
+                before = path.read_text() if path.exists() else None
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(f'{before or ""}{line}\n')
+                done = self.run_it(script)
+                path.unlink()
+                if before is not None:
+                    path.write_text(before)
+                self.assertEqual((done.returncode, done.stderr), (1, f'check-layers: {complaint}\n'))
 
 
 class Fuzz(ScriptsCase):
