@@ -1,8 +1,8 @@
-"""What the kernel says a forwarder has used: CPU, memory, descriptors.
+"""What a forwarder has used, by the kernel's counters: CPU, memory, descriptors.
 
-CPU comes from a control group where one can be made: it holds every process, thread and io_uring
-worker that the forwarder starts, dead ones included. Elsewhere it is the sum over the forwarder's
-session of each process's own time and that of the children it has waited for.
+CPU time is that of a control group, if one can be made: the group counts every process, thread and
+io_uring worker that the forwarder starts, including those that have ended. Otherwise CPU time is the
+sum over all processes of the forwarder's session, with the children that each has waited for.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ def own_cgroup_paths():
 
 
 def cgroup_candidates(controller):
-    """Directories in which a group that counts for `controller` may be made, best first.
+    """Directories in which a group with `controller` may be made, best first.
 
     The empty name stands for the unified hierarchy (v2).
     """
@@ -67,7 +67,7 @@ def cgroup_candidates(controller):
 
 
 def can_make_group(parent, file_name):
-    """True when a group made in `parent` has `file_name` and takes processes."""
+    """Whether a group made in `parent` has `file_name` and accepts processes."""
     probe = Path(parent) / f"sixpipe-bench-{os.getpid()}-probe"
     try:
         probe.mkdir()
@@ -122,7 +122,7 @@ class Group:
     def __init__(self, accounting, name, with_memory):
         self._accounting = accounting
         self._cpu_path = self._make(accounting.cpu_parent, name)
-        # Charging each allocation costs time: only where memory is what is measured.
+        # Accounting of memory costs time: only for runs that measure memory.
         self._memory_path = self._make(accounting.memory_parent, name) if with_memory else None
         self.session = None
 
@@ -169,7 +169,7 @@ class Group:
                    ("memory.kmem.usage_in_bytes", "memory.kmem.tcp.usage_in_bytes"))
 
     def own_bytes(self):
-        """Memory of the processes themselves, each shared page counted once."""
+        """Memory of the processes, with each shared page counted once."""
         total = 0
         for pid in self.pids():
             fields = read_fields(f"/proc/{pid}/smaps_rollup")
@@ -180,7 +180,7 @@ class Group:
         return total
 
     def resident_bytes(self):
-        """Resident memory, libraries included; what processes share is counted in each."""
+        """Resident memory, including libraries. A shared page is counted for each process."""
         return sum(read_fields(f"/proc/{pid}/smaps_rollup").get("Rss", 0) for pid in self.pids())
 
     def _descriptors(self):
@@ -208,7 +208,7 @@ class Group:
         return watched
 
     def kill(self):
-        """Ends the forwarder: asked first, and after a second made to."""
+        """Ends the forwarder: SIGTERM, and after a second SIGKILL."""
         for attempt in range(200):
             pids = self.pids()
             if not pids:
@@ -254,10 +254,10 @@ def seconds_of(pid):
 
 
 def process_seconds(pid, fields):
-    """CPU seconds of a process, dead threads and children waited for included.
+    """CPU seconds of a process, including ended threads and children that it has waited for.
 
-    Its own time is known in ticks, that of its live threads to the nanosecond: of many processes
-    that have each used less than a tick, the first says nothing.
+    The process's time is known in ticks, the time of its live threads in nanoseconds. For processes
+    that have each used less than a tick, only the threads' time tells anything.
     """
     own = (int(fields[11]) + int(fields[12])) * TICK_SECONDS
     children = (int(fields[13]) + int(fields[14])) * TICK_SECONDS
@@ -274,7 +274,7 @@ def all_processes():
 
 
 class Machine:
-    """What all CPUs together have done, to show what a forwarder's own figure leaves out."""
+    """CPU time of the whole machine, to show what a forwarder's own figure leaves out."""
 
     def __init__(self):
         self._softirq_pids = [pid for pid, _ in all_processes()

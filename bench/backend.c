@@ -40,18 +40,18 @@ struct totals {
 };
 
 /*
- * One thread. The first owns the listener and deals connections out to the first half of the
- * threads; one that turns out to be a bulk flow moves to the second half.
+ * One thread. The first thread owns the listener and distributes connections among the first half
+ * of the threads; a connection that becomes a bulk flow moves to the second half.
  */
 struct server {
 	int epoll_fd;
-	int listen_fd; /* -1 but for the first */
+	int listen_fd; /* -1 except for the first thread */
 	bool is_bulk;
 	bool background;
 	pthread_t thread;
-	struct server *peers; /* to deal connections out to */
+	struct server *peers; /* the threads that get connections */
 	struct server *bulk_peers;
-	unsigned peer_count; /* of either kind */
+	unsigned peer_count; /* of each kind */
 	unsigned next;
 	struct totals totals;
 	uint8_t buffer[BUFFER_BYTES];
@@ -87,7 +87,7 @@ static void session_want(struct server *server, struct session *session, uint32_
 	epoll_ctl(server->epoll_fd, EPOLL_CTL_MOD, session->fd, &event);
 }
 
-/* What to say once the writer is idle. False when there is nothing. */
+/* The next message once the writer is idle. False if there is none. */
 static bool session_begin_next(struct session *session)
 {
 	struct wire_header end = {
@@ -109,7 +109,7 @@ static bool session_begin_next(struct session *session)
 	return false;
 }
 
-/* One message per turn: the others on this thread get theirs in between. */
+/* One message at a time, so that the thread's other connections are served in between. */
 static int session_send(struct server *server, struct session *session)
 {
 	int rc;
@@ -168,7 +168,7 @@ static bool session_is_bulk(const struct session *session)
 				      session->reader.header.kind == WIRE_DATA);
 }
 
-/* Hands a session over to a bulk thread: it is not this one's any more. */
+/* Hands a session over to a bulk thread, which owns it from now on. */
 static int session_move(struct server *server, struct session *session)
 {
 	struct server *owner = &server->bulk_peers[session->flow % server->peer_count];
@@ -180,7 +180,7 @@ static int session_move(struct server *server, struct session *session)
 	return 0;
 }
 
-/* Returns 0, or a negative errno; -ESHUTDOWN stands for a connection that ended in order. */
+/* Returns 0, or a negative errno; -ESHUTDOWN means that the connection ended cleanly. */
 static int session_receive(struct server *server, struct session *session)
 {
 	const uint8_t *data = server->buffer;
@@ -203,7 +203,7 @@ static int session_receive(struct server *server, struct session *session)
 	return rc;
 }
 
-/* Nothing is under way in either direction: the client may go. */
+/* Whether nothing is under way in either direction, so that the client may close. */
 static bool session_is_finished(const struct session *session)
 {
 	if ((session->streaming || session->reader.data_count > 0) && !session->end_sent)
@@ -312,7 +312,7 @@ static int print_totals(struct server *servers, unsigned count)
 	return sum.errors == 0 ? 0 : 1;
 }
 
-/* The forwarder has passed every close on, or had time enough to. */
+/* Waits until the forwarder has passed every close on, or has had enough time. */
 static void wait_until_closed(void)
 {
 	for (int i = 0; i < CLOSE_WAIT_MS && atomic_load(&open_sessions) > 0; i++)

@@ -11,6 +11,6 @@ struct backend_options {
 
 /*
  * Prints "listening ADDRESS", serves until end of file on standard input, then prints one JSON
- * object of totals. Returns the exit status: 1 when anything was wrong.
+ * object of totals. Returns the exit status: 1 after any error.
  */
 int backend_run(struct backend_options *options);

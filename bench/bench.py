@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures sixpipe and its peers, one after the other, and writes down what came out."""
+"""Measures sixpipe and its peers, one after the other, and writes the results."""
 
 import argparse
 import contextlib
@@ -32,7 +32,7 @@ ROUNDS = 7
 OPTIONAL_SCENARIOS = ("scaling",)
 DESCRIPTORS = 20000
 RUN_SECONDS_RANGE = (0.3, 2.0)
-# Kept back for the end: reports, plots, and a run that takes longer than foreseen.
+# Reserved for the end: reports, plots, and a run that takes longer than expected.
 RESERVE = 0.06
 
 
@@ -42,7 +42,7 @@ class Step:
     scenario: scenarios.Scenario
     peer: object
     workers: int
-    column: str  # the peer's name in the results; with the workers where these vary
+    column: str  # the peer's name in the results, with the workers if the scenario varies them
 
 
 def parse_arguments():
@@ -110,10 +110,10 @@ def worker_counts():
 
 
 def plan(chosen, peers, rounds):
-    """All runs: peers in turn within each scenario, each round beginning with another one.
+    """All runs: within each scenario the peers in turn, and each round begins with another peer.
 
-    `rounds` holds each scenario's number of rounds. A scenario with more than the least is run
-    several times in a row, so that its rounds too spread over the whole time.
+    `rounds` holds each scenario's number of rounds. A scenario with more rounds than the others runs
+    several times in a row, so that its rounds spread over the whole time.
     """
     steps = []
     turns = min(rounds.values(), default=0)
@@ -154,7 +154,7 @@ def runs_in(scenario, peer):
 
 
 class Clock:
-    """How long the rest takes: what each kind of run took last, or is expected to."""
+    """How long the rest takes: each kind of run takes as long as its last run, or as expected."""
 
     def __init__(self, steps, limit_seconds, run_seconds):
         self._begin = time.monotonic()
@@ -203,7 +203,7 @@ def describe_place(private):
 
 
 def measure(steps, runner, clock, collected, private):
-    """Runs all steps. Returns how many were left out because time was up."""
+    """Runs all steps. Returns how many steps were left out because the time was over."""
     for index, step in enumerate(steps):
         if not clock.has_time_for(step):
             return len(steps) - index
@@ -295,7 +295,7 @@ def main():
 
 
 def why_partial(arguments, missing, skipped):
-    """Why this run is not a complete one, as far as is known before it; empty if it is complete."""
+    """Why this run is not complete, as far as is known before the run; empty if it is complete."""
     reasons = ["a scenario or an option was given"] if arguments.partial else []
     reasons += [f"without {name}: {reason}" for name, reason in missing.items()]
     reasons += [f"without {name}: {reason}" for name, reason in skipped.items()
@@ -312,7 +312,7 @@ def kind_of(reasons):
 
 
 def command_of(arguments):
-    """The command that measures the same again, elsewhere too."""
+    """The command that measures the same again, on any machine."""
     words = ["scripts/bench"]
     words += ["--quick"] if arguments.quick else []
     words += ["--on-host"] if arguments.on_host else []
@@ -373,7 +373,7 @@ def run(arguments, chosen, peers):
 
 
 def conclude(results, directory):
-    """Makes medians of the rounds and targets of the medians; writes and prints them."""
+    """Computes the medians and compares them with the targets; writes and prints both."""
     for result in results["scenarios"].values():
         for entry in result.get("peers", {}).values():
             entry["summary"] = outcome.summarise(entry["rounds"])
@@ -389,7 +389,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def stop(_signal, _frame):
-    """Ends the bench once: a second signal does not keep it from cleaning up."""
+    """Ends the bench. A second signal does not prevent the clean-up."""
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

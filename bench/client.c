@@ -12,7 +12,7 @@
 
 #define EVENTS_PER_WAIT 128
 
-/* So many connections of a thread are opened at a time: the ramp is no test of backlogs. */
+/* A thread opens so many connections at a time, so that opening them does not test backlogs. */
 #define OPENING_LIMIT	 64u
 
 #define CONNECT_LIMIT_MS 60000u
@@ -65,9 +65,9 @@ static void worker_open_some(struct worker *worker)
 }
 
 /*
- * Sends what is due at fixed times. Connections come due in turn; one whose response is late is
- * passed over and catches up by itself, its latency counted from when it should have been sent.
- * Returns how long nothing is due, or -1 for ever.
+ * Sends the requests that are due at fixed times. Connections are due one after the other. A
+ * connection whose response is late is skipped and catches up; its latency counts from the time
+ * when the request was due. Returns the time until the next request is due, or -1 if there is none.
  */
 static int64_t worker_send_due(struct worker *worker)
 {
@@ -139,7 +139,7 @@ static void client_wait(const struct client *client, const atomic_uint *count, u
 		usleep(1000);
 }
 
-/* With --sync: says how far the run is, and goes on when the other side says so. */
+/* With --sync: prints the phase of the run, and goes on when a line comes. */
 static void client_sync(const struct client *client, const char *word)
 {
 	char line[64];
@@ -163,7 +163,7 @@ static void client_sleep(double seconds)
 		continue;
 }
 
-/* Gives worker its part, 1 / of, of a role's connections; index says which. */
+/* Gives the worker its part of a role's connections: part `index` of `of` equal parts. */
 static void worker_deal(struct worker *worker, enum conn_role role, unsigned index, unsigned of)
 {
 	unsigned all = worker->client->options->role_counts[role];

@@ -1,15 +1,15 @@
 /*
- * The IPv6 end of the load. Connections of up to four roles run side by side, so that what one kind
- * does to another can be measured:
+ * The IPv6 end of the load. Connections of up to four roles run side by side, to measure how one
+ * role affects another:
  *
  *   bulk      streams up, down or both ways
- *   small     one request at a time, at once after the response or at fixed times
+ *   small     one request at a time, immediately after the response or at fixed times
  *   connects  connect, one request, close, again
  *   idle      one request, then nothing
  *
  * A run has four phases. CONNECT opens every connection and sends one request through it, so that
- * the forwarder's side stands too. RUN is what gets measured. DRAIN lets everything under way
- * arrive. CLOSE ends the connections.
+ * the forwarder has its connection to the backend too. RUN is measured. DRAIN waits until
+ * everything under way has arrived. CLOSE ends the connections.
  */
 #pragma once
 
@@ -40,7 +40,7 @@ struct client_options {
 	struct endpoint connect;
 	unsigned thread_count; /* for bulk flows, and as many again for the others */
 	unsigned role_counts[ROLE_COUNT];
-	unsigned ramp; /* so many connections of a thread are being opened at a time in CONNECT */
+	unsigned ramp; /* a thread opens so many connections at a time in CONNECT */
 	bool bulk_up;
 	bool bulk_down;
 	uint64_t rate; /* bytes per second, flow and direction; 0: as fast as it goes */
@@ -65,7 +65,7 @@ struct conn {
 	bool end_sent;
 	uint64_t began_ns; /* of the request under way */
 	uint64_t request_no;
-	uint64_t due_ns; /* small with interval: when its next request is to go */
+	uint64_t due_ns; /* small with interval: when its next request is due */
 	struct wire_reader reader;
 	struct wire_writer writer;
 };
@@ -88,8 +88,8 @@ struct client_stats {
 struct client;
 
 /*
- * One thread and the connections it owns. Bulk flows have threads of their own: what the others
- * wait for is then not the generator.
+ * One thread and its connections. Bulk flows have threads of their own, so that other connections
+ * do not wait for the generator.
  */
 struct worker {
 	struct client *client;
@@ -101,7 +101,7 @@ struct worker {
 	struct conn *conns;
 	unsigned conn_count;
 	unsigned opened;  /* so many of conns have been opened in CONNECT */
-	unsigned pending; /* of those, so many are not up yet */
+	unsigned pending; /* so many of these are not through CONNECT */
 	unsigned next_due;
 	unsigned small_first;
 	unsigned small_count;
@@ -125,7 +125,7 @@ struct client {
 /* Runs all phases and prints one JSON object. Returns the exit status: 1 when anything was wrong. */
 int client_run(const struct client_options *options);
 
-/* conn.c: what one connection does. */
+/* conn.c: one connection. */
 
 void conn_open(struct worker *worker, struct conn *conn);
 void conn_on_event(struct worker *worker, struct conn *conn, uint32_t events);
@@ -135,5 +135,5 @@ void conn_start_drain(struct worker *worker, struct conn *conn);
 /* Sends the small connection's request that is due, as of conn->due_ns. */
 void conn_send_due(struct worker *worker, struct conn *conn);
 
-/* Gives a connection up that has not got through its phase. */
+/* Gives up a connection that has not completed its phase. */
 void conn_give_up(struct worker *worker, struct conn *conn, const char *what);

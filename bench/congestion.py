@@ -1,4 +1,4 @@
-"""Which congestion control the sockets of a run use, as ss tells.
+"""Which congestion control the sockets of a run use, by ss(8).
 
 A forwarder sets the congestion control of its own sockets. A forwarder may set it on one side only:
 the bench looks at both sides, and at the ends.
@@ -15,7 +15,7 @@ AVAILABLE = "/proc/sys/net/ipv4/tcp_available_congestion_control"
 def sample(place, listen, backend):
     """{side: name} of the sockets now open, several names joined by '/'.
 
-    `listen` is the forwarder's address, None without a forwarder. Empty where ss is missing.
+    `listen` is the forwarder's address, None without a forwarder. Empty if ss is missing.
     """
     found = {}
     for enter in dict.fromkeys((place.client, place.forwarder, place.backend)):
@@ -71,7 +71,7 @@ def both_sides(used):
 
 
 def line(entries):
-    """A scenario's congestion controls as one line of Markdown, or '' where none were seen."""
+    """A scenario's congestion controls as one line of Markdown, or '' if there are none."""
     ends, rows = set(), {}
     for name, entry in entries.items():
         used = entry.get("congestion", {})

@@ -6,7 +6,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-/* A slot that fails this often in a run has nothing more to tell. */
+/* A slot that fails so often in a run is given up. */
 #define ERROR_LIMIT 1000u
 
 static void conn_mark_up(struct worker *worker, struct conn *conn)
@@ -69,7 +69,7 @@ void conn_open(struct worker *worker, struct conn *conn)
 	conn->writer = (struct wire_writer){0};
 	fd = net_connect(&worker->client->options->connect);
 	if (fd < 0) {
-		/* No retry: out of descriptors or ports, it would spin. */
+		/* No retry: without descriptors or ports it would spin. */
 		worker->stats.errors += ERROR_LIMIT;
 		conn_fail(worker, conn, "connect", -fd);
 		return;
@@ -81,7 +81,7 @@ void conn_open(struct worker *worker, struct conn *conn)
 		conn_fail(worker, conn, "epoll_ctl", errno);
 }
 
-/* True when the writer got a message to send. */
+/* Whether the writer got a message to send. */
 static bool bulk_begin_next(struct worker *worker, struct conn *conn)
 {
 	struct wire_header end = {
@@ -102,7 +102,7 @@ static bool bulk_begin_next(struct worker *worker, struct conn *conn)
 	return false;
 }
 
-/* One message per turn: the others on this thread get theirs in between. */
+/* One message at a time, so that the thread's other connections are served in between. */
 static void conn_send(struct worker *worker, struct conn *conn)
 {
 	int rc;
@@ -177,7 +177,7 @@ static void conn_on_response(struct worker *worker, struct conn *conn)
 	}
 }
 
-/* The backend's last word: both ends must have counted the same. */
+/* The backend's last message: both ends must have the same counts. */
 static void conn_on_end(struct worker *worker, struct conn *conn)
 {
 	const struct wire_header *header = &conn->reader.header;
@@ -192,7 +192,7 @@ static void conn_on_end(struct worker *worker, struct conn *conn)
 	conn_mark_drained(worker, conn);
 }
 
-/* False when the message is not in order. */
+/* False if the message is wrong. */
 static bool conn_on_message(struct worker *worker, struct conn *conn)
 {
 	const struct wire_header *header = &conn->reader.header;
@@ -236,7 +236,7 @@ static void conn_receive(struct worker *worker, struct conn *conn)
 		return;
 	}
 	length = (size_t)n;
-	/* A response may end the connection, or begin its next life: its bytes end there. */
+	/* A response may end the connection, or begin the next one: no bytes follow in this one. */
 	do {
 		rc = wire_reader_next(&conn->reader, &data, &length);
 		if (rc < 0 || (rc == 1 && !conn_on_message(worker, conn))) {

@@ -1,6 +1,6 @@
 /*
- * Latencies by size, to within 1/64 of their value: a fixed table, so that recording costs a few
- * instructions and percentiles need no sample to be thrown away.
+ * Counts of latencies, exact to 1/64 of the value. The table is fixed: recording costs a few
+ * instructions, and no sample is dropped.
  */
 #pragma once
 

@@ -1,4 +1,4 @@
-"""Where a run takes place: on loopback, or in network namespaces made for it."""
+"""The network of a run: loopback, or network namespaces made for the run."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ class Loopback:
     """Everything on this host, over ::1 and 127.0.0.1."""
     client = forwarder = backend = ()
     listen_host, backend_host = "::1", "127.0.0.1"
-    congestion = None  # whatever the host has
+    congestion = None  # the host's default
 
     def segments_received(self):
         return 0
@@ -37,7 +37,7 @@ def missing():
 
 
 def why_not(congestion):
-    """Why a namespace cannot have this congestion control, or None. The namespace can be made."""
+    """Why a namespace that can be made cannot have this congestion control, or None."""
     probe = f"sixpipe-bench-{os.getpid()}-probe"
     run_quietly("ip", "netns", "add", probe)
     try:
@@ -62,7 +62,7 @@ def write_sysctl(enter, path, value):
 
 
 class Place:
-    """Network namespaces, one per role. A context manager: what it makes, it removes."""
+    """Network namespaces, one per role. A context manager, which removes them at the end."""
     roles = ()
 
     def __init__(self, congestion):
@@ -87,7 +87,7 @@ class Place:
                 subprocess.run(["ip", "netns", "delete", name], check=False)
 
     def _connect(self):
-        """Makes what joins the namespaces."""
+        """Makes the links between the namespaces."""
 
     def _enter(self, role):
         return ("ip", "netns", "exec", self._names[role])
@@ -103,8 +103,8 @@ class Place:
 
 
 class PrivateLoopback(Place):
-    """A loopback with more ports, for the host's run out within two seconds of connecting; with the
-    route that --source pseudo needs; and with a congestion control of its own."""
+    """A loopback with more ports than the host's, whose ports last for two seconds of connects; with the
+    route that --source pseudo needs, and with a congestion control of its own."""
     roles = ("all",)
     listen_host, backend_host = "::1", "127.0.0.1"
 
@@ -132,7 +132,7 @@ class Chain(Place):
                      "mtu", str(MTU), "netns", self._names[other])
             for end in (role, other):
                 run_quietly(*self._enter(end), "ethtool", "-K", link, *OFFLOADS)
-        # The 10.67 addresses are for the run without a forwarder, which goes from end to end.
+        # A run without a forwarder uses the 10.67 addresses, from end to end.
         for role, link, address in (("client", "six", "fd00:6::2/64"),
                                     ("forwarder", "six", "fd00:6::1/64"),
                                     ("forwarder", "four", "10.66.0.1/24"),

@@ -12,22 +12,22 @@ struct endpoint {
 
 #define ENDPOINT_TEXT_BYTES 64
 
-/* Reads "[v6]:port" or "a.b.c.d:port". False when it is neither. */
+/* Reads "[v6]:port" or "a.b.c.d:port". False if it is neither. */
 bool endpoint_parse(struct endpoint *endpoint, const char *text);
 
-/* Writes the same form back. */
+/* Writes the address in the same form. */
 void endpoint_print(const struct endpoint *endpoint, char text[ENDPOINT_TEXT_BYTES]);
 
 /* A non-blocking listening socket; *endpoint gets the port the kernel chose. -errno on failure. */
 int net_listen(struct endpoint *endpoint);
 
-/* A non-blocking socket on its way to endpoint. -errno on failure. */
+/* A non-blocking socket that connects to endpoint. -errno on failure. */
 int net_connect(const struct endpoint *endpoint);
 
 /* Lets the kernel pace what fd sends. 0 leaves it unpaced. */
 void net_pace(int fd, uint64_t bytes_per_second);
 
-/* The calling thread runs only where nothing else wants to (SCHED_IDLE). */
+/* The calling thread runs only when no other thread wants to run (SCHED_IDLE). */
 void net_yield_cpu(void);
 
 /* Nanoseconds of CLOCK_MONOTONIC. */

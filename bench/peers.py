@@ -1,7 +1,7 @@
-"""The forwarders: sixpipe and its peers, each as one who knows it would run it.
+"""The forwarders: sixpipe and its peers, each configured as an expert would.
 
-All run in the foreground as children of the bench, as its user, with their files in a directory
-of the run's own.
+All run in the foreground as children of the bench, with the bench's user. Their files are in a
+directory of the run's own.
 """
 
 import os
@@ -14,13 +14,13 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# Descriptors left for everything that is no connection.
+# Descriptors for everything but connections.
 SPARE_DESCRIPTORS = 800
 
 
 @dataclass
 class Setup:
-    """Where a forwarder listens and forwards to, and what it has to do so with."""
+    """Addresses for a forwarder to listen on and to forward to, and the resources that it has."""
     listen_host: str
     listen_port: int
     backend_host: str
@@ -42,7 +42,7 @@ class Setup:
         return str(path)
 
     def write_many(self, name, lines):
-        """A file too long to be shown in the results."""
+        """Writes a file that is too long for the results."""
         return self.write(name, "".join(f"{line}\n" for line in lines))
 
 
@@ -53,18 +53,18 @@ class Peer:
     programs: tuple
     version_command: tuple = ()
     version_pattern: str = r"(\d[\w.+~-]*)"
-    idle_limit: int = 9000  # connections that its descriptors, or processes, allow for
+    idle_limit: int = 9000  # the number of connections that its descriptors, or processes, allow
     takes_workers: bool = False
-    ramp: int = 64  # connections opened at a time before the measurement: what its backlog takes
+    ramp: int = 64  # connections opened at a time before the measurement; its backlog holds them
     notes: str = ""
-    only: tuple = ()  # beginnings of the scenarios' names; all when empty
-    left_out: dict = field(default_factory=dict)  # scenario: why it is not run
+    only: tuple = ()  # beginnings of scenarios' names; empty: all scenarios
+    left_out: dict = field(default_factory=dict)  # scenario: why the peer does not run it
     is_ours: bool = False
     needs_namespace: bool = False
     binaries: dict = field(default_factory=dict)
 
     def find(self, private):
-        """Why the peer cannot run here, be it in a namespace or on the host's loopback, or None."""
+        """Why the peer cannot run here, in a namespace or on the host's loopback; or None."""
         if self.needs_namespace and not private:
             return "needs a network namespace, for its route"
         for program in self.programs:
@@ -99,7 +99,7 @@ class Peer:
 
 
 class Record(Setup):
-    """A setup that keeps what it would write."""
+    """A setup that keeps the files in memory instead of writing them."""
 
     @property
     def files(self):
@@ -127,7 +127,7 @@ def descriptor_limit():
 
 
 class Direct(Peer):
-    """No forwarder: what the generator itself costs and can do."""
+    """No forwarder: the cost and the speed of the load generator itself."""
 
     def command(self, setup):
         return []
@@ -154,7 +154,7 @@ class Sixpipe(Peer):
 
 
 class SixpipeRules(Sixpipe):
-    """Before a list that no client of the bench is in, so that all of them pass it."""
+    """With a deny list that holds no client of the bench, so that all clients pass."""
     rules = 100_000
 
     def command(self, setup):
@@ -165,7 +165,7 @@ class SixpipeRules(Sixpipe):
 
 
 def sixpipe_variant(text, sixpipe_path):
-    """A row for another sixpipe, from NAME=[PROGRAM] [OPTION...]: other options, another build."""
+    """A row for another build or other options of sixpipe, from NAME=[PROGRAM] [OPTION...]."""
     name, _, command = text.partition("=")
     words = shlex.split(command)
     if not re.fullmatch(r"[\w.+-]+", name) or not words:

@@ -56,7 +56,7 @@ PLOTS = (
           ("idle-9000", "kernel_bytes_per_connection", "kernel")), log=True),
 )
 
-GAP = 2  # between two groups, in bars
+GAP = 2  # between two groups of bars, in widths of a bar
 
 SCRIPT = """\
 set terminal svg size 960,440 font 'Helvetica,13' background '#ffffff'
@@ -89,7 +89,7 @@ plot {series}, \\
 
 
 def draw_all(results, directory):
-    """Draws what there is data for. Returns the files' names, or None without gnuplot."""
+    """Draws the plots that have data. Returns the files' names, or None without gnuplot."""
     if shutil.which("gnuplot") is None:
         return None
     drawn = []

@@ -1,7 +1,7 @@
 /*
- * usage: prefix_set
- * What rules about clients cost: the time to compile 10, 1,000, 100,000 and 1,000,000 of them, and
- * of one look-up, of addresses that are in a block and of ones that mostly are not.
+ * usage: prefix_set The cost of --allow and --deny: the time to compile 10, 1,000, 100,000 and
+ * 1,000,000 rules, and of one look-up, of addresses that are in a block and of addresses that
+ * mostly are not.
  */
 #include "limits/prefix_set.h"
 

@@ -110,11 +110,11 @@ GLANCE = (
 )
 
 
-GLANCE_COLUMNS = 5  # with fewer there is no overview
+GLANCE_COLUMNS = 5  # with fewer figures there is no overview
 
 
 def glance(results):
-    """The few figures that most people ask for, medians alone. Empty when most are missing."""
+    """The few figures that most readers want, medians only. Empty if most figures are missing."""
     columns = [column for column in GLANCE
                if results["scenarios"].get(column[0], {}).get("peers")]
     if len(columns) < GLANCE_COLUMNS:
@@ -132,7 +132,7 @@ def glance(results):
 
 
 def disturbance(results):
-    """How much of the CPU went to what is no part of the bench."""
+    """How much CPU other programs than the bench used."""
     shares = [figures.get("others_percent", 0) for result in results["scenarios"].values()
               for entry in result.get("peers", {}).values() for figures in entry["rounds"]]
     if not shares:
@@ -146,7 +146,7 @@ def count_runs(entry):
 
 
 def targets_table(rows, titles):
-    """The targets as text cells: also what the bench prints at its end."""
+    """The targets as text cells. The bench also prints them at its end."""
     header = ["scenario", "figure", "forwarder", "against", "ours", "theirs", "ratio", "target", "met"]
     body = []
     for row in rows:
@@ -198,7 +198,7 @@ def conditions(results):
 
 
 def rounds_text(run):
-    """The number of rounds, and where it is another one."""
+    """The number of rounds, and the scenarios with another number."""
     others = [f"`{name}`: {count}" for name, count in run["rounds_of"].items()
               if count != run["rounds"]]
     return f"{run['rounds']} ({', '.join(others)})" if others else str(run["rounds"])

@@ -12,7 +12,7 @@ from accounting import read_text
 OURS = "sixpipe"
 ENGINES = (OURS, "sixpipe-epoll")
 NO_FORWARDER = "direct"
-# For reference: bench/floor.c. These rows are no peers, and neither is that without a forwarder.
+# For reference: bench/floor.c. These rows, and the row without a forwarder, are no peers.
 FLOOR, FLOOR_COPY = "floor", "floor-copy"
 FLOORS = (FLOOR, FLOOR_COPY)
 NOT_PEERS = (NO_FORWARDER, *FLOORS)
@@ -24,7 +24,7 @@ BULK = tuple(scenario.name for scenario in scenarios.BULK_SCENARIOS)
 class Target:
     scenario: str
     metric: str
-    against: str   # a row's name, BEST, or "" for a limit of the figure itself
+    against: str   # a row's name, BEST, or "": the limit is for the figure itself
     limit: float
     at_least: bool = False
     ours: str = OURS
@@ -36,13 +36,13 @@ LIMITS = (
     ("idle-9000", "idle_cpu_percent", 0.05),
     ("footprint", "start_ms", 50),
     ("footprint", "rest_kib", 8192),
-    # At most this many flows over an equal share.
+    # At most so many flows more than an equal share.
     ("workers", "excess_flows", 1.0),
 )
 
 
 def targets_of(ours):
-    """What one of our rows must reach."""
+    """The targets of one of sixpipe's rows."""
     def at_most(scenario, metric, limit, *others):
         return [Target(scenario, metric, other, limit, ours=ours) for other in others]
 
@@ -69,7 +69,7 @@ TARGETS = tuple(target for ours in ENGINES for target in targets_of(ours))
 
 
 def summarise(rounds):
-    """Median, least and most of every figure that is a number in all rounds."""
+    """Median, minimum and maximum of every figure that is a number in all rounds."""
     summary = {}
     for key in rounds[0] if rounds else ():
         values = [figures.get(key) for figures in rounds]
@@ -80,7 +80,7 @@ def summarise(rounds):
 
 
 def summary_of(results, scenario, peer, metric):
-    """Median, least and most of one figure, or None where it was not measured."""
+    """Median, minimum and maximum of one figure, or None if it was not measured."""
     entry = results["scenarios"].get(scenario, {}).get("peers", {}).get(peer, {})
     return entry.get("summary", {}).get(metric)
 
@@ -103,7 +103,7 @@ def best_peer(results, scenario, metric, at_least):
 
 
 def ratio_range(results, scenario, ours, peer, metric):
-    """Least and most of the ratio within one round."""
+    """Minimum and maximum of the ratio within a round."""
     peers = results["scenarios"][scenario]["peers"]
     theirs = {figures["round"]: figures[metric] for figures in peers[peer]["rounds"]}
     ratios = [figures[metric] / theirs[figures["round"]] for figures in peers[ours]["rounds"]
@@ -122,7 +122,7 @@ def target_rows(results):
                "ours": ours, "target": target.limit, "at_least": target.at_least,
                "against": target.against}
         if not target.against:
-            # A limit holds in every round, not in the middle one.
+            # A limit must hold in every round, not only in the median.
             most = summary_of(results, target.scenario, target.ours, target.metric)["max"]
             row.update(ours=most, value=most, met=most <= target.limit)
             rows.append(row)
@@ -142,7 +142,7 @@ def target_rows(results):
 
 
 def finish(figures):
-    """A run's figures as they are kept: what follows from them added, six digits of each."""
+    """A run's figures with those computed from them, each with six digits."""
     if "busiest_flows" in figures:
         figures["excess_flows"] = figures["busiest_flows"] - figures["share_flows"]
     return {key: float(f"{value:.6g}") if isinstance(value, float) else value

@@ -1,4 +1,4 @@
-"""One run: a backend, a forwarder, a client, and what the kernel counted meanwhile."""
+"""One run: a backend, a forwarder, a client, and the kernel's counters."""
 
 import json
 import select
@@ -17,7 +17,7 @@ from peers import SPARE_DESCRIPTORS, Setup, descriptor_limit
 START_SECONDS = 10
 READY_SECONDS = 65     # the client gives up at 60
 DRAIN_SECONDS = 25     # the client gives up at 20
-IDLE_SETTLE_SECONDS = 1.5  # what happens once to a young session has happened by then
+IDLE_SETTLE_SECONDS = 1.5  # by then every change of a young session has happened
 LISTEN_STATE = "0A"
 
 
@@ -69,7 +69,7 @@ class Child:
 
 
 class Ports:
-    """Listening ports below the ephemeral range, as services have, each used once: no TIME_WAIT stands in the way."""
+    """Listening ports below the ephemeral range, as services have. Each is used once: TIME_WAIT."""
 
     def __init__(self):
         self._next = 11000
@@ -97,7 +97,7 @@ def is_listening(pid, port):
 
 
 class Forwarder:
-    """A peer that runs, in an accounting group of its own."""
+    """A running peer, in an accounting group of its own."""
 
     def __init__(self, accounting, peer, setup, place, with_memory):
         self.peer = peer
@@ -195,7 +195,7 @@ class Runner:
         arguments = list(scenario.load)
         opened = 0
         if scenario.idle:
-            # What the first few connections make a forwarder set up is not counted per connection.
+            # What a forwarder sets up at its first few connections is not counted per connection.
             opened += self._warm_up(place, peer, address, children)
             connections = min(scenario.idle, peer.idle_limit,
                               (descriptor_limit() - SPARE_DESCRIPTORS) // 2)
@@ -218,7 +218,7 @@ class Runner:
         after = self._snapshot(forwarder, client, backend)
         segments = place.segments_received() - segments
         if scenario.is_bulk:
-            # All connections are still open, and nothing is counted any more.
+            # All connections are still open; the counting is over.
             figures["congestion"] = congestion_of(place, forwarder, address)
         client.tell()
         result = json.loads(client.line(START_SECONDS))
@@ -233,7 +233,7 @@ class Runner:
         return figures
 
     def _snapshot(self, forwarder, client, backend):
-        """CPU seconds so far, by who has used them."""
+        """CPU seconds so far, by process."""
         seconds = self._machine.snapshot()
         seconds["generator"] = seconds_of(client.process.pid) + seconds_of(backend.process.pid)
         if forwarder:
@@ -251,7 +251,7 @@ class Runner:
 
 
 def congestion_of(place, forwarder, address):
-    """What the sockets use; the ends must use what their namespace says."""
+    """The sockets' congestion control. The ends must use that of their namespace."""
     listen, backend = None, address
     if forwarder:
         listen, backend = forwarder.setup.listen, forwarder.setup.backend
@@ -277,7 +277,7 @@ def memory_growth(before, after, connections):
 
 
 def worker_shares(scenario, workers, before, after):
-    """How the flows lie: each worker has an epoll or io_uring of its own that watches them."""
+    """How the flows spread over the workers: each has its own epoll or io_uring."""
     flows = int(scenario.load[scenario.load.index("--bulk") + 1])
     watched = sorted((after[engine] - before.get(engine, 0) for engine in after), reverse=True)
     total = sum(watched)
@@ -288,7 +288,7 @@ def worker_shares(scenario, workers, before, after):
 
 
 def verify(scenario, result, totals, opened):
-    """Both ends must agree on everything, and nothing may have gone wrong at either."""
+    """Both ends must have the same counts, and no errors."""
     for side in (result, totals):
         if side["errors"]:
             raise RunFailed(f"{side['errors']} errors, the first: {side['first_error']}")
@@ -308,14 +308,14 @@ def verify(scenario, result, totals, opened):
 
 
 def figure_out(scenario, result, used):
-    """A run's figures from what the client counted and who used how much CPU meanwhile."""
+    """A run's figures, from the client's counts and the CPU time of each process."""
     seconds = result["seconds"] or 1e-9
     transferred = result["up_bytes"] + result["down_bytes"]
     total = used["generator"] + used.get("forwarder", 0.0) + used["ksoftirqd"]
     figures = {f"{name}_seconds": value for name, value in used.items()}
     figures.update(seconds=seconds, bytes=transferred, requests=result["requests"],
                    others_percent=max(0.0, 100 * (used["busy"] - total) / seconds))
-    # What the work is counted in, and how much CPU one of them is quoted in.
+    # The unit of the work, and the unit of CPU time for each.
     counts = (("gb", transferred / 1e9, 1e3, "ms"), ("request", result["requests"], 1e6, "us"),
               ("connection", result["connections"], 1e6, "us"))
     for name, count, scale, unit in counts:

@@ -45,15 +45,15 @@ SMALL = ("cpu_us_per_request", "requests_per_s", *LATENCY, "total_us_per_request
 MIXED = (*LATENCY, "gbit_per_s", "requests_per_s", "cpu_percent")
 ALL = None
 WORKER_PEERS = ("sixpipe", "haproxy", "nginx")
-# Scenarios that only add a comparison run these forwarders, which keeps a full run short.
+# Scenarios that only add a comparison run only these forwarders, which keeps a full run short.
 MAIN_PEERS = ("sixpipe", "sixpipe-epoll", "haproxy", "nginx", "socket-proxyd", "floor", "direct")
 
 # The congestion control of both ends, unless a scenario says otherwise. Linux's default is cubic. A
-# namespace may not use cubic where the host does not allow it to everybody. reno differs from cubic
+# namespace may not use cubic if the host does not allow cubic to all users. reno differs from cubic
 # only where packets are lost.
 RENO, BBR = "reno", "bbr"
 
-# The small ones of the mixed scenarios: 64 connections, a request every 10 ms on each.
+# The small connections of the mixed scenarios: 64, each with a request every 10 ms.
 BESIDE_BULK = ("--small", "64", "--interval-us", "10000", "--background-bulk")
 
 
@@ -64,26 +64,26 @@ class Scenario:
     metrics: tuple
     load: tuple                 # arguments of `load client`
     peers: tuple | None = ALL
-    overhead: float = 0.55      # seconds of a run that are not the measurement
-    workers: int = 0            # 0: as many as there are CPUs
+    overhead: float = 0.55      # seconds of a run besides the measurement
+    workers: int = 0            # 0: as many as CPUs
     idle: int = 0               # idle connections, at most
     scaling: bool = False       # one run per worker count
-    footprint: bool = False     # only starts the forwarder, and looks at it
+    footprint: bool = False     # only starts the forwarder and measures it at rest
     place: str = "loopback"     # or "chain": see namespaces.py
     congestion: str = RENO      # congestion control of the namespaces that the ends run in
-    rounds: int = 0             # rounds of a full run; 0: as many as most scenarios have
+    rounds: int = 0             # rounds of a full run; 0: the usual number
     in_quick: bool = True       # part of a --quick run
     least_cpus: int = 1
-    paced_bytes_per_s: int = 0  # the bulk that every forwarder is given
+    paced_bytes_per_s: int = 0  # the bulk rate that every forwarder gets
     note: str = ""
 
     @property
     def is_bulk(self):
-        """Only bulk flows, as fast as they go or paced."""
+        """Only bulk flows, unlimited or paced."""
         return "--bulk" in self.load and "--small" not in self.load
 
 
-# Enough workers that an uneven spread shows, whatever the machine has.
+# Enough workers to show an uneven spread, on any machine.
 MANY_WORKERS = 8
 FLOWS_PER_WORKER = 4
 PACED_FLOW = 5_000_000
@@ -95,7 +95,7 @@ DIRECTIONS = {"up": "client to backend", "down": "backend to client", "both": "b
 
 
 def bulk(flows, direction, congestion=RENO):
-    """As many bytes as go through. The twins with BBR at the ends are named NAME-bbr."""
+    """Unlimited bulk. The same scenarios with BBR at the ends are named NAME-bbr."""
     title = f"Bulk, {flows} flow{'s' if flows > 1 else ''}, {DIRECTIONS[direction]}"
     name = f"bulk-{flows}-{direction}"
     main = congestion == RENO and direction != "down"

@@ -7,12 +7,12 @@
 
 #define WIRE_MAGIC 0x36706970u
 
-/* Every flow starts at one of these places of the pattern. */
+/* Every flow starts at one of these positions of the pattern. */
 #define PHASE_COUNT	 1024u
 #define PHASE_STEP_BYTES 64u
 #define PATTERN_BYTES	 (256u * 1024u + PHASE_COUNT * PHASE_STEP_BYTES)
 
-/* One word in this many bytes is compared: every page is seen, and the cost stays out of the way. */
+/* One word in so many bytes is compared: some of every page, at little cost. */
 #define CHECK_STEP_BYTES 4096u
 
 static uint64_t pattern_words[PATTERN_BYTES / sizeof(uint64_t)];

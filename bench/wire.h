@@ -1,13 +1,13 @@
 /*
- * What the load generator's two ends say to each other.
+ * The messages between the two ends of the load generator.
  *
  * Each message is a header and a payload. A payload is a piece of one fixed pattern that starts at
- * a place of the flow's own, so that a lost, doubled, misplaced or foreign piece shows. Both ends
- * run on one machine: numbers travel in its byte order.
+ * a position of the flow's own, which shows lost, doubled, misplaced and foreign pieces. Both ends
+ * run on one machine, so numbers are in the machine's byte order.
  *
  *   REQUEST  -> RESPONSE     one at a time per connection
- *   START    -> DATA... END  the backend streams until it has got END
- *   DATA...  -> END          the client streams; the backend's END tells what arrived
+ *   START    -> DATA... END  the backend streams until END comes
+ *   DATA...  -> END          the client streams; the backend's END counts the bytes that arrived
  */
 #pragma once
 
@@ -53,16 +53,16 @@ struct wire_writer {
 	uint64_t data_bytes;
 };
 
-/* Fills the pattern. Once, before any other call. */
+/* Fills the pattern. Call once, before all other functions. */
 void wire_init(void);
 
 /*
- * Consumes bytes from *data until a message ends. Returns 1 when header holds a whole message, 0
- * when *data is used up, -EBADMSG when the bytes are not what the other end sends.
+ * Consumes bytes from *data until a message ends. Returns 1 if header holds a whole message, 0 if
+ * *data is used up, -EBADMSG if the other end does not send such bytes.
  */
 int wire_reader_next(struct wire_reader *reader, const uint8_t **data, size_t *length);
 
-/* True between two messages, where an end of stream is in order. */
+/* Whether the stream may end here: between two messages. */
 bool wire_reader_is_clean(const struct wire_reader *reader);
 
 /* Begins a message. The writer must be idle. */
@@ -71,7 +71,7 @@ void wire_writer_begin(struct wire_writer *writer, const struct wire_header *hea
 /* Begins the next DATA message of a flow. */
 void wire_writer_begin_data(struct wire_writer *writer, uint32_t flow);
 
-/* True when no message is under way. */
+/* Whether no message is under way. */
 bool wire_writer_is_idle(const struct wire_writer *writer);
 
 /* Sends what the socket takes. 1: the message is out; 0: the socket is full; else -errno. */

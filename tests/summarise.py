@@ -1,10 +1,10 @@
-"""Adds up what meson wrote of test runs: the last line is 'N passed, N failed, N skipped'.
+"""Adds up the results that meson wrote. The last line is 'N passed, N failed, N skipped'.
 
 usage: summarise.py FAILED-BUILDS BUILD...
 
-FAILED-BUILDS is how many test runs ended with a failure; a run that failed without a failed test still counts. A test
-program counts as its tests, and as one failure more where it crashed or ran out of time with none of them failed.
-Exits with 1 when anything failed.
+FAILED-BUILDS is the number of test runs that failed; a run that failed without a failed test counts as a failure. A
+test program counts as its tests. A program that crashed or ran out of time without a failed test is one more failure.
+Exits with 1 if anything failed.
 """
 
 import collections
@@ -21,7 +21,7 @@ def kind_of(case):
 
 
 def outcomes(build):
-    """(kind, name) of each test: by testlog.json for a whole program, by the JUnit report for the tests in it."""
+    """Yields (kind, name) of each test: testlog.json has whole programs, the JUnit report the tests in them."""
     logs = pathlib.Path(build) / 'meson-logs'
     suites = {suite.get('name'): suite for suite in ElementTree.parse(logs / 'testlog.junit.xml').iter('testsuite')}
     for line in (logs / 'testlog.json').read_text().splitlines():

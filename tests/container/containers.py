@@ -1,7 +1,7 @@
-"""Podman with storage of its own in a temporary directory, so that all of it can be taken away again.
+"""Podman with its own storage in a temporary directory, which is removed at the end.
 
-Nothing of the machine's own images, containers or settings is used or touched. Containers have no network but their
-loopback, or share another container's; the tests reach it by opening their sockets inside.
+The machine's own images, containers and settings are neither used nor changed. A container has no network but its
+loopback, or shares another container's network. The tests open their sockets inside.
 """
 
 import concurrent.futures
@@ -43,7 +43,7 @@ ENTRYPOINT ["/bin/busybox"]
 """
 PAGE = 'from an IPv4-only program\n'
 
-# Without CAP_SYS_RESOURCE no container gets more than the hard limits here, and podman's own default of a million
+# Without CAP_SYS_RESOURCE no container gets more than the hard limits here, so podman's default of a million
 # descriptors is refused.
 SETTINGS = """
 [containers]
@@ -67,11 +67,11 @@ runroot = "{directory}/run"
 
 
 class Refused(Exception):
-    """Podman said no."""
+    """Podman failed."""
 
 
 class Podman:
-    """Enter it to have podman() and the images; leaving it removes everything."""
+    """A context manager. Within the block there are podman() and the images; at its end everything is removed."""
 
     def __enter__(self):
         self.traces_before = traces()
@@ -86,8 +86,8 @@ class Podman:
         return self
 
     def __exit__(self, *_):
-        # what fails here has failed before, or was never made; the directory goes in any case. A container that
-        # another one depends on goes in the second round.
+        # a failure here follows an earlier failure; the directory is removed in any case. A container that
+        # another container needs is removed in the second round.
         rounds = ('rm --all --force --time 0', 'rm --all --force --time 0', 'rmi --all --force')
         for command in rounds if self.used else ():
             with contextlib.suppress(Refused, FileNotFoundError, subprocess.TimeoutExpired):
@@ -100,7 +100,7 @@ class Podman:
             remove_trace(trace)
 
     def __call__(self, *args):
-        """Runs `podman ARGS` to its end: its stdout. Refused when it fails."""
+        """Runs `podman ARGS` to its end. Returns stdout; raises Refused if podman fails."""
         return self.run('podman', *args)
 
     def run(self, *command):
@@ -119,7 +119,7 @@ class Podman:
         self('build', '--quiet', '--isolation', 'chroot', '--layers=false', '--tag', BUSYBOX_IMAGE, context)
 
     def why_not(self):
-        """Builds busybox and runs it: None, or the reason why containers do not run here."""
+        """Builds busybox and runs it. Returns None, or the reason why containers do not run here."""
         if os.geteuid() != 0:
             return 'containers are run as root here'
         if not shutil.which('podman') or not BUSYBOX.exists():
@@ -134,7 +134,7 @@ class Podman:
 
 
 def traces():
-    """What podman makes outside its own directories, whatever its settings say."""
+    """Files that podman makes outside its own directories, whatever its settings."""
     found = {*CGROUPS.glob('libpod_parent'), *CGROUPS.glob('*/libpod_parent')}
     return found | {CACHE} if os.path.exists(CACHE) else found
 
@@ -143,7 +143,7 @@ def remove_trace(path):
     if path == CACHE:
         shutil.rmtree(path)
         return
-    # a control group is empty when its last process, podman's monitor, has ended
+    # a control group is empty after the end of its last process, podman's monitor
     with contextlib.suppress(AssertionError):
         harness.wait_until(lambda: removed(path), timeout_s=2)
 
@@ -163,7 +163,7 @@ def least_of(which, wanted):
 
 
 class Container:
-    """One running container: enter it, and it is removed at the end."""
+    """One running container. A context manager that removes the container at the end."""
 
     def __init__(self, podman, image, *args, options=()):
         self.podman = podman
@@ -196,7 +196,7 @@ class Container:
     def wait_event(self, name):
         deadline = time.monotonic() + harness.PATIENCE_S
         while True:
-            # asked before the log is read, so that the log of one that has ended is whole
+            # ask before the log is read, so that the log of an ended container is complete
             state = self.inspect()['State']
             lines = self.lines()
             for line in lines:
@@ -242,7 +242,7 @@ class Container:
                 raise OSError(ctypes.get_errno(), 'setns')
         return function(*args, **kwargs)
 
-    # what peers.PeersMixin calls a netns
+    # peers.PeersMixin takes this as its netns
     run = inside
 
 
@@ -256,7 +256,7 @@ class Case(peers.PeersMixin, unittest.TestCase):
         self.addCleanup(self.close_peers)
 
     def container(self, image, *args, options=()):
-        """A running container, removed at the test's end. Peers opened before it is ready go first."""
+        """A running container, removed at the end of the test, after the peers that were opened before."""
         container = Container(self.podman, image, *args, options=options)
         self.enterContext(container)
         self.addCleanup(self.close_peers)
@@ -266,7 +266,7 @@ class Case(peers.PeersMixin, unittest.TestCase):
         return self.container(SIXPIPE_IMAGE, *args, options=('--network', network, *options))
 
     def forwarder(self, *args, options=()):
-        """A ready sixpipe that listens on [::1]:2000 and forwards to a Backend of the test's inside: both."""
+        """A ready sixpipe that listens on [::1]:2000, and the Backend inside that it forwards to."""
         box = self.sixpipe('--access-log', *args, '[::1]:2000', '127.0.0.1:8080', options=options)
         box.wait_event('ready')
         return box, self.backend(netns=box, port=8080)
@@ -276,7 +276,7 @@ class Case(peers.PeersMixin, unittest.TestCase):
         return client, backend.accept()
 
     def check_forwards(self, box, backend):
-        """A megabyte each way, and both ends."""
+        """Sends a megabyte each way, then ends both streams."""
         client, server = self.pair(box, backend)
         data = os.urandom(1 << 20)
         for source, target in ((client, server), (server, client)):

@@ -1,4 +1,4 @@
-"""Builds the image with scripts/image, runs the tests of containers; the last line is 'N passed, N failed, N skipped'.
+"""Builds the image with scripts/image and runs the tests of containers. The last line is 'N passed, N failed, N skipped'.
 
     run.py [test_container.Pid1 | test_container.Pid1.test_reaps_orphans] ...
 """
@@ -15,7 +15,7 @@ import containers  # noqa: E402
 
 
 def count(suite, reason):
-    """Runs the tests, or counts them as skipped where there is a reason: a TestResult."""
+    """Runs the tests, or counts them as skipped if there is a reason. Returns a TestResult."""
     if reason:
         result = unittest.TestResult()
         for _ in range(suite.countTestCases()):
@@ -41,7 +41,7 @@ def main(names):
             print(podman.run(containers.ROOT / 'scripts' / 'image', containers.SIXPIPE_IMAGE), end='')
         containers.Case.podman = podman
         result = count(suite, reason)
-    # a test fails once, however many of its parts do
+    # a test counts as one failure, however many of its parts failed
     failed = len({getattr(test, 'test_case', test) for test, _ in result.failures + result.errors})
     skipped = len(result.skipped)
     print(f'{max(result.testsRun - failed - skipped, 0)} passed, {failed} failed, {skipped} skipped')

@@ -1,4 +1,4 @@
-"""The image as it is run: engines under seccomp profiles, beside another container, without rights, as PID 1."""
+"""The image in use: engines under seccomp profiles, beside another container, without rights, as PID 1."""
 
 import concurrent.futures
 import io
@@ -95,7 +95,7 @@ class Profiles(containers.Case):
         self.assertEqual((set(rule['names']), rule['action']), (IO_URING, 'SCMP_ACT_ALLOW'))
 
     def test_profile_for_a_kubelet_allows_nothing_more(self):
-        """Every call that it allows, the default allows too, without a capability; and it has no conditions."""
+        """The default allows each of its calls too, without a capability. The profile has no conditions."""
         def allowed(profile):
             return {(name, json.dumps(rule.get('args') or [])) for rule in profile['syscalls']
                     if rule['action'] == 'SCMP_ACT_ALLOW' and not rule.get('includes', {}).get('caps')
@@ -140,7 +140,7 @@ class Sidecar(containers.Case):
         self.assertEqual(box.wait_event('close')['reason'], 'done')
 
     def test_many_of_one_user_share_the_budget_of_pipes(self):
-        """16384 pages are a user's on the whole host, whatever container it is in: two with the default do not fit."""
+        """A user has 16384 pages on the whole host, in all containers: two containers with the default do not fit."""
         options = (*seccomp(IO_URING_PROFILE), *HARDENED)
         for _ in range(8):
             small = self.sixpipe('--maxpipes', '2', '--pipe-size', '256KiB', '[::1]:2000', '127.0.0.1:8080',
@@ -152,7 +152,7 @@ class Sidecar(containers.Case):
         self.assertEqual(len(greedy.events('pipes_short')), 1)
 
     def test_manifests(self):
-        """Each one's arguments and user, and its probe."""
+        """The arguments, the user and the probe of each manifest."""
         for name, user in (('sidecar.yaml', 65532), ('daemonset.yaml', 65533)):
             with self.subTest(name):
                 with open(KUBELET_PROFILE.parent / name, encoding='utf-8') as file:
@@ -173,7 +173,7 @@ class Sidecar(containers.Case):
 class Pid1(containers.Case):
 
     def exit_of(self, box, backend, ending):
-        """The exit code when `ending` has drained: an open session goes on and ends in order."""
+        """Returns the exit code after `ending` has begun a drain, in which an open session ends cleanly."""
         client, server = self.pair(box, backend)
         with concurrent.futures.ThreadPoolExecutor(max_workers=1) as thread:
             stopping = thread.submit(ending)
@@ -215,7 +215,7 @@ class Pid1(containers.Case):
         self.assertEqual(server.recv_exact(11), b'still there')
 
     def test_reaps_orphans(self):
-        """A process whose parent is gone becomes PID 1's child; when it ends it must not stay a zombie."""
+        """A process whose parent has ended becomes a child of PID 1. When the child ends, it must not stay a zombie."""
         box, backend = self.forwarder(options=seccomp(IO_URING_PROFILE))
         shell = ('--pid', f'container:{box.id}', '--network', 'none', '--rm')
         self.podman('run', '--detach', *shell, BUSYBOX_IMAGE, 'sh', '-c',

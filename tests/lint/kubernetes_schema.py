@@ -1,7 +1,7 @@
-"""The parts of Kubernetes' API that deploy/kubernetes/ uses, by hand from its reference: which keys an object has.
+"""The parts of Kubernetes' API that deploy/kubernetes/ uses, written by hand from its reference: the keys of each object.
 
-A dict is an object: its keys, those that end in '!' required. A list of one is a list of such items, Map an object
-whose keys are free, OneOf a choice of words; other schemas are functions that return True for a good value.
+A dict is an object with these keys; keys that end in '!' are required. A list with one schema is a list of such items.
+Map is an object with any keys, OneOf a choice of words. Other schemas are functions that return True for a good value.
 """
 
 import re
@@ -114,7 +114,7 @@ KINDS = {
 
 
 def problems(value, schema, where=''):
-    """What is wrong with value, one line each."""
+    """The mistakes in value, one line each."""
     if isinstance(schema, dict):
         if not isinstance(value, dict):
             return [f'{where}: not an object']
@@ -137,7 +137,7 @@ def problems(value, schema, where=''):
 
 
 def object_problems(item):
-    """The same for a whole object, by its kind."""
+    """The mistakes in a whole object, by its kind."""
     if not isinstance(item, dict):
         return ['not an object']
     kind = (item.get('apiVersion'), item.get('kind'))
@@ -145,8 +145,8 @@ def object_problems(item):
 
 
 def restricted_problems(pod, host_network=False):
-    """What Pod Security level 'restricted' forbids in a pod, its network aside where host_network is wanted; and two
-    rules more: a root that is read-only, no token of the API's."""
+    """What Pod Security level 'restricted' forbids in a pod. host_network=True allows the host's network. Two more rules:
+    the root filesystem is read-only, and the pod gets no API token."""
     found = []
 
     def demand(good, what):

@@ -1,4 +1,4 @@
-"""examples/*.conf: each is accepted, as it is and as --dump-config prints it. SIXPIPE names the binary."""
+"""examples/*.conf: sixpipe accepts each file, and the file that --dump-config prints. SIXPIPE names the binary."""
 
 import os
 import pathlib
@@ -17,7 +17,7 @@ def run(*arguments, text=None):
 
 
 class Examples(unittest.TestCase):
-    def test_none_is_forgotten(self):
+    def test_the_list_of_examples_is_complete(self):
         self.assertEqual(tuple(sorted(path.name for path in DIRECTORY.glob('*.conf'))), NAMES)
 
     def test_accepted(self):
@@ -39,8 +39,8 @@ class Examples(unittest.TestCase):
                 self.assertEqual(*plain)
 
 
-    def test_the_sidecar_is_that_of_kubernetes(self):
-        """The same options, whether by file or by the pod's arguments: names of forwards and comments aside."""
+    def test_the_sidecar_equals_the_kubernetes_sidecar(self):
+        """File and arguments of the pod give the same options, except for names of forwards and comments."""
         arguments = re.findall(r'^ +- (--\S+)$', (ROOT / 'deploy' / 'kubernetes' / 'sidecar.yaml').read_text(), re.MULTILINE)
         self.assertGreater(len(arguments), 5)
         dumps = [run('--dump-config', *given) for given in (arguments, ('--config', DIRECTORY / 'sidecar.conf'))]
@@ -48,7 +48,7 @@ class Examples(unittest.TestCase):
         self.assertEqual(*[re.sub('  +# .*', '', re.sub(r'\[forward .*\]', '[forward]', done.stdout)) for done in dumps])
 
 
-    def test_no_port_is_that_of_node_exporter(self):
+    def test_no_example_uses_node_exporters_port(self):
         paths = [ROOT / 'README.md', *DIRECTORY.glob('*'), *(ROOT / 'deploy').glob('*/*'), *(ROOT / 'docs').glob('*.md')]
         self.assertEqual([str(path) for path in paths if path.is_file() and ':9100' in path.read_text()], [])
 

@@ -1,4 +1,4 @@
-"""deploy/kubernetes/: every key known, Pod Security held, names and ports in agreement, options that sixpipe has.
+"""deploy/kubernetes/: known keys, Pod Security, matching names and ports, options that exist.
 
 SIXPIPE names the binary.
 """
@@ -14,7 +14,7 @@ import unittest
 try:
     import yaml
 except ImportError:
-    sys.exit(77)  # how a test says to meson that it is skipped
+    sys.exit(77)  # tells meson that the test is skipped
 
 import kubernetes_schema as schema
 
@@ -24,7 +24,7 @@ PATCHES = {'sidecar-io-uring.yaml': 'sidecar.yaml', 'daemonset-io-uring.yaml': '
 
 
 class Loader(yaml.SafeLoader):
-    """One that takes no key twice."""
+    """A loader that refuses a key given twice."""
 
     def construct_mapping(self, node, deep=False):
         keys = [key.value for key, _ in node.value]
@@ -39,7 +39,7 @@ def load(name):
 
 
 def objects():
-    """Every object with its file's name, the patched ones included."""
+    """Every object with its file's name, including patched objects."""
     for path in sorted(DIRECTORY.glob('*.yaml')):
         if path.name in PATCHES:
             yield path.name, merge(load(PATCHES[path.name])[0], load(path.name)[0])
@@ -49,7 +49,7 @@ def objects():
 
 
 def merge(base, patch):
-    """A strategic merge, as far as these patches go: lists of things with names are merged by name."""
+    """A strategic merge, as far as these patches need it: lists of named objects are merged by name."""
     if isinstance(base, dict) and isinstance(patch, dict):
         return {**base, **{key: merge(base.get(key), value) for key, value in patch.items()}}
     if isinstance(base, list) and isinstance(patch, list):
@@ -100,7 +100,7 @@ def ports_of(item):
 
 
 def selected(labels, namespace):
-    """The workload whose pods a selector means."""
+    """The workload whose pods a selector selects."""
     found = [item for name, item in workloads() if name not in PATCHES
              and item['metadata'].get('namespace') == namespace
              and labels.items() <= item['spec']['template']['metadata']['labels'].items()]
@@ -205,11 +205,11 @@ class Agreement(unittest.TestCase):
     def test_network_policy(self):
         for item in of_kind('NetworkPolicy'):
             workload = selected(item['spec']['podSelector']['matchLabels'], item['metadata'].get('namespace'))
-            self.assertFalse(pod_of(workload).get('hostNetwork'), 'policies do not hold there')
+            self.assertFalse(pod_of(workload).get('hostNetwork'), 'network policies do not apply to the host network')
             rules = [(rule.get('from'), port['port']) for rule in item['spec']['ingress'] for port in rule['ports']]
             self.assertEqual({port for _, port in rules}, set(ports_of(workload)))
             for source, port in rules:
-                self.assertEqual(source is None, port == 'web', 'only the forwarded port is for everybody')
+                self.assertEqual(source is None, port == 'web', 'only the forwarded port is open to all')
 
     def test_drain_fits_the_grace_period(self):
         for name, item in workloads():
@@ -225,7 +225,7 @@ class Agreement(unittest.TestCase):
                 for key in ('requests', 'limits'):
                     self.assertEqual(set(resources[key]), {'cpu', 'memory'})
                 self.assertEqual(resources['limits']['cpu'], options['workers'], 'a worker uses a CPU at most')
-                # of its own and the kernel's: an idle session, and one whose buffers are kept at their least
+                # sixpipe's and the kernel's memory: for an idle session, and for a session with minimal buffers
                 for key, session_bytes in (('requests', 5900), ('limits', 32 << 10)):
                     floor = (16 << 20) + int(options['maxconn']) * session_bytes
                     self.assertGreater(bytes_of(resources[key]['memory']), floor, key)
@@ -259,7 +259,7 @@ class Options(unittest.TestCase):
 
 
 class Checker(unittest.TestCase):
-    """The checks themselves: each mistake is found."""
+    """Tests the checks themselves: each mistake is found."""
 
     def mistakes(self, change):
         item = copy.deepcopy(load('sidecar.yaml')[0])

@@ -1,4 +1,4 @@
-"""What scripts/ and the test runner show: little where all is well, the whole reason where something failed."""
+"""What scripts/ and the test runner print: little after success, the whole reason after a failure."""
 
 import json
 import os
@@ -34,7 +34,7 @@ class ScriptsCase(unittest.TestCase):
 
 
 class Install(ScriptsCase):
-    """scripts/install, with programs in the place of apt-get and those that it needs."""
+    """scripts/install, with scripts instead of apt-get and the programs that it needs."""
 
     def install(self, apt_code):
         programs = {'dpkg-query': 'exit 1', 'sudo': 'exec "$@"',
@@ -58,7 +58,7 @@ class Install(ScriptsCase):
 
 
 class Runner(ScriptsCase):
-    """tests/integration/run.py: meson shows its stderr, and only where a test failed."""
+    """tests/integration/run.py: meson shows its stderr, and only if a test failed."""
 
     def test_a_failure_has_name_and_reason(self):
         (self.folder / 'failing.py').write_text(FAILING_TEST)
@@ -72,7 +72,7 @@ class Runner(ScriptsCase):
 
 
 class Summary(ScriptsCase):
-    """tests/summarise.py, with what meson 1.0 wrote of four programs: two of them report their tests, two exit."""
+    """tests/summarise.py, with the files that meson 1.0 wrote for four programs: two report their tests, two only exit."""
 
     REPORT = '''<testsuites><testsuite name="sixpipe.sixpipe:unit / late"><testcase name="1 a"/></testsuite>
         <testsuite name="sixpipe.sixpipe:unit / mixed"><testcase name="1 good"/><testcase name="2 bad"><failure/></testcase>

@@ -38,9 +38,9 @@ static int capture_fd = -1;
 
 #ifdef __SANITIZE_THREAD__
 /*
- * Criterion (libboxfort, to be exact) maps its arena at an address that it draws with rand_r(3),
- * nearly always one that ThreadSanitizer does not allow (Snaipe/Criterion issue 274). This draws
- * addresses in 0x5500_0000_0000 to 0x5550_0000_0000, which both take.
+ * Criterion's libboxfort maps its arena at an address from rand_r(3), and ThreadSanitizer forbids
+ * nearly all of these addresses (Snaipe/Criterion issue 274). This rand_r() gives addresses in
+ * 0x5500_0000_0000 to 0x5550_0000_0000, which both accept.
  */
 int rand_r(unsigned *seed)
 {
@@ -123,13 +123,13 @@ void support_send(int fd, const void *bytes, size_t count)
 
 void support_receive(int fd, void *bytes, size_t count)
 {
-	/* recv(2) of nothing waits for something */
+	/* recv(2) of 0 bytes waits until there are bytes */
 	ssize_t got = count ? recv(fd, bytes, count, MSG_WAITALL) : 0;
 
 	cr_assert_eq(got, (ssize_t)count, "recv: %zd of %zu bytes", got, count);
 }
 
-/* Whether the peer's kernel owes no acknowledgement for what it has received. */
+/* Whether the peer's kernel has acknowledged all bytes that it has received. */
 static bool is_settled(const struct support_tcp *tcp, uint64_t sent_bytes)
 {
 	int unacknowledged = 0, received = 0;
@@ -220,7 +220,7 @@ int support_set(struct config *config, const char *name, const char *text,
 	const struct option_spec *option = options_find(name, strlen(name));
 
 	cr_assert_not_null(option, "%s", name);
-	memset(error, '!', CONFIG_ERROR_BYTES); /* what is not written is not terminated */
+	memset(error, '!', CONFIG_ERROR_BYTES); /* an unwritten error has no NUL */
 	return config_set(config, option, text, error);
 }
 
@@ -260,7 +260,7 @@ unsigned support_count_descriptors(void)
 	while ((entry = readdir(directory)))
 		count += entry->d_name[0] != '.';
 	closedir(directory);
-	return count - 1; /* the directory's own */
+	return count - 1; /* without the directory's own descriptor */
 }
 
 void support_put_file(const char *root, const char *path, const char *text)
@@ -337,7 +337,7 @@ bool support_aborts(void (*function)(void *argument), void *argument)
 	cr_assert_eq(waitpid(child, &status, 0), child);
 	cr_assert_geq(pread(said_fd, said, sizeof(said) - 1, 0), 0);
 	close(said_fd);
-	/* a sanitizer that found something would abort as well, and say something else */
+	/* a sanitizer that found a fault would abort as well, with another message */
 	return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && !strcmp(said, expected);
 }
 

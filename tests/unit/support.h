@@ -1,6 +1,6 @@
 /*
- * What several unit tests need: TCP connections over loopback, captured stderr, counted
- * descriptors, threads, and a look at whether a call aborts. A failure in here fails the test that called.
+ * Shared by unit tests: TCP connections over loopback, captured stderr, counted descriptors,
+ * threads, and calls that must abort. A failure in here fails the calling test.
  */
 #pragma once
 
@@ -11,7 +11,7 @@
 #include "base/addr.h"
 #include "config/config.h"
 
-/* How long anything that must happen may take before the test fails; nothing waits for it to pass. */
+/* How long an event that must come may take before the test fails. No test sleeps for this time. */
 #define SUPPORT_PATIENCE_MS 10000
 
 /*
@@ -42,12 +42,12 @@ void support_receive(int fd, void *bytes, size_t count);
 void support_wait_for_bytes(int fd, size_t count);
 
 /*
- * Sends until nothing more goes in, and nothing more would if the peer's kernel acknowledged all it
- * has: from here on `ours` is full until somebody reads. Returns how many bytes that took.
+ * Sends until `ours` is full, and stays full until the peer reads, even when the peer's kernel has
+ * acknowledged all bytes. Returns how many bytes were sent.
  */
 uint64_t support_stuff(const struct support_tcp *tcp);
 
-/* Waits for poll(2) events on `fd`; returns those that came. */
+/* Waits for poll(2) events on `fd`; returns the events that came. */
 short support_poll(int fd, short events);
 
 /* An option of a socket whose value is an int: getsockopt(2). */
@@ -63,7 +63,7 @@ size_t support_check_pattern(const void *bytes, size_t count, uint64_t at);
 int support_set(struct config *config, const char *name, const char *text,
 		char error[CONFIG_ERROR_BYTES]);
 
-/* The same, where that is no test but its start: the value must be accepted. */
+/* The same, for the preparation of a test: the value must be accepted. */
 void support_must_set(struct config *config, const char *name, const char *text);
 
 #define SUPPORT_FORWARDS_BYTES 512
@@ -74,34 +74,34 @@ void support_describe_forwards(const struct config *config, char text[SUPPORT_FO
 /* Open descriptors of this process. */
 unsigned support_count_descriptors(void);
 
-/* Writes a file below directory `root`, at a path that begins with '/', and makes its directories. */
+/* Writes a file at `path` below directory `root`, and makes directories. `path` begins with "/". */
 void support_put_file(const char *root, const char *path, const char *text);
 
-/* Removes a directory with all that is below. */
+/* Removes a directory and everything in it. */
 void support_remove_tree(const char *root);
 
 /* From here to support_capture_end(), stderr goes into a file. */
 void support_capture_begin(void);
 
-/* Gives what was written, NUL-terminated; the caller frees it. */
+/* Returns the text that was written, NUL-terminated; the caller frees it. */
 char *support_capture_end(void);
 
 /* Whether `function(argument)` fails a CHECK; it runs in a child process. */
 bool support_aborts(void (*function)(void *argument), void *argument);
 
 /*
- * Runs `count` threads of `function` at once, and waits for the end of all. Each gets its own of
- * the `arguments`, which lie `argument_bytes` apart; with 0 bytes all get the same.
+ * Runs `count` threads of `function` at once, and waits for the end of all. Each thread gets its
+ * own element of `arguments`, an array with elements of `argument_bytes`; with 0 bytes all threads
+ * get the same pointer.
  */
 void support_run_threads(void *(*function)(void *argument), void *arguments, size_t argument_bytes,
 			 unsigned count);
 
 /*
- * For each suite's TestSuite(..., .fini): ends the whole test program when the test has leaked
- * memory. Criterion passes over the exit status of a test's process, which is how LeakSanitizer
- * tells.
+ * For each suite's TestSuite(..., .fini): ends the whole test program if the test has leaked
+ * memory. LeakSanitizer reports by the exit status of the test's process, which Criterion ignores.
  */
 void support_check_leaks(void);
 
-/* A repeatable generator of pseudo-random numbers: the next one of `state`. */
+/* The next pseudo-random number of `state`. The same first state gives the same numbers. */
 uint64_t support_random(uint64_t *state);
