@@ -1,4 +1,4 @@
-"""What the tests of --admin share: a sixpipe with an admin socket, clients that say who they are, and the commands."""
+"""Shared by the tests of --admin: a sixpipe with an admin socket, clients with PROXY headers, and the commands."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ from harness import Case
 from peers import PATIENCE_S, RESET
 
 CLIENT = ('2001:db8::7', 51234)
-NEIGHBOUR = ('2001:db8::8', 51234)  # of the same /64
+NEIGHBOUR = ('2001:db8::8', 51234)  # in the same /64
 STRANGER = ('2001:db8:1::7', 51234)
 TARGET = ('2001:db8::1', 443)
 PROXIED = ('--accept-proxy', '--trust', '::1')
@@ -27,7 +27,7 @@ class AdminCase(Case):
         self.path = os.path.join(self.directory, 'admin.sock')
 
     def admin(self, *args, **options):
-        """A sixpipe with an admin socket, before clients that say who they are by a PROXY header."""
+        """A sixpipe with an admin socket that accepts PROXY headers."""
         return self.sixpipe('[::1]:0', *args, '--admin', self.path, **options)
 
     def ask(self, *args):
@@ -37,7 +37,7 @@ class AdminCase(Case):
         return done.returncode, done.stdout, done.stderr
 
     def assert_fails(self, code, says, *args):
-        """The command fails with this exit code, and says why."""
+        """The command fails with this exit code and this text."""
         told, out, error = self.ask(*args)
         self.assertEqual((told, out), (code, ''), args)
         self.assertIn(says, error)
@@ -48,7 +48,7 @@ class AdminCase(Case):
         return json.loads(done.stdout)
 
     def open_as(self, proxy, backend, client):
-        """A session of a client that has this address."""
+        """Opens a session of a client with this address."""
         peer = self.connect(proxy.endpoint)
         peer.sendall(proxy_header.v1(client, TARGET))
         return peer, backend.accept()

@@ -21,7 +21,8 @@ ROTATIONS = 4096
 
 
 class Stream:
-    """A reproducible stream without a short period: a random block, shifted by one for each block that follows."""
+    """A reproducible stream that does not soon repeat: a random block, then the same block shifted by one byte, and
+    so on."""
 
     def __init__(self, seed):
         self.block = memoryview(random.Random(seed).randbytes(BLOCK_BYTES + ROTATIONS))
@@ -118,7 +119,7 @@ class Bulk:
         self.process.send_signal(signal.SIGCONT)
 
     def close(self):
-        """Ends the process if it still runs; its connection then ends as the kernel ends a dead process's."""
+        """Kills the process if it still runs. The kernel then ends its connection."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()

@@ -1,4 +1,4 @@
-"""A control group of a test's own, of version 1 or 2, whichever has the controller here."""
+"""A control group for one test, of version 1 or 2: the version that has the controller on this host."""
 
 import os
 import pathlib
@@ -14,7 +14,7 @@ FILES = {
 
 
 class Cgroup:
-    """with Cgroup('cpu', '150000') as group: Popen(..., **group.popen). SkipTest where no group can be made."""
+    """with Cgroup('cpu', '150000') as group: Popen(..., **group.popen). SkipTest if no group can be made."""
 
     def __init__(self, controller, limit):
         self.files = FILES[controller]

@@ -6,7 +6,7 @@
         dns.set('a.example', dns_server.NXDOMAIN)
         dns.wait_queries(2, name='a.example')
 
-What a name has is an Answer: the helpers below make them. A name that was not set is NXDOMAIN.
+Each name has an Answer, which the helpers below make. A name that was not set is NXDOMAIN.
 """
 
 import collections
@@ -32,10 +32,11 @@ Query = collections.namedtuple('Query', 'name type transport')
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """records: (type, ttl, value) each, in the order in which they are sent; for other types than asked, none.
+    """records: a list of (type, ttl, value), sent in this order. Only records of the type in the query are sent.
 
-    how: '' as it should be; over UDP 'truncated' (TC and no record; all of it by TCP); 'silent'; 'silent-AAAA' (when asked
-    for that); 'malformed' (the last record is cut off); 'wrong-id'; 'garbage' (bytes that are no message, with the right id).
+    how: '' is a correct answer. 'truncated': over UDP, TC and no record; over TCP, all records. 'silent': no answer.
+    'silent-AAAA': no answer to a query for AAAA. 'malformed': the last record is cut off. 'wrong-id': another id.
+    'garbage': the right id and bytes that are no message.
     """
     records: tuple = ()
     code: str = 'NOERROR'
@@ -51,7 +52,7 @@ def aaaa(*addresses, ttl=60):
 
 
 def cname(target, ttl=60):
-    """The chain is followed within the zone, as a resolving server would."""
+    """The server follows the chain of CNAMEs within its zone, as a resolving server does."""
     return Answer((('CNAME', ttl, target),))
 
 
@@ -80,7 +81,7 @@ def encode_name(name):
 
 
 def parse_query(message):
-    """(id, name, type number, bytes of the question). ValueError where it is not one question."""
+    """(id, name, type number, bytes of the question). ValueError if the message does not hold exactly one question."""
     if len(message) < 12:
         raise ValueError('no head')
     number, _, questions = struct.unpack_from('!HHH', message)
@@ -119,7 +120,7 @@ class DnsServer:
         self.close()
 
     def bind(self, host, port):
-        """Two sockets with one port, which may be taken for the second: another is tried then."""
+        """Two sockets with one port. If the port is taken for the second socket, another port is tried."""
         for attempt in range(16):
             tcp = socket.create_server(self.resolve(host, port), family=self.family)
             udp = socket.socket(self.family, socket.SOCK_DGRAM)
@@ -132,7 +133,7 @@ class DnsServer:
         raise AssertionError('no port is free for both protocols')
 
     def resolve(self, host, port):
-        """With the number of the interface behind a '%'."""
+        """The address, with the interface's number after a '%'."""
         return socket.getaddrinfo(host, port, self.family, socket.SOCK_STREAM)[0][4]
 
     def close(self):
@@ -235,7 +236,7 @@ class DnsServer:
         return reply[:-2] if answer.how == 'malformed' else reply
 
     def look_up(self, name, kind):
-        """What the name has, and the records of that type behind its CNAMEs, as bytes."""
+        """The name's Answer, and the records of that type at the end of its CNAMEs, as bytes."""
         first, records = None, []
         for _ in range(8):
             answer = self.zone.get(name, NXDOMAIN)
@@ -253,5 +254,5 @@ class DnsServer:
             if target is None:
                 break
             name = target
-        # the end of the chain says whether there is such a name
+        # the name at the end of the chain decides whether the answer is NXDOMAIN
         return (answer if answer.code != 'NOERROR' and not first.how else first), records

@@ -5,9 +5,9 @@ A test derives from Case, opens peers (peers.py) through it and runs sixpipe as 
     with self.sixpipe('[::1]:0', backend.address) as proxy:
         client, server = self.pair(proxy, backend)
 
-Leaving the block closes the test's sockets, waits until sixpipe's descriptors are back at what they were when it was
-ready, sends TERM, and checks the exit code, the counters of the event=stopped line, one close line per session, and
-that every line on stderr was a log line (a sanitizer's report is none).
+At the end of the block the harness closes the test's sockets, waits until sixpipe holds the same descriptors as when it
+became ready, and sends TERM. It checks the exit code, the counters of the event=stopped line, that each session has one
+close line, and that every line on stderr is a log line. A sanitizer's report is not a log line.
 
 Environment: SIXPIPE (the binary), SIXPIPE_ENGINES (comma separated), SIXPIPE_SANITIZE=1 (a sanitizer build: limits on
 memory, latency and CPU do not apply).
@@ -35,8 +35,8 @@ import peers
 
 
 def reachable_by_all(path):
-    """`path`, or a copy of that program where a directory above it is closed to other users. Some tests run it as
-    another user, or as root without the capabilities that open every directory."""
+    """`path`, or a copy of the program if other users cannot enter a directory of its path. Some tests run the
+    program as another user, or as root without the capabilities that open every directory."""
     if not os.path.exists(path) or all(os.stat(folder).st_mode & 0o001 for folder in pathlib.Path(path).parents):
         return path
     folder = tempfile.mkdtemp(prefix='sixpipe-test-')
@@ -58,13 +58,13 @@ USER_HZ = os.sysconf('SC_CLK_TCK')
 
 
 def environment(**more):
-    """What sixpipe gets: not the variables that are for the tests, which it would refuse."""
+    """The environment for sixpipe, without the tests' own SIXPIPE_ variables: sixpipe would refuse them."""
     own = {name: value for name, value in os.environ.items() if not name.startswith('SIXPIPE_')}
     return {**own, **more}
 
 
 class Event:
-    """One log line: its keys in order, a key possibly more than once (listen=)."""
+    """One log line: its keys in order. A key may occur more than once (listen=)."""
 
     def __init__(self, line, pairs):
         self.line = line
@@ -93,7 +93,7 @@ class Event:
 
 
 def parse_logfmt(line):
-    """The pairs of a logfmt line. ValueError when any part of the line is not logfmt."""
+    """The pairs of a logfmt line. ValueError if any part of the line is not logfmt."""
     pairs, at = [], 0
     while at < len(line):
         match = LOGFMT_PAIR.match(line, at)
@@ -139,7 +139,7 @@ def sockets_of(links):
 
 
 def wait_until(condition, timeout_s=PATIENCE_S, what='the condition'):
-    """Polls where there is no event to wait for, such as another process's descriptors."""
+    """Polls for a condition that no event announces, such as another process's descriptors."""
     deadline = time.monotonic() + timeout_s
     while True:
         value = condition()
@@ -162,7 +162,7 @@ class Sixpipe:
         self.netns = netns
         self.wait_ready = wait_ready
         self.popen = {'env': environment(), **(popen or {})}
-        peers.connected.clear()  # another log begins
+        peers.connected.clear()  # a new log begins, without these clients
         self.lines = []
         self.log = []
         self.strange_lines = []
@@ -238,12 +238,12 @@ class Sixpipe:
         return self.wait_events(name, 1, timeout_s, **fields)[0]
 
     def close_of(self, client, timeout_s=PATIENCE_S):
-        """The close line of the session that this client socket opened (its name outlives the socket)."""
+        """The close line of the session that this client socket opened. The socket may be closed already."""
         return self.wait_events('close', client.before + 1, timeout_s, client=client.name)[client.before]
 
     @contextlib.contextmanager
     def unread_log(self):
-        """Nobody reads sixpipe's stderr meanwhile: its pipe fills up."""
+        """Within the block nobody reads sixpipe's stderr, so the pipe of stderr fills up."""
         fcntl.fcntl(self.process.stderr, fcntl.F_SETPIPE_SZ, 4096)
         self.may_read.clear()
         try:
@@ -262,7 +262,7 @@ class Sixpipe:
 
     @contextlib.contextmanager
     def stopped(self):
-        """Holds sixpipe still, so that what the test does meanwhile meets it all at once."""
+        """Stops sixpipe within the block. After the block, sixpipe meets all that the test did meanwhile at once."""
         self.signal(signal.SIGSTOP)
         wait_until(lambda: all(state in 'Tt' for state in self.task_states()), what='stopping sixpipe')
         try:
@@ -283,7 +283,7 @@ class Sixpipe:
         return collections.Counter(map(describe_fd, self.fd_links()))
 
     def fd_links(self):
-        """What each descriptor is, as /proc has it: 'socket:[123]', 'pipe:[45]', '/dev/null'."""
+        """The target of each descriptor's link in /proc: 'socket:[123]', 'pipe:[45]', '/dev/null'."""
         links = []
         for name in os.listdir(f'/proc/{self.pid}/fd'):
             with contextlib.suppress(FileNotFoundError):
@@ -298,12 +298,12 @@ class Sixpipe:
                 | {row[6] for row in rows['unix'] if int(row[3], 16) & 0x10000})
 
     def cpu_s(self):
-        """User and system time so far of all threads, those of io_uring's kernel workers included."""
+        """User and system time so far of all threads, including io_uring's kernel workers."""
         fields = pathlib.Path(f'/proc/{self.pid}/stat').read_text().rpartition(')')[2].split()
         return (int(fields[11]) + int(fields[12])) / USER_HZ
 
     def cpu_share(self, over_s=1.0):
-        """The CPU used during the next over_s seconds, as a share of one CPU. A wait that is the measurement."""
+        """The CPU used during the next over_s seconds, as a share of one CPU. Sleeps for that time."""
         before_s, start_s = self.cpu_s(), time.monotonic()
         time.sleep(over_s)
         return (self.cpu_s() - before_s) / (time.monotonic() - start_s)
@@ -323,16 +323,17 @@ class Sixpipe:
     # --- the end ---
 
     def count_baseline(self):
-        """Remembers what is held without any session."""
+        """Remembers the descriptors that sixpipe holds without any session."""
         links, listening = self.fd_links(), self.listening()
         self.baseline = collections.Counter(map(describe_fd, links))
         self.first_sockets = sockets_of(links)
         self.listeners = {link for link in self.first_sockets if link[len('socket:['):-1] in listening}
 
     def against_baseline(self):
-        """What is held too much or too little. Fewer pipes are no leak: one that met an error is closed rather than
-        pooled. Nor are fewer files: /etc/hosts may have been read at the start. Sockets are told apart: one of a check or
-        a question for a name may have been under way then."""
+        """The differences from the baseline, by kind. Fewer pipes are no leak: a pipe that met an error is closed.
+        Fewer files
+        are no leak: /etc/hosts may have been open for the baseline. Sockets are compared one by one: the baseline may
+        hold the socket of a health check or of a DNS query."""
         links = self.fd_links()
         sockets = sockets_of(links)
         extra = collections.Counter(map(describe_fd, links))
@@ -342,7 +343,7 @@ class Sixpipe:
         return {kind: count for kind, count in extra.items() if count > 0 or (count < 0 and kind not in ('pipe', 'file'))}
 
     def wait_baseline(self, timeout_s=PATIENCE_S):
-        """Waits until no session is left by the descriptors."""
+        """Waits until sixpipe holds the descriptors of the baseline: no session is left."""
         deadline = time.monotonic() + timeout_s
         while leaked := self.against_baseline():
             if time.monotonic() > deadline:
@@ -358,13 +359,13 @@ class Sixpipe:
                                  + '\n'.join(self.lines[-10:])) from None
 
     def wait_exit(self, timeout_s=PATIENCE_S):
-        """Waits for the process and for the last line of its log: the exit code."""
+        """Waits for the end of the process and for the last line of its log. Returns the exit code."""
         code = self.wait_process(timeout_s)
         self.reader.join(PATIENCE_S)
         return code
 
     def finish(self, term=True):
-        """Closes the test's sockets, stops sixpipe and checks what it left. term=False: it is stopping already."""
+        """Closes the test's sockets, sends TERM and checks the log. term=False: sixpipe is stopping already."""
         self.finished = True
         self.case.close_peers()
         self.may_read.set()
@@ -406,7 +407,7 @@ class Sixpipe:
 
 
 class Case(peers.PeersMixin, unittest.TestCase):
-    """A test against a running sixpipe, run once per engine (see run.py), or once when per_engine is False."""
+    """A test against a running sixpipe. It runs once per engine (see run.py), or once if per_engine is False."""
 
     engine = ENGINES[0]
     per_engine = True
@@ -423,17 +424,18 @@ class Case(peers.PeersMixin, unittest.TestCase):
         return Sixpipe(self, *args, engine=engine or self.engine, **options)
 
     def pair(self, proxy, backend, **options):
-        """A session: the client's socket and the backend's, each knowing who it is by now."""
+        """A session: the client's socket and the backend's socket, both connected."""
         client = self.connect(proxy.endpoint, **options)
         return client, backend.accept()
 
     def run_sixpipe(self, *args, timeout_s=PATIENCE_S, **popen):
-        """Runs sixpipe to its end, for what it refuses: a CompletedProcess with stdout and stderr as text."""
+        """Runs a sixpipe that ends by itself, such as a refused start: a CompletedProcess, stdout and stderr as
+        text."""
         return subprocess.run([SIXPIPE, *map(str, args)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
                               timeout=timeout_s, check=False, **{'env': environment(), **popen})
 
     def samples(self, proxy):
-        """{series: value} of /metrics; none may be there twice."""
+        """{series: value} of /metrics. Fails if a series occurs twice."""
         connection = http.client.HTTPConnection(*peers.parse_endpoint(proxy.ready['metrics']), timeout=PATIENCE_S)
         with contextlib.closing(connection):
             connection.request('GET', '/metrics')
@@ -448,16 +450,16 @@ class Case(peers.PeersMixin, unittest.TestCase):
                 for series, value in self.samples(proxy).items() if series.endswith(labels)}
 
     def show_log(self, proxy):
-        """A failed test's output ends with what sixpipe said (run.py prints it)."""
+        """Keeps the end of sixpipe's log. run.py prints it if the test fails."""
         self.last_log = proxy.lines[-20:]
 
     def assert_idle_cpu(self, proxy, over_s=1.0, limit=0.05):
-        """No spin: nearly no CPU over a second. A sanitizer's own threads are allowed more."""
+        """sixpipe does not spin: it uses nearly no CPU for a second. A sanitizer's own threads may use more."""
         share = proxy.cpu_share(over_s)
         self.assertLess(share, 0.3 if SANITIZE else limit, 'share of one CPU while nothing can move')
 
     def assert_reason(self, proxy, client, *reasons):
-        """The session of this client ended for (one of) these reasons."""
+        """The session of this client ended for one of these reasons."""
         close = proxy.close_of(client)
         self.assertIn(close['reason'], reasons, close)
         return close

@@ -1,4 +1,4 @@
-"""A network namespace of a test's own, without a name: it is gone with its last thread, process and socket."""
+"""A network namespace for one test. It has no name, and ends with its last thread, process and socket."""
 
 import concurrent.futures
 import ctypes
@@ -13,9 +13,10 @@ CLONE_NEWNET = 0x40000000
 
 
 class Netns:
-    """A thread that lives in the namespace; what it opens or starts belongs there.
+    """A thread in a namespace of its own. Sockets and processes that it creates are in that namespace.
 
-    ns.run(function, ...) runs in it, ns.ip('link set lo up') configures it. SkipTest where that is not possible.
+    ns.run(function, ...) calls the function there, ns.ip('link set lo up') configures the namespace. SkipTest if no
+    namespace can be made.
     """
 
     def __init__(self):
@@ -49,7 +50,8 @@ class Netns:
             raise unittest.SkipTest(f'ip {command}: {done.stderr.strip()}')
 
     def set_resolv_conf(self, text):
-        """What is started here from now on reads this in /etc/resolv.conf. SkipTest where there is no such file."""
+        """Processes that are started here from now on read this text in /etc/resolv.conf. SkipTest if the host has no
+        such file."""
         clone_newns, private, bind = 0x20000, 1 << 18 | 1 << 14, 1 << 12  # mount(2): MS_PRIVATE, MS_REC, MS_BIND
 
         def mount():
@@ -67,7 +69,7 @@ class Netns:
             raise unittest.SkipTest(f'no /etc/resolv.conf of its own here: {os.strerror(error)}')
 
     def add_black_hole(self, host='192.0.2.9', own='192.0.2.1'):
-        """An address whose packets leave and meet nobody: a veth whose far end is not the owner of that MAC."""
+        """Adds an address that never answers: a veth pair whose far end has another MAC."""
         self.ip('link add hole0 type veth peer name hole1')
         for name in ('hole0', 'hole1'):
             self.ip(f'link set {name} up')
@@ -84,6 +86,6 @@ class Netns:
             netns.ip(f'address add 2001:db8::{host}/64 dev {name} nodad')
 
     def lose_link(self):
-        """What this end sends from now on meets nobody, and nobody says so."""
+        """From now on all packets of this end are lost, without an error."""
         for host in ('192.0.2.2', '2001:db8::2'):
             self.ip(f'neighbour replace {host} lladdr 02:00:00:00:00:09 dev near0 nud permanent')

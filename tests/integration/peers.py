@@ -1,4 +1,4 @@
-"""The ends of a connection: clients, backends, and how each of them sees it end."""
+"""Clients and backends, and how each of them sees a connection end."""
 
 import collections
 import contextlib
@@ -12,7 +12,7 @@ import threading
 import time
 import unittest
 
-# How long a test waits for what must come. Sanitizer builds on a busy machine need the longer one.
+# How long a test waits for an event that must come. Sanitizer builds on a busy machine need the longer time.
 PATIENCE_S = 40 if os.environ.get('SIXPIPE_SANITIZE', '') not in ('', '0') else 20
 
 SIOCINQ = 0x541B
@@ -24,7 +24,7 @@ RESET = 'reset'
 
 
 def parse_endpoint(text):
-    """What socket.connect takes: a tuple for '[::1]:2000' or '127.0.0.1:2000', the path of 'unix:/path'."""
+    """The argument for socket.connect(): a tuple for '[::1]:2000' or '127.0.0.1:2000', the path for 'unix:/path'."""
     if text.startswith('unix:'):
         return text[len('unix:'):].replace('@', '\0', 1) if text[5] == '@' else text[len('unix:'):]
     host, _, port = text.rpartition(':')
@@ -32,7 +32,7 @@ def parse_endpoint(text):
 
 
 def endpoint_name(endpoint):
-    if not isinstance(endpoint, tuple):  # a local socket; a peer's has no name
+    if not isinstance(endpoint, tuple):  # a local socket; a client's local socket has no name
         name = endpoint if isinstance(endpoint, str) else endpoint.decode()
         return 'unix:' + name.replace('\0', '@', 1) if name else 'unix'
     host, port = endpoint[:2]
@@ -46,7 +46,7 @@ def family_of(endpoint):
 
 
 def free_ports(count):
-    """The first of `count` ports in a row that nobody has, below those that the kernel gives to clients."""
+    """The first of `count` free ports in a row, below the ports that the kernel gives to clients."""
     low = int(pathlib.Path('/proc/sys/net/ipv4/ip_local_port_range').read_text().split()[0])
     for first in range(low - count, 1024, -count):
         with contextlib.ExitStack() as stack:
@@ -60,14 +60,14 @@ def free_ports(count):
     raise unittest.SkipTest('no ports in a row are free')
 
 
-# How many have connected from a name to an address: the kernel gives a port again when it is free.
+# How many sockets have connected from a name to an address so far: the kernel uses a free port again.
 connected = collections.Counter()
 
 
 class Peer(socket.socket):
     """
-    A connected TCP socket with a time limit on every call. name and remote outlive the connection; before is how many
-    had the name towards remote before.
+    A connected TCP socket with a time limit on every call. name and remote stay known after the connection has ended.
+    before counts the earlier connections with the same name and remote.
     """
 
     def settle(self, remote):
@@ -75,7 +75,7 @@ class Peer(socket.socket):
         self.name = endpoint_name(self.getsockname())
         self.remote = endpoint_name(remote)
         self.before = 0
-        if self.name != 'unix':  # the name of all clients of a local socket
+        if self.name != 'unix':  # all clients of a local socket have this name
             self.before = connected[self.name, self.remote]
             connected[self.name, self.remote] += 1
         return self
@@ -84,7 +84,7 @@ class Peer(socket.socket):
         self.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def reset(self):
-        """Ends the connection with a RST, dropping what is not sent yet."""
+        """Ends the connection with a RST. Bytes that were not sent yet are dropped."""
         self.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
         self.close()
 
@@ -92,7 +92,7 @@ class Peer(socket.socket):
         self.shutdown(socket.SHUT_WR)
 
     def unacked(self):
-        """Bytes sent that the other kernel has not acknowledged, hence not got."""
+        """How many sent bytes the other end's kernel has not acknowledged."""
         return struct.unpack('i', fcntl.ioctl(self, SIOCOUTQ, bytes(4)))[0]
 
     def unread(self):
@@ -106,7 +106,7 @@ class Peer(socket.socket):
             time.sleep(0.001)
 
     def recv_exact(self, count):
-        """Exactly count bytes. EOFError when the stream ends before."""
+        """Receives exactly count bytes. EOFError if the stream ends before."""
         data = bytearray(count)
         view, got = memoryview(data), 0
         while got < count:
@@ -117,7 +117,8 @@ class Peer(socket.socket):
         return bytes(data)
 
     def recv_to_end(self, piece=1 << 16, pause_s=0.0):
-        """(bytes, EOF or RESET): all there is, and how it ended. pause_s between pieces makes a slow reader."""
+        """(bytes, EOF or RESET): all bytes to the end, and how the stream ended. pause_s between pieces makes a slow
+        reader."""
         data = bytearray()
         while True:
             try:
@@ -131,7 +132,7 @@ class Peer(socket.socket):
                 time.sleep(pause_s)
 
     def wait_error(self, timeout_s=PATIENCE_S):
-        """The socket's error once it has one. A RST that follows a FIN shows so only: recv keeps returning the EOF."""
+        """The socket's error, once there is one. Only this shows a RST after a FIN: recv goes on returning EOF."""
         poller = select.poll()
         poller.register(self, 0)
         if not poller.poll(timeout_s * 1000):
@@ -139,11 +140,11 @@ class Peer(socket.socket):
         return self.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
     def is_silent(self, for_s=0.2):
-        """True when nothing arrives for so long: neither data, nor an end. A bounded wait for a negative."""
+        """Whether nothing arrives for so long: no data, no end of the stream."""
         return not select.select([self], [], [], for_s)[0]
 
     def send_until_full(self, stream, quiet_s=0.5):
-        """Sends from stream until nothing more has been taken for quiet_s: the bytes sent."""
+        """Sends from stream until the socket has taken nothing for quiet_s. Returns the bytes that were sent."""
         view, sent, last_s = memoryview(stream), 0, time.monotonic()
         self.setblocking(False)
         while sent < len(view) and time.monotonic() - last_s < quiet_s:
@@ -157,7 +158,7 @@ class Peer(socket.socket):
 
 
 class Backend:
-    """A listening socket that the test accepts from by hand."""
+    """A listening socket. The test accepts each connection itself."""
 
     def __init__(self, case, host='127.0.0.1', port=0, backlog=512, rcvbuf=None):
         self.case = case
@@ -184,7 +185,8 @@ class Backend:
 
 
 class EchoServer:
-    """Sends back what it gets, a thread per connection. Counts them; greeting is sent first when there is one."""
+    """Sends back all that it receives, with a thread per connection. Counts connections. Sends greeting first, if
+    given."""
 
     def __init__(self, host='127.0.0.1', greeting=b''):
         self.socket = socket.create_server((host, 0), backlog=1024)
@@ -216,7 +218,7 @@ class EchoServer:
                 connection.sendall(part)
         except OSError:
             pass
-        # Counted down before the close is visible to sixpipe, so that most_open never overstates.
+        # Count down before sixpipe can see the close, so that most_open is never too high.
         with self.lock:
             self.open -= 1
             self.connections.discard(connection)
@@ -227,7 +229,7 @@ class EchoServer:
             remaining = list(self.connections)
         for end in [self.socket, *remaining]:
             try:
-                end.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits in accept or recv
+                end.shutdown(socket.SHUT_RDWR)  # wake the thread that waits in accept or recv
             except OSError:
                 pass
         self.socket.close()
@@ -235,7 +237,7 @@ class EchoServer:
 
 
 class PeersMixin:
-    """Opens peers for a test and closes them all at its end."""
+    """Opens peers for a test, and closes all of them at the end of the test."""
 
     def peers(self):
         return self.__dict__.setdefault('opened_peers', [])
@@ -257,7 +259,7 @@ class PeersMixin:
             if rcvbuf:
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
             if bind:
-                # the port is chosen with the connect: a bind for it would take it from everybody
+                # the kernel chooses the port at connect: a port that is chosen at bind is taken for all destinations
                 peer.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
                 peer.bind(bind)
             peer.connect(endpoint)
@@ -274,7 +276,7 @@ class PeersMixin:
         return self.adopt(EchoServer(**options))
 
     def refused_address(self):
-        """An IPv4 address and port that refuses: bound, so that nobody else gets it, but not listening."""
+        """An IPv4 address and port that refuses connections: a socket is bound to it but does not listen."""
         holder = self.adopt(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
         holder.bind(('127.0.0.1', 0))
         return endpoint_name(holder.getsockname())

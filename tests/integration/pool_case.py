@@ -1,4 +1,4 @@
-"""What the tests of backends share: services that can go away and come back, and who a session got."""
+"""Shared by the tests of backends: services that can stop and start again, and the backend that a session got."""
 
 import collections
 import contextlib
@@ -11,12 +11,12 @@ from peers import PATIENCE_S, Peer
 
 
 class Service:
-    """A backend that says its name first, and then echoes. It can go away and come back on its port."""
+    """A backend that sends its name and then echoes. It can stop and start again on its port."""
 
     def __init__(self, name, script=()):
         self.name = name.encode()
         self.port = 0
-        self.script = collections.deque(script)  # what the next checks are answered; the last one stays
+        self.script = collections.deque(script)  # whether each of the next checks succeeds; the last value stays
         self.requests = []
         self.sessions = 0
         self.socket = None
@@ -81,11 +81,11 @@ class PoolCase(Case):
         return self.adopt(Service(name, **options))
 
     def open_session(self, proxy, bind=None):
-        """(client, the letter of its backend or None where it was refused)."""
+        """(client, the letter of its backend), or (client, None) if the client was refused."""
         return self.open_client_named(proxy.endpoint, bind)
 
     def open_client_named(self, endpoint, bind=None):
-        """The client knows its name even where a RST overtakes its own connect."""
+        """The same. The client's name is known even if the client is reset before connect() returns."""
         client = self.adopt(Peer(socket.AF_INET6 if ':' in endpoint[0] else socket.AF_INET, socket.SOCK_STREAM))
         client.bind(bind or (endpoint[0], 0))
         client.settle(endpoint)
@@ -95,8 +95,8 @@ class PoolCase(Case):
         except ConnectionResetError:
             return client, None
 
-    def turns(self, proxy, count, **options):
-        """The letters of so many sessions, one after the other."""
+    def letters_of(self, proxy, count, **options):
+        """The letters of the backends of `count` sessions, opened one after the other; '-' for a refused client."""
         letters = ''
         for _ in range(count):
             client, letter = self.open_session(proxy, **options)

@@ -1,4 +1,4 @@
-"""Programs that nobody here wrote, run in the foreground for a test: each is skipped where it is not installed."""
+"""Other people's programs, run in the foreground for a test. A test is skipped if its program is not installed."""
 
 import glob
 import os
@@ -15,7 +15,7 @@ from peers import PATIENCE_S
 
 
 def find(*names):
-    """The first of these that is there; SkipTest where none is."""
+    """The first of these programs that is installed. SkipTest if none is."""
     for name in names:
         for path in sorted(glob.glob(name), reverse=True) or [shutil.which(name)]:
             if path and os.access(path, os.X_OK):
@@ -24,9 +24,10 @@ def find(*names):
 
 
 class Program:
-    """A running program with a folder of its own, which goes with it. Subclasses give arguments() and write files."""
+    """A running program with a folder of its own, which is removed at the end. Subclasses give arguments() and write
+    files."""
 
-    user = None  # whom the program insists on being
+    user = None  # the user that the program insists on
 
     def __init__(self, case, netns=None, **settings):
         self.case, self.settings = case, settings
@@ -54,7 +55,7 @@ class Program:
         return (self.folder / 'output').read_text(errors='replace')
 
     def wait_log(self, condition, path=None, what='a line of the log'):
-        """The log's text once the condition holds for it."""
+        """Waits until the condition holds for the log's text, and returns the text."""
         path = path or self.log
 
         def look():
@@ -65,7 +66,7 @@ class Program:
         return wait_until(look, what=f'{what} in {path.name}')
 
     def wait_port(self, host, port):
-        """Waits until it listens: by /proc/net/tcp, so that it sees no connection of ours."""
+        """Waits until the program listens. Reads /proc/net/tcp, so the program sees no connection of the test."""
         wanted = f'{int.from_bytes(bytes(map(int, host.split("."))), "little"):08X}:{port:04X} 00000000:0000 0A'
 
         def look():
@@ -132,7 +133,7 @@ defaults
 
 
 class Postgres(Program):
-    """settings: port. Lets in whom it sees as 127.0.0.0/8 or 240.0.0.0/4, without a password."""
+    """settings: port. Accepts clients from 127.0.0.0/8 and 240.0.0.0/4 without a password."""
 
     user = 'postgres'
 
@@ -169,7 +170,7 @@ class Sshd(Program):
 
 
 def free_port(run=None):
-    """A port of 127.0.0.1 that nobody had a moment ago."""
+    """A port of 127.0.0.1 that was free a moment ago."""
     def ask():
         with socket.create_server(('127.0.0.1', 0)) as holder:
             return holder.getsockname()[1]

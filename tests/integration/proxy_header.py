@@ -1,4 +1,5 @@
-"""PROXY protocol headers, written and read by the specification alone: what the tests hold sixpipe's against."""
+"""Writes and reads PROXY protocol headers by the specification alone. The tests compare sixpipe's headers with
+these."""
 
 import ipaddress
 import struct
@@ -94,7 +95,7 @@ class Header:
 
 
 def receive(peer):
-    """Reads exactly the header from a socket, and not a byte more."""
+    """Reads exactly the header from a socket."""
     data = peer.recv_exact(len(SIGNATURE))
     if data == SIGNATURE:
         data += peer.recv_exact(4)

@@ -24,7 +24,7 @@ GRACE_S = 20
 
 
 class TimeIsUp(BaseException):
-    """Not an Exception, so that no test takes it for one of its own."""
+    """Not an Exception, so that no test catches it."""
 
 
 class TapResult(unittest.TestResult):
@@ -41,7 +41,7 @@ class TapResult(unittest.TestResult):
         self.reason = None
         self.start_s = time.monotonic()
         signal.alarm(TEST_LIMIT_S)
-        # For a test that sits where no signal handler of Python's gets its turn.
+        # For a test that waits where Python runs no signal handler.
         faulthandler.dump_traceback_later(TEST_LIMIT_S + GRACE_S, exit=True)
 
     def stopTest(self, test):
@@ -85,7 +85,7 @@ class TapResult(unittest.TestResult):
 
 
 def printable(text):
-    """Without control characters, which the JUnit report may not hold."""
+    """The text without control characters, which the JUnit report may not hold."""
     return ''.join(char if char.isprintable() or char in '\n\t' else repr(char)[1:-1] for char in text.rstrip())
 
 
@@ -104,7 +104,7 @@ def tests_in(suite):
 
 
 def for_each_engine(tests):
-    """The tests, those that depend on the engine once for each of them, engine by engine."""
+    """The tests, engine by engine. A test with per_engine comes once for each engine."""
     classes = {}
     for index, engine in enumerate(harness.ENGINES):
         for test in tests:

@@ -1,4 +1,4 @@
-"""Seccomp filters that forbid a system call, as a container's profile does; and calls answered in the kernel's place."""
+"""Seccomp filters that forbid a system call, as a container's profile does, and a supervisor that answers calls."""
 
 import contextlib
 import ctypes
@@ -24,11 +24,11 @@ AF_INET6 = 10
 BPF_LOAD_WORD, BPF_JUMP_EQUAL, BPF_RETURN = 0x20, 0x15, 0x06
 
 
-NUMBER = 0  # where struct seccomp_data has the call's number
+NUMBER = 0  # offset of the call's number in struct seccomp_data
 
 
 def argument(index):
-    """Where it has the lower half of an argument, on a little-endian machine."""
+    """Offset of an argument's lower half in struct seccomp_data, on a little-endian machine."""
     return 16 + 8 * index
 
 
@@ -53,7 +53,7 @@ def forbid_splice(error):
 
 
 def install_filter(error, words):
-    """Answers a call whose words, by their offset in struct seccomp_data, are these with this errno."""
+    """Refuses with this errno each call that has these words at these offsets of struct seccomp_data."""
     code = b''
     for left, (offset, value) in zip(range(len(words), 0, -1), words.items()):
         code += struct.pack('HBBI', BPF_LOAD_WORD, 0, 0, offset)
@@ -77,7 +77,7 @@ NOTIF_RECV, NOTIF_SEND, FLAG_CONTINUE = 0xc0502100, 0xc0182101, 1
 
 
 class Supervisor:
-    """Stands between a program and the kernel for one system call: refuses it, lets it wait, or lets it through.
+    """Decides for a program about one system call: refuse the call, hold the call, or let it through.
 
         supervisor = seccomp.Supervisor(self, seccomp.NR_FSYNC)
         with self.sixpipe(..., popen={'preexec_fn': supervisor.install}) as proxy:
@@ -99,7 +99,7 @@ class Supervisor:
         case.addCleanup(self.ends[1].close)
 
     def install(self):
-        """In the child, before its program: preexec_fn."""
+        """Installs the filter. Runs in the child before exec: preexec_fn."""
         code = struct.pack('HBBI', BPF_LOAD_WORD, 0, 0, NUMBER) + struct.pack('HBBI', BPF_JUMP_EQUAL, 0, 1, self.number)
         code += struct.pack('HBBI', BPF_RETURN, 0, 0, SECCOMP_RET_USER_NOTIF)
         code += struct.pack('HBBI', BPF_RETURN, 0, 0, SECCOMP_RET_ALLOW)
@@ -114,22 +114,22 @@ class Supervisor:
         os.close(listener)
 
     def refuse(self, error):
-        """From now on the call answers with this errno; 0: it goes through to the kernel."""
+        """From now on the call fails with this errno. 0: the call goes through to the kernel."""
         with self.changed:
             self.error = error
 
     def hold(self):
-        """From now on the call does not come back."""
+        """From now on the call does not return, until let_through()."""
         with self.changed:
             self.holds = True
 
     def wait_held(self, count, timeout_s):
-        """Until as many calls wait."""
+        """Waits until `count` calls are held. Returns False after timeout_s."""
         with self.changed:
             return self.changed.wait_for(lambda: len(self.held) >= count, timeout_s)
 
     def wait_refused(self, count, timeout_s):
-        """Until as many calls have been refused, in all."""
+        """Waits until `count` calls have been refused. Returns False after timeout_s."""
         with self.changed:
             return self.changed.wait_for(lambda: self.refused >= count, timeout_s)
 
@@ -142,7 +142,7 @@ class Supervisor:
 
     def answer(self, question, error):
         reply = bytearray(struct.pack('QqiI', question, 0, -error, 0 if error else FLAG_CONTINUE))
-        with contextlib.suppress(OSError):  # who asked is dead
+        with contextlib.suppress(OSError):  # the calling process is dead
             fcntl.ioctl(self.listener, NOTIF_SEND, reply)
 
     def serve(self):
@@ -154,13 +154,13 @@ class Supervisor:
         poller = select.poll()
         poller.register(self.listener, select.POLLIN)
         while True:
-            if not poller.poll()[0][1] & select.POLLIN:  # nobody is left to ask
+            if not poller.poll()[0][1] & select.POLLIN:  # the last process with the filter has ended
                 os.close(self.listener)
                 return
             question = bytearray(80)
             try:
                 fcntl.ioctl(self.listener, NOTIF_RECV, question)
-            except FileNotFoundError:  # who asked is dead
+            except FileNotFoundError:  # the calling process is dead
                 continue
             number = struct.unpack_from('Q', question)[0]
             with self.changed:

@@ -1,4 +1,4 @@
-"""Puts sockets into an eBPF sockmap, as an agent that looks at all traffic does: bpf(2)."""
+"""Puts sockets into an eBPF sockmap, as an agent that inspects all traffic does: bpf(2)."""
 
 import ctypes
 import os
@@ -49,7 +49,7 @@ class Sockmap:
             os.close(self.fds.pop())
 
     def add(self, sock):
-        """A connected TCP socket."""
+        """Adds a connected TCP socket to the map."""
         key, value = ctypes.c_uint32(self.count), ctypes.c_uint32(sock.fileno())
         bpf(BPF_MAP_UPDATE_ELEM, struct.pack('IIQQQ', self.map, 0, ctypes.addressof(key), ctypes.addressof(value), 0))
         self.count += 1

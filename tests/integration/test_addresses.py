@@ -1,4 +1,4 @@
-"""Listeners on addresses that are not there (yet), and on hosts where IPv6 is off. In namespaces of the test's own."""
+"""Listeners on addresses that no interface has (yet), and on hosts without IPv6. In namespaces of the test's own."""
 
 import contextlib
 import json
@@ -15,7 +15,7 @@ TENTATIVE, DUPLICATE = 0x40, 0x08  # IFA_F_TENTATIVE, IFA_F_DADFAILED
 
 
 def flags_of(netns, address):
-    """The flags of an IPv6 address in the namespace, None where no interface has it."""
+    """The flags of an IPv6 address in the namespace; None if no interface has the address."""
     def read():
         return pathlib.Path('/proc/thread-self/net/if_inet6').read_text()
     wanted = socket.inet_pton(socket.AF_INET6, address).hex()
@@ -29,7 +29,7 @@ def flags_of(netns, address):
 class AddressCase(Case):
 
     def refused(self, netns, *args, **popen):
-        """What the start says, which must end with exit code 1."""
+        """The error of a start, which must end with exit code 1."""
         done = netns.run(self.run_sixpipe, '--engine', self.engine, *args, **popen)
         self.assertEqual(done.returncode, 1, done)
         return done.stderr
@@ -43,7 +43,7 @@ class AddressCase(Case):
 class DuplicateAddressDetection(AddressCase):
 
     def add_tentative(self, netns):
-        """An address that stays tentative until the far end of its cable is up."""
+        """Adds an address that stays tentative until the other end of its veth pair is up."""
         netns.ip('link add near0 type veth peer name far0')
         netns.ip('link set near0 up')
         netns.ip(f'address add {ADDRESS}/64 dev near0')
@@ -53,7 +53,7 @@ class DuplicateAddressDetection(AddressCase):
         netns.ip('link set far0 up')
         wait_until(lambda: not flags_of(netns, ADDRESS) & TENTATIVE, what='the end of duplicate address detection')
 
-    def test_listener_is_bound_while_it_runs(self):
+    def test_listener_is_bound_meanwhile(self):
         with Netns() as netns:
             self.add_tentative(netns)
             backend = self.backend(netns=netns)
@@ -85,9 +85,9 @@ class DuplicateAddressDetection(AddressCase):
                 self.assertIn('another host on the network has this address', self.refused(netns, *args))
 
 
-class NotThere(AddressCase):
+class MissingAddress(AddressCase):
 
-    def test_without_the_option_it_is_an_error(self):
+    def test_without_freebind_it_is_an_error(self):
         with Netns() as netns:
             for listen in (f'[{ADDRESS}]:7', '192.0.2.7:7'):
                 told = self.refused(netns, listen, '127.0.0.1:9')
@@ -125,7 +125,7 @@ class WithoutIpv6(AddressCase):
         netns.run(write)
 
     def doctor(self, netns, *args, code, **popen):
-        """The checks of IPv6 and of the listener, as --json has them; None where there is no such check."""
+        """doctor's checks of IPv6 and of the listener, as in --json; None if there is no such check."""
         done = netns.run(self.run_sixpipe, 'doctor', '--json', *args, **popen)
         self.assertEqual(done.returncode, code, done)
         checks = {check['name']: check for check in json.loads(done.stdout)['checks']}
@@ -158,13 +158,13 @@ class WithoutIpv6(AddressCase):
                 self.assertIn('IPv6 is off on this host', told)
                 self.assertIn('sysctl -w net.ipv6.conf.all.disable_ipv6=0', told)
 
-    def test_on_loopback_alone(self):
+    def test_ipv6_on_loopback_only(self):
         with Netns() as netns:
             self.turn_off(netns, 'lo')
             self.assertIn('IPv6 is off on this host', self.refused(netns, '[::1]:7', '127.0.0.1:9'))
 
     def test_all_addresses(self):
-        """[::] can be bound, and may be reached once IPv6 is on: a warning. IPv4 is served meanwhile."""
+        """[::] can be bound, and IPv6 clients reach it once IPv6 is on: a warning. IPv4 clients are served."""
         for off, reason in ((('all', 'default', 'lo'), 'on every interface;'), (('near0',), 'on every interface but lo;')):
             with Netns() as netns:
                 self.turn_off(netns, *off)
@@ -182,11 +182,11 @@ class WithoutIpv6(AddressCase):
         with Netns() as netns:
             self.turn_off(netns, 'all', 'default', 'lo')
             with self.sixpipe('127.0.0.1:0', f'[{ADDRESS}]:9', netns=netns) as proxy:
-                with contextlib.suppress(ConnectionResetError):  # it may come before connect(2) has looked
+                with contextlib.suppress(ConnectionResetError):  # the RST may come before connect(2) returns
                     self.connect(proxy.endpoint, netns=netns)
                 self.assertIn('IPv6 is off', proxy.wait_event('backend_failed')['remedy'])
 
-    def test_no_socket_of_that_family(self):
+    def test_ipv6_sockets_forbidden(self):
         """As with ipv6.disable=1 on the kernel's command line, or AF_INET6 forbidden."""
         if not KNOWN_HERE:
             self.skipTest('the number of socket(2) is not known here')

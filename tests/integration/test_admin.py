@@ -52,7 +52,7 @@ class Who(AdminCase):
             for reset in (False, True):
                 client, server = self.open_as(proxy, backend, CLIENT)
                 source = '%s:%u' % server.getpeername()
-                # relaying by then: before, a reset is a connect that failed, and there is no source
+                # the session relays by now; an earlier reset would be a failed connect, without a source address
                 server.sendall(b'!')
                 client.recv_exact(1)
                 if reset:
@@ -65,8 +65,8 @@ class Who(AdminCase):
                 self.assertIn(session['reason'], ('backend_reset',) if reset else ('done',))
                 self.assertLessEqual(session['since'], session['closed'])
 
-    def test_who_is_refused_pushes_nobody_out(self):
-        """What is remembered is of fixed size: one who is banned must not be able to fill it."""
+    def test_refused_clients_do_not_fill_the_history(self):
+        """The history has a fixed size: a banned client must not be able to fill it."""
         backend = self.backend()
         with self.admin(backend.address, *PROXIED, '--workers', '1') as proxy:
             client, server = self.open_as(proxy, backend, CLIENT)
@@ -83,13 +83,13 @@ class Who(AdminCase):
             self.assertEqual(self.ask_json('who', STRANGER[0], code=1)['sessions'], [])
             self.assertEqual(len(self.ask_json('who', source)['sessions']), 1)
 
-    def test_nobody(self):
+    def test_no_session(self):
         with self.admin('127.0.0.1:9') as proxy:
             del proxy
             self.assert_fails(1, "2001:db8::99 is not known", 'who', '2001:db8::99')
             self.assertEqual(self.ask_json('who', '2001:db8::99', code=1)['sessions'], [])
 
-    def test_a_source_of_one_client_leads_back_to_it_when_all_sessions_are_over(self):
+    def test_the_source_address_of_a_client_without_sessions(self):
         backend = self.backend()
         with self.admin(backend.address, *PROXIED, '--source', 'loopback') as proxy:
             client, server = self.open_as(proxy, backend, CLIENT)
@@ -100,7 +100,7 @@ class Who(AdminCase):
             lease = {'client': '2001:db8::/64', 'source': source}
             self.assertEqual(self.ask_json('who', source)['lease'], lease)
             self.assertIn(f'state=lease client=2001:db8::/64 source={source}\n', self.ask('who', source)[1])
-            self.assertEqual(self.ask_json('who', f'{source}:1')['lease'], lease, 'of a port that nobody has known')
+            self.assertEqual(self.ask_json('who', f'{source}:1')['lease'], lease, 'a port without a session')
             self.ask('ban', f'{source}:1')
             self.assert_refused(proxy, CLIENT)
 
@@ -124,7 +124,7 @@ class Who(AdminCase):
 
 class Ban(AdminCase):
 
-    def test_resets_what_lives_and_refuses_what_comes(self):
+    def test_open_sessions_are_reset_and_new_ones_refused(self):
         backend = self.backend()
         with self.admin(backend.address, *PROXIED) as proxy:
             clients = [self.open_as(proxy, backend, address)[0] for address in (CLIENT, NEIGHBOUR)]
@@ -150,14 +150,14 @@ class Ban(AdminCase):
             self.open_as(proxy, backend, CLIENT)
             self.assert_fails(1, '2001:db8::7 is not banned', 'unban', '2001:db8::7')
 
-    def test_a_peer_without_a_header_is_banned_by_its_own_address(self):
+    def test_a_client_without_a_header_is_banned_by_its_own_address(self):
         backend = self.backend()
         with self.sixpipe('127.0.0.1:0', backend.address, '--admin', self.path) as proxy:
             client, _ = self.pair(proxy, backend, bind=('127.0.0.2', 0))
             other, far = self.pair(proxy, backend, bind=('127.0.0.3', 0))
             self.assertEqual(self.ask_json('ban', '127.0.0.2')['sessions_reset'], 1)
             self.assertEqual(client.recv_to_end()[1], RESET)
-            # the reset may be there before connect() returns
+            # the reset may come before connect() returns
             with contextlib.suppress(ConnectionResetError):
                 again = self.connect(proxy.endpoint, bind=('127.0.0.2', 0))
                 self.assertEqual(again.recv_to_end()[1], RESET)
@@ -166,7 +166,7 @@ class Ban(AdminCase):
             self.assertEqual(far.recv_exact(1), b'x')
 
     def test_by_the_address_that_the_backend_saw(self):
-        """What fail2ban does, with an address of the pool."""
+        """As fail2ban does: by an address of the lease pool."""
         backend = self.backend()
         with self.admin(backend.address, *PROXIED, '--source', 'loopback') as proxy:
             client, server = self.open_as(proxy, backend, CLIENT)
@@ -181,7 +181,7 @@ class Ban(AdminCase):
             self.assertEqual(self.ask('unban', source)[0], 0)
             self.open_as(proxy, backend, CLIENT)
 
-    def test_as_the_pool_counts_clients(self):
+    def test_a_ban_covers_what_the_pool_counts_as_one_client(self):
         backend = self.backend()
         with self.admin(backend.address, *PROXIED, '--source', 'loopback', '--pseudo-prefix', '128') as proxy:
             client, server = self.open_as(proxy, backend, CLIENT)
@@ -197,8 +197,9 @@ class Ban(AdminCase):
             self.open_as(proxy, backend, CLIENT)
             self.assertEqual(self.ask_json('ban', '%s:%u' % far.getpeername())['ban']['client'], NEIGHBOUR[0])
 
-    def test_an_address_that_changed_hands(self):
-        """Of a pool of two addresses the third client gets one that another had: the ban is for who has it."""
+    def test_an_address_that_another_client_has_now(self):
+        """The third client of a pool of two addresses gets another client's old address. The ban is for the third
+        client."""
         backend = self.backend()
         with self.admin(backend.address, *PROXIED, '--source', 'loopback:127.99.7.4/30') as proxy:
             held = {}
@@ -218,19 +219,19 @@ class Ban(AdminCase):
             self.assertEqual(answer['previous']['closed'], ended['[%s7]:1000' % before.removesuffix('/64')])
             self.assert_refused(proxy, ('2001:db8:3::7', 1000))
 
-    def test_this_hosts_address_is_nobodys_from_the_start(self):
+    def test_this_hosts_own_address_cannot_be_banned(self):
         with self.sixpipe('127.0.0.1:0', '127.0.0.1:9', '--admin', self.path) as proxy:
             self.assert_fails(2, 'clients share', 'ban', '127.0.0.1')
             self.assert_fails(2, 'clients share', 'ban', '127.0.0.2')
             self.assertEqual(self.ask_json('bans')['bans'], [])
-            # a client that comes from there can be meant nevertheless
+            # a client that connects from this address can be banned all the same
             self.assertEqual(self.ask_json('ban', '127.0.0.2/32')['ban']['client'], '127.0.0.2')
             with contextlib.suppress(ConnectionResetError):
                 self.assertEqual(self.connect(proxy.endpoint, bind=('127.0.0.2', 0)).recv_to_end()[1], RESET)
             proxy.wait_events('close', 1, reason='banned')
 
-    def test_an_interfaces_address_is_this_hosts(self):
-        """One that is only routed here is not: with --source embedded it is a client's."""
+    def test_an_interfaces_address_cannot_be_banned(self):
+        """An address that is only routed here can be banned: with --source embedded a client has it."""
         with Netns() as netns:
             netns.ip('address add 198.51.100.7/32 dev lo')
             netns.ip('route add local 198.51.100.8/32 dev lo')
@@ -247,7 +248,7 @@ class Ban(AdminCase):
             source = '%s:%u' % server.getpeername()
             self.assertEqual(self.ask_json('ban', source)['ban']['client'], '2001:db8::/64')
             self.assertEqual(client.recv_to_end()[1], RESET)
-            # by then it has ended: the history knows it
+            # the session has ended by now, so the history has it
             wait_until(lambda: self.ask_json('who', source)['sessions'][0]['state'] == 'closed', what='the end')
             self.assertEqual(self.ask('unban', source)[0], 0)
             self.assertEqual(self.ask_json('ban', source)['ban']['client'], '2001:db8::/64')
@@ -275,8 +276,9 @@ class Ban(AdminCase):
             self.assertEqual(self.ask('ban', '2001:db8::/32')[0], 0)
             self.assert_fails(1, 'is banned as a part of 2001:db8::/32', 'unban', '2001:db8:5::/48')
 
-    def test_an_address_of_a_pool_that_nobody_has(self):
-        """It stood for a client of an earlier life: to ban an IPv4 client of that address would shut out nobody."""
+    def test_an_address_of_the_pool_without_a_client(self):
+        """A client of an earlier process had the address. A ban of an IPv4 client with that address would have no
+        effect."""
         with self.admin('127.0.0.1:9', '--source', 'loopback') as proxy:
             del proxy
             self.assert_fails(1, '--pseudo-state', 'ban', '127.64.3.4')
@@ -286,7 +288,7 @@ class Ban(AdminCase):
             self.assertEqual(self.ask('ban', '192.0.2.4')[0], 0)
 
     def test_one_address_with_a_prefix_length(self):
-        """10.0.0.1/32 is 10.0.0.1, and stands for a client where it is one of a pool."""
+        """10.0.0.1/32 means 10.0.0.1, and the client that has the address if it is in a lease pool."""
         backend = self.backend()
         with self.admin(backend.address, *PROXIED, '--source', 'loopback') as proxy:
             _, server = self.open_as(proxy, backend, CLIENT)
@@ -307,7 +309,7 @@ class Ban(AdminCase):
 
 
 class Links(AdminCase):
-    """Two hosts with the same link-local address, on two links: WHO as the log prints it means one of them."""
+    """Two hosts with the same link-local address, on two links. WHO as in the log means one of the hosts."""
 
     LINKS = ('near', 'far')
 
@@ -320,7 +322,7 @@ class Links(AdminCase):
         return peer
 
     def is_served(self, netns, proxy, link):
-        """Whether a new client on that link is."""
+        """Whether a new client on that link is served."""
         with contextlib.suppress(ConnectionResetError, BrokenPipeError):
             peer = netns.run(self.open_on, proxy.endpoint[1], link)
             peer.sendall(b'x')
@@ -346,7 +348,7 @@ class Links(AdminCase):
                     self.assertEqual(len(sessions), count, who)
                     self.assertIn(logged, [session['client'] for session in sessions])
                 self.assertEqual(len(netns.run(self.ask_json, 'who', 'fe80::53%near')['sessions']), 1)
-                # with its port, as the log has it: that client, on its link
+                # with the port, as in the log: that client, on its link
                 for who in logged, 'fe80::53%near', f'fe80::53%{one}':
                     self.assertEqual(netns.run(self.ask_json, 'ban', who)['ban']['client'], f'fe80::53%{one}')
                     self.assertEqual([ban['client'] for ban in self.ask_json('bans')['bans']], [f'fe80::53%{one}'])
@@ -395,7 +397,7 @@ class Commands(AdminCase):
             done = self.run_sixpipe('bans', env=environment(SIXPIPE_ADMIN=self.path))
             self.assertEqual(done.returncode, 0, done)
 
-    def test_what_is_no_sixpipe(self):
+    def test_a_socket_that_is_not_sixpipes(self):
         other = self.adopt(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         other.bind(self.path)
         other.listen()
@@ -413,7 +415,7 @@ class Commands(AdminCase):
         self.assertIn('Protocol error; is this sixpipe\'s --admin socket', error)
 
     def test_fail2ban_action(self):
-        """The example's commands, with what fail2ban puts in their places."""
+        """The example's commands, with the values that fail2ban inserts."""
         root = pathlib.Path(__file__).resolve().parents[2]
         text = (root / 'examples' / 'fail2ban' / 'action.d' / 'sixpipe.conf').read_text()
         lines = dict(line.split(' = ', 1) for line in text.splitlines() if line.startswith('action') and ' = ' in line)

@@ -14,7 +14,7 @@ from admin_case import CLIENT, PROXIED, STRANGER, AdminCase
 from peers import PATIENCE_S, RESET
 
 NOBODY = pwd.getpwnam('nobody')
-PLACES = 32  # CAPACITY_ADMIN_CONNECTIONS in capacity.h
+SLOTS = 32  # CAPACITY_ADMIN_CONNECTIONS in capacity.h
 
 
 class Socket(AdminCase):
@@ -55,7 +55,7 @@ class Socket(AdminCase):
             del proxy
 
     def test_user_of_sixpipe(self):
-        """After --user the socket is that user's, who and root may ask; others may not."""
+        """After --user the socket belongs to that user. The user and root may ask, other users may not."""
         if os.geteuid() != 0:
             self.skipTest('needs root')
         other = next(user for user in pwd.getpwall() if user.pw_uid not in (0, NOBODY.pw_uid))
@@ -64,14 +64,14 @@ class Socket(AdminCase):
             self.assertEqual(os.stat(self.path).st_uid, NOBODY.pw_uid)
             self.assertEqual(self.ask('bans')[0], 0)
             self.assertEqual(self.connect_as(NOBODY.pw_uid), b'0\n')
-            # past the mode of the file it is still refused, by who it is
+            # a user who may open the file is still refused by uid
             os.chmod(self.path, 0o666)
             self.assertEqual(self.connect_as(other.pw_uid), b'1 refused: this user may not ask\n')
             self.assertEqual(proxy.wait_event('admin_refused').int('uid'), other.pw_uid)
-        os.unlink(self.path)  # nobody cannot, in root's directory; the next start replaces it
+        os.unlink(self.path)  # nobody cannot remove the file from root's directory; the next start can
 
     def connect_as(self, uid):
-        """The answer to `bans`, asked in a child of that user."""
+        """The answer to `bans`, asked by a child process of that user."""
         script = ('import socket,sys\ns = socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\n'
                   'answer = b""\n'
                   'try:\n    s.sendall(b"bans\\n")\nexcept BrokenPipeError:\n    pass\n'
@@ -105,27 +105,27 @@ class Socket(AdminCase):
             self.assertEqual(self.read_answer(slow), b'0\n')
             proxy.wait_baseline()
 
-    def test_those_who_say_nothing_keep_nobody_waiting(self):
-        """The oldest are refused to make room; those that are left stay."""
+    def test_silent_clients_keep_no_other_waiting(self):
+        """The oldest connections are ended to make room. The others stay."""
         with self.admin('127.0.0.1:9') as proxy:
-            silent = [self.raw() for _ in range(2 * PLACES)]
-            for peer in silent[:-(PLACES - 1)]:
+            silent = [self.raw() for _ in range(2 * SLOTS)]
+            for peer in silent[:-(SLOTS - 1)]:
                 self.assertEqual(self.read_answer(peer), b'1 refused: too many ask at the same time; ask again\n')
             self.assertEqual(self.ask('bans')[0], 0)
-            # one more made room if the asker was accepted before its line had come
-            self.assertGreaterEqual(proxy.fds()['socket'], proxy.baseline['socket'] + PLACES - 2)
+            # one more was ended if the asking client was accepted before its request came
+            self.assertGreaterEqual(proxy.fds()['socket'], proxy.baseline['socket'] + SLOTS - 2)
             silent[-1].sendall(b'bans\n')
             self.assertEqual(self.read_answer(silent[-1]), b'0\n')
 
     def test_root_is_refused_last(self):
-        """Root has connected, and says what it wants only after many others came."""
+        """Root connects, and sends its request only after many others have connected."""
         if os.geteuid() != 0:
             self.skipTest('needs root')
         os.chmod(self.directory, 0o755)
         with self.admin('127.0.0.1:9', '--user', 'nobody'):
             root = self.raw()
             script = ('import socket,sys\npeers = []\n'
-                      f'for _ in range({2 * PLACES}):\n'
+                      f'for _ in range({2 * SLOTS}):\n'
                       '    peers.append(socket.socket(socket.AF_UNIX))\n    peers[-1].connect(sys.argv[1])\n'
                       'peers[0].settimeout(20)\nprint(peers[0].recv(100))\n')
             done = subprocess.run(['python3', '-c', script, self.path], user=NOBODY.pw_uid, group=NOBODY.pw_gid,
@@ -134,7 +134,7 @@ class Socket(AdminCase):
             root.sendall(b'bans\n')
             self.assertEqual(self.read_answer(root), b'0\n')
 
-    def test_silence_has_an_end(self):
+    def test_a_silent_client_is_ended(self):
         with self.admin('127.0.0.1:9') as proxy:
             peer = self.raw()
             start = time.monotonic()
@@ -176,7 +176,7 @@ class Socket(AdminCase):
             client, server = self.open_as(proxy, backend, CLIENT)
             proxy.signal(signal.SIGTERM)
             proxy.wait_event('draining')
-            # workers without sessions are gone by now, or soon
+            # workers without sessions have ended by now, or end soon
             for _ in range(5):
                 self.assertEqual(len(self.ask_json('who', '2001:db8::7')['sessions']), 1)
             self.assertEqual(self.ask_json('ban', '2001:db8::7')['sessions_reset'], 1)

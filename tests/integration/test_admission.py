@@ -1,4 +1,5 @@
-"""Who is let in, how many and how often, and how fast: --allow, --deny, --maxconn-forward, --per-source, --limit."""
+"""Which clients may connect, how many, how often and how fast: --allow, --deny, --maxconn-forward, --per-source-*,
+--limit-*."""
 
 import contextlib
 import tempfile
@@ -13,7 +14,7 @@ from peers import EOF, PATIENCE_S, RESET, endpoint_name
 
 TARGET = ('2001:db8::1', 443)
 MIB = 1 << 20
-# What a limit may be off by over two seconds. A sanitizer's machine is late now and then.
+# By how much a rate may differ from its limit over two seconds. Sanitizer builds are late now and then.
 TOLERANCE = 0.2 if SANITIZE else 0.05
 SHARE_TOLERANCE = 0.25
 TRIES = 5
@@ -22,7 +23,7 @@ TRIES = 5
 class Admission(Case):
 
     def dial(self, proxy, host='127.0.0.1', index=0):
-        """A client from `host`; a refused one may be reset while it still connects."""
+        """A client from `host`; None if the client was reset while it connected."""
         with contextlib.suppress(ConnectionResetError):
             return self.connect(proxy.endpoints[index], bind=(host, 0))
         return None
@@ -69,36 +70,36 @@ class Rules(Admission):
             proxy.finish()
             self.assertEqual(proxy.wait_event('stopped').get('closed_denied', '0'), str(len(refused)))
 
-    def test_allow_shuts_all_others_out(self):
+    def test_allow_refuses_all_others(self):
         self.check(('--allow', '127.0.0.2,127.0.1.0/24', '--allow', '127.0.2.0/24'),
                    ('127.0.0.2', '127.0.1.77', '127.0.2.1'), ('127.0.0.1', '127.0.3.1'))
 
-    def test_deny_lets_all_others_in(self):
+    def test_deny_admits_all_others(self):
         self.check(('--deny', '127.0.0.0/30'), ('127.0.0.4',), ('127.0.0.1', '127.0.0.3'))
 
-    def test_the_first_that_matches_decides(self):
+    def test_the_first_matching_rule_decides(self):
         self.check(('--deny', '127.0.0.2', '--allow', '127.0.0.0/24', '--deny', '127.0.0.3'),
                    ('127.0.0.1', '127.0.0.3'), ('127.0.0.2', '127.0.1.1'))
 
-    def test_files_stand_in_the_order(self):
+    def test_files_keep_their_position_among_the_rules(self):
         with self.file('# ours\n127.0.0.0/24\n') as ours, self.file('127.0.0.2 # gone\n\n0.0.0.0/0\n') as theirs:
             self.check(('--allow', '127.0.0.2', '--deny-file', theirs, '--allow-file', ours),
                        ('127.0.0.2',), ('127.0.0.1', '127.0.1.1'))
             self.check(('--deny', '127.0.0.3', '--allow-file', ours, '--deny-file', theirs),
                        ('127.0.0.2',), ('127.0.0.3', '127.0.1.1'))
 
-    def test_a_file_without_friends_lets_nobody_in(self):
+    def test_an_empty_allow_file_admits_no_client(self):
         with self.file('# none yet\n') as none:
             self.check(('--allow-file', none), (), ('127.0.0.1',))
             self.check(('--deny-file', none), ('127.0.0.1',), ())
 
-    def test_in_the_environment_the_exceptions_go_first(self):
+    def test_rules_of_the_environment(self):
         variables = [('SIXPIPE_ALLOW', '127.0.0.0/24'), ('SIXPIPE_DENY', '127.0.0.2')]
         for order in (variables, variables[::-1]):
             with self.subTest(order):
                 self.check((), ('127.0.0.1',), ('127.0.0.2',), **dict(order))
 
-    def test_each_listener_has_its_own(self):
+    def test_each_listener_has_its_own_rules(self):
         backend = self.backend()
         with self.sixpipe('--deny', '127.0.0.9', '--listen', '127.0.0.1:0', '--backend', backend.address,
                           '--allow', '127.0.0.2', '--listen', '127.0.0.1:0', '--backend', backend.address) as proxy:
@@ -108,7 +109,7 @@ class Rules(Admission):
             self.assert_refused(proxy, 'denied', '127.0.0.9', 1)
 
     def test_a_hundred_thousand_in_a_file(self):
-        # every other address of 10.0.0.0/15, and one that matters
+        # every other address of 10.0.0.0/15, and the address of the test's client
         with self.file(''.join(f'10.{n >> 15 & 1}.{n >> 7 & 255}.{n * 2 & 255}\n' for n in range(100000))
                        + '127.0.0.2\n') as path:
             self.check(('--deny-file', path), ('127.0.0.1',), ('127.0.0.2',))
@@ -140,10 +141,10 @@ class Rules(Admission):
                     self.assertEqual(close['reason'], 'denied')
 
 
-class Places(Admission):
+class MaxconnForward(Admission):
     """--maxconn-forward"""
 
-    def test_more_wait_in_the_backlog(self):
+    def test_further_clients_wait_in_the_backlog(self):
         for workers in (1, 3):
             limited, free = self.echo_server(), self.echo_server()
             with self.sixpipe('--workers', workers, '--listen', '127.0.0.1:0', '--backend', free.address,
@@ -189,10 +190,10 @@ class Places(Admission):
             self.assertLessEqual(max(one.most_open, two.most_open), 2)
 
 
-class Sources(Admission):
+class ClientLimits(Admission):
     """--per-source-maxconn and --per-source-rate"""
 
-    def test_so_many_at_a_time(self):
+    def test_sessions_at_a_time(self):
         backend = self.backend()
         with self.sixpipe('127.0.0.1:0', backend.address, '--per-source-maxconn', '2') as proxy:
             pairs = [self.assert_let_in(proxy, backend, '127.0.0.1') for _ in range(2)]
@@ -248,7 +249,7 @@ class Sources(Admission):
                         served += client.recv(1) == b'x'
                     client.close()
                 time.sleep(0.01)
-            # five at once, and five each second
+            # five sessions at once, and five more each second
             took_s = time.monotonic() - start_s
             self.assertLessEqual(served, 5 + 5 * took_s + 1)
             self.assertGreaterEqual(served, 5 + 5 * took_s - 3)
@@ -295,8 +296,8 @@ class Sources(Admission):
 
 class Flow:
     """
-    Keeps a direction of a session full, and counts what arrives. Until both ends are closed; a call that blocks would
-    keep a closed socket alive, so none lasts long.
+    Keeps a direction of a session full, and counts the bytes that arrive, until both ends are closed. No call blocks
+    for long, because a blocked call keeps a closed socket alive.
     """
     CALL_S = 0.05
 
@@ -332,7 +333,7 @@ class Flow:
 
 
 def measure(flows, over_s=2.0):
-    """Bytes per second of each flow. A wait that is the measurement."""
+    """Bytes per second of each flow, measured over over_s seconds."""
     before, start_s = [flow.got for flow in flows], time.monotonic()
     time.sleep(over_s)
     took_s = time.monotonic() - start_s
@@ -344,8 +345,9 @@ class Bandwidth(Admission):
 
     def assert_rates(self, flows, limits, total=None, shares=(), over_s=2.0):
         """
-        What each flow and all of them pass is their limit; `shares` are what each has of the total, roughly. That a busy
-        machine makes them late, or early after that, is no fault; that it is never right would be.
+        Each flow passes its limit, and all flows together pass `total`. `shares`: roughly, the part of the total that
+        each flow passes. A busy machine makes flows late, and early after that: one good measurement of several
+        is enough.
         """
         for _ in range(TRIES):
             rates = measure(flows, over_s)
@@ -389,7 +391,7 @@ class Bandwidth(Admission):
     def test_a_paced_session_uses_next_to_no_cpu(self):
         share, wakes_per_s = self.check_session(MIB, MIB, 65536)
         self.assertLess(share, 0.3 if SANITIZE else 0.05)
-        # each direction has 100 turns a second
+        # each direction runs 100 times a second
         self.assertLess(wakes_per_s, 250)
 
     def test_one_way_only(self):
@@ -406,7 +408,7 @@ class Bandwidth(Admission):
             pairs = [self.pair(proxy, backend) for _ in range(4)]
             flows = [Flow(server, client, 65536) for client, server in pairs]
             self.assert_rates(flows, [], total=8 * MIB, shares=[2 * MIB] * 4, over_s=3.0)
-            # what those who are gone have left is the others'
+            # the remaining flows get the share of the ended flows
             for client, server in pairs[1:]:
                 client.reset()
                 server.reset()
@@ -422,7 +424,7 @@ class Bandwidth(Admission):
             flows.append(Flow(*pairs[1], 65536))
             self.assert_rates(flows, [], total=4 * MIB, shares=[2 * MIB] * 2, over_s=3.0)
 
-    def test_the_stream_is_exact_and_its_end_comes_last(self):
+    def test_the_stream_is_exact_and_ends_after_its_last_byte(self):
         data = Stream(31).bytes(700000)
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address, '--limit-up', '400KiB', '--limit-down', '1MiB',
@@ -435,7 +437,7 @@ class Bandwidth(Admission):
             self.assertEqual(server.recv_to_end(), (data, EOF))
             sender.join(PATIENCE_S)
             self.assertGreater(time.monotonic() - start_s, 700000 / (400 << 10) - 0.1)
-            # half-closed: the other way goes on
+            # half-closed: the other direction goes on
             server.sendall(data)
             server.close()
             self.assertEqual(client.recv_to_end(), (data, EOF))
@@ -451,7 +453,7 @@ class Bandwidth(Admission):
             self.assertEqual(server.recv_to_end(), (bytes(60000), RESET))
             self.assert_reason(proxy, client, 'client_reset')
 
-    def test_a_target_that_fails_ends_a_paced_session(self):
+    def test_a_failed_write_side_ends_a_paced_session(self):
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address, '--limit-up', '1000') as proxy:
             client, server = self.pair(proxy, backend)

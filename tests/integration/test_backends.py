@@ -1,4 +1,4 @@
-"""Which backend a session gets, and what happens when it cannot be reached."""
+"""Which backend a session gets, and what happens if the backend cannot be reached."""
 
 import select
 import time
@@ -12,7 +12,7 @@ from peers import EOF, PATIENCE_S, RESET, endpoint_name
 class RoundRobin(Case):
 
     def serve_one(self, proxy, backends):
-        """One session: the backend that got it, and its close line."""
+        """Runs one session. Returns the backend that got the session, and the close line."""
         client = self.connect(proxy.endpoint)
         waiting, _, _ = select.select([backend.socket for backend in backends], [], [], PATIENCE_S)
         self.assertEqual(len(waiting), 1, 'backends connected to')
@@ -25,7 +25,7 @@ class RoundRobin(Case):
         return backend
 
     def test_exact_order(self):
-        """The order is the forward's own, whichever worker a connection meets."""
+        """The order is that of the forward, whichever worker accepts the connection."""
         for workers in (1, 3):
             with self.subTest(workers=workers):
                 backends = [self.backend() for _ in range(3)]
@@ -119,7 +119,8 @@ class Failover(Case):
 class AllFail(Case):
 
     def assert_turned_away(self, proxy, netns=None):
-        """A client that no backend answers: a RST. (Held still, or the RST may overtake the test's own connect.)"""
+        """A client that no backend answers gets a RST. sixpipe is stopped first, or the RST may come before connect()
+        returns."""
         with proxy.stopped():
             client = self.connect(proxy.endpoint, netns=netns)
             client.sendall(b'anyone there?')
@@ -141,7 +142,7 @@ class AllFail(Case):
         with self.sixpipe('[::1]:0', *names) as proxy:
             self.check_all_fail(proxy, names)
 
-    def test_in_every_way(self):
+    def test_refused_unreachable_and_silent_backends(self):
         with Netns() as netns:
             netns.ip('route add unreachable 198.51.100.0/24')
             hole = netns.add_black_hole()
@@ -153,7 +154,7 @@ class AllFail(Case):
         away = self.refused_address()
         with self.sixpipe('[::1]:0', away) as proxy:
             self.assert_turned_away(proxy)
-            self.peers().pop(0).close()  # the socket that kept the port
+            self.peers().pop(0).close()  # the socket that reserved the port
             backend = self.backend(port=int(away.rpartition(':')[2]))
             client, server = self.pair(proxy, backend)
             client.sendall(b'ping')
@@ -161,7 +162,7 @@ class AllFail(Case):
 
 
 class SlowConnect(Case):
-    """A backend whose accept queue is full drops the SYN; sent again, it is taken once there is room (about 1 s)."""
+    """A backend whose accept queue is full drops the SYN. The kernel sends the SYN again after about 1 s."""
 
     def full_backend(self):
         backend = self.backend(backlog=0)
@@ -198,7 +199,7 @@ class SlowConnect(Case):
             client.close()
 
     def test_client_resets_meanwhile(self):
-        """It is found at the latest when the backend answers, which then sees a prefix and a RST."""
+        """sixpipe sees the reset at the latest when the backend answers. The backend then gets a prefix and a RST."""
         backend = self.full_backend()
         with self.sixpipe('[::1]:0', backend.address) as proxy:
             client = self.connect(proxy.endpoint)
@@ -237,13 +238,13 @@ class SlowConnect(Case):
 
 
 class Answered(Case):
-    """A backend that goes away with what waits to be accepted: its kernel has answered, and resets."""
+    """A backend that closes its listening socket: its kernel has accepted connections, and resets them."""
 
     def leave(self, backend):
         self.assertTrue(backend.has_waiting(PATIENCE_S))
         backend.close()
 
-    def test_a_session_of_which_nothing_was_passed_goes_on(self):
+    def test_a_session_without_passed_bytes_moves_to_another_backend(self):
         for more in ((), ('--source', '127.0.0.9'), ('--source', 'loopback'), ('--limit-up', '1MiB')):
             with self.subTest(more):
                 first, second = self.backend(), self.backend()
@@ -262,10 +263,10 @@ class Answered(Case):
                     close = self.assert_reason(proxy, client, 'done')
                     self.assertEqual(close['backend'], second.address)
                     self.assertEqual((close.int('bytes_up'), close.int('bytes_down')), (5, 9))
-                    self.assertFalse(proxy.events('backend_down'), 'a reset is not held against it')
+                    self.assertFalse(proxy.events('backend_down'), 'a reset takes no backend down')
                 self.assertEqual(proxy.wait_event('stopped').int('redispatches'), 1)
 
-    def test_what_was_passed_stays_with_the_backend(self):
+    def test_a_session_with_passed_bytes_ends_with_its_backend(self):
         for more, say, seen in (((), b'hello', b'hello'), (('--send-proxy', 'v1'), b'', b'PROXY ')):
             first, second = self.backend(), self.backend()
             with self.subTest(more), self.sixpipe('[::1]:0', first.address, second.address, '--workers', '1',
@@ -279,8 +280,8 @@ class Answered(Case):
                 self.assert_reason(proxy, client, 'backend_reset')
                 self.assertFalse(second.has_waiting(0))
 
-    def test_an_end_that_was_passed_on_is_the_clients(self):
-        """What a client still sends is for the backend whose end it has seen, and for no other."""
+    def test_a_session_whose_end_was_passed_to_the_client_does_not_move(self):
+        """What the client still sends is meant for the backend whose FIN it has seen."""
         first, second = self.backend(), self.backend()
         with self.sixpipe('[::1]:0', first.address, second.address, '--workers', '1') as proxy:
             client = self.connect(proxy.endpoint)
@@ -291,7 +292,7 @@ class Answered(Case):
             self.assert_reason(proxy, client, 'backend_reset')
             self.assertFalse(second.has_waiting(0))
 
-    def test_no_place_elsewhere(self):
+    def test_no_other_backend_has_room(self):
         first, second = self.backend(), self.backend()
         with self.sixpipe('--workers', '1', '--listen', '[::1]:0', '--backend', first.address, '--backend',
                           f'{second.address} maxconn=1') as proxy:
@@ -306,7 +307,7 @@ class Answered(Case):
             self.assertEqual(third.recv_to_end(), (b'', RESET))
             close = self.assert_reason(proxy, third, 'backend_reset')
             self.assertEqual(close['backend'], first.address)
-            self.assertIn(close['source'], (source, '-'), 'that of the connect, where it was relayed already')
+            self.assertIn(close['source'], (source, '-'), 'the address of the connect, if the session relayed already')
             del client, other
 
     def test_the_only_backend(self):

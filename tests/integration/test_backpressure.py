@@ -1,4 +1,5 @@
-"""A peer that does not read costs bounded memory and no CPU, and holds up nobody else; small beside bulk is served."""
+"""A peer that does not read costs bounded memory and no CPU, and delays no other session. Small sessions are served
+beside bulk."""
 
 import hashlib
 import statistics
@@ -18,7 +19,7 @@ ENDLESS = 1 << 40
 class BackpressureCase(Case):
 
     def round_trips_s(self, client, server, count):
-        """How long each of `count` exchanges of 64 bytes takes."""
+        """The times of `count` exchanges of 64 bytes."""
         server.no_delay()
         client.no_delay()
         taken_s = []
@@ -66,7 +67,7 @@ class StalledReader(BackpressureCase):
         self.check_stalled(by_client=False)
 
     def check_stalled_after_fin(self, by_client):
-        """The side that does not read has ended its own stream. A poll(2) reports that again and again."""
+        """The side that does not read has ended its own stream, which poll(2) reports again and again."""
         backend = self.backend(rcvbuf=8192)
         with self.sixpipe('[::1]:0', backend.address) as proxy:
             client, server = self.pair(proxy, backend, rcvbuf=8192)
@@ -99,8 +100,8 @@ class StalledReader(BackpressureCase):
             client.recv_exact(down)
             reader.join()
 
-    def test_many_stalled_beside_a_lively_one(self):
-        """More stalled sessions than there are pipes: none of them keeps one from the others."""
+    def test_many_stalled_beside_an_active_one(self):
+        """There are more stalled sessions than pipes. A stalled session keeps no pipe from other sessions."""
         backend = self.backend(rcvbuf=8192)
         with self.sixpipe('[::1]:0', backend.address, '--workers', '1', '--maxpipes', '4') as proxy:
             lively = self.pair(proxy, backend)

@@ -35,7 +35,7 @@ class Transfer(Case):
 
 
 class Plan:
-    """What both ends of one random session do, known to each from the session's number alone."""
+    """What both ends of one random session do. Each end derives the plan from the session's number."""
 
     def __init__(self, seed, number):
         self.random = random.Random(f'{seed}/{number}')
@@ -44,7 +44,7 @@ class Plan:
         self.down = self.some_bytes()
         self.up_pieces = self.cut(len(self.up) + HEAD.size)
         self.down_pieces = self.cut(len(self.down))
-        # How it ends: the backend may wait for the client's end before it sends, or the reverse, or neither.
+        # The backend may wait for the client's end before it sends, or the client for the backend's, or neither waits.
         self.backend_waits = self.random.random() < 0.3
         self.client_reads_late = self.random.random() < 0.2
         self.client_resets = self.random.random() < 0.1
@@ -54,7 +54,7 @@ class Plan:
         return self.random.randbytes(size)
 
     def cut(self, total):
-        """(bytes, pause in seconds before them) until total is used up."""
+        """Yields (bytes, pause in seconds before these bytes), up to total."""
         pieces = []
         while total > 0:
             size = min(total, int(2 ** self.random.uniform(0, 18)))
@@ -86,7 +86,7 @@ def summary(data):
 
 
 class Storm:
-    """Many sessions at once through one sixpipe, each following its Plan."""
+    """Many sessions at once through one sixpipe, each by its Plan."""
 
     def __init__(self, seed, endpoint):
         self.seed = seed
@@ -171,7 +171,7 @@ class RandomSessions(Case):
         with self.sixpipe('[::1]:0', backend.address, *args) as proxy:
             storm = Storm(seed, proxy.endpoint)
             asyncio.run(asyncio.wait_for(storm.run(backend.socket, sessions), 90))
-            # A client that resets before sixpipe has accepted it may leave no trace at the backend.
+            # The backend may not hear of a client that resets before sixpipe has accepted it.
             self.assertGreater(storm.served, sessions * 0.8)
             self.assertEqual(storm.problems, [], f'seed {seed}')
             proxy.wait_baseline()
@@ -181,8 +181,8 @@ class RandomSessions(Case):
     def test_random_sessions(self):
         self.check_storm(seed=20_240_601, sessions=SESSIONS)
 
-    def test_random_sessions_with_hardly_any_pipes(self):
-        """Out of pipes a lane copies, or waits: never loses, never mixes."""
+    def test_random_sessions_with_few_pipes(self):
+        """Without a free pipe a lane copies, or waits. It loses no byte and mixes no streams."""
         self.check_storm('--maxpipes', '2', '--workers', '2', seed=7, sessions=SESSIONS // 2)
 
     def test_random_sessions_through_small_pipes(self):

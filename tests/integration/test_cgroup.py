@@ -1,4 +1,4 @@
-"""Limits of a control group: a real group with a CPU quota, and with a memory limit."""
+"""A real control group with a CPU quota, and one with a memory limit."""
 
 import os
 import unittest
@@ -27,13 +27,13 @@ class Quota(Case):
     def test_one_and_a_half(self):
         self.check_workers(150000, '1.5', min(2, CPUS))
 
-    def test_more_than_there_are(self):
+    def test_more_than_the_host_has(self):
         self.check_workers(6400000, '64', min(64, CPUS))
 
-    def test_the_option_goes_before_it(self):
+    def test_the_option_goes_before_the_quota(self):
         self.check_workers(50000, '0.5', 3, '--workers', '3')
 
-    def test_none(self):
+    def test_no_quota(self):
         with self.sixpipe(*GOOD, engine='auto') as proxy:
             limits = proxy.wait_event('limits')
             if 'cpu_quota' in limits:

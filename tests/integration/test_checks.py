@@ -1,4 +1,4 @@
-"""Active checks of backends, and what /metrics tells of each."""
+"""Active checks of backends, and the metrics of each backend."""
 
 import re
 import time
@@ -22,17 +22,17 @@ class Checks(PoolCase):
             down = proxy.wait_event('backend_down')
             self.assertEqual((down['backend'], down['cause'], down.int('up')), (a.address, 'check', 1))
             self.assertIn('refused', down['error'].lower())
-            self.assertEqual(self.turns(proxy, 4), 'bbbb')
-            self.assertEqual(proxy.events('backend_failed'), [], 'no session has met it')
+            self.assertEqual(self.letters_of(proxy, 4), 'bbbb')
+            self.assertEqual(proxy.events('backend_failed'), [], 'no session has tried a')
             a.come_back()
             self.assertEqual(proxy.wait_event('backend_up')['cause'], 'check')
-            self.assertEqual(sorted(self.turns(proxy, 4)), list('aabb'))
+            self.assertEqual(sorted(self.letters_of(proxy, 4)), list('aabb'))
         stopped = proxy.wait_event('stopped')
         self.assertGreaterEqual(stopped.int('checks_failed'), 2)
         self.assertGreater(stopped.int('checks'), stopped.int('checks_failed'))
 
-    def test_they_come_from_where_sessions_do(self):
-        """A firewall may know sixpipe by its ports."""
+    def test_they_come_from_the_port_range_of_sessions(self):
+        """A firewall may recognise sixpipe by its ports."""
         first, last = 42000, 42015
         listener = self.backend()
         with self.sixpipe('[::1]:0', listener.address, '--check-backends', '--check-interval', '10ms',
@@ -65,7 +65,7 @@ class Checks(PoolCase):
             down = proxy.wait_event('backend_down')
             self.assertEqual(down['backend'], silent.address)
             self.assertIn('--check-timeout', down['error'])
-            self.assertEqual(self.turns(proxy, 3), 'bbb')
+            self.assertEqual(self.letters_of(proxy, 3), 'bbb')
 
     def test_all_down_and_unchecked_backends(self):
         a = self.service('a', script=[self.BAD])
@@ -73,19 +73,19 @@ class Checks(PoolCase):
         with self.checked('--listen', '[::1]:0', '--backend', f'{a.address} check', '--backend', b.address,
                           '--listen', '[::1]:0', '--backend', f'{a.address} check') as proxy:
             proxy.wait_events('backend_down', 2, backend=a.address)
-            self.assertEqual(self.turns(proxy, 3), 'bbb', 'b is not checked')
+            self.assertEqual(self.letters_of(proxy, 3), 'bbb', 'b is not checked')
             with self.subTest(listener=2):
                 client, letter = self.open_client_named(proxy.endpoints[1])
                 self.assertIsNone(letter)
                 self.assert_reason(proxy, client, 'no_backend')
             self.assertEqual(b.requests, [])
 
-    def test_the_traffic_takes_down_and_checks_bring_up(self):
+    def test_failed_sessions_take_down_and_checks_bring_up(self):
         a, b = self.service('a', script=[self.GOOD]), self.service('b', script=[self.GOOD])
         with self.checked('[::1]:0', a.address, b.address, '--check-backends', '--fall', '200') as proxy:
             wait_until(lambda: a.requests and b.requests, what='checks')
             a.go()
-            self.assertEqual(self.turns(proxy, 4), 'bbbb')
+            self.assertEqual(self.letters_of(proxy, 4), 'bbbb')
             self.assertEqual(proxy.wait_event('backend_down')['cause'], 'connect')
             a.come_back()
             self.assertEqual(proxy.wait_event('backend_up')['cause'], 'check')
@@ -114,7 +114,7 @@ class Checks(PoolCase):
             self.assertLessEqual(most - without, 64)
             self.assertGreater(most - without, 32)
 
-    def test_one_that_hangs_does_not_hold_up_another_listener(self):
+    def test_a_check_that_hangs_does_not_delay_another_listener(self):
         silent, a = self.backend(), self.service('a')
         hanging = [word for _ in range(80) for word in ('--backend', silent.address)]
         with self.sixpipe('--listen', '[::1]:0', *hanging, '--check-backends', '--check-expect', 'x',
@@ -126,28 +126,28 @@ class Checks(PoolCase):
             proxy.wait_event('backend_down', backend=a.address)
             a.come_back()
             proxy.wait_event('backend_up', backend=a.address)
-            self.assertFalse(silent.has_waiting(0.05), 'more than half of what there is')
+            self.assertFalse(silent.has_waiting(0.05), 'more than half of all checks at a time')
             checks.pop().close()
             silent.accept()
 
 
 class Metrics(PoolCase):
-    """The series that /metrics has for each backend."""
+    """The series of /metrics for each backend."""
 
     def samples_of(self, proxy, service, listener=0):
         return self.backend_samples(proxy, f'{{forward="{listener + 1}",'
                                            f'listen="{endpoint_name(proxy.endpoints[listener])}",'
                                            f'backend="{service.address}",name=""}}')
 
-    def test_tell_which_backend_is_down(self):
+    def test_which_backend_is_down(self):
         a, b = self.service('a'), self.service('b')
         with self.sixpipe('[::1]:0', a.address, b.address, '--check-backends', '--check-interval', '40ms',
                           '--metrics', '[::1]:0') as proxy:
-            self.assertEqual(sorted(self.turns(proxy, 2)), ['a', 'b'])
+            self.assertEqual(sorted(self.letters_of(proxy, 2)), ['a', 'b'])
             a.go()
             proxy.wait_event('backend_down')
             held, letter = self.open_session(proxy)
-            self.assertEqual((letter, self.turns(proxy, 2)), ('b', 'bb'))
+            self.assertEqual((letter, self.letters_of(proxy, 2)), ('b', 'bb'))
             wait_until(lambda: self.samples_of(proxy, b)['sessions'] == 1, what='the end of the others')
             self.assertEqual(self.samples_of(proxy, a), {'up': 0, 'sessions': 0, 'connects_total': 1,
                                                               'connects_failed_total': 0, 'outages_total': 1})
@@ -160,7 +160,7 @@ class Metrics(PoolCase):
             wait_until(lambda: self.samples_of(proxy, b)['sessions'] == 0, what='the end of the last')
 
     def alerts(self, proxy):
-        """{name of an alert in docs/watch.md: the listeners it fires for}, by what /metrics says now."""
+        """{name of an alert in docs/watch.md: the listeners it fires for}, evaluated on /metrics now."""
         text = (ROOT / 'docs' / 'watch.md').read_text()
         rows = re.findall(r'- alert: (\w+)\n +expr: (?:max by \((.*?)\) \()?(\w+)\)? == 0\n', text)
         self.assertEqual([name for name, _, _ in rows], ['SixpipeBackendDown', 'SixpipeListenerWithoutBackend'])
@@ -176,7 +176,7 @@ class Metrics(PoolCase):
         return fires
 
     def test_documented_alerts(self):
-        """A listener's only backend, unchecked, is tried for every client: the alerts follow its last answer."""
+        """A listener's only backend, without checks, is tried for every client. The alerts follow its last answer."""
         a, b, lone = self.service('a'), self.service('b'), self.service('c')
         with self.sixpipe('--listen', '[::1]:0', '--backend', a.address, '--backend', b.address,
                           '--listen', '[::1]:0', '--backend', lone.address, '--metrics', '[::1]:0') as proxy:
@@ -195,15 +195,15 @@ class Metrics(PoolCase):
             self.assertEqual(self.alerts(proxy), {'SixpipeBackendDown': [], 'SixpipeListenerWithoutBackend': []})
             client.close()
             a.go()
-            self.assertEqual(self.turns(proxy, 2), 'bb')
+            self.assertEqual(self.letters_of(proxy, 2), 'bb')
             self.assertEqual(self.alerts(proxy), {'SixpipeBackendDown': [first], 'SixpipeListenerWithoutBackend': []})
             b.go()
-            self.assertEqual(self.turns(proxy, 1), '-')
+            self.assertEqual(self.letters_of(proxy, 1), '-')
             self.assertEqual(self.alerts(proxy),
                              {'SixpipeBackendDown': [first, first], 'SixpipeListenerWithoutBackend': [first]})
 
     def test_states_and_failures(self):
-        """Full is up and off is not; a backend that is given twice is one; listeners do not mix."""
+        """A full backend is up, a backend that is off is not. A backend given twice is one. Listeners do not mix."""
         a, b, gone = self.service('a'), self.service('b'), self.service('c')
         gone.go()
         with self.sixpipe('--listen', '[::1]:0', '--backend', f'{a.address} maxconn=1', '--backend', f'{b.address} down',

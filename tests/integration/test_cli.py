@@ -1,4 +1,4 @@
-"""The command line: what is wrong is named in one line with its remedy; --check, --help and --version."""
+"""The command line: each mistake is named in one line with its remedy; --check, --help and --version."""
 
 import pathlib
 import re
@@ -11,7 +11,7 @@ from harness import ROOT, SIXPIPE, Case, environment
 
 GOOD = ('[::1]:0', '127.0.0.1:9')
 
-# (arguments, words that the message must hold). Where an option is wrong: its name and its value.
+# (arguments, words that the message must hold). If an option is wrong: its name and its value.
 BAD_USAGE = (
     ((), ('LISTEN',)),
     (('[::1]:0',), ("'[::1]:0'", 'backend')),
@@ -74,7 +74,7 @@ BAD_USAGE = (
     (('--help', 'no-such-group'), ("'no-such-group'",)),
 )
 
-# What people write who know other programs, and the whole of what each is told.
+# Mistakes of people who know other programs, and the whole message of each.
 EVERY = 'write [::]:{0} for every address of this host, or [::1]:{0} for itself alone'.format
 MONITORING = 'write [::1]:9100 for this host alone, or the address that monitoring connects to'
 FOREGROUND = "sixpipe stays in the foreground: start it by systemd (examples/sixpipe.service), or with '&' at the end"
@@ -134,7 +134,7 @@ class Usage(Case):
         self.assertEqual(done.returncode, code, done)
         self.assertEqual(done.stdout, '')
         lines = done.stderr.splitlines()
-        self.assertEqual(len(lines), 1, f'one line is wanted: {done.stderr!r}')
+        self.assertEqual(len(lines), 1, f'not one line: {done.stderr!r}')
         self.assertTrue(lines[0].startswith('sixpipe: '), lines[0])
         for word in words:
             self.assertIn(word, lines[0])
@@ -165,7 +165,7 @@ class Usage(Case):
             with self.subTest(option=wrong):
                 self.assert_refused(self.run_sixpipe(wrong, '1', *GOOD), (wrong, right))
 
-    def test_unknown_option_without_a_likeness(self):
+    def test_unknown_option_that_resembles_none(self):
         for wrong in ('--zzzzzzzzzz', '-x', '-', '--'):
             with self.subTest(option=wrong):
                 done = self.run_sixpipe(wrong, '[::1]:0')
@@ -249,7 +249,7 @@ class Usage(Case):
 
 
 class Output(Case):
-    """Whoever asks for words and does not get them hears of it."""
+    """If stdout cannot be written, the command says so and fails."""
 
     per_engine = False
 

@@ -76,7 +76,7 @@ class Usage(FileCase):
     def test_accepted(self):
         self.assertEqual(self.check(FORWARD)[1].stdout, 'configuration OK\n')
 
-    def test_every_error_is_told_once(self):
+    def test_every_error_is_printed_once(self):
         path, done = self.check(
             'maxcon = 5\nworkers = 0\nbacklog\n[forward web]\nlisten = [::1]:7\nmaxpipes = 5\n'
             '[forward web]\n[forward mail]\nbackend = 127.0.0.1:9\nlisten = [::1]:7\n')
@@ -96,7 +96,7 @@ class Usage(FileCase):
         self.assertEqual((done.returncode, len(lines)), (2, 101), lines[-2:])
         self.assertEqual(lines[-1], 'sixpipe: 900 more like these')
 
-    def test_what_does_not_fit_is_told_beside_an_unknown_option(self):
+    def test_a_conflict_is_printed_beside_an_unknown_option(self):
         path, done = self.check('maxcon = 4\nmax-fails = 1\nfail-timeout = 0\n'
                                 '[forward a]\nlisten = [::1]:1-5\nbackend = 1.1.1.1:1-2\naccept-proxy = yes\n')
         self.assertEqual(done.returncode, 2, done)
@@ -106,7 +106,7 @@ class Usage(FileCase):
             f"sixpipe: {path}:5: listen '[::1]:1-5': with --fail-timeout 0 a backend that failed once would never be "
             'tried again'])
 
-    def test_bytes_that_are_no_text(self):
+    def test_bytes_that_are_not_text(self):
         for text, what in ((b'user = a\0b\n', 'byte 9 is 0x00'), (b'user = \x1b[31m\n', 'byte 8 is 0x1b'),
                            (b'user = \xff\n', 'byte 8 is 0xff'),
                            (b'user = ' + b'a' * (1 << 20) + b'\n', 'has 1048583 bytes')):
@@ -115,7 +115,7 @@ class Usage(FileCase):
             self.assertTrue(done.stderr.startswith(f'sixpipe: {path}:1: {what}'), done.stderr[:500])
             self.assertTrue(done.stderr.isascii())
 
-    def test_what_is_no_such_file(self):
+    def test_paths_that_are_not_files(self):
         for path, reason in ((self.directory, 'Is a directory'), ('/nonexistent/x', 'No such file or directory'),
                              ('/dev/zero', '16 MiB'), ('/dev/null', 'holds no option'), ('', "''")):
             done = self.run_sixpipe('--check', '--config', path)
@@ -126,7 +126,7 @@ class Usage(FileCase):
         done = self.run_sixpipe('--check', '--config', path, '--maxconn', '5')
         self.assertEqual(done.returncode, 0, done)
 
-    def test_a_name_of_a_file_is_shown_on_one_line(self):
+    def test_a_file_name_with_control_characters_is_shown_on_one_line(self):
         done = self.run_sixpipe('--config', self.write('x', 'a\nb'))
         self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
         self.assertIn('a\\x0ab:1: ', done.stderr)
@@ -162,7 +162,7 @@ class Usage(FileCase):
         self.assertIn('\n[forward 1]\n', text)
         self.assertEqual(self.run_sixpipe('--check', '--config', self.write(text)).returncode, 0)
 
-    def test_dump_of_what_no_file_holds(self):
+    def test_dump_of_a_value_that_no_file_can_hold(self):
         done = self.run_sixpipe('--dump-config', '--user', 'a #b', '[::1]:0', '127.0.0.1:9')
         self.assertEqual((done.returncode, done.stdout), (1, ''), done)
         self.assertIn("--user 'a #b': cannot be written to a file", done.stderr)
@@ -177,7 +177,8 @@ class Usage(FileCase):
 
 
 class Host(FileCase):
-    """What the host lacks: exit code 1, with the place of each option, and once for all forwards that have it."""
+    """What the host lacks: exit code 1, with file and line of each option, and one error for all forwards that share
+    a mistake."""
     per_engine = False
 
     def told(self, text, *args):
@@ -187,7 +188,7 @@ class Host(FileCase):
         lines = [line.removeprefix('sixpipe: ') for line in done.stderr.splitlines() if line.startswith('sixpipe: ')]
         return path, lines
 
-    def test_all_of_it_is_told(self):
+    def test_every_lack_is_printed(self):
         rules = self.write('::1/129\n::1\n\nfoo\n10.1.2.3/8\n', 'rules')
         text = ('user = no-such-user-here\ncongestion = no-such\nbind-device = no-such-if\nallow-file = /nonexist\n'
                 f'deny-file = /nonexist2\nadmin = /nonexist/admin\nallow-file = {rules}\n' + FORWARD
@@ -201,7 +202,7 @@ class Host(FileCase):
             self.assertEqual([line.split(' ')[0] for line in of_rules], [f'{rules}:{n}:' for n in (1, 4, 5)])
             self.assertEqual(len(lines), len(places) + 3, lines)
 
-    def test_a_file_that_is_no_list(self):
+    def test_a_rule_file_that_is_not_a_list(self):
         rules = self.write('no list\n' * 1000, 'rules')
         lines = self.told(f'congestion = no-such\nallow-file = {rules}\n' + FORWARD)[1]
         self.assertEqual((len(lines), lines[-1]), (101, '901 more like these'))

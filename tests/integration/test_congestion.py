@@ -1,4 +1,4 @@
-"""The congestion control of a session's two sockets, as ss(8) shows it, is the one that the log names."""
+"""The congestion control that ss(8) shows for a session's two sockets is the one that the log names."""
 
 import errno
 import subprocess
@@ -11,7 +11,7 @@ from test_sockets import read_sysctl, set_sysctl
 
 
 class CongestionCase(Case):
-    """In a namespace whose default is bbr, which paces."""
+    """In a namespace whose default is bbr, which paces connections."""
 
     def setUp(self):
         super().setUp()
@@ -19,7 +19,7 @@ class CongestionCase(Case):
         set_sysctl(self.netns, 'net.ipv4.tcp_congestion_control', 'bbr')
 
     def live(self, *columns):
-        """The congestion control of the one established socket with this local and peer address ('*': any)."""
+        """The congestion control of the only established socket with this local and peer address ('*': any)."""
         done = self.netns.run(subprocess.run, ['ss', '-tinH', 'state', 'established'], capture_output=True, text=True,
                               check=True)
         rows = done.stdout.splitlines()
@@ -32,7 +32,7 @@ class CongestionCase(Case):
         return found[0]
 
     def both_sides(self, proxy, backend):
-        """Opens a session: what its accepted socket has, and the one towards the backend."""
+        """Opens a session. Returns the congestion control of the client's socket and of the backend's socket."""
         client = self.connect(proxy.endpoint, netns=self.netns)
         server = backend.accept()
         client.sendall(b'ping')
@@ -40,7 +40,7 @@ class CongestionCase(Case):
         return (self.live(f'[::1]:{proxy.endpoint[1]}', client.name), self.live('*', backend.address))
 
     def run_session(self, *args, **options):
-        """The log's word, what both sides have, and the warnings."""
+        """Returns the name in the log, the names of both sockets, and the warnings."""
         backend = self.backend(netns=self.netns)
         with self.sixpipe('[::1]:0', backend.address, *args, netns=self.netns, **options) as proxy:
             sides = self.both_sides(proxy, backend)
@@ -62,23 +62,23 @@ class Loopback(CongestionCase):
     def test_as_another_user(self):
         self.check_unpaced('--user', 'nobody')
 
-    def test_a_default_that_does_not_pace_stays(self):
+    def test_a_default_without_pacing_stays(self):
         set_sysctl(self.netns, 'net.ipv4.tcp_congestion_control', 'reno')
         word, sides, refused = self.run_session('--user', 'nobody')
         self.assertEqual((word, sides, refused), ('reno', ('reno', 'reno'), []))
 
     def test_by_option(self):
-        """Every forward has --congestion, so the log has no word of its own, and no warning."""
+        """Every forward has --congestion, so the log has no loopback_congestion= and no warning."""
         for name in ('reno', 'bbr'):
             for user in ((), ('--user', 'nobody')):
                 with self.subTest(name=name, user=user):
                     if name not in read_sysctl('net.ipv4.tcp_allowed_congestion_control').split():
-                        self.skipTest(f'{name} is not allowed to everybody here')
+                        self.skipTest(f'{name} is not allowed to all users here')
                     word, sides, refused = self.run_session('--congestion', name, *user)
                     self.assertEqual((word, sides, refused), (None, (name, name), []))
 
     @unittest.skipUnless(KNOWN_HERE, 'no such filter is known for this machine')
-    def test_no_word_where_no_tcp_socket_is_affected(self):
+    def test_no_name_if_no_tcp_socket_is_affected(self):
         """The kernel refuses every name, but no connection to a backend would use one."""
         def forbid():
             forbid_congestion(errno.EPERM)
@@ -92,7 +92,7 @@ class Loopback(CongestionCase):
                 self.assertNotIn('loopback_congestion', proxy.wait_event('limits'))
                 self.assertEqual(proxy.events('congestion_refused'), [])
 
-    def test_a_listener_on_loopback_has_a_word(self):
+    def test_a_listener_on_loopback_is_logged(self):
         with self.sixpipe('[::1]:0', 'unix:@backend', netns=self.netns) as proxy:
             self.assertIn(proxy.wait_event('limits').get('loopback_congestion'), ('cubic', 'reno'))
 
@@ -100,7 +100,7 @@ class Loopback(CongestionCase):
         allowed = read_sysctl('net.ipv4.tcp_allowed_congestion_control')
         only_root = set(read_sysctl('net.ipv4.tcp_available_congestion_control').split()) - set(allowed.split())
         if not only_root:
-            self.skipTest('all that is loaded is allowed to everybody here')
+            self.skipTest('every loaded name is allowed to all users here')
         for name in only_root:
             done = self.run_sixpipe('[::1]:0', '127.0.0.1:9', '--congestion', name)
             self.assertEqual(done.returncode, 1, done)
@@ -108,14 +108,14 @@ class Loopback(CongestionCase):
 
     @unittest.skipUnless(KNOWN_HERE, 'no such filter is known for this machine')
     def test_a_refusal_is_logged_and_counted(self):
-        """A filter stands for a host whose list has changed since the choice was made."""
+        """A seccomp filter stands for a host whose list of allowed names has changed since the start."""
         def forbid():
             forbid_congestion(errno.EPERM)
         backend = self.backend(netns=self.netns)
         with self.sixpipe('[::1]:0', backend.address, '--user', 'nobody', '--workers', '1', netns=self.netns,
                           popen={'preexec_fn': forbid}) as proxy:
             word = proxy.wait_event('limits')['loopback_congestion']
-            self.assertEqual(word, 'bbr', 'what is in use, not what was chosen')
+            self.assertEqual(word, 'bbr', 'the name in use, not the chosen name')
             at_start = proxy.wait_event('congestion_refused', level='warn')
             self.assertEqual(at_start['in_use'], 'bbr')
             self.assertIn(at_start['wanted'], ('cubic', 'reno'))

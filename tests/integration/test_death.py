@@ -1,4 +1,4 @@
-"""The end of the process, however it comes, is a RST for every peer: a cut-off stream never looks complete."""
+"""However the process dies, every peer gets a RST: a cut-off stream never looks complete."""
 
 import errno
 import signal
@@ -9,28 +9,29 @@ from harness import Case, wait_until
 from peers import EOF, RESET
 
 DEATHS = (signal.SIGKILL, signal.SIGABRT)
-GONE = (errno.ECONNRESET, errno.EPIPE)  # EPIPE: what the kernel says when a FIN came before the RST
+GONE = (errno.ECONNRESET, errno.EPIPE)  # EPIPE: the kernel's answer if a FIN came before the RST
 
 
 class DeathCase(Case):
 
     def check_death(self, prepare, *args, rcvbuf=None, deaths=DEATHS, full_backlog=False):
-        """For each way to die: prepare(proxy, backend) makes a session and returns a function that judges its ends."""
+        """For each way to die: prepare(proxy, backend) makes a session and returns a function that checks how its
+        ends end."""
         for number in deaths:
             with self.subTest(death=number.name):
                 backend = self.backend(rcvbuf=rcvbuf, backlog=0 if full_backlog else 512)
                 if full_backlog:
-                    self.connect(backend.endpoint)  # the kernel holds one more than the backlog says
+                    self.connect(backend.endpoint)  # the kernel queues one connection more than the backlog
                 with self.sixpipe(*args, '[::1]:0', backend.address) as proxy:
                     judge = prepare(proxy, backend)
-                    proxy.finished = True  # no orderly end: there is no last line to check
+                    proxy.finished = True  # a killed process writes no last line to check
                     proxy.signal(number)
                     self.assertEqual(proxy.wait_process(), -number)
                     judge()
                 self.close_peers()
 
     def each_way(self, prepare, **options):
-        """prepare(proxy, backend, pair), where pair() returns a session's two ends: the writer and the reader."""
+        """The same in both directions: pair() returns the two ends of a session, the writer and the reader."""
         for writes in ('client', 'backend'):
             with self.subTest(writes=writes):
                 def prepare_this_way(proxy, backend):
@@ -49,7 +50,7 @@ class Opening(DeathCase):
             return lambda: self.assertEqual(client.recv_to_end(), (b'', RESET))
         self.check_death(prepare, deaths=[signal.SIGKILL])
 
-    def test_while_the_client_owes_its_header(self):
+    def test_while_the_clients_header_is_missing(self):
         def prepare(proxy, _):
             held = proxy.fds()['socket']
             client = self.connect(proxy.endpoint)
@@ -89,7 +90,7 @@ class Relaying(DeathCase):
         self.each_way(prepare)
 
     def test_in_mid_transfer(self):
-        """The reader has taken all that came: nothing tells it that more was to come but the RST."""
+        """The reader has taken all bytes. Only the RST tells that the stream is not complete."""
         def prepare(writer, reader):
             stream = Stream(1).bytes(1 << 20)
             writer.sendall(stream)
@@ -102,7 +103,7 @@ class Relaying(DeathCase):
         self.each_way(prepare)
 
     def test_while_the_reader_stalls(self):
-        """What its kernel has is the reader's, unless the RST drops it; what it gets is a prefix."""
+        """The reader gets a prefix. The RST may drop bytes that the reader's kernel has already."""
         def prepare(writer, reader):
             stream = Stream(2).bytes(16 << 20)
             sent = writer.send_until_full(stream, quiet_s=0.3)
@@ -117,7 +118,7 @@ class Relaying(DeathCase):
         self.each_way(prepare, rcvbuf=65536, deaths=[signal.SIGKILL])
 
     def test_half_closed(self):
-        """The reader of the stream that is still open gets a RST; the other has its whole stream already."""
+        """The reader of the open stream gets a RST. The other reader has its whole stream already."""
         def prepare(writer, reader):
             reader.sendall(b'request')
             reader.finish_sending()
@@ -132,7 +133,7 @@ class Relaying(DeathCase):
         self.each_way(prepare)
 
     def test_sessions_that_ended_before(self):
-        """Both ends were passed on, bytes that the peer has not read included: no RST comes after them."""
+        """Both streams ended and were passed on. No RST follows, even if the peer has not read all bytes."""
         def prepare(proxy, backend):
             client, server = self.pair(proxy, backend)
             answer = Stream(3).bytes(200_000)

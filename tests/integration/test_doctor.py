@@ -1,4 +1,4 @@
-"""sixpipe doctor: what it says of this host, and of one that was made worse."""
+"""sixpipe doctor: its checks of this host, and of a host with less."""
 
 import contextlib
 import fcntl
@@ -26,7 +26,7 @@ def read_number(path):
 
 @contextlib.contextmanager
 def pipes_held(user, pages):
-    """Another process of the user holds pipes of so many pages."""
+    """Within the block another process of the user holds pipes of so many pages."""
     told, tell = os.pipe()
     hold, let_go = os.pipe()
     child = os.fork()
@@ -60,7 +60,7 @@ class Doctor(PrivilegesCase):
     per_engine = False
 
     def doctor(self, *args, code=0, **popen):
-        """The checks by name, from --json; and that the text for people says the same."""
+        """The checks by name, from --json. The text for people must say the same."""
         done = self.run_sixpipe('doctor', '--json', *args, **popen)
         self.assertEqual((done.returncode, done.stderr), (code, ''), done)
         told = json.loads(done.stdout)
@@ -152,14 +152,14 @@ class Doctor(PrivilegesCase):
         self.assertIn('fs.pipe-user-pages-soft=256000', pipes['remedy'])
 
     def check_pipes(self, *args, **popen):
-        """What doctor says of pipes comes true when sixpipe starts."""
+        """When sixpipe starts, it gets the pipes that doctor predicted."""
         pipes = self.doctor(*args, **popen)['pipes']
         with self.sixpipe('[::1]:0', '127.0.0.1:9', *args, engine='auto', popen=popen) as proxy:
             short = proxy.events('pipes_short')
             self.assertEqual(pipes['state'], 'warn' if short else 'ok', (pipes, short))
 
-    def test_pipes_are_as_foretold(self):
-        # a user of its own: pipes are counted per user, and other tests run as nobody at the same time
+    def test_pipes_are_as_predicted(self):
+        # pipes are counted per user, and other tests run as user nobody at the same time
         someone = {**self.as_nobody(), 'user': 64321, 'group': 64321}
         for args in ((), ('--maxpipes', '100'), ('--maxpipes', '4', '--pipe-size', '2MiB')):
             with self.subTest(args=args):
@@ -167,7 +167,7 @@ class Doctor(PrivilegesCase):
                 self.check_pipes(*args, **someone)
 
     def test_pipes_in_use_elsewhere(self):
-        """Few pipes of the wanted size are taken, not many small ones; doctor counts what is left."""
+        """sixpipe takes few pipes of the wanted size, not many small pipes. doctor counts the pages that are left."""
         if [read_number(f'/proc/sys/fs/pipe-{name}') for name in ('max-size', 'user-pages-soft', 'user-pages-hard')] != [1 << 20, 16384, 0]:
             self.skipTest('the limits of pipes are not the defaults')
         someone = {**self.as_nobody(), 'user': 64324, 'group': 64324}
@@ -207,7 +207,7 @@ class Doctor(PrivilegesCase):
         self.assertIn('add it to net.ipv4.tcp_allowed_congestion_control', remedy)
         self.assertLessEqual(max(map(len, done.stdout.splitlines())), 80)
 
-    def test_the_environment_counts(self):
+    def test_options_of_the_environment(self):
         checks = self.doctor(env=environment(SIXPIPE_BACKLOG='65535', SIXPIPE_USER='no-such-user-here'), code=1)
         self.assertIn('no-such-user-here', checks['user']['value'])
         self.assertIn('65535', checks['backlog']['value'])

@@ -1,4 +1,4 @@
-"""Which engine runs and why; what only one of them, or only the way a worker waits, could get wrong."""
+"""Which engine runs and why, and cases that depend on the engine or on how a worker waits."""
 
 import errno
 import os
@@ -20,7 +20,7 @@ class Choice(Case):
         client.sendall(b'hello')
         self.assertEqual(server.recv_exact(5), b'hello')
 
-    def test_auto_falls_back_and_says_why(self):
+    def test_auto_falls_back_and_logs_why(self):
         for code in (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOMEM):
             backend = self.backend()
             with self.sixpipe('[::1]:0', backend.address, engine='auto',
@@ -31,14 +31,14 @@ class Choice(Case):
                 self.assertIn('doctor', told['remedy'])
                 self.assert_serves(proxy, backend)
 
-    def test_auto_takes_io_uring_where_it_is(self):
+    def test_auto_prefers_io_uring(self):
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address, engine='auto') as proxy:
             self.assertEqual(proxy.ready['engine'], 'io_uring')
             self.assertNotIn('io_uring', proxy.wait_event('engine'))
             self.assert_serves(proxy, backend)
 
-    def test_a_named_engine_that_is_not_there_fails_with_the_remedy(self):
+    def test_a_named_engine_that_is_missing_fails_with_the_remedy(self):
         done = self.run_sixpipe('--engine', 'io_uring', '[::1]:0', '127.0.0.1:9',
                                 preexec_fn=lambda: forbid_io_uring(errno.EPERM))
         self.assertEqual(done.returncode, 1)
@@ -63,7 +63,7 @@ class Waits(Case):
             self.assertEqual(client.recv_exact(8), message)
 
     def test_urgent_data_in_a_chatty_session(self):
-        """A read stops short of urgent data; what is behind it comes all the same, and so does what follows."""
+        """A read stops before urgent data. The bytes after the urgent data arrive, and so do all later bytes."""
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address) as proxy:
             client, server = self.pair(proxy, backend)
@@ -75,7 +75,7 @@ class Waits(Case):
             self.exchange(client, server, 20)
 
     def test_urgent_data_while_the_other_direction_is_never_silent(self):
-        """As telnet interrupts a flood of output: the client's bytes must not wait for the flood to pause."""
+        """As telnet does to interrupt output: the client's bytes must not wait for a pause of the output."""
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address) as proxy:
             client, server = self.pair(proxy, backend)

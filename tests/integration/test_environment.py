@@ -14,7 +14,7 @@ KUBERNETES = {
     'SIXPIPE_PORT_2000_TCP_ADDR': '10.96.0.7',
 }
 
-# (variable, value, words that the message must hold besides the variable)
+# (variable, value, words that the message must hold beside the variable)
 BAD = (
     ('SIXPIPE_MAXCONN', 'x', ("'x'", 'not a number')),
     ('SIXPIPE_TIMEOUT_IDLE', '5', ("'5'", 'not a time')),

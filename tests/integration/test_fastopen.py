@@ -1,4 +1,4 @@
-"""--fastopen-backends: a session's first bytes in the SYN to its backend."""
+"""--fastopen-backends: a session's first bytes travel with the SYN to its backend."""
 
 import pathlib
 import socket
@@ -12,7 +12,7 @@ from peers import RESET, PATIENCE_S
 TCP_FASTOPEN = 23
 TCPI_OPT_SYN_DATA = 32
 FAST = ('--workers', '1', '--fastopen-backends')
-# so that a client's first bytes are there when it is accepted
+# so that the client's first bytes are there when sixpipe accepts
 DEFER = ('--defer-accept', '10s')
 
 
@@ -56,7 +56,7 @@ class FastOpen(Case):
         client.close()
 
     def fetch_cookie(self, proxy, backend):
-        """The first connection to a host asks for its cookie; the ones after that use it."""
+        """The first connection to a host asks for a cookie. Later connections use the cookie."""
         client = self.connect_and_send(proxy, b'cookie')
         server = backend.accept()
         self.assertEqual(server.recv_exact(6), b'cookie')
@@ -93,7 +93,7 @@ class FastOpen(Case):
             self.finish(client, server)
 
     def test_nothing_to_send_yet(self):
-        """Backends that speak first are connected to as ever."""
+        """A backend that speaks first gets an ordinary connect."""
         backend = self.fast_backend()
         with self.proxy(backend.address) as proxy:
             client = self.connect(proxy.endpoint, netns=self.netns)
@@ -127,12 +127,12 @@ class FastOpen(Case):
                     server = backend.accept()
                     if send:
                         self.assertEqual(proxy_header.receive(server).source, ('2001:db8::7', 4711))
-                    self.assertEqual(server.recv_exact(5), b'hello', 'and nothing of the header that came')
+                    self.assertEqual(server.recv_exact(5), b'hello', 'without the header that the client sent')
                     self.assertEqual(self.came_with_syn(server), bool(round_ or not send))
                     self.finish(client, server)
 
     def test_a_large_header_waits(self):
-        """One that not every packet holds goes when the connection is there."""
+        """A header that does not fit into every packet is sent after the connect."""
         backend = self.fast_backend()
         values = [word for kind in range(0xE0, 0xE8) for word in ('--proxy-tlv', f'{kind:#x}=' + 'v' * 250)]
         with self.proxy(backend.address, '--send-proxy', 'v2', *values) as proxy:
@@ -144,8 +144,8 @@ class FastOpen(Case):
                 self.finish(client, server)
         self.assert_counted(proxy, connects_fastopen=0)
 
-    def test_a_header_that_was_cut_is_begun_again(self):
-        """A backend with very small segments: the connection that has half a header is given up for another."""
+    def test_a_header_that_was_cut_is_sent_again(self):
+        """A backend with very small segments: a connection that got half a header is replaced by a new connection."""
         backend = self.fast_backend()
         backend.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 200)
         with self.proxy(backend.address, '--send-proxy', 'v2', '--proxy-tlv', '0xE0=' + 'v' * 250) as proxy:
@@ -178,8 +178,9 @@ class FastOpen(Case):
         self.assert_counted(proxy, redispatches=1)
         self.assert_counted(proxy, connects_fastopen=3)
 
-    def test_bytes_that_were_taken_go_to_no_other(self):
-        """A backend that has had them and resets is the client's: another might do the same thing twice."""
+    def test_bytes_that_a_backend_took_go_to_no_other(self):
+        """A backend that got the bytes and resets ends the session: another backend might process the same request
+        again."""
         first, second = self.fast_backend(), self.fast_backend()
         with self.proxy(first.address, f'{second.address}', *DEFER) as proxy:
             self.fetch_cookie(proxy, first)
@@ -198,7 +199,7 @@ class FastOpen(Case):
         self.assertEqual(server.recv_exact(5), b'other')
         self.finish(client, server)
 
-    def test_limited_bytes_wait_for_their_credit(self):
+    def test_limited_bytes_wait_for_their_allowance(self):
         backend = self.fast_backend()
         with self.proxy(backend.address, *DEFER, '--limit-up', '1MiB') as proxy:
             for _ in range(2):
@@ -208,7 +209,7 @@ class FastOpen(Case):
                 self.finish(client, server)
         self.assert_counted(proxy, connects_fastopen=0)
 
-    def test_ports_that_are_used_up_are_one_backends_matter(self):
+    def test_used_up_ports_affect_one_backend_only(self):
         first, second = self.fast_backend(), self.fast_backend()
         with self.proxy(first.address, second.address, '--send-proxy', 'v1', '--source', '127.0.0.5',
                         '--source-port-range', '40000-40000') as proxy:
@@ -234,7 +235,7 @@ class FastOpen(Case):
                 self.finish(client, server)
                 self.assertEqual(proxy.close_of(client).int('bytes_up'), 5)
 
-    def test_a_client_that_is_gone(self):
+    def test_a_client_that_has_gone(self):
         backend = self.fast_backend()
         with self.proxy(backend.address, *DEFER) as proxy:
             self.fetch_cookie(proxy, backend)

@@ -15,7 +15,7 @@ from peers import EOF, PATIENCE_S, RESET, endpoint_name, parse_endpoint
 from pool_case import PoolCase
 
 METRICS = ('--metrics', '[::1]:0')
-PLACES = 32  # CAPACITY_HTTP_CONNECTIONS in capacity.h
+SLOTS = 32  # CAPACITY_HTTP_CONNECTIONS in capacity.h
 REQUEST_LIMIT_S = 10  # HTTP_REQUEST_LIMIT_MS in http.h
 
 
@@ -29,7 +29,7 @@ class HttpCase(Case):
         return proxy.ready['metrics']
 
     def ask(self, proxy, path, method='GET', body=None, address=None):
-        """(status, headers, body) of one request."""
+        """Sends one request. Returns (status, headers, body)."""
         host, port = parse_endpoint(address or self.address(proxy))
         connection = http.client.HTTPConnection(host, port, timeout=PATIENCE_S)
         with contextlib.closing(connection):
@@ -42,7 +42,7 @@ class HttpCase(Case):
         return status, body
 
     def healthcheck(self, *args, **environment):
-        """(exit code, the one line on stdout or stderr)."""
+        """Runs sixpipe healthcheck. Returns (exit code, the only line on stdout or stderr)."""
         done = self.run_sixpipe('healthcheck', *args, env=environment)
         lines = (done.stdout + done.stderr).splitlines()
         self.assertEqual(len(lines), 1, done)
@@ -83,7 +83,7 @@ class Endpoints(HttpCase):
                 client.sendall(b'x' * 1000)
                 client.finish_sending()
                 self.assertEqual(client.recv_to_end(), (b'x' * 1000, EOF))
-            # a session's slot is given back after its close line
+            # a session's slot is released after its close line
             wait_until(lambda: '\nsixpipe_sessions_open 0\n' in self.ask(proxy, '/metrics')[2], what='no session')
             status, headers, text = self.ask(proxy, '/metrics')
             self.assertEqual((status, headers['Content-Type']), (200, 'text/plain; version=0.0.4; charset=utf-8'))
@@ -133,7 +133,7 @@ class Endpoints(HttpCase):
         self.assertEqual(done.returncode, 0, done)
 
 
-class Slow(HttpCase):
+class SlowClients(HttpCase):
 
     def occupy(self, proxy, count):
         endpoint = parse_endpoint(self.address(proxy))
@@ -142,14 +142,14 @@ class Slow(HttpCase):
             client.sendall(b'GET /ready HTTP/1.1\r\n')
         return clients
 
-    def test_are_bounded_and_disturb_nobody(self):
+    def test_they_are_bounded_and_delay_no_other(self):
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address, *METRICS) as proxy:
-            slow = self.occupy(proxy, 3 * PLACES)
-            for client in slow[:-(PLACES - 1)]:
+            slow = self.occupy(proxy, 3 * SLOTS)
+            for client in slow[:-(SLOTS - 1)]:
                 client.recv_to_end()
             self.assert_idle_cpu(proxy, 0.5)
-            self.assertEqual(proxy.fds()['socket'], proxy.baseline['socket'] + PLACES - 1)
+            self.assertEqual(proxy.fds()['socket'], proxy.baseline['socket'] + SLOTS - 1)
             client, server = self.pair(proxy, backend)
             client.sendall(b'hello')
             self.assertEqual(server.recv_exact(5), b'hello')
@@ -160,16 +160,16 @@ class Slow(HttpCase):
             proxy.finish(term=False)
 
     def test_probes_are_answered_while_others_are_slow(self):
-        """Each sends a byte a second, which is never long without one; and each second more of them come."""
+        """Each slow client sends a byte a second, and each second more slow clients connect."""
         with self.sixpipe('[::1]:0', '127.0.0.1:9', *METRICS) as proxy:
-            slow, over = self.occupy(proxy, PLACES), threading.Event()
+            slow, over = self.occupy(proxy, SLOTS), threading.Event()
 
             def drip():
                 while not over.wait(1):
                     for client in slow:
                         with contextlib.suppress(OSError):
                             client.sendall(b'X')
-                    slow.extend(self.occupy(proxy, PLACES // 2))
+                    slow.extend(self.occupy(proxy, SLOTS // 2))
             thread = threading.Thread(target=drip)
             thread.start()
             try:
@@ -183,10 +183,10 @@ class Slow(HttpCase):
 
 class SlowForLong(HttpCase):
 
-    per_engine = False  # neither engine knows of it
+    per_engine = False  # no engine takes part
 
     def test_a_request_ends_in_time(self):
-        """Bytes that trickle in do not extend it: one more at each look that finds the connection open."""
+        """Further bytes do not extend the limit: the test sends one more each time it finds the connection open."""
         with self.sixpipe('[::1]:0', '127.0.0.1:9', *METRICS) as proxy:
             client = socket.create_connection(parse_endpoint(self.address(proxy)))
             with client:
@@ -201,17 +201,17 @@ class SlowForLong(HttpCase):
                 self.assertGreater(time.monotonic() - start_s, REQUEST_LIMIT_S - 1)
                 self.assertLess(time.monotonic() - start_s, REQUEST_LIMIT_S + 5)
 
-    def test_answers_that_nobody_takes_make_room(self):
-        """Each asks for 500 KB of metrics, and reads none of it; small segments keep sixpipe's send buffer small."""
+    def test_unread_answers_make_room(self):
+        """Each client asks for 500 KB of metrics and reads nothing. Small segments keep sixpipe's send buffer small."""
         with tempfile.NamedTemporaryFile('w', suffix='.conf') as file:
             for number in range(4):
                 file.write(f'[forward many{number}]\nlisten = [::1]:0\n')
-                file.writelines(f'backend = 127.1.{number}.{place}:9\n' for place in range(256))
+                file.writelines(f'backend = 127.1.{number}.{last}:9\n' for last in range(256))
             file.flush()
             with self.sixpipe('--config', file.name, '--workers', '1', *METRICS) as proxy:
                 endpoint = parse_endpoint(self.address(proxy))
                 greedy = []
-                for _ in range(2 * PLACES):
+                for _ in range(2 * SLOTS):
                     client = socket.socket(socket.AF_INET6)
                     self.adopt(client)
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -221,12 +221,12 @@ class SlowForLong(HttpCase):
                     client.sendall(b'GET /metrics HTTP/1.0\r\n\r\n')
                     greedy.append(client)
                 self.assertEqual(self.readiness(proxy), (200, 'ready\n'))
-                wait_until(lambda: proxy.fds()['socket'] == proxy.baseline['socket'] + PLACES - 1,
-                           what='all places but one held')
+                wait_until(lambda: proxy.fds()['socket'] == proxy.baseline['socket'] + SLOTS - 1,
+                           what='all slots but one held')
                 self.assertGreater(len(self.ask(proxy, '/metrics')[2]), 400_000)
 
 
-class Strange(HttpCase):
+class OtherRequests(HttpCase):
 
     def test_endless_request(self):
         with self.sixpipe('[::1]:0', '127.0.0.1:9', *METRICS) as proxy:
@@ -270,7 +270,7 @@ class Draining(HttpCase):
             proxy.finish(term=False)
 
     def test_delay_accepts_and_says_draining(self):
-        """The delay is over for nobody here: what happens during it is seen by events, not by time."""
+        """The delay does not end in this test. Events, not time, tell what happens during the delay."""
         backend = self.echo_server()
         with self.sixpipe('[::1]:0', backend.address, *METRICS, '--drain-delay', '1h') as proxy:
             proxy.signal(signal.SIGTERM)
@@ -399,7 +399,7 @@ class Healthcheck(HttpCase):
             with self.subTest(host=host), self.sixpipe('[::1]:0', '127.0.0.1:9', '--metrics', f'{host}:0') as proxy:
                 self.assertEqual(self.healthcheck('--metrics', self.address(proxy)), (0, 'ready'))
 
-    def test_nobody_there(self):
+    def test_nothing_listens(self):
         with socket.socket(socket.AF_INET6) as unused:
             unused.bind(('::1', 0))
             where = endpoint_name(unused.getsockname())
@@ -408,7 +408,7 @@ class Healthcheck(HttpCase):
         self.assertIn(f'{where}/ready: Connection refused; ', line)
 
     def test_no_answer(self):
-        """A stopped process: its kernel accepts, and nobody answers."""
+        """A stopped process: its kernel accepts, and no answer comes."""
         with self.sixpipe('[::1]:0', '127.0.0.1:9', *METRICS) as proxy:
             with proxy.stopped():
                 code, line = self.healthcheck('--metrics', self.address(proxy))

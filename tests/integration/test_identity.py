@@ -1,4 +1,4 @@
-"""The backend knows who is calling: --source, and what programs that nobody here wrote make of it and of PROXY headers."""
+"""The backend knows the client: --source, and how other people's programs use source addresses and PROXY headers."""
 
 import collections
 import contextlib
@@ -19,11 +19,11 @@ from peers import RESET
 from programs import Haproxy, Nginx, Postgres, Sshd, find, free_port
 
 CLIENTS = [f'2001:db8:{number:x}::1' for number in range(1, 21)]
-NEIGHBOUR = '2001:db8:1::2'  # in the /64 of the first
+NEIGHBOUR = '2001:db8:1::2'  # in the /64 of the first client
 
 
 class WithClients(Case):
-    """A network namespace with many IPv6 clients and the route for pseudo addresses."""
+    """A network namespace with many IPv6 clients and a route for pseudo addresses."""
 
     def setUp(self):
         super().setUp()
@@ -42,7 +42,7 @@ class WithClients(Case):
         return self.sixpipe('[::1]:0', backend, *more, netns=self.netns, **options)
 
     def source_of(self, proxy, backend, client):
-        """The address that the backend sees for a client."""
+        """The source address that the backend sees for a client."""
         peer = self.connect(proxy.endpoint, netns=self.netns, bind=(client, 0))
         server = backend.accept()
         source = server.remote.rpartition(':')[0]
@@ -62,7 +62,7 @@ class WithClients(Case):
 class Pseudo(WithClients):
     """--source pseudo and loopback"""
 
-    def test_every_client_has_an_address_of_its_own_and_keeps_it(self):
+    def test_every_client_gets_its_own_address_and_keeps_it(self):
         for mode, route, first in (('pseudo', '240.0.0.0/4', '2[45]'), ('loopback', None, '127'),
                                    ('pseudo:100.64.0.0/10', '100.64.0.0/10', '100'),
                                    ('loopback:127.99.0.0/16', None, r'127\.99')):
@@ -91,9 +91,9 @@ class Pseudo(WithClients):
         before = self.sources_of_a_run('--pseudo-state', state)
         self.assertEqual(stat.S_IMODE(os.stat(state).st_mode), 0o600)
         self.assertEqual(self.sources_of_a_run('--pseudo-state', state), before)
-        self.assertEqual(sorted(os.listdir(self.state)), ['state', 'state.lock'], 'nothing else is left there')
+        self.assertEqual(sorted(os.listdir(self.state)), ['state', 'state.lock'], 'no other file is left')
 
-    def test_two_processes_do_not_share_a_state(self):
+    def test_two_processes_do_not_share_a_state_file(self):
         state = os.path.join(self.state, 'state')
         backend = self.backend(netns=self.netns)
         with self.forward(backend.address, '--source', 'loopback', '--pseudo-state', state):
@@ -107,7 +107,7 @@ class Pseudo(WithClients):
                 self.assertIn('another process', done.stderr)
         self.assertTrue(os.path.exists(state), 'written again at the end')
 
-    def test_a_state_of_a_killed_process_is_free(self):
+    def test_the_state_file_of_a_killed_process_is_free(self):
         state = os.path.join(self.state, 'state')
         backend = self.backend(netns=self.netns)
         options = (backend.address, '--source', 'loopback', '--pseudo-state', state)
@@ -117,8 +117,9 @@ class Pseudo(WithClients):
         with self.forward(*options):
             pass
 
-    def test_the_end_is_saved_too(self):
-        """When a client was last there decides who is forgotten first: also where no address is new."""
+    def test_the_end_of_a_session_is_saved_too(self):
+        """The time of a client's last session decides which client is forgotten first, so it is saved even if no
+        address is new."""
         state = os.path.join(self.state, 'state')
 
         def last_use():
@@ -142,7 +143,7 @@ class Pseudo(WithClients):
         self.assertNotEqual(self.sources_of_a_run(), one, 'a key of its own')
 
     def test_no_address_left_is_refused_and_counted(self):
-        """A pool of 4 addresses, of which 2 can be used, and 20 clients at once: nobody gets another's."""
+        """A pool of 4 addresses, of which 2 can be used, and 20 clients at once: no two clients share an address."""
         backend = self.backend(netns=self.netns)
         with self.forward(backend.address, '--source', 'loopback:127.99.7.4/30') as proxy:
             sources = []
@@ -158,7 +159,8 @@ class Pseudo(WithClients):
             self.assertIn('--pseudo-leases', proxy.wait_event('source_exhausted')['remedy'])
 
     def test_two_clients_may_use_one_port(self):
-        """Each source has all ports: what used to be one space of 28,000 for a backend."""
+        """Each source address has all local ports. Without --source all clients share 28,000 ports towards a
+        backend."""
         backend = self.backend(netns=self.netns)
         self.netns.run(self.narrow_ports)
         with self.forward(backend.address, '--source', 'loopback') as proxy:
@@ -183,7 +185,7 @@ class Pseudo(WithClients):
         self.assertEqual(done.returncode, 1)
         self.assertIn('ip route add local 240.0.0.0/4 dev lo', done.stdout)
 
-    def test_a_part_that_goes_elsewhere_is_named(self):
+    def test_a_part_of_the_pool_with_another_route_is_named(self):
         self.route('100.64.0.0/10')
         self.netns.ip('route add blackhole 100.96.0.0/13')
         done = self.netns.run(self.run_sixpipe, '[::1]:0', '127.0.0.1:1', '--source', 'pseudo:100.64.0.0/10')
@@ -191,13 +193,13 @@ class Pseudo(WithClients):
         self.assertRegex(done.stderr, r'100\.9[6-9]\.\d+\.\d+ of it is not .* ip route get 100\.9[6-9]\.')
         self.assertNotIn('ip route add', done.stderr)
 
-    def test_blocks_that_can_be_none(self):
+    def test_blocks_that_cannot_be_a_pool(self):
         for block in ('0.0.0.0/0', '0.0.0.0/8', '128.0.0.0/1', '224.0.0.0/4', '239.0.0.0/8'):
             done = self.run_sixpipe('--check', '[::1]:0', '127.0.0.1:1', '--source', f'pseudo:{block}')
             self.assertEqual(done.returncode, 2, done)
             self.assertIn(block, done.stderr)
 
-    def test_a_route_that_goes_is_told_of(self):
+    def test_a_route_that_disappears_is_logged(self):
         self.route('240.0.0.0/4')
         backend = self.backend(netns=self.netns)
         with self.forward(backend.address, '--source', 'pseudo') as proxy:
@@ -210,15 +212,15 @@ class Pseudo(WithClients):
             self.assertRegex(proxy.wait_event('source_failed')['source'], '^2[45]')
             self.assertFalse(proxy.events('backend_failed'))
 
-    def test_a_state_beyond_the_limit_on_file_sizes_is_told_at_the_start(self):
-        """SIGXFSZ, which comes with it, ends nobody."""
+    def test_a_state_file_beyond_the_file_size_limit_is_an_error_at_the_start(self):
+        """SIGXFSZ, which the kernel sends then, does not end the process."""
         done = self.run_sixpipe('[::1]:0', '127.0.0.1:1', '--source', 'loopback', '--pseudo-state',
                                 os.path.join(self.state, 'state'),
                                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64)))
         self.assertEqual(done.returncode, 1)
         self.assertIn('File too large; raise the limit on file sizes', done.stderr)
 
-    def test_a_state_that_cannot_be_written_is_told_at_the_start(self):
+    def test_a_state_file_that_cannot_be_written_is_an_error_at_the_start(self):
         if os.geteuid() != 0:
             self.skipTest('needs root')
         os.chmod(self.state, 0o755)
@@ -239,12 +241,12 @@ class Fixed(WithClients):
         with self.forward(backend.address, '--source', '127.0.0.77') as proxy:
             self.assertEqual(self.source_of(proxy, backend, CLIENTS[0]), '127.0.0.77')
 
-    def test_a_fixed_address_that_is_not_here(self):
+    def test_a_fixed_address_that_this_host_does_not_have(self):
         done = self.netns.run(self.run_sixpipe, '[::1]:0', '127.0.0.1:1', '--source', '192.0.2.77')
         self.assertEqual(done.returncode, 1)
         self.assertIn('192.0.2.77', done.stderr)
 
-    def test_the_address_inside_the_clients(self):
+    def test_the_ipv4_address_inside_the_clients_address(self):
         self.route('198.51.100.7/32')
         self.route('8.8.4.4/32')
         self.netns.ip('address add 64:ff9b::808:404/128 dev lo nodad')   # 8.8.4.4
@@ -258,7 +260,8 @@ class Fixed(WithClients):
 
 
     def test_a_ban_of_the_address_inside(self):
-        """A site with 6to4 has one IPv4 address in 65,536 blocks, and one behind NAT64 has it once more."""
+        """A site with 6to4 has one IPv4 address in 65,536 blocks, and a client behind NAT64 may have the same IPv4
+        address."""
         self.route('8.8.8.8/32')
         forms = ('2002:808:808::1', '2002:808:808:2::1', '64:ff9b::808:808')
         for form in forms:
@@ -269,14 +272,14 @@ class Fixed(WithClients):
             def refused(form):
                 try:
                     return self.connect(proxy.endpoint, netns=self.netns, bind=(form, 0)).recv_to_end()[1] == RESET
-                except ConnectionResetError:  # it has overtaken connect's own return
+                except ConnectionResetError:  # the RST came before connect() returned
                     return True
 
             def ask(*args):
                 done = self.run_sixpipe(*args, '--admin', admin)
                 self.assertEqual(done.returncode, 0, done)
                 return done.stdout
-            ask('ban', '8.8.8.8')  # of whom nobody has ever heard
+            ask('ban', '8.8.8.8')  # a client that sixpipe has never seen
             self.assertEqual([refused(form) for form in forms], [True] * 3)
             ask('unban', '8.8.8.8')
             peers = []
@@ -297,8 +300,8 @@ class Fixed(WithClients):
                 file.write(value)
         self.netns.run(write)
 
-    def test_an_address_that_reaches_no_backend_is_no_fault_of_theirs(self):
-        """A client on loopback, backends elsewhere: it is not used, and all stay up."""
+    def test_a_source_address_that_reaches_no_backend_takes_none_down(self):
+        """A client on loopback, backends on other hosts: the client's address is not used, and all backends stay up."""
         with Netns() as far:
             self.netns.link_to(far)
             for mode in ('embedded', 'embedded,192.0.2.1'):
@@ -322,7 +325,7 @@ class Fixed(WithClients):
             self.assertIn(word, done.stderr)
             self.assertIn(word, doctor.stdout)
 
-    def test_what_could_not_work_is_refused(self):
+    def test_options_that_cannot_work_are_refused(self):
         self.netns.add_black_hole()
         self.check_refused('[::1]:0', '192.0.2.9:80', '--source', 'loopback',
                            words=('127.64.0.0/10', '192.0.2.9:80', 'use --source pseudo'))
@@ -337,7 +340,7 @@ class Fixed(WithClients):
 
 
 class Programs(WithClients):
-    """What others see."""
+    """What other people's programs see."""
 
     def get(self, endpoint, client, path='/'):
         connection = http.client.HTTPConnection(*endpoint[:2], source_address=(client, 0), timeout=20)
@@ -398,7 +401,7 @@ listen test
                     haproxy.wait_log(lambda text: f'{CLIENTS[4]}:{client.getsockname()[1]} ' in text
                                      if client.fileno() >= 0 else CLIENTS[4] + ':' in text)
 
-    def test_headers_of_haproxy_and_nginx_are_taken(self):
+    def test_headers_of_haproxy_and_nginx_are_accepted(self):
         for name, line in (('haproxy v1', 'send-proxy'), ('haproxy v2', 'send-proxy-v2 proxy-v2-options crc32c,unique-id'),
                            ('nginx', None)):
             with self.subTest(name):
@@ -432,7 +435,7 @@ server {{ listen 127.0.0.1:{port}; listen [::]:{port} ipv6only=on; proxy_pass {i
         with self.sixpipe('[::]:0', f'127.0.0.1:{port}', '--source', 'loopback', netns=self.netns) as proxy:
             seen = set()
             for client in CLIENTS[:3]:
-                # what is sent to an address of this host comes from it
+                # a connection to an address of this host comes from that address
                 done = self.netns.run(subprocess.run, [
                     psql, '-XAt', '-h', client, '-p', str(proxy.endpoint[1]), '-U', 'postgres', '-c',
                     'select client_addr from pg_stat_activity where pid = pg_backend_pid()'],

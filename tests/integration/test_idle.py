@@ -1,4 +1,4 @@
-"""An idle process does nothing at all: no wake-up, no CPU."""
+"""An idle process does nothing: no wake-up, no CPU."""
 
 import time
 import unittest
@@ -12,12 +12,12 @@ OVER_S = 2.0
 class Idle(Case):
 
     def switches(self, proxy):
-        """Context switches per thread so far. A thread that stays in its wait is switched to by nobody."""
+        """Context switches per thread so far. A thread that only waits has no context switch."""
         return {status['Pid']: (int(status['voluntary_ctxt_switches']), int(status['nonvoluntary_ctxt_switches']))
                 for status in proxy.statuses()}
 
     def settle(self):
-        time.sleep(0.3)  # start-up and the kernel's own timers of the last session
+        time.sleep(0.3)  # the start, and the kernel's own timers of the last session, must be over
 
     def test_process_without_sessions_makes_no_system_call(self):
         backend = self.backend()
@@ -42,8 +42,8 @@ class Idle(Case):
             time.sleep(OVER_S)
             self.assertEqual((self.switches(proxy), proxy.cpu_s()), before)
 
-    def test_idle_sessions_wake_it_hardly_ever(self):
-        """Timers of an hour may be looked at now and then, not many times a second."""
+    def test_idle_sessions_hardly_ever_wake_the_process(self):
+        """A timer of an hour may wake a worker now and then, not many times a second."""
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address) as proxy:
             for _ in range(50):

@@ -16,7 +16,8 @@ SESSION_BYTES = 512
 class Maxconn(Case):
 
     def check_maxconn(self, limit, workers):
-        """Three times as many clients as are admitted: exactly `limit` are served at any time, and in the end all."""
+        """Three times as many clients as the limit: exactly `limit` are served at any time, and all are served in the
+        end."""
         backend = self.echo_server()
         with self.sixpipe('[::1]:0', backend.address, '--maxconn', limit, '--workers', workers) as proxy:
             waiting = [self.connect(proxy.endpoint) for _ in range(3 * limit)]
@@ -38,8 +39,8 @@ class Maxconn(Case):
             proxy.wait_event('accept_resumed')
             self.assertLess(len(proxy.events('accept_paused')), 3 * limit + 1)
 
-    def test_who_is_over_at_once_leaves_the_place(self):
-        """Those whose client is denied wait for a place too, and end as soon as they have one: the next one must hear of it."""
+    def test_denied_clients_release_their_slots(self):
+        """Denied clients wait for a slot too, and release the slot at once: the next waiting client must get it."""
         backend = self.echo_server()
         with self.sixpipe('127.0.0.1:0', backend.address, '--maxconn', '1', '--workers', '2',
                           '--deny', '127.0.0.2') as proxy:
@@ -81,15 +82,16 @@ class Maxconn(Case):
 
 class Descriptors(Case):
 
-    # One worker: an accept that looks for a connection holds a descriptor meanwhile, and another worker's would
-    # take it from under the session that this test counts on.
+    # One worker: a pending accept holds a descriptor, and another worker's pending accept would take the descriptor
+    # that the test's session needs.
     ARGUMENTS = ('--maxconn', '1000', '--maxpipes', '4', '--workers', '1')
 
     @contextlib.contextmanager
     def only_few_descriptors(self, spare):
-        """A sixpipe that can open `spare` descriptors once it is ready, and its echo server. A session needs two.
+        """A sixpipe that can open `spare` descriptors once it is ready, and an echo server. A session needs two
+        descriptors.
 
-        The limit holds from the start: io_uring's accept goes by the limit of the moment when it was armed.
+        The limit is set before the start, because io_uring's accept uses the limit of the time when it was armed.
         """
         with self.sixpipe('[::1]:0', '127.0.0.1:9', *self.ARGUMENTS) as proxy:
             used = sum(proxy.baseline.values())
@@ -113,7 +115,7 @@ class Descriptors(Case):
         self.assertEqual(client.recv_exact(4), b'ping')
 
     def serve_all(self, served, waiting):
-        """Nobody raises the limit: those that leave make room, until all have been served. How many were reset."""
+        """Serves all clients while the limit stays: each client that leaves makes room. Returns how many were reset."""
         resets = 0
         while waiting:
             if served:
@@ -150,7 +152,8 @@ class Descriptors(Case):
             proxy.wait_baseline()
 
     def test_the_last_one_has_its_backend(self):
-        """The client takes the last descriptor, its backend's socket the reserve. The others wait, however long."""
+        """The client takes the last descriptor, its backend's socket the reserve. The others wait as long as
+        necessary."""
         with self.only_few_descriptors(spare=5) as proxy:
             served = self.open_served(proxy, 2)
             with proxy.stopped():
@@ -165,7 +168,8 @@ class Descriptors(Case):
             self.assertEqual(proxy.events('close', reason='no_descriptors'), [])
 
     def test_none_left_for_the_backend(self):
-        """Clients whose headers come late hold all descriptors: one is served with the reserve, then it is a RST."""
+        """Clients with late headers hold all descriptors: one client is served with the reserve, the next gets a
+        RST."""
         self.ARGUMENTS = (*self.ARGUMENTS, '--accept-proxy', '--trust', '::1')
         header = b'PROXY TCP6 ::1 ::1 1000 2000\r\n'
         with self.only_few_descriptors(spare=5) as proxy:
@@ -179,7 +183,7 @@ class Descriptors(Case):
             self.exchange(clients[0])
 
     def test_all_accepted_at_once(self):
-        """With a short backlog one accept takes all that comes: what others were accepted for is served, no fewer."""
+        """With a short backlog one accept takes all connections that come. At most six clients are reset."""
         self.ARGUMENTS = (*self.ARGUMENTS, '--backlog', '40', '--maxconn', '100000')
         with self.only_few_descriptors(spare=12) as proxy:
             with proxy.stopped():
@@ -242,7 +246,7 @@ class ManyIdle(Case):
     def test_5000_idle_sessions(self):
         backend = self.backend(backlog=4096)
         with self.sixpipe('[::1]:0', backend.address, '--maxconn', IDLE_SESSIONS + 10) as proxy:
-            for _ in range(8):  # one session or more on each worker, so that what is made once is there
+            for _ in range(8):  # at least one session on each worker, so that each worker has made what it makes once
                 self.pair(proxy, backend)[0].sendall(b'warm')
             self.close_idle_of(proxy, 8)
             before = proxy.own_memory_bytes()
@@ -250,7 +254,7 @@ class ManyIdle(Case):
             fds = proxy.fds()
             self.assertEqual(fds['socket'], proxy.baseline['socket'] + 2 * IDLE_SESSIONS)
             self.assertEqual(fds['pipe'], proxy.baseline['pipe'], 'an idle session holds no pipe')
-            # what happens once to a young session has to be over: keepalive is turned on after a second
+            # keepalive is turned on a second after the start of a session: wait for that
             wait_until(lambda: SANITIZE or proxy.cpu_share(1.0) < 0.015, what='an idle process')
             if not SANITIZE:
                 each = (proxy.own_memory_bytes() - before) / IDLE_SESSIONS

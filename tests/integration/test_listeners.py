@@ -1,6 +1,7 @@
-"""Listeners that end for good while sixpipe runs: destroyed from outside (ss -K), or with their interface.
+"""Listening sockets that fail while sixpipe runs: destroyed from outside (ss -K), or because their interface is
+deleted.
 
-They are opened again without privileges; while that is not possible /ready, the log and a metric say so.
+sixpipe opens them again without privileges. While that is impossible, /ready, the log and a metric say so.
 """
 
 import contextlib
@@ -37,7 +38,8 @@ class ListenersCase(Case):
 
     @contextlib.contextmanager
     def destroyed(self, proxy, port):
-        """ss finds one socket of a group at a time, so sixpipe must not open it again meanwhile."""
+        """ss finds one socket of a group at a time, so sixpipe is stopped: it must not open a socket again
+        meanwhile."""
         with proxy.stopped():
             while self.ss('-Htl', port):
                 if not self.ss('-KHtl', port):
@@ -56,7 +58,7 @@ class ListenersCase(Case):
             return answer.status, answer.read().decode()
 
     def assert_serves(self, proxy, endpoint=None, netns=None):
-        """Each worker's socket, as far as chance has it."""
+        """Connects many times, so that probably each worker's socket serves."""
         for _ in range(8):
             client = self.connect(endpoint or proxy.endpoint, netns=netns or self.netns)
             server = self.server.accept()
@@ -91,7 +93,7 @@ class Destroyed(ListenersCase):
             proxy.count_baseline()
 
     def test_is_opened_again(self):
-        """On a port that only root may bind."""
+        """A port that only root may bind."""
         self.check_reopened('[::1]:81')
 
     def test_whose_port_the_kernel_chose(self):
@@ -134,7 +136,7 @@ class Destroyed(ListenersCase):
             wait_until(answers, what='an answer')
             self.assert_idle_cpu(proxy)
 
-    def test_drain_ends_all_the_same(self):
+    def test_drain_ends_with_a_failed_listener(self):
         with self.forward('[::1]:0') as proxy:
             with self.destroyed(proxy, proxy.endpoint[1]):
                 thief = self.netns.run(socket.create_server, proxy.endpoint, family=socket.AF_INET6)
@@ -144,7 +146,7 @@ class Destroyed(ListenersCase):
 
 
 class Interface(ListenersCase):
-    """The interface that a listener is bound to is deleted, and made again: there is no event for either."""
+    """The interface that a listener is bound to is deleted and made again. The socket gets no event for either."""
 
     def make_link(self, there):
         self.netns.link_to(there)
@@ -169,7 +171,7 @@ class Interface(ListenersCase):
         self.check('[fe80::5%near0]:2100', 'fe80::5')
 
     def test_of_an_address_alone(self):
-        """Needs nothing: the socket serves again once its address is there."""
+        """Needs no repair: the socket serves again once its address is there."""
         with Netns() as there:
             self.make_link(there)
             with self.forward('[2001:db8::1]:2100') as proxy:

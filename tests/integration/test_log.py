@@ -1,4 +1,4 @@
-"""The log: logfmt and JSON, the access log's fields, rates, and a reader of stderr that stalls."""
+"""The log: logfmt and JSON, fields of the access log, rates, and a reader of stderr that stalls."""
 
 import contextlib
 import datetime
@@ -125,12 +125,12 @@ class Amount(Case):
             start_s = time.monotonic()
             attempts = 0
             while time.monotonic() - start_s < 2.5:
-                with contextlib.suppress(ConnectionResetError):  # the RST may overtake connect's own return
+                with contextlib.suppress(ConnectionResetError):  # the RST may come before connect() returns
                     with self.open_client(proxy.endpoint, None, None) as client:
                         self.assertEqual(client.recv_to_end(), (b'', RESET))
                 attempts += 1
             seconds = time.monotonic() - start_s
-            # where the machine is slow, the writer of the log may have to leave some out, and says how many
+            # on a slow machine the log writer may drop lines, and says how many
             wait_until(lambda: len(proxy.events('close', reason='connect_failed')) +
                        sum(event.int('lines') for event in proxy.events('log_dropped')) >= attempts,
                        what='a line for each session')
@@ -142,7 +142,7 @@ class Amount(Case):
             self.assertLessEqual(len(failed) + suppressed, attempts)
 
     def listening_port(self, pid):
-        """The port, where no log line tells it."""
+        """sixpipe's port, if no log line tells it."""
         inodes = set()
         for name in os.listdir(f'/proc/{pid}/fd'):
             with contextlib.suppress(FileNotFoundError):
@@ -157,7 +157,7 @@ class Amount(Case):
 
     def test_level(self):
         refused = self.refused_address()
-        user = ('--user', 'nobody') if os.geteuid() == 0 else ()  # without it root is warned
+        user = ('--user', 'nobody') if os.geteuid() == 0 else ()  # without --user root gets a warning
         for level, shown in (('error', False), ('warn', True)):
             with self.subTest(level=level), \
                     self.sixpipe('[::1]:0', refused, '--log-level', level, *user, wait_ready=False) as proxy:
@@ -182,7 +182,7 @@ class StalledReader(Case):
                 self.assertEqual(client.recv_exact(1), b'x')
 
     def test_sessions_go_on_while_nobody_reads_stderr(self):
-        """Lines are lost then, and counted, but none is cut (the harness reads every one) and no session waits."""
+        """Lines are lost and counted, but no line is cut (the harness parses every line) and no session waits."""
         backend = self.echo_server()
         with self.sixpipe('[::1]:0', backend.address, '--workers', '2') as proxy:
             with proxy.unread_log():

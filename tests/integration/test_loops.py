@@ -1,4 +1,5 @@
-"""Sessions that would come back to their own listener, refused at the start where it can be told, and while running."""
+"""Sessions that would come back to their own listener are refused: at the start if possible, otherwise while
+running."""
 
 import unittest
 
@@ -13,7 +14,8 @@ MAXCONN = 50
 
 
 def with_addresses(netns):
-    """Gives the namespace addresses of each kind: of an interface, the second of its block, by a local route."""
+    """Gives the namespace an address of each kind: an interface's, a second one in the same block, one by a local
+    route."""
     netns.ip('link add near0 type veth peer name far0')
     for name in ('near0', 'far0'):
         netns.ip(f'link set {name} up')
@@ -59,7 +61,7 @@ class AtTheStart(Case):
                                f'{SECOND}:9', '--listen', '0.0.0.0:9', '--backend', f'[{V6}]:7',
                                words=(f'{V4}:8, then {SECOND}:9, then [{V6}]:7',))
 
-    def test_what_is_no_loop(self):
+    def test_backends_that_are_no_loop(self):
         with Netns() as netns:
             with_addresses(netns)
             for args in (('[::]:7', f'{V4}:7'), ('[::]:7', f'[{V6}]:8'), ('0.0.0.0:7', '192.0.2.9:7'),
@@ -104,7 +106,7 @@ class WhileRunning(Case):
                     netns.ip(f'address del {LATE}/32 dev lo')
 
     def test_an_address_that_comes_between_two_sessions(self):
-        """What was known of the address before is not believed for long enough to take all sessions."""
+        """sixpipe asks the kernel again about the address before a loop takes all sessions."""
         with Netns() as netns:
             with self.sixpipe('0.0.0.0:7', f'{LATE}:7', '--maxconn', MAXCONN, netns=netns) as proxy:
                 early = self.connect_late(proxy, ('127.0.0.1', 7), netns)
@@ -135,7 +137,7 @@ class WhileRunning(Case):
                 proxy.wait_event('backend_loops')
 
     def test_a_name(self):
-        """The address is left out where the name gets it."""
+        """The address is left out when the name's answer brings it."""
         with Netns() as netns:
             netns.ip(f'address add {LATE}/32 dev lo')
             dns = netns.run(dns_server.DnsServer)
@@ -148,7 +150,7 @@ class WhileRunning(Case):
                 self.assert_reason(proxy, client, 'no_backend')
 
     def test_chains_are_no_loops(self):
-        """By another forward of the process, by another process, and back to the first one's other forward."""
+        """A chain through another forward, another process, and back to another forward of the first process."""
         with Netns() as netns:
             backend = self.backend(netns=netns)
             with self.sixpipe('--listen', '0.0.0.0:7', '--backend', f'{LATE}:8', '--listen', '0.0.0.0:8', '--backend',

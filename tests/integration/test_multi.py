@@ -31,7 +31,7 @@ class Forwards(Case):
                     seen[number].add(client.recv_exact(4))
                     self.assertEqual(client.recv_exact(len(message)), message)
                     client.close()
-                    # The kernel may use one client port for several listeners: both ends name the session.
+                    # the kernel may use one client port for several listeners: both ends identify the session
                     proxy.wait_event('close', client=client.name, listen=endpoint_name(proxy.endpoints[number]))
             self.assertEqual(seen, expected)
 
@@ -45,7 +45,7 @@ class Forwards(Case):
                 self.assertEqual(client.recv_exact(2), b'hi')
 
     def ipv4_service(self):
-        """One whose port is free for IPv6: other tests run at the same time."""
+        """An IPv4 service whose port is free for IPv6. Other tests run at the same time."""
         for _ in range(20):
             service = self.backend(host='0.0.0.0')
             with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
@@ -87,7 +87,7 @@ class Forwards(Case):
 class Workers(Case):
 
     def talk(self, endpoint, number, problems):
-        """A few sessions in a row, each echoing a stream of its own."""
+        """Runs a few sessions in a row, each with an echo of its own stream."""
         for turn in range(6):
             try:
                 data = Stream(number * 100 + turn).bytes(1 + 20_000 * turn)

@@ -1,4 +1,4 @@
-"""Backends by name: what the DNS says becomes the pool of a listener, and what it does not say changes nothing."""
+"""Backends by name: DNS answers become the pool of a listener, and a missing answer changes nothing."""
 
 import os
 import pathlib
@@ -33,7 +33,7 @@ class NamesCase(Case):
                 return made
             except OSError:
                 continue
-        raise AssertionError('no port is free on all of them')
+        raise AssertionError('no port is free on all addresses')
 
     def asking(self, *args, **options):
         return self.sixpipe(*args, '--dns-server', self.dns.address, **options)
@@ -42,7 +42,7 @@ class NamesCase(Case):
         return self.asking('[::1]:0', f'{name}:{backend.endpoint[1]}', *args, **options)
 
     def open(self, proxy, backends, endpoint=None):
-        """A session: the client, the backend's side of it, and the host that got it."""
+        """Opens a session. Returns the client, the backend's socket, and the host that got the session."""
         client = self.connect(endpoint or proxy.endpoint)
         waiting, _, _ = select.select([backend.socket for backend in backends], [], [], PATIENCE_S)
         self.assertEqual(len(waiting), 1, 'backends connected to')
@@ -54,7 +54,7 @@ class NamesCase(Case):
         self.assertEqual(server.recv_exact(4), b'ping')
 
     def hosts_of(self, proxy, backends, count, endpoint=None):
-        """The hosts of so many sessions, one after the other."""
+        """The hosts that got `count` sessions, opened one after the other."""
         hosts = []
         for _ in range(count):
             client, server, host = self.open(proxy, backends, endpoint)
@@ -92,7 +92,7 @@ class Members(NamesCase):
         self.assertEqual([query.type for query in self.dns.seen()], ['A'])
 
     def test_one_family_does_not_wait_for_the_other(self):
-        """A server that drops questions for AAAA records, as broken ones do."""
+        """A server that drops queries for AAAA records, as broken servers do."""
         backend = self.backend()
         self.dns.set(NAME, dns_server.but(dns_server.a('127.0.0.1'), 'silent-AAAA'))
         with self.named(backend, '--dns-family', 'both') as proxy:
@@ -144,7 +144,8 @@ class Members(NamesCase):
             self.check_passes(client, server)
 
     def test_metrics_of_each_address(self):
-        """An address that goes takes its series with it; the same one by itself, or of another name, is another backend."""
+        """When an address disappears, its series do too. The same address by itself, or of another name, is another
+        backend."""
         old, new = self.backends('127.0.0.2', '127.0.0.3')
         port = old.endpoint[1]
         self.dns.set(NAME, dns_server.a('127.0.0.2', ttl=1))
@@ -159,7 +160,7 @@ class Members(NamesCase):
             self.dns.set(NAME, dns_server.a('127.0.0.3', ttl=1))
             wait_until(lambda: backends() == [*others, (new.address, f'{NAME}:{port}')], what='the new address')
 
-    def test_health_of_what_stays_is_kept(self):
+    def test_addresses_that_stay_keep_their_health(self):
         first, second, third = self.backends('127.0.0.2', '127.0.0.3', '127.0.0.4')
         first.close()
         self.dns.set(NAME, dns_server.a('127.0.0.2', '127.0.0.3', ttl=1))
@@ -174,7 +175,7 @@ class Members(NamesCase):
             self.assertEqual(len(proxy.events('backend_down')), 1)
 
     def test_a_lone_address_is_not_taken_down_and_one_of_two_is(self):
-        """--max-fails by itself follows what the name stands for now."""
+        """The default of --max-fails follows the number of addresses that the name has now."""
         lone, = self.backends('127.0.0.2')
         lone.close()
         self.dns.set(NAME, dns_server.a('127.0.0.2', ttl=1))
@@ -193,7 +194,7 @@ class Members(NamesCase):
             proxy.wait_events('backend_down', 2)
 
     def test_checks_follow_the_name(self):
-        """Of every address, and of no other; header and all."""
+        """Every address of the name is checked, with a PROXY header, and no other address."""
         first, second, third, other = self.backends('127.0.0.2', '127.0.0.3', '127.0.0.4', '127.0.0.5')
         for backend in (first, third):
             backend.close()
@@ -211,7 +212,7 @@ class Members(NamesCase):
             proxy.signal(signal.SIGTERM)
             proxy.finish(term=False)
 
-    def test_ipv6_where_it_is_wanted(self):
+    def test_ipv6_if_wanted(self):
         v4, v6 = self.backends('127.0.0.2', '::1')
         self.dns.set(NAME, dns_server.join(dns_server.a('127.0.0.2'), dns_server.aaaa('::1')))
         with self.named(v4, '--dns-family', 'both') as proxy:
@@ -223,8 +224,8 @@ class Members(NamesCase):
         with self.named(v4) as proxy:
             self.assertEqual(self.hosts_of(proxy, (v4, v6), 2), ['127.0.0.2'] * 2)
 
-    def test_a_name_in_several_places_is_asked_for_once(self):
-        """Each place has its own port, and those of a range are places too."""
+    def test_a_name_given_several_times_is_asked_for_once(self):
+        """Each use of the name has its own port. Each port of a range is a use."""
         one, other = self.backend(host='127.0.0.2'), self.backend(host='127.0.0.2')
         self.dns.set(NAME, dns_server.a('127.0.0.2'))
         first = free_ports(2)
@@ -247,7 +248,7 @@ class Members(NamesCase):
                 self.assert_turned_away(proxy, ('127.0.0.9', port))
 
     def test_more_addresses_than_there_is_room_for(self):
-        """64 of a name, 256 of a listener; who found no room gets some as soon as there is some."""
+        """64 of a name, 256 of a listener. An address that found no room gets a slot as soon as one is free."""
         names = [f'n{i}.example' for i in range(5)]
         for i, name in enumerate(names):
             self.dns.set(name, dns_server.a(*(f'127.{i + 1}.0.{host}' for host in range(1, 71)), ttl=1))
@@ -300,18 +301,18 @@ class Failures(NamesCase):
             proxy.wait_events('name_resolved', count, timeout_s=2 * PATIENCE_S, address=new.endpoint[0])
             for endpoint in proxy.endpoints:
                 self.assertEqual(self.hosts_of(proxy, (old, new), 1, endpoint), ['127.0.0.3'])
-            self.assertEqual(len(proxy.events('name_failed')), count, 'each is told of once')
+            self.assertEqual(len(proxy.events('name_failed')), count, 'each failure is logged once')
             self.assertEqual(self.metrics(proxy, 'names_resolved', 'names_failing', 'name_failures', 'name_changes'),
                              [count, 0, count, 2 * count])
 
-    def test_truncated_answers_come_by_tcp(self):
+    def test_truncated_answers_are_asked_for_by_tcp(self):
         backend, = self.backends('127.0.0.2')
         self.dns.set(NAME, dns_server.but(dns_server.a('127.0.0.2'), 'truncated'))
         with self.named(backend) as proxy:
             self.assertEqual(self.hosts_of(proxy, (backend,), 1), ['127.0.0.2'])
         self.assertEqual([query.transport for query in self.dns.seen()], ['udp', 'tcp'])
 
-    def test_silence_holds_nobody_up(self):
+    def test_a_silent_server_delays_no_session(self):
         backend, = self.backends('127.0.0.2')
         self.dns.set(NAME, dns_server.a('127.0.0.2', ttl=1))
         with self.named(backend, '--workers', '1') as proxy:
@@ -374,7 +375,7 @@ class Start(NamesCase):
                           done.stderr)
             self.assertNotIn('event=ready', done.stderr)
 
-    def test_require_names_the_first_place(self):
+    def test_require_names_the_first_option(self):
         first = free_ports(2)
         done = self.run_sixpipe('--listen', '[::1]:0', '--backend', 'no.example:80',
                                 '--listen', f'[::1]:{first}-{first + 1}', '--backend', 'no.example:90-91',
@@ -393,7 +394,7 @@ class Start(NamesCase):
             proxy.count_baseline()
             self.assertEqual(self.hosts_of(proxy, (backend,), 1), ['127.0.0.2'])
 
-    def test_require_is_for_the_start_alone(self):
+    def test_require_applies_to_the_start_only(self):
         backend, = self.backends('127.0.0.2')
         self.dns.set(NAME, dns_server.a('127.0.0.2', ttl=1))
         with self.named(backend, '--resolve-at-start', 'require') as proxy:
@@ -429,7 +430,7 @@ class Start(NamesCase):
                 self.assertEqual(proxy.wait_exit(), 0)
                 proxy.finished = True
 
-    def test_hup_does_not(self):
+    def test_hup_does_not_end_the_wait(self):
         self.dns.set(NAME, dns_server.NXDOMAIN)
         with self.asking('[::1]:0', f'{NAME}:9', '--resolve-timeout', '700ms', '--resolve-at-start', 'require',
                          wait_ready=False) as proxy:
@@ -439,12 +440,12 @@ class Start(NamesCase):
             self.assertFalse(proxy.events('ready'))
             proxy.finished = True
 
-    def test_check_asks_nobody(self):
+    def test_check_asks_no_server(self):
         done = self.run_sixpipe('[::1]:0', f'{NAME}:9', '--dns-server', self.dns.address, '--check')
         self.assertEqual((done.returncode, done.stdout), (0, 'configuration OK\n'), done)
         self.assertEqual(self.dns.seen(), [])
 
-    def test_hosts_go_first(self):
+    def test_the_hosts_file_goes_first(self):
         hosts = pathlib.Path('/etc/hosts')
         if not hosts.exists() or not re.search(r'^127\.0\.0\.1\s.*\blocalhost\b', hosts.read_text(), re.MULTILINE):
             self.skipTest('/etc/hosts does not have 127.0.0.1 localhost')
@@ -453,7 +454,7 @@ class Start(NamesCase):
             self.assertEqual(self.hosts_of(proxy, (backend,), 1), ['127.0.0.1'])
         self.assertEqual(self.dns.seen(name='localhost'), [])
 
-    def test_after_the_privileges_are_gone(self):
+    def test_after_the_privilege_drop(self):
         if os.geteuid() != 0:
             self.skipTest('needs root')
         old, new = self.backends('127.0.0.2', '127.0.0.3')

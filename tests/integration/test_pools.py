@@ -1,4 +1,4 @@
-"""Pools of backends: who gets a session, who is fit for one, and how that is found out."""
+"""Pools of backends: which backend gets a session, which backends are up, and how sixpipe learns it."""
 
 import collections
 import contextlib
@@ -23,7 +23,7 @@ class Balance(PoolCase):
         a, b, c = (self.service(name) for name in 'abc')
         with self.sixpipe('--listen', '[::1]:0', '--backend', f'{a.address} weight=5', '--backend', b.address,
                           '--backend', f'{c.address} weight=1', '--workers', '2') as proxy:
-            self.assertEqual(self.turns(proxy, 14), 'aabacaa' * 2)
+            self.assertEqual(self.letters_of(proxy, 14), 'aabacaa' * 2)
 
     def test_leastconn_by_weight(self):
         a, b = self.service('a'), self.service('b')
@@ -40,7 +40,7 @@ class Balance(PoolCase):
             self.assertEqual([self.open_session(proxy)[1] for _ in range(3)], ['b'] * 3)
 
     def source_map(self, proxy, clients):
-        return {client: self.turns(proxy, 1, bind=(client, 0)) for client in clients}
+        return {client: self.letters_of(proxy, 1, bind=(client, 0)) for client in clients}
 
     def test_source(self):
         clients = [f'127.0.0.{number}' for number in range(2, 42)]
@@ -51,7 +51,7 @@ class Balance(PoolCase):
             first = self.source_map(proxy, clients)
             self.assertEqual(first, self.source_map(proxy, clients))
             self.assertEqual(set(first.values()), set('abc'))
-            self.assertEqual(first, self.source_map(other, clients), 'the order of the backends says nothing')
+            self.assertEqual(first, self.source_map(other, clients), 'the order of the backends does not matter')
             services[0].go()
             after = self.source_map(proxy, clients)
             moved = {client for client in clients if after[client] != first[client]}
@@ -64,14 +64,14 @@ class Parameters(PoolCase):
         a, b, c = (self.service(name) for name in 'abc')
         with self.sixpipe('--listen', '[::1]:0', '--backend', a.address, '--backend', f'{b.address} backup',
                           '--backend', c.address, '--fail-timeout', '300ms') as proxy:
-            self.assertEqual(self.turns(proxy, 4), 'acac')
+            self.assertEqual(self.letters_of(proxy, 4), 'acac')
             a.go()
-            self.assertEqual(self.turns(proxy, 4), 'cccc')
+            self.assertEqual(self.letters_of(proxy, 4), 'cccc')
             c.go()
-            self.assertEqual(self.turns(proxy, 3), 'bbb')
+            self.assertEqual(self.letters_of(proxy, 3), 'bbb')
             a.come_back()
-            wait_until(lambda: self.turns(proxy, 1) == 'a', what='the return of a')
-            self.assertEqual(set(self.turns(proxy, 4)), {'a'})
+            wait_until(lambda: self.letters_of(proxy, 1) == 'a', what='the return of a')
+            self.assertEqual(set(self.letters_of(proxy, 4)), {'a'})
 
     def test_maxconn(self):
         a, b = self.service('a'), self.service('b')
@@ -86,8 +86,8 @@ class Parameters(PoolCase):
             self.assertEqual(proxy.wait_event('backends_full')['listen'], proxy.ready['listen'])
             gone, letter = held[0]
             gone.close()
-            # its place is free a moment after its line is written
-            wait_until(lambda: self.turns(proxy, 1) == letter, what='a session for the free place')
+            # its claim is released a moment after its close line is written
+            wait_until(lambda: self.letters_of(proxy, 1) == letter, what='a session for the released claim')
 
     def test_full_is_not_down(self):
         a, b = self.service('a'), self.service('b')
@@ -95,14 +95,14 @@ class Parameters(PoolCase):
                           f'{b.address} backup') as proxy:
             self.assertEqual(self.open_session(proxy)[1], 'a')
             refused, letter = self.open_session(proxy)
-            self.assertIsNone(letter, 'a backup is no overflow')
+            self.assertIsNone(letter, 'a full backend does not send clients to a backup')
             self.assert_reason(proxy, refused, 'backends_full')
 
     def test_down_and_weight_0(self):
         a, b, c = (self.service(name) for name in 'abc')
         with self.sixpipe('--listen', '[::1]:0', '--backend', f'{a.address} down', '--backend', b.address,
                           '--backend', f'{c.address} weight=0') as proxy:
-            self.assertEqual(self.turns(proxy, 4), 'bbbb')
+            self.assertEqual(self.letters_of(proxy, 4), 'bbbb')
         stopped = proxy.wait_event('stopped')
         self.assertEqual([stopped.int(key) for key in ('backends_up', 'backends_down', 'backends_off')], [2, 0, 1])
 
@@ -119,21 +119,22 @@ class Passive(PoolCase):
     def test_down_and_half_open_recovery(self):
         a, b = self.service('a'), self.service('b')
         with self.sixpipe('[::1]:0', a.address, b.address, '--fail-timeout', '500ms') as proxy:
-            self.assertEqual(self.turns(proxy, 4), 'abab')
+            self.assertEqual(self.letters_of(proxy, 4), 'abab')
             a.go()
-            self.assertEqual(self.turns(proxy, 6), 'bbbbbb')
+            self.assertEqual(self.letters_of(proxy, 6), 'bbbbbb')
             down = proxy.wait_event('backend_down')
             self.assertEqual((down['backend'], down['cause'], down.int('up')), (a.address, 'connect', 1))
             self.assertIn('refused', down['error'].lower())
             self.assertEqual(down['listen'], proxy.ready['listen'])
-            # a session that is the probe, and fails to be, is served by the other
-            wait_until(lambda: self.turns(proxy, 1) == 'b' and len(proxy.events('backend_failed')) >= 2, what='a probe')
+            # the session that tries a, and fails, is served by b
+            wait_until(lambda: self.letters_of(proxy, 1) == 'b' and len(proxy.events('backend_failed')) >= 2,
+                       what='a failed try of a')
             a.come_back()
-            wait_until(lambda: self.turns(proxy, 1) == 'a', what='the return of a')
+            wait_until(lambda: self.letters_of(proxy, 1) == 'a', what='the return of a')
             up = proxy.wait_event('backend_up')
             self.assertEqual((up['backend'], up['cause'], up.int('up')), (a.address, 'connect', 2))
             self.assertNotIn('error', up)
-            self.assertEqual(sorted(self.turns(proxy, 4)), list('aabb'))
+            self.assertEqual(sorted(self.letters_of(proxy, 4)), list('aabb'))
             self.assertEqual(len(proxy.events('backend_down')), 1)
         stopped = proxy.wait_event('stopped')
         self.assertEqual([stopped.int(key) for key in ('backend_downs', 'backend_ups', 'backends_up')], [1, 1, 2])
@@ -143,8 +144,8 @@ class Passive(PoolCase):
         a = self.service('a')
         refused = self.refused_address()
         with self.sixpipe('[::1]:0', refused, a.address, '--max-fails', '3', '--retries', '0') as proxy:
-            # without retries each failure costs a session: that is how they are counted here
-            self.assertEqual(self.turns(proxy, 10), '-a-a-aaaaa')
+            # without retries each failure costs a session, so the test can count failures
+            self.assertEqual(self.letters_of(proxy, 10), '-a-a-aaaaa')
             self.assertEqual(proxy.wait_event('backend_down')['backend'], refused)
 
     def test_the_only_backend_is_always_tried(self):
@@ -177,8 +178,9 @@ class Passive(PoolCase):
         stopped = proxy.wait_event('stopped')
         self.assertEqual((stopped.int('connects'), stopped.int('closed_no_backend')), (3, 50))
 
-    def test_a_backend_that_meets_only_itself_is_down(self):
-        """Nobody listens, and the only port that the kernel can choose for our end is that very one."""
+    def test_a_backend_whose_connect_meets_itself_is_down(self):
+        """Nobody listens there, and the only port that the kernel can choose for sixpipe's socket is the backend's
+        port."""
         with Netns() as netns:
             def narrow_ports():
                 pathlib.Path('/proc/sys/net/ipv4/ip_local_port_range').write_text('40000 40000')
@@ -188,7 +190,7 @@ class Passive(PoolCase):
                     if more:
                         self.assertIn('refused', proxy.wait_event('backend_down')['error'])
                         continue
-                    with proxy.stopped():  # otherwise the RST may overtake connect's own return
+                    with proxy.stopped():  # otherwise the RST may come before connect() returns
                         client = self.connect(proxy.endpoint, netns=netns, bind=('::1', 998))
                     self.assertEqual(client.recv_to_end(), (b'', RESET))
                     self.assert_reason(proxy, client, 'connect_failed')
@@ -197,24 +199,24 @@ class Passive(PoolCase):
     def test_slow_start(self):
         a, b = self.service('a'), self.service('b')
         with self.sixpipe('[::1]:0', a.address, b.address, '--fail-timeout', '200ms', '--slow-start', '1h') as proxy:
-            self.assertEqual(self.turns(proxy, 4), 'abab', 'at the start there is nothing to be slow about')
+            self.assertEqual(self.letters_of(proxy, 4), 'abab', 'no slow start when the process starts')
             a.go()
-            self.assertEqual(self.turns(proxy, 3), 'bbb')
+            self.assertEqual(self.letters_of(proxy, 3), 'bbb')
             a.come_back()
-            wait_until(lambda: self.turns(proxy, 1) == 'a', what='the return of a')
-            share = self.turns(proxy, 90).count('a')
+            wait_until(lambda: self.letters_of(proxy, 1) == 'a', what='the return of a')
+            share = self.letters_of(proxy, 90).count('a')
             self.assertTrue(5 <= share <= 16, f'{share} of 90 where an eighth of the weight is 10')
 
-    def test_a_client_that_leaves_while_connecting_says_nothing(self):
-        """A probe that was never answered does not keep the backend from the next one."""
+    def test_a_client_that_leaves_while_connecting_changes_no_health(self):
+        """A try that the backend never answered does not prevent the next try."""
         full = self.backend(backlog=0)
         filler = self.connect(full.endpoint)
         b = self.service('b')
         with self.sixpipe('[::1]:0', full.address, b.address, '--timeout-connect', '300ms',
                           '--fail-timeout', '400ms') as proxy:
-            self.assertEqual(self.turns(proxy, 2), 'bb')
+            self.assertEqual(self.letters_of(proxy, 2), 'bb')
             self.assertEqual(proxy.wait_event('backend_down')['backend'], full.address)
-            wait_until(lambda: self.turns(proxy, 1) == 'b' and len(proxy.events('backend_failed')) >= 2,
+            wait_until(lambda: self.letters_of(proxy, 1) == 'b' and len(proxy.events('backend_failed')) >= 2,
                        what='a probe that failed')
             filler.close()
             full.accept()
@@ -230,7 +232,7 @@ class Passive(PoolCase):
 
 
 class Flapper:
-    """A backend that opens its listening socket, serves whom it can, and closes it again, all the time."""
+    """A backend that again and again opens its listening socket, serves clients, and closes the socket."""
 
     def __init__(self):
         holder = socket.socket()
@@ -275,7 +277,7 @@ class Flapper:
 class Flapping(PoolCase):
 
     def exchange(self, endpoint, source, count):
-        """So many clients at a time, each with a request: the names of those that got no answer."""
+        """Opens so many clients at a time, each with a request. Returns the names of the clients without an answer."""
         lost = []
         clients = [Peer(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]
         for client in clients:
@@ -303,7 +305,7 @@ class Flapping(PoolCase):
             early = sum(closes[name].int('bytes_up') == 0 for name in lost)
             print(f'# {len(lost)} of {FLAPPED_CONNECTIONS} were lost with the flapping backend, {early} of them before a byte '
                   f'went up; it served {flapper.served}')
-            # what was passed to a backend that then went away is lost with it, and nothing else is
+            # only requests that were passed to a backend which then closed are lost
             for name in lost:
                 close = closes[name]
                 self.assertEqual((close['reason'], close['backend']), ('backend_reset', flapper.address), close)

@@ -1,4 +1,4 @@
-"""What the running program may still do: /proc/PID/task/*/status of every thread."""
+"""The privileges of the running program, from /proc/PID/task/*/status of every thread."""
 
 import ctypes
 import grp
@@ -112,7 +112,7 @@ class AsRoot(PrivilegesCase):
                 self.assert_thread_is(status, NOBODY.pw_uid, NOBODY.pw_gid)
 
     def test_sessions_after_the_drop_find_pipes(self):
-        """The pool is made before the drop, when the user's pipe budget does not bind yet: all of it is there."""
+        """The pipes are made before the drop, when the user's pipe budget does not apply yet: all pipes are there."""
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address, '--user', 'nobody', '--maxpipes', '16') as proxy:
             before = proxy.fds()['pipe']
@@ -139,7 +139,7 @@ class AsOrdinaryUser(PrivilegesCase):
         with self.sixpipe('[::1]:0', backend.address, popen=options) as proxy:
             self.assert_serves(proxy, backend)
             for status in proxy.statuses():
-                # The bounding set needs CAP_SETPCAP to shrink; without new privileges it gives nothing.
+                # shrinking the bounding set needs CAP_SETPCAP; with no_new_privs the bounding set gives nothing
                 self.assert_thread_is(status, NOBODY.pw_uid, NOBODY.pw_gid, ('CapInh', 'CapPrm', 'CapEff', 'CapAmb'))
             self.assertEqual(proxy.events('started_as_root'), [])
 
@@ -156,7 +156,7 @@ class AsOrdinaryUser(PrivilegesCase):
 
     def test_first_command_of_the_readme(self):
         command = re.search(r'^ +scripts/run (.*?) *#', (ROOT / 'README.md').read_text(), re.MULTILINE)[1]
-        someone = {**self.as_nobody(), 'user': 64321, 'group': 64321}  # not nobody, who may become nobody
+        someone = {**self.as_nobody(), 'user': 64321, 'group': 64321}  # not user nobody, who may become nobody
         with self.sixpipe(*shlex.split(command), popen=someone):
             pass
 
@@ -168,7 +168,7 @@ class AsOrdinaryUser(PrivilegesCase):
 
 
 class Unit(PrivilegesCase):
-    """examples/sixpipe.service: what it leaves of root's capabilities suffices for all that it speaks of."""
+    """examples/sixpipe.service: the capabilities that it leaves to root are enough for everything in the file."""
 
     def test_its_capabilities(self):
         self.need_root()
@@ -188,7 +188,7 @@ class Unit(PrivilegesCase):
         os.mkdir(state, 0o700)
         os.chown(state, NOBODY.pw_uid, NOBODY.pw_gid)
         backend = self.backend()
-        for _ in range(2):  # the second time there is a state file, of nobody's
+        for _ in range(2):  # the second time there is a state file that belongs to user nobody
             with self.sixpipe('--user', 'nobody', '--admin', f'{directory}/admin.sock', '--source', 'loopback',
                               '--pseudo-state', f'{state}/pool', f'[::1]:{low_port()}', backend.address,
                               popen={'preexec_fn': drop_others}) as proxy:

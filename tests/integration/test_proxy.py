@@ -1,4 +1,4 @@
-"""PROXY protocol: what backends are told of the client, and what is believed of what a proxy tells."""
+"""PROXY protocol: the headers that backends get, and the headers that sixpipe accepts."""
 
 import contextlib
 import socket
@@ -17,14 +17,14 @@ CLIENT_V4, TARGET_V4 = ('192.0.2.7', 51234), ('192.0.2.1', 443)
 
 
 def data_segments(peer):
-    """Segments with payload that a socket has received: tcpi_data_segs_in of struct tcp_info."""
+    """How many segments with payload a socket has received: tcpi_data_segs_in of struct tcp_info."""
     return struct.unpack_from('I', peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192), 152)[0]
 
 
 class Sent(Case):
     """--send-proxy"""
 
-    def test_v1_says_who_the_client_is_and_where_it_came_to(self):
+    def test_v1_has_the_clients_and_the_listeners_address(self):
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address, '--send-proxy', 'v1') as proxy:
             client, server = self.pair(proxy, backend)
@@ -35,7 +35,7 @@ class Sent(Case):
             client.send(b'hello')
             self.assertEqual(server.recv_exact(5), b'hello')
 
-    def test_v2_has_an_identity_of_its_own_and_a_checksum(self):
+    def test_v2_has_a_unique_id_and_a_checksum(self):
         backend = self.backend()
         names = set()
         with self.sixpipe('[::1]:0', backend.address, '--send-proxy', 'v2', '--proxy-tlv', '0xE0=edge 1',
@@ -79,7 +79,7 @@ class Sent(Case):
                     self.assertEqual(close.int('bytes_up'), 11, 'the header is not the client\'s')
                     self.assertGreater(header.size, 11)
 
-    def test_everything_behind_the_header_is_exact(self):
+    def test_all_bytes_after_the_header_are_exact(self):
         data = Stream(71).bytes(3 << 20)
         for early in (0, 1, 16384, 40000, len(data)):
             for pipes in ((), ('--pipe-size', '4KiB')):
@@ -108,7 +108,7 @@ class Sent(Case):
             self.assertEqual(client.recv_exact(11), b'220 ready\r\n')
             proxy_header.receive(server)
 
-    def test_client_that_says_nothing_and_ends(self):
+    def test_client_that_sends_nothing_and_ends(self):
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address, '--send-proxy', 'v2') as proxy:
             client, server = self.pair(proxy, backend)
@@ -118,7 +118,7 @@ class Sent(Case):
             server.close()
             self.assert_reason(proxy, client, 'done')
 
-    def test_a_backend_may_have_its_own_way(self):
+    def test_a_backend_may_have_its_own_send_proxy(self):
         one, two, three = self.backend(), self.backend(), self.backend()
         with self.sixpipe('[::1]:0', one.address, f'{two.address} send-proxy=v1', f'{three.address} send-proxy=off',
                           '--send-proxy', 'v2') as proxy:
@@ -130,7 +130,7 @@ class Sent(Case):
                 client.send(b'x')
             self.assertEqual(silent.recv_exact(1), b'x')
 
-    def test_the_backend_that_answers_gets_it(self):
+    def test_the_backend_that_answers_gets_the_header(self):
         backend = self.backend()
         with self.sixpipe('[::1]:0', self.refused_address(), backend.address, '--send-proxy', 'v1') as proxy:
             for _ in range(2):
@@ -139,7 +139,7 @@ class Sent(Case):
 
 
 def malformed():
-    """(name, bytes, whether sixpipe must wait for the end to know)"""
+    """Yields (name, bytes, whether only the end of the stream shows the mistake)."""
     good = proxy_header.v1(CLIENT, TARGET)
     body = bytes(36)
     yield 'no header', b'GET / HTTP/1.0\r\n\r\n'
@@ -220,7 +220,7 @@ class Accepted(Case):
             server.close()
             proxy.wait_event('close', client='192.0.2.7:51234')
 
-    def test_what_is_malformed_reaches_no_backend(self):
+    def test_a_malformed_header_reaches_no_backend(self):
         backend = self.backend()
         with self.forward(backend) as proxy:
             for name, data in malformed():
@@ -233,7 +233,7 @@ class Accepted(Case):
                     self.assertTrue(not refused or refused[0]['fault'], refused)
             self.assertFalse(backend.has_waiting(0))
 
-    def test_what_is_cut_off_reaches_no_backend(self):
+    def test_a_cut_off_header_reaches_no_backend(self):
         whole = proxy_header.v2(CLIENT, TARGET)
         backend = self.backend()
         with self.forward(backend) as proxy:
@@ -255,16 +255,16 @@ class Accepted(Case):
             client.reset()
             proxy.wait_event('close', reason='client_reset')
 
-    def test_strangers_are_not_listened_to(self):
+    def test_headers_of_untrusted_clients_are_not_read(self):
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address, '--accept-proxy', '--trust', '2001:db8::/32,192.0.2.0/24') as proxy:
-            with contextlib.suppress(ConnectionResetError):  # the connect may see it already
+            with contextlib.suppress(ConnectionResetError):  # connect() may see the RST already
                 client = self.connect(proxy.endpoint)
                 self.assertEqual(client.recv_to_end(), (b'', RESET))
             proxy.wait_event('close', reason='proxy_untrusted')
             self.assertFalse(backend.has_waiting(0))
 
-    def test_a_header_that_does_not_come_is_not_waited_for(self):
+    def test_a_missing_header_ends_the_session_after_the_timeout(self):
         backend = self.backend()
         with self.forward(backend, '--timeout-proxy', '200ms') as proxy:
             for data in (b'', b'PROXY TCP6', proxy_header.v2(CLIENT, TARGET)[:20]):
@@ -295,7 +295,7 @@ class Accepted(Case):
             self.assertEqual(client.recv_to_end(), (b'', RESET))
             self.assert_reason(proxy, client, 'proxy_timeout')
 
-    def test_unknown_and_local_are_the_proxy_itself(self):
+    def test_unknown_and_local_mean_the_proxy_itself(self):
         rows = ((b'PROXY UNKNOWN\r\n', 'v1'), (b'PROXY UNKNOWN ffff::1 whatever\r\n', 'v1'),
                 (proxy_header.v2(), 'v2'), (proxy_header.v2(CLIENT, TARGET, command=0), 'v2'))
         for header, version in rows:
@@ -312,8 +312,8 @@ class Accepted(Case):
                     server.close()
                     proxy.wait_event('close', client=client.name)
 
-    def test_addresses_of_no_tcp_connection_are_the_proxy_itself(self):
-        """Section 2.2: a family that cannot be used here. The values behind its addresses count all the same."""
+    def test_addresses_of_other_families_mean_the_proxy_itself(self):
+        """Section 2.2: a family that cannot be used here. The values after its addresses are valid all the same."""
         value = proxy_header.tlv(proxy_header.AUTHORITY, b'web.example')
         v4, v6 = (proxy_header.v2(*pair)[16:] for pair in ((CLIENT_V4, TARGET_V4), (CLIENT, TARGET)))
         paths = b'/run/client'.ljust(108, b'\0') + b'/run/server'.ljust(108, b'\0')
@@ -339,7 +339,7 @@ class Accepted(Case):
                         server.close()
                         proxy.wait_event('close', client=client.name)
 
-    def test_what_the_proxy_added_is_passed_on(self):
+    def test_values_of_the_proxy_are_passed_on(self):
         tlvs = [(proxy_header.ALPN, b'h2'), (proxy_header.UNIQUE_ID, b'abc'), (0xE1, b'theirs'),
                 (0xE0, b'kept out'), (proxy_header.NOOP, b'..')]
         backend = self.backend()
@@ -363,7 +363,7 @@ class Accepted(Case):
             client.close()
             server.close()
 
-    def test_nobody_is_trusted_by_default(self):
+    def test_no_client_is_trusted_by_default(self):
         done = self.run_sixpipe('[::1]:0', '127.0.0.1:1', '--accept-proxy')
         self.assertEqual(done.returncode, 2)
         self.assertIn('--trust', done.stderr)

@@ -1,4 +1,4 @@
-"""Byte-exact relaying: segments of any size, both directions at once, half-close, and the order of the ends."""
+"""Byte-exact relaying: segments of any size, both directions at once, half-close, and the order of FINs."""
 
 import socket
 import threading
@@ -26,21 +26,22 @@ class Segments(Case):
                 self.assertEqual(target.recv_exact(len(data)), data)
 
     def open_spacer(self, backend):
-        """A connection beside sixpipe. What is sent on it takes the memory behind the piece sent before, or the
-        kernel would make one buffer of neighbours."""
+        """A connection without sixpipe. Bytes sent on it take the memory after the piece that was sent before.
+        Otherwise the
+        kernel would join neighbouring pieces into one buffer."""
         self.spacer = self.connect(backend.endpoint)
         self.spacer_end = backend.accept()
         self.spacer.no_delay()
 
     def send_apart(self, source, data, size):
-        """Sends data in pieces of size bytes that stay buffers of their own on their way into a pipe."""
+        """Sends data in pieces of size bytes, each of which stays a buffer of its own in the pipe."""
         for at in range(0, len(data), size):
             source.send(data[at:at + size])
             self.spacer.send(data[at:at + size])
         self.spacer_end.recv_exact(len(data))
 
     def test_more_one_byte_segments_at_once_than_a_pipe_has_slots(self):
-        """A pipe is full by fragments, not bytes: EAGAIN then says 'pipe full', not 'socket empty'."""
+        """A pipe may be full by its number of buffers: EAGAIN then means 'pipe full', not 'socket empty'."""
         backend = self.backend()
         data = Stream(12).bytes(90)
         with self.sixpipe('[::1]:0', backend.address, '--pipe-size', '64KiB') as proxy:
@@ -53,8 +54,8 @@ class Segments(Case):
                     source.wait_acked()
                 self.assertEqual(target.recv_exact(len(data)), data)
 
-    def test_sixteen_32_and_48_buffers_are_not_held_back(self):
-        """A multiple of 16 buffers spliced with a length above the pipe's content sits in the kernel for 200 ms."""
+    def test_16_32_and_48_buffers_are_not_delayed(self):
+        """The kernel holds a multiple of 16 buffers for 200 ms if splice(2) asks for more than the pipe holds."""
         limit_s = 0.15 if SANITIZE else 0.05
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address) as proxy:
@@ -67,7 +68,7 @@ class Segments(Case):
                         with self.subTest(direction=name, buffers=count, at_once=at_once):
                             data = Stream(13).bytes(100 * count)
                             taken_s = [self.transfer_s(proxy, source, target, data, at_once) for _ in range(5)]
-                            self.assertLess(min(taken_s), limit_s, f'seconds until all is there: {taken_s}')
+                            self.assertLess(min(taken_s), limit_s, f'seconds until all bytes arrived: {taken_s}')
 
     def transfer_s(self, proxy, source, target, data, at_once):
         if at_once:
@@ -80,17 +81,18 @@ class Segments(Case):
         self.assertEqual(target.recv_exact(len(data)), data)
         return time.monotonic() - start_s
 
-    def test_small_pipes_hold_nothing_back(self):
-        """A user whose pipe pages are used up gets tiny ones. Segments of two sessions in turn fill their slots."""
+    def test_small_pipes_delay_nothing(self):
+        """A user whose pipe pages are used up gets tiny pipes. Alternating segments of two sessions fill the pipes'
+        slots."""
         for size in ('4KiB', '8KiB'):
             backend = self.backend()
             with self.subTest(size), self.sixpipe('[::1]:0', backend.address, '--workers', '1',
                                                   '--pipe-size', size) as proxy:
                 pairs = [self.pair(proxy, backend) for _ in range(2)]
                 for peer in (peer for pair in pairs for peer in pair):
-                    peer.no_delay()  # else a burst waits for an acknowledgement, which may take 40 ms
+                    peer.no_delay()  # otherwise a burst waits for an acknowledgement, which may take 40 ms
                 times_s = [self.exchange_bursts(pairs) for _ in range(12)]
-                # held back, every one of them takes 50 ms at the least
+                # a delayed burst takes at least 50 ms
                 self.assertLess(min(times_s[2:]), 0.04, times_s)
 
     @staticmethod
@@ -145,7 +147,7 @@ class Segments(Case):
 
 
 class Ends(Case):
-    """FIN goes on in the order received, after the last byte; the other direction flows for as long as it likes."""
+    """A FIN is passed on after the last byte. The other direction goes on."""
 
     def check_half_close(self, proxy, first, second):
         first.sendall(b'x' * 10_000)
@@ -175,7 +177,7 @@ class Ends(Case):
             close = self.assert_reason(proxy, client, 'done')
             self.assertEqual((close.int('bytes_up'), close.int('bytes_down')), (1 << 20, 10_000))
 
-    def test_half_close_of_an_otherwise_silent_session_stays_open(self):
+    def test_a_half_closed_silent_session_stays_open(self):
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address) as proxy:
             for closes_first in (0, 1):
@@ -243,7 +245,7 @@ class Ends(Case):
             self.assert_reason(proxy, client, 'done')
 
     def test_tail_and_close_to_a_slow_reader(self):
-        """300 KB and a close right behind: the reader takes its time and gets all of it, then EOF."""
+        """300 KB, then a close at once: a slow reader gets all bytes, then EOF."""
         data = Stream(22).bytes(TAIL_BYTES)
         for name in ('down', 'up'):
             with self.subTest(direction=name):
@@ -262,7 +264,7 @@ class Ends(Case):
 class Urgent(Case):
 
     def test_urgent_byte_arrives_in_band_without_a_spin(self):
-        """splice(2) returns EAGAIN at an urgent byte for ever while the socket stays readable."""
+        """At an urgent byte splice(2) returns EAGAIN again and again although the socket is readable."""
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address) as proxy:
             client, server = self.pair(proxy, backend)

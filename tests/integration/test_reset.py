@@ -1,4 +1,4 @@
-"""A RST goes on as a RST, after the bytes that arrived before it, at each stage of a session: never as a clean end."""
+"""At each stage of a session a RST is passed on as a RST, after the bytes before it, and never as a clean end."""
 
 import errno
 import socket
@@ -8,13 +8,13 @@ from bulk import Stream
 from harness import Case
 from peers import EOF, RESET
 
-RESET_ERRORS = (errno.ECONNRESET, errno.EPIPE)  # EPIPE: what the kernel says when a FIN came before the RST
+RESET_ERRORS = (errno.ECONNRESET, errno.EPIPE)  # EPIPE: the kernel's answer if a FIN came before the RST
 
 
 class ResetCase(Case):
 
     def each_way(self, check, rcvbuf=None):
-        """check(proxy, resetter, other) with the client as the one that resets, then with the backend."""
+        """Runs check(proxy, resetter, other): first the client resets, then the backend."""
         for by in ('client', 'backend'):
             with self.subTest(reset_by=by):
                 backend = self.backend(rcvbuf=rcvbuf)
@@ -33,7 +33,7 @@ class Stages(ResetCase):
         self.each_way(check)
 
     def test_client_before_sixpipe_accepts(self):
-        """The backend may see nothing of it, or a connection that is reset: not one that ends cleanly."""
+        """The backend sees no connection, or a connection that is reset, but never a clean end."""
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address) as proxy:
             with proxy.stopped():
@@ -76,7 +76,7 @@ class Stages(ResetCase):
         self.each_way(check)
 
     def test_by_the_sender_in_mid_transfer(self):
-        """The reader keeps up; what it got is a prefix, and the end is a RST."""
+        """The reader keeps up. It gets a prefix, then a RST."""
         def check(_, resetter, other):
             data = Stream(2).bytes(4 << 20)
             resetter.sendall(data[:1 << 20])
@@ -127,7 +127,7 @@ class Stages(ResetCase):
         self.each_way(check)
 
     def test_cut_off_answer_after_the_fin_of_the_other(self):
-        """A truncated download: the asker has finished, the answer breaks off. It must not look complete."""
+        """A truncated download: the request has ended, the answer breaks off. The answer must not look complete."""
         def check(_, resetter, other):
             data = Stream(5).bytes(200_000)
             other.sendall(b'GET')
@@ -164,7 +164,7 @@ class BytesBefore(ResetCase):
         self.each_way(check)
 
     def test_bytes_and_reset_found_together(self):
-        """sixpipe sees the data and the RST in one wake-up."""
+        """sixpipe sees the data and the RST at once."""
         def check(proxy, resetter, other):
             data = Stream(7).bytes(40_000)
             with proxy.stopped():
@@ -175,8 +175,9 @@ class BytesBefore(ResetCase):
         self.each_way(check)
 
     def test_stalled_reader_gets_all_that_arrived(self):
-        """More than the reader's buffer holds lies in sixpipe's sockets when the RST comes. It waits, costs no CPU,
-        and arrives once the reader reads."""
+        """sixpipe's sockets hold more bytes than fit into the reader's buffer when the RST comes. The bytes wait,
+        cost no
+        CPU, and arrive once the reader reads."""
         def check(proxy, resetter, other):
             data = Stream(8).bytes(24 << 20)
             sent = resetter.send_until_full(data)
@@ -202,8 +203,8 @@ class BytesBefore(ResetCase):
         self.each_way(check, rcvbuf=4096)
 
     def test_bytes_before_the_backend_is_connected(self):
-        """The client sends and resets before sixpipe has even accepted it: the backend, if it hears of the session,
-        sees a prefix and a RST."""
+        """The client sends and resets before sixpipe accepts. If the backend gets a connection, it gets a prefix and
+        a RST."""
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address) as proxy:
             for count in range(1, 21):
@@ -220,8 +221,8 @@ class BytesBefore(ResetCase):
 
 class Reuse(Case):
 
-    def test_no_bytes_of_a_broken_session_reach_the_next(self):
-        """A pipe that held data when its session broke must not be lent again."""
+    def test_no_bytes_of_a_failed_session_reach_the_next(self):
+        """A pipe that held data when its session failed is not lent again with that data."""
         backend = self.backend(rcvbuf=4096)
         with self.sixpipe('[::1]:0', backend.address, '--workers', '1', '--maxpipes', '4') as proxy:
             for _ in range(10):

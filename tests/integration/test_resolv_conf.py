@@ -1,4 +1,4 @@
-"""What /etc/resolv.conf says: the search list, and servers on a link."""
+"""/etc/resolv.conf: the search list, and link-local servers."""
 
 import unittest
 

@@ -1,4 +1,4 @@
-"""--pseudo-state on a disk that does not answer: fsync(2) does not come back, and the process stays in command."""
+"""--pseudo-state on a disk that does not answer: fsync(2) does not return, and the process still obeys signals."""
 
 import contextlib
 import http.client
@@ -13,8 +13,8 @@ import seccomp
 from harness import PATIENCE_S, Case, wait_until
 from peers import EOF, RESET
 
-SAVE_LIMIT_S = 5  # how long the end waits for the last save: saver.h
-END_S = SAVE_LIMIT_S + 10  # generous for a sanitizer build's exit
+SAVE_LIMIT_S = 5  # how long the process waits for the last save: saver.h
+END_S = SAVE_LIMIT_S + 10  # long enough for a sanitizer build's exit
 
 
 @unittest.skipUnless(seccomp.KNOWN_HERE, 'seccomp filters are made for other machines')
@@ -40,14 +40,14 @@ class HungDisk(Case):
         return status
 
     def hang(self, proxy):
-        """A drain begins with a save, which hangs."""
+        """Begins a drain, which begins with a save, and the save hangs."""
         self.supervisor.hold()
         proxy.signal(signal.SIGTERM)
         proxy.wait_event('draining')
         self.assertTrue(self.supervisor.wait_held(1, PATIENCE_S), 'nothing was saved')
 
     def workers(self, proxy):
-        """How many of its threads are workers, by their names."""
+        """The number of worker threads, by their names."""
         count = 0
         for task in os.listdir(f'/proc/{proxy.pid}/task'):
             with contextlib.suppress(FileNotFoundError, ProcessLookupError), \
@@ -77,7 +77,7 @@ class HungDisk(Case):
             self.assertEqual(proxy.wait_exit(END_S), 0)
             self.check_told(proxy)
             proxy.wait_event('stopped')
-            self.assertFalse(os.path.exists(self.admin), 'it is tidied up all the same')
+            self.assertFalse(os.path.exists(self.admin), 'the admin socket is removed all the same')
             proxy.finished = True
 
     def test_the_drain_timeout_holds(self):
@@ -102,7 +102,7 @@ class HungDisk(Case):
             self.check_told(proxy)
             proxy.finished = True
 
-    def test_a_disk_that_answers_late_is_waited_for(self):
+    def test_a_late_answer_of_the_disk_is_used(self):
         backend = self.backend()
         with self.serve(backend) as proxy:
             client, server = self.pair(proxy, backend)
@@ -118,7 +118,7 @@ class HungDisk(Case):
         with open(self.state, encoding='ascii') as file:
             self.assertIn('lease ', file.read())
 
-    def test_a_start_that_hangs_is_told_and_ends_by_term(self):
+    def test_a_start_that_hangs_is_logged_and_ends_by_term(self):
         backend = self.backend()
         self.supervisor.hold()
         with self.serve(backend, wait_ready=False) as proxy:

@@ -1,4 +1,4 @@
-"""A kernel that is short of memory: no session ends for that, and the process stays in command."""
+"""A kernel that is short of memory: no session ends because of it, and the process still obeys signals."""
 
 import errno
 import signal
@@ -12,8 +12,8 @@ from peers import EOF
 @unittest.skipUnless(seccomp.KNOWN_HERE, 'seccomp filters are made for other machines')
 class Poll(Case):
 
-    def test_sessions_go_on_and_signals_are_heard(self):
-        """poll(2) says ENOMEM for a while; the main thread neither ends the process nor spins."""
+    def test_sessions_go_on_and_signals_are_obeyed(self):
+        """poll(2) fails with ENOMEM for a while. The main thread neither ends the process nor spins."""
         backend = self.backend()
         supervisor = seccomp.Supervisor(self, seccomp.NR_POLL)
         with self.sixpipe('[::1]:0', backend.address, popen={'preexec_fn': supervisor.install}) as proxy:

@@ -1,4 +1,4 @@
-"""TERM and INT drain, a second one stops, the others harm nobody; no connection is silently lost on the way."""
+"""TERM and INT drain, a second TERM or INT stops, other signals do no harm. No connection is lost silently."""
 
 import fcntl
 import os
@@ -13,12 +13,12 @@ from bulk import Stream
 from harness import Case, parse_line, wait_until
 from peers import EOF, RESET
 
-# All that may be sent without ending or stopping the process; tests/unit/test_signals.c has the table's other side.
+# All signals that neither end nor stop the process; tests/unit/test_signals.c tests the others.
 HARMLESS = {signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT, signal.SIGPIPE, signal.SIGCHLD, signal.SIGXFSZ,
             signal.SIGXCPU, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO, signal.SIGPWR, signal.SIGURG,
             signal.SIGWINCH, signal.SIGCONT, *range(signal.SIGRTMIN, signal.SIGRTMAX + 1)}
 
-PROMPT_S = 10  # far below --drain-timeout's default of 30 s, generous for a sanitizer build's exit
+PROMPT_S = 10  # far below --drain-timeout's default of 30 s, long enough for a sanitizer build's exit
 
 
 class Idle(Case):
@@ -52,7 +52,8 @@ class Idle(Case):
             self.assertIsNone(proxy.process.poll())
 
     def test_a_log_at_its_size_limit(self):
-        """SIGXFSZ ends nobody: lines are lost, and told of when the file has room again, as after `copytruncate`."""
+        """SIGXFSZ does not end the process. Lines are lost, and counted in the log when the file has room again, as
+        after `copytruncate`."""
         backend = self.backend()
         limit = (resource.RLIMIT_FSIZE, (8192, 8192))
         with tempfile.TemporaryFile('w+b', buffering=0) as log:
@@ -65,7 +66,7 @@ class Idle(Case):
             with tempfile.TemporaryDirectory() as folder, \
                     self.sixpipe(f'unix:{folder}/socket', backend.address, wait_ready=False,
                                  popen={'preexec_fn': prepare}) as proxy:
-                proxy.finished = True  # its log is not with the harness
+                proxy.finished = True  # the harness does not read this log
                 wait_until(lambda: os.path.exists(f'{folder}/socket'), what='the listener')
                 for _ in range(3):
                     client = wait_until(lambda: self.try_connect(f'{folder}/socket'), what='a connect')
@@ -84,7 +85,7 @@ class Idle(Case):
             lines = log.read().decode().splitlines()
         dropped = [line for line in lines if ' event=log_dropped ' in line]
         self.assertTrue(dropped and 'error="File too large"' in dropped[0], lines)
-        for line in lines[1:] if not lines[0] else lines:  # the first ends the line that was cut
+        for line in lines[1:] if not lines[0] else lines:  # the first part ends the line that was cut
             parse_line(line)
 
     def try_connect(self, path):
@@ -94,14 +95,14 @@ class Idle(Case):
             return None
 
     def test_children_are_reaped(self):
-        """A child that sixpipe has not made, as PID 1 of a container gets them: no zombie is left of it."""
+        """A child that sixpipe did not start, as PID 1 of a container inherits children: no zombie is left."""
         def leave_child():
             child = os.fork()
             if child:
                 os.write(report, b'%d' % child)
                 return
             os.dup2(gate, 0)
-            os.closerange(1, 4096)  # Popen and the log's reader wait for the end of theirs
+            os.closerange(1, 4096)  # Popen and the log's reader wait for the end of their process
             os.read(0, 1)
             os._exit(0)
         backend = self.backend()
@@ -124,12 +125,12 @@ class Idle(Case):
 class Drain(Case):
 
     def refuses(self, endpoint):
-        """True when a new connect is refused. One that is still taken must not be lost: closed by a RST, or served."""
+        """Whether a new connect is refused. A connect that is accepted must be served or end with a RST."""
         try:
             client = self.connect(endpoint)
         except ConnectionRefusedError:
             return True
-        except ConnectionResetError:  # it was in the backlog that went
+        except ConnectionResetError:  # the connection was in the backlog of the closed socket
             return False
         client.reset()
         return False
@@ -182,7 +183,7 @@ class Drain(Case):
             proxy.finish(term=False)
 
     def term_with_backlog(self, count, *args):
-        """How `count` clients end that are connected, as far as they know, but not accepted when TERM comes."""
+        """How `count` clients end that have connected but were not accepted yet when TERM comes."""
         backend = self.echo_server()
         with self.sixpipe('[::1]:0', backend.address, *args) as proxy:
             with proxy.stopped():
@@ -203,13 +204,13 @@ class Drain(Case):
                 self.assertEqual(self.term_with_backlog(40, *args), [(b'hello', EOF)] * 40)
 
     def test_connections_in_the_backlog_beyond_maxconn(self):
-        """Served or refused by a RST; never a clean end without an answer."""
+        """Each client is served or gets a RST, and never a clean end without an answer."""
         ends = self.term_with_backlog(40, '--maxconn', '5', '--workers', '2')
         self.assertLessEqual(set(ends), {(b'hello', EOF), (b'', RESET)})
         self.assertGreaterEqual(ends.count((b'hello', EOF)), 5)
 
     def test_connects_all_the_while(self):
-        """Clients that keep coming during TERM: each is served, reset or refused."""
+        """Clients connect all the time around TERM: each is served, reset or refused."""
         backend = self.echo_server()
         strange = []
 
@@ -299,7 +300,7 @@ class Stop(Case):
             self.check_reset(proxy, client, server, 'stopped')
 
     def test_stop_with_everything_under_way(self):
-        """Stalled, half-closed, connecting and silent sessions: all are ended, none leaks."""
+        """Stalled, half-closed, connecting and silent sessions: all end, and none leaks."""
         backend = self.backend(rcvbuf=8192)
         full = self.backend(backlog=0)
         self.connect(full.endpoint)

@@ -1,6 +1,6 @@
-"""What the options about sockets and listeners set, as sixpipe's own sockets tell it.
+"""What the options about sockets and listeners set, read from sixpipe's own sockets.
 
-The sockets are taken out of the running process by pidfd_getfd(2), which needs the right to trace it.
+The tests copy the sockets out of the running process by pidfd_getfd(2), which needs the right to trace the process.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ GOOD = ('[::1]:0', '127.0.0.1:9')
 
 
 def set_sysctl(netns, name, value):
-    """In the namespace alone: of the thread that lives there."""
+    """Sets a sysctl of the namespace only, from the namespace's thread."""
     def write():
         (pathlib.Path('/proc/sys') / name.replace('.', '/')).write_text(value)
     try:
@@ -70,7 +70,7 @@ class SocketCase(Case):
         return listener, accepted, towards
 
     def run_pair(self, *args, check, **options):
-        """Runs a session with these options, moves bytes, and gives its three sockets to `check`."""
+        """Runs a session with these options, moves bytes, and calls `check` with the three sockets."""
         backend = self.backend(**{key: value for key, value in options.items() if key == 'netns'})
         with self.sixpipe('[::1]:0', backend.address, '--workers', '1', *args, **options) as proxy:
             client, server = self.pair(proxy, backend, **options)
@@ -79,7 +79,7 @@ class SocketCase(Case):
             self.close_copies()
 
     def close_copies(self):
-        """Duplicates would keep connections open."""
+        """Closes the duplicates, which would keep connections open."""
         for one in list(self.peers()):
             if type(one) is socket.socket:
                 one.close()
@@ -104,11 +104,11 @@ class Tuning(SocketCase):
         with self.sixpipe('[::1]:0', backend.address, '--workers', '1', '--keepalive', '70s',
                           '--keepalive-interval', '7s', '--keepalive-count', '9') as proxy:
             client, server = self.pair(proxy, backend)
-            self.assertTrue(client.is_silent(1.5), 'backends get it after a second')
+            self.assertTrue(client.is_silent(1.5), 'backends get keepalive after a second')
             check(*self.ends_of(proxy, client, backend))
             self.close_peers()
 
-    def test_messages_are_not_delayed(self):
+    def test_nodelay(self):
         """TCP_NODELAY: from the start towards clients, from the second message on towards backends."""
         rows = {'short': ([], b'short', 0), 'long': ([], b'l' * 5000, 1), 'with a header': (['--send-proxy', 'v1'], b'?', 1)}
         for name, (options, message, at_once) in rows.items():
@@ -164,14 +164,14 @@ class Tuning(SocketCase):
             self.close_peers()
 
     def test_source_port_range(self):
-        """In a namespace, where nobody else has any of the ports."""
+        """In a namespace, where no other program uses the ports."""
         with Netns() as netns:
             backend = self.backend(netns=netns, port=2000)
             with self.sixpipe('[::1]:2001', backend.address, '--source-port-range', '40000-40009', netns=netns) as proxy:
                 for _ in range(10):
                     _, server = self.pair(proxy, backend, netns=netns)
                     self.assertIn(int(server.remote.rpartition(':')[2]), range(40000, 40010))
-                with proxy.stopped():  # or its RST might overtake the connect
+                with proxy.stopped():  # otherwise the RST might come before connect() returns
                     late = self.connect(proxy.endpoint, netns=netns)
                 self.assertEqual(late.recv_to_end(), (b'', RESET))
                 self.assert_reason(proxy, late, 'connect_failed')
@@ -206,7 +206,7 @@ class Listeners(SocketCase):
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address, '--defer-accept', '10s') as proxy:
             client = self.connect(proxy.endpoint)
-            self.assertFalse(backend.has_waiting(0.3), 'nobody has said anything yet')
+            self.assertFalse(backend.has_waiting(0.3), 'the client has sent nothing yet')
             client.sendall(b'hello')
             self.assertEqual(backend.accept().recv_exact(5), b'hello')
 
@@ -217,10 +217,10 @@ class Listeners(SocketCase):
             with self.sixpipe('[::1]:0', backend.address, '--fastopen', '16', '--workers', '1',
                               netns=netns) as proxy:
                 got = [self.open_fast(netns, proxy.endpoint, backend) for _ in range(2)]
-                self.assertEqual(got, [False, True], 'the first fetches the cookie')
+                self.assertEqual(got, [False, True], 'the first connection fetches the cookie')
 
     def open_fast(self, netns, endpoint, backend):
-        """Connects with bytes in the SYN; whether the peer took them there."""
+        """Connects with bytes in the SYN. Returns whether the peer took these bytes."""
         def connect():
             client = self.adopt(socket.socket(socket.AF_INET6, socket.SOCK_STREAM))
             client.sendto(b'first', MSG_FASTOPEN, endpoint)
@@ -240,7 +240,7 @@ class Listeners(SocketCase):
         return bool(options & TCPI_OPT_SYN_DATA)
 
     def test_backlog(self):
-        """Each listener has its own; ss(8) shows what listen(2) was given as the send queue."""
+        """Each listener has its own backlog. ss(8) shows the backlog as the send queue."""
         backend = self.backend()
         with self.sixpipe('--workers', '1', '--backlog', '50', '--listen', '[::1]:0', '--backend', backend.address,
                           '--listen', '[::1]:0', '--backend', backend.address, '--backlog', '7') as proxy:
@@ -248,7 +248,7 @@ class Listeners(SocketCase):
             limits = {}
             for one in self.sockets_of(proxy):
                 if one.getsockopt(SOL, socket.SO_ACCEPTCONN):
-                    # tcpi_sacked of a listener is its backlog, tcpi_unacked what waits: tcp_get_info()
+                    # a listener's backlog is tcpi_sacked, its waiting connections tcpi_unacked: tcp_get_info()
                     info = one.getsockopt(TCP, socket.TCP_INFO, 104)
                     limits[one.getsockname()[1]] = struct.unpack_from('I', info, 28)[0]
             self.assertEqual([limits[port] for _, port in proxy.endpoints], [50, 7])
@@ -286,7 +286,7 @@ class DualStack(SocketCase):
             expected = f'PROXY TCP4 127.0.0.1 127.0.0.1 {own} {port}\r\n'.encode()
             self.assertEqual(backend.accept().recv_exact(len(expected)), expected)
 
-    def test_without_it_the_ipv4_side_is_free(self):
+    def test_without_dual_stack_the_ipv4_port_is_free(self):
         backend = self.backend()
         with self.sixpipe('[::]:0', backend.address) as proxy:
             with contextlib.closing(socket.create_server(('127.0.0.1', proxy.endpoint[1]))):
@@ -316,7 +316,7 @@ class PortRanges(SocketCase):
 
 
 class Refused(Case):
-    """What this host does not allow is said at the start, by --check too."""
+    """An option that this host does not allow is an error at the start, and of --check."""
 
     per_engine = False
 

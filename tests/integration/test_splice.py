@@ -1,4 +1,4 @@
-"""Where splice(2) is forbidden or does not see all bytes, they are copied, and sixpipe says so."""
+"""If splice(2) is forbidden or misses bytes, sixpipe copies, and says so."""
 
 import errno
 import json
@@ -27,7 +27,7 @@ class SpliceCase(SocketCase):
         return feeder
 
     def check_bulk(self, client, server):
-        """A stream each way, one after the other, each to its end."""
+        """A stream in each direction, one after the other, each to its end."""
         for writer, reader in ((client, server), (server, client)):
             feeder = self.feed(writer, STREAM)
             self.assertEqual(reader.recv_to_end(1 << 20), (STREAM, EOF))
@@ -41,7 +41,7 @@ class Forbidden(SpliceCase):
         if not seccomp.KNOWN_HERE:
             self.skipTest('the number of splice(2) is not known here')
 
-    def test_bytes_are_copied_and_the_start_says_so(self):
+    def test_bytes_are_copied_and_the_start_logs_it(self):
         for name, error in (('EPERM', errno.EPERM), ('ENOSYS', errno.ENOSYS)):
             with self.subTest(error=name):
                 backend = self.backend()

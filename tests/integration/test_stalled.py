@@ -1,6 +1,6 @@
-"""2,000 downloads that nobody reads beside 100 that are read, all through the pipes of an ordinary user.
+"""2,000 downloads whose clients do not read, beside 100 whose clients read, all with the pipes of an ordinary user.
 
-Run by hand it prints what it measured: python3 tests/integration/run.py -v test_stalled
+By hand, with output of what it measured: python3 tests/integration/run.py -v test_stalled
 """
 
 import pathlib
@@ -22,7 +22,7 @@ CHUNK = bytes(1 << 18)
 
 
 def tcp_memory_bytes():
-    """What all TCP sockets of this network namespace hold: sockstat counts pages."""
+    """Memory of all TCP sockets of this network namespace. sockstat counts pages."""
     for line in pathlib.Path('/proc/net/sockstat').read_text(encoding='ascii').splitlines():
         if line.startswith('TCP:'):
             fields = line.split()
@@ -41,13 +41,13 @@ class Stalled(PrivilegesCase):
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
 
     def stall(self, proxy, backend, count):
-        """Sessions whose backend sends all that fits, and whose client reads nothing."""
+        """Opens sessions whose backend sends as much as fits, and whose client reads nothing."""
         pairs = [self.pair(proxy, backend, rcvbuf=8192) for _ in range(count)]
         for _, server in pairs:
             server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
             server.setblocking(False)
         quiet_rounds = 0
-        while quiet_rounds < 3:  # until no backend can send any more
+        while quiet_rounds < 3:  # until no backend can send any byte
             sent = 0
             for _, server in pairs:
                 try:
@@ -58,7 +58,7 @@ class Stalled(PrivilegesCase):
         return pairs
 
     def download_s(self, pairs):
-        """How long it takes to send FAST_BYTES down each, all at once."""
+        """The time to send FAST_BYTES to all these clients at once."""
         chooser, left = selectors.DefaultSelector(), 2 * len(pairs)
         to_go = {}
         for client, server in pairs:
@@ -82,7 +82,8 @@ class Stalled(PrivilegesCase):
         return time.monotonic() - start_s
 
     def best_s(self, pairs, enough_s):
-        """The least that a download takes, or less than `enough_s`: what others use of the machine only adds to it."""
+        """The shortest time of several downloads. Stops at a time below `enough_s`. Other load of the machine only
+        adds time."""
         best_s = self.download_s(pairs)
         for _ in range(14):
             if best_s < enough_s:

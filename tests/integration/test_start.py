@@ -1,4 +1,4 @@
-"""What the process inherits when it is started: descriptors that are closed, or full, or not its own."""
+"""What the process inherits at its start: descriptors that are closed, full, or meant for others."""
 
 import contextlib
 import ctypes
@@ -14,11 +14,11 @@ from harness import SIXPIPE, Case, environment, wait_until
 from peers import EOF
 
 PR_CAPBSET_DROP, CAP_SYS_RESOURCE = 24, 24
-END_S = 15  # the log's last lines may take 2 s twice; generous for a sanitizer build's exit
+END_S = 15  # the last lines of the log may take twice 2 s; long enough for a sanitizer build's exit
 
 
 def full_pipe():
-    """The two ends of a pipe that takes no byte more until it is read."""
+    """The two ends of a pipe that is full."""
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
     with contextlib.suppress(BlockingIOError):
@@ -29,7 +29,7 @@ def full_pipe():
 
 
 class Started(Case):
-    """Starts whose log is not read, or not there: the listener is a local socket, which is known by its path."""
+    """Starts without a log to read. The listener is a local socket, which the test knows by its path."""
 
     def setUp(self):
         super().setUp()
@@ -54,7 +54,7 @@ class Started(Case):
         return process
 
     def try_connect(self):
-        """A client; None where nothing listens."""
+        """A client; None if nothing listens."""
         try:
             return self.connect(self.path)
         except (FileNotFoundError, ConnectionRefusedError):
@@ -97,7 +97,7 @@ class FullStderr(Started):
         self.assertEqual(process.wait(END_S), 0)
         client.close()
 
-    def test_the_lines_come_when_somebody_reads(self):
+    def test_the_lines_come_when_stderr_is_read(self):
         backend = self.backend()
         process = self.serve(backend, stderr=self.stderr)
         self.exchange(backend)
@@ -143,7 +143,7 @@ class Inherited(Started):
         return {int(fd): os.readlink(f'/proc/{process.pid}/fd/{fd}') for fd in os.listdir(f'/proc/{process.pid}/fd')}
 
     def test_descriptors_are_closed(self):
-        """Whoever waits for the end of a pipe that the process inherited must not wait for the process."""
+        """A program that waits for the end of an inherited pipe must not have to wait for the end of sixpipe."""
         backend = self.backend()
         read_end, write_end = os.pipe()
         self.addCleanup(os.close, read_end)
@@ -154,7 +154,7 @@ class Inherited(Started):
         self.assertFalse(name in self.fds(process).values(), 'it is open still')
         self.assertEqual(os.read(read_end, 1), b'')
 
-    def test_those_of_a_service_manager_stay(self):
+    def test_listen_fds_stay_open(self):
         backend = self.backend()
         given = socket.create_server(('127.0.0.1', 0))
         self.addCleanup(given.close)
@@ -174,7 +174,7 @@ class Inherited(Started):
                 os.unlink(self.path)
 
     def test_a_file_of_the_shell_is_read_first(self):
-        """As with --config <(...)."""
+        """An inherited descriptor of --config <(...) is read before it is closed."""
         backend = self.backend()
         read_end, write_end = os.pipe()
         os.write(write_end, f'[forward one]\nlisten = unix:{self.path}\nbackend = {backend.address}\n'.encode())
@@ -187,7 +187,8 @@ class Inherited(Started):
 class Stack(Started):
 
     def test_a_small_limit_is_raised(self):
-        """Threads have stacks of their own, and the main thread's may grow; with a log line for each session."""
+        """With a small stack limit sessions run, each with a log line: threads have stacks of their own, and the main
+        thread's may grow."""
         backend = self.backend()
         _, hard = resource.getrlimit(resource.RLIMIT_STACK)
         process = self.serve(backend, stderr=subprocess.DEVNULL,
@@ -198,10 +199,10 @@ class Stack(Started):
         process.send_signal(signal.SIGTERM)
         self.assertEqual(process.wait(END_S), 0)
 
-    def test_one_that_cannot_be_raised_is_told(self):
+    def test_a_limit_that_cannot_be_raised_is_an_error(self):
         def prepare():
             resource.setrlimit(resource.RLIMIT_STACK, (65536, 65536))
-            ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_SYS_RESOURCE, 0, 0, 0)  # with which root may raise it
+            ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_SYS_RESOURCE, 0, 0, 0)  # lets root raise the limit
         done = self.run_sixpipe('[::1]:0', '127.0.0.1:1', preexec_fn=prepare)
         self.assertEqual(done.returncode, 1)
         self.assertIn('the stack may not grow to 256 KiB: Operation not permitted; raise the limit', done.stderr)

@@ -1,6 +1,6 @@
 """A process that is stopped for longer than its timeouts (SIGSTOP, a frozen control group, a suspended host).
 
-What came meanwhile counts, whenever it is read: only what has not come by then is late.
+Bytes that came meanwhile are in time, however late sixpipe reads them.
 """
 
 import contextlib
@@ -15,8 +15,8 @@ from peers import EOF, RESET
 
 TIMEOUT_MS = 400
 SHORT = f'{TIMEOUT_MS}ms'
-MANY_TIMEOUT_MS = 3000  # on a busy machine opening many sessions takes a while
-# The kernel sends a lost SYN again after a second. A connect that has lost its first one succeeds after that.
+MANY_TIMEOUT_MS = 3000  # opening many sessions takes a while on a busy machine
+# The kernel sends a lost SYN again after a second. A connect whose first SYN was lost succeeds after that.
 CONNECT_TIMEOUT_MS = 1600
 TCP_ESTABLISHED, TCP_SYN_SENT = '01', '02'
 
@@ -24,7 +24,7 @@ TCP_ESTABLISHED, TCP_SYN_SENT = '01', '02'
 class StoppedCase(Case):
 
     def outlast(self, timeout_ms, since_s):
-        """A timeout passes while sixpipe is stopped: that is the wait which is tested."""
+        """Sleeps until a timeout has passed while sixpipe is stopped."""
         time.sleep(max(0, since_s + timeout_ms / 1000 + 0.1 - time.monotonic()))
 
     def assert_works(self, client, server):
@@ -36,7 +36,7 @@ class StoppedCase(Case):
 class Stopped(StoppedCase):
 
     def test_sessions_whose_bytes_wait_are_not_idle(self):
-        """More of them than a worker takes in at a time; those that are silent all the while do end."""
+        """More sessions than a worker takes events at a time. Silent sessions do end."""
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address, '--timeout-idle', f'{MANY_TIMEOUT_MS}ms',
                           '--workers', '1') as proxy:
@@ -61,7 +61,8 @@ class Stopped(StoppedCase):
             self.assert_reason(proxy, silent, 'idle_timeout')
 
     def test_an_end_that_waits_is_not_cut_off(self):
-        """The last of an answer, and its end, after the end of the request: the timeouts of half-closed sessions."""
+        """The last bytes of an answer and its FIN come after the request's FIN: the timeouts of half-closed
+        sessions."""
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address, '--timeout-client-fin', SHORT) as proxy:
             client, server = self.pair(proxy, backend)
@@ -128,12 +129,12 @@ class Connecting(StoppedCase):
             self.assert_works(client, backend.accept())
 
     def test_a_backend_that_answered_is_not_to_blame(self):
-        """--timeout-session ends the session all the same: it has lasted so long."""
+        """--timeout-session ends the session all the same, because the session is so old."""
         with self.connected_while_stopped('--timeout-session') as (proxy, client, _):
             self.assert_reason(proxy, client, 'session_timeout')
 
     def test_a_check_goes_on(self):
-        """Its backend, which was connected to meanwhile, has the whole time for its answer."""
+        """The check's connect succeeded meanwhile. The backend has the whole time for its answer."""
         with Netns() as here, Netns() as there:
             here.link_to(there)
             backend = self.backend(netns=there, host='192.0.2.2')

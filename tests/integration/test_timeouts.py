@@ -1,6 +1,6 @@
-"""Timeouts: each ends a session with its own reason and a RST to both sides; 0 is never; traffic refreshes them.
+"""Timeouts: each ends a session with its own reason and a RST to both sides. 0 means never. Traffic restarts them.
 
-The time to connect is in test_backends.py, where the network does not answer.
+test_backends.py tests --timeout-connect, in a network that does not answer.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ class TimeoutCase(Case):
 
 
     def fill(self, peer, quiet_s):
-        """Until nothing goes any more; on a slow machine the timeout may come first."""
+        """Sends until nothing more can be sent. On a slow machine the timeout may come first."""
         with contextlib.suppress(ConnectionResetError, BrokenPipeError):
             self.assertGreater(peer.send_until_full(bytes(64 << 20), quiet_s=quiet_s), 0)
 
@@ -58,7 +58,7 @@ class Idle(TimeoutCase):
                     self.assertGreaterEqual(close.int('duration_ms'), 3.8 * TIMEOUT_MS)
 
     def test_counts_a_reader_that_stalls_as_silence(self):
-        """Nothing moves although bytes wait: that is idle as well, and must not hold resources for ever."""
+        """A session whose bytes wait and do not move is idle too."""
         backend = self.backend(rcvbuf=4096)
         with self.sixpipe('[::1]:0', backend.address, '--timeout-idle', SHORT) as proxy:
             client, server = self.pair(proxy, backend)
@@ -82,7 +82,7 @@ class HalfClosed(TimeoutCase):
         with self.sixpipe('[::1]:0', backend.address, option, SHORT, *others) as proxy:
             client, server = self.pair(proxy, backend)
             first, second = (client, server) if by_client else (server, client)
-            self.assertTrue(client.is_silent(1.3 * TIMEOUT_MS / 1000), 'the timeout is for after the FIN')
+            self.assertTrue(client.is_silent(1.3 * TIMEOUT_MS / 1000), 'the timeout begins at the FIN')
             first.finish_sending()
             self.assertEqual(second.recv_to_end(), (b'', EOF))
             self.assertEqual(first.recv_to_end(), (b'', RESET))
@@ -121,7 +121,7 @@ class HalfClosed(TimeoutCase):
             self.assert_reason(proxy, client, 'done')
 
     def test_traffic_refreshes_it(self):
-        """A long answer after the client's FIN is no silence."""
+        """A long answer after the client's FIN is not silence."""
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address, '--timeout-client-fin', SHORT) as proxy:
             client, server = self.pair(proxy, backend)
@@ -137,7 +137,7 @@ class HalfClosed(TimeoutCase):
 
 
 class Life(TimeoutCase):
-    """--timeout-session: whatever moves, and in whatever state the session is."""
+    """--timeout-session ends a session in any state, whatever it moves."""
 
     def test_a_busy_session_ends(self):
         backend = self.backend()
@@ -154,7 +154,7 @@ class Life(TimeoutCase):
             self.assertGreater(sent, 4)
             self.assert_timed_out(proxy, client, 'session_timeout')
 
-    def test_a_silent_one_too(self):
+    def test_a_silent_session_ends(self):
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address, '--timeout-session', SHORT, '--timeout-idle', '0') as proxy:
             client, server = self.pair(proxy, backend)
@@ -162,7 +162,7 @@ class Life(TimeoutCase):
             self.assertEqual(server.recv_to_end(), (b'', RESET))
             self.assert_timed_out(proxy, client, 'session_timeout')
 
-    def test_a_half_closed_one_too(self):
+    def test_a_half_closed_session_ends(self):
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address, '--timeout-session', SHORT) as proxy:
             client, server = self.pair(proxy, backend)
@@ -171,7 +171,7 @@ class Life(TimeoutCase):
             self.assertEqual(client.recv_to_end(), (b'', RESET))
             self.assert_timed_out(proxy, client, 'session_timeout')
 
-    def test_one_that_waits_for_its_header(self):
+    def test_a_session_that_waits_for_its_header(self):
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address, '--timeout-session', SHORT, '--timeout-proxy', '0',
                           '--accept-proxy', '--trust', '::1') as proxy:
@@ -179,7 +179,7 @@ class Life(TimeoutCase):
             self.assertEqual(client.recv_to_end(), (b'', RESET))
             self.assert_timed_out(proxy, client, 'session_timeout')
 
-    def test_one_that_is_connecting(self):
+    def test_a_session_that_is_connecting(self):
         with Netns() as netns:
             hole = netns.add_black_hole()
             with self.sixpipe('[::1]:0', f'{hole}:9', '--timeout-session', SHORT, '--timeout-connect', '0',
@@ -188,7 +188,7 @@ class Life(TimeoutCase):
                 self.assertEqual(client.recv_to_end(), (b'', RESET))
                 self.assert_timed_out(proxy, client, 'session_timeout')
 
-    def test_a_silent_backend_is_found_out_all_the_same(self):
+    def test_a_silent_backend_goes_down(self):
         with Netns() as netns:
             hole = netns.add_black_hole()
             backend = self.backend(netns=netns)
@@ -202,8 +202,8 @@ class Life(TimeoutCase):
                     self.connect(proxy.endpoint, netns=netns)
                     backend.accept()
 
-    def test_one_that_only_delivers(self):
-        """The client is gone and the backend does not read what came from it: that ends with the life as well."""
+    def test_a_session_that_only_delivers(self):
+        """The client has gone and the backend does not read its last bytes: this session ends by the limit too."""
         backend = self.backend(rcvbuf=4096)
         with self.sixpipe('[::1]:0', backend.address, '--timeout-session', '1500ms') as proxy:
             client, server = self.pair(proxy, backend)
@@ -216,7 +216,7 @@ class Life(TimeoutCase):
 
 
 class Write(TimeoutCase):
-    """--timeout-write: bytes wait for a peer that takes none, whatever moves the other way."""
+    """--timeout-write: bytes wait for a peer that takes none, whatever moves in the other direction."""
 
     def check_stall(self, reader_is_client, *args):
         backend = self.backend(rcvbuf=4096)
@@ -225,7 +225,7 @@ class Write(TimeoutCase):
             stalled, other = (client, server) if reader_is_client else (server, client)
             self.fill(other, quiet_s=0.1)
             try:
-                while True:  # the way back is not idle
+                while True:  # the other direction is not idle
                     stalled.sendall(b'.')
                     self.assertIn(other.recv(1), (b'.', b''))
                     time.sleep(TIMEOUT_MS / 20_000)
@@ -242,7 +242,7 @@ class Write(TimeoutCase):
         self.check_stall(False)
 
     def test_little_that_waits_in_the_socket_alone(self):
-        """Nothing is left to read from the backend: all of it is in the client's socket, and stays there."""
+        """All bytes of the backend are in the client's socket already, and stay there."""
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address, '--timeout-write', SHORT) as proxy:
             client, server = self.pair(proxy, backend, rcvbuf=4096)
@@ -252,7 +252,7 @@ class Write(TimeoutCase):
             self.assertEqual(server.recv_to_end(), (b'', RESET))
 
     def test_bytes_have_the_whole_time(self):
-        """Whenever they come, be it just before the socket is looked at."""
+        """Bytes have the whole time even if they come just before sixpipe looks at the socket."""
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address, '--timeout-write', SHORT) as proxy:
             for part in (0.1, 0.5, 0.95):
@@ -271,7 +271,7 @@ class Write(TimeoutCase):
             server.finish_sending()
             self.assert_reason(proxy, client, 'client_stalled')
 
-    def test_a_slow_reader_is_none(self):
+    def test_a_slow_reader_is_not_stalled(self):
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address, '--timeout-write', SHORT) as proxy:
             client, server = self.pair(proxy, backend, rcvbuf=4096)
@@ -283,7 +283,7 @@ class Write(TimeoutCase):
             close = self.assert_reason(proxy, client, 'done')
             self.assertGreater(close.int('duration_ms'), 2 * TIMEOUT_MS)
 
-    def test_silence_is_none(self):
+    def test_silence_is_not_a_stall(self):
         backend = self.backend()
         with self.sixpipe('[::1]:0', backend.address, '--timeout-write', '100ms') as proxy:
             client, server = self.pair(proxy, backend)
@@ -318,7 +318,8 @@ class Never(TimeoutCase):
 
 
 class LostPeer(TimeoutCase):
-    """A peer that vanishes without a word. (Keepalive, which finds one that owes nothing, takes 45 s at least.)"""
+    """A peer that disappears without a packet while bytes wait for it. (Keepalive, for a peer without waiting bytes,
+    takes 45 s.)"""
 
     def test_backend_that_acknowledges_no_more(self):
         with Netns() as here, Netns() as there:

@@ -1,4 +1,4 @@
-"""Local sockets, unix(7), on either side: all pairs of families, the file of a listener, and what differs from TCP."""
+"""Local sockets, unix(7), on either side: all pairs of families, the file of a listener, and differences from TCP."""
 
 import contextlib
 import os
@@ -37,7 +37,7 @@ class UnixCase(Case):
         return self.backend(host=host, **options)
 
     def each_pair(self, *args):
-        """A running sixpipe for each of the nine pairs of families, with its backend."""
+        """Yields a running sixpipe and its backend for each of the nine pairs of families."""
         for front in FAMILIES:
             for back in FAMILIES:
                 with self.subTest(client=front, backend=back):
@@ -65,10 +65,10 @@ class Pairs(UnixCase):
             threads.append(threading.Thread(target=lambda: reader.update(up=server.recv_to_end())))
             for thread in threads:
                 thread.start()
-            self.assertTrue(client.recv_to_end() == (down, EOF), 'what the client got')
+            self.assertTrue(client.recv_to_end() == (down, EOF), 'bytes that the client got')
             for thread in threads:
                 thread.join()
-            self.assertTrue(reader['up'] == (up, EOF), 'what the backend got')
+            self.assertTrue(reader['up'] == (up, EOF), 'bytes that the backend got')
             close = self.only_close(proxy)
             self.assertEqual(close['reason'], 'done')
             self.assertEqual((close.int('bytes_up'), close.int('bytes_down')), (len(up), len(down)))
@@ -93,14 +93,14 @@ class Pairs(UnixCase):
                 first.sendall(b'question')
                 first.finish_sending()
                 self.assertEqual(second.recv_to_end(), (b'question', EOF))
-                self.assertTrue(first.is_silent(0.15), 'past the guard of half-closed sessions')
+                self.assertTrue(first.is_silent(0.15), 'after the short guard time of half-closed sessions')
                 second.sendall(b'answer' * 20_000)
                 second.close()
                 self.assertEqual(first.recv_to_end(), (b'answer' * 20_000, EOF))
             self.assertEqual([close['reason'] for close in proxy.wait_events('close', 2)], ['done'] * 2)
 
     def test_abort(self):
-        """A TCP peer sends a RST. A local one that closes with bytes unread says as much."""
+        """A TCP peer sends a RST. A local peer closes with unread bytes, which means the same."""
         for proxy, backend, front, back in self.each_pair():
             for by_client in (True, False):
                 client, server = self.pair(proxy, backend)
@@ -113,7 +113,7 @@ class Pairs(UnixCase):
                 loser.reset()
                 got, end = other.recv_to_end()
                 self.assertEqual(got, b'')
-                # a local peer sees no RST, but the end of the stream
+                # a local peer sees the end of the stream instead of a RST
                 self.assertEqual(end, EOF if (back if by_client else front) == 'unix' else RESET)
             reasons = sorted(close['reason'] for close in proxy.wait_events('close', 2))
             self.assertEqual(reasons, ['backend_reset', 'client_reset'])
@@ -151,14 +151,14 @@ class Pairs(UnixCase):
     def test_write_timeout(self):
         for proxy, backend, *_ in self.each_pair('--timeout-write', '200ms'):
             client, _ = self.pair(proxy, backend)
-            with contextlib.suppress(OSError):  # a RST, or the end of the other way
+            with contextlib.suppress(OSError):  # a RST, or the end of the other direction
                 while True:
                     client.sendall(bytes(1 << 16))
             self.assertEqual(self.only_close(proxy)['reason'], 'backend_stalled')
 
 
 class Extras(UnixCase):
-    """What only local sockets have."""
+    """Features of local sockets only."""
 
     def test_urgent_bytes_stay_in_the_stream(self):
         for proxy, backend, front, back in self.each_pair():
@@ -187,8 +187,8 @@ class Extras(UnixCase):
             self.assertEqual(server.recv_exact(1), b'!')
             self.assert_idle_cpu(proxy)
 
-    def test_messages_that_descriptors_come_with(self):
-        """A read stops at each of them; the descriptors go no further, the bytes at once."""
+    def test_messages_with_descriptors(self):
+        """A read stops at each such message. The bytes are passed on at once, the descriptors are not."""
         backend = self.backend_of('ipv4')
         with self.sixpipe(self.listen_text('unix'), backend.address) as proxy, open(os.devnull, 'rb') as file:
             client, server = self.pair(proxy, backend)
@@ -219,8 +219,8 @@ class Listener(UnixCase):
                     self.assertEqual(stat.S_IMODE(status.st_mode), mode)
                 self.assertFalse(os.path.lexists(path))
 
-    def test_file_is_of_the_user(self):
-        """Its mode decides, with whose it is, who may connect."""
+    def test_file_belongs_to_the_user(self):
+        """Owner and mode of the file decide which users may connect."""
         if os.geteuid() != 0:
             self.skipTest('needs root')
         nobody = pwd.getpwnam('nobody')
@@ -233,7 +233,7 @@ class Listener(UnixCase):
             self.pair(proxy, backend)
 
     def test_backend_that_the_user_may_not_write_to(self):
-        """The remedy is the permission; the routing table has nothing to do with it."""
+        """The remedy names the permission, not the routing table."""
         if os.geteuid() != 0:
             self.skipTest('needs root')
         os.chmod(self.directory, 0o755)
@@ -254,12 +254,12 @@ class Listener(UnixCase):
             self.pair(proxy, backend)
 
     def kill(self, proxy):
-        """As a crash, after which nothing is left to be checked."""
+        """Kills sixpipe, as a crash does. The harness checks nothing afterwards."""
         proxy.kill()
         proxy.finished = True
 
     def test_start_after_a_kill(self):
-        """The ring of a killed process outlives it, and with it what it listened on."""
+        """The ring of a killed process lives on for a while, and so does the listening socket."""
         taken = self.backend(host='::1')
         free = taken.address
         taken.close()
@@ -281,7 +281,7 @@ class Listener(UnixCase):
             self.assertEqual(self.run_sixpipe('bans', '--admin', admin).returncode, 0)
 
     def test_a_look_makes_no_session(self):
-        """A second start, and doctor, see that a listener is there; it does not notice."""
+        """A second start and doctor see that a process listens. That process gets no session from the look."""
         path, backend = self.path(), self.backend()
         with self.sixpipe(f'unix:{path}', backend.address) as proxy:
             self.check_refused(path)
@@ -291,7 +291,7 @@ class Listener(UnixCase):
             proxy.finish()
             self.assertEqual(len(proxy.events('close')), 1)
 
-    def test_what_does_not_listen_yet_is_in_use(self):
+    def test_a_bound_socket_is_in_use(self):
         path = self.path()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
             other.bind(path)
@@ -304,13 +304,13 @@ class Listener(UnixCase):
         self.assertEqual(done.returncode, 1, done)
         self.assertIn(f'cannot listen on unix:{path}: ', done.stderr)
 
-    def test_what_is_in_use_is_not(self):
+    def test_a_socket_in_use_is_not_replaced(self):
         path = self.path()
         self.backend(host=path)
         self.check_refused(path)
         self.assertTrue(os.path.exists(path))
 
-    def test_what_is_no_socket_is_not(self):
+    def test_a_file_that_is_no_socket_is_not_replaced(self):
         path = self.path()
         with open(path, 'w', encoding='ascii') as file:
             file.write('precious')
@@ -318,10 +318,10 @@ class Listener(UnixCase):
         with open(path, encoding='ascii') as file:
             self.assertEqual(file.read(), 'precious')
 
-    def test_directory_that_is_not_there(self):
+    def test_missing_directory(self):
         self.check_refused(f'{self.directory}/no/such')
 
-    def test_nothing_stays_of_a_start_that_fails(self):
+    def test_a_failed_start_leaves_no_file(self):
         path, other = self.path(), self.path()
         taken = self.backend().address
         done = self.run_sixpipe('--listen', f'unix:{path}', '--backend', '127.0.0.1:9', '--listen', f'unix:{other}',
@@ -378,7 +378,7 @@ class Listener(UnixCase):
 
 class Options(UnixCase):
 
-    def test_backend_that_is_not_there_is_passed_over(self):
+    def test_a_missing_backend_is_passed_over(self):
         backend = self.backend_of('unix')
         stale = self.path()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as closed:
@@ -386,7 +386,7 @@ class Options(UnixCase):
         with self.sixpipe('[::1]:0', f'unix:{self.path()}', f'unix:{stale}', backend.address) as proxy:
             self.pair(proxy, backend)
 
-    def test_all_options_of_tcp_are_passed_over(self):
+    def test_options_of_tcp_are_ignored(self):
         backend = self.backend_of('unix')
         with self.sixpipe(self.listen_text('unix'), backend.address, '--keepalive', '9s', '--user-timeout', '9s',
                           '--tos', 'ef', '--defer-accept', '3s', '--sndbuf', '64KiB',
@@ -396,7 +396,7 @@ class Options(UnixCase):
             client.sendall(b'ping')
             self.assertEqual(server.recv_exact(4), b'ping')
 
-    def test_proxy_header_names_nobody(self):
+    def test_proxy_header_of_a_local_client_has_no_address(self):
         for version, header in (('v1', b'PROXY UNKNOWN\r\n'), ('v2', b'\r\n\r\n\0\r\nQUIT\n\x21\0')):
             with self.subTest(version=version):
                 backend = self.backend_of('unix')
@@ -404,7 +404,7 @@ class Options(UnixCase):
                     _, server = self.pair(proxy, backend)
                     self.assertEqual(server.recv_exact(len(header)), header)
 
-    def test_proxy_header_to_a_local_backend_names_the_client(self):
+    def test_proxy_header_to_a_local_backend_has_the_client(self):
         backend = self.backend_of('unix')
         with self.sixpipe('127.0.0.1:0', backend.address, '--send-proxy', 'v1') as proxy:
             client, server = self.pair(proxy, backend)
@@ -412,8 +412,8 @@ class Options(UnixCase):
             header = 'PROXY TCP4 127.0.0.1 127.0.0.1 {} {}\r\n'.format(*ports).encode()
             self.assertEqual(server.recv_exact(len(header)), header)
 
-    def test_a_ban_is_for_none_of_them(self):
-        """Local clients have no address: what shuts out one would shut out all."""
+    def test_local_clients_cannot_be_banned(self):
+        """Local clients have no address: a ban of one client would ban all."""
         backend = self.backend()
         admin = f'{self.directory}/admin.sock'
         with self.sixpipe(self.listen_text('unix'), backend.address, '--admin', admin) as proxy:
