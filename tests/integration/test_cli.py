@@ -15,23 +15,12 @@ GOOD = ('[::1]:0', '127.0.0.1:9')
 BAD_USAGE = (
     ((), ('LISTEN',)),
     (('[::1]:0',), ("'[::1]:0'", 'backend')),
-    (('--listen', '[::1]:0'), ('--backend',)),
-    (('--backend', '127.0.0.1:9'), ('--listen',)),
-    (('--backend', '127.0.0.1:9', '--listen', '[::1]:0'), ('--backend',)),
     (('2000', '127.0.0.1:9'), ("'2000'",)),
-    (('[::1]', '127.0.0.1:9'), ("'[::1]'", 'port')),
     (('::1:2000', '127.0.0.1:9'), ("'::1:2000'", '[')),
-    (('[::1]:', '127.0.0.1:9'), ("'[::1]:'", 'port')),
-    (('[::1]:65536', '127.0.0.1:9'), ("'[::1]:65536'", 'port')),
-    (('[::1]:http', '127.0.0.1:9'), ("'[::1]:http'",)),
-    (('[::1]:-1', '127.0.0.1:9'), ("'[::1]:-1'",)),
     (('[::1]:20x', '127.0.0.1:9'), ("'[::1]:20x'",)),
     (('[::g]:2000', '127.0.0.1:9'), ("'[::g]:2000'",)),
     (('[::1:2000', '127.0.0.1:9'), ("'[::1:2000'",)),
     (('[127.0.0.1]:2000', '127.0.0.1:9'), ("'[127.0.0.1]:2000'",)),
-    (('', '127.0.0.1:9'), ("''",)),
-    (('[::1]:0', '127.0.0.1'), ("'127.0.0.1'", 'port')),
-    (('[::1]:0', '127.0.0.1:0'), ("'127.0.0.1:0'", 'port')),
     (('[::1]:0', '127.0.0.1:99999'), ("'127.0.0.1:99999'", 'port')),
     (('[::1]:0', '127.0.0.256:9'), ("'127.0.0.256:9'",)),
     (('[::1]:0', '127.1:9'), ("'127.1:9'",)),
@@ -45,7 +34,6 @@ BAD_USAGE = (
     (('--maxconn', '', *GOOD), ('--maxconn', "''")),
     (('--maxconn=', *GOOD), ('--maxconn', "''")),
     (('--maxconn', '99999999999999999999', *GOOD), ('--maxconn', "'99999999999999999999'")),
-    (('--workers', '0', *GOOD), ('--workers', "'0'")),
     (('--workers', 'many', *GOOD), ('--workers', "'many'")),
     (('--workers', '1000000', *GOOD), ('--workers', "'1000000'")),
     (('--backlog', '-1', *GOOD), ('--backlog', "'-1'")),
@@ -60,12 +48,8 @@ BAD_USAGE = (
     (('--drain-timeout', '1s1', *GOOD), ('--drain-timeout', "'1s1'")),
     (('--keepalive', 'on', *GOOD), ('--keepalive', "'on'")),
     (('--user-timeout', '99999999999999999h', *GOOD), ('--user-timeout', "'99999999999999999h'")),
-    (('--engine', 'kqueue', *GOOD), ('--engine', "'kqueue'", 'io_uring')),
     (('--log-level', 'loud', *GOOD), ('--log-level', "'loud'", 'warn')),
     (('--log-format', 'xml', *GOOD), ('--log-format', "'xml'", 'json')),
-    (('--user', '', *GOOD), ('--user', "''")),
-    (('--access-log=maybe', *GOOD), ('--access-log',)),
-    (('--check=no', *GOOD), ('--check',)),
     ((*GOOD, '--maxconn'), ('--maxconn',)),
     (('--listen', '[::]:7', '--backend', '127.0.0.1:9', '--listen', '[::1]:7', '--backend', '127.0.0.1:9'),
      ("--listen '[::1]:7'", 'within [::]:7')),
@@ -83,16 +67,12 @@ MISTAKES = (
                                   'loopback[:CIDR] or embedded[,one of these]'),
     (("'[::1]:80'", GOOD[1]), "LISTEN ''[::1]:80'': the quotes are a part of the value; leave them out"),
     (('2100', GOOD[1]), f"LISTEN '2100': is a port without an address; {EVERY(2100)}"),
-    ((':2100', GOOD[1]), f"LISTEN ':2100': has no address before the ':'; {EVERY(2100)}"),
-    (('*:2100', GOOD[1]), f"LISTEN '*:2100': has a '*', which is no address; {EVERY(2100)}"),
     (('localhost:2100', GOOD[1]), "LISTEN 'localhost:2100': is a name, and an address is needed; write [::1]:2100"),
-    (('TCP6-LISTEN:2100', GOOD[1]), f"LISTEN 'TCP6-LISTEN:2100': begins with TCP6-LISTEN:, as socat's addresses do; {EVERY(2100)}"),
     (('TCP6-LISTEN:2100,bind=[::1],fork', 'TCP:192.0.2.1:80'),
      "LISTEN 'TCP6-LISTEN:2100,bind=[::1],fork': begins with TCP6-LISTEN:, as socat's addresses do; write [::1]:2100"),
     ((GOOD[0], 'TCP:192.0.2.1:80'), "BACKEND 'TCP:192.0.2.1:80': begins with TCP:, as socat's addresses do; write 192.0.2.1:80"),
     ((GOOD[0], 'a:1,b:2'), "BACKEND 'a:1,b:2': holds several addresses; put blanks between them, not commas, or a --backend before each"),
     (('--metrics', '9100', *GOOD), f"--metrics '9100': is a port without an address; {MONITORING}"),
-    (('--metrics', ':9100', *GOOD), f"--metrics ':9100': has no address before the ':'; {MONITORING}"),
     (('--user', *GOOD), f"--user: has no value: the next word is '{GOOD[0]}', which cannot be one; give NAME[:GROUP]"),
     (('--user', '--access-log', *GOOD), "--user: has no value: the next word is '--access-log', which cannot be one; give NAME[:GROUP]"),
     (('--access-log', 'yes', *GOOD),
@@ -117,14 +97,7 @@ MISTAKES_IN_FILE = (
     ('[forward x]\nlisten = [::1]:80\nbackend = a:1,b:2\n', ":3: backend 'a:1,b:2': holds several addresses; write a line backend = ADDRESS for each"),
 )
 
-UNKNOWN = (
-    ('--maxcon', '--maxconn'),
-    ('--max-conn', '--maxconn'),
-    ('--timeout-client-fn', '--timeout-client-fin'),
-    ('--usr', '--user'),
-    ('--lsten', '--listen'),
-    ('--acces-log', '--access-log'),
-)
+UNKNOWN = (('--maxcon', '--maxconn'), ('--lsten', '--listen'))
 
 
 class Usage(Case):
@@ -312,24 +285,6 @@ class Help(Case):
         for word in ('LISTEN', 'BACKEND', '--help'):
             self.assertIn(word, done.stdout)
         self.assert_screen(done.stdout)
-
-    def test_every_group_fits_a_screen_and_every_option_shows_its_default(self):
-        groups = re.findall(r'(?:^|  )  ?([a-z]+) {2,}[a-zA-Z]', self.run_sixpipe('--help').stdout, re.MULTILINE)
-        self.assertGreater(len(groups), 3)
-        entries = {}
-        for group in groups:
-            with self.subTest(group=group):
-                done = self.run_sixpipe('--help', group)
-                self.assertEqual((done.returncode, done.stderr), (0, ''))
-                self.assert_screen(done.stdout)
-                for entry in re.split(r'^ +(?=--)', done.stdout, flags=re.MULTILINE)[1:]:
-                    entries[re.match(r'--[a-z-]+', entry).group()] = entry
-        table = re.findall(r'^OPTION\(([a-z-]+), [A-Z]+, [A-Z_]+, [\w.\[\]]+, "([^"]*)"', (ROOT / 'src' / 'config' / 'options.def').read_text(),
-                           re.MULTILINE)
-        self.assertGreater(len(table), 15)
-        for name, default in table:
-            with self.subTest(option=name):
-                self.assertIn(default, entries[f'--{name}'])
 
     def test_version(self):
         done = self.run_sixpipe('--version')

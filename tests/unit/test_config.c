@@ -231,6 +231,8 @@ Test(config, suggestions)
 		{"timeout_connect", "timeout-connect"},
 		{"pipesize", "pipe-size"},
 		{"acces-log", "access-log"},
+		{"timeout-client-fn", "timeout-client-fin"},
+		{"usr", "user"},
 		{"hlep", "help"},
 		{"daemon", NULL},
 		{"fork", NULL},

@@ -10,7 +10,7 @@
 
 TestSuite(usage, .fini = support_check_leaks);
 
-#define SCREEN_LINES   40
+#define SCREEN_LINES   24
 #define SCREEN_COLUMNS 80
 
 /* The help on `topic`; the caller frees it. */
