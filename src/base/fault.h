@@ -1,0 +1,60 @@
+/*
+ * What is wrong with the configuration or with this host, as a value: the option, its value, the reason and the
+ * remedy. config/config_origin.h adds where the option was given.
+ */
+#pragma once
+
+#include <stdarg.h>
+
+#include "base/util.h"
+
+/* Room for the beginning of a file's name, a line and an option's name. */
+#define FAULT_NAME_BYTES   320
+#define FAULT_VALUE_BYTES  256
+#define FAULT_REASON_BYTES 512
+#define FAULT_REMEDY_BYTES 384
+#define FAULT_TEXT_BYTES                                                                           \
+	(FAULT_NAME_BYTES + FAULT_VALUE_BYTES + FAULT_REASON_BYTES + FAULT_REMEDY_BYTES + 32)
+
+enum fault_kind {
+	FAULT_OF_OPTION, /* the option is at fault, whatever its value, or nothing that has a name */
+	FAULT_OF_VALUE,	 /* the option's value is */
+	FAULT_OF_OBJECT, /* what the option named, such as a line of a file, is; `value` says which */
+};
+
+struct fault {
+	const char *option; /* as options.def calls it, static; NULL: none */
+	enum fault_kind kind;
+	char name[FAULT_NAME_BYTES];   /* where it was given, "FILE:8: deny"; "": not known */
+	char value[FAULT_VALUE_BYTES]; /* a longer one is cut and ends in "..." */
+	char reason[FAULT_REASON_BYTES];
+	char remedy[FAULT_REMEDY_BYTES]; /* "": none */
+};
+
+/*
+ * Sets all of a fault. `format` and what follows are as for printf(3): "REASON; REMEDY", of which the last "; " in
+ * the format itself is between the two, whatever the arguments hold. `value` may be NULL: FAULT_OF_OPTION.
+ * Returns -EINVAL.
+ */
+PRINTF_LIKE(4, 5)
+int fault_set(struct fault *fault, const char *option, const char *value, const char *format, ...);
+__attribute__((format(printf, 4, 0))) int fault_set_list(struct fault *fault, const char *option,
+							 const char *value, const char *format,
+							 va_list arguments);
+
+/* The same for FAULT_OF_OBJECT; `option` is what named the object, or NULL. */
+PRINTF_LIKE(4, 5)
+int fault_set_object(struct fault *fault, const char *option, const char *object,
+		     const char *format, ...);
+
+/* fault_set() with the static "REASON; REMEDY" that a parser has returned. */
+int fault_set_words(struct fault *fault, const char *option, const char *value, const char *words);
+
+/*
+ * Prints "--option 'value': reason; remedy", with the option's name where it was given if that was looked up, or
+ * "object: reason; remedy (given by NAME)". Returns `text`.
+ */
+const char *fault_print(const struct fault *fault, char text[FAULT_TEXT_BYTES]);
+
+/* The same without the remedy and the giver. */
+const char *fault_print_reason(const struct fault *fault, char text[FAULT_TEXT_BYTES]);
