@@ -42,28 +42,27 @@ static int serve(const struct config *config)
 
 static int print_help(const char *topic)
 {
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 
-	return usage_print(stdout, topic, error) ? usage_fail(EXIT_USAGE, error) : EXIT_SUCCESS;
+	return usage_print(stdout, topic, &fault) ? usage_fail(EXIT_USAGE, &fault) : EXIT_SUCCESS;
 }
 
 static int print_config(const struct config *config)
 {
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 
-	return config_dump_print(stdout, config, error) ? usage_fail(EXIT_FAILURE, error)
-							: EXIT_SUCCESS;
+	return config_dump_print(stdout, config, &fault) ? usage_fail(EXIT_FAILURE, &fault)
+							 : EXIT_SUCCESS;
 }
 
 static int forward_or_print(int argc, char **argv)
 {
 	static struct config config; /* too large for a small stack */
-	char error[CONFIG_ERROR_BYTES];
 	struct command_line line = {.config = &config, .environment = environ};
 	int result = EXIT_SUCCESS;
 
 	config_init(&config);
-	if (config_parse(&line, argc, argv, error))
+	if (config_parse(&line, argc, argv))
 		result = usage_fail_all(EXIT_USAGE, &config.errors);
 	else if (config.version)
 		usage_print_version(stdout);
@@ -97,11 +96,11 @@ static int run_command(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	char error[STARTUP_ERROR_BYTES];
+	struct fault fault;
 	int result;
 
-	if (startup_prepare(error))
-		return usage_fail(EXIT_FAILURE, error);
+	if (startup_prepare(&fault))
+		return usage_fail(EXIT_FAILURE, &fault);
 	result = usage_finish(run_command(argc, argv));
 	log_stop(LOG_FLUSH_LIMIT_MS);
 	return result;

@@ -50,15 +50,14 @@ struct admin {
 
 /* Making --------------------------------------------------------------------------------------- */
 
-int admin_create(struct admin **admin, const struct admin_setup *setup,
-		 char error[CONFIG_ERROR_BYTES])
+int admin_create(struct admin **admin, const struct admin_setup *setup, struct fault *fault)
 {
 	const struct config *config = setup->forwards->config;
 	struct admin *made = calloc(1, sizeof(*made));
 	int result = made ? 0 : -ENOMEM;
 
-	snprintf(error, CONFIG_ERROR_BYTES,
-		 "--admin: there is no memory for it; lower --workers, or leave it out");
+	fault_set(fault, "admin", NULL,
+		  "there is no memory for it; lower --workers, or leave it out");
 	if (result)
 		return result;
 	made->socket.fd = -1;
@@ -72,7 +71,7 @@ int admin_create(struct admin **admin, const struct admin_setup *setup,
 		result = admin_job_init(&made->job, &made->tools);
 	if (!result)
 		result = admin_socket_open(&made->socket, config->admin, config->admin_mode != 0,
-					   &setup->owner, error);
+					   &setup->owner, fault);
 	if (result)
 		admin_destroy(made);
 	else
@@ -171,7 +170,7 @@ static void begin_answer(struct connection *connection)
 
 static void answer_bad_request(struct connection *connection, const char *problem)
 {
-	char message[CONFIG_ERROR_BYTES];
+	char message[512];
 
 	snprintf(message, sizeof(message), "the request %s", problem);
 	admin_answer_line(&connection->answer, ADMIN_BAD, message);

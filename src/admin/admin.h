@@ -37,11 +37,10 @@ struct admin_setup {
 
 /*
  * Makes the socket at config->admin, and lets the workers, which must not have been started, keep a
- * history and look at the bans. Returns 0, or -errno with `error` naming what could not be had, why,
+ * history and look at the bans. Returns 0, or -errno with `fault` naming what could not be had, why,
  * and what to do.
  */
-int admin_create(struct admin **admin, const struct admin_setup *setup,
-		 char error[CONFIG_ERROR_BYTES]);
+int admin_create(struct admin **admin, const struct admin_setup *setup, struct fault *fault);
 
 /* No worker may be running. NULL is allowed. */
 void admin_destroy(struct admin *admin);

@@ -23,32 +23,29 @@ struct ask {
 
 /* The command line ----------------------------------------------------------------------------- */
 
-static int set_who(struct ask *ask, const char *text, char error[CONFIG_ERROR_BYTES])
+static int set_who(struct ask *ask, const char *text, struct fault *fault)
 {
 	struct admin_request *request = &ask->request;
-	const char *word = admin_verb_word(request->verb);
 	const char *problem;
 
 	if (request->verb == ADMIN_BANS)
-		return config_fail(error, "%s '%.80s': takes no address; leave it out", word, text);
+		return fault_set(fault, NULL, text, "takes no address; leave it out");
 	if (*request->given)
-		return config_fail(error, "%s '%.80s': one address at a time; ask again for this",
-				   word, text);
+		return fault_set(fault, NULL, text, "one address at a time; ask again for this");
 	problem = strlen(text) < sizeof(request->given) ? admin_who_parse(text, &request->who)
 							: "is too long";
 	if (problem)
-		return config_fail(error, "%s '%.80s' %s", word, text, problem);
+		return fault_set_words(fault, NULL, text, problem);
 	strcpy(request->given, text);
 	return 0;
 }
 
-static int set_duration(struct ask *ask, const char *text, char error[CONFIG_ERROR_BYTES])
+static int set_duration(struct ask *ask, const char *text, struct fault *fault)
 {
 	if (units_parse_duration(text, &ask->request.for_ms) || !ask->request.for_ms)
-		return config_fail(error,
-				   "--for '%.80s': not a duration; write 10m, 1h or 1d, or leave "
-				   "it out for a ban without end",
-				   text);
+		return fault_set(fault, "for", text,
+				 "not a duration; write 10m, 1h or 1d, or leave it out for a ban "
+				 "without end");
 	return 0;
 }
 
@@ -69,8 +66,7 @@ static bool takes_value(const char *option, char **argument, const char **value)
 }
 
 /* Reads argument i, and its value where it takes one. Returns the number of the last it read. */
-static int take_argument(struct ask *ask, int argc, char **argv, int i,
-			 char error[CONFIG_ERROR_BYTES])
+static int take_argument(struct ask *ask, int argc, char **argv, int i, struct fault *fault)
 {
 	const char *value;
 	bool is_path = takes_value("--admin", &argv[i], &value);
@@ -83,41 +79,39 @@ static int take_argument(struct ask *ask, int argc, char **argv, int i,
 	if (!is_path &&
 	    (ask->request.verb != ADMIN_BAN || !takes_value("--for", &argv[i], &value))) {
 		if (*argv[i] == '-')
-			result =
-				config_fail(error, "%s '%.80s': not known; %s --help tells what is",
-					    argv[0], argv[i], argv[0]);
+			result = fault_set(fault, NULL, argv[i],
+					   "not known; %s --help tells what is", argv[0]);
 		else
-			result = set_who(ask, argv[i], error);
+			result = set_who(ask, argv[i], fault);
 		return result ? result : i;
 	}
 	if (!value && i + 1 == argc)
-		return config_fail(error, "%s: has no value; give one", argv[i]);
+		return fault_set(fault, argv[i] + strlen("--"), NULL, "has no value; give one");
 	if (!value)
 		value = argv[++i];
 	if (is_path)
 		ask->path = value;
 	else
-		result = set_duration(ask, value, error);
+		result = set_duration(ask, value, fault);
 	return result ? result : i;
 }
 
 /* Returns 0, 1 when help was asked for, or -EINVAL. */
-static int parse(int argc, char **argv, struct ask *ask, char error[CONFIG_ERROR_BYTES])
+static int parse(int argc, char **argv, struct ask *ask, struct fault *fault)
 {
 	ask->request.verb = admin_verb_find(argv[0]);
 	CHECK(ask->request.verb != ADMIN_VERB_COUNT);
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
 			return 1;
-		i = take_argument(ask, argc, argv, i, error);
+		i = take_argument(ask, argc, argv, i, fault);
 		if (i < 0)
 			return i;
 	}
 	if (ask->request.verb != ADMIN_BANS && !*ask->request.given)
-		return config_fail(error,
-				   "%s: whom? give an address, a block of addresses, or an address "
-				   "and port",
-				   argv[0]);
+		return fault_set(
+			fault, NULL, NULL,
+			"whom? give an address, a block of addresses, or an address and port");
 	if (!ask->path)
 		ask->path = getenv(VARIABLE);
 	if (!ask->path || !*ask->path)
@@ -202,7 +196,7 @@ int admin_client_split(char *text, size_t bytes, const char **message, const cha
 
 static int fail_unreached(const struct ask *ask, int problem)
 {
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 	const char *remedy = "is this sixpipe's --admin socket, and is sixpipe not ending?";
 
 	if (problem == -ENOENT || problem == -ECONNREFUSED)
@@ -213,22 +207,25 @@ static int fail_unreached(const struct ask *ask, int problem)
 	else if (problem == -EAGAIN)
 		remedy =
 			"it was given 10 s; is the process stopped, or busy with others' requests?";
-	config_fail(error, "cannot reach %.200s: %s; %s", ask->path,
-		    problem == -EAGAIN ? "No answer" : strerror(-problem), remedy);
-	return usage_fail(EXIT_FAILURE, error);
+	fault_set(&fault, NULL, NULL, "cannot reach %.200s: %s; %s", ask->path,
+		  problem == -EAGAIN ? "No answer" : strerror(-problem), remedy);
+	return usage_fail(EXIT_FAILURE, &fault);
 }
 
 int admin_client_main(int argc, char **argv)
 {
 	struct ask ask = {0};
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 	const char *message, *output;
 	char *text = NULL;
 	size_t bytes = 0;
-	int result = parse(argc, argv, &ask, error);
+	int result = parse(argc, argv, &ask, &fault);
 
-	if (result < 0)
-		return usage_fail(EXIT_USAGE, error);
+	if (result < 0) {
+		if (!fault.option)
+			snprintf(fault.name, sizeof(fault.name), "%s", argv[0]);
+		return usage_fail(EXIT_USAGE, &fault);
+	}
 	if (result) {
 		usage_print_command(stdout, argv[0]);
 		return EXIT_SUCCESS;
@@ -241,7 +238,7 @@ int admin_client_main(int argc, char **argv)
 	} else {
 		fputs(output, stdout);
 		if (*message)
-			usage_fail(result, message);
+			usage_fail_text(result, message);
 	}
 	free(text);
 	return result;

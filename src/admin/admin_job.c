@@ -83,7 +83,7 @@ PRINTF_LIKE(4, 5)
 static void answer_about(const struct admin_job *job, struct admin_answer *answer,
 			 enum admin_code code, const char *format, ...)
 {
-	char message[CONFIG_ERROR_BYTES];
+	char message[512];
 	va_list arguments;
 	int length = snprintf(message, sizeof(message), "%s ", job->request.given);
 
@@ -288,10 +288,10 @@ static bool begin_ban(struct admin_job *job, struct admin_answer *answer)
 		return false;
 	}
 	if (is_of_pool) {
-		answer_about(
-			job, answer, ADMIN_BAD,
-			"has addresses of a pool of --source, from which no client comes; ban these "
-			"one by one, or a block of clients");
+		answer_about(job, answer, ADMIN_BAD,
+			     "has addresses of a pool of --source, from which no client comes; ban "
+			     "these "
+			     "one by one, or a block of clients");
 		return true;
 	}
 	job->client = who->is_block ? who->block : admin_client_of(&who->block.network);

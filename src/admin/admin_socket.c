@@ -17,21 +17,19 @@
 /* More groups than a user has; one with more is judged by the first group alone. */
 #define PEER_GROUP_LIMIT 1024
 
-static int fail(const char *path, int code, const char *remedy, char error[CONFIG_ERROR_BYTES])
+static int fail(const char *path, int code, const char *remedy, struct fault *fault)
 {
-	snprintf(error, CONFIG_ERROR_BYTES, "--admin '%.200s': %s; %s", path, strerror(code),
-		 remedy);
+	fault_set(fault, "admin", path, "%s; %s", strerror(code), remedy);
 	return -code;
 }
 
-static int refuse(const char *path, int code, const char *why, char error[CONFIG_ERROR_BYTES])
+static int refuse(const char *path, int code, const char *why, struct fault *fault)
 {
-	snprintf(error, CONFIG_ERROR_BYTES, "--admin '%.200s': %s", path, why);
+	fault_set_words(fault, "admin", path, why);
 	return -code;
 }
 
-int admin_socket_check(const char *path, const struct admin_owner *owner,
-		       char error[CONFIG_ERROR_BYTES])
+int admin_socket_check(const char *path, const struct admin_owner *owner, struct fault *fault)
 {
 	char directory[sizeof(struct sockaddr_un)];
 	struct stat status;
@@ -41,19 +39,19 @@ int admin_socket_check(const char *path, const struct admin_owner *owner,
 		return fail(path, errno,
 			    "make its directory: install -d -m 0755 DIRECTORY, or systemd's "
 			    "RuntimeDirectory=",
-			    error);
+			    fault);
 	if (!S_ISDIR(status.st_mode))
-		return fail(path, ENOTDIR, "give a path in a directory", error);
+		return fail(path, ENOTDIR, "give a path in a directory", fault);
 	if (status.st_uid != 0 && status.st_uid != owner->uid && status.st_uid != geteuid())
 		return refuse(path, EPERM,
 			      "its directory belongs to another user; take one that belongs to "
 			      "root or to the user sixpipe runs as",
-			      error);
+			      fault);
 	if (status.st_mode & (S_IWGRP | S_IWOTH))
 		return refuse(path, EACCES,
 			      "others can write in its directory, and so replace the socket; chmod "
 			      "go-w it, or take another",
-			      error);
+			      fault);
 	return 0;
 }
 
@@ -65,18 +63,18 @@ static const char *remedy_for(int result)
 				: "give a path where sixpipe may make a socket";
 }
 
-static int explain(const char *path, int result, char error[CONFIG_ERROR_BYTES])
+static int explain(const char *path, int result, struct fault *fault)
 {
 	if (result == -EEXIST)
-		return refuse(path, EEXIST,
-			      "there is something else by that name; remove it, or give another "
-			      "path",
-			      error);
+		return refuse(
+			path, EEXIST,
+			"there is something else by that name; remove it, or give another path",
+			fault);
 	if (result == -EADDRINUSE)
 		return refuse(path, EADDRINUSE,
 			      "another process listens there; stop it, or give another path",
-			      error);
-	return fail(path, -result, remedy_for(result), error);
+			      fault);
+	return fail(path, -result, remedy_for(result), fault);
 }
 
 static int listen_on(struct admin_socket *self, const struct admin_owner *owner)
@@ -99,24 +97,24 @@ static int listen_on(struct admin_socket *self, const struct admin_owner *owner)
 }
 
 int admin_socket_open(struct admin_socket *self, const char *path, bool for_group,
-		      const struct admin_owner *owner, char error[CONFIG_ERROR_BYTES])
+		      const struct admin_owner *owner, struct fault *fault)
 {
 	size_t length = strlen(path);
 	int result;
 
 	*self = (struct admin_socket){.fd = -1, .for_group = for_group};
 	if (!length || length >= sizeof(self->name.sun_path))
-		return refuse(path, EINVAL, "no path of 1 to 107 bytes; give one", error);
+		return refuse(path, EINVAL, "no path of 1 to 107 bytes; give one", fault);
 	self->name.sun_family = AF_UNIX;
 	strcpy(self->name.sun_path, path);
 	self->address.local = (struct addr_local){
 		.family = AF_UNIX, .path_bytes = (uint16_t)length, .name = &self->name};
 	self->address.length_bytes = sizeof(self->address.local);
-	result = admin_socket_check(path, owner, error);
+	result = admin_socket_check(path, owner, fault);
 	if (result)
 		return result;
 	result = listen_on(self, owner);
-	return result ? explain(path, result, error) : 0;
+	return result ? explain(path, result, fault) : 0;
 }
 
 void admin_socket_close(struct admin_socket *self)

@@ -27,20 +27,18 @@ struct admin_owner {
 };
 
 /*
- * Whether the directory of `path` is one for such a socket. Returns 0 or -errno with `error`, as the next: -EPERM where it
+ * Whether the directory of `path` is one for such a socket. Returns 0 or -errno with `fault`, as the next: -EPERM where it
  * belongs to neither root nor the owner, and only there.
  */
-int admin_socket_check(const char *path, const struct admin_owner *owner,
-		       char error[CONFIG_ERROR_BYTES]);
+int admin_socket_check(const char *path, const struct admin_owner *owner, struct fault *fault);
 
 /*
  * Listens on `path` with mode 0600 or, `for_group`, 0660, and gives the file to `owner`. A socket
  * that is there already is replaced only if nobody listens on it. Only before there are threads: it
- * sets the umask for a moment. Returns 0 or -errno with `error` naming the path, the reason and the
- * remedy: unix(7).
+ * sets the umask for a moment. Returns 0 or -errno with `fault`: unix(7).
  */
 int admin_socket_open(struct admin_socket *self, const char *path, bool for_group,
-		      const struct admin_owner *owner, char error[CONFIG_ERROR_BYTES]);
+		      const struct admin_owner *owner, struct fault *fault);
 
 /* Closes it, and removes the file where nobody else listens there now and the directory lets us. */
 void admin_socket_close(struct admin_socket *self);

@@ -96,7 +96,7 @@ const char *fault_print_reason(const struct fault *fault, char text[FAULT_TEXT_B
 		name = fault->option;
 	snprintf(text, FAULT_TEXT_BYTES, "%s%s%s%s%s%s%s%s", dashes, name,
 		 quoted && *name ? " " : "", quote, fault->value, quote,
-		 *name || *fault->value ? ": " : "", fault->reason);
+		 *name || *fault->value || quoted ? ": " : "", fault->reason);
 	return text;
 }
 

@@ -10,7 +10,7 @@
 
 /* Room for the beginning of a file's name, a line and an option's name. */
 #define FAULT_NAME_BYTES   320
-#define FAULT_VALUE_BYTES  256
+#define FAULT_VALUE_BYTES  320
 #define FAULT_REASON_BYTES 512
 #define FAULT_REMEDY_BYTES 384
 #define FAULT_TEXT_BYTES                                                                           \

@@ -135,7 +135,6 @@ static bool take_json(int *argc, char **argv)
 
 int doctor_main(int argc, char **argv)
 {
-	char error[CONFIG_ERROR_BYTES];
 	struct config config;
 	struct command_line line = {
 		.config = &config, .environment = environ, .forwards_optional = true};
@@ -144,7 +143,7 @@ int doctor_main(int argc, char **argv)
 	int result;
 
 	config_init(&config);
-	if (config_parse(&line, argc, argv, error)) {
+	if (config_parse(&line, argc, argv)) {
 		result = usage_fail_all(EXIT_USAGE, &config.errors);
 	} else if (config.version) {
 		usage_print_version(stdout);

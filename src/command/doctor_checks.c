@@ -248,12 +248,12 @@ static bool judge_source(const struct doctor_facts *facts, struct doctor_finding
 	if (!facts->source)
 		return false;
 	source_check_print(facts->source, text);
-	if (!*facts->source_fault.what) {
+	if (!*facts->source_fault.reason) {
 		say(finding->value, "%s can be used", text);
 		return true;
 	}
 	finding->state = DOCTOR_FAIL;
-	say(finding->value, "%s: %s", text, facts->source_fault.what);
+	say(finding->value, "%s: %s", text, facts->source_fault.reason);
 	say(finding->remedy, "%s", facts->source_fault.remedy);
 	return true;
 }
@@ -391,41 +391,39 @@ static bool judge_congestion(const struct doctor_facts *facts, struct doctor_fin
 	return true;
 }
 
-/* An error of the start, in which the remedy stands behind the last semicolon. False: "", there is none. */
-static bool judge_error(const char *error, struct doctor_finding *finding)
+/* False: there is no fault. */
+static bool judge_fault(const struct fault *fault, struct doctor_finding *finding)
 {
-	const char *remedy = NULL;
+	char text[FAULT_TEXT_BYTES];
 
-	if (!*error)
+	if (!*fault->reason)
 		return false;
-	for (const char *at = error; (at = strstr(at, "; ")); at++)
-		remedy = at;
 	finding->state = DOCTOR_FAIL;
-	say(finding->value, "%.*s", (int)(remedy ? MIN(remedy - error, 150) : 150), error);
-	say(finding->remedy, "%.150s", remedy ? remedy + strlen("; ") : "give another");
+	say(finding->value, "%.150s", fault_print_reason(fault, text));
+	say(finding->remedy, "%.150s", *fault->remedy ? fault->remedy : "give another");
 	return true;
 }
 
 static bool judge_sockets(const struct doctor_facts *facts, struct doctor_finding *finding)
 {
-	return judge_error(facts->tuning_error, finding);
+	return judge_fault(&facts->tuning_fault, finding);
 }
 
 static bool judge_loops(const struct doctor_facts *facts, struct doctor_finding *finding)
 {
-	return judge_error(facts->loop_error, finding);
+	return judge_fault(&facts->loop_fault, finding);
 }
 
 static bool judge_files(const struct doctor_facts *facts, struct doctor_finding *finding)
 {
-	return judge_error(facts->file_error, finding);
+	return judge_fault(&facts->file_fault, finding);
 }
 
 static bool judge_user(const struct doctor_facts *facts, struct doctor_finding *finding)
 {
 	const char *user = facts->config->user;
 
-	if (judge_error(facts->user_error, finding))
+	if (judge_fault(&facts->user_fault, finding))
 		return true;
 	if (user) {
 		say(finding->value, "becomes %.100s", user);

@@ -28,10 +28,10 @@ struct doctor_facts {
 	const struct config *config;
 	struct capacity capacity;
 	bool root;
-	char user_error[CONFIG_ERROR_BYTES];   /* why --user cannot be used, "" when it can */
-	char tuning_error[CONFIG_ERROR_BYTES]; /* of tuning_check(), "": none */
-	char loop_error[CONFIG_ERROR_BYTES];   /* of config_loop_check(), "": none */
-	char file_error[CONFIG_ERROR_BYTES];   /* what file cannot be used, "": none */
+	struct fault user_fault;   /* why --user cannot be used; without a reason: it can */
+	struct fault tuning_fault; /* the first of tuning_check() */
+	struct fault loop_fault;   /* ... of config_loop_check() */
+	struct fault file_fault;   /* which file cannot be used */
 
 	unsigned kernel_major, kernel_minor;
 	int ring_error;	    /* 0, or why there is no ring: -errno */
@@ -65,7 +65,7 @@ struct doctor_facts {
 
 	/* the first --source that connections cannot come from, or the first; NULL: there is none */
 	const struct config_source *source;
-	struct source_check_fault source_fault; /* "": they can */
+	struct fault source_fault; /* without a reason: they can */
 
 	int64_t tcp_pressure_pages; /* the second of net.ipv4.tcp_mem */
 	int64_t tcp_wmem_most, tcp_rmem_most;

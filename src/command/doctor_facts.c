@@ -82,9 +82,10 @@ static void gather_kernel(const char *root, struct doctor_facts *facts)
 }
 
 /* Takes what a check of the start has added, of which a finding tells the first. */
-static void take_errors(struct config_errors *errors, char error[CONFIG_ERROR_BYTES])
+static void take_errors(struct config_errors *errors, struct fault *fault)
 {
-	snprintf(error, CONFIG_ERROR_BYTES, "%s", errors->count ? errors->list[0] : "");
+	if (errors->count)
+		*fault = errors->list[0];
 	config_errors_finish(errors);
 }
 
@@ -93,10 +94,8 @@ static void gather_privileges(const struct config *config, struct doctor_facts *
 	struct privs_target target;
 	struct rlimit memlock;
 
-	if (privs_resolve(config->user, &target, facts->user_error))
-		config_origin_rename_of(config, NULL, facts->user_error);
-	else
-		facts->user_error[0] = '\0';
+	if (privs_resolve(config->user, &target, &facts->user_fault))
+		config_origin_find_name(config, NULL, &facts->user_fault);
 	facts->root = geteuid() == 0;
 	facts->may_bind_low = privs_has_capability(CAP_NET_BIND_SERVICE);
 	facts->may_lock_memory = privs_has_capability(CAP_IPC_LOCK);
@@ -193,7 +192,7 @@ static void gather_sources(struct doctor_facts *facts)
 }
 
 /* The directory of a state file, which a save replaces it in; the file itself need not be there. */
-static int check_state(const char *path, char error[CONFIG_ERROR_BYTES])
+static int check_state(const char *path, struct fault *fault)
 {
 	char directory[PATH_MAX];
 	struct stat status;
@@ -201,26 +200,24 @@ static int check_state(const char *path, char error[CONFIG_ERROR_BYTES])
 	host_directory_of(path, directory, sizeof(directory));
 	if (!stat(directory, &status) && S_ISDIR(status.st_mode))
 		return 0;
-	snprintf(error, CONFIG_ERROR_BYTES,
-		 "--pseudo-state '%.150s': no such directory; make it, writable by --user", path);
+	fault_set(fault, "pseudo-state", path, "no such directory; make it, writable by --user");
 	return -ENOENT;
 }
 
-static int check_files_of(const struct config_forward_options *options,
-			  char error[CONFIG_ERROR_BYTES])
+static int check_files_of(const struct config_forward_options *options, struct fault *fault)
 {
 	uint8_t key[SIPHASH_KEY_BYTES];
 	int result = 0;
 
 	if (options->pseudo_key)
-		result = lease_key_read(options->pseudo_key, key, error);
+		result = lease_key_read(options->pseudo_key, key, fault);
 	if (!result && options->pseudo_state)
-		result = check_state(options->pseudo_state, error);
+		result = check_state(options->pseudo_state, fault);
 	return result;
 }
 
-/* Reads the files of rules as a start does. Returns 0 or -errno with `error`. */
-static int check_rules(const struct config *config, char error[CONFIG_ERROR_BYTES])
+/* Reads the files of rules as a start does. Returns 0 or -errno with `fault`. */
+static int check_rules(const struct config *config, struct fault *fault)
 {
 	struct config_errors errors = {0};
 	struct forwards *forwards = NULL;
@@ -229,27 +226,25 @@ static int check_rules(const struct config *config, char error[CONFIG_ERROR_BYTE
 	if (!result)
 		result = forwards_make_admission(forwards, 1, &errors);
 	forwards_destroy(forwards);
-	take_errors(&errors, error);
+	take_errors(&errors, fault);
 	return result;
 }
 
 static void gather_files(const struct config *config, struct doctor_facts *facts)
 {
 	struct privs_target target;
-	char *error = facts->file_error, unused[CONFIG_ERROR_BYTES];
-	int result = check_rules(config, error);
+	struct fault *fault = &facts->file_fault, unused;
+	int result = check_rules(config, fault);
 
 	for (unsigned i = 0; i < config->forward_count && !result; i++)
-		if ((result = check_files_of(&config->forwards[i].options, error)))
-			config_origin_rename_of(config, &config->forwards[i], error);
-	if (!result && config->admin && !privs_resolve(config->user, &target, unused)) {
+		if ((result = check_files_of(&config->forwards[i].options, fault)))
+			config_origin_find_name(config, &config->forwards[i], fault);
+	if (!result && config->admin && !privs_resolve(config->user, &target, &unused)) {
 		const struct admin_owner owner = {.uid = target.uid, .gid = target.gid};
 
-		result = admin_socket_check(config->admin, &owner, error);
-		config_origin_rename_of(config, NULL, error);
+		result = admin_socket_check(config->admin, &owner, fault);
+		config_origin_find_name(config, NULL, fault);
 	}
-	if (!result)
-		*error = '\0';
 }
 
 void doctor_gather(const char *root, const struct config *config, struct doctor_facts *facts)
@@ -271,7 +266,7 @@ void doctor_gather(const char *root, const struct config *config, struct doctor_
 	gather_sources(facts);
 	gather_files(config, facts);
 	(void)tuning_check(config, root, &errors);
-	take_errors(&errors, facts->tuning_error);
+	take_errors(&errors, &facts->tuning_fault);
 	(void)config_loop_check(config, true, &errors);
-	take_errors(&errors, facts->loop_error);
+	take_errors(&errors, &facts->loop_fault);
 }

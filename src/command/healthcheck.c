@@ -27,7 +27,8 @@ static void print_usage(void)
 {
 	fputs("Usage: sixpipe healthcheck [--live] [--metrics ADDRESS]\n"
 	      "\n"
-	      "Asks a running sixpipe whether it is ready for connections (/ready) or, with --live,\n"
+	      "Asks a running sixpipe whether it is ready for connections (/ready) or, with "
+	      "--live,\n"
 	      "whether it runs (/live). ADDRESS is its --metrics; default: " VARIABLE " in the\n"
 	      "environment. [::] and 0.0.0.0 are asked on loopback.\n"
 	      "\n"
@@ -46,33 +47,33 @@ static void make_connectable(struct addr *address)
 		address->v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 }
 
-static int choose_address(struct request *request, const char *option,
-			  char error[CONFIG_ERROR_BYTES])
+static int choose_address(struct request *request, const char *option, struct fault *fault)
 {
 	const char *text = option ? option : getenv(VARIABLE);
-	char detail[CONFIG_ERROR_BYTES];
 	const char *problem;
+	int result = 0;
 
 	if (!text)
-		return config_fail(
-			error,
-			"healthcheck: no address to ask; give --metrics ADDRESS, or set " VARIABLE);
+		return fault_set(fault, NULL, NULL,
+				 "no address to ask; give --metrics ADDRESS, or set " VARIABLE);
 	problem = addr_parse(text, &request->address);
 	if (problem)
-		problem = config_address_explain(CONFIG_ADDRESS_MONITORING,
-						 CONFIG_ORIGIN_COMMAND_LINE, text, problem, detail);
+		result = config_address_explain(CONFIG_ADDRESS_MONITORING,
+						CONFIG_ORIGIN_COMMAND_LINE, text, problem, fault);
 	else if (!addr_port(&request->address))
-		problem =
-			"port 0 cannot be asked; give the port of the event=ready line's metrics=";
-	if (problem)
-		return config_fail(error, "%s '%.80s': %.300s", option ? "--metrics" : VARIABLE,
-				   text, problem);
+		result = fault_set(
+			fault, NULL, text,
+			"port 0 cannot be asked; give the port of the event=ready line's metrics=");
+	if (result) {
+		snprintf(fault->name, sizeof(fault->name), "%s", option ? "--metrics" : VARIABLE);
+		return result;
+	}
 	make_connectable(&request->address);
 	return 0;
 }
 
 /* Returns 0, 1 when help was asked for, or -EINVAL. */
-static int parse(int argc, char **argv, struct request *request, char error[CONFIG_ERROR_BYTES])
+static int parse(int argc, char **argv, struct request *request, struct fault *fault)
 {
 	const char *address = NULL;
 
@@ -85,16 +86,14 @@ static int parse(int argc, char **argv, struct request *request, char error[CONF
 		else if (!strncmp(argv[i], "--metrics=", 10))
 			address = argv[i] + 10;
 		else if (strcmp(argv[i], "--metrics"))
-			return config_fail(
-				error,
-				"healthcheck '%.80s': not known; give --live or --metrics ADDRESS",
-				argv[i]);
+			return fault_set(fault, NULL, argv[i],
+					 "not known; give --live or --metrics ADDRESS");
 		else if (i + 1 == argc)
-			return config_fail(error, "--metrics: has no value; give ADDRESS");
+			return fault_set(fault, "metrics", NULL, "has no value; give ADDRESS");
 		else
 			address = argv[++i];
 	}
-	return choose_address(request, address, error);
+	return choose_address(request, address, fault);
 }
 
 /* Asking --------------------------------------------------------------------------------------- */
@@ -187,8 +186,7 @@ bool healthcheck_parse(const char *text, struct healthcheck_answer *answer)
 	return true;
 }
 
-static int fail_unreached(const struct request *request, int problem,
-			  char error[CONFIG_ERROR_BYTES])
+static int fail_unreached(const struct request *request, int problem, struct fault *fault)
 {
 	char where[ADDR_TEXT_BYTES];
 	const char *remedy = "is this sixpipe's --metrics address?";
@@ -197,20 +195,20 @@ static int fail_unreached(const struct request *request, int problem,
 		remedy = "nothing listens there: start sixpipe with --metrics, or give its address";
 	else if (problem == -ETIMEDOUT)
 		remedy = "it was given 2 s; is the process stopped, or the address another host's?";
-	config_fail(error, "healthcheck %s%s: %s; %s", addr_print(&request->address, where),
-		    request->path, strerror(-problem), remedy);
+	fault_set(fault, NULL, NULL, "healthcheck %s%s: %s; %s",
+		  addr_print(&request->address, where), request->path, strerror(-problem), remedy);
 	return EXIT_FAILURE;
 }
 
-static int judge(const struct request *request, const char *text, char error[CONFIG_ERROR_BYTES])
+static int judge(const struct request *request, const char *text, struct fault *fault)
 {
 	struct healthcheck_answer answer;
 	char where[ADDR_TEXT_BYTES];
 	const char *remedy = "is this sixpipe's --metrics address?";
 
 	if (!healthcheck_parse(text, &answer)) {
-		config_fail(error, "healthcheck %s%s: the answer is not HTTP; %s",
-			    addr_print(&request->address, where), request->path, remedy);
+		fault_set(fault, NULL, NULL, "healthcheck %s%s: the answer is not HTTP; %s",
+			  addr_print(&request->address, where), request->path, remedy);
 		return EXIT_FAILURE;
 	}
 	if (answer.status == 200) {
@@ -219,25 +217,30 @@ static int judge(const struct request *request, const char *text, char error[CON
 	}
 	if (answer.status == 503)
 		remedy = "send no new connections to it; its log tells more";
-	config_fail(error, "healthcheck %s%s: %u '%s'; %s", addr_print(&request->address, where),
-		    request->path, answer.status, answer.line, remedy);
+	fault_set(fault, NULL, NULL, "healthcheck %s%s: %u '%s'; %s",
+		  addr_print(&request->address, where), request->path, answer.status, answer.line,
+		  remedy);
 	return EXIT_FAILURE;
 }
 
 int healthcheck_main(int argc, char **argv)
 {
 	struct request request;
-	char error[CONFIG_ERROR_BYTES], text[ANSWER_BYTES];
-	int result = parse(argc, argv, &request, error);
+	struct fault fault;
+	char text[ANSWER_BYTES];
+	int result = parse(argc, argv, &request, &fault);
 
-	if (result < 0)
-		return usage_fail(EXIT_USAGE, error);
+	if (result < 0) {
+		if (!fault.option && !*fault.name)
+			snprintf(fault.name, sizeof(fault.name), "healthcheck");
+		return usage_fail(EXIT_USAGE, &fault);
+	}
 	if (result) {
 		print_usage();
 		return EXIT_SUCCESS;
 	}
 	request.deadline_ms = timer_now_ms() + HEALTHCHECK_LIMIT_MS;
 	result = ask(&request, text);
-	result = result ? fail_unreached(&request, result, error) : judge(&request, text, error);
-	return result ? usage_fail(result, error) : result;
+	result = result ? fail_unreached(&request, result, &fault) : judge(&request, text, &fault);
+	return result ? usage_fail(result, &fault) : result;
 }

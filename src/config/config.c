@@ -5,16 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-int config_fail(char error[CONFIG_ERROR_BYTES], const char *format, ...)
-{
-	__builtin_va_list arguments;
-
-	__builtin_va_start(arguments, format);
-	vsnprintf(error, CONFIG_ERROR_BYTES, format, arguments);
-	__builtin_va_end(arguments);
-	return -EINVAL;
-}
-
 const char *config_print_listen(const struct config_forward *forward, char text[ADDR_TEXT_BYTES])
 {
 	size_t length;
@@ -25,6 +15,18 @@ const char *config_print_listen(const struct config_forward *forward, char text[
 		snprintf(text + length, ADDR_TEXT_BYTES - length, "-%u",
 			 addr_port(&forward->listen) + forward->port_count - 1);
 	return text;
+}
+
+int config_fault_listen(struct fault *fault, const struct config_forward *forward,
+			const char *format, ...)
+{
+	char listen[ADDR_TEXT_BYTES];
+	va_list arguments;
+
+	va_start(arguments, format);
+	fault_set_list(fault, "listen", config_print_listen(forward, listen), format, arguments);
+	va_end(arguments);
+	return -EINVAL;
 }
 
 uint64_t config_largest_backlog(const struct config *config)

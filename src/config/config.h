@@ -204,8 +204,14 @@ struct config {
 	const char *none; /* stands in for the options without a field */
 };
 
-/* Writes `error`, printf(3) style, and returns -EINVAL. */
-PRINTF_LIKE(2, 3) int config_fail(char error[CONFIG_ERROR_BYTES], const char *format, ...);
+#define CONFIG_TOO_MANY_FORWARDS                                                                   \
+	"one too many; 256 listeners are the limit, start another process for more"
+_Static_assert(CONFIG_FORWARD_LIMIT == 256, "as the words say");
+
+/* Sets a fault of a forward's --listen, with its address as the value: fault_set(). Returns -EINVAL. */
+PRINTF_LIKE(3, 4)
+int config_fault_listen(struct fault *fault, const struct config_forward *forward,
+			const char *format, ...);
 
 /* Sets every option's default and no forward. `config` must be given to config_finish(). */
 void config_init(struct config *config);
@@ -213,27 +219,26 @@ void config_finish(struct config *config);
 
 /*
  * Begins a forward with the defaults' options; `name` may be NULL. Returns it, which stays where it is
- * until the next begins, or NULL with `error` when there are too many.
+ * until the next begins, or NULL when there are too many, which CONFIG_TOO_MANY_FORWARDS says.
  */
-struct config_forward *config_begin_forward(struct config *config, const char *name,
-					    char error[CONFIG_ERROR_BYTES]);
+struct config_forward *config_begin_forward(struct config *config, const char *name);
 
 /*
  * Sets one option from text, which is copied; `config->origin` says where it comes from. LISTEN begins a
  * forward, or in a file gives its address to the one that the section began; BACKEND adds to the latest.
  * Options of a forward go to the latest or, before there is one besides the file's, to the defaults and to all
  * those of the file, because the command line and the environment go before it. FLAG may have NULL for
- * yes. Returns 0, or -EINVAL with `error` naming the option as its origin calls it, the value, the reason and the remedy.
+ * yes. Returns 0, or -EINVAL with `fault`, in which the option has the name that it has where it was given.
  */
 int config_set(struct config *config, const struct option_spec *option, const char *text,
-	       char error[CONFIG_ERROR_BYTES]);
+	       struct fault *fault);
 
 /*
  * Checks what only the whole can tell: that there are forwards, each with backends, none in
  * conflict. A forward of a range of ports becomes one for each. What backends leave to their forward is filled in, and forwards without a name get one.
- * Returns 0, or -EINVAL with the first `error`; config->errors has got all.
+ * Returns 0, or -EINVAL; config->errors has all that is wrong.
  */
-int config_check(struct config *config, char error[CONFIG_ERROR_BYTES]);
+int config_check(struct config *config);
 
 /* What the rest of the program asks of a checked configuration: */
 

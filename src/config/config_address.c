@@ -1,5 +1,6 @@
 #include "config/config_address.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -24,41 +25,41 @@ static bool is_port(const char *text)
 	return first && last != 1 && !text[first + last];
 }
 
-/* What to write for a port that has no address. `detail` begins with the reason. */
+/* What to write for a port that has no address. `reason` comes before. */
 static bool add_addresses(const struct mistake *mistake, const char *reason, const char *port,
-			  char detail[CONFIG_ERROR_BYTES])
+			  struct fault *fault)
 {
 	if (mistake->use == CONFIG_ADDRESS_LISTEN)
-		config_fail(detail,
-			    "%s; write [::]:%.11s for every address of this host, or [::1]:%.11s "
-			    "for itself alone",
-			    reason, port, port);
+		fault_set(fault, NULL, mistake->text,
+			  "%s; write [::]:%.11s for every address of this host, or [::1]:%.11s for "
+			  "itself alone",
+			  reason, port, port);
 	else if (mistake->use == CONFIG_ADDRESS_MONITORING)
-		config_fail(detail,
-			    "%s; write [::1]:%.11s for this host alone, or the address that "
-			    "monitoring connects to",
-			    reason, port);
+		fault_set(fault, NULL, mistake->text,
+			  "%s; write [::1]:%.11s for this host alone, or the address that "
+			  "monitoring connects to",
+			  reason, port);
 	else
-		config_fail(detail, "%s; write the service's address, as in 127.0.0.1:%.11s",
-			    reason, port);
+		fault_set(fault, NULL, mistake->text,
+			  "%s; write the service's address, as in 127.0.0.1:%.11s", reason, port);
 	return true;
 }
 
-static bool explain_port(const struct mistake *mistake, char detail[CONFIG_ERROR_BYTES])
+static bool explain_port(const struct mistake *mistake, struct fault *fault)
 {
 	const char *text = mistake->text;
 
 	if (is_port(text))
-		return add_addresses(mistake, "is a port without an address", text, detail);
+		return add_addresses(mistake, "is a port without an address", text, fault);
 	if (*text == ':' && is_port(text + 1))
-		return add_addresses(mistake, "has no address before the ':'", text + 1, detail);
+		return add_addresses(mistake, "has no address before the ':'", text + 1, fault);
 	if (!strncmp(text, "*:", 2) && is_port(text + 2))
-		return add_addresses(mistake, "has a '*', which is no address", text + 2, detail);
+		return add_addresses(mistake, "has a '*', which is no address", text + 2, fault);
 	return false;
 }
 
 /* NAME:PORT where a listener needs an address. */
-static bool explain_name(const struct mistake *mistake, char detail[CONFIG_ERROR_BYTES])
+static bool explain_name(const struct mistake *mistake, struct fault *fault)
 {
 	size_t length = strcspn(mistake->text, ":");
 	const char *port = mistake->text + length + 1;
@@ -71,12 +72,13 @@ static bool explain_name(const struct mistake *mistake, char detail[CONFIG_ERROR
 	if (!host[strspn(host, DIGITS ".")] || dns_why_not_name(host))
 		return false;
 	if (!strcasecmp(host, "localhost"))
-		config_fail(detail, "is a name, and an address is needed; write [::1]:%.11s", port);
+		fault_set(fault, NULL, mistake->text,
+			  "is a name, and an address is needed; write [::1]:%.11s", port);
 	else
-		config_fail(detail,
-			    "is a name, and an address is needed; write one of this host's "
-			    "('ip address' lists them), as in [2001:db8::1]:%.11s",
-			    port);
+		fault_set(fault, NULL, mistake->text,
+			  "is a name, and an address is needed; write one of this host's ('ip "
+			  "address' lists them), as in [2001:db8::1]:%.11s",
+			  port);
 	return true;
 }
 
@@ -98,7 +100,7 @@ static size_t measure_socat_word(const char *text)
 	return 0;
 }
 
-static bool explain_socat(const struct mistake *mistake, char detail[CONFIG_ERROR_BYTES])
+static bool explain_socat(const struct mistake *mistake, struct fault *fault)
 {
 	const char *text = mistake->text;
 	size_t word = measure_socat_word(text), length = strcspn(text + word, ",");
@@ -112,19 +114,19 @@ static bool explain_socat(const struct mistake *mistake, char detail[CONFIG_ERRO
 	snprintf(rest, sizeof(rest), "%.*s", (int)MIN(length, sizeof(rest)), text + word);
 	bind = bind ? bind + strlen(",bind=") : NULL;
 	if (!strncasecmp(text, "unix", strlen("unix")))
-		config_fail(detail, "%s; write unix:%s", reason, rest);
+		fault_set(fault, NULL, mistake->text, "%s; write unix:%s", reason, rest);
 	else if (bind && is_port(rest))
-		config_fail(detail, "%s; write %.*s:%s", reason,
-			    (int)MIN(strcspn(bind, ","), SHOWN_BYTES), bind, rest);
+		fault_set(fault, NULL, mistake->text, "%s; write %.*s:%s", reason,
+			  (int)MIN(strcspn(bind, ","), SHOWN_BYTES), bind, rest);
 	else if (is_port(rest))
-		return add_addresses(mistake, reason, rest, detail);
+		return add_addresses(mistake, reason, rest, fault);
 	else
-		config_fail(detail, "%s; write %s", reason, rest);
+		fault_set(fault, NULL, mistake->text, "%s; write %s", reason, rest);
 	return true;
 }
 
 /* Several addresses with commas between. */
-static bool explain_list(const struct mistake *mistake, char detail[CONFIG_ERROR_BYTES])
+static bool explain_list(const struct mistake *mistake, struct fault *fault)
 {
 	static const char reason[] = "holds several addresses";
 	const char *comma = strchr(mistake->text, ',');
@@ -133,40 +135,42 @@ static bool explain_list(const struct mistake *mistake, char detail[CONFIG_ERROR
 	    (comma[1] && !strchr(comma, ':')))
 		return false;
 	if (mistake->use != CONFIG_ADDRESS_BACKEND)
-		config_fail(detail, "%s; %s", reason,
-			    mistake->use == CONFIG_ADDRESS_LISTEN
-				    ? "each needs a listener of its own, see --listen"
-				    : "write one");
+		fault_set(fault, NULL, mistake->text, "%s; %s", reason,
+			  mistake->use == CONFIG_ADDRESS_LISTEN
+				  ? "each needs a listener of its own, see --listen"
+				  : "write one");
 	else if (mistake->kind == CONFIG_ORIGIN_FILE)
-		config_fail(detail, "%s; write a line backend = ADDRESS for each", reason);
+		fault_set(fault, NULL, mistake->text, "%s; write a line backend = ADDRESS for each",
+			  reason);
 	else if (mistake->kind == CONFIG_ORIGIN_ENVIRONMENT)
-		config_fail(detail, "%s; put blanks between them, not commas", reason);
+		fault_set(fault, NULL, mistake->text, "%s; put blanks between them, not commas",
+			  reason);
 	else
-		config_fail(detail,
-			    "%s; put blanks between them, not commas, or a --backend before each",
-			    reason);
+		fault_set(fault, NULL, mistake->text,
+			  "%s; put blanks between them, not commas, or a --backend before each",
+			  reason);
 	return true;
 }
 
-static bool explain_local(const struct mistake *mistake, char detail[CONFIG_ERROR_BYTES])
+static bool explain_local(const struct mistake *mistake, struct fault *fault)
 {
 	if (mistake->use != CONFIG_ADDRESS_MONITORING || !addr_is_local_text(mistake->text))
 		return false;
-	config_fail(detail, "is a local socket, and HTTP is answered on TCP alone; write it as in "
-			    "[::1]:9006");
+	fault_set(
+		fault, NULL, mistake->text,
+		"is a local socket, and HTTP is answered on TCP alone; write it as in [::1]:9006");
 	return true;
 }
 
-const char *config_address_explain(enum config_address_use use, enum config_origin_kind kind,
-				   const char *text, const char *problem,
-				   char detail[CONFIG_ERROR_BYTES])
+int config_address_explain(enum config_address_use use, enum config_origin_kind kind,
+			   const char *text, const char *problem, struct fault *fault)
 {
-	static bool (*const mistakes[])(const struct mistake *, char *) = {
+	static bool (*const mistakes[])(const struct mistake *, struct fault *) = {
 		explain_socat, explain_list, explain_local, explain_port, explain_name};
 	const struct mistake mistake = {use, kind, text};
 
 	for (size_t i = 0; i < ARRAY_COUNT(mistakes); i++)
-		if (mistakes[i](&mistake, detail))
-			return detail;
-	return problem;
+		if (mistakes[i](&mistake, fault))
+			return -EINVAL;
+	return fault_set_words(fault, NULL, text, problem);
 }

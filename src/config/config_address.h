@@ -13,10 +13,9 @@ enum config_address_use {
 };
 
 /*
- * `text` was refused as an address with `problem`, a reason and a remedy. `kind` says where the text was given.
- * Returns a better reason and remedy, written to `detail`, where the text looks like a known mistake; otherwise
- * `problem`.
+ * `text` was refused as an address with `problem`, a static "REASON; REMEDY". `kind` says where the text was given. Sets
+ * the value of `fault`, and a better reason and remedy where the text looks like a known mistake; otherwise those of
+ * `problem`. Returns -EINVAL.
  */
-const char *config_address_explain(enum config_address_use use, enum config_origin_kind kind,
-				   const char *text, const char *problem,
-				   char detail[CONFIG_ERROR_BYTES]);
+int config_address_explain(enum config_address_use use, enum config_origin_kind kind,
+			   const char *text, const char *problem, struct fault *fault);

@@ -27,12 +27,9 @@ static unsigned count_in_use(const struct config_forward *forward)
 }
 
 /* What --balance and the checks need. */
-static int complete_pool(struct config_forward *forward, char error[CONFIG_ERROR_BYTES])
+static int complete_pool(struct config_forward *forward, struct fault *fault)
 {
 	struct config_forward_options *options = &forward->options;
-	char text[ADDR_TEXT_BYTES];
-
-	config_print_listen(forward, text);
 	/* refusing clients because the only backend refused one helps nobody, unless asked for */
 	if (options->max_fails == CONFIG_MAX_FAILS_AUTO) {
 		forward->auto_max_fails = true;
@@ -44,38 +41,30 @@ static int complete_pool(struct config_forward *forward, char error[CONFIG_ERROR
 		forward->has_checks |= forward->backends[i].check;
 	}
 	if (options->max_fails && !options->fail_timeout_ms)
-		return config_fail(error,
-				   "--listen '%.120s': with --fail-timeout 0 a backend that failed "
-				   "once would never be tried again; give a time, or --max-fails 0",
-				   text);
+		return config_fault_listen(fault, forward,
+					   "with --fail-timeout 0 a backend that failed once would "
+					   "never be tried again; give a time, or --max-fails 0");
 	if (forward->has_checks && (!options->check_interval_ms || !options->check_timeout_ms))
-		return config_fail(error,
-				   "--listen '%.120s': checks need a --check-interval and a "
-				   "--check-timeout above 0; give times",
-				   text);
+		return config_fault_listen(
+			fault, forward,
+			"checks need a --check-interval and a --check-timeout above 0; give times");
 	return 0;
 }
 
 /* What an accepting side with PROXY protocol headers needs; in one that is not whole, --trust may be what was refused. */
-static int check_proxy(const struct config_forward *forward, bool whole,
-		       char error[CONFIG_ERROR_BYTES])
+static int check_proxy(const struct config_forward *forward, bool whole, struct fault *fault)
 {
 	const struct config_forward_options *options = &forward->options;
-	char text[ADDR_TEXT_BYTES];
-
-	config_print_listen(forward, text);
 	if (options->accept_proxy && !options->trust_count && whole)
-		return config_fail(
-			error,
-			"--listen '%.120s': --accept-proxy without --trust would let anybody claim "
-			"any address; add --trust with the blocks of your proxies",
-			text);
+		return config_fault_listen(
+			fault, forward,
+			"--accept-proxy without --trust would let anybody claim any address; add "
+			"--trust with the blocks of your proxies");
 	if (options->accept_proxy && addr_is_local(&forward->listen))
-		return config_fail(
-			error,
-			"--listen '%.120s': --accept-proxy does not go with a local socket, which "
-			"would wake us for every byte of a header; listen on loopback",
-			text);
+		return config_fault_listen(
+			fault, forward,
+			"--accept-proxy does not go with a local socket, which would wake us for "
+			"every byte of a header; listen on loopback");
 	return 0;
 }
 
@@ -84,9 +73,9 @@ static int check_proxy(const struct config_forward *forward, bool whole,
  * would tell when one is back.
  */
 static int check_ready(const struct config *config, const struct config_forward *forward,
-		       char error[CONFIG_ERROR_BYTES])
+		       struct fault *fault)
 {
-	char listen[ADDR_TEXT_BYTES], text[CONFIG_BACKEND_TEXT_BYTES];
+	char text[CONFIG_BACKEND_TEXT_BYTES];
 
 	if (config->ready != CONFIG_READY_BACKENDS)
 		return 0;
@@ -94,11 +83,10 @@ static int check_ready(const struct config *config, const struct config_forward 
 		const struct config_backend *backend = &forward->backends[i];
 
 		if (!backend->check && !backend->down)
-			return config_fail(
-				error,
-				"--listen '%.60s': --ready backends needs a check of every backend, "
-				"and %.60s has none; add --check-backends",
-				config_print_listen(forward, listen),
+			return config_fault_listen(
+				fault, forward,
+				"--ready backends needs a check of every backend, and %.60s has "
+				"none; add --check-backends",
 				config_names_print_backend(backend, text));
 	}
 	return 0;
@@ -126,7 +114,7 @@ static void complete_forward(const struct config *config, struct config_forward 
 struct dependence {
 	const char *option;
 	bool (*is_used)(const struct config_forward *forward);
-	const char *reason;
+	const char *words;
 };
 
 static bool accepts_proxy(const struct config_forward *forward)
@@ -172,7 +160,8 @@ static const struct dependence dependences[] = {
 	{"check-expect", is_checked,
 	 "no backend is checked; add --check-backends, or check behind a backend's address"},
 	{"pseudo-key", has_pool,
-	 "there are no addresses to choose by it; add --source pseudo or loopback, or leave it out"},
+	 "there are no addresses to choose by it; add --source pseudo or loopback, or leave it "
+	 "out"},
 	{"pseudo-state", has_pool,
 	 "there are no addresses to keep in it; add --source pseudo or loopback, or leave it out"},
 };
@@ -190,7 +179,7 @@ static void check_dependence(struct config *config, const struct dependence *row
 {
 	const struct option_spec *option = options_find(row->option, strlen(row->option));
 	const struct config_forward *wanting = NULL;
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 
 	for (unsigned i = 0; i < config->forward_count; i++) {
 		const struct config_forward *forward = &config->forwards[i];
@@ -204,55 +193,52 @@ static void check_dependence(struct config *config, const struct dependence *row
 	}
 	if (!wanting)
 		return;
-	config_fail(error, "--%s: %s", row->option, row->reason);
-	config_origin_add_error(config, wanting, error);
+	fault_set_words(&fault, row->option, NULL, row->words);
+	config_origin_add(config, wanting, &fault);
 }
 
 static void check_forward(struct config *config, struct config_forward *forward)
 {
 	/* where something was refused, what is missing is no news */
 	bool whole = !forward->broken && !config->broken;
-	char error[CONFIG_ERROR_BYTES], text[ADDR_TEXT_BYTES];
+	struct fault fault;
 
-	if (config_conflict_of_monitoring(config, forward, error))
-		config_origin_add_error(config, forward, error);
-	if (config_conflict_of_listeners(config, forward, error))
-		config_origin_add_error(config, forward, error);
+	if (config_conflict_of_monitoring(config, forward, &fault))
+		config_origin_add(config, forward, &fault);
+	if (config_conflict_of_listeners(config, forward, &fault))
+		config_origin_add(config, forward, &fault);
 	if (!forward->backend_count && whole) {
-		config_fail(error,
-			    "--listen '%.120s': has no backend; add --backend ADDRESS after it",
-			    config_print_listen(forward, text));
-		config_origin_add_error(config, forward, error);
+		config_fault_listen(&fault, forward,
+				    "has no backend; add --backend ADDRESS after it");
+		config_origin_add(config, forward, &fault);
 	}
 	/* what is wrong between backends and a listener cannot be told without one of them */
 	if (!forward->backend_count || !forward->listen.length_bytes)
 		return;
-	if (config_range_check(config, forward, error))
-		config_origin_add_error(config, forward, error);
+	if (config_range_check(config, forward, &fault))
+		config_origin_add(config, forward, &fault);
 	complete_forward(config, forward);
-	if (config_conflict_of_backends(forward, error))
-		config_origin_add_error(config, forward, error);
-	if (config_names_check_forward(config, forward, error) ||
-	    config_source_check(config, forward, error))
-		config_origin_add_error(config, forward, error);
-	if (check_proxy(forward, whole, error))
-		config_origin_add_error(config, forward, error);
-	if (complete_pool(forward, error) || check_ready(config, forward, error))
-		config_origin_add_error(config, forward, error);
+	if (config_conflict_of_backends(forward, &fault))
+		config_origin_add(config, forward, &fault);
+	if (config_names_check_forward(config, forward, &fault) ||
+	    config_source_check(config, forward, &fault))
+		config_origin_add(config, forward, &fault);
+	if (check_proxy(forward, whole, &fault))
+		config_origin_add(config, forward, &fault);
+	if (complete_pool(forward, &fault) || check_ready(config, forward, &fault))
+		config_origin_add(config, forward, &fault);
 }
 
 /* A path that begins in the current directory: who asks has another one. */
 static void check_admin(struct config *config)
 {
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 
 	if (!config->admin || *config->admin == '/')
 		return;
-	config_fail(error,
-		    "--admin '%.120s': is not a whole path; begin it with '/', as in "
-		    "/run/sixpipe/admin.sock",
-		    config->admin);
-	config_origin_add_error(config, NULL, error);
+	fault_set(&fault, "admin", config->admin,
+		  "is not a whole path; begin it with '/', as in /run/sixpipe/admin.sock");
+	config_origin_add(config, NULL, &fault);
 }
 
 /* Forwards of the command line are called by their number, or the next that no section has for its name. */
@@ -277,8 +263,9 @@ static void name_forwards(struct config *config)
 	}
 }
 
-int config_check(struct config *config, char error[CONFIG_ERROR_BYTES])
+int config_check(struct config *config)
 {
+	struct fault fault;
 	struct config_errors *errors = &config->errors;
 	bool whole = !errors->count;
 
@@ -286,19 +273,20 @@ int config_check(struct config *config, char error[CONFIG_ERROR_BYTES])
 		check_forward(config, &config->forwards[i]);
 	if (whole && !config->forward_count) {
 		if (config->file)
-			config_fail(error,
-				    "--config '%.150s': has no forward, and LISTEN and "
-				    "BACKEND are missing; add a [forward NAME], or give both",
-				    config->file);
+			fault_set(&fault, "config", config->file,
+				  "has no forward, and LISTEN and BACKEND are missing; add a "
+				  "[forward NAME], or give both");
 		else
-			config_fail(error, "LISTEN and BACKEND are missing; give both, as in: "
-					   "sixpipe '[::]:2000' 192.0.2.1:80 (see --help)");
-		config_errors_add(errors, error);
+			fault_set(&fault, NULL, NULL,
+				  "LISTEN and BACKEND are missing; give both, as in: sixpipe "
+				  "'[::]:2000' 192.0.2.1:80 (see --help)");
+		config_errors_add(errors, &fault);
 	}
 	if (config->ready == CONFIG_READY_BACKENDS && !config->metrics.length_bytes && whole) {
-		config_fail(error, "--ready backends: changes /ready, which is served only with "
-				   "--metrics; add --metrics ADDRESS, or leave --ready out");
-		config_origin_add_error(config, NULL, error);
+		fault_set(&fault, "ready", "backends",
+			  "changes /ready, which is served only with --metrics; add --metrics "
+			  "ADDRESS, or leave --ready out");
+		config_origin_add(config, NULL, &fault);
 	}
 	config_names_check(config);
 	check_admin(config);
@@ -311,6 +299,5 @@ int config_check(struct config *config, char error[CONFIG_ERROR_BYTES])
 		if (!config_loop_check(config, false, &config->errors))
 			return 0;
 	}
-	snprintf(error, CONFIG_ERROR_BYTES, "%s", errors->list[0]);
 	return -EINVAL;
 }

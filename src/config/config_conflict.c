@@ -119,59 +119,54 @@ static const char *print_place(const struct config *config, const struct config_
 	return text;
 }
 
-static int fail_same(const struct config *config, const struct config_forward *other,
-		     const char *listen, char error[CONFIG_ERROR_BYTES])
+static int fail_same(const struct config *config, const struct config_forward *forward,
+		     const struct config_forward *other, struct fault *fault)
 {
 	char place[CONFIG_ORIGIN_BYTES];
 
 	if (!*print_place(config, other, place))
-		return config_fail(error,
-				   "--listen '%.120s': given twice; put all its backends behind "
-				   "one --listen",
-				   listen);
-	return config_fail(error,
-			   "--listen '%.120s': is given%s too; put all its backends behind one",
-			   listen, place);
+		return config_fault_listen(fault, forward,
+					   "given twice; put all its backends behind one --listen");
+	return config_fault_listen(fault, forward,
+				   "is given%s too; put all its backends behind one", place);
 }
 
 int config_conflict_of_listeners(const struct config *config, const struct config_forward *forward,
-				 char error[CONFIG_ERROR_BYTES])
+				 struct fault *fault)
 {
-	char listen[ADDR_TEXT_BYTES], text[ADDR_TEXT_BYTES], place[CONFIG_ORIGIN_BYTES];
+	char text[ADDR_TEXT_BYTES], place[CONFIG_ORIGIN_BYTES];
 	struct claim own = claim_of(forward);
 
-	config_print_listen(forward, listen);
 	for (const struct config_forward *other = config->forwards; other < forward; other++) {
 		struct claim others = claim_of(other);
 		enum relation relation = relate(&own, &others);
 
 		if (relation == SAME)
-			return fail_same(config, other, listen, error);
+			return fail_same(config, forward, other, fault);
 		if (relation != APART)
-			return config_fail(
-				error,
-				"--listen '%.60s': %s %.60s%s; give one of them another port or "
-				"address",
-				listen, relation_words[relation], config_print_listen(other, text),
+			return config_fault_listen(
+				fault, forward,
+				"%s %.60s%s; give one of them another port or address",
+				relation_words[relation], config_print_listen(other, text),
 				print_place(config, other, place));
 	}
 	return 0;
 }
 
 static int check_admin(const struct config *config, const struct config_forward *forward,
-		       char error[CONFIG_ERROR_BYTES])
+		       struct fault *fault)
 {
 	const char *path =
 		addr_is_local(&forward->listen) ? forward->listen.local.name->sun_path : "";
 
 	if (!config->admin || !*path || !host_is_same_file(config->admin, path))
 		return 0;
-	return config_fail(error, "--admin '%.120s': is a listener's socket; give another path",
-			   config->admin);
+	return fault_set(fault, "admin", config->admin,
+			 "is a listener's socket; give another path");
 }
 
 int config_conflict_of_monitoring(const struct config *config, const struct config_forward *forward,
-				  char error[CONFIG_ERROR_BYTES])
+				  struct fault *fault)
 {
 	char metrics[ADDR_TEXT_BYTES], text[ADDR_TEXT_BYTES], place[CONFIG_ORIGIN_BYTES];
 	struct claim own = {.address = &config->metrics, .port_count = 1};
@@ -179,15 +174,14 @@ int config_conflict_of_monitoring(const struct config *config, const struct conf
 	enum relation relation = config->metrics.length_bytes ? relate(&own, &others) : APART;
 
 	if (relation == APART)
-		return check_admin(config, forward, error);
+		return check_admin(config, forward, fault);
 	addr_print(&config->metrics, metrics);
 	if (relation == SAME)
-		return config_fail(error,
-				   "--metrics '%.60s': is a listener's address; give another port",
-				   metrics);
-	return config_fail(error, "--metrics '%.60s': %s %.60s%s; give another port", metrics,
-			   relation_words[relation], config_print_listen(forward, text),
-			   print_place(config, forward, place));
+		return fault_set(fault, "metrics", metrics,
+				 "is a listener's address; give another port");
+	return fault_set(fault, "metrics", metrics, "%s %.60s%s; give another port",
+			 relation_words[relation], config_print_listen(forward, text),
+			 print_place(config, forward, place));
 }
 
 /* Whether what is sent to this host itself comes to the listener. */
@@ -237,13 +231,11 @@ enum config_reach config_conflict_reach(const struct config_forward *forward,
 	return reach(&own, to, 1);
 }
 
-int config_conflict_of_backends(const struct config_forward *forward,
-				char error[CONFIG_ERROR_BYTES])
+int config_conflict_of_backends(const struct config_forward *forward, struct fault *fault)
 {
-	char listen[ADDR_TEXT_BYTES], text[CONFIG_BACKEND_TEXT_BYTES];
+	char text[CONFIG_BACKEND_TEXT_BYTES];
 	const struct claim own = claim_of(forward);
 
-	config_print_listen(forward, listen);
 	for (unsigned i = 0; i < forward->backend_count; i++) {
 		const struct config_backend *backend = &forward->backends[i];
 
@@ -252,16 +244,14 @@ int config_conflict_of_backends(const struct config_forward *forward,
 			continue;
 		if (addr_is_local(&forward->listen) ||
 		    is_same_host(&forward->listen, &backend->addr))
-			return config_fail(
-				error,
-				"--listen '%.120s': is a backend of its own and would forward to "
-				"itself; give the service's address",
-				listen);
-		return config_fail(
-			error,
-			"--listen '%.60s': takes what goes to its backend %.60s and would forward "
-			"to itself; give the service's address, or listen on another",
-			listen, config_names_print_backend(backend, text));
+			return config_fault_listen(fault, forward,
+						   "is a backend of its own and would forward to "
+						   "itself; give the service's address");
+		return config_fault_listen(
+			fault, forward,
+			"takes what goes to its backend %.60s and would forward to itself; give "
+			"the service's address, or listen on another",
+			config_names_print_backend(backend, text));
 	}
 	return 0;
 }

@@ -7,16 +7,15 @@
 
 #include "config/config.h"
 
-/* Each returns 0, or -EINVAL with `error` naming both: */
+/* Each returns 0, or -EINVAL with `fault` naming both: */
 
 /* ... the forward's listener and one of those before it. */
 int config_conflict_of_listeners(const struct config *config, const struct config_forward *forward,
-				 char error[CONFIG_ERROR_BYTES]);
+				 struct fault *fault);
 
 /* ... --metrics or --admin, and the forward's listener. */
 int config_conflict_of_monitoring(const struct config *config, const struct config_forward *forward,
-				  char error[CONFIG_ERROR_BYTES]);
+				  struct fault *fault);
 
 /* ... the forward's listener and a backend that it would forward to itself by. */
-int config_conflict_of_backends(const struct config_forward *forward,
-				char error[CONFIG_ERROR_BYTES]);
+int config_conflict_of_backends(const struct config_forward *forward, struct fault *fault);

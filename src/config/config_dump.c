@@ -119,7 +119,7 @@ static void print_options(struct dump *dump, const struct config_values *values,
 			print_option(dump, values, &options[i]);
 }
 
-char *config_dump(const struct config *config, char error[CONFIG_ERROR_BYTES])
+char *config_dump(const struct config *config, struct fault *fault)
 {
 	struct dump dump = {.config = config};
 	char *text = NULL;
@@ -142,23 +142,21 @@ char *config_dump(const struct config *config, char error[CONFIG_ERROR_BYTES])
 		return text;
 	free(text);
 	if (strlen(dump.misfit->text) > CONFIG_FILE_VALUE_LIMIT)
-		config_fail(error,
-			    "--%s '%.80s...': cannot be written to a file, for its %zu bytes; %d "
-			    "are the limit of a value",
-			    dump.misfit->option->name, dump.misfit->text, strlen(dump.misfit->text),
-			    CONFIG_FILE_VALUE_LIMIT);
+		fault_set(fault, NULL, dump.misfit->text,
+			  "cannot be written to a file, for its %zu bytes; %d are the limit of a "
+			  "value",
+			  strlen(dump.misfit->text), CONFIG_FILE_VALUE_LIMIT);
 	else
-		config_fail(error,
-			    "--%s '%.80s': cannot be written to a file, for its control "
-			    "characters, blanks around it or a comment in it; give another value",
-			    dump.misfit->option->name, dump.misfit->text);
-	config_origin_rename(config, dump.misfit, error);
+		fault_set(fault, NULL, dump.misfit->text,
+			  "cannot be written to a file, for its control characters, blanks around "
+			  "it or a comment in it; give another value");
+	config_origin_name(config, dump.misfit, fault);
 	return NULL;
 }
 
-int config_dump_print(FILE *out, const struct config *config, char error[CONFIG_ERROR_BYTES])
+int config_dump_print(FILE *out, const struct config *config, struct fault *fault)
 {
-	char *text = config_dump(config, error);
+	char *text = config_dump(config, fault);
 
 	if (!text)
 		return -EINVAL;

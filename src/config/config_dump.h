@@ -8,10 +8,10 @@
 /*
  * Prints every value as it was written, its origin behind it as a comment. All that holds for a forward stands
  * in its section, so reading it again gives the same configuration. Takes one that config_check() has
- * accepted. Returns the text, which the caller frees, or NULL with `error` where a value has no place in a
+ * accepted. Returns the text, which the caller frees, or NULL with `fault` where a value has no place in a
  * file: with control characters in it, blanks around it or what would be a comment.
  */
-char *config_dump(const struct config *config, char error[CONFIG_ERROR_BYTES]);
+char *config_dump(const struct config *config, struct fault *fault);
 
-/* Writes config_dump() to `out`. Returns 0, or -EINVAL with `error`; a failed write shows at the end: usage_finish(). */
-int config_dump_print(FILE *out, const struct config *config, char error[CONFIG_ERROR_BYTES]);
+/* Writes config_dump() to `out`. Returns 0, or -EINVAL with `fault`; a failed write shows at the end: usage_finish(). */
+int config_dump_print(FILE *out, const struct config *config, struct fault *fault);

@@ -54,11 +54,10 @@ static bool is_of_a_service(const char *variable, size_t length)
 	return false;
 }
 
-static int fail_unknown(const char *variable, size_t length, char error[CONFIG_ERROR_BYTES])
+static int fail_unknown(const char *variable, struct fault *fault)
 {
 	const struct option_spec *near = NULL;
-	size_t prefix_length = strlen(PREFIX);
-	int shown = (int)MIN(length, 100);
+	size_t prefix_length = strlen(PREFIX), length = strlen(variable);
 	char word[CONFIG_VARIABLE_BYTES], name[CONFIG_VARIABLE_BYTES];
 
 	if (length - prefix_length < sizeof(word)) {
@@ -69,26 +68,26 @@ static int fail_unknown(const char *variable, size_t length, char error[CONFIG_E
 		near = options_suggest(word, length - prefix_length);
 	}
 	if (near && has_variable(near))
-		return config_fail(error, "%.*s: no such variable; did you mean %s?", shown,
-				   variable, config_origin_variable(near, name));
-	return config_fail(error,
-			   "%.*s: no such variable; unset it, or see sixpipe --help all for the "
-			   "options that have one",
-			   shown, variable);
+		return fault_set_object(fault, NULL, variable, "no such variable; did you mean %s?",
+					config_origin_variable(near, name));
+	return fault_set_object(fault, NULL, variable,
+				"no such variable; unset it, or see sixpipe --help all for the "
+				"options that have one");
 }
 
 /* Returns 0, or -EINVAL where nothing is meant by the variable of this length. */
-static int check_variable(const char *variable, size_t length, char error[CONFIG_ERROR_BYTES])
+static int check_variable(const char *variable, size_t length, struct fault *fault)
 {
 	const struct option_spec *option = find_option(variable, length);
+	char shown[FAULT_VALUE_BYTES];
 
+	snprintf(shown, sizeof(shown), "%.*s", (int)MIN(length, sizeof(shown)), variable);
 	if (!option)
-		return is_of_a_service(variable, length) ? 0
-							 : fail_unknown(variable, length, error);
-	return has_variable(option)
-		       ? 0
-		       : config_fail(error, "%.*s: --%s is for the command line alone; unset it",
-				     (int)length, variable, option->name);
+		return is_of_a_service(variable, length) ? 0 : fail_unknown(shown, fault);
+	if (has_variable(option))
+		return 0;
+	return fault_set_object(fault, NULL, shown, "--%s is for the command line alone; unset it",
+				option->name);
 }
 
 const char *config_env_find(char *const *environment, const struct option_spec *option)
@@ -107,14 +106,14 @@ void config_env_set_options(struct config *config, char *const *environment)
 {
 	size_t count;
 	const struct option_spec *options = options_list(&count);
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 
 	for (char *const *at = environment; at && *at; at++) {
 		const char *equals = strchr(*at, '=');
 
 		if (!strncmp(*at, PREFIX, strlen(PREFIX)) && equals && equals[1] &&
-		    check_variable(*at, (size_t)(equals - *at), error))
-			config_errors_add(&config->errors, error);
+		    check_variable(*at, (size_t)(equals - *at), &fault))
+			config_errors_add(&config->errors, &fault);
 	}
 	config->origin = (struct config_origin){.kind = CONFIG_ORIGIN_ENVIRONMENT};
 	/* who starts a process does not choose the order of its variables */
@@ -122,8 +121,8 @@ void config_env_set_options(struct config *config, char *const *environment)
 		const char *value = config_env_find(environment, &options[i]);
 
 		if (value && has_variable(&options[i]) && !is_forward(&options[i]) &&
-		    config_set(config, &options[i], value, error))
-			config_errors_add(&config->errors, error);
+		    config_set(config, &options[i], value, &fault))
+			config_errors_add(&config->errors, &fault);
 	}
 }
 
@@ -143,7 +142,7 @@ static size_t measure_backend(const char *values)
 }
 
 static int add_backends(struct config *config, const struct option_spec *option, const char *values,
-			char error[CONFIG_ERROR_BYTES])
+			struct fault *fault)
 {
 	int result = 0;
 
@@ -152,7 +151,7 @@ static int add_backends(struct config *config, const struct option_spec *option,
 		char value[BACKEND_MOST];
 
 		snprintf(value, sizeof(value), "%.*s", (int)MIN(length, sizeof(value)), values);
-		result = config_set(config, option, value, error);
+		result = config_set(config, option, value, fault);
 		values += length;
 		values += strspn(values, BLANKS);
 	}
@@ -160,7 +159,7 @@ static int add_backends(struct config *config, const struct option_spec *option,
 }
 
 int config_env_add_forward(struct config *config, char *const *environment, bool backend_optional,
-			   char error[CONFIG_ERROR_BYTES])
+			   struct fault *fault)
 {
 	const struct option_spec *listen = options_find("listen", strlen("listen"));
 	const struct option_spec *backend = options_find("backend", strlen("backend"));
@@ -168,21 +167,17 @@ int config_env_add_forward(struct config *config, char *const *environment, bool
 	const char *backends = config_env_find(environment, backend);
 	int result;
 
+	config->origin = (struct config_origin){.kind = CONFIG_ORIGIN_ENVIRONMENT};
 	if (!listener && backends)
-		return config_fail(error,
-				   "SIXPIPE_BACKEND '%.80s': comes without a listener; set "
-				   "SIXPIPE_LISTEN as well",
-				   backends);
+		return fault_set(fault, "backend", backends,
+				 "comes without a listener; set SIXPIPE_LISTEN as well");
 	if (!listener)
 		return 0;
-	config->origin = (struct config_origin){.kind = CONFIG_ORIGIN_ENVIRONMENT};
-	result = config_set(config, listen, listener, error);
+	result = config_set(config, listen, listener, fault);
 	if (!result && backends)
-		result = add_backends(config, backend, backends, error);
+		result = add_backends(config, backend, backends, fault);
 	if (!result && !backend_optional && !config->forwards[0].backend_count)
-		result = config_fail(error,
-				     "SIXPIPE_LISTEN '%.80s': has no backend; set SIXPIPE_BACKEND "
-				     "as well",
-				     listener);
+		result = fault_set(fault, "listen", listener,
+				   "has no backend; set SIXPIPE_BACKEND as well");
 	return result;
 }

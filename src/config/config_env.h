@@ -6,7 +6,7 @@
  * SIXPIPE_LISTEN and SIXPIPE_BACKEND, the latter with one address or several between blanks, each with its
  * parameters if it has any, are one forward. What Kubernetes sets for a Service called sixpipe or sixpipe-ANYTHING is passed over:
  * SIXPIPE_SERVICE_HOST, SIXPIPE_PORT_2000_TCP_ADDR and their like. Any other SIXPIPE_ variable is an
- * error, as an unknown option is.
+ * fault, as an unknown option is.
  *
  * Each function takes an environ(7), or NULL for an empty one. An error names the variable, the value, the reason
  * and the remedy.
@@ -23,7 +23,7 @@ void config_env_set_options(struct config *config, char *const *environment);
 
 /*
  * Adds the forward of SIXPIPE_LISTEN and SIXPIPE_BACKEND, if they are there, to a configuration that
- * has none. A listener without a backend is an error unless `backend_optional`. Returns 0, or -EINVAL with `error`.
+ * has none. A listener without a backend is an error unless `backend_optional`. Returns 0, or -EINVAL with `fault`.
  */
 int config_env_add_forward(struct config *config, char *const *environment, bool backend_optional,
-			   char error[CONFIG_ERROR_BYTES]);
+			   struct fault *fault);

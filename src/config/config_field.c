@@ -43,7 +43,7 @@ static const struct number_type number_types[] = {
 };
 
 static int set_number(void *field, const struct option_spec *option, const char *text,
-		      char error[CONFIG_ERROR_BYTES])
+		      struct fault *fault)
 {
 	const struct number_type *type = &number_types[option->type];
 	char least[UNITS_TEXT_BYTES], most[UNITS_TEXT_BYTES];
@@ -55,17 +55,17 @@ static int set_number(void *field, const struct option_spec *option, const char 
 	parsed = type->parse(text, &value);
 	special = *type->zero && !parsed && !value;
 	if (parsed == -EINVAL)
-		return config_fail(error, "--%s '%.80s': %s", option->name, text, type->form);
+		return fault_set(fault, NULL, text, "%s", type->form);
 	if (parsed || (!special && (value < option->least || value > option->most)))
-		return config_fail(error, "--%s '%.80s': out of range; give %s to %s%s",
-				   option->name, text, type->print(option->least, least),
-				   type->print(option->most, most), type->zero);
+		return fault_set(fault, NULL, text, "out of range; give %s to %s%s",
+				 type->print(option->least, least), type->print(option->most, most),
+				 type->zero);
 	*(uint64_t *)field = value;
 	return 0;
 }
 
 static int set_choice(void *field, const struct option_spec *option, const char *text,
-		      char error[CONFIG_ERROR_BYTES])
+		      struct fault *fault)
 {
 	const char *choice = option->argument;
 	size_t length = strlen(text);
@@ -81,8 +81,7 @@ static int set_choice(void *field, const struct option_spec *option, const char 
 			break;
 		choice += choice_length + 1;
 	}
-	return config_fail(error, "--%s '%.80s': not one of %s; give one of these", option->name,
-			   text, option->argument);
+	return fault_set(fault, NULL, text, "not one of %s; give one of these", option->argument);
 }
 
 bool config_field_read_flag(const char *text, bool *flag)
@@ -99,32 +98,26 @@ bool config_field_read_flag(const char *text, bool *flag)
 	return false;
 }
 
-static int set_flag(void *field, const struct option_spec *option, const char *text,
-		    char error[CONFIG_ERROR_BYTES])
+static int set_flag(void *field, const char *text, struct fault *fault)
 {
 	if (config_field_read_flag(text, field))
 		return 0;
-	return config_fail(error,
-			   "--%s '%.80s': neither yes nor no; give 1, yes, true or on, or "
-			   "0, no, false or off",
-			   option->name, text);
+	return fault_set(fault, NULL, text,
+			 "neither yes nor no; give 1, yes, true or on, or 0, no, false or off");
 }
 
 /* One that sixpipe itself listens on. */
-static int set_address(void *field, const struct option_spec *option, const char *text,
-		       char error[CONFIG_ERROR_BYTES])
+static int set_address(void *field, const char *text, struct fault *fault)
 {
-	char detail[CONFIG_ERROR_BYTES];
 	struct addr address;
 	const char *problem = addr_parse(text, &address);
 
 	if (problem)
-		problem = config_address_explain(CONFIG_ADDRESS_MONITORING,
-						 CONFIG_ORIGIN_COMMAND_LINE, text, problem, detail);
-	else
-		problem = addr_why_not_endpoint(&address);
+		return config_address_explain(CONFIG_ADDRESS_MONITORING, CONFIG_ORIGIN_COMMAND_LINE,
+					      text, problem, fault);
+	problem = addr_why_not_endpoint(&address);
 	if (problem)
-		return config_fail(error, "--%s '%.80s': %.300s", option->name, text, problem);
+		return fault_set_words(fault, NULL, text, problem);
 	memcpy(field, &address, sizeof(address));
 	return 0;
 }
@@ -151,28 +144,26 @@ static int read_escape(const char **at)
 }
 
 static int set_bytes(void *field, const struct option_spec *option, const char *text,
-		     char error[CONFIG_ERROR_BYTES])
+		     struct fault *fault)
 {
 	struct config_bytes read = {0};
 	const char *at = text;
 
 	if (!*text)
-		return config_fail(error, "--%s '': empty; give %s, or leave it out", option->name,
-				   option->argument);
+		return fault_set(fault, NULL, "", "empty; give %s, or leave it out",
+				 option->argument);
 	while (*at) {
 		int byte = (unsigned char)*at++;
 
 		if (byte == '\\')
 			byte = read_escape(&at);
 		if (byte < 0)
-			return config_fail(error,
-					   "--%s '%.80s': a backslash stands before none of r, n, "
-					   "t, xHH or another backslash; double it",
-					   option->name, text);
+			return fault_set(fault, NULL, text,
+					 "a backslash stands before none of r, n, t, xHH or "
+					 "another backslash; double it");
 		if (read.count == CONFIG_BYTES_LIMIT)
-			return config_fail(error,
-					   "--%s '%.80s...': too long; %d bytes are the limit",
-					   option->name, text, CONFIG_BYTES_LIMIT);
+			return fault_set(fault, NULL, text, "too long; %d bytes are the limit",
+					 CONFIG_BYTES_LIMIT);
 		read.bytes[read.count++] = (char)byte;
 	}
 	memcpy(field, &read, sizeof(read));
@@ -181,16 +172,14 @@ static int set_bytes(void *field, const struct option_spec *option, const char *
 
 /* A name, or a path: in quotes it is neither. */
 static int set_text(void *field, const struct option_spec *option, const char *text,
-		    char error[CONFIG_ERROR_BYTES])
+		    struct fault *fault)
 {
 	size_t length = strlen(text);
 
 	if (!length)
-		return config_fail(error, "--%s '': empty; give %s", option->name,
-				   option->argument);
+		return fault_set(fault, NULL, "", "empty; give %s", option->argument);
 	if (length > 1 && strchr("\"'", *text) && text[length - 1] == *text)
-		return config_fail(error, "--%s '%.80s': is in quotes; leave them out",
-				   option->name, text);
+		return fault_set(fault, NULL, text, "is in quotes; leave them out");
 	memcpy(field, &text, sizeof(text));
 	return 0;
 }
@@ -198,8 +187,7 @@ static int set_text(void *field, const struct option_spec *option, const char *t
 /* Lists ---------------------------------------------------------------------------------------- */
 
 /* Adds blocks with commas between them. */
-static int add_cidrs(struct config_forward_options *options, const struct option_spec *option,
-		     const char *text, char error[CONFIG_ERROR_BYTES])
+static int add_cidrs(struct config_forward_options *options, const char *text, struct fault *fault)
 {
 	char word[CIDR_TEXT_BYTES];
 	struct cidr cidr;
@@ -208,21 +196,19 @@ static int add_cidrs(struct config_forward_options *options, const struct option
 		const char *problem = config_rules_next(&at, &cidr, word);
 
 		if (options->trust_count == CONFIG_TRUST_LIMIT)
-			return config_fail(
-				error,
-				"--%s '%.80s': one too many; %d per listener are the limit, "
-				"name larger blocks",
-				option->name, word, CONFIG_TRUST_LIMIT);
+			return fault_set(
+				fault, NULL, word,
+				"one too many; %d per listener are the limit, name larger blocks",
+				CONFIG_TRUST_LIMIT);
 		if (problem)
-			return config_fail(error, "--%s '%.80s': %s", option->name, word, problem);
+			return fault_set_words(fault, NULL, word, problem);
 		options->trust[options->trust_count++] = cidr;
 	}
 	return 0;
 }
 
 /* 0xE0=text, in place of an earlier one of the type. */
-static int set_tlv(struct config_forward_options *options, const struct option_spec *option,
-		   const char *text, char error[CONFIG_ERROR_BYTES])
+static int set_tlv(struct config_forward_options *options, const char *text, struct fault *fault)
 {
 	struct proxy_custom custom;
 	const char *value = strchr(text, '=');
@@ -233,18 +219,13 @@ static int set_tlv(struct config_forward_options *options, const struct option_s
 	case 0:
 		break;
 	case -ERANGE:
-		return config_fail(
-			error,
-			"--%s '%.80s': the type is not free for custom use; give 0xE0 to "
-			"0xEF",
-			option->name, text);
+		return fault_set(fault, NULL, text,
+				 "the type is not free for custom use; give 0xE0 to 0xEF");
 	case -EMSGSIZE:
-		return config_fail(error,
-				   "--%s '%.80s...': too long; %d bytes of text are the limit",
-				   option->name, text, PROXY_CUSTOM_LIMIT);
+		return fault_set(fault, NULL, text, "too long; %d bytes of text are the limit",
+				 PROXY_CUSTOM_LIMIT);
 	default:
-		return config_fail(error, "--%s '%.80s': not TYPE=TEXT; write it as in 0xE0=text",
-				   option->name, text);
+		return fault_set(fault, NULL, text, "not TYPE=TEXT; write it as in 0xE0=text");
 	}
 	while (i < options->proxy_tlv_count && options->proxy_tlvs[i].type != custom.type)
 		i++;
@@ -252,53 +233,52 @@ static int set_tlv(struct config_forward_options *options, const struct option_s
 	for (unsigned j = 0; j < options->proxy_tlv_count; j++)
 		bytes += j == i ? 0 : strlen(options->proxy_tlvs[j].text);
 	if (bytes > CONFIG_TLV_BYTES_LIMIT)
-		return config_fail(
-			error,
-			"--%s '%.80s...': too long; %d bytes of text are the limit for all of "
-			"them together",
-			option->name, text, CONFIG_TLV_BYTES_LIMIT);
+		return fault_set(
+			fault, NULL, text,
+			"too long; %d bytes of text are the limit for all of them together",
+			CONFIG_TLV_BYTES_LIMIT);
 	options->proxy_tlvs[i] = custom;
 	options->proxy_tlv_count = MAX(options->proxy_tlv_count, i + 1);
 	return 0;
 }
 
 int config_field_set(void *owner, const struct option_spec *option, const char *text,
-		     char error[CONFIG_ERROR_BYTES])
+		     struct fault *fault)
 {
 	void *field = (char *)owner + option->offset;
 
 	switch (option->type) {
 	case OPTION_ADDRESS:
-		return set_address(field, option, text, error);
+		return set_address(field, text, fault);
 	case OPTION_FLAG:
-		return set_flag(field, option, text, error);
+		return set_flag(field, text, fault);
 	case OPTION_CHOICE:
-		return set_choice(field, option, text, error);
+		return set_choice(field, option, text, fault);
 	case OPTION_CIDRS:
-		return add_cidrs(owner, option, text, error);
+		return add_cidrs(owner, text, fault);
 	case OPTION_TLV:
-		return set_tlv(owner, option, text, error);
+		return set_tlv(owner, text, fault);
 	case OPTION_BYTES:
-		return set_bytes(field, option, text, error);
+		return set_bytes(field, option, text, fault);
 	case OPTION_SOURCE:
-		return config_source_parse(field, option->name, text, error);
+		return config_source_parse(field, text, fault);
 	case OPTION_ALLOW:
 	case OPTION_DENY:
 	case OPTION_ALLOW_FILE:
 	case OPTION_DENY_FILE:
-		return config_rules_add(owner, option, text, error);
+		return config_rules_add(owner, option, text, fault);
 	case OPTION_TOS:
-		return config_socket_parse_tos(field, option->name, text, error);
+		return config_socket_parse_tos(field, text, fault);
 	case OPTION_MARK:
-		return config_socket_parse_mark(field, option->name, text, error);
+		return config_socket_parse_mark(field, text, fault);
 	case OPTION_MODE:
-		return config_socket_parse_mode(field, option->name, text, error);
+		return config_socket_parse_mode(field, text, fault);
 	case OPTION_PORTS:
-		return config_socket_parse_ports(field, option->name, text, error);
+		return config_socket_parse_ports(field, text, fault);
 	case OPTION_TEXT:
 	case OPTION_SERVERS:
-		return set_text(field, option, text, error);
+		return set_text(field, option, text, fault);
 	default:
-		return set_number(field, option, text, error);
+		return set_number(field, option, text, fault);
 	}
 }

@@ -46,9 +46,9 @@ struct reader {
 	unsigned *given_lines;		/* by option: where this section has it; 0: not yet */
 };
 
-static void add_error(struct reader *reader, const char *error)
+static void add_fault(struct reader *reader, const struct fault *fault)
 {
-	config_errors_add(&reader->config->errors, error);
+	config_errors_add(&reader->config->errors, fault);
 	if (reader->section == SECTION_FORWARD)
 		reader->forward->broken = true;
 	else
@@ -58,14 +58,16 @@ static void add_error(struct reader *reader, const char *error)
 PRINTF_LIKE(3, 4)
 static void fail(struct reader *reader, unsigned line, const char *format, ...)
 {
-	char error[CONFIG_ERROR_BYTES], detail[CONFIG_ERROR_BYTES - SHOWN_BYTES - 16];
+	char place[FAULT_VALUE_BYTES];
+	struct fault fault;
 	va_list arguments;
 
+	snprintf(place, sizeof(place), "%.*s:%u", SHOWN_BYTES, reader->config->file, line);
 	va_start(arguments, format);
-	vsnprintf(detail, sizeof(detail), format, arguments);
+	fault_set_list(&fault, NULL, place, format, arguments);
 	va_end(arguments);
-	config_fail(error, "%.*s:%u: %s", SHOWN_BYTES, reader->config->file, line, detail);
-	add_error(reader, error);
+	fault.kind = FAULT_OF_OBJECT;
+	add_fault(reader, &fault);
 }
 
 static size_t index_of(const struct option_spec *option)
@@ -122,7 +124,6 @@ static void begin_forward(struct reader *reader, const char *name)
 	struct config *config = reader->config;
 	const struct config_forward *other = find_forward(config, name);
 	size_t count, length = strlen(name);
-	char error[CONFIG_ERROR_BYTES];
 
 	skip_section(reader);
 	options_list(&count);
@@ -142,10 +143,9 @@ static void begin_forward(struct reader *reader, const char *name)
 		return;
 	}
 	config->origin = (struct config_origin){CONFIG_ORIGIN_FILE, reader->line};
-	reader->forward =
-		config_begin_forward(config, config_text_keep(&config->kept, name), error);
+	reader->forward = config_begin_forward(config, config_text_keep(&config->kept, name));
 	if (!reader->forward) {
-		fail(reader, reader->line, "[forward %s]: %s", name, error);
+		fail(reader, reader->line, "[forward %s]: " CONFIG_TOO_MANY_FORWARDS, name);
 		return;
 	}
 	reader->section = SECTION_FORWARD;
@@ -330,7 +330,7 @@ static int on_pair(void *user, const char *section, const char *name, const char
 	struct reader *reader = user;
 	struct config *config = reader->config;
 	const struct option_spec *option = options_find(name, strlen(name));
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 	const char *misplaced;
 	unsigned *given;
 
@@ -360,8 +360,8 @@ static int on_pair(void *user, const char *section, const char *name, const char
 		return 1;
 	}
 	config->origin = (struct config_origin){CONFIG_ORIGIN_FILE, reader->line};
-	if (config_set(config, option, value, error))
-		add_error(reader, error);
+	if (config_set(config, option, value, &fault))
+		add_fault(reader, &fault);
 	return 1;
 }
 
@@ -418,7 +418,7 @@ static int read_all(const char *path, char **text, size_t *count)
 
 void config_file_read(struct config *config, const char *path)
 {
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 	char *text;
 	size_t count;
 	int result = read_all(path, &text, &count);
@@ -426,14 +426,13 @@ void config_file_read(struct config *config, const char *path)
 	if (!result)
 		config_file_parse(config, path, text, count);
 	else if (result == -EFBIG)
-		config_fail(error, "--config '%.*s': has more than %d MiB; is this the right file?",
-			    SHOWN_BYTES, path, CONFIG_FILE_LIMIT_BYTES >> 20);
+		fault_set(&fault, "config", path, "has more than %d MiB; is this the right file?",
+			  CONFIG_FILE_LIMIT_BYTES >> 20);
 	else
-		config_fail(error,
-			    "--config '%.*s': cannot be read: %s; give a file that this user may "
-			    "read",
-			    SHOWN_BYTES, path, strerror(-result));
+		fault_set(&fault, "config", path,
+			  "cannot be read: %s; give a file that this user may read",
+			  strerror(-result));
 	if (result)
-		config_errors_add(&config->errors, error);
+		config_errors_add(&config->errors, &fault);
 	free(text);
 }

@@ -88,8 +88,9 @@ static bool find_loop(const struct graph *graph, unsigned first)
 static void add_error(const struct graph *graph, unsigned first, struct config_errors *errors)
 {
 	const struct config *config = graph->config;
-	char error[CONFIG_ERROR_BYTES], way[CONFIG_ERROR_BYTES / 2] = "";
-	char listen[ADDR_TEXT_BYTES], text[CONFIG_BACKEND_TEXT_BYTES], rest[sizeof(way)];
+	struct fault fault;
+	char way[256] = "";
+	char text[CONFIG_BACKEND_TEXT_BYTES], rest[sizeof(way)];
 	unsigned to = first, from, backend;
 
 	/* from the end of the way to its beginning */
@@ -101,14 +102,12 @@ static void add_error(const struct graph *graph, unsigned first, struct config_e
 		snprintf(way, sizeof(way), "%.60s%s%.150s", text, *rest ? ", then " : "", rest);
 		to = from;
 	} while (to != first);
-	config_fail(
-		error,
-		"--listen '%.60s': its backend leads back to it, so one client would take all "
-		"sessions; the way: %.200s%s; give the service's own address as the backend, or "
-		"listen elsewhere",
-		config_print_listen(&config->forwards[first], listen), way,
-		graph->ask_host ? " (addresses of this host)" : "");
-	config_origin_add_to(errors, config, &config->forwards[first], error);
+	config_fault_listen(
+		&fault, &config->forwards[first],
+		"its backend leads back to it, so one client would take all sessions; the way: "
+		"%.200s%s; give the service's own address as the backend, or listen elsewhere",
+		way, graph->ask_host ? " (addresses of this host)" : "");
+	config_origin_add_to(errors, config, &config->forwards[first], &fault);
 }
 
 static int find_loops(struct graph *graph, struct config_errors *errors)
@@ -147,7 +146,7 @@ int config_loop_check(const struct config *config, bool ask_host, struct config_
 	if (graph.leads && graph.after && graph.queue)
 		result = find_loops(&graph, errors);
 	else
-		config_errors_add(errors, "out of memory; give fewer listeners");
+		config_errors_add_words(errors, "out of memory; give fewer listeners");
 	free(graph.leads);
 	free(graph.after);
 	free(graph.queue);

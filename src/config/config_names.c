@@ -61,10 +61,9 @@ const char *config_names_print_backend(const struct config_backend *backend,
 _Static_assert(CONFIG_BACKEND_TEXT_BYTES >= ADDR_TEXT_BYTES, "an address fits");
 
 int config_names_check_forward(const struct config *config, struct config_forward *forward,
-			       char error[CONFIG_ERROR_BYTES])
+			       struct fault *fault)
 {
 	const struct config_source *source = &forward->options.source;
-	char listen[ADDR_TEXT_BYTES];
 
 	forward->name_count = 0;
 	for (unsigned i = 0; i < forward->backend_count; i++)
@@ -73,13 +72,12 @@ int config_names_check_forward(const struct config *config, struct config_forwar
 		return 0;
 	if (source->kind == CONFIG_SOURCE_NONE && !source->embedded)
 		return 0;
-	return config_fail(error,
-			   "--listen '%s': --source reaches addresses of one family, and names may "
-			   "have both; leave out --dns-family both",
-			   config_print_listen(forward, listen));
+	return config_fault_listen(fault, forward,
+				   "--source reaches addresses of one family, and names may have "
+				   "both; leave out --dns-family both");
 }
 
-static int check_servers(const struct config *config, char error[CONFIG_ERROR_BYTES])
+static int check_servers(const struct config *config, struct fault *fault)
 {
 	struct addr servers[DNS_SERVERS_MOST];
 	char item[ADDR_TEXT_BYTES];
@@ -89,21 +87,20 @@ static int check_servers(const struct config *config, char error[CONFIG_ERROR_BY
 	if (!config->dns_servers)
 		return 0;
 	problem = dns_parse_servers(config->dns_servers, servers, &count, item);
-	return problem ? config_fail(error, "--dns-server '%s': %s", item, problem) : 0;
+	return problem ? fault_set_words(fault, "dns-server", item, problem) : 0;
 }
 
-static int check_count(const struct config *config, char error[CONFIG_ERROR_BYTES])
+static int check_count(const struct config *config, struct fault *fault)
 {
 	if (config->name_count <= CONFIG_DNS_NAME_LIMIT)
 		return 0;
-	return config_fail(error,
-			   "--backend: %u of them are names; %d are the limit, start another "
-			   "process for more",
-			   config->name_count, CONFIG_DNS_NAME_LIMIT);
+	return fault_set(fault, "backend", NULL,
+			 "%u of them are names; %d are the limit, start another process for more",
+			 config->name_count, CONFIG_DNS_NAME_LIMIT);
 }
 
 /* Blames the option that was given: of a default neither file nor command line has a place to look at. */
-static int fail_times(const struct config *config, char error[CONFIG_ERROR_BYTES])
+static int fail_times(const struct config *config, struct fault *fault)
 {
 	static const char max_ttl[] = "dns-max-ttl";
 	char least[UNITS_TEXT_BYTES], most[UNITS_TEXT_BYTES];
@@ -113,44 +110,45 @@ static int fail_times(const struct config *config, char error[CONFIG_ERROR_BYTES
 	units_print_duration(config->dns_min_ttl_ms, least);
 	units_print_duration(config->dns_max_ttl_ms, most);
 	if (config_origin_of(&config->values, option, unknown).origin.kind != CONFIG_ORIGIN_DEFAULT)
-		return config_fail(error,
-				   "--%s %s: is less than --dns-min-ttl %s; give more, or a "
-				   "smaller --dns-min-ttl",
-				   max_ttl, most, least);
-	return config_fail(error,
-			   "--dns-min-ttl %s: is more than --%s %s; give less, or a larger --%s",
-			   least, max_ttl, most, max_ttl);
+		return fault_set(
+			fault, max_ttl, most,
+			"is less than --dns-min-ttl %s; give more, or a smaller --dns-min-ttl",
+			least);
+	return fault_set(fault, "dns-min-ttl", least,
+			 "is more than --%s %s; give less, or a larger --%s", max_ttl, most,
+			 max_ttl);
 }
 
-static int check_times(const struct config *config, char error[CONFIG_ERROR_BYTES])
+static int check_times(const struct config *config, struct fault *fault)
 {
 	if (!config->dns_min_ttl_ms)
-		return config_fail(error, "--dns-min-ttl 0: answers with a TTL of 0 would be asked "
-					  "for without a pause; give at least 1ms");
+		return fault_set(fault, "dns-min-ttl", "0",
+				 "answers with a TTL of 0 would be asked for without a pause; give "
+				 "at least 1ms");
 	if (config->dns_max_ttl_ms < config->dns_min_ttl_ms)
-		return fail_times(config, error);
+		return fail_times(config, fault);
 	return 0;
 }
 
-static int check_start(const struct config *config, char error[CONFIG_ERROR_BYTES])
+static int check_start(const struct config *config, struct fault *fault)
 {
 	if (config->resolve_at_start != CONFIG_RESOLVE_REQUIRE || config->resolve_timeout_ms)
 		return 0;
-	return config_fail(error, "--resolve-at-start require: needs time for the answers; give a "
-				  "--resolve-timeout above 0");
+	return fault_set(fault, "resolve-at-start", "require",
+			 "needs time for the answers; give a --resolve-timeout above 0");
 }
 
 void config_names_check(struct config *config)
 {
-	static int (*const checks[])(const struct config *, char *) = {check_count, check_servers,
-								       check_times, check_start};
-	char error[CONFIG_ERROR_BYTES];
+	static int (*const checks[])(const struct config *, struct fault *) = {
+		check_count, check_servers, check_times, check_start};
+	struct fault fault;
 
 	config->name_count = 0;
 	for (unsigned i = 0; i < config->forward_count; i++)
 		config->name_count +=
 			config->forwards[i].name_count * config->forwards[i].port_count;
 	for (size_t i = 0; i < ARRAY_COUNT(checks); i++)
-		if (checks[i](config, error))
-			config_origin_add_error(config, NULL, error);
+		if (checks[i](config, &fault))
+			config_origin_add(config, NULL, &fault);
 }

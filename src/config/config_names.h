@@ -14,7 +14,7 @@ const char *config_names_parse_backend(const char *text, struct config_backend *
 
 /* Counts the names of a forward, and checks what they leave no choice of. Returns 0 or -EINVAL. */
 int config_names_check_forward(const struct config *config, struct config_forward *forward,
-			       char error[CONFIG_ERROR_BYTES]);
+			       struct fault *fault);
 
 /*
  * Checks the options about names, and how many names there are in all forwards, which were checked. What is

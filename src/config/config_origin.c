@@ -53,72 +53,49 @@ struct config_value config_origin_of(const struct config_values *values,
 	return value ? *value : missing;
 }
 
-void config_origin_rename(const struct config *config, const struct config_value *value,
-			  char error[CONFIG_ERROR_BYTES])
+void config_origin_name(const struct config *config, const struct config_value *value,
+			struct fault *fault)
 {
 	const char *name = value->option->name;
-	char detail[CONFIG_ERROR_BYTES], where[CONFIG_ORIGIN_BYTES];
+	char where[CONFIG_ORIGIN_BYTES];
 
-	CHECK(!strncmp(error, "--", 2) && !strncmp(error + 2, name, strlen(name)));
-	snprintf(detail, sizeof(detail), "%s", error + 2);
+	fault->option = name;
 	config_origin_print(config, value, where);
 	if (value->origin.kind == CONFIG_ORIGIN_FILE)
-		config_fail(error, "%s: %s", where, detail);
+		snprintf(fault->name, sizeof(fault->name), "%s: %s", where, name);
 	else if (value->origin.kind == CONFIG_ORIGIN_ENVIRONMENT)
-		config_fail(error, "%s%s", where, detail + strlen(name));
+		snprintf(fault->name, sizeof(fault->name), "%s", where);
+	else
+		snprintf(fault->name, sizeof(fault->name), "--%s", name);
 }
 
-void config_origin_rename_of(const struct config *config, const struct config_forward *forward,
-			     char error[CONFIG_ERROR_BYTES])
+void config_origin_find_name(const struct config *config, const struct config_forward *forward,
+			     struct fault *fault)
 {
 	const struct option_spec *option;
 	struct config_value value;
 
-	if (strncmp(error, "--", 2) != 0)
+	if (!fault->option || *fault->name)
 		return;
-	option = options_find(error + 2, strcspn(error + 2, " :,"));
-	/* a file's name may begin like an option's */
-	if (!option || (options_is_of_forward(option) && !forward))
-		return;
-	if (options_is_of_forward(option))
+	option = options_find(fault->option, strlen(fault->option));
+	CHECK(option);
+	if (forward && options_is_of_forward(option))
 		value = config_origin_of(&forward->values, option, forward->origin);
 	else
 		value = config_origin_of(&config->values, option, config->origin);
-	config_origin_rename(config, &value, error);
+	if (fault->kind != FAULT_OF_OBJECT || value.origin.kind != CONFIG_ORIGIN_COMMAND_LINE)
+		config_origin_name(config, &value, fault);
 }
 
-void config_origin_append(const struct config *config, const struct config_value *value,
-			  char error[CONFIG_ERROR_BYTES])
+void config_origin_add(struct config *config, const struct config_forward *forward,
+		       struct fault *fault)
 {
-	size_t length = strnlen(error, CONFIG_ERROR_BYTES - CONFIG_ORIGIN_BYTES);
-	char giver[CONFIG_ERROR_BYTES];
-
-	snprintf(giver, sizeof(giver), "--%s", value->option->name);
-	config_origin_rename(config, value, giver);
-	snprintf(error + length, CONFIG_ERROR_BYTES - length, " (given by %.200s)", giver);
-}
-
-void config_origin_append_of(const struct config *config, const struct config_forward *forward,
-			     const char *name, char error[CONFIG_ERROR_BYTES])
-{
-	const struct option_spec *option = options_find(name, strlen(name));
-	struct config_value value =
-		forward ? config_origin_of(&forward->values, option, forward->origin)
-			: config_origin_of(&config->values, option, config->origin);
-
-	if (value.origin.kind != CONFIG_ORIGIN_COMMAND_LINE)
-		config_origin_append(config, &value, error);
-}
-
-void config_origin_add_error(struct config *config, const struct config_forward *forward,
-			     char error[CONFIG_ERROR_BYTES])
-{
-	config_origin_add_to(&config->errors, config, forward, error);
+	config_origin_add_to(&config->errors, config, forward, fault);
 }
 
 void config_origin_add_to(struct config_errors *errors, const struct config *config,
-			  const struct config_forward *forward, char error[CONFIG_ERROR_BYTES])
+			  const struct config_forward *forward, struct fault *fault)
 {
-	config_origin_rename_of(config, forward, error);
-	config_errors_add(errors, error);
+	config_origin_find_name(config, forward, fault);
+	config_errors_add(errors, fault);
 }

@@ -21,38 +21,21 @@ const char *config_origin_print(const struct config *config, const struct config
 struct config_value config_origin_of(const struct config_values *values,
 				     const struct option_spec *option, struct config_origin origin);
 
-/*
- * What sets and checks names an option as on the command line, at the beginning of `error`. This writes
- * there what it is called where the value came from: "FILE:LINE: maxconn" or "SIXPIPE_MAXCONN".
- */
-void config_origin_rename(const struct config *config, const struct config_value *value,
-			  char error[CONFIG_ERROR_BYTES]);
+/* Sets the option of `fault`, and its name where `value` came from: "FILE:8: deny", "SIXPIPE_DENY" or "--deny". */
+void config_origin_name(const struct config *config, const struct config_value *value,
+			struct fault *fault);
 
 /*
- * The same for the option that `error` begins with, whichever it is: one of `forward`, which may be NULL,
- * or one of the process. What begins with no option, or with one of a forward where none is given, stays.
+ * The same, where no name was set, for the value that `forward` has of the option, or with NULL the process. An object
+ * whose giver is on the command line gets none: the user sees both.
  */
-void config_origin_rename_of(const struct config *config, const struct config_forward *forward,
-			     char error[CONFIG_ERROR_BYTES]);
+void config_origin_find_name(const struct config *config, const struct config_forward *forward,
+			     struct fault *fault);
 
-/*
- * For what is wrong with something else, such as a line of a file: says behind it which option named that,
- * " (given by FILE:8: deny-file)".
- */
-void config_origin_append(const struct config *config, const struct config_value *value,
-			  char error[CONFIG_ERROR_BYTES]);
+/* Adds `fault` to config->errors, with the name that config_origin_find_name() gives: until config_check() has ended. */
+void config_origin_add(struct config *config, const struct config_forward *forward,
+		       struct fault *fault);
 
-/*
- * The same for the value of option `name` that `forward` has, or with NULL the process; but not for one of the
- * command line, which is before one's eyes.
- */
-void config_origin_append_of(const struct config *config, const struct config_forward *forward,
-			     const char *name, char error[CONFIG_ERROR_BYTES]);
-
-/* Adds `error`, renamed so, to the configuration's own errors: for config/, until config_check() has ended. */
-void config_origin_add_error(struct config *config, const struct config_forward *forward,
-			     char error[CONFIG_ERROR_BYTES]);
-
-/* The same for a list of the caller's: errors of the host, which are not the configuration's. */
+/* The same for a list of the caller's: faults of the host, which are not the configuration's. */
 void config_origin_add_to(struct config_errors *errors, const struct config *config,
-			  const struct config_forward *forward, char error[CONFIG_ERROR_BYTES]);
+			  const struct config_forward *forward, struct fault *fault);

@@ -10,6 +10,7 @@
 #include "config/config_field.h"
 #include "config/config_file.h"
 #include "config/config_names.h"
+#include "config/config_origin.h"
 #include "config/usage.h"
 
 /*
@@ -18,40 +19,39 @@
  */
 #define LOST (-ENODATA)
 
-static int fail_unknown(const char *argument, size_t name_length, char error[CONFIG_ERROR_BYTES])
+static int fail_unknown(const char *argument, size_t name_length, struct fault *fault)
 {
 	const struct option_spec *near = options_suggest(argument + 2, name_length);
 	const char *remedy = options_foreign_remedy(argument + 2, name_length);
-	int shown = (int)MIN(name_length + 2, 200);
+	char shown[FAULT_VALUE_BYTES];
 
+	snprintf(shown, sizeof(shown), "%.*s", (int)MIN(name_length + 2, sizeof(shown)), argument);
 	if (remedy)
-		return config_fail(error, "%.*s: no such option; %s", shown, argument, remedy);
+		return fault_set_object(fault, NULL, shown, "no such option; %s", remedy);
 	if (near)
-		return config_fail(error, "%.*s: no such option; did you mean --%s?", shown,
-				   argument, near->name);
-	return config_fail(error, "%.*s: no such option; sixpipe --help all lists them", shown,
-			   argument);
+		return fault_set_object(fault, NULL, shown, "no such option; did you mean --%s?",
+					near->name);
+	return fault_set_object(fault, NULL, shown,
+				"no such option; sixpipe --help all lists them");
 }
 
 /* A flag with a word behind it that would be its value elsewhere. */
-static int fail_flag_value(const struct option_spec *option, const char *word,
-			   char error[CONFIG_ERROR_BYTES])
+static int fail_flag_value(const struct option_spec *option, const char *word, struct fault *fault)
 {
 	if (option->group == OPTION_GROUP_GENERAL)
-		return config_fail(error, "--%s '%.80s': takes no value; write --%s alone",
-				   option->name, word, option->name);
-	return config_fail(error,
-			   "--%s '%.80s': takes a value only after '='; write --%s=%s, or "
-			   "--%s alone for yes",
-			   option->name, word, option->name, word, option->name);
+		return fault_set(fault, option->name, word, "takes no value; write --%s alone",
+				 option->name);
+	return fault_set(fault, option->name, word,
+			 "takes a value only after '='; write --%s=%s, or --%s alone for yes",
+			 option->name, word, option->name);
 }
 
 /* One that says what to do instead, and cannot have been said elsewhere. */
 static int take_general_flag(struct command_line *line, const struct option_spec *option,
-			     const char *value, char error[CONFIG_ERROR_BYTES])
+			     const char *value, struct fault *fault)
 {
 	if (strcmp(option->name, "help"))
-		return fail_flag_value(option, value, error);
+		return fail_flag_value(option, value, fault);
 	line->help_topic = value;
 	line->config->help = true;
 	return 0;
@@ -92,16 +92,14 @@ static bool is_no_value(const struct option_spec *option, const char *word)
 }
 
 static int fail_without_value(const struct option_spec *option, const char *next,
-			      char error[CONFIG_ERROR_BYTES])
+			      struct fault *fault)
 {
 	if (!next)
-		return config_fail(error, "--%s: has no value; give %s", option->name,
-				   option->argument);
-	return config_fail(
-		error,
-		"--%s: has no value: the next word is '%.80s', which cannot be one; give "
-		"%s",
-		option->name, next, option->argument);
+		return fault_set(fault, option->name, NULL, "has no value; give %s",
+				 option->argument);
+	return fault_set(fault, option->name, NULL,
+			 "has no value: the next word is '%.80s', which cannot be one; give %s",
+			 next, option->argument);
 }
 
 /*
@@ -109,7 +107,7 @@ static int fail_without_value(const struct option_spec *option, const char *next
  * LOST.
  */
 static int parse_option(struct command_line *line, int argc, char **argv, int *at,
-			char error[CONFIG_ERROR_BYTES])
+			struct fault *fault)
 {
 	const char *argument = argv[*at];
 	size_t name_length = strcspn(argument + 2, "=");
@@ -120,22 +118,22 @@ static int parse_option(struct command_line *line, int argc, char **argv, int *a
 	int result;
 
 	if (!option) {
-		fail_unknown(argument, name_length, error);
+		fail_unknown(argument, name_length, fault);
 		return value ? -EINVAL : LOST;
 	}
 	if (option->type == OPTION_FLAG && option->group == OPTION_GROUP_GENERAL && value)
-		return take_general_flag(line, option, value, error);
+		return take_general_flag(line, option, value, fault);
 	if (option->type == OPTION_FLAG && !value && next && strcmp(option->name, "help") != 0 &&
 	    config_field_read_flag(next, &flag)) {
 		++*at;
-		return fail_flag_value(option, next, error);
+		return fail_flag_value(option, next, fault);
 	}
 	if (option->type != OPTION_FLAG && !value) {
 		if (is_no_value(option, next))
-			return fail_without_value(option, next, error);
+			return fail_without_value(option, next, fault);
 		value = argv[++*at];
 	}
-	result = config_set(line->config, option, value, error);
+	result = config_set(line->config, option, value, fault);
 	return result && option->type == OPTION_LISTEN ? LOST : result;
 }
 
@@ -146,77 +144,67 @@ static bool is_parameter(const struct config *config, const char *word)
 	       options_find_parameter(word, strcspn(word, "="));
 }
 
-static int fail_parameter(const struct config *config, const char *word,
-			  char error[CONFIG_ERROR_BYTES])
+static int fail_parameter(const struct config *config, const char *word, struct fault *fault)
 {
 	const struct config_forward *latest = &config->forwards[config->forward_count - 1];
 	char backend[CONFIG_BACKEND_TEXT_BYTES] = "ADDRESS";
 
 	if (latest->backend_count)
 		config_names_print_backend(&latest->backends[latest->backend_count - 1], backend);
-	return config_fail(error,
-			   "'%.80s': belongs to the backend before it, in one argument; write "
-			   "'%s %.80s'",
-			   word, backend, word);
+	return fault_set(fault, NULL, word,
+			 "belongs to the backend before it, in one argument; write '%s %.80s'",
+			 backend, word);
 }
 
 /* A plain word in the place of LISTEN that can be no address: a command, misspelt or misplaced. */
-static int fail_no_command(const char *word, char error[CONFIG_ERROR_BYTES])
+static int fail_no_command(const char *word, struct fault *fault)
 {
 	const char *near = usage_suggest_command(word);
 	const struct option_spec *option = options_find(word, strlen(word));
 
 	if (near && !strcmp(near, word))
-		return config_fail(error,
-				   "LISTEN '%.80s': is a command, which comes before everything "
-				   "else; write sixpipe %s ...",
-				   word, near);
+		return fault_set(
+			fault, "listen", word,
+			"is a command, which comes before everything else; write sixpipe %s ...",
+			near);
 	if (near)
-		return config_fail(error,
-				   "LISTEN '%.80s': is neither an address nor a command; did you "
-				   "mean sixpipe %s?",
-				   word, near);
+		return fault_set(fault, "listen", word,
+				 "is neither an address nor a command; did you mean sixpipe %s?",
+				 near);
 	if (option && option->group == OPTION_GROUP_GENERAL)
-		return config_fail(error,
-				   "LISTEN '%.80s': is neither an address nor a command; did you "
-				   "mean sixpipe --%s?",
-				   word, option->name);
-	return config_fail(error,
-			   "LISTEN '%.80s': is neither an address nor a command; write [address]:"
-			   "port, or see sixpipe --help",
-			   word);
+		return fault_set(fault, "listen", word,
+				 "is neither an address nor a command; did you mean sixpipe --%s?",
+				 option->name);
+	return fault_set(
+		fault, "listen", word,
+		"is neither an address nor a command; write [address]:port, or see sixpipe --help");
 }
 
 /* The first plain word is the listener, the others are its backends. Returns 0, -EINVAL or LOST. */
-static int parse_word(struct config *config, const char *word, bool first,
-		      char error[CONFIG_ERROR_BYTES])
+static int parse_word(struct config *config, const char *word, bool first, struct fault *fault)
 {
 	const char *name = first ? "listen" : "backend";
-	char detail[CONFIG_ERROR_BYTES] = "";
 
 	if (first && config->forward_count > config->file_forward_count) {
-		config_fail(error,
-			    "'%.80s': a plain argument beside --listen; put --backend before it",
-			    word);
+		fault_set(fault, NULL, word,
+			  "a plain argument beside --listen; put --backend before it");
 		return LOST;
 	}
-	if (!config_set(config, options_find(name, strlen(name)), word, detail))
+	if (!config_set(config, options_find(name, strlen(name)), word, fault))
 		return 0;
-	if (first && !strpbrk(word, ":[/") && isalpha((unsigned char)*word)) {
-		fail_no_command(word, error);
-		return LOST;
-	}
+	if (first && !strpbrk(word, ":[/") && isalpha((unsigned char)*word))
+		fail_no_command(word, fault);
 	/* people who wrote no option should not be told of one: LISTEN '...', not --listen '...' */
-	config_fail(error, "%s%s", first ? "LISTEN" : "BACKEND", detail + 2 + strlen(name));
+	snprintf(fault->name, sizeof(fault->name), "%s", first ? "LISTEN" : "BACKEND");
 	return first ? LOST : -EINVAL;
 }
 
 /*
  * Finds --config ahead of everything else, because the file's values go behind all others: the words are
- * skipped as parse_option() will use them. Returns 0, or -EINVAL with `error` when there are two.
+ * skipped as parse_option() will use them. Returns 0, or -EINVAL with `fault` when there are two.
  */
 static int find_file(const struct command_line *line, int argc, char **argv, const char **file,
-		     char error[CONFIG_ERROR_BYTES])
+		     struct fault *fault)
 {
 	const struct option_spec *config = options_find("config", strlen("config"));
 
@@ -235,10 +223,8 @@ static int find_file(const struct command_line *line, int argc, char **argv, con
 		if (option != config || !value)
 			continue;
 		if (*file)
-			return config_fail(error,
-					   "--config '%.80s': one too many; one file is read, put "
-					   "everything into it",
-					   value);
+			return fault_set(fault, "config", value,
+					 "one too many; one file is read, put everything into it");
 		*file = value;
 	}
 	if (!*file)
@@ -253,7 +239,7 @@ static int find_file(const struct command_line *line, int argc, char **argv, con
 static bool parse_words(struct command_line *line, int argc, char **argv)
 {
 	struct config *config = line->config;
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 	bool options_over = false;
 	unsigned words = 0;
 	int result = 0;
@@ -266,20 +252,19 @@ static bool parse_words(struct command_line *line, int argc, char **argv)
 		} else if (!options_over && !strcmp(argv[i], "-h")) {
 			config->help = true;
 		} else if (!options_over && !strncmp(argv[i], "--", 2)) {
-			result = parse_option(line, argc, argv, &i, error);
+			result = parse_option(line, argc, argv, &i, &fault);
 		} else if (!options_over && argv[i][0] == '-') {
-			config_fail(error,
-				    "%.80s: no such option; options are words behind two dashes, "
-				    "see --help",
-				    argv[i]);
+			fault_set_object(
+				&fault, NULL, argv[i],
+				"no such option; options are words behind two dashes, see --help");
 			result = LOST;
 		} else if (is_parameter(config, argv[i])) {
-			result = fail_parameter(config, argv[i], error);
+			result = fail_parameter(config, argv[i], &fault);
 		} else {
-			result = parse_word(config, argv[i], words++ == 0, error);
+			result = parse_word(config, argv[i], words++ == 0, &fault);
 		}
 		if (result)
-			config_errors_add(&config->errors, error);
+			config_errors_add(&config->errors, &fault);
 		if (config->help || config->version) {
 			if (!line->help_topic && i + 1 < argc && argv[i + 1][0] != '-')
 				line->help_topic = argv[i + 1];
@@ -288,8 +273,9 @@ static bool parse_words(struct command_line *line, int argc, char **argv)
 	}
 	if (result == LOST || !words || config->forward_count <= config->file_forward_count + 1)
 		return result != LOST;
-	config_errors_add(&config->errors, "--listen: given beside plain arguments; put --listen "
-					   "and --backend before all of them");
+	fault_set(&fault, "listen", NULL,
+		  "given beside plain arguments; put --listen and --backend before all of them");
+	config_errors_add(&config->errors, &fault);
 	return false;
 }
 
@@ -299,18 +285,19 @@ static bool is_partial(const struct config *config)
 	return !config->forward_count || !config->forwards[config->forward_count - 1].backend_count;
 }
 
-int config_parse(struct command_line *line, int argc, char **argv, char error[CONFIG_ERROR_BYTES])
+int config_parse(struct command_line *line, int argc, char **argv)
 {
 	struct config *config = line->config;
 	struct config_errors *errors = &config->errors;
+	struct fault fault;
 	unsigned of_file;
 	const char *file;
 	bool whole;
 
 	line->help_topic = NULL;
-	whole = !find_file(line, argc, argv, &file, error);
+	whole = !find_file(line, argc, argv, &file, &fault);
 	if (!whole)
-		config_errors_add(errors, error);
+		config_errors_add(errors, &fault);
 	else if (file && *file)
 		config_file_read(config, file);
 	of_file = errors->count;
@@ -320,13 +307,10 @@ int config_parse(struct command_line *line, int argc, char **argv, char error[CO
 		return 0;
 	/* a forward that the file was to have is not looked for elsewhere */
 	if (whole && !config->forward_count && !of_file &&
-	    config_env_add_forward(config, line->environment, line->forwards_optional, error))
-		config_errors_add(errors, error);
+	    config_env_add_forward(config, line->environment, line->forwards_optional, &fault))
+		config_origin_add(config, NULL, &fault);
 	config->broken = errors->count > of_file;
 	if (whole && line->forwards_optional && is_partial(config) && !errors->count)
 		return 0;
-	if (whole)
-		return config_check(config, error);
-	snprintf(error, CONFIG_ERROR_BYTES, "%s", errors->list[0]);
-	return -EINVAL;
+	return whole ? config_check(config) : -EINVAL;
 }

@@ -14,8 +14,7 @@ struct command_line {
  * Reads argv[1] to argv[argc - 1]; they go before the environment, which goes before the file of --config, and that before
  * the defaults. The forwards of file and arguments are used, that of the environment only where these have
  * none. Reading stops at --help and --version, and then nothing else needs to be right. A flag has `yes` for its
- * value unless =VALUE follows. Returns 0, or -EINVAL; then config->errors has all that is wrong, each naming the
- * argument, variable or line, the reason and the remedy, and `error` has the first. Behind an option that
- * is not known, or a listener that is wrong, the command line is read no further.
+ * value unless =VALUE follows. Returns 0, or -EINVAL; then config->errors has all that is wrong, each with
+ * the argument, the variable or the line. Behind an option that is not known, or a listener that is wrong, the command line is read no further.
  */
-int config_parse(struct command_line *line, int argc, char **argv, char error[CONFIG_ERROR_BYTES]);
+int config_parse(struct command_line *line, int argc, char **argv);

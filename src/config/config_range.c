@@ -7,30 +7,28 @@
 #include "config/config_names.h"
 
 int config_range_check(const struct config *config, const struct config_forward *forward,
-		       char error[CONFIG_ERROR_BYTES])
+		       struct fault *fault)
 {
-	char listen[ADDR_TEXT_BYTES], text[CONFIG_BACKEND_TEXT_BYTES];
+	char text[CONFIG_BACKEND_TEXT_BYTES];
 	unsigned ports = forward->port_count, before = 0;
 
-	config_print_listen(forward, listen);
 	for (const struct config_forward *other = config->forwards; other < forward; other++)
 		before += other->port_count;
 	/* once: those behind it are too many as well */
 	if (before <= CONFIG_FORWARD_LIMIT && before + ports > CONFIG_FORWARD_LIMIT)
-		return config_fail(error,
-				   "--listen '%.120s': one too many; %d listeners are the limit, "
-				   "each port of a range being one; start another process for more",
-				   listen, CONFIG_FORWARD_LIMIT);
+		return config_fault_listen(fault, forward,
+					   "one too many; %d listeners are the limit, each port of "
+					   "a range being one; start another process for more",
+					   CONFIG_FORWARD_LIMIT);
 	for (unsigned i = 0; i < forward->backend_count; i++) {
 		const struct config_backend *backend = &forward->backends[i];
 
 		if (backend->port_count > 1 && backend->port_count != ports)
-			return config_fail(
-				error,
-				"--listen '%.120s': backend %.120s has %u ports for the listener's "
-				"%u; give as many, or one for all",
-				listen, config_names_print_backend(backend, text),
-				backend->port_count, ports);
+			return config_fault_listen(fault, forward,
+						   "backend %.120s has %u ports for the listener's "
+						   "%u; give as many, or one for all",
+						   config_names_print_backend(backend, text),
+						   backend->port_count, ports);
 	}
 	return 0;
 }

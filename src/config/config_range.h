@@ -5,10 +5,10 @@
 
 /*
  * Checks that the forward's backends have a port each for those of the listener, and that the limit on
- * listeners is not passed with this one. Returns 0, or -EINVAL with `error`.
+ * listeners is not passed with this one. Returns 0, or -EINVAL with `fault`.
  */
 int config_range_check(const struct config *config, const struct config_forward *forward,
-		       char error[CONFIG_ERROR_BYTES]);
+		       struct fault *fault);
 
 /*
  * Puts a forward for each port in the place of every forward with a range; a backend with a range

@@ -22,7 +22,7 @@ const char *config_rules_next(const char **at, struct cidr *cidr, char word[CIDR
 }
 
 int config_rules_add(struct config_forward_options *options, const struct option_spec *option,
-		     const char *text, char error[CONFIG_ERROR_BYTES])
+		     const char *text, struct fault *fault)
 {
 	bool file = option->type == OPTION_ALLOW_FILE || option->type == OPTION_DENY_FILE;
 	bool allow = option->type == OPTION_ALLOW || option->type == OPTION_ALLOW_FILE;
@@ -30,18 +30,17 @@ int config_rules_add(struct config_forward_options *options, const struct option
 	struct cidr cidr;
 
 	if (options->rule_count == CONFIG_RULE_LIMIT)
-		return config_fail(error,
-				   "--%s '%.80s': one too many; %d such options per listener are "
-				   "the limit, put the blocks into a file",
-				   option->name, text, CONFIG_RULE_LIMIT);
+		return fault_set(fault, NULL, text,
+				 "one too many; %d such options per listener are the limit, put "
+				 "the blocks into a file",
+				 CONFIG_RULE_LIMIT);
 	if (file && !*text)
-		return config_fail(error, "--%s '': empty; give %s", option->name,
-				   option->argument);
+		return fault_set(fault, NULL, "", "empty; give %s", option->argument);
 	for (const char *at = file ? NULL : text; at;) {
 		const char *problem = config_rules_next(&at, &cidr, word);
 
 		if (problem)
-			return config_fail(error, "--%s '%.80s': %s", option->name, word, problem);
+			return fault_set_words(fault, NULL, word, problem);
 	}
 	options->rules[options->rule_count++] =
 		(struct config_rule){.text = text, .allow = allow, .file = file};

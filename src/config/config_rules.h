@@ -11,7 +11,7 @@ bool config_rules_hold(const struct option_spec *option);
 
 /*
  * Adds what one of the four options gives, and checks the blocks; files are not opened. `text` must
- * outlive the configuration. Returns 0, or -EINVAL with `error`.
+ * outlive the configuration. Returns 0, or -EINVAL with `fault`.
  */
 int config_rules_add(struct config_forward_options *options, const struct option_spec *option,
-		     const char *text, char error[CONFIG_ERROR_BYTES]);
+		     const char *text, struct fault *fault);

@@ -32,18 +32,12 @@ static struct config_forward *latest_forward(struct config *config)
 	return &config->forwards[config->forward_count - 1];
 }
 
-struct config_forward *config_begin_forward(struct config *config, const char *name,
-					    char error[CONFIG_ERROR_BYTES])
+struct config_forward *config_begin_forward(struct config *config, const char *name)
 {
 	struct config_forward forward = {.name = name, .origin = config->origin, .port_count = 1};
 
-	if (config->forward_count == CONFIG_FORWARD_LIMIT) {
-		config_fail(error,
-			    "one too many; %d listeners are the limit, start another process for "
-			    "more",
-			    CONFIG_FORWARD_LIMIT);
+	if (config->forward_count == CONFIG_FORWARD_LIMIT)
 		return NULL;
-	}
 	forward.options = config->defaults;
 	config_values_copy(&forward.values, &config->default_values);
 	config->forwards =
@@ -88,50 +82,42 @@ static const char *parse_backend(struct config *config, const char *text,
 	return problem || *backend->name ? problem : addr_why_not_endpoint(&backend->addr);
 }
 
-static int set_listen(struct config *config, const char *text, char error[CONFIG_ERROR_BYTES])
+static int set_listen(struct config *config, const char *text, struct fault *fault)
 {
-	char detail[CONFIG_ERROR_BYTES];
 	struct addr address;
 	struct config_forward *forward;
 	unsigned port_count;
 	const char *problem = parse_listen(config, text, &address, &port_count);
 
 	if (problem)
-		problem = config_address_explain(CONFIG_ADDRESS_LISTEN, config->origin.kind, text,
-						 problem, detail);
-	else
-		problem = addr_why_not_endpoint(&address);
+		return config_address_explain(CONFIG_ADDRESS_LISTEN, config->origin.kind, text,
+					      problem, fault);
+	problem = addr_why_not_endpoint(&address);
 	if (problem)
-		return config_fail(error, "--listen '%.80s': %.300s", text, problem);
-	forward = config->origin.kind == CONFIG_ORIGIN_FILE
-			  ? latest_forward(config)
-			  : config_begin_forward(config, NULL, detail);
+		return fault_set_words(fault, NULL, text, problem);
+	forward = config->origin.kind == CONFIG_ORIGIN_FILE ? latest_forward(config)
+							    : config_begin_forward(config, NULL);
 	if (!forward)
-		return config_fail(error, "--listen '%.80s': %.300s", text, detail);
+		return fault_set_words(fault, NULL, text, CONFIG_TOO_MANY_FORWARDS);
 	forward->listen = address;
 	forward->port_count = port_count;
 	return 0;
 }
 
 static int add_backend(struct config_forward *forward, const struct config_backend *backend,
-		       const char *text, char error[CONFIG_ERROR_BYTES])
+		       const char *text, struct fault *fault)
 {
 	if (!addr_is_local(&backend->addr) && !addr_port(&backend->addr))
-		return config_fail(
-			error, "--backend '%.80s': port 0 cannot be connected to; give 1 to 65535",
-			text);
+		return fault_set(fault, NULL, text,
+				 "port 0 cannot be connected to; give 1 to 65535");
 	if (forward->backend_count == CONFIG_BACKEND_LIMIT)
-		return config_fail(
-			error,
-			"--backend '%.80s': one too many; %d per listener are the limit, leave "
-			"some out",
-			text, CONFIG_BACKEND_LIMIT);
+		return fault_set(fault, NULL, text,
+				 "one too many; %d per listener are the limit, leave some out",
+				 CONFIG_BACKEND_LIMIT);
 	if (!*backend->name && addr_equal(&backend->addr, &forward->listen))
-		return config_fail(
-			error,
-			"--backend '%.80s': is the listener's own address and would forward to "
-			"itself; give the service's",
-			text);
+		return fault_set(fault, NULL, text,
+				 "is the listener's own address and would forward to itself; give "
+				 "the service's");
 	forward->backends =
 		config_grow(forward->backends, forward->backend_count + 1, sizeof(*backend));
 	forward->backends[forward->backend_count++] = *backend;
@@ -140,84 +126,77 @@ static int add_backend(struct config_forward *forward, const struct config_backe
 
 /* A parameter behind a backend's address, NAME=VALUE or NAME alone. `given` has a bit for each that stood there before. */
 static int set_parameter(struct config_backend *backend, const char *address, char *word,
-			 uint64_t *given, char error[CONFIG_ERROR_BYTES])
+			 uint64_t *given, struct fault *fault)
 {
 	size_t count;
 	const struct option_spec *list = options_parameters(&count);
 	size_t name_length = strcspn(word, "=");
 	const struct option_spec *option = options_find_parameter(word, name_length);
-	char detail[CONFIG_ERROR_BYTES];
+	struct fault detail;
 	const char *value = word[name_length] ? word + name_length + 1 : NULL;
 
 	if (!option)
-		return config_fail(
-			error,
-			"--backend '%.80s': '%.80s' is no parameter of a backend; sixpipe "
-			"--help forwarding lists them",
-			address, word);
+		return fault_set(fault, NULL, address,
+				 "'%.80s' is no parameter of a backend; sixpipe --help forwarding "
+				 "lists them",
+				 word);
 	CHECK(count <= 64);
 	if (*given >> (option - list) & 1)
-		return config_fail(error,
-				   "--backend '%.80s': %s is there twice; leave one of them out",
-				   address, option->name);
+		return fault_set(fault, NULL, address, "%s is there twice; leave one of them out",
+				 option->name);
 	*given |= 1ULL << (option - list);
 	if (!value && option->type == OPTION_FLAG)
 		value = "yes";
 	if (!value)
-		return config_fail(error, "--backend '%.80s': %s has no value; write %s=%s",
-				   address, option->name, option->name, option->argument);
-	if (!config_field_set(backend, option, value, detail))
+		return fault_set(fault, NULL, address, "%s has no value; write %s=%s", option->name,
+				 option->name, option->argument);
+	if (!config_field_set(backend, option, value, &detail))
 		return 0;
-	return config_fail(error, "--backend '%.80s': %.300s", address, detail + strlen("--"));
+	return fault_set(fault, NULL, address, "%s '%s': %s; %s", option->name, detail.value,
+			 detail.reason, detail.remedy);
 }
 
-static int set_backend(struct config *config, const char *text, char error[CONFIG_ERROR_BYTES])
+static int set_backend(struct config *config, const char *text, struct fault *fault)
 {
 	struct config_backend backend = {
 		.send_proxy = CONFIG_SEND_PROXY_INHERIT, .weight = 1, .origin = config->origin};
 	size_t length = strcspn(text, BLANKS);
 	char word[ADDRESS_WORD_BYTES], address[ADDRESS_WORD_BYTES];
-	char detail[CONFIG_ERROR_BYTES];
 	uint64_t given = 0;
 	const char *problem;
 
 	snprintf(address, sizeof(address), "%.*s", (int)MIN(length, sizeof(address)), text);
 	problem = parse_backend(config, address, &backend);
 	if (problem)
-		return config_fail(error, "--backend '%.80s': %.300s", address,
-				   config_address_explain(CONFIG_ADDRESS_BACKEND,
-							  config->origin.kind, address, problem,
-							  detail));
+		return config_address_explain(CONFIG_ADDRESS_BACKEND, config->origin.kind, address,
+					      problem, fault);
 	if (!latest_forward(config))
-		return config_fail(
-			error,
-			"--backend '%.80s': comes before any --listen; name the listener first",
-			address);
+		return fault_set(fault, NULL, address,
+				 "comes before any --listen; name the listener first");
 	for (const char *at = text + length; *(at += strspn(at, BLANKS)); at += length) {
 		int result;
 
 		length = strcspn(at, BLANKS);
 		snprintf(word, sizeof(word), "%.*s", (int)MIN(length, sizeof(word)), at);
-		result = set_parameter(&backend, address, word, &given, error);
+		result = set_parameter(&backend, address, word, &given, fault);
 		if (result)
 			return result;
 	}
-	return add_backend(latest_forward(config), &backend, address, error);
+	return add_backend(latest_forward(config), &backend, address, fault);
 }
 
 /* Sets an option of a forward and keeps the text, in one place. */
 static int set_of_forward(struct config_forward_options *options, struct config_values *values,
-			  const struct config_value *value, char error[CONFIG_ERROR_BYTES])
+			  const struct config_value *value, struct fault *fault)
 {
-	int result = config_field_set(options, value->option, value->text, error);
+	int result = config_field_set(options, value->option, value->text, fault);
 
 	if (!result)
 		config_values_put(values, value);
 	return result;
 }
 
-static int set(struct config *config, const struct config_value *value,
-	       char error[CONFIG_ERROR_BYTES])
+static int set(struct config *config, const struct config_value *value, struct fault *fault)
 {
 	const struct option_spec *option = value->option;
 	bool is_of_forward = option->scope == OPTION_SCOPE_FORWARD;
@@ -225,20 +204,20 @@ static int set(struct config *config, const struct config_value *value,
 	int result;
 
 	if (is_of_forward && latest)
-		return set_of_forward(&latest->options, &latest->values, value, error);
+		return set_of_forward(&latest->options, &latest->values, value, fault);
 	if (is_of_forward) {
-		result = set_of_forward(&config->defaults, &config->default_values, value, error);
+		result = set_of_forward(&config->defaults, &config->default_values, value, fault);
 		for (unsigned i = 0; i < config->forward_count && !result; i++)
 			result = set_of_forward(&config->forwards[i].options,
-						&config->forwards[i].values, value, error);
+						&config->forwards[i].values, value, fault);
 		return result;
 	}
 	if (option->type == OPTION_LISTEN)
-		result = set_listen(config, value->text, error);
+		result = set_listen(config, value->text, fault);
 	else if (option->type == OPTION_BACKEND)
-		result = set_backend(config, value->text, error);
+		result = set_backend(config, value->text, fault);
 	else
-		result = config_field_set(config, option, value->text, error);
+		result = config_field_set(config, option, value->text, fault);
 	if (!result)
 		config_values_put(options_is_of_forward(option) ? &latest_forward(config)->values
 								: &config->values,
@@ -255,25 +234,24 @@ static bool is_quoted(const char *text)
 }
 
 int config_set(struct config *config, const struct option_spec *option, const char *text,
-	       char error[CONFIG_ERROR_BYTES])
+	       struct fault *fault)
 {
 	struct config_value value = {.option = option, .origin = config->origin};
 	int result;
 
 	value.text = config_text_keep(&config->kept, text ? text : "yes");
-	result = set(config, &value, error);
+	result = set(config, &value, fault);
 	if (result && is_quoted(value.text))
-		config_fail(error,
-			    "--%s '%.80s': the quotes are a part of the value; leave them out",
-			    option->name, value.text);
+		fault_set(fault, NULL, value.text,
+			  "the quotes are a part of the value; leave them out");
 	if (result)
-		config_origin_rename(config, &value, error);
+		config_origin_name(config, &value, fault);
 	return result;
 }
 
 void config_init(struct config *config)
 {
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 
 	const struct option_spec *options;
 	size_t count;
@@ -284,7 +262,7 @@ void config_init(struct config *config)
 	for (size_t i = 0; i < count; i++)
 		if (*options[i].default_text) {
 			int result =
-				config_set(config, &options[i], options[i].default_text, error);
+				config_set(config, &options[i], options[i].default_text, &fault);
 
 			CHECK(!result);
 		}

@@ -38,8 +38,7 @@ static bool parse_number(const char *text, uint64_t most, uint64_t *value)
 	return !errno && !*end && *value <= most;
 }
 
-int config_socket_parse_tos(uint64_t *tos, const char *name, const char *text,
-			    char error[CONFIG_ERROR_BYTES])
+int config_socket_parse_tos(uint64_t *tos, const char *text, struct fault *fault)
 {
 	uint64_t value;
 
@@ -49,45 +48,35 @@ int config_socket_parse_tos(uint64_t *tos, const char *name, const char *text,
 			return 0;
 		}
 	if (!parse_number(text, UINT8_MAX, &value))
-		return config_fail(
-			error,
-			"--%s '%.80s': neither a code point nor a byte; give cs0 to cs7, af11 "
-			"to af43, ef, le, or 0 to 255",
-			name, text);
+		return fault_set(fault, NULL, text,
+				 "neither a code point nor a byte; give cs0 to cs7, af11 to af43, "
+				 "ef, le, or 0 to 255");
 	if (value & ECN_BITS)
-		return config_fail(
-			error,
-			"--%s '%.80s': the last two bits are ECN's, which TCP sets itself; give "
-			"a multiple of 4",
-			name, text);
+		return fault_set(
+			fault, NULL, text,
+			"the last two bits are ECN's, which TCP sets itself; give a multiple of 4");
 	*tos = value;
 	return 0;
 }
 
-int config_socket_parse_mark(uint64_t *mark, const char *name, const char *text,
-			     char error[CONFIG_ERROR_BYTES])
+int config_socket_parse_mark(uint64_t *mark, const char *text, struct fault *fault)
 {
 	uint64_t value;
 
 	if (!parse_number(text, UINT32_MAX, &value) || !value)
-		return config_fail(
-			error,
-			"--%s '%.80s': not a mark; give 1 to 4294967295, or 0x1 to 0xffffffff",
-			name, text);
+		return fault_set(fault, NULL, text,
+				 "not a mark; give 1 to 4294967295, or 0x1 to 0xffffffff");
 	*mark = value;
 	return 0;
 }
 
-int config_socket_parse_mode(uint64_t *mode, const char *name, const char *text,
-			     char error[CONFIG_ERROR_BYTES])
+int config_socket_parse_mode(uint64_t *mode, const char *text, struct fault *fault)
 {
 	size_t digits = strspn(text, "01234567");
 
 	if (!digits || text[digits] || digits > 4 || strtoul(text, NULL, 8) > 0777)
-		return config_fail(
-			error,
-			"--%s '%.80s': not the mode of a file; give it in octal, such as 0660",
-			name, text);
+		return fault_set(fault, NULL, text,
+				 "not the mode of a file; give it in octal, such as 0660");
 	*mode = strtoul(text, NULL, 8);
 	return 0;
 }
@@ -106,16 +95,14 @@ static bool read_range(const char *text, unsigned long *first, unsigned long *la
 	return !*end;
 }
 
-int config_socket_parse_ports(struct sock_ports *ports, const char *name, const char *text,
-			      char error[CONFIG_ERROR_BYTES])
+int config_socket_parse_ports(struct sock_ports *ports, const char *text, struct fault *fault)
 {
 	unsigned long first, last;
 
 	if (!read_range(text, &first, &last) || !first || first > last || last > 65535)
-		return config_fail(error,
-				   "--%s '%.80s': not a range of ports; give FIRST-LAST, such as "
-				   "40000-49999, of 1 to 65535",
-				   name, text);
+		return fault_set(fault, NULL, text,
+				 "not a range of ports; give FIRST-LAST, such as 40000-49999, of 1 "
+				 "to 65535");
 	ports->first = (uint16_t)first;
 	ports->last = (uint16_t)last;
 	return 0;

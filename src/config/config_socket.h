@@ -1,23 +1,19 @@
-/* What the options about sockets and listeners have for values. Errors are those of config_set(). */
+/* What the options about sockets and listeners have for values. Faults are those of config_field_set(). */
 #pragma once
 
 #include "config/config.h"
 
 /* --tos: a code point's name, or the number of the whole byte. */
-int config_socket_parse_tos(uint64_t *tos, const char *name, const char *text,
-			    char error[CONFIG_ERROR_BYTES]);
+int config_socket_parse_tos(uint64_t *tos, const char *text, struct fault *fault);
 
 /* --mark: 32 bits, decimal or 0x and hexadecimal. */
-int config_socket_parse_mark(uint64_t *mark, const char *name, const char *text,
-			     char error[CONFIG_ERROR_BYTES]);
+int config_socket_parse_mark(uint64_t *mark, const char *text, struct fault *fault);
 
 /* --unix-mode: octal. */
-int config_socket_parse_mode(uint64_t *mode, const char *name, const char *text,
-			     char error[CONFIG_ERROR_BYTES]);
+int config_socket_parse_mode(uint64_t *mode, const char *text, struct fault *fault);
 
 /* --source-port-range: FIRST-LAST. */
-int config_socket_parse_ports(struct sock_ports *ports, const char *name, const char *text,
-			      char error[CONFIG_ERROR_BYTES]);
+int config_socket_parse_ports(struct sock_ports *ports, const char *text, struct fault *fault);
 
 /*
  * An address that may end in a range of ports, ADDRESS:FIRST-LAST: writes it into `word` without

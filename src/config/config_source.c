@@ -1,6 +1,7 @@
 #include "config/config_source.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "config/config_names.h"
@@ -15,14 +16,15 @@ static bool is_unicast(const struct cidr *block)
 }
 
 /* A pool's block, the mode's own where none is given. */
-static int parse_pool(struct config_source *source, const char *name, const char *text,
-		      const char *block, bool loopback, char error[CONFIG_ERROR_BYTES])
+static int parse_pool(struct config_source *source, const char *text, const char *block,
+		      bool loopback, struct fault *fault)
 {
 	const char *problem = cidr_parse(block, &source->pool);
+	struct fault words;
 
 	if (!problem && (!cidr_is_v4(&source->pool) || source->pool.bits > 96 + 30))
-		problem =
-			"is no block of IPv4 addresses of /30 or larger; give one such as 240.0.0.0/4";
+		problem = "is no block of IPv4 addresses of /30 or larger; give one such as "
+			  "240.0.0.0/4";
 	if (!problem && !loopback && !is_unicast(&source->pool))
 		problem = "has addresses that no host can have, or most of all there are; give a "
 			  "block such as 240.0.0.0/4 or 100.64.0.0/10";
@@ -30,8 +32,10 @@ static int parse_pool(struct config_source *source, const char *name, const char
 	    (source->pool.bits < 96 + 8 ||
 	     cidr_v4_of(&source->pool.network) >> 24 != IN_LOOPBACKNET))
 		problem = "is not within 127.0.0.0/8; give a block of it, or use pseudo:CIDR";
-	if (problem)
-		return config_fail(error, "--%s '%.80s': %s %s", name, text, block, problem);
+	if (problem) {
+		fault_set_words(&words, NULL, NULL, problem);
+		return fault_set(fault, NULL, text, "%s %s; %s", block, words.reason, words.remedy);
+	}
 	source->kind = CONFIG_SOURCE_POOL;
 	return 0;
 }
@@ -62,8 +66,7 @@ static const char *after_word(const char *text, const char *word)
 	return text[length] ? text + length + 1 : "";
 }
 
-static int parse(struct config_source *source, const char *name, const char *text,
-		 char error[CONFIG_ERROR_BYTES])
+static int parse(struct config_source *source, const char *text, struct fault *fault)
 {
 	static const char embedded[] = "embedded";
 	const char *mode = text, *block;
@@ -76,24 +79,20 @@ static int parse(struct config_source *source, const char *name, const char *tex
 	if (!strcmp(mode, "none"))
 		return 0;
 	if ((block = after_word(mode, "pseudo")))
-		return parse_pool(source, name, text, *block ? block : CONFIG_PSEUDO_POOL, false,
-				  error);
+		return parse_pool(source, text, *block ? block : CONFIG_PSEUDO_POOL, false, fault);
 	if ((block = after_word(mode, "loopback")))
-		return parse_pool(source, name, text, *block ? block : CONFIG_LOOPBACK_POOL, true,
-				  error);
+		return parse_pool(source, text, *block ? block : CONFIG_LOOPBACK_POOL, true, fault);
 	if (parse_address(source, mode))
 		return 0;
-	return config_fail(error,
-			   "--%s '%.80s': not a way to choose an address; give none, an address, "
-			   "pseudo[:CIDR], loopback[:CIDR] or embedded[,one of these]",
-			   name, text);
+	return fault_set(fault, NULL, text,
+			 "not a way to choose an address; give none, an address, pseudo[:CIDR], "
+			 "loopback[:CIDR] or embedded[,one of these]");
 }
 
-int config_source_parse(struct config_source *source, const char *name, const char *text,
-			char error[CONFIG_ERROR_BYTES])
+int config_source_parse(struct config_source *source, const char *text, struct fault *fault)
 {
 	struct config_source parsed = {0};
-	int result = parse(&parsed, name, text, error);
+	int result = parse(&parsed, text, fault);
 
 	/* half of what was refused would be found wrong once more */
 	if (!result)
@@ -112,36 +111,28 @@ bool config_source_is_shared(const struct config_forward_options *a,
 	return cidr_equal(&a->source.pool, &b->source.pool);
 }
 
-static int fail_pools(const struct config_forward *forward, const char *reason,
-		      char error[CONFIG_ERROR_BYTES])
-{
-	char listen[ADDR_TEXT_BYTES], block[CIDR_TEXT_BYTES];
-
-	return config_fail(error, "--listen '%s': --source pool %s %s",
-			   config_print_listen(forward, listen),
-			   cidr_print(&forward->options.source.pool, block), reason);
-}
-
 static int check_pair(const struct config_forward *forward, const struct config_forward *other,
-		      char error[CONFIG_ERROR_BYTES])
+		      struct fault *fault)
 {
 	const struct config_forward_options *a = &forward->options, *b = &other->options;
+	char block[CIDR_TEXT_BYTES];
 
 	if (a->source.kind != CONFIG_SOURCE_POOL || b->source.kind != CONFIG_SOURCE_POOL)
 		return 0;
+	cidr_print(&a->source.pool, block);
 	if (!config_source_is_shared(a, b)) {
 		if (cidr_overlap(&a->source.pool, &b->source.pool))
-			return fail_pools(
-				forward,
-				"overlaps another listener's, and two clients could get one "
-				"address; give the same block or one apart",
-				error);
+			return config_fault_listen(
+				fault, forward,
+				"--source pool %s overlaps another listener's, and two clients "
+				"could get one address; give the same block or one apart",
+				block);
 		if (a->pseudo_state && b->pseudo_state &&
 		    host_is_same_file(a->pseudo_state, b->pseudo_state))
-			return fail_pools(forward,
-					  "has the --pseudo-state file of another block; give each "
-					  "block its own",
-					  error);
+			return config_fault_listen(fault, forward,
+						   "--source pool %s has the --pseudo-state file "
+						   "of another block; give each block its own",
+						   block);
 		return 0;
 	}
 	/* what the one has and the other has not may have been refused */
@@ -150,11 +141,11 @@ static int check_pair(const struct config_forward *forward, const struct config_
 	if (a->pseudo_prefix != b->pseudo_prefix || a->pseudo_leases != b->pseudo_leases ||
 	    !is_same_text(a->pseudo_key, b->pseudo_key) ||
 	    !is_same_text(a->pseudo_state, b->pseudo_state))
-		return fail_pools(
-			forward,
-			"is another listener's too, with other --pseudo options; give them "
-			"before the first --listen, for both",
-			error);
+		return config_fault_listen(
+			fault, forward,
+			"--source pool %s is another listener's too, with other --pseudo options; "
+			"give them before the first --listen, for both",
+			block);
 	return 0;
 }
 
@@ -164,38 +155,39 @@ static bool is_v4_source(const struct config_source *source)
 	       source->address.any.sa_family == AF_INET;
 }
 
-static int check_families(const struct config_forward *forward, char error[CONFIG_ERROR_BYTES])
+static int check_families(const struct config_forward *forward, struct fault *fault)
 {
 	const struct config_source *source = &forward->options.source;
-	char listen[ADDR_TEXT_BYTES], address[CONFIG_BACKEND_TEXT_BYTES];
+	char address[CONFIG_BACKEND_TEXT_BYTES], value[sizeof("embedded,") + sizeof(address)];
 	bool v4 = is_v4_source(source);
 
 	if (source->kind == CONFIG_SOURCE_NONE && !source->embedded)
 		return 0;
-	if (source->embedded && source->address.any.sa_family == AF_INET6)
-		return config_fail(
-			error,
-			"--source 'embedded,%s': IPv4 addresses for some clients and an IPv6 "
-			"one for all others reach no backend both; give an IPv4 one",
-			addr_print_host(&source->address, address));
+	if (source->embedded && source->address.any.sa_family == AF_INET6) {
+		snprintf(value, sizeof(value), "embedded,%s",
+			 addr_print_host(&source->address, address));
+		return fault_set(fault, "source", value,
+				 "IPv4 addresses for some clients and an IPv6 one for all others "
+				 "reach no backend both; give an IPv4 one");
+	}
 	for (unsigned i = 0; i < forward->backend_count; i++)
 		if (forward->backends[i].addr.any.sa_family != (v4 ? AF_INET : AF_INET6))
-			return config_fail(
-				error,
-				"--listen '%s': --source gives IPv%c addresses, which cannot "
-				"reach backend %s; give that one a listener of its own",
-				config_print_listen(forward, listen), v4 ? '4' : '6',
+			return config_fault_listen(
+				fault, forward,
+				"--source gives IPv%c addresses, which cannot reach backend %s; "
+				"give that one a listener of its own",
+				v4 ? '4' : '6',
 				config_names_print_backend(&forward->backends[i], address));
 	return 0;
 }
 
 int config_source_check(const struct config *config, const struct config_forward *forward,
-			char error[CONFIG_ERROR_BYTES])
+			struct fault *fault)
 {
-	int result = check_families(forward, error);
+	int result = check_families(forward, fault);
 
 	for (const struct config_forward *other = config->forwards; other < forward && !result;
 	     other++)
-		result = check_pair(forward, other, error);
+		result = check_pair(forward, other, fault);
 	return result;
 }

@@ -9,15 +9,14 @@
 
 /*
  * Reads none, ADDR, pseudo[:CIDR], loopback[:CIDR] or embedded[,one of these]. Returns 0, or -EINVAL
- * with `error` naming option `name`, the value, the reason and the remedy.
+ * with `fault`, in which the caller names the option.
  */
-int config_source_parse(struct config_source *source, const char *name, const char *text,
-			char error[CONFIG_ERROR_BYTES]);
+int config_source_parse(struct config_source *source, const char *text, struct fault *fault);
 
 /*
  * Checks what a forward's source has to do with those of the forwards before it and with its backends:
  * that two pools are the same or apart, and of one family with the backends. Returns 0 or -EINVAL
- * with `error`.
+ * with `fault`.
  */
 int config_source_check(const struct config *config, const struct config_forward *forward,
-			char error[CONFIG_ERROR_BYTES]);
+			struct fault *fault);

@@ -1,6 +1,5 @@
 #include "config/config_values.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,18 +89,29 @@ void config_kept_finish(struct config_kept **kept)
 	}
 }
 
-void config_errors_add(struct config_errors *errors, const char *error)
+void config_errors_add(struct config_errors *errors, const struct fault *fault)
 {
+	char text[FAULT_TEXT_BYTES], other[FAULT_TEXT_BYTES];
+
 	if (errors->count == CONFIG_ERROR_LIMIT) {
 		errors->more++;
 		return;
 	}
 	/* what several forwards have from one place is told once */
+	fault_print(fault, text);
 	for (unsigned i = 0; i < errors->count; i++)
-		if (!strcmp(errors->list[i], error))
+		if (!strcmp(fault_print(&errors->list[i], other), text))
 			return;
 	errors->list = config_grow(errors->list, errors->count + 1, sizeof(*errors->list));
-	snprintf(errors->list[errors->count++], CONFIG_ERROR_BYTES, "%s", error);
+	errors->list[errors->count++] = *fault;
+}
+
+void config_errors_add_words(struct config_errors *errors, const char *words)
+{
+	struct fault fault;
+
+	fault_set_words(&fault, NULL, NULL, words);
+	config_errors_add(errors, &fault);
 }
 
 void config_errors_finish(struct config_errors *errors)

@@ -7,9 +7,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/fault.h"
 #include "config/options.h"
 
-#define CONFIG_ERROR_BYTES 512
 #define CONFIG_ERROR_LIMIT 100 /* more are only counted */
 
 enum config_origin_kind {
@@ -44,7 +44,7 @@ struct config_kept {
 
 /* What is wrong, all of it; all zeros: nothing. */
 struct config_errors {
-	char (*list)[CONFIG_ERROR_BYTES];
+	struct fault *list;
 	unsigned count; /* at most CONFIG_ERROR_LIMIT */
 	unsigned more;	/* than that */
 };
@@ -70,5 +70,8 @@ const char *config_text_keep(struct config_kept **kept, const char *text);
 void config_kept_finish(struct config_kept **kept);
 
 /* Adds what is not there already. */
-void config_errors_add(struct config_errors *errors, const char *error);
+void config_errors_add(struct config_errors *errors, const struct fault *fault);
+
+/* The same for a static "REASON; REMEDY" that is about no option. */
+void config_errors_add_words(struct config_errors *errors, const char *words);
 void config_errors_finish(struct config_errors *errors);

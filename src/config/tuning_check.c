@@ -42,15 +42,19 @@ struct look {
 	int result; /* -EINVAL once something was refused */
 };
 
-PRINTF_LIKE(2, 3) static void refuse(struct look *look, const char *format, ...)
+PRINTF_LIKE(3, 4)
+static void refuse(struct look *look, const char *name, const char *format, ...)
 {
-	char error[CONFIG_ERROR_BYTES];
+	const struct option_spec *option = options_find(name, strlen(name));
+	struct config_value given =
+		config_origin_of(&look->forward->values, option, look->forward->origin);
+	struct fault fault;
 	va_list arguments;
 
 	va_start(arguments, format);
-	vsnprintf(error, sizeof(error), format, arguments);
+	fault_set_list(&fault, name, given.text, format, arguments);
 	va_end(arguments);
-	config_origin_add_to(look->errors, look->config, look->forward, error);
+	config_origin_add_to(look->errors, look->config, look->forward, &fault);
 	look->result = -EINVAL;
 }
 
@@ -64,10 +68,10 @@ static void check_congestion(struct look *look)
 			 allowed) ||
 	    host_lists(allowed, " ", wanted))
 		return;
-	refuse(look,
-	       "--congestion '%.40s': not allowed on this host; give one of: %.200s, or add "
-	       "it to net.ipv4.tcp_allowed_congestion_control",
-	       wanted, allowed);
+	refuse(look, "congestion",
+	       "not allowed on this host; give one of: %.200s, or add it to "
+	       "net.ipv4.tcp_allowed_congestion_control",
+	       allowed);
 }
 
 static bool has_fastopen_backends(const struct config_forward *forward)
@@ -88,15 +92,14 @@ static void check_fastopen(struct look *look)
 	    sscanf(text, "%u", &bits) != 1)
 		return;
 	if (queue && !(bits & FASTOPEN_SERVER_BIT))
-		refuse(look,
-		       "--fastopen '%" PRIu64
-		       "': this host does not allow it to listeners; run: sysctl -w "
+		refuse(look, "fastopen",
+		       "this host does not allow it to listeners; run: sysctl -w "
 		       "net.ipv4.tcp_fastopen=%u",
-		       queue, bits | FASTOPEN_SERVER_BIT);
+		       bits | FASTOPEN_SERVER_BIT);
 	if (has_fastopen_backends(look->forward) && !(bits & FASTOPEN_CLIENT_BIT))
-		refuse(look,
-		       "--fastopen-backends: this host does not allow it towards "
-		       "backends; run: sysctl -w net.ipv4.tcp_fastopen=%u",
+		refuse(look, "fastopen-backends",
+		       "this host does not allow it towards backends; run: sysctl -w "
+		       "net.ipv4.tcp_fastopen=%u",
 		       bits | FASTOPEN_CLIENT_BIT);
 }
 
@@ -105,11 +108,10 @@ static void check_buffer(struct look *look, const char *name, const char *sysctl
 	const struct sock_tuning *tuning = &look->forward->options.tuning;
 	uint64_t bytes = option == SO_SNDBUF ? tuning->send_bytes : tuning->receive_bytes;
 	uint64_t given = bytes ? sock_try_buffer(option, bytes) : 0;
-	char asked_text[UNITS_TEXT_BYTES], given_text[UNITS_TEXT_BYTES];
+	char given_text[UNITS_TEXT_BYTES];
 
 	if (given && given < bytes)
-		refuse(look, "--%s '%s': this host gives %s at most; run: sysctl -w %s=%" PRIu64,
-		       name, units_print_size(bytes, asked_text),
+		refuse(look, name, "this host gives %s at most; run: sysctl -w %s=%" PRIu64,
 		       units_print_size(given, given_text), sysctl, bytes);
 }
 
@@ -120,16 +122,16 @@ static void check_ports(struct look *look)
 	struct sock_ports range = sock_read_port_range(look->root);
 
 	if (result)
-		refuse(look,
-		       "--source-port-range '%u-%u': %s; it needs Linux 6.3 or newer, before "
-		       "that set net.ipv4.ip_local_port_range for the whole host",
-		       ports.first, ports.last, strerror(-result));
+		refuse(look, "source-port-range",
+		       "%s; it needs Linux 6.3 or newer, before that set "
+		       "net.ipv4.ip_local_port_range for the whole host",
+		       strerror(-result));
 	if (result || !ports.first || (range.first <= ports.first && ports.last <= range.last))
 		return;
-	refuse(look,
-	       "--source-port-range '%u-%u': the kernel would ignore what is outside of this "
-	       "host's own %u-%u; stay within, or widen net.ipv4.ip_local_port_range",
-	       ports.first, ports.last, range.first, range.last);
+	refuse(look, "source-port-range",
+	       "the kernel would ignore what is outside of this host's own %u-%u; stay within, or "
+	       "widen net.ipv4.ip_local_port_range",
+	       range.first, range.last);
 }
 
 static void check_listener(struct look *look)
@@ -138,16 +140,12 @@ static void check_listener(struct look *look)
 	int result = tuning->mark ? sock_try_mark(tuning->mark) : 0;
 
 	if (result)
-		refuse(look,
-		       "--mark '%" PRIu64
-		       "': %s; it needs CAP_NET_ADMIN at the start: start as root with "
-		       "--user NAME",
-		       tuning->mark, strerror(-result));
+		refuse(look, "mark",
+		       "%s; it needs CAP_NET_ADMIN at the start: start as root with --user NAME",
+		       strerror(-result));
 	if (tuning->device && !if_nametoindex(tuning->device))
-		refuse(look,
-		       "--bind-device '%.80s': this host has no such interface; 'ip link' "
-		       "lists them",
-		       tuning->device);
+		refuse(look, "bind-device",
+		       "this host has no such interface; 'ip link' lists them");
 }
 
 int tuning_check(const struct config *config, const char *root, struct config_errors *errors)

@@ -114,9 +114,9 @@ static void print_overview(FILE *out)
 	      out);
 }
 
-static int fail_topic(const char *topic, char error[CONFIG_ERROR_BYTES])
+static int fail_topic(const char *topic, struct fault *fault)
 {
-	char names[CONFIG_ERROR_BYTES / 2] = "";
+	char names[256] = "";
 
 	for (unsigned i = 0; i < OPTION_GROUP_COUNT; i++) {
 		size_t length = strlen(names);
@@ -124,11 +124,10 @@ static int fail_topic(const char *topic, char error[CONFIG_ERROR_BYTES])
 		snprintf(names + length, sizeof(names) - length, "%s, ",
 			 options_group_name((enum option_group)i));
 	}
-	return config_fail(error, "--help '%.80s': no such group; give %scommands or all", topic,
-			   names);
+	return fault_set(fault, "help", topic, "no such group; give %scommands or all", names);
 }
 
-int usage_print(FILE *out, const char *topic, char error[CONFIG_ERROR_BYTES])
+int usage_print(FILE *out, const char *topic, struct fault *fault)
 {
 	bool all = topic && !strcmp(topic, "all");
 	bool with_commands = all || (topic && !strcmp(topic, "commands"));
@@ -148,7 +147,7 @@ int usage_print(FILE *out, const char *topic, char error[CONFIG_ERROR_BYTES])
 		fputc('\n', out);
 	if (with_commands)
 		print_commands(out);
-	return known ? 0 : fail_topic(topic, error);
+	return known ? 0 : fail_topic(topic, fault);
 }
 
 void usage_print_command(FILE *out, const char *word)
@@ -174,7 +173,7 @@ const char *usage_suggest_command(const char *word)
 	return nearest;
 }
 
-int usage_fail(int code, const char *error)
+int usage_fail_text(int code, const char *message)
 {
 	char *text = NULL;
 	size_t length_bytes;
@@ -185,7 +184,7 @@ int usage_fail(int code, const char *error)
 		return code;
 	}
 	fputs("sixpipe: ", line);
-	utf8_print(line, error);
+	utf8_print(line, message);
 	fputc('\n', line);
 	if (!fclose(line))
 		log_print(text, length_bytes);
@@ -193,29 +192,37 @@ int usage_fail(int code, const char *error)
 	return code;
 }
 
+int usage_fail(int code, const struct fault *fault)
+{
+	char text[FAULT_TEXT_BYTES];
+
+	return usage_fail_text(code, fault_print(fault, text));
+}
+
 int usage_fail_all(int code, const struct config_errors *errors)
 {
 	for (unsigned i = 0; i < errors->count; i++)
-		usage_fail(code, errors->list[i]);
+		usage_fail(code, &errors->list[i]);
 	if (errors->more) {
-		char more[64];
+		struct fault more;
 
-		snprintf(more, sizeof(more), "%u more like these", errors->more);
-		usage_fail(code, more);
+		fault_set(&more, NULL, NULL, "%u more like these", errors->more);
+		usage_fail(code, &more);
 	}
 	return code;
 }
 
 int usage_finish(int code)
 {
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 
 	errno = 0;
 	if (!fflush(stdout) && !ferror(stdout))
 		return code;
-	config_fail(error, "stdout cannot be written to: %s; give it a file with room, or a pipe",
-		    strerror(errno ? errno : EIO));
-	return usage_fail(code ? code : EXIT_FAILURE, error);
+	fault_set(&fault, NULL, NULL,
+		  "stdout cannot be written to: %s; give it a file with room, or a pipe",
+		  strerror(errno ? errno : EIO));
+	return usage_fail(code ? code : EXIT_FAILURE, &fault);
 }
 
 void usage_print_version(FILE *out)

@@ -8,13 +8,14 @@
 #define EXIT_USAGE 2 /* beside EXIT_SUCCESS and EXIT_FAILURE */
 
 /*
- * Writes "sixpipe: ERROR" to stderr as one line, whatever the value at fault holds: control
+ * Writes "sixpipe: " and the fault to stderr as one line, whatever its value holds: control
  * characters are shown, not sent to the terminal. After log_hold() the line waits for the log's writer, as log lines do.
  * Returns `code`, the exit code.
  */
-int usage_fail(int code, const char *error);
+int usage_fail(int code, const struct fault *fault);
 
-/* The same for each of `errors`. */
+/* The same for a line of text, and for each of `errors`. */
+int usage_fail_text(int code, const char *message);
 int usage_fail_all(int code, const struct config_errors *errors);
 
 /*
@@ -25,10 +26,10 @@ int usage_finish(int code);
 
 /*
  * Prints help to `out`: `topic` is NULL for the overview, a group's name for its options, "all" for
- * every group, "commands" for the commands. Returns 0, or -EINVAL with `error` naming the topic and
+ * every group, "commands" for the commands. Returns 0, or -EINVAL with `fault` naming the topic and
  * the remedy.
  */
-int usage_print(FILE *out, const char *topic, char error[CONFIG_ERROR_BYTES]);
+int usage_print(FILE *out, const char *topic, struct fault *fault);
 
 /* Prints what `sixpipe WORD --help` says of a command, which must be in commands.def. */
 void usage_print_command(FILE *out, const char *word);

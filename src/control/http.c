@@ -334,35 +334,30 @@ static struct MHD_Daemon *start_daemon(struct http *http)
 				MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
 }
 
-static void describe_error(const struct config *config, int result, char error[CONFIG_ERROR_BYTES])
-{
-	listener_describe_error(&config->metrics, result, false, error);
-	config_origin_append_of(config, NULL, "metrics", error);
-}
-
 void http_check(const struct config *config, struct config_errors *errors)
 {
 	const struct sock_tuning tuning = {0};
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 	int result = config->metrics.length_bytes ? sock_try_bind(&config->metrics, &tuning) : 0;
 
 	if (!result)
 		return;
-	describe_error(config, result, error);
-	config_errors_add(errors, error);
+	listener_describe_error(&config->metrics, result, false, &fault);
+	fault.option = "metrics";
+	config_origin_add_to(errors, config, NULL, &fault);
 }
 
 int http_create(struct http **http, const struct config *config, const struct workers *workers,
-		char error[CONFIG_ERROR_BYTES])
+		struct fault *fault)
 {
 	struct http *made = calloc(1, sizeof(*made));
 	struct sock_tuning tuning = {.defer_accept_ms = DEFER_ACCEPT_MS};
 	unsigned waited_ms = 0;
 	int result;
 
-	snprintf(error, CONFIG_ERROR_BYTES,
-		 "--metrics: its listener cannot be started: no memory or descriptor; raise the "
-		 "descriptor limit (ulimit -n)");
+	fault_set(fault, "metrics", NULL,
+		  "its listener cannot be started: no memory or descriptor; raise the descriptor "
+		  "limit (ulimit -n)");
 	if (!made)
 		return -ENOMEM;
 	made->config = config;
@@ -372,7 +367,8 @@ int http_create(struct http **http, const struct config *config, const struct wo
 		result = sock_open_listeners(&made->listen, &tuning, BACKLOG, &made->listen_fd, 1);
 	while (sock_may_try_again(result, &waited_ms));
 	if (result) {
-		describe_error(config, result, error);
+		listener_describe_error(&config->metrics, result, false, fault);
+		fault->option = "metrics";
 		free(made);
 		return result;
 	}

@@ -35,10 +35,10 @@ struct http;
  * Listens on config->metrics. Needs the privileges of the start for ports
  * below 1024, starts no thread and answers nobody yet. `workers`, those of `config`, are
  * the ones whose counters /metrics shows; both must outlive it. Returns 0 and the listener, or -errno
- * with `error` naming the address, the reason and the remedy.
+ * with `fault`.
  */
 int http_create(struct http **http, const struct config *config, const struct workers *workers,
-		char error[CONFIG_ERROR_BYTES]);
+		struct fault *fault);
 
 /* The address that it listens on: that of the configuration, a port of 0 replaced. */
 const struct addr *http_address(const struct http *http);

@@ -398,7 +398,7 @@ static int open_channels(struct lookups *lookups, const struct lookup_options *o
 }
 
 int lookups_create(struct lookups **lookups, const struct lookup_options *options,
-		   char error[CONFIG_ERROR_BYTES])
+		   struct fault *fault)
 {
 	struct ares_addr_port_node list[DNS_SERVERS_MOST] = {0};
 	struct addr servers[DNS_SERVERS_MOST];
@@ -411,7 +411,7 @@ int lookups_create(struct lookups **lookups, const struct lookup_options *option
 	if (options->servers)
 		problem = dns_parse_servers(options->servers, servers, &server_count, item);
 	if (problem) {
-		snprintf(error, CONFIG_ERROR_BYTES, "the DNS server '%s' %s", item, problem);
+		fault_set_words(fault, "dns-server", item, problem);
 		return -EINVAL;
 	}
 	if (!options->servers)
@@ -424,8 +424,8 @@ int lookups_create(struct lookups **lookups, const struct lookup_options *option
 		return 0;
 	}
 	free(made);
-	snprintf(error, CONFIG_ERROR_BYTES, "cannot make a resolver: %s; look at /etc/resolv.conf",
-		 status == ARES_ENOMEM ? "no memory" : ares_strerror(status));
+	fault_set(fault, NULL, NULL, "cannot make a resolver: %s; look at /etc/resolv.conf",
+		  status == ARES_ENOMEM ? "no memory" : ares_strerror(status));
 	return status == ARES_ENOMEM ? -ENOMEM : -EIO;
 }
 

@@ -67,11 +67,11 @@ struct lookup_options {
 
 /*
  * Opens no socket yet. Of the servers of resolv.conf(5) the first DNS_SERVERS_MOST are used; one that cannot
- * be used is logged (event=nameserver_ignored). Returns 0, or -errno (-EINVAL: the servers) with `error`
+ * be used is logged (event=nameserver_ignored). Returns 0, or -errno (-EINVAL: the servers) with `fault`
  * naming the value, the reason and the remedy.
  */
 int lookups_create(struct lookups **lookups, const struct lookup_options *options,
-		   char error[CONFIG_ERROR_BYTES]);
+		   struct fault *fault);
 
 /* Whatever is under way is dropped; nobody is called. */
 void lookups_destroy(struct lookups *lookups);

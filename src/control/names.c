@@ -279,7 +279,7 @@ static int add_targets(struct names *names)
 	return 0;
 }
 
-int names_create(struct names **names, struct forwards *forwards, char error[CONFIG_ERROR_BYTES])
+int names_create(struct names **names, struct forwards *forwards, struct fault *fault)
 {
 	const struct config *config = forwards->config;
 	const struct resolver_options options = {
@@ -296,7 +296,7 @@ int names_create(struct names **names, struct forwards *forwards, char error[CON
 	*names = NULL;
 	if (!config->name_count)
 		return 0;
-	snprintf(error, CONFIG_ERROR_BYTES, "out of memory; name fewer backends");
+	fault_set(fault, NULL, NULL, "out of memory; name fewer backends");
 	made = calloc(1, sizeof(*made));
 	if (!made)
 		return -ENOMEM;
@@ -304,7 +304,7 @@ int names_create(struct names **names, struct forwards *forwards, char error[CON
 	made->forwards = forwards;
 	made->list = calloc(config->name_count, sizeof(*made->list));
 	made->targets = calloc(config->name_count, sizeof(*made->targets));
-	result = made->list && made->targets ? resolver_create(&made->resolver, &options, error)
+	result = made->list && made->targets ? resolver_create(&made->resolver, &options, fault)
 					     : -ENOMEM;
 	if (!result)
 		result = add_targets(made);
@@ -362,15 +362,15 @@ static void add_error(const struct names *names, const struct config_backend *ba
 {
 	const struct config_value value = {.option = options_find("backend", strlen("backend")),
 					   .origin = backend->origin};
-	char error[CONFIG_ERROR_BYTES], text[CONFIG_BACKEND_TEXT_BYTES];
+	struct fault fault;
+	char text[CONFIG_BACKEND_TEXT_BYTES];
 
-	config_fail(
-		error,
-		"--backend '%.260s': the name has no address: %s; correct it or --dns-server, or "
-		"give --resolve-at-start try",
-		config_names_print_backend(backend, text), reason);
-	config_origin_rename(names->config, &value, error);
-	config_errors_add(errors, error);
+	fault_set(&fault, "backend", config_names_print_backend(backend, text),
+		  "the name has no address: %s; correct it or --dns-server, or give "
+		  "--resolve-at-start try",
+		  reason);
+	config_origin_name(names->config, &value, &fault);
+	config_errors_add(errors, &fault);
 }
 
 /* What has no answer by now is told of, once; and is an error where it is required. */

@@ -20,10 +20,10 @@ struct names;
 
 /*
  * Reads resolv.conf(5) where no --dns-server is given, and asks nobody yet; *names is NULL where no
- * backend has a name. `forwards` must outlive it. Returns 0, or -errno with `error`
+ * backend has a name. `forwards` must outlive it. Returns 0, or -errno with `fault`
  * naming the object, the reason and the remedy.
  */
-int names_create(struct names **names, struct forwards *forwards, char error[CONFIG_ERROR_BYTES]);
+int names_create(struct names **names, struct forwards *forwards, struct fault *fault);
 
 /* Drops the questions under way; the members stay. NULL is allowed. */
 void names_destroy(struct names *names);

@@ -11,9 +11,9 @@
 
 #include "base/units.h"
 
-static int fail(char error[CONFIG_ERROR_BYTES], int code, const char *what, const char *remedy)
+static int fail(struct fault *fault, int code, const char *what, const char *remedy)
 {
-	snprintf(error, CONFIG_ERROR_BYTES, "%s: %s; %s", what, strerror(code), remedy);
+	fault_set(fault, NULL, NULL, "%s: %s; %s", what, strerror(code), remedy);
 	return -code;
 }
 
@@ -36,8 +36,7 @@ static bool parse_id(const char *text, uint32_t *id)
 	return true;
 }
 
-static int resolve_user(const char *name, struct privs_target *target,
-			char error[CONFIG_ERROR_BYTES])
+static int resolve_user(const char *name, struct privs_target *target, struct fault *fault)
 {
 	const struct passwd *entry = getpwnam(name);
 	uint32_t id;
@@ -53,9 +52,8 @@ static int resolve_user(const char *name, struct privs_target *target,
 		}
 	}
 	if (!entry) {
-		snprintf(error, CONFIG_ERROR_BYTES,
-			 "--user '%s': no such user; create it (useradd --system), or give another",
-			 name);
+		fault_set(fault, "user", name,
+			  "no such user; create it (useradd --system), or give another");
 		return -ENOENT;
 	}
 	target->uid = entry->pw_uid;
@@ -65,8 +63,7 @@ static int resolve_user(const char *name, struct privs_target *target,
 	return 0;
 }
 
-static int resolve_group(const char *name, struct privs_target *target,
-			 char error[CONFIG_ERROR_BYTES])
+static int resolve_group(const char *name, struct privs_target *target, struct fault *fault)
 {
 	const struct group *entry = getgrnam(name);
 	uint32_t id;
@@ -76,17 +73,15 @@ static int resolve_group(const char *name, struct privs_target *target,
 	} else if (parse_id(name, &id)) {
 		target->gid = id;
 	} else {
-		snprintf(
-			error, CONFIG_ERROR_BYTES,
-			"--user '%s': no such group; create it (groupadd --system), or give another",
-			name);
+		fault_set(fault, "user", name,
+			  "no such group; create it (groupadd --system), or give another");
 		return -ENOENT;
 	}
 	target->own_groups = false;
 	return 0;
 }
 
-int privs_resolve(const char *user, struct privs_target *target, char error[CONFIG_ERROR_BYTES])
+int privs_resolve(const char *user, struct privs_target *target, struct fault *fault)
 {
 	char name[256];
 	char *group;
@@ -96,8 +91,7 @@ int privs_resolve(const char *user, struct privs_target *target, char error[CONF
 	if (!user)
 		return 0;
 	if (strlen(user) >= sizeof(name)) {
-		snprintf(error, CONFIG_ERROR_BYTES,
-			 "--user '%.40s...': too long; give a user's name", user);
+		fault_set(fault, "user", user, "too long; give a user's name");
 		return -ENOENT;
 	}
 	strcpy(name, user);
@@ -105,22 +99,18 @@ int privs_resolve(const char *user, struct privs_target *target, char error[CONF
 	if (group)
 		*group++ = '\0';
 	if (!*name || (group && !*group)) {
-		snprintf(error, CONFIG_ERROR_BYTES,
-			 "--user '%s': a name is missing; give NAME or NAME:GROUP", user);
+		fault_set(fault, "user", user, "a name is missing; give NAME or NAME:GROUP");
 		return -ENOENT;
 	}
 	snprintf(target->name, sizeof(target->name), "%s", name);
-	result = resolve_user(name, target, error);
+	result = resolve_user(name, target, fault);
 	if (!result && group)
-		result = resolve_group(group, target, error);
+		result = resolve_group(group, target, fault);
 	/* root sets the groups even where the user stays the same */
 	target->change = geteuid() == 0 || target->uid != geteuid() || target->gid != getegid();
 	if (!result && target->change && geteuid() != 0) {
-		snprintf(
-			error, CONFIG_ERROR_BYTES,
-			"--user '%s': only root can become another user; start as root, or leave --user "
-			"out",
-			user);
+		fault_set(fault, "user", user,
+			  "only root can become another user; start as root, or leave --user out");
 		return -EPERM;
 	}
 	return result;
@@ -130,7 +120,7 @@ int privs_resolve(const char *user, struct privs_target *target, char error[CONF
  * Needs CAP_SETPCAP. Without it, no_new_privs makes the bounding set meaningless: nothing can be
  * gained.
  */
-static int clear_bounding(bool *cleared, char error[CONFIG_ERROR_BYTES])
+static int clear_bounding(bool *cleared, struct fault *fault)
 {
 	capng_get_caps_process();
 	*cleared = capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP);
@@ -138,45 +128,46 @@ static int clear_bounding(bool *cleared, char error[CONFIG_ERROR_BYTES])
 		return 0;
 	capng_clear(CAPNG_SELECT_BOUNDS);
 	if (capng_apply(CAPNG_SELECT_BOUNDS))
-		return fail(error, EPERM, "cannot clear the bounding capabilities",
+		return fail(fault, EPERM, "cannot clear the bounding capabilities",
 			    "start with CAP_SETPCAP, or without any capability");
 	return 0;
 }
 
-static int become(const struct privs_target *target, char error[CONFIG_ERROR_BYTES])
+static int become(const struct privs_target *target, struct fault *fault)
 {
-	int result = 0;
+	const char *what = NULL;
+	int result;
 
 	if (!target->change)
 		return 0;
-	if (target->own_groups)
-		result = initgroups(target->name, target->gid);
-	else
-		result = setgroups(0, NULL);
-	if (result)
-		return fail(error, errno, "--user: its groups cannot be set", "start as root");
-	if (setresgid(target->gid, target->gid, target->gid))
-		return fail(error, errno, "--user: its group cannot be set", "start as root");
-	if (setresuid(target->uid, target->uid, target->uid))
-		return fail(error, errno, "--user: we cannot become it", "start as root");
-	return 0;
+	if (target->own_groups ? initgroups(target->name, target->gid) : setgroups(0, NULL))
+		what = "its groups cannot be set";
+	else if (setresgid(target->gid, target->gid, target->gid))
+		what = "its group cannot be set";
+	else if (setresuid(target->uid, target->uid, target->uid))
+		what = "we cannot become it";
+	if (!what)
+		return 0;
+	result = fail(fault, errno, what, "start as root");
+	fault->option = "user";
+	return result;
 }
 
-static int clear_capabilities(char error[CONFIG_ERROR_BYTES])
+static int clear_capabilities(struct fault *fault)
 {
 	/*
 	 * the ambient set first: it is a part of the permitted and inheritable ones
 	 * (capabilities(7))
 	 */
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
-		return fail(error, errno, "cannot clear the ambient capabilities",
+		return fail(fault, errno, "cannot clear the ambient capabilities",
 			    "report this host's kernel");
 	capng_clear(CAPNG_SELECT_CAPS);
 	if (capng_apply(CAPNG_SELECT_CAPS))
-		return fail(error, EPERM, "cannot clear the capabilities",
+		return fail(fault, EPERM, "cannot clear the capabilities",
 			    "report this host's kernel");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-		return fail(error, errno, "cannot set no_new_privs", "report this host's kernel");
+		return fail(fault, errno, "cannot set no_new_privs", "report this host's kernel");
 	return 0;
 }
 
@@ -219,17 +210,17 @@ static bool is_dropped(const struct privs_target *target, bool bounding_cleared)
 	return target->uid == 0 || setuid(0) != 0;
 }
 
-int privs_drop(const struct privs_target *target, char error[CONFIG_ERROR_BYTES])
+int privs_drop(const struct privs_target *target, struct fault *fault)
 {
 	bool bounding_cleared;
-	int result = clear_bounding(&bounding_cleared, error);
+	int result = clear_bounding(&bounding_cleared, fault);
 
 	if (!result)
-		result = become(target, error);
+		result = become(target, fault);
 	if (!result)
-		result = clear_capabilities(error);
+		result = clear_capabilities(fault);
 	if (!result && !is_dropped(target, bounding_cleared))
-		result = fail(error, EPERM, "privileges are still there after they were dropped",
+		result = fail(fault, EPERM, "privileges are still there after they were dropped",
 			      "report this host's kernel");
 	return result;
 }

@@ -35,12 +35,12 @@ bool privs_has_capability(unsigned capability);
 
 /*
  * Looks up --user NAME[:GROUP], names or numbers (getpwnam(3), getgrnam(3)); NULL means no change.
- * Returns 0, or -errno with `error` naming the user, the reason and the remedy.
+ * Returns 0, or -errno with `fault`.
  */
-int privs_resolve(const char *user, struct privs_target *target, char error[CONFIG_ERROR_BYTES]);
+int privs_resolve(const char *user, struct privs_target *target, struct fault *fault);
 
 /*
  * Stages 4 to 6. Returns 0 only when the outcome was read back and found right; otherwise -errno
- * with `error`, and the process must end.
+ * with `fault`, and the process must end.
  */
-int privs_drop(const struct privs_target *target, char error[CONFIG_ERROR_BYTES]);
+int privs_drop(const struct privs_target *target, struct fault *fault);

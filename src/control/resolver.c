@@ -242,21 +242,21 @@ static void ask(struct name *name)
 /* Making --------------------------------------------------------------------------------------- */
 
 int resolver_create(struct resolver **resolver, const struct resolver_options *options,
-		    char error[CONFIG_ERROR_BYTES])
+		    struct fault *fault)
 {
 	struct resolver *made = calloc(1, sizeof(*made));
 	int result;
 
 	CHECK(options->min_ttl_ms && options->min_ttl_ms <= options->max_ttl_ms);
 	if (!made) {
-		snprintf(error, CONFIG_ERROR_BYTES, "cannot make a resolver: no memory");
+		fault_set(fault, NULL, NULL, "cannot make a resolver: no memory");
 		return -ENOMEM;
 	}
 	made->min_ttl_ms = options->min_ttl_ms;
 	made->max_ttl_ms = options->max_ttl_ms;
 	made->retry_ms = options->retry_ms ? options->retry_ms : RETRY_MS;
 	made->family_count = options->want_v6 ? 2 : 1;
-	result = lookups_create(&made->lookups, &options->lookup, error);
+	result = lookups_create(&made->lookups, &options->lookup, fault);
 	if (result)
 		free(made);
 	else

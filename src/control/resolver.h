@@ -57,7 +57,7 @@ struct resolver;
 
 /* Makes the lookups too: lookups_create() says what is read, and which errors there are. */
 int resolver_create(struct resolver **resolver, const struct resolver_options *options,
-		    char error[CONFIG_ERROR_BYTES]);
+		    struct fault *fault);
 
 /* Whatever is under way is dropped; nobody is called. */
 void resolver_destroy(struct resolver *resolver);

@@ -32,7 +32,7 @@ struct saver {
 
 	/* The thread's while `busy`, otherwise the control thread's. */
 	int result;
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 	/* Who of the two may use them: goes with the eventfds, for the language knows nothing of those. */
 	atomic_bool saved;
 	atomic_bool ends;
@@ -51,14 +51,14 @@ static void *run_saver(void *argument)
 			return NULL;
 		if (atomic_load(&saver->saved))
 			continue;
-		saver->result = source_addresses_save(saver->sources, saver->error);
+		saver->result = source_addresses_save(saver->sources, &saver->fault);
 		atomic_store(&saver->saved, true);
 		eventfd_write(saver->done_fd, 1);
 	}
 }
 
 /* Whether a save has ended, which is told once. Begins the one that was asked for meanwhile. */
-static bool take_end(struct saver *saver, int *result, char error[CONFIG_ERROR_BYTES])
+static bool take_end(struct saver *saver, int *result, struct fault *fault)
 {
 	uint64_t count;
 
@@ -66,7 +66,7 @@ static bool take_end(struct saver *saver, int *result, char error[CONFIG_ERROR_B
 		return false;
 	*result = saver->result;
 	if (*result)
-		snprintf(error, CONFIG_ERROR_BYTES, "%s", saver->error);
+		*fault = saver->fault;
 	saver->busy = false;
 	if (saver->asked_again)
 		saver_ask(saver);
@@ -86,10 +86,10 @@ void saver_ask(struct saver *saver)
 
 /*
  * Waits until everything asked for is saved, for `limit_ms` at most or until `stop_fd` is readable (-1: none). Returns
- * whether it is, or could not be; `*result` is then 0 or -errno with `error`.
+ * whether it is, or could not be; `*result` is then 0 or -errno with `fault`.
  */
 static bool await_end(struct saver *saver, int stop_fd, int limit_ms, int *result,
-		      char error[CONFIG_ERROR_BYTES])
+		      struct fault *fault)
 {
 	uint64_t end_ms = timer_now_ms() + (uint64_t)limit_ms;
 
@@ -100,7 +100,7 @@ static bool await_end(struct saver *saver, int stop_fd, int limit_ms, int *resul
 			{.fd = stop_fd, .events = POLLIN},
 		};
 
-		if (take_end(saver, result, error) && !saver->busy)
+		if (take_end(saver, result, fault) && !saver->busy)
 			return true;
 		if (now_ms >= end_ms)
 			return false;
@@ -110,37 +110,36 @@ static bool await_end(struct saver *saver, int stop_fd, int limit_ms, int *resul
 	}
 }
 
-static void log_failure(const char *error)
+static void log_failure(const struct fault *fault)
 {
+	char text[FAULT_TEXT_BYTES];
 	struct log_line line;
 
 	if (!log_begin(&line, LOG_EVENT_state_failed))
 		return;
-	log_text(&line, "error", error);
+	log_text(&line, "error", fault_print(fault, text));
 	log_end(&line);
 }
 
 static void log_hang(const struct saver *saver)
 {
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 
-	snprintf(
-		error, sizeof(error),
-		"--pseudo-state '%.200s': the filesystem has not answered for %u s; look whether it is "
-		"frozen (fsfreeze -u), and whether its disk or server answers",
-		source_addresses_first_file(saver->sources),
-		(unsigned)((timer_now_ms() - saver->began_ms) / 1000));
-	log_failure(error);
+	fault_set(&fault, "pseudo-state", source_addresses_first_file(saver->sources),
+		  "the filesystem has not answered for %u s; look whether it is frozen (fsfreeze "
+		  "-u), and whether its disk or server answers",
+		  (unsigned)((timer_now_ms() - saver->began_ms) / 1000));
+	log_failure(&fault);
 }
 
 /* The result, or 0 when TERM or INT came first. */
-static int save_first(struct saver *saver, char error[CONFIG_ERROR_BYTES])
+static int save_first(struct saver *saver, struct fault *fault)
 {
 	struct pollfd stop = {.fd = signals_open_stop(), .events = POLLIN};
 	int result = 0;
 
 	saver_ask(saver);
-	while (!await_end(saver, stop.fd, SAVER_END_LIMIT_MS, &result, error)) {
+	while (!await_end(saver, stop.fd, SAVER_END_LIMIT_MS, &result, fault)) {
 		host_poll(&stop, stop.fd >= 0, 0);
 		if (stop.revents)
 			break;
@@ -151,8 +150,7 @@ static int save_first(struct saver *saver, char error[CONFIG_ERROR_BYTES])
 	return result;
 }
 
-int saver_create(struct saver **saver, struct source_addresses *sources,
-		 char error[CONFIG_ERROR_BYTES])
+int saver_create(struct saver **saver, struct source_addresses *sources, struct fault *fault)
 {
 	struct saver *made = calloc(1, sizeof(*made));
 	int result = made ? 0 : -ENOMEM;
@@ -168,13 +166,12 @@ int saver_create(struct saver **saver, struct source_addresses *sources,
 	}
 	if (!result) {
 		*saver = made;
-		return save_first(made, error);
+		return save_first(made, fault);
 	}
-	snprintf(
-		error, CONFIG_ERROR_BYTES,
-		"cannot start the thread that saves --pseudo-state: %s; raise the limits on memory, "
-		"threads and descriptors (ulimit -n and -u, TasksMax=)",
-		strerror(-result));
+	fault_set(fault, NULL, NULL,
+		  "cannot start the thread that saves --pseudo-state: %s; raise the limits on "
+		  "memory, threads and descriptors (ulimit -n and -u, TasksMax=)",
+		  strerror(-result));
 	if (made) {
 		close(made->ask_fd);
 		close(made->done_fd);
@@ -185,13 +182,13 @@ int saver_create(struct saver **saver, struct source_addresses *sources,
 
 bool saver_destroy(struct saver *saver)
 {
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 	int result;
 
 	if (!saver)
 		return true;
 	saver->asked_again = false;
-	(void)take_end(saver, &result, error);
+	(void)take_end(saver, &result, &fault);
 	if (saver->busy)
 		return false;
 	atomic_store(&saver->ends, true);
@@ -213,11 +210,11 @@ int saver_prepare_poll(const struct saver *saver, struct pollfd fds[SAVER_POLL_F
 
 void saver_run(struct saver *saver)
 {
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 	int result;
 
-	if (take_end(saver, &result, error) && result)
-		log_failure(error);
+	if (take_end(saver, &result, &fault) && result)
+		log_failure(&fault);
 	if (timer_now_ms() < saver->due_ms)
 		return;
 	saver->due_ms = timer_now_ms() + SAVE_INTERVAL_MS;
@@ -229,12 +226,12 @@ void saver_run(struct saver *saver)
 
 void saver_save_last(struct saver *saver)
 {
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 	int result;
 
 	saver_ask(saver);
-	if (!await_end(saver, -1, SAVER_END_LIMIT_MS, &result, error))
+	if (!await_end(saver, -1, SAVER_END_LIMIT_MS, &result, &fault))
 		log_hang(saver);
 	else if (result)
-		log_failure(error);
+		log_failure(&fault);
 }

@@ -26,11 +26,10 @@ struct saver;
 /*
  * Starts the thread, for sources with state files, after the privilege drop (privs.h), and saves for the first time, to
  * know whether the files may be written. Waits for that save without a limit, until TERM or INT comes
- * (signals_take()). `sources` must outlive the saver. Returns 0, or -errno with `error`; a saver that was made
+ * (signals_take()). `sources` must outlive the saver. Returns 0, or -errno with `fault`; a saver that was made
  * is the caller's then too.
  */
-int saver_create(struct saver **saver, struct source_addresses *sources,
-		 char error[CONFIG_ERROR_BYTES]);
+int saver_create(struct saver **saver, struct source_addresses *sources, struct fault *fault);
 
 /*
  * Ends the thread. Returns false, and leaves all as it is, while a save is under way: then sources and saver must stay,

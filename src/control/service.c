@@ -14,15 +14,15 @@
 #include "control/signals.h"
 #include "os/startup.h"
 
-static bool fail(struct service *service, char error[CONFIG_ERROR_BYTES])
+static bool fail(struct service *service, struct fault *fault)
 {
-	config_origin_add_to(&service->errors, service->config, NULL, error);
+	config_origin_add_to(&service->errors, service->config, NULL, fault);
 	return false;
 }
 
-static bool fail_plainly(struct service *service, const char *error)
+static bool fail_plainly(struct service *service, const char *words)
 {
-	config_errors_add(&service->errors, error);
+	config_errors_add_words(&service->errors, words);
 	return false;
 }
 
@@ -51,27 +51,27 @@ static void check_what_is_made(struct service *service, bool user_is_known)
 {
 	const struct admin_owner owner = {.uid = service->target.uid, .gid = service->target.gid};
 	const struct config *config = service->config;
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 	int admin;
 
 	(void)forwards_make_sources(service->task.forwards, &service->errors);
-	admin = config->admin ? admin_socket_check(config->admin, &owner, error) : 0;
+	admin = config->admin ? admin_socket_check(config->admin, &owner, &fault) : 0;
 	/* without the user, nobody knows whose the directory must be */
 	if (admin && (user_is_known || admin != -EPERM))
-		(void)fail(service, error);
+		(void)fail(service, &fault);
 }
 
 bool service_check(struct service *service)
 {
 	const struct config *config = service->config;
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 	bool user_is_known;
 
 	if (forwards_create(&service->task.forwards, config, &service->errors))
 		return false;
-	user_is_known = !privs_resolve(config->user, &service->target, error);
+	user_is_known = !privs_resolve(config->user, &service->target, &fault);
 	if (!user_is_known)
-		(void)fail(service, error);
+		(void)fail(service, &fault);
 	if (!service->limits.maxconn)
 		(void)fail_plainly(service,
 				   "the descriptor limit leaves no room for a single session; "
@@ -101,18 +101,18 @@ static bool bind_others(struct service *service)
 		.owner = {.uid = target->uid, .gid = target->gid},
 	};
 	const struct forward_owner owner = {.uid = target->uid, .gid = target->gid};
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 
 	if (target->change && forwards_give_files(task->forwards, owner, &service->errors))
 		return false;
 	if (checker_create(&task->checker, task->forwards))
 		return fail_plainly(service, "out of memory; check fewer backends");
-	if (names_create(&task->names, task->forwards, error))
-		return fail(service, error);
-	if (config->metrics.length_bytes && http_create(&task->http, config, task->workers, error))
-		return fail(service, error);
-	if (config->admin && admin_create(&task->admin, &setup, error))
-		return fail(service, error);
+	if (names_create(&task->names, task->forwards, &fault))
+		return fail(service, &fault);
+	if (config->metrics.length_bytes && http_create(&task->http, config, task->workers, &fault))
+		return fail(service, &fault);
+	if (config->admin && admin_create(&task->admin, &setup, &fault))
+		return fail(service, &fault);
 	return true;
 }
 
@@ -136,10 +136,10 @@ bool service_bind(struct service *service)
 
 bool service_drop(struct service *service)
 {
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 
-	if (privs_drop(&service->target, error))
-		return fail(service, error);
+	if (privs_drop(&service->target, &fault))
+		return fail(service, &fault);
 	return true;
 }
 
@@ -149,22 +149,21 @@ static bool start_threads(struct service *service)
 	struct control_task *task = &service->task;
 	struct source_addresses *sources = task->forwards->sources;
 	const struct config *config = service->config;
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 	int result = log_start(service->limits.workers);
 
 	if (result) {
-		snprintf(
-			error, sizeof(error),
-			"cannot start the thread that writes the log: %s; raise the limits on memory and "
-			"threads (ulimit -u, TasksMax=), or lower --workers",
-			strerror(-result));
-		return fail_plainly(service, error);
+		fault_set(&fault, NULL, NULL,
+			  "cannot start the thread that writes the log: %s; raise the limits on "
+			  "memory and threads (ulimit -u, TasksMax=), or lower --workers",
+			  strerror(-result));
+		return fail(service, &fault);
 	}
 	report_privileges(config);
 	report_limits(config, &service->limits, task->workers);
 	/* the first save tells whether the user that we have become may write the files */
-	if (source_addresses_first_file(sources) && saver_create(&task->saver, sources, error))
-		return fail(service, error);
+	if (source_addresses_first_file(sources) && saver_create(&task->saver, sources, &fault))
+		return fail(service, &fault);
 	if (task->names && names_wait(task->names, &service->errors))
 		return false;
 	result = workers_start(task->workers);
@@ -172,9 +171,9 @@ static bool start_threads(struct service *service)
 		return true;
 	workers_enter(task->workers, WORKER_STOP);
 	workers_join(task->workers);
-	snprintf(error, sizeof(error), "cannot start the workers: %s; lower --workers",
-		 strerror(-result));
-	return fail_plainly(service, error);
+	fault_set(&fault, NULL, NULL, "cannot start the workers: %s; lower --workers",
+		  strerror(-result));
+	return fail(service, &fault);
 }
 
 bool service_run(struct service *service, bool *ended_well)

@@ -14,8 +14,6 @@
 #include "limits/prefix_set.h"
 #include "os/timer.h"
 
-_Static_assert(CONFIG_ERROR_BYTES >= PREFIX_SET_FAULT_BYTES, "a set's message fits");
-
 /*
  * What a limit lets through at once after a pause: 1/16 s of its rate, several times what a timer comes
  * late by, and little enough that two seconds are within 5 %. Scenario: test_admission.
@@ -59,14 +57,12 @@ struct rule_file {
 	bool told; /* of a line at least */
 };
 
-static void tell_fault(void *listener, const char *fault)
+static void tell_fault(void *listener, struct fault *fault)
 {
 	struct rule_file *file = listener;
-	char error[CONFIG_ERROR_BYTES];
 
-	snprintf(error, sizeof(error), "%s", fault);
-	config_origin_append(file->config, file->value, error);
-	config_errors_add(file->errors, error);
+	config_origin_name(file->config, file->value, fault);
+	config_errors_add(file->errors, fault);
 	file->told = true;
 }
 
@@ -80,13 +76,13 @@ static int add_file(struct prefix_set *set, const struct admission_setup *setup,
 	const struct prefix_set_faults faults = {.tell = tell_fault, .listener = &file};
 	int result = prefix_set_add_file(set, rule->text, rule->allow ? PREFIX_ALLOW : PREFIX_DENY,
 					 &faults);
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 
 	if (result && !file.told) {
-		config_fail(error, "--%s '%.200s': %s; give a file that this user may read",
-			    file.value->option->name, rule->text, strerror(-result));
-		config_origin_rename(setup->config, file.value, error);
-		config_errors_add(errors, error);
+		fault_set(&fault, NULL, rule->text, "%s; give a file that this user may read",
+			  strerror(-result));
+		config_origin_name(setup->config, file.value, &fault);
+		config_errors_add(errors, &fault);
 	}
 	return result;
 }
@@ -112,8 +108,8 @@ static int make_rules(struct prefix_set **set, const struct admission_setup *set
 	if (!result && !of_files)
 		result = prefix_set_compile(*set);
 	if (result)
-		config_errors_add(errors, "no room for the rules of --allow and --deny; "
-					  "name larger blocks");
+		config_errors_add_words(errors, "no room for the rules of --allow and --deny; "
+						"name larger blocks");
 	return result ? result : of_files;
 }
 
@@ -159,7 +155,7 @@ int admission_create(struct admission **admission, const struct admission_setup 
 
 	*admission = made;
 	if (!made) {
-		config_errors_add(errors, "out of memory; lower --maxconn");
+		config_errors_add_words(errors, "out of memory; lower --maxconn");
 		return -ENOMEM;
 	}
 	made->limit = (uint32_t)options->maxconn_forward;
@@ -174,7 +170,7 @@ int admission_create(struct admission **admission, const struct admission_setup 
 	if (options->per_source_maxconn || options->per_source_rate)
 		of_clients = make_clients(&made->clients, options, setup->maxconn);
 	if (of_clients)
-		config_errors_add(
+		config_errors_add_words(
 			errors,
 			of_clients == -ENOMEM
 				? "no memory for the --per-source limits; lower --maxconn"

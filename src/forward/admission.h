@@ -26,7 +26,7 @@ struct admission_setup {
 
 /*
  * Reads the files of --allow-file and --deny-file: before the privilege drop, which may take the right to.
- * Returns 0, or -errno, and `errors` has got all ("path:line: reason" for a line of a file). After an error
+ * Returns 0, or -errno, and `errors` has got all (one for each bad line of a file). After an error
  * too *admission is to be destroyed; it is NULL where there was no memory.
  */
 int admission_create(struct admission **admission, const struct admission_setup *setup,

@@ -48,7 +48,7 @@ int forwards_create(struct forwards **forwards, const struct config *config,
 		make_tuning(made);
 	}
 	if (result) {
-		config_errors_add(errors, "out of memory; lower --maxconn");
+		config_errors_add_words(errors, "out of memory; lower --maxconn");
 		forwards_destroy(made);
 		return result;
 	}
@@ -146,11 +146,11 @@ static void unbind(const struct forwards *forwards, unsigned worker_count, int *
 static void add_error(const struct forwards *forwards, const struct forward *forward, int result,
 		      struct config_errors *errors)
 {
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 
-	listener_describe_error(&forward->listen, result, true, error);
-	config_origin_append_of(forwards->config, forward->config, "listen", error);
-	config_errors_add(errors, error);
+	listener_describe_error(&forward->listen, result, true, &fault);
+	fault.option = "listen";
+	config_origin_add_to(errors, forwards->config, forward->config, &fault);
 }
 
 int forwards_open(struct forwards *forwards, unsigned worker_count, int *fds,
@@ -182,7 +182,7 @@ int forwards_open(struct forwards *forwards, unsigned worker_count, int *fds,
 int forwards_give_files(const struct forwards *forwards, struct forward_owner owner,
 			struct config_errors *errors)
 {
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 
 	for (unsigned i = 0; i < forwards->count; i++) {
 		const struct addr *listen = &forwards->list[i].listen;
@@ -194,11 +194,10 @@ int forwards_give_files(const struct forwards *forwards, struct forward_owner ow
 		result = sock_give_local(listen->local.name->sun_path, owner.uid, owner.gid);
 		if (!result)
 			continue;
-		config_fail(error,
-			    "--listen '%.120s': cannot be given to --user: %s; let CAP_CHOWN be "
-			    "there at the start",
-			    addr_print(listen, text), strerror(-result));
-		config_origin_add_to(errors, forwards->config, forwards->list[i].config, error);
+		fault_set(&fault, "listen", addr_print(listen, text),
+			  "cannot be given to --user: %s; let CAP_CHOWN be there at the start",
+			  strerror(-result));
+		config_origin_add_to(errors, forwards->config, forwards->list[i].config, &fault);
 		return result;
 	}
 	return 0;

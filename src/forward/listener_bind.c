@@ -36,7 +36,8 @@ static const char *local_remedy(int error)
 		return "stop the program that listens there (ss -lxp shows it), or choose another "
 		       "path";
 	case EEXIST:
-		return "a file that is not a socket has this path; remove it, or choose another path";
+		return "a file that is not a socket has this path; remove it, or choose another "
+		       "path";
 	case ENOENT:
 		return "create the directory, or choose another path";
 	case EACCES:
@@ -48,30 +49,28 @@ static const char *local_remedy(int error)
 }
 
 void listener_describe_error(const struct addr *address, int error, bool may_freebind,
-			     char text[CONFIG_ERROR_BYTES])
+			     struct fault *fault)
 {
 	char where[ADDR_TEXT_BYTES];
 	const char *remedy = "choose another address";
 	char stop[160];
 
 	if (addr_is_local(address)) {
-		snprintf(text, CONFIG_ERROR_BYTES, "cannot listen on %s: %s; %s",
-			 addr_print(address, where), strerror(-error), local_remedy(error));
+		fault_set_object(fault, NULL, NULL, "cannot listen on %s: %s; %s",
+				 addr_print(address, where), strerror(-error), local_remedy(error));
 		return;
 	}
 	switch (-error) {
 	case EADDRINUSE:
-		snprintf(
-			stop, sizeof(stop),
-			"stop the program that has it (ss -ltnp 'sport = :%u' shows it), or choose another "
-			"port",
-			addr_port(address));
+		snprintf(stop, sizeof(stop),
+			 "stop the program that has it (ss -ltnp 'sport = :%u' shows it), or "
+			 "choose another port",
+			 addr_port(address));
 		remedy = stop;
 		break;
 	case EACCES:
-		remedy =
-			"ports below 1024 need CAP_NET_BIND_SERVICE: start as root with --user NAME, "
-			"or choose a higher port";
+		remedy = "ports below 1024 need CAP_NET_BIND_SERVICE: start as root with --user "
+			 "NAME, or choose a higher port";
 		break;
 	case EADDRNOTAVAIL:
 		remedy = explain_not_available(address, may_freebind);
@@ -91,8 +90,8 @@ void listener_describe_error(const struct addr *address, int error, bool may_fre
 		remedy = "is it an address to listen on? 'ip address' lists those of this host";
 		break;
 	}
-	snprintf(text, CONFIG_ERROR_BYTES, "cannot listen on %s: %s; %s",
-		 addr_print(address, where), strerror(-error), remedy);
+	fault_set_object(fault, NULL, NULL, "cannot listen on %s: %s; %s",
+			 addr_print(address, where), strerror(-error), remedy);
 }
 
 /* Why nobody reaches a listener that was bound nevertheless, and what to do; NULL: it can be reached. */

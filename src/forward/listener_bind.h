@@ -25,4 +25,4 @@ int listener_bind(struct addr *listen, const struct sock_tuning *tuning, unsigne
  * the remedy. `may_freebind`: --freebind holds for this address.
  */
 void listener_describe_error(const struct addr *address, int error, bool may_freebind,
-			     char text[CONFIG_ERROR_BYTES]);
+			     struct fault *fault);

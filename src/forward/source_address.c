@@ -41,7 +41,7 @@ static struct lease_clock read_clock(void)
 }
 
 static int make_pool(const struct config_forward_options *options, struct source_address *source,
-		     char error[CONFIG_ERROR_BYTES])
+		     struct fault *fault)
 {
 	const struct lease_pool_options wanted = {
 		.block = options->source.pool,
@@ -56,7 +56,7 @@ static int make_pool(const struct config_forward_options *options, struct source
 	const struct lease_clock clock = read_clock();
 	uint64_t dropped = 0;
 	struct log_line line;
-	int result = lease_pool_open(&wanted, &files, &clock, &source->pool, &dropped, error);
+	int result = lease_pool_open(&wanted, &files, &clock, &source->pool, &dropped, fault);
 
 	if (!result && dropped && log_begin(&line, LOG_EVENT_leases_dropped)) {
 		log_text(&line, "file", options->pseudo_state);
@@ -78,63 +78,36 @@ static struct lease_pool *find_shared(const struct source_address *source)
 }
 
 /* The file behind links, so that a save replaces that and not a link; one that is not there yet by its name. */
-static int find_state(struct source_address *source, const char *path,
-		      char error[CONFIG_ERROR_BYTES])
+static int find_state(struct source_address *source, const char *path, struct fault *fault)
 {
 	source->state_path = realpath(path, NULL);
 	if (!source->state_path && errno == ENOENT)
 		source->state_path = strdup(path);
 	if (source->state_path)
-		return lease_state_lock(source->state_path, false, &source->lock_fd, error);
-	snprintf(error, CONFIG_ERROR_BYTES, "--pseudo-state '%.150s': %s; give another file", path,
-		 strerror(errno));
+		return lease_state_lock(source->state_path, false, &source->lock_fd, fault);
+	fault_set(fault, "pseudo-state", path, "%s; give another file", strerror(errno));
 	return -EINVAL;
 }
 
-/* What is wrong with a file begins with its path; this says what named it. */
-static void name_giver(const struct config *config, const struct source_address *source,
-		       char error[CONFIG_ERROR_BYTES])
-{
-	const char *const paths[] = {source->forward->options.pseudo_key, source->state_path};
-	static const char *const names[] = {"pseudo-key", "pseudo-state"};
-
-	for (size_t i = 0; i < ARRAY_COUNT(paths); i++) {
-		size_t length = paths[i] ? strlen(paths[i]) : 0;
-
-		if (length && !strncmp(error, paths[i], length) && error[length] == ':') {
-			config_origin_append_of(config, source->forward, names[i], error);
-			return;
-		}
-	}
-}
-
-static int make_source(const struct source_addresses *sources, struct source_address *source,
-		       char error[CONFIG_ERROR_BYTES])
+static int make_source(struct source_address *source, struct fault *fault)
 {
 	const struct config_forward *forward = source->forward;
-	char text[SOURCE_CHECK_TEXT_BYTES];
-	struct source_check_fault fault;
-	int result = source_check(forward, &fault);
+	int result = source_check(forward, fault);
 
-	if (result) {
-		snprintf(error, CONFIG_ERROR_BYTES, "--source %s: %s; %s",
-			 source_check_print(&forward->options.source, text), fault.what,
-			 fault.remedy);
+	if (result)
 		return result;
-	}
 	if (forward->options.source.kind != CONFIG_SOURCE_POOL)
 		return 0;
 	source->pool = find_shared(source);
 	if (source->pool)
 		return 0;
 	if (forward->options.pseudo_state)
-		result = find_state(source, forward->options.pseudo_state, error);
+		result = find_state(source, forward->options.pseudo_state, fault);
 	if (!result)
-		result = make_pool(&forward->options, source, error);
+		result = make_pool(&forward->options, source, fault);
 	source->owns_pool = !result;
 	if (!result)
 		return 0;
-	name_giver(sources->config, source, error);
 	/* the next forward with this block will say the same, and not that another has the file */
 	if (source->lock_fd >= 0)
 		close(source->lock_fd);
@@ -147,11 +120,11 @@ int source_addresses_create(struct source_addresses **sources, const struct conf
 {
 	struct source_addresses *made =
 		calloc(1, sizeof(*made) + config->forward_count * sizeof(made->list[0]));
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 	int result = 0;
 
 	if (!made) {
-		config_errors_add(errors, "out of memory; lower --pseudo-leases");
+		config_errors_add_words(errors, "out of memory; lower --pseudo-leases");
 		return -ENOMEM;
 	}
 	made->config = config;
@@ -163,9 +136,9 @@ int source_addresses_create(struct source_addresses **sources, const struct conf
 		source->all = made;
 		source->forward = &config->forwards[i];
 		source->lock_fd = -1;
-		of_forward = make_source(made, source, error);
+		of_forward = make_source(source, &fault);
 		if (of_forward)
-			config_origin_add_to(errors, config, source->forward, error);
+			config_origin_add_to(errors, config, source->forward, &fault);
 		result = result ? result : of_forward;
 	}
 	if (result) {
@@ -327,19 +300,19 @@ bool source_addresses_are_unsaved(const struct source_addresses *sources)
 		now.evictions != sources->saved.evictions);
 }
 
-static int save_pool(struct source_address *source, char error[CONFIG_ERROR_BYTES])
+static int save_pool(struct source_address *source, struct fault *fault)
 {
 	struct lease_clock clock = read_clock();
 	int result = 0;
 
 	if (source->lock_fd < 0)
-		result = lease_state_lock(source->state_path, true, &source->lock_fd, error);
-	return result ? result : lease_pool_save(source->pool, source->state_path, &clock, error);
+		result = lease_state_lock(source->state_path, true, &source->lock_fd, fault);
+	return result ? result : lease_pool_save(source->pool, source->state_path, &clock, fault);
 }
 
-int source_addresses_save(struct source_addresses *sources, char error[CONFIG_ERROR_BYTES])
+int source_addresses_save(struct source_addresses *sources, struct fault *fault)
 {
-	char detail[CONFIG_ERROR_BYTES];
+	struct fault of_pool;
 	struct lease_pool_stats now;
 	int result = 0;
 
@@ -350,11 +323,11 @@ int source_addresses_save(struct source_addresses *sources, char error[CONFIG_ER
 
 		if (!source->state_path)
 			continue;
-		failed = save_pool(source, detail);
+		failed = save_pool(source, &of_pool);
 		if (failed && !result) {
 			result = failed;
-			snprintf(error, CONFIG_ERROR_BYTES, "%s", detail);
-			config_origin_rename_of(sources->config, source->forward, error);
+			*fault = of_pool;
+			config_origin_find_name(sources->config, source->forward, fault);
 		}
 	}
 	/* after a failure all is tried again, whatever happens meanwhile */

@@ -70,6 +70,6 @@ bool source_addresses_are_unsaved(const struct source_addresses *sources);
 
 /*
  * Writes the state files of all pools that have one, each whole or not at all. Blocks, while other threads use the pools. Returns 0, or the
- * first -errno with `error`; the others are written nevertheless.
+ * first -errno with `fault`; the others are written nevertheless.
  */
-int source_addresses_save(struct source_addresses *sources, char error[CONFIG_ERROR_BYTES]);
+int source_addresses_save(struct source_addresses *sources, struct fault *fault);

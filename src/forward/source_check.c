@@ -38,17 +38,16 @@ static int try_block(const struct cidr *block, struct addr *astray, bool *partly
 }
 
 /* Where nobody could be asked: what the program may do here is not the route's fault. */
-static int fault_unknown(int error, struct source_check_fault *fault)
+static int fault_unknown(int error, struct fault *fault)
 {
-	snprintf(fault->what, sizeof(fault->what), "the kernel cannot be asked for its routes: %s",
-		 strerror(-error));
-	snprintf(
-		fault->remedy, sizeof(fault->remedy),
-		"allow AF_NETLINK sockets (RestrictAddressFamilies= of systemd, a seccomp profile)");
+	fault_set(fault, "source", NULL,
+		  "the kernel cannot be asked for its routes: %s; allow AF_NETLINK sockets "
+		  "(RestrictAddressFamilies= of systemd, a seccomp profile)",
+		  strerror(-error));
 	return error;
 }
 
-static int check_pool(const struct config_source *source, struct source_check_fault *fault)
+static int check_pool(const struct config_source *source, struct fault *fault)
 {
 	char text[ADDR_TEXT_BYTES];
 	struct addr astray;
@@ -58,44 +57,43 @@ static int check_pool(const struct config_source *source, struct source_check_fa
 	if (error && error != -EADDRNOTAVAIL)
 		return fault_unknown(error, fault);
 	if (error && partly) {
-		snprintf(fault->what, sizeof(fault->what), "%s of it is not routed to this host",
-			 addr_print_host(&astray, text));
-		snprintf(fault->remedy, sizeof(fault->remedy),
-			 "see ip route get %s; give a block of which no part goes elsewhere", text);
+		fault_set(fault, "source", NULL,
+			  "%s of it is not routed to this host; see ip route get %s; give a block "
+			  "of which no part goes elsewhere",
+			  addr_print_host(&astray, text), text);
 	} else if (error) {
-		snprintf(fault->what, sizeof(fault->what), "this host does not route it to itself");
-		snprintf(fault->remedy, sizeof(fault->remedy), "run: ip route add local %s dev lo",
-			 cidr_print(&source->pool, text));
+		fault_set(
+			fault, "source", NULL,
+			"this host does not route it to itself; run: ip route add local %s dev lo",
+			cidr_print(&source->pool, text));
 	}
 	return error;
 }
 
-static int check_address(const struct config_source *source, struct source_check_fault *fault)
+static int check_address(const struct config_source *source, struct fault *fault)
 {
 	int error = route_check_local(&source->address);
 
 	if (error && error != -EADDRNOTAVAIL)
 		return fault_unknown(error, fault);
 	if (error) {
-		snprintf(fault->what, sizeof(fault->what), "no interface of this host has it");
-		snprintf(fault->remedy, sizeof(fault->remedy), "give one of 'ip address'");
+		fault_set(fault, "source", NULL,
+			  "no interface of this host has it; give one of 'ip address'");
 	}
 	return error;
 }
 
 /* An embedded address is used where it can be bound, which must not be everywhere. */
-static int check_nonlocal_bind(struct source_check_fault *fault)
+static int check_nonlocal_bind(struct fault *fault)
 {
 	char text[16];
 
 	if (host_read_file("", "/proc/sys/net/ipv4/ip_nonlocal_bind", text, sizeof(text)) ||
 	    *text == '0')
 		return 0;
-	snprintf(fault->what, sizeof(fault->what),
-		 "addresses that are not this host's could be used too, for "
-		 "net.ipv4.ip_nonlocal_bind is set");
-	snprintf(fault->remedy, sizeof(fault->remedy),
-		 "run: sysctl -w net.ipv4.ip_nonlocal_bind=0");
+	fault_set(fault, "source", NULL,
+		  "addresses that are not this host's could be used too, for "
+		  "net.ipv4.ip_nonlocal_bind is set; run: sysctl -w net.ipv4.ip_nonlocal_bind=0");
 	return -EADDRINUSE;
 }
 
@@ -107,7 +105,7 @@ static bool is_loopback(const struct config_source *source)
 }
 
 /* Whether loopback reaches every backend; what names stand for is not known yet. */
-static int check_reach(const struct config_forward *forward, struct source_check_fault *fault)
+static int check_reach(const struct config_forward *forward, struct fault *fault)
 {
 	for (unsigned i = 0; i < forward->backend_count; i++) {
 		const struct config_backend *backend = &forward->backends[i];
@@ -115,22 +113,21 @@ static int check_reach(const struct config_forward *forward, struct source_check
 
 		if (*backend->name || route_check_local(&backend->addr) != -EADDRNOTAVAIL)
 			continue;
-		snprintf(fault->what, sizeof(fault->what),
-			 "an address of loopback, which does not reach backend %s on another host",
-			 addr_print(&backend->addr, text));
-		snprintf(fault->remedy, sizeof(fault->remedy),
-			 "use --source pseudo, or forward to this host");
+		fault_set(fault, "source", NULL,
+			  "an address of loopback, which does not reach backend %s on another "
+			  "host; use --source pseudo, or forward to this host",
+			  addr_print(&backend->addr, text));
 		return -ENETUNREACH;
 	}
 	return 0;
 }
 
-int source_check(const struct config_forward *forward, struct source_check_fault *fault)
+int source_check(const struct config_forward *forward, struct fault *fault)
 {
 	const struct config_source *source = &forward->options.source;
+	char text[SOURCE_CHECK_TEXT_BYTES];
 	int error = 0;
 
-	memset(fault, 0, sizeof(*fault));
 	if (source->kind == CONFIG_SOURCE_ADDRESS)
 		error = check_address(source, fault);
 	if (source->kind == CONFIG_SOURCE_POOL)
@@ -139,6 +136,10 @@ int source_check(const struct config_forward *forward, struct source_check_fault
 		error = check_nonlocal_bind(fault);
 	if (!error && is_loopback(source))
 		error = check_reach(forward, fault);
+	if (!error)
+		return 0;
+	fault->kind = FAULT_OF_VALUE;
+	snprintf(fault->value, sizeof(fault->value), "%s", source_check_print(source, text));
 	return error;
 }
 

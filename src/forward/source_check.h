@@ -3,17 +3,12 @@
 
 #include "config/config.h"
 
-/* Why connections cannot come from what --source names, and what to do about it. */
-struct source_check_fault {
-	char what[200], remedy[200];
-};
-
 /*
  * Whether connections to a forward's backends can be made from what its --source names: its addresses are this
- * host's, by an interface or a local route, and no backend is out of their reach. Returns 0, or -errno with the
- * fault. Before the configuration's threads start.
+ * host's, by an interface or a local route, and no backend is out of their reach. Returns 0, or -errno with
+ * `fault`. Before the configuration's threads start.
  */
-int source_check(const struct config_forward *forward, struct source_check_fault *fault);
+int source_check(const struct config_forward *forward, struct fault *fault);
 
 /* "240.0.0.0/4", "192.0.2.7", "embedded,240.0.0.0/4": returns `text`. */
 #define SOURCE_CHECK_TEXT_BYTES (ADDR_TEXT_BYTES + 16)

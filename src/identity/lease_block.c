@@ -47,7 +47,7 @@ static bool has_usable(const struct lease_block *block)
 }
 
 int lease_block_init(struct lease_block *block, const struct cidr *cidr,
-		     const uint8_t key[SIPHASH_KEY_BYTES], char error[LEASE_ERROR_BYTES])
+		     const uint8_t key[SIPHASH_KEY_BYTES], struct fault *fault)
 {
 	char text[CIDR_TEXT_BYTES];
 
@@ -64,10 +64,10 @@ int lease_block_init(struct lease_block *block, const struct cidr *cidr,
 	memcpy(block->key, key, sizeof(block->key));
 	if (has_usable(block))
 		return 0;
-	snprintf(error, LEASE_ERROR_BYTES,
-		 "%s: has no address that a client can be given; give a block such as 240.0.0.0/4, "
-		 "of four addresses at least, outside 0.0.0.0/8, 127.0.0.0/24 and 224.0.0.0/4",
-		 cidr_print(cidr, text));
+	fault_set_object(
+		fault, NULL, cidr_print(cidr, text),
+		"has no address that a client can be given; give a block such as 240.0.0.0/4, of "
+		"four addresses at least, outside 0.0.0.0/8, 127.0.0.0/24 and 224.0.0.0/4");
 	return -EINVAL;
 }
 

@@ -17,9 +17,9 @@
 #include <stdint.h>
 
 #include "base/cidr.h"
+#include "base/fault.h"
 #include "base/siphash.h"
 
-#define LEASE_ERROR_BYTES     512
 #define LEASE_REGIONS_BITS    15 /* at most 32768 regions, and so buckets of a pool */
 #define LEASE_REGION_BITS_MIN 6	 /* 64 addresses, as many as a bucket has leases */
 #define LEASE_CANDIDATES      16
@@ -45,11 +45,11 @@ struct lease_draw {
 };
 
 /*
- * Takes an IPv4 block. Returns 0, or -EINVAL with the reason and the remedy in `error` where it has
+ * Takes an IPv4 block. Returns 0, or -EINVAL with the reason and the remedy in `fault` where it has
  * no usable address.
  */
 int lease_block_init(struct lease_block *block, const struct cidr *cidr,
-		     const uint8_t key[SIPHASH_KEY_BYTES], char error[LEASE_ERROR_BYTES]);
+		     const uint8_t key[SIPHASH_KEY_BYTES], struct fault *fault);
 
 /*
  * Whether a client may get `address`. No client gets: the first and last address of the block,

@@ -78,12 +78,12 @@ static bool begin_request(const struct lease_pool *pool, const struct in6_addr *
 
 int lease_pool_create(const struct lease_pool_options *options,
 		      const uint8_t key[SIPHASH_KEY_BYTES], struct lease_pool **pool,
-		      char error[LEASE_ERROR_BYTES])
+		      struct fault *fault)
 {
 	struct lease_pool *made;
 	struct lease_block block;
 	size_t bytes;
-	int result = lease_block_init(&block, &options->block, key, error);
+	int result = lease_block_init(&block, &options->block, key, fault);
 
 	CHECK(options->client_bits == 64 || options->client_bits == 128);
 	CHECK(options->lease_count >= LEASE_COUNT_MIN && options->lease_count <= LEASE_COUNT_MAX);
@@ -108,9 +108,9 @@ int lease_pool_create(const struct lease_pool_options *options,
 	return 0;
 no_memory:
 	free(made);
-	snprintf(error, LEASE_ERROR_BYTES,
-		 "%u leases: not enough memory; give fewer, each takes 64 bytes",
-		 options->lease_count);
+	fault_set(fault, NULL, NULL,
+		  "%u leases: not enough memory; give fewer, each takes 64 bytes",
+		  options->lease_count);
 	return -ENOMEM;
 }
 
@@ -444,7 +444,8 @@ const char *lease_pool_restore(struct lease_pool *pool, const struct lease_recor
 	bool made;
 
 	if (!lease_block_is_usable(&pool->block, address))
-		return "the address is not one of the block that clients are given; remove the line";
+		return "the address is not one of the block that clients are given; remove the "
+		       "line";
 	if (client.bits != record->client.bits)
 		return "the client's prefix is not as long as the file says; remove the line";
 	if (!begin_request(pool, &client.network, record->used_s, &request) ||

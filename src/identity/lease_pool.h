@@ -53,11 +53,11 @@ struct lease_pool_stats {
 
 /*
  * Creates a pool in `*pool`. The caller must destroy it by lease_pool_destroy(). Returns 0; -EINVAL
- * for a block without usable addresses; -ENOMEM. `error` says what and the remedy.
+ * for a block without usable addresses; -ENOMEM. `fault` says what and the remedy.
  */
 int lease_pool_create(const struct lease_pool_options *options,
 		      const uint8_t key[SIPHASH_KEY_BYTES], struct lease_pool **pool,
-		      char error[LEASE_ERROR_BYTES]);
+		      struct fault *fault);
 
 /* `pool` may be NULL. No thread may use the pool any more. */
 void lease_pool_destroy(struct lease_pool *pool);

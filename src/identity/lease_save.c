@@ -46,7 +46,7 @@ static const char *remedy_of(int number)
 struct place {
 	const char *path;
 	char beside[PATH_MAX];
-	char *error;
+	struct fault *fault;
 };
 
 /* -errno of a call that failed for `file`, one of the place or its directory. */
@@ -54,9 +54,8 @@ static int fail_errno(const struct place *place, const char *what, const char *f
 {
 	int number = errno;
 
-	snprintf(place->error, LEASE_ERROR_BYTES,
-		 "--pseudo-state '%.150s': cannot %s '%.160s': %s; %s", place->path, what, file,
-		 strerror(number), remedy_of(number));
+	fault_set(place->fault, "pseudo-state", place->path, "cannot %s '%.160s': %s; %s", what,
+		  file, strerror(number), remedy_of(number));
 	return -number;
 }
 
@@ -72,18 +71,17 @@ static int name_beside(struct place *place, const char *suffix)
 
 static int fail_shared(const struct place *place)
 {
-	snprintf(place->error, LEASE_ERROR_BYTES,
-		 "--pseudo-state '%.200s': another process or listener keeps its addresses there, "
-		 "and both would give them away; give each its own file",
-		 place->path);
+	fault_set(place->fault, "pseudo-state", place->path,
+		  "another process or listener keeps its addresses there, and both would give them "
+		  "away; give each its own file");
 	return -EBUSY;
 }
 
-int lease_state_lock(const char *path, bool make, int *lock_fd, char error[LEASE_ERROR_BYTES])
+int lease_state_lock(const char *path, bool make, int *lock_fd, struct fault *fault)
 {
 	/* NFS locks only files open for writing; a link could lead to a file of another user */
 	const int flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
-	struct place place = {.path = path, .error = error};
+	struct place place = {.path = path, .fault = fault};
 	int result = name_beside(&place, ".lock");
 	int fd;
 
@@ -201,9 +199,9 @@ static int sync_directory(const struct place *place)
 }
 
 int lease_pool_save(const struct lease_pool *pool, const char *path,
-		    const struct lease_clock *clock, char error[LEASE_ERROR_BYTES])
+		    const struct lease_clock *clock, struct fault *fault)
 {
-	struct place place = {.path = path, .error = error};
+	struct place place = {.path = path, .fault = fault};
 	int result = name_beside(&place, ".new");
 
 	if (result)

@@ -17,6 +17,8 @@
 #include "base/util.h"
 
 #define LINE_BYTES     256
+#define KEY	       "pseudo-key" /* the options that name the files */
+#define STATE	       "pseudo-state"
 #define KEY_HEX_DIGITS (2 * SIPHASH_KEY_BYTES)
 
 /* A state file that is being read, and the values of its header. */
@@ -25,56 +27,55 @@ struct reader {
 	FILE *file;
 	unsigned line_number;
 	char line[LINE_BYTES];
-	char *error;
+	struct fault *fault;
 	char block[CIDR_TEXT_BYTES];
 	uint64_t client_bits;
 	uint8_t key[SIPHASH_KEY_BYTES];
 };
 
-PRINTF_LIKE(3, 4) static int fail(char *error, int result, const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(error, LEASE_ERROR_BYTES, format, arguments);
-	va_end(arguments);
-	return result;
-}
-
-/* -errno of a call that failed for `path`. */
-static int fail_errno(char *error, const char *path, const char *what)
+/* -errno of a call that failed for the file at `path`, which `option` named. */
+static int fail_errno(struct fault *fault, const char *option, const char *path, const char *what)
 {
 	int number = errno;
 
-	return fail(error, -number, "%.200s: cannot %s: %s", path, what, strerror(number));
+	fault_set_object(fault, option, path, "cannot %s: %s", what, strerror(number));
+	return -number;
 }
 
-static int fail_line(const struct reader *reader, const char *reason)
+PRINTF_LIKE(2, 3) static int fail_line(const struct reader *reader, const char *format, ...)
 {
-	return fail(reader->error, -EINVAL, "%.200s:%u: %s", reader->path, reader->line_number,
-		    reason);
+	char place[FAULT_VALUE_BYTES];
+	va_list arguments;
+
+	snprintf(place, sizeof(place), "%.200s:%u", reader->path, reader->line_number);
+	va_start(arguments, format);
+	fault_set_list(reader->fault, STATE, place, format, arguments);
+	va_end(arguments);
+	reader->fault->kind = FAULT_OF_OBJECT;
+	return -EINVAL;
 }
 
 /* Opening -------------------------------------------------------------------------------------- */
 
-/* Opens a file that holds a secret. Returns the descriptor or -errno; -ENOENT sets no `error`. */
-static int open_secret(const char *path, char error[LEASE_ERROR_BYTES])
+/* Opens a file that holds a secret. Returns the descriptor or -errno; -ENOENT sets no `fault`. */
+static int open_secret(const char *option, const char *path, struct fault *fault)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* or open(2) of a FIFO waits */
 	struct stat status;
 	int result = 0;
 
 	if (fd < 0)
-		return errno == ENOENT ? -ENOENT : fail_errno(error, path, "open it");
+		return errno == ENOENT ? -ENOENT : fail_errno(fault, option, path, "open it");
 	if (fstat(fd, &status))
-		result = fail_errno(error, path, "look at it");
+		result = fail_errno(fault, option, path, "look at it");
 	else if (!S_ISREG(status.st_mode))
-		result = fail(error, -EINVAL, "%.200s: is not a regular file; name another", path);
+		result = fault_set_object(fault, option, path,
+					  "is not a regular file; name another");
 	else if (status.st_mode & 07) /* the group may read it: Kubernetes' fsGroup */
-		result = fail(error, -EINVAL,
-			      "%.200s: holds a secret key, and its mode %03o lets everybody at it; "
-			      "run: chmod 600 %.200s",
-			      path, status.st_mode & 0777, path);
+		result = fault_set_object(fault, option, path,
+					  "holds a secret key, and its mode %03o lets everybody at "
+					  "it; run: chmod 600 %.200s",
+					  status.st_mode & 0777, path);
 	if (!result)
 		return fd;
 	close(fd);
@@ -92,22 +93,22 @@ static bool parse_key(const char *text, uint8_t key[SIPHASH_KEY_BYTES])
 	return true;
 }
 
-int lease_key_read(const char *path, uint8_t key[SIPHASH_KEY_BYTES], char error[LEASE_ERROR_BYTES])
+int lease_key_read(const char *path, uint8_t key[SIPHASH_KEY_BYTES], struct fault *fault)
 {
 	char text[KEY_HEX_DIGITS + 3]; /* a newline, one too many, and the NUL */
-	int fd = open_secret(path, error);
+	int fd = open_secret(KEY, path, fault);
 	ssize_t length;
 
 	if (fd == -ENOENT)
-		return fail(error, fd,
-			    "%.200s: there is no such key file; make one: (umask 077; od -An -tx1 "
-			    "-N16 /dev/urandom | tr -d ' ' >%.200s)",
-			    path, path);
+		fault_set_object(fault, KEY, path,
+				 "there is no such key file; make one: (umask 077; od -An -tx1 "
+				 "-N16 /dev/urandom | tr -d ' ' >%.200s)",
+				 path);
 	if (fd < 0)
 		return fd;
 	length = read(fd, text, sizeof(text) - 1);
 	if (length < 0) {
-		int result = fail_errno(error, path, "read it");
+		int result = fail_errno(fault, KEY, path, "read it");
 
 		close(fd);
 		return result;
@@ -118,10 +119,10 @@ int lease_key_read(const char *path, uint8_t key[SIPHASH_KEY_BYTES], char error[
 	text[length] = '\0';
 	/* a NUL would hide the bytes after it */
 	if (strlen(text) != (size_t)length || !parse_key(text, key))
-		return fail(error, -EINVAL,
-			    "%.200s: is not a key; it must hold %d hexadecimal digits, and nothing "
-			    "else but a newline",
-			    path, KEY_HEX_DIGITS);
+		return fault_set_object(fault, KEY, path,
+					"is not a key; it must hold %d hexadecimal digits, and "
+					"nothing else but a newline",
+					KEY_HEX_DIGITS);
 	return 0;
 }
 
@@ -138,7 +139,7 @@ static int next_line(struct reader *reader)
 	memset(reader->line, 0, sizeof(reader->line)); /* a NUL in the file ends its line */
 	if (!fgets(reader->line, sizeof(reader->line), reader->file)) {
 		if (ferror(reader->file))
-			return fail_errno(reader->error, reader->path, "read it");
+			return fail_errno(reader->fault, STATE, reader->path, "read it");
 		return fail_line(reader, "the file ends before its 'end' line, so it is not whole; "
 					 "restore it, or remove it to start afresh");
 	}
@@ -170,10 +171,10 @@ static int next_value(struct reader *reader, const char *word, const char **valu
 	*value = value_of(reader, word);
 	if (*value)
 		return 0;
-	return fail(reader->error, -EINVAL,
-		    "%.200s:%u: there should be a line '%s ...' here; restore the file, or remove "
-		    "it to start afresh",
-		    reader->path, reader->line_number, word);
+	return fail_line(reader,
+			 "there should be a line '%s ...' here; restore the file, or remove it to "
+			 "start afresh",
+			 word);
 }
 
 static int read_header(struct reader *reader)
@@ -204,26 +205,25 @@ static int read_header(struct reader *reader)
 	if (result)
 		return result;
 	if (!parse_key(value, reader->key))
-		return fail_line(reader,
-				 "the key must be 32 hexadecimal digits; restore the file, or "
-				 "remove it to start afresh");
+		return fail_line(reader, "the key must be 32 hexadecimal digits; restore the file, "
+					 "or remove it to start afresh");
 	return 0;
 }
 
 /* Opens a state file and reads its header; the caller closes the file if this returns 0. */
-static int open_state(struct reader *reader, const char *path, char error[LEASE_ERROR_BYTES])
+static int open_state(struct reader *reader, const char *path, struct fault *fault)
 {
-	int fd = open_secret(path, error);
+	int fd = open_secret(STATE, path, fault);
 	int result;
 
 	if (fd < 0)
 		return fd;
 	memset(reader, 0, sizeof(*reader));
 	reader->path = path;
-	reader->error = error;
+	reader->fault = fault;
 	reader->file = fdopen(fd, "r");
 	if (!reader->file) {
-		result = fail_errno(error, path, "read it");
+		result = fail_errno(fault, STATE, path, "read it");
 		close(fd);
 		return result;
 	}
@@ -233,11 +233,10 @@ static int open_state(struct reader *reader, const char *path, char error[LEASE_
 	return result;
 }
 
-int lease_state_read_key(const char *path, uint8_t key[SIPHASH_KEY_BYTES],
-			 char error[LEASE_ERROR_BYTES])
+int lease_state_read_key(const char *path, uint8_t key[SIPHASH_KEY_BYTES], struct fault *fault)
 {
 	struct reader reader;
-	int result = open_state(&reader, path, error);
+	int result = open_state(&reader, path, fault);
 
 	if (result)
 		return result;
@@ -253,20 +252,20 @@ static int check_header(const struct reader *reader, const struct lease_pool *po
 
 	cidr_print(&block->cidr, text);
 	if (strcmp(text, reader->block) != 0)
-		return fail(reader->error, -EINVAL,
-			    "%.200s: holds addresses of %s, not of %s; give that block, or remove "
-			    "the file to give every client another address",
-			    reader->path, reader->block, text);
+		return fault_set_object(reader->fault, STATE, reader->path,
+					"holds addresses of %s, not of %s; give that block, or "
+					"remove the file to give every client another address",
+					reader->block, text);
 	if (reader->client_bits != lease_pool_client_bits(pool))
-		return fail(reader->error, -EINVAL,
-			    "%.200s: holds clients by /%" PRIu64 ", not /%u; give that prefix "
-			    "length, or remove the file to give every client another address",
-			    reader->path, reader->client_bits, lease_pool_client_bits(pool));
+		return fault_set_object(reader->fault, STATE, reader->path,
+					"holds clients by /%" PRIu64
+					", not /%u; give that prefix length, or remove the file to "
+					"give every client another address",
+					reader->client_bits, lease_pool_client_bits(pool));
 	if (memcmp(reader->key, block->key, sizeof(block->key)) != 0)
-		return fail(reader->error, -EINVAL,
-			    "%.200s: was written with another key; give that key, or remove the "
-			    "file to give every client another address",
-			    reader->path);
+		return fault_set_object(reader->fault, STATE, reader->path,
+					"was written with another key; give that key, or remove "
+					"the file to give every client another address");
 	return 0;
 }
 
@@ -291,9 +290,8 @@ static int read_lease(struct reader *reader, struct lease_pool *pool,
 	uint64_t unix_s;
 
 	if (!used)
-		return fail_line(reader,
-				 "a lease has address, client and time; remove the line, and count "
-				 "one less behind 'end'");
+		return fail_line(reader, "a lease has address, client and time; remove the line, "
+					 "and count one less behind 'end'");
 	*client++ = '\0';
 	*used++ = '\0';
 	if (inet_pton(AF_INET, address, &record.address) != 1)
@@ -301,19 +299,17 @@ static int read_lease(struct reader *reader, struct lease_pool *pool,
 					 "count one less behind 'end'");
 	problem = cidr_parse(client, &record.client);
 	if (problem)
-		return fail(
-			reader->error, -EINVAL,
-			"%.200s:%u: the client %s, or remove the line, and count one less behind 'end'",
-			reader->path, reader->line_number, problem);
+		return fail_line(
+			reader,
+			"the client %s, or remove the line, and count one less behind 'end'",
+			problem);
 	if (units_parse_count(used, &unix_s))
 		return fail_line(reader,
 				 "the time is not a number of seconds since 1970; correct it");
 	record.used_s = to_pool_seconds(clock, unix_s);
 	problem = lease_pool_restore(pool, &record);
 	if (problem)
-		return fail(reader->error, -EINVAL,
-			    "%.200s:%u: %s, and count one less behind 'end'", reader->path,
-			    reader->line_number, problem);
+		return fail_line(reader, "%s, and count one less behind 'end'", problem);
 	return 0;
 }
 
@@ -347,12 +343,12 @@ static int read_leases(struct reader *reader, struct lease_pool *pool,
 }
 
 int lease_pool_load(struct lease_pool *pool, const char *path, const struct lease_clock *clock,
-		    uint64_t *dropped, char error[LEASE_ERROR_BYTES])
+		    uint64_t *dropped, struct fault *fault)
 {
 	struct lease_pool_stats stats;
 	struct reader reader;
 	uint64_t count;
-	int result = open_state(&reader, path, error);
+	int result = open_state(&reader, path, fault);
 
 	if (result)
 		return result;
@@ -370,37 +366,37 @@ int lease_pool_load(struct lease_pool *pool, const char *path, const struct leas
 /* Opening a pool ------------------------------------------------------------------------------- */
 
 static int choose_key(const struct lease_files *files, uint8_t key[SIPHASH_KEY_BYTES],
-		      char error[LEASE_ERROR_BYTES])
+		      struct fault *fault)
 {
 	int result;
 
 	if (files->key_path)
-		return lease_key_read(files->key_path, key, error);
+		return lease_key_read(files->key_path, key, fault);
 	if (files->state_path) {
-		result = lease_state_read_key(files->state_path, key, error);
+		result = lease_state_read_key(files->state_path, key, fault);
 		if (result != -ENOENT)
 			return result;
 	}
 	if (getrandom(key, SIPHASH_KEY_BYTES, 0) != SIPHASH_KEY_BYTES)
-		return fail_errno(error, "source key", "draw it (getrandom(2))");
+		return fail_errno(fault, NULL, "source key", "draw it (getrandom(2))");
 	return 0;
 }
 
 int lease_pool_open(const struct lease_pool_options *options, const struct lease_files *files,
 		    const struct lease_clock *clock, struct lease_pool **pool, uint64_t *dropped,
-		    char error[LEASE_ERROR_BYTES])
+		    struct fault *fault)
 {
 	uint8_t key[SIPHASH_KEY_BYTES];
 	struct lease_pool *made;
-	int result = choose_key(files, key, error);
+	int result = choose_key(files, key, fault);
 
 	*dropped = 0;
 	if (!result)
-		result = lease_pool_create(options, key, &made, error);
+		result = lease_pool_create(options, key, &made, fault);
 	if (result)
 		return result;
 	if (files->state_path) {
-		result = lease_pool_load(made, files->state_path, clock, dropped, error);
+		result = lease_pool_load(made, files->state_path, clock, dropped, fault);
 		if (result && result != -ENOENT) {
 			lease_pool_destroy(made);
 			return result;

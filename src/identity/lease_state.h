@@ -15,8 +15,8 @@
  * number of leases, so a file that was cut off is detected. The key is a secret: it tells which
  * clients can get the same address. A file that every user can read is refused.
  *
- * All functions block and allocate, so they are for the start and the saver thread. `error`
- * names file, line where there is one, reason and remedy.
+ * All functions block and allocate, so they are for the start and the saver thread. A `fault`
+ * has the file for its object, with the line where there is one, and the option that named the file.
  */
 #pragma once
 
@@ -46,7 +46,7 @@ struct lease_files {
  */
 int lease_pool_open(const struct lease_pool_options *options, const struct lease_files *files,
 		    const struct lease_clock *clock, struct lease_pool **pool, uint64_t *dropped,
-		    char error[LEASE_ERROR_BYTES]);
+		    struct fault *fault);
 
 /*
  * Locks a state file for this process until *lock_fd is closed: flock(2) of PATH.lock, an empty
@@ -61,7 +61,7 @@ int lease_pool_open(const struct lease_pool_options *options, const struct lease
  *
  * Returns 0; -EBUSY if another process has the lock or made the file; or another -errno.
  */
-int lease_state_lock(const char *path, bool make, int *lock_fd, char error[LEASE_ERROR_BYTES]);
+int lease_state_lock(const char *path, bool make, int *lock_fd, struct fault *fault);
 
 /*
  * Writes the state file. Other threads may use the pool meanwhile. The new file is written as
@@ -70,23 +70,22 @@ int lease_state_lock(const char *path, bool make, int *lock_fd, char error[LEASE
  * the directory failed. The caller must hold the lock.
  */
 int lease_pool_save(const struct lease_pool *pool, const char *path,
-		    const struct lease_clock *clock, char error[LEASE_ERROR_BYTES]);
+		    const struct lease_clock *clock, struct fault *fault);
 
 /*
  * Reads the leases of a state file into a pool that no other thread uses yet. Returns 0; -ENOENT,
- * without `error`, if there is no file; -EINVAL if the file is malformed, or was written for
+ * without `fault`, if there is no file; -EINVAL if the file is malformed, or was written for
  * another block, prefix length or key; other errnos of open(2) and read(2). On failure the pool may
  * have some of the leases.
  */
 int lease_pool_load(struct lease_pool *pool, const char *path, const struct lease_clock *clock,
-		    uint64_t *dropped, char error[LEASE_ERROR_BYTES]);
+		    uint64_t *dropped, struct fault *fault);
 
 /* Reads only the key of a state file. Returns as lease_pool_load() does. */
-int lease_state_read_key(const char *path, uint8_t key[SIPHASH_KEY_BYTES],
-			 char error[LEASE_ERROR_BYTES]);
+int lease_state_read_key(const char *path, uint8_t key[SIPHASH_KEY_BYTES], struct fault *fault);
 
 /*
  * Reads a key file: 32 hexadecimal digits, with or without a newline. Returns 0; -EINVAL if the
  * file is wrong; or -errno of open(2) or read(2).
  */
-int lease_key_read(const char *path, uint8_t key[SIPHASH_KEY_BYTES], char error[LEASE_ERROR_BYTES]);
+int lease_key_read(const char *path, uint8_t key[SIPHASH_KEY_BYTES], struct fault *fault);

@@ -149,14 +149,13 @@ static const char *show(const char *text, char shown[SHOWN_BYTES])
 	return shown;
 }
 
-_Static_assert(PREFIX_SET_RULE_LIMIT == 1000000, "add_line() has it in words");
-
 /* Adds the rule of a line, if there is one. Returns 0, or -errno with what is wrong. */
 static int add_line(struct prefix_set *set, char *line, enum prefix_verdict verdict,
-		    char reason[PREFIX_SET_FAULT_BYTES])
+		    struct fault *fault)
 {
 	const char *text = trim(line), *problem;
 	char shown[SHOWN_BYTES];
+	struct fault words;
 	struct cidr cidr;
 	int result;
 
@@ -164,14 +163,16 @@ static int add_line(struct prefix_set *set, char *line, enum prefix_verdict verd
 		return 0;
 	problem = cidr_parse(text, &cidr);
 	if (problem) {
-		snprintf(reason, PREFIX_SET_FAULT_BYTES, "'%s' %s", show(text, shown), problem);
-		return -EINVAL;
+		fault_set_words(&words, NULL, NULL, problem);
+		return fault_set(fault, NULL, NULL, "'%s' %s; %s", show(text, shown), words.reason,
+				 words.remedy);
 	}
 	result = prefix_set_add(set, &cidr, verdict);
-	if (result)
-		snprintf(reason, PREFIX_SET_FAULT_BYTES, "rule %u: %s", set->rule_count + 1,
-			 result == -E2BIG ? "1000000 are the limit; name larger blocks"
-					  : strerror(-result));
+	if (result == -E2BIG)
+		fault_set(fault, NULL, NULL, "rule %u: %d are the limit; name larger blocks",
+			  set->rule_count + 1, PREFIX_SET_RULE_LIMIT);
+	else if (result)
+		fault_set(fault, NULL, NULL, "rule %u: %s", set->rule_count + 1, strerror(-result));
 	return result;
 }
 
@@ -179,7 +180,7 @@ static int add_lines(struct prefix_set *set, FILE *file, enum prefix_verdict ver
 		     const char *path, const struct prefix_set_faults *faults)
 {
 	char line[PREFIX_SET_LINE_LIMIT + 1];
-	char reason[PREFIX_SET_FAULT_BYTES], fault[PREFIX_SET_FAULT_BYTES];
+	struct fault fault;
 	const char *problem;
 	unsigned long number_of_line = 0;
 	int result = 0;
@@ -187,16 +188,16 @@ static int add_lines(struct prefix_set *set, FILE *file, enum prefix_verdict ver
 	while (read_line(file, line, &problem) >= 0) {
 		/* some editors write a byte order mark, and --config takes it too */
 		bool marked = !number_of_line++ && !strncmp(line, MARK, strlen(MARK));
-		int of_line = problem ? -EINVAL
+		int of_line = problem ? fault_set_words(&fault, NULL, NULL, problem)
 				      : add_line(set, marked ? line + strlen(MARK) : line, verdict,
-						 reason);
+						 &fault);
 
 		if (!of_line)
 			continue;
 		result = of_line;
-		snprintf(fault, sizeof(fault), "%.300s:%lu: %.180s", path, number_of_line,
-			 problem ? problem : reason);
-		faults->tell(faults->listener, fault);
+		fault.kind = FAULT_OF_OBJECT;
+		snprintf(fault.value, sizeof(fault.value), "%.200s:%lu", path, number_of_line);
+		faults->tell(faults->listener, &fault);
 		if (of_line != -EINVAL || problem == not_a_text)
 			return result;
 	}

@@ -17,15 +17,13 @@
 #include <stdint.h>
 
 #include "base/cidr.h"
+#include "base/fault.h"
 
 /* The most rules of a set. They take up to 61 MB, and 96 MB more while they are compiled. */
 #define PREFIX_SET_RULE_LIMIT 1000000
 
 /* The most characters of a line in a file, with its comment, without its end. */
 #define PREFIX_SET_LINE_LIMIT 1000
-
-/* Room for any fault that prefix_set_add_file() tells, except where the path is very long. */
-#define PREFIX_SET_FAULT_BYTES 512
 
 /* Instead of the number of a rule: no rule matched. */
 #define PREFIX_SET_NO_RULE UINT32_MAX
@@ -34,9 +32,9 @@ enum prefix_verdict { PREFIX_DENY, PREFIX_ALLOW };
 
 struct prefix_set;
 
-/* Called with each fault of a file, "path:line: reason"; the text is valid during the call. */
+/* Called with each fault of a file, whose object is "path:line"; the fault is valid during the call. */
 struct prefix_set_faults {
-	void (*tell)(void *listener, const char *fault);
+	void (*tell)(void *listener, struct fault *fault);
 	void *listener;
 };
 

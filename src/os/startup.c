@@ -10,7 +10,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "base/util.h"
+#include "base/fault.h"
 
 /* Without /proc, this many descriptors are checked one by one. */
 #define DESCRIPTORS_WITHOUT_PROC 65536
@@ -46,23 +46,23 @@ static int reserve_stack(void)
 	return setrlimit(RLIMIT_STACK, &raised) ? -errno : 0;
 }
 
-int startup_prepare(char error[STARTUP_ERROR_BYTES])
+int startup_prepare(struct fault *fault)
 {
 	int result = open_standard();
 
 	if (result) {
-		snprintf(error, STARTUP_ERROR_BYTES,
-			 "stdin, stdout or stderr is closed, and /dev/null cannot be opened in its "
-			 "place: %s; start sixpipe with all three open",
-			 strerror(-result));
+		fault_set(fault, NULL, NULL,
+			  "stdin, stdout or stderr is closed, and /dev/null cannot be opened in "
+			  "its place: %s; start sixpipe with all three open",
+			  strerror(-result));
 		return result;
 	}
 	result = reserve_stack();
 	if (result)
-		snprintf(error, STARTUP_ERROR_BYTES,
-			 "the stack may not grow to %d KiB: %s; raise the limit (ulimit -s, "
-			 "LimitSTACK=)",
-			 STARTUP_STACK_BYTES >> 10, strerror(-result));
+		fault_set(fault, NULL, NULL,
+			  "the stack may not grow to %d KiB: %s; raise the limit (ulimit -s, "
+			  "LimitSTACK=)",
+			  STARTUP_STACK_BYTES >> 10, strerror(-result));
 	return result;
 }
 

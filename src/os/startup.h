@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#define STARTUP_ERROR_BYTES 256
+#include "base/fault.h"
 
 /*
  * The least limit on the main thread's stack (`ulimit -s`, RLIMIT_STACK), arguments and environment
@@ -17,10 +17,10 @@
  * descriptors 0 to 2 that is closed. Otherwise the next file or socket would get this number, and
  * with it the text for stderr. A read from such a stdin finds the end of the file; a write to such
  * a stdout or stderr fails. Then raises the limit on the stack to STARTUP_STACK_BYTES if it is
- * lower. Returns 0, or -errno of open(2) or setrlimit(2) with `error`, which names what failed and
+ * lower. Returns 0, or -errno of open(2) or setrlimit(2) with `fault`, which names what failed and
  * the remedy.
  */
-int startup_prepare(char error[STARTUP_ERROR_BYTES]);
+int startup_prepare(struct fault *fault);
 
 /*
  * Closes the descriptors from 3 on that this process inherited by execve(2), except those that a

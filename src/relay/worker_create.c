@@ -14,7 +14,7 @@
 #include "config/config_origin.h"
 
 static int make_worker(struct workers *workers, unsigned index, const struct workers_setup *setup,
-		       char error[CONFIG_ERROR_BYTES])
+		       struct fault *fault)
 {
 	uint32_t maxconn = setup->limits->maxconn;
 	struct worker *worker = &workers->list[index];
@@ -33,11 +33,10 @@ static int make_worker(struct workers *workers, unsigned index, const struct wor
 	if (getrandom(&sessions->boot_id, sizeof(sessions->boot_id), 0) !=
 	    sizeof(sessions->boot_id)) {
 		result = errno ? -errno : -EIO;
-		snprintf(
-			error, CONFIG_ERROR_BYTES,
-			"no random number for the ids of sessions: getrandom(2): %s; allow it in the "
-			"seccomp profile",
-			strerror(-result));
+		fault_set(fault, NULL, NULL,
+			  "no random number for the ids of sessions: getrandom(2): %s; allow it in "
+			  "the seccomp profile",
+			  strerror(-result));
 		return result;
 	}
 
@@ -50,9 +49,8 @@ static int make_worker(struct workers *workers, unsigned index, const struct wor
 		 */
 		result = sessions_init(sessions, maxconn);
 	if (result) {
-		snprintf(error, CONFIG_ERROR_BYTES,
-			 "no memory for %u sessions: %s; lower --maxconn", maxconn,
-			 strerror(-result));
+		fault_set(fault, NULL, NULL, "no memory for %u sessions: %s; lower --maxconn",
+			  maxconn, strerror(-result));
 		return result;
 	}
 	sessions->engine = workers->engines[index];
@@ -62,7 +60,7 @@ static int make_worker(struct workers *workers, unsigned index, const struct wor
 
 /* All together, for they share what the kernel allows the user. */
 static int make_pipes(struct workers *workers, const struct config *config,
-		      const struct capacity *limits, char error[CONFIG_ERROR_BYTES])
+		      const struct capacity *limits, struct fault *fault)
 {
 	struct pipe_pool *pools[CONFIG_WORKER_LIMIT];
 	int result;
@@ -72,11 +70,10 @@ static int make_pipes(struct workers *workers, const struct config *config,
 	result = pipe_pools_create(pools, workers->count, limits->pipes_per_worker,
 				   (uint32_t)config->pipe_bytes);
 	if (result) {
-		snprintf(
-			error, CONFIG_ERROR_BYTES,
-			"cannot make a pipe for each of %u workers: %s; raise the descriptor limit "
-			"(ulimit -n), or lower --workers",
-			workers->count, strerror(-result));
+		fault_set(fault, NULL, NULL,
+			  "cannot make a pipe for each of %u workers: %s; raise the descriptor "
+			  "limit (ulimit -n), or lower --workers",
+			  workers->count, strerror(-result));
 		return result;
 	}
 	for (unsigned i = 0; i < workers->count; i++)
@@ -84,8 +81,7 @@ static int make_pipes(struct workers *workers, const struct config *config,
 	return 0;
 }
 
-static int make_engines(struct workers *workers, const struct config *config,
-			char error[CONFIG_ERROR_BYTES])
+static int make_engines(struct workers *workers, const struct config *config, struct fault *fault)
 {
 	enum engine_kind kind = (enum engine_kind)config->engine;
 	int result;
@@ -97,16 +93,16 @@ static int make_engines(struct workers *workers, const struct config *config,
 	if (!result) {
 		workers->engine_count = workers->count;
 	} else if (kind == ENGINE_IO_URING && engine_is_missing(result)) {
-		snprintf(error, CONFIG_ERROR_BYTES,
-			 "--engine io_uring: %s; it needs Linux 5.19 or newer, "
-			 "kernel.io_uring_disabled = 0, and a seccomp profile that allows it "
-			 "(containers forbid it by default); or give --engine auto",
-			 strerror(-result));
+		fault_set(fault, "engine", "io_uring",
+			  "%s; it needs Linux 5.19 or newer, kernel.io_uring_disabled = 0, and a "
+			  "seccomp profile that allows it (containers forbid it by default); or "
+			  "give --engine auto",
+			  strerror(-result));
 	} else {
-		snprintf(error, CONFIG_ERROR_BYTES,
-			 "cannot make an engine for each of %u workers: %s; raise the descriptor "
-			 "limit (ulimit -n), or lower --workers",
-			 workers->count, strerror(-result));
+		fault_set(fault, NULL, NULL,
+			  "cannot make an engine for each of %u workers: %s; raise the descriptor "
+			  "limit (ulimit -n), or lower --workers",
+			  workers->count, strerror(-result));
 	}
 	return result;
 }
@@ -134,15 +130,16 @@ static int bind_workers(struct workers *workers, struct config_errors *errors)
 int workers_create(struct workers **workers, const struct workers_setup *setup,
 		   struct config_errors *errors)
 {
-	char error[CONFIG_ERROR_BYTES] = "out of memory; lower --workers or --maxconn";
+	struct fault fault;
 	const struct capacity *limits = setup->limits;
 	struct workers *made = calloc(1, sizeof(*made));
 	unsigned count = limits->workers;
 	int result;
 
 	CHECK(!errors->count);
+	fault_set(&fault, NULL, NULL, "out of memory; lower --workers or --maxconn");
 	if (!made) {
-		config_errors_add(errors, error);
+		config_errors_add(errors, &fault);
 		return -ENOMEM;
 	}
 	made->count = count;
@@ -158,19 +155,19 @@ int workers_create(struct workers **workers, const struct workers_setup *setup,
 	if (!result)
 		result = load_init(&made->load, limits->maxconn, limits->crowd, count);
 	if (!result)
-		result = make_engines(made, setup->config, error);
+		result = make_engines(made, setup->config, &fault);
 	if (!result)
 		result = forwards_make_upstreams(made->forwards);
 	for (unsigned i = 0; i < count && !result; i++)
-		result = make_worker(made, i, setup, error);
+		result = make_worker(made, i, setup, &fault);
 	if (!result)
-		result = make_pipes(made, setup->config, limits, error);
+		result = make_pipes(made, setup->config, limits, &fault);
 	if (!result)
 		result = bind_workers(made, errors);
 	if (result) {
 		/* the listeners' errors are there already */
 		if (!errors->count)
-			config_origin_add_to(errors, setup->config, NULL, error);
+			config_origin_add_to(errors, setup->config, NULL, &fault);
 		workers_destroy(made);
 		return result;
 	}

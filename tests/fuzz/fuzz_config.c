@@ -87,7 +87,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 {
 	char *text = malloc(count + 1);
 	char *argv[WORD_LIMIT + 2], *environment[WORD_LIMIT + 2];
-	char error[CONFIG_ERROR_BYTES];
 	struct config config;
 	struct command_line line = {.config = &config, .environment = environment};
 	int argc, result;
@@ -98,10 +97,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 	text[count] = '\0';
 	argc = take_environment(split(text, count, argv), argv, environment);
 	config_init(&config);
-	memset(error, 0xff, sizeof(error)); /* what is not written is not terminated */
-	result = config_parse(&line, argc, argv, error);
+	result = config_parse(&line, argc, argv);
 	if (result) {
-		CHECK(strnlen(error, sizeof(error)) < sizeof(error) && *error);
+		char line_text[FAULT_TEXT_BYTES];
+
+		CHECK(config.errors.count && *config.errors.list[0].reason);
+		CHECK(strlen(fault_print(&config.errors.list[0], line_text)) < sizeof(line_text));
 	} else {
 		check_bounds(&config, OPTION_SCOPE_GLOBAL);
 		check_bounds(&config.defaults, OPTION_SCOPE_FORWARD);

@@ -22,10 +22,10 @@ static void check_errors(const struct config *config, const uint8_t *bytes, size
 		lines += bytes[i] == '\n';
 	CHECK(config->errors.count <= CONFIG_ERROR_LIMIT);
 	for (unsigned i = 0; i < config->errors.count; i++) {
-		const char *error = config->errors.list[i];
+		char text[FAULT_TEXT_BYTES];
+		const char *error = fault_print(&config->errors.list[i], text);
 
-		CHECK(strnlen(error, CONFIG_ERROR_BYTES) < CONFIG_ERROR_BYTES &&
-		      strchr(error, ';'));
+		CHECK(strlen(error) < sizeof(text) && strchr(error, ';'));
 		if (!strncmp(error, no_forward, strlen(no_forward)))
 			continue;
 		CHECK(sscanf(error, "f:%u: ", &line) == 1 && line >= 1 && line <= lines);
@@ -48,15 +48,15 @@ static void strip(char *dump)
 
 static void check_dump(const struct config *config)
 {
-	char error[CONFIG_ERROR_BYTES];
-	char *dump = config_dump(config, error), *second;
+	struct fault fault;
+	char *dump = config_dump(config, &fault), *second;
 	struct config again;
 
 	CHECK(dump);
 	config_init(&again);
 	config_file_parse(&again, "f", dump, strlen(dump));
-	CHECK(!config_check(&again, error));
-	second = config_dump(&again, error);
+	CHECK(!config_check(&again));
+	second = config_dump(&again, &fault);
 	CHECK(second);
 	strip(dump);
 	strip(second);
@@ -68,12 +68,11 @@ static void check_dump(const struct config *config)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 {
-	char error[CONFIG_ERROR_BYTES];
 	struct config config;
 
 	config_init(&config);
 	config_file_parse(&config, "f", (const char *)bytes, count);
-	if (config_check(&config, error))
+	if (config_check(&config))
 		check_errors(&config, bytes, count);
 	else
 		check_dump(&config);

@@ -18,11 +18,11 @@ static struct lease_pool *make_pool(void)
 {
 	static const uint8_t key[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 	struct lease_pool_options options = {.client_bits = 64, .lease_count = 64};
-	char error[LEASE_ERROR_BYTES];
+	struct fault fault;
 	struct lease_pool *pool;
 
 	CHECK(!cidr_parse("192.0.2.16/28", &options.block));
-	CHECK(!lease_pool_create(&options, key, &pool, error));
+	CHECK(!lease_pool_create(&options, key, &pool, &fault));
 	return pool;
 }
 
@@ -31,17 +31,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 	const struct lease_clock clock = {1000000, 1767225600};
 	struct lease_record record[LEASE_BUCKET_LEASES], back[LEASE_BUCKET_LEASES];
 	struct lease_pool *pool = make_pool(), *again = make_pool();
-	char path[64], error[LEASE_ERROR_BYTES];
+	char path[64], text[FAULT_TEXT_BYTES];
+	struct fault fault;
 	int fd = memfd_create("state", MFD_CLOEXEC);
 	uint64_t dropped;
 	int result;
 
 	CHECK(fd >= 0 && !fchmod(fd, 0600) && write(fd, bytes, count) == (ssize_t)count);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	memset(error, 0xff, sizeof(error)); /* what is not written is not terminated */
-	result = lease_pool_load(pool, path, &clock, &dropped, error);
+	memset(&fault, 0xff, sizeof(fault)); /* what is not written is not terminated */
+	result = lease_pool_load(pool, path, &clock, &dropped, &fault);
 	if (result) {
-		CHECK(result == -EINVAL && strnlen(error, sizeof(error)) < sizeof(error) && *error);
+		CHECK(result == -EINVAL && strlen(fault_print(&fault, text)) < sizeof(text) &&
+		      *fault.reason);
 	} else {
 		unsigned leases = lease_pool_read_bucket(pool, 0, record);
 

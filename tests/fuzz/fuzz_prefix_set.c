@@ -48,13 +48,13 @@ struct told {
 	unsigned count;
 };
 
-static void tell(void *listener, const char *fault)
+static void tell(void *listener, struct fault *fault)
 {
 	struct told *told = listener;
 	size_t length = strlen(told->path);
 
-	CHECK(strlen(fault) < PREFIX_SET_FAULT_BYTES);
-	CHECK(!strncmp(fault, told->path, length) && fault[length] == ':');
+	CHECK(fault->kind == FAULT_OF_OBJECT && *fault->reason);
+	CHECK(!strncmp(fault->value, told->path, length) && fault->value[length] == ':');
 	told->count++;
 }
 

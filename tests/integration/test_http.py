@@ -378,7 +378,7 @@ class ReadyBackends(PoolCase, HttpCase):
 
     def test_needs_checks_and_metrics(self):
         for args, says in ((METRICS, "127.0.0.1:9 has none; add --check-backends"),
-                           (('--check-backends',), '--ready backends: changes /ready, which is served only with --metrics')):
+                           (('--check-backends',), "--ready 'backends': changes /ready, which is served only with --metrics")):
             done = self.run_sixpipe('--check', '--ready', 'backends', *args, '[::1]:0', '127.0.0.1:9')
             self.assertEqual(done.returncode, 2, done)
             self.assertIn(says, done.stderr)

@@ -20,13 +20,14 @@ static void on_change(void *context, const struct resolver_answer *answer)
 
 void fixture_create(struct resolver_options options)
 {
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault = {0};
 
 	options.lookup.servers =
 		options.lookup.servers ? options.lookup.servers : fixture.peer.server;
 	options.min_ttl_ms = options.min_ttl_ms ? options.min_ttl_ms : 1;
 	options.max_ttl_ms = options.max_ttl_ms ? options.max_ttl_ms : 3600000;
-	cr_assert_eq(resolver_create(&fixture.resolver, &options, error), 0, "%s", error);
+	cr_assert_eq(resolver_create(&fixture.resolver, &options, &fault), 0, "%s",
+		     support_text(&fault));
 	memset(&fixture.told, 0, sizeof(fixture.told));
 }
 

@@ -214,21 +214,43 @@ size_t support_check_pattern(const void *bytes, size_t count, uint64_t at)
 	return count;
 }
 
-int support_set(struct config *config, const char *name, const char *text,
-		char error[CONFIG_ERROR_BYTES])
+int support_set(struct config *config, const char *name, const char *text, struct fault *fault)
 {
 	const struct option_spec *option = options_find(name, strlen(name));
 
 	cr_assert_not_null(option, "%s", name);
-	memset(error, '!', CONFIG_ERROR_BYTES); /* an unwritten error has no NUL */
-	return config_set(config, option, text, error);
+	return config_set(config, option, text, fault);
+}
+
+static int take_first(const struct config *config, int result, struct fault *fault)
+{
+	if (result)
+		*fault = config->errors.list[0];
+	return result;
+}
+
+int support_check(struct config *config, struct fault *fault)
+{
+	return take_first(config, config_check(config), fault);
+}
+
+int support_parse(struct command_line *line, int argc, char **argv, struct fault *fault)
+{
+	return take_first(line->config, config_parse(line, argc, argv), fault);
+}
+
+const char *support_text(const struct fault *fault)
+{
+	static char text[FAULT_TEXT_BYTES];
+
+	return fault_print(fault, text);
 }
 
 void support_must_set(struct config *config, const char *name, const char *text)
 {
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 
-	cr_assert_eq(support_set(config, name, text, error), 0, "%s", error);
+	cr_assert_eq(support_set(config, name, text, &fault), 0, "%s", support_text(&fault));
 }
 
 void support_describe_forwards(const struct config *config, char text[SUPPORT_FORWARDS_BYTES])

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #include "base/addr.h"
-#include "config/config.h"
+#include "config/config_parse.h"
 
 /* How long an event that must come may take before the test fails. No test sleeps for this time. */
 #define SUPPORT_PATIENCE_MS 10000
@@ -60,8 +60,14 @@ void support_fill_pattern(void *bytes, size_t count, uint64_t at);
 size_t support_check_pattern(const void *bytes, size_t count, uint64_t at);
 
 /* config_set() of the option called `name`, which must be there. */
-int support_set(struct config *config, const char *name, const char *text,
-		char error[CONFIG_ERROR_BYTES]);
+int support_set(struct config *config, const char *name, const char *text, struct fault *fault);
+
+/* config_check() and config_parse(); on failure `fault` is the first of config->errors. */
+int support_check(struct config *config, struct fault *fault);
+int support_parse(struct command_line *line, int argc, char **argv, struct fault *fault);
+
+/* A fault as it is printed, or "" for {0}; until the next call. */
+const char *support_text(const struct fault *fault);
 
 /* The same, for the preparation of a test: the value must be accepted. */
 void support_must_set(struct config *config, const char *name, const char *text);

@@ -65,11 +65,11 @@ Test(admin_socket_path, modes)
 	mode_t mask = umask(0);
 
 	for (unsigned for_group = 0; for_group < 2; for_group++) {
-		char error[CONFIG_ERROR_BYTES];
+		struct fault fault = {0};
 		struct admin_socket socket;
 
-		cr_assert_eq(admin_socket_open(&socket, path, for_group, &owner, error), 0, "%s",
-			     error);
+		cr_assert_eq(admin_socket_open(&socket, path, for_group, &owner, &fault), 0, "%s",
+			     support_text(&fault));
 		cr_expect_eq(mode_of_path(), for_group ? 0660 : 0600);
 		admin_socket_close(&socket);
 		cr_expect_neq(access(path, F_OK), 0, "it is removed");
@@ -92,15 +92,16 @@ Test(admin_socket_path, directories)
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		char error[CONFIG_ERROR_BYTES];
+		struct fault fault = {0};
 		struct admin_socket socket;
 		int result;
 
 		cr_assert_eq(chmod(directory, rows[i].mode), 0);
-		result = admin_socket_open(&socket, path, false, &owner, error);
+		result = admin_socket_open(&socket, path, false, &owner, &fault);
 		cr_expect_eq(result, rows[i].says ? -EACCES : 0, "%o: %d", rows[i].mode, result);
 		if (rows[i].says)
-			cr_expect_not_null(strstr(error, rows[i].says), "%s", error);
+			cr_expect_not_null(strstr(support_text(&fault), rows[i].says), "%s",
+					   support_text(&fault));
 		admin_socket_close(&socket);
 	}
 }
@@ -108,28 +109,32 @@ Test(admin_socket_path, directories)
 /* A directory of neither root nor sixpipe's user. */
 Test(admin_socket_path, another_users_directory)
 {
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault = {0};
 	struct admin_socket socket;
 
 	if (chown(directory, 12345, (gid_t)-1))
 		cr_skip_test("only root can give a directory away");
-	cr_expect_eq(admin_socket_open(&socket, path, false, &owner, error), -EPERM);
-	cr_expect_not_null(strstr(error, "belongs to another user"), "%s", error);
+	cr_expect_eq(admin_socket_open(&socket, path, false, &owner, &fault), -EPERM);
+	cr_expect_not_null(strstr(support_text(&fault), "belongs to another user"), "%s",
+			   support_text(&fault));
 	owner.uid = 12345;
-	cr_expect_eq(admin_socket_open(&socket, path, false, &owner, error), 0, "%s", error);
+	cr_expect_eq(admin_socket_open(&socket, path, false, &owner, &fault), 0, "%s",
+		     support_text(&fault));
 	mode_of_path();
 	admin_socket_close(&socket);
 }
 
 Test(admin_socket_path, what_is_there_already)
 {
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault = {0};
 	struct admin_socket first, second;
 	int fd;
 
-	cr_assert_eq(admin_socket_open(&first, path, false, &owner, error), 0, "%s", error);
-	cr_expect_eq(admin_socket_open(&second, path, false, &owner, error), -EADDRINUSE);
-	cr_expect_not_null(strstr(error, "another process listens there"), "%s", error);
+	cr_assert_eq(admin_socket_open(&first, path, false, &owner, &fault), 0, "%s",
+		     support_text(&fault));
+	cr_expect_eq(admin_socket_open(&second, path, false, &owner, &fault), -EADDRINUSE);
+	cr_expect_not_null(strstr(support_text(&fault), "another process listens there"), "%s",
+			   support_text(&fault));
 	fd = connect_to();
 	cr_expect_geq(fd, 0, "the first is none the worse for it");
 	close(fd);
@@ -137,7 +142,8 @@ Test(admin_socket_path, what_is_there_already)
 	/* as after a crash: the file stays, nobody listens */
 	close(first.fd);
 	cr_expect_eq(connect_to(), -1);
-	cr_assert_eq(admin_socket_open(&second, path, false, &owner, error), 0, "%s", error);
+	cr_assert_eq(admin_socket_open(&second, path, false, &owner, &fault), 0, "%s",
+		     support_text(&fault));
 	fd = connect_to();
 	cr_expect_geq(fd, 0);
 	close(fd);
@@ -152,7 +158,7 @@ Test(admin_socket_path, what_is_there_already)
 	fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
 	cr_assert_geq(fd, 0);
 	close(fd);
-	cr_expect_eq(admin_socket_open(&first, path, false, &owner, error), -EEXIST);
+	cr_expect_eq(admin_socket_open(&first, path, false, &owner, &fault), -EEXIST);
 	cr_expect_eq(access(path, F_OK), 0, "a file is never removed");
 }
 
@@ -173,12 +179,13 @@ Test(admin_socket, paths_that_will_not_do)
 	memset(overlong, 'x', sizeof(overlong));
 	overlong[sizeof(overlong) - 1] = '\0';
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		char error[CONFIG_ERROR_BYTES];
+		struct fault fault = {0};
 		struct admin_socket socket;
 
-		cr_expect_eq(admin_socket_open(&socket, rows[i].path, false, &self, error),
-			     rows[i].error, "%s: %s", rows[i].path, error);
-		cr_expect_not_null(strstr(error, "; "), "there is a remedy: %s", error);
+		cr_expect_eq(admin_socket_open(&socket, rows[i].path, false, &self, &fault),
+			     rows[i].error, "%s: %s", rows[i].path, support_text(&fault));
+		cr_expect_not_null(strstr(support_text(&fault), "; "), "there is a remedy: %s",
+				   support_text(&fault));
 		admin_socket_close(&socket);
 	}
 }

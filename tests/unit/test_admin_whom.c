@@ -47,12 +47,12 @@ static void begin(void)
 		{"listen", "[::1]:3"},
 		{"backend", "127.0.0.1:80"},
 	};
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault = {0};
 
 	config_init(&config);
 	for (size_t i = 0; i < ARRAY_COUNT(words); i++)
 		support_must_set(&config, words[i][0], words[i][1]);
-	cr_assert(!config_check(&config, error), "%s", error);
+	cr_assert(!support_check(&config, &fault), "%s", support_text(&fault));
 	cr_assert(!forwards_create(&forwards, &config, &config.errors));
 	cr_assert(!forwards_make_sources(forwards, &config.errors));
 }

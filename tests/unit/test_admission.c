@@ -23,9 +23,9 @@ static void listen_on(struct config *config, const char *address)
 static struct forwards *create(struct config *config)
 {
 	struct forwards *forwards;
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault = {0};
 
-	cr_assert_eq(config_check(config, error), 0, "%s", error);
+	cr_assert_eq(support_check(config, &fault), 0, "%s", support_text(&fault));
 	cr_assert_eq(forwards_create(&forwards, config, &config->errors), 0);
 	cr_assert_eq(forwards_make_admission(forwards, MAXCONN, &config->errors), 0);
 	return forwards;
@@ -141,7 +141,7 @@ Test(admission, a_bad_file_is_named_with_its_line)
 	cr_expect_eq(forwards_make_admission(forwards, MAXCONN, &config.errors), -EINVAL);
 	forwards_destroy(forwards);
 	cr_assert_eq(config.errors.count, 1);
-	error = config.errors.list[0];
+	error = support_text(&config.errors.list[0]);
 	cr_expect_eq(strncmp(error, begin, strlen(begin)), 0, "%s", error);
 	cr_expect_not_null(strstr(error, " (given by f:8: deny-file)"), "%s", error);
 	config_errors_finish(&config.errors);
@@ -150,7 +150,7 @@ Test(admission, a_bad_file_is_named_with_its_line)
 	cr_expect_eq(forwards_make_admission(forwards, MAXCONN, &config.errors), -ENOENT);
 	forwards_destroy(forwards);
 	cr_assert_eq(config.errors.count, 1);
-	error = config.errors.list[0];
+	error = support_text(&config.errors.list[0]);
 	snprintf(begin, sizeof(begin),
 		 "f:8: deny-file '%s': No such file or directory; give a file that this user may "
 		 "read",

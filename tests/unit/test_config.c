@@ -64,21 +64,23 @@ static const char *print(const struct option_spec *option, uint64_t value,
 
 static void expect_bound(const struct option_spec *option, uint64_t value, bool accepted)
 {
-	char error[CONFIG_ERROR_BYTES], text[UNITS_TEXT_BYTES], named[64];
+	struct fault fault = {0};
+	char text[UNITS_TEXT_BYTES], named[64];
 	struct config config;
 	uint64_t before;
 	int result;
 
 	config_init(&config);
 	before = number_of(&config, option);
-	result = support_set(&config, option->name, print(option, value, text), error);
+	result = support_set(&config, option->name, print(option, value, text), &fault);
 	cr_expect_eq(result, accepted ? 0 : -EINVAL, "--%s %s", option->name, text);
 	cr_expect_eq(number_of(&config, option), accepted ? value : before, "--%s %s", option->name,
 		     text);
 	if (!accepted) {
 		snprintf(named, sizeof(named), "--%s '%s': out of range; give ", option->name,
 			 text);
-		cr_expect_eq(strncmp(error, named, strlen(named)), 0, "%s", error);
+		cr_expect_eq(strncmp(support_text(&fault), named, strlen(named)), 0, "%s",
+			     support_text(&fault));
 	}
 	config_finish(&config);
 }
@@ -122,11 +124,11 @@ Test(config, choices_are_their_index)
 		if (option->type == OPTION_CHOICE)
 			for (const char *choice = strtok_r(choices, "|", &rest); choice;
 			     choice = strtok_r(NULL, "|", &rest)) {
-				char error[CONFIG_ERROR_BYTES];
+				struct fault fault = {0};
 				struct config config;
 
 				config_init(&config);
-				cr_expect_eq(support_set(&config, option->name, choice, error), 0,
+				cr_expect_eq(support_set(&config, option->name, choice, &fault), 0,
 					     "%s", choice);
 				cr_expect_eq(number_of(&config, option), index, "%s", choice);
 				index++;
@@ -163,15 +165,15 @@ Test(config, choices_mean_their_enum)
 		{"pseudo-prefix", "64", CONFIG_PSEUDO_PREFIX_64},
 		{"pseudo-prefix", "128", CONFIG_PSEUDO_PREFIX_128},
 	};
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault = {0};
 	struct config config;
 
 	config_init(&config);
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		const struct option_spec *option = options_find(rows[i].name, strlen(rows[i].name));
 
-		cr_expect_eq(support_set(&config, rows[i].name, rows[i].text, error), 0, "%s",
-			     error);
+		cr_expect_eq(support_set(&config, rows[i].name, rows[i].text, &fault), 0, "%s",
+			     support_text(&fault));
 		cr_expect_eq(number_of(&config, option), rows[i].value, "%s", rows[i].text);
 	}
 	config_finish(&config);
@@ -262,18 +264,20 @@ Test(config, group_names)
 
 Test(config, more_listeners_than_the_limit)
 {
-	char error[CONFIG_ERROR_BYTES], text[ADDR_TEXT_BYTES];
+	struct fault fault = {0};
+	char text[ADDR_TEXT_BYTES];
 	struct config config;
 
 	config_init(&config);
 	for (unsigned i = 0; i < CONFIG_FORWARD_LIMIT; i++) {
 		snprintf(text, sizeof(text), "[::1]:%u", 2000 + i);
-		cr_assert_eq(support_set(&config, "listen", text, error), 0, "%s", text);
-		cr_assert_eq(support_set(&config, "backend", "127.0.0.1:80", error), 0);
+		cr_assert_eq(support_set(&config, "listen", text, &fault), 0, "%s", text);
+		cr_assert_eq(support_set(&config, "backend", "127.0.0.1:80", &fault), 0);
 	}
-	cr_expect_eq(config_check(&config, error), 0);
-	cr_expect_eq(support_set(&config, "listen", "[::1]:9999", error), -EINVAL);
-	cr_expect_not_null(strstr(error, "one too many"), "%s", error);
+	cr_expect_eq(support_check(&config, &fault), 0);
+	cr_expect_eq(support_set(&config, "listen", "[::1]:9999", &fault), -EINVAL);
+	cr_expect_not_null(strstr(support_text(&fault), "one too many"), "%s",
+			   support_text(&fault));
 	cr_expect_eq(config.forward_count, CONFIG_FORWARD_LIMIT);
 	config_finish(&config);
 	cr_expect_null(config.forwards);
@@ -281,17 +285,19 @@ Test(config, more_listeners_than_the_limit)
 
 Test(config, more_backends_than_the_limit)
 {
-	char error[CONFIG_ERROR_BYTES], text[ADDR_TEXT_BYTES];
+	struct fault fault = {0};
+	char text[ADDR_TEXT_BYTES];
 	struct config config;
 
 	config_init(&config);
-	cr_assert_eq(support_set(&config, "listen", "[::1]:2000", error), 0);
+	cr_assert_eq(support_set(&config, "listen", "[::1]:2000", &fault), 0);
 	for (unsigned i = 0; i < CONFIG_BACKEND_LIMIT; i++) {
 		snprintf(text, sizeof(text), "127.0.0.1:%u", 1 + i);
-		cr_assert_eq(support_set(&config, "backend", text, error), 0, "%s", text);
+		cr_assert_eq(support_set(&config, "backend", text, &fault), 0, "%s", text);
 	}
-	cr_expect_eq(support_set(&config, "backend", "127.0.0.1:9999", error), -EINVAL);
-	cr_expect_not_null(strstr(error, "one too many"), "%s", error);
+	cr_expect_eq(support_set(&config, "backend", "127.0.0.1:9999", &fault), -EINVAL);
+	cr_expect_not_null(strstr(support_text(&fault), "one too many"), "%s",
+			   support_text(&fault));
 	cr_expect_eq(config.forwards[0].backend_count, CONFIG_BACKEND_LIMIT);
 	config_finish(&config);
 }
@@ -306,13 +312,13 @@ Test(config, a_long_value_does_not_push_out_the_reason)
 	cr_assert_not_null(text);
 	memset(text, 'x', 4095);
 	for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
-		char error[CONFIG_ERROR_BYTES];
+		struct fault fault = {0};
 		struct config config;
 
 		config_init(&config);
-		cr_expect_eq(support_set(&config, names[i], text, error), -EINVAL);
-		cr_expect_not_null(strstr(error, "; "), "--%s: ...%s", names[i],
-				   error + strlen(error) - 20);
+		cr_expect_eq(support_set(&config, names[i], text, &fault), -EINVAL);
+		cr_expect_not_null(strstr(support_text(&fault), "; "), "--%s: ...%s", names[i],
+				   support_text(&fault) + strlen(support_text(&fault)) - 20);
 		config_finish(&config);
 	}
 	free(text);
@@ -341,7 +347,7 @@ Test(config, bytes_and_their_escapes)
 		{"\\0", NULL, 0},
 		{"\\e", NULL, 0},
 	};
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault = {0};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		const struct config_bytes *read;
@@ -350,13 +356,14 @@ Test(config, bytes_and_their_escapes)
 
 		config_init(&config);
 		read = &config.defaults.check_send;
-		result = support_set(&config, "check-send", rows[i].text, error);
+		result = support_set(&config, "check-send", rows[i].text, &fault);
 		if (!rows[i].bytes) {
 			cr_expect_eq(result, -EINVAL, "'%s'", rows[i].text);
-			cr_expect_not_null(strstr(error, "--check-send"), "%s", error);
+			cr_expect_not_null(strstr(support_text(&fault), "--check-send"), "%s",
+					   support_text(&fault));
 			cr_expect_eq(read->count, 0);
 		} else {
-			cr_expect_eq(result, 0, "'%s': %s", rows[i].text, error);
+			cr_expect_eq(result, 0, "'%s': %s", rows[i].text, support_text(&fault));
 			cr_expect_eq(read->count, rows[i].count, "'%s'", rows[i].text);
 			cr_expect_eq(memcmp(read->bytes, rows[i].bytes, rows[i].count), 0, "'%s'",
 				     rows[i].text);
@@ -367,15 +374,16 @@ Test(config, bytes_and_their_escapes)
 
 Test(config, bytes_have_a_limit)
 {
-	char text[4 * CONFIG_BYTES_LIMIT + 5] = "", error[CONFIG_ERROR_BYTES];
+	struct fault fault = {0};
+	char text[4 * CONFIG_BYTES_LIMIT + 5] = "";
 	struct config config;
 
 	config_init(&config);
 	for (unsigned i = 0; i < CONFIG_BYTES_LIMIT; i++)
 		memcpy(text + (size_t)4 * i, "\\x61", 5);
-	cr_expect_eq(support_set(&config, "check-expect", text, error), 0);
+	cr_expect_eq(support_set(&config, "check-expect", text, &fault), 0);
 	cr_expect_eq(config.defaults.check_expect.count, CONFIG_BYTES_LIMIT);
 	memcpy(text + (size_t)4 * CONFIG_BYTES_LIMIT, "a", 2);
-	cr_expect_eq(support_set(&config, "check-expect", text, error), -EINVAL);
+	cr_expect_eq(support_set(&config, "check-expect", text, &fault), -EINVAL);
 	config_finish(&config);
 }

@@ -1,9 +1,11 @@
 #include "config/config_address.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/util.h"
+#include "support.h"
 
 #define LISTEN	   CONFIG_ADDRESS_LISTEN
 #define BACKEND	   CONFIG_ADDRESS_BACKEND
@@ -25,14 +27,16 @@ Test(config_address, mistakes)
 		 "is a port without an address; write [::]:2100-2110 for every address of this "
 		 "host, or [::1]:2100-2110 for itself alone"},
 		{LISTEN, ":2100",
-		 "has no address before the ':'; write [::]:2100 for every address of this host, or "
+		 "has no address before the ':'; write [::]:2100 for every address of this host, "
+		 "or "
 		 "[::1]:2100 for itself alone"},
 		{LISTEN, "*:2100",
 		 "has a '*', which is no address; write [::]:2100 for every address of this host, "
 		 "or [::1]:2100 for itself alone"},
 		{LISTEN, "localhost:2100", "is a name, and an address is needed; write [::1]:2100"},
 		{LISTEN, "web.example:2100",
-		 "is a name, and an address is needed; write one of this host's ('ip address' lists "
+		 "is a name, and an address is needed; write one of this host's ('ip address' "
+		 "lists "
 		 "them), as in [2001:db8::1]:2100"},
 		{LISTEN, "TCP6-LISTEN:2100",
 		 "begins with TCP6-LISTEN:, as socat's addresses do; write [::]:2100 for every "
@@ -76,11 +80,13 @@ Test(config_address, mistakes)
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		const char *expected = rows[i].explanation ? rows[i].explanation : problem;
-		char detail[CONFIG_ERROR_BYTES];
-		const char *got = config_address_explain(rows[i].use, CONFIG_ORIGIN_COMMAND_LINE,
-							 rows[i].text, problem, detail);
+		struct fault fault;
+		char wanted[FAULT_TEXT_BYTES];
 
-		cr_expect_str_eq(got, expected, "'%s': %s", rows[i].text, got);
+		config_address_explain(rows[i].use, CONFIG_ORIGIN_COMMAND_LINE, rows[i].text,
+				       problem, &fault);
+		snprintf(wanted, sizeof(wanted), "'%s': %s", rows[i].text, expected);
+		cr_expect_str_eq(support_text(&fault), wanted, "%s", support_text(&fault));
 	}
 }
 
@@ -97,29 +103,28 @@ Test(config_address, the_remedy_for_several_is_that_of_the_place)
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		char detail[CONFIG_ERROR_BYTES];
-		const char *got =
-			config_address_explain(BACKEND, rows[i].kind, "a:1,b:2", "", detail);
+		struct fault fault;
 
-		cr_expect_str_eq(strstr(got, "; ") + 2, rows[i].remedy, "%s", got);
+		config_address_explain(BACKEND, rows[i].kind, "a:1,b:2", "", &fault);
+		cr_expect_str_eq(fault.remedy, rows[i].remedy, "%s", fault.remedy);
 	}
 }
 
 Test(config_address, a_long_text_is_cut)
 {
 	static const char *const beginnings[] = {"TCP:", "1:", "*:", ":", "unix-l:", "localhost:"};
-	char text[4096], detail[CONFIG_ERROR_BYTES];
+	struct fault fault;
+	char text[4096];
 
 	for (size_t i = 0; i < ARRAY_COUNT(beginnings); i++) {
 		memset(text, '1', sizeof(text));
 		memcpy(text, beginnings[i], strlen(beginnings[i]));
 		text[sizeof(text) - 1] = '\0';
 		for (int use = LISTEN; use <= (int)MONITORING; use++) {
-			const char *got =
-				config_address_explain((enum config_address_use)use,
-						       CONFIG_ORIGIN_FILE, text, "-", detail);
-
-			cr_expect_lt(strlen(got), 300, "%s", got);
+			config_address_explain((enum config_address_use)use, CONFIG_ORIGIN_FILE,
+					       text, "-", &fault);
+			cr_expect_lt(strlen(fault.reason) + strlen(fault.remedy), 300, "%s",
+				     fault.reason);
 		}
 	}
 }

@@ -13,13 +13,13 @@ struct words {
 	const char *words[10][2]; /* option and value, up to NULL */
 };
 
-static int check(struct config *config, const struct words *row, char error[CONFIG_ERROR_BYTES])
+static int check(struct config *config, const struct words *row, struct fault *fault)
 {
 	config_init(config);
 	for (size_t i = 0; i < ARRAY_COUNT(row->words) && row->words[i][0]; i++)
-		cr_assert_eq(support_set(config, row->words[i][0], row->words[i][1], error), 0,
-			     "%s", error);
-	return config_check(config, error);
+		cr_assert_eq(support_set(config, row->words[i][0], row->words[i][1], fault), 0,
+			     "%s", support_text(fault));
+	return support_check(config, fault);
 }
 
 /* What is not given depends on how many backends are in use. */
@@ -51,12 +51,12 @@ Test(config_check, max_fails_by_default)
 		   {"max-fails", "0"}}},
 		 0},
 	};
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault = {0};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		struct config config;
 
-		cr_assert_eq(check(&config, &rows[i].words, error), 0, "%s", error);
+		cr_assert_eq(check(&config, &rows[i].words, &fault), 0, "%s", support_text(&fault));
 		cr_expect_eq(config.forwards[0].options.max_fails, rows[i].max_fails, "row %zu", i);
 		config_finish(&config);
 	}
@@ -108,15 +108,16 @@ Test(config_check, pools_that_make_no_sense)
 		{{{{"ready", "backends"}, {"listen", "[::]:1"}, {"backend", "192.0.2.1:1 check"}}},
 		 "add --metrics ADDRESS"},
 	};
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault = {0};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		struct config config;
-		int result = check(&config, &rows[i].words, error);
+		int result = check(&config, &rows[i].words, &fault);
 
 		cr_expect_eq(result, rows[i].told ? -EINVAL : 0, "row %zu", i);
 		if (rows[i].told)
-			cr_expect_not_null(strstr(error, rows[i].told), "row %zu: %s", i, error);
+			cr_expect_not_null(strstr(support_text(&fault), rows[i].told),
+					   "row %zu: %s", i, support_text(&fault));
 		config_finish(&config);
 	}
 }
@@ -146,21 +147,23 @@ Test(config_check, ranges_of_ports)
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		const struct range_row *row = &rows[i];
-		char error[CONFIG_ERROR_BYTES];
+		struct fault fault = {0};
 		struct config config;
 		int result;
 
 		config_init(&config);
-		result = support_set(&config, "listen", row->listen, error);
+		result = support_set(&config, "listen", row->listen, &fault);
 		if (!result)
-			result = support_set(&config, "backend", row->backend, error);
+			result = support_set(&config, "backend", row->backend, &fault);
 		if (!result)
-			result = support_set(&config, "timeout-idle", "7s", error);
+			result = support_set(&config, "timeout-idle", "7s", &fault);
 		if (!result)
-			result = config_check(&config, error);
-		cr_expect_eq(result, row->error ? -EINVAL : 0, "row %zu: %s", i, error);
+			result = support_check(&config, &fault);
+		cr_expect_eq(result, row->error ? -EINVAL : 0, "row %zu: %s", i,
+			     support_text(&fault));
 		if (row->error) {
-			cr_expect_not_null(strstr(error, row->error), "row %zu: %s", i, error);
+			cr_expect_not_null(strstr(support_text(&fault), row->error), "row %zu: %s",
+					   i, support_text(&fault));
 		} else {
 			const struct config_forward *first = &config.forwards[0];
 			const struct config_forward *last = &config.forwards[row->count - 1];
@@ -172,7 +175,8 @@ Test(config_check, ranges_of_ports)
 			cr_expect_eq(addr_port(&last->backends[0].addr), row->last_backend);
 			cr_expect_eq(first->options.timeout_idle_ms, 7000, "row %zu", i);
 			cr_expect_eq(last->options.timeout_idle_ms, 7000, "row %zu", i);
-			cr_expect_eq(config_check(&config, error), 0, "row %zu: %s", i, error);
+			cr_expect_eq(support_check(&config, &fault), 0, "row %zu: %s", i,
+				     support_text(&fault));
 		}
 		config_finish(&config);
 	}
@@ -180,18 +184,18 @@ Test(config_check, ranges_of_ports)
 
 Test(config_check, an_option_behind_a_range_is_not_the_next_listeners)
 {
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault = {0};
 	struct config config;
 
 	config_init(&config);
-	cr_assert(!support_set(&config, "listen", "[::]:80", error));
-	cr_assert(!support_set(&config, "backend", "127.0.0.1:9", error));
-	cr_assert(!support_set(&config, "listen", "[::]:81-82", error));
-	cr_assert(!support_set(&config, "backlog", "7", error));
-	cr_assert(!support_set(&config, "backend", "127.0.0.1:9", error));
-	cr_assert(!support_set(&config, "listen", "[::]:83", error));
-	cr_assert(!support_set(&config, "backend", "127.0.0.1:9", error));
-	cr_assert(!config_check(&config, error), "%s", error);
+	cr_assert(!support_set(&config, "listen", "[::]:80", &fault));
+	cr_assert(!support_set(&config, "backend", "127.0.0.1:9", &fault));
+	cr_assert(!support_set(&config, "listen", "[::]:81-82", &fault));
+	cr_assert(!support_set(&config, "backlog", "7", &fault));
+	cr_assert(!support_set(&config, "backend", "127.0.0.1:9", &fault));
+	cr_assert(!support_set(&config, "listen", "[::]:83", &fault));
+	cr_assert(!support_set(&config, "backend", "127.0.0.1:9", &fault));
+	cr_assert(!support_check(&config, &fault), "%s", support_text(&fault));
 	cr_assert_eq(config.forward_count, 4);
 	cr_expect_eq(config.forwards[0].options.backlog, 1024);
 	cr_expect_eq(config.forwards[1].options.backlog, 7);
@@ -212,14 +216,14 @@ Test(config_check, dual_stack_needs_the_ipv6_wildcard)
 		{"[::]:80", true}, {"[::1]:80", false}, {"0.0.0.0:80", false}};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		char error[CONFIG_ERROR_BYTES];
+		struct fault fault = {0};
 		struct config config;
 
 		config_init(&config);
-		cr_assert(!support_set(&config, "dual-stack", NULL, error));
-		cr_assert(!support_set(&config, "listen", rows[i].listen, error));
-		cr_assert(!support_set(&config, "backend", "127.0.0.1:9", error));
-		cr_expect_eq(config_check(&config, error), rows[i].fine ? 0 : -EINVAL, "%s",
+		cr_assert(!support_set(&config, "dual-stack", NULL, &fault));
+		cr_assert(!support_set(&config, "listen", rows[i].listen, &fault));
+		cr_assert(!support_set(&config, "backend", "127.0.0.1:9", &fault));
+		cr_expect_eq(support_check(&config, &fault), rows[i].fine ? 0 : -EINVAL, "%s",
 			     rows[i].listen);
 		config_finish(&config);
 	}

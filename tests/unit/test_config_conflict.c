@@ -72,7 +72,8 @@ static void check_pair(const struct pair_row *row, bool reversed)
 	const char *told = reversed && row->told_reversed ? row->told_reversed : row->told;
 	const char *const listens[] = {row->one, row->other};
 	const char *const devices[] = {row->device, row->other_device};
-	char error[CONFIG_ERROR_BYTES], wanted[CONFIG_ERROR_BYTES];
+	struct fault fault = {0};
+	char wanted[FAULT_TEXT_BYTES];
 	struct config config;
 
 	config_init(&config);
@@ -90,12 +91,12 @@ static void check_pair(const struct pair_row *row, bool reversed)
 		if (row->dual_stack)
 			set_all(&config, dual_stack);
 	}
-	cr_expect(!config_conflict_of_listeners(&config, &config.forwards[0], error));
-	cr_expect_eq(config_conflict_of_listeners(&config, &config.forwards[1], error),
+	cr_expect(!config_conflict_of_listeners(&config, &config.forwards[0], &fault));
+	cr_expect_eq(config_conflict_of_listeners(&config, &config.forwards[1], &fault),
 		     told ? -EINVAL : 0, "%s and %s", row->one, row->other);
 	snprintf(wanted, sizeof(wanted), "--listen '%s': %s", listens[!reversed], told);
 	if (told)
-		cr_expect_str_eq(error, wanted, "%s", error);
+		cr_expect_str_eq(support_text(&fault), wanted, "%s", support_text(&fault));
 	config_finish(&config);
 }
 
@@ -114,15 +115,16 @@ struct single_row {
 
 static void check_monitoring(const char *const forward[WORDS], const struct single_row *row)
 {
-	char error[CONFIG_ERROR_BYTES] = "";
+	struct fault fault = {0};
 	struct config config;
 
 	config_init(&config);
 	set_all(&config, forward);
 	set_all(&config, row->words);
-	cr_expect_eq(config_conflict_of_monitoring(&config, &config.forwards[0], error),
-		     row->told ? -EINVAL : 0, "%s", error);
-	cr_expect_str_eq(error, row->told ? row->told : "", "%s", error);
+	cr_expect_eq(config_conflict_of_monitoring(&config, &config.forwards[0], &fault),
+		     row->told ? -EINVAL : 0, "%s", support_text(&fault));
+	cr_expect_str_eq(support_text(&fault), row->told ? row->told : "", "%s",
+			 support_text(&fault));
 	config_finish(&config);
 }
 
@@ -193,15 +195,16 @@ Test(config_conflict, backends)
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		char error[CONFIG_ERROR_BYTES] = "";
+		struct fault fault = {0};
 		struct config config;
 
 		config_init(&config);
 		set_all(&config, rows[i].words);
-		cr_expect_eq(config_conflict_of_backends(&config.forwards[0], error),
+		cr_expect_eq(config_conflict_of_backends(&config.forwards[0], &fault),
 			     rows[i].told ? -EINVAL : 0, "row %zu", i);
 		if (rows[i].told)
-			cr_expect_not_null(strstr(error, rows[i].told), "row %zu: %s", i, error);
+			cr_expect_not_null(strstr(support_text(&fault), rows[i].told),
+					   "row %zu: %s", i, support_text(&fault));
 		config_finish(&config);
 	}
 }

@@ -15,6 +15,8 @@
 
 TestSuite(config_dump, .fini = support_check_leaks);
 
+static struct fault fault; /* the last one */
+
 #define VALUE_BYTES 256
 #define ROUNDS	    400
 
@@ -50,7 +52,7 @@ Test(config_dump, origins)
 		"trust = 192.0.2.1                                 # command line",
 	};
 	struct config config;
-	char error[CONFIG_ERROR_BYTES] = "", *dump;
+	char *dump;
 	const struct {
 		enum config_origin_kind kind;
 		const char *name, *text;
@@ -70,9 +72,9 @@ Test(config_dump, origins)
 		config.origin.kind = sets[i].kind;
 		support_must_set(&config, sets[i].name, sets[i].text);
 	}
-	cr_assert_eq(config_check(&config, error), 0, "%s", error);
-	dump = config_dump(&config, error);
-	cr_assert_not_null(dump, "%s", error);
+	cr_assert_eq(support_check(&config, &fault), 0, "%s", support_text(&fault));
+	dump = config_dump(&config, &fault);
+	cr_assert_not_null(dump, "%s", support_text(&fault));
 	for (size_t i = 0; i < ARRAY_COUNT(lines); i++)
 		cr_expect(has_line(dump, lines[i]), "'%s' is not in\n%s", lines[i], dump);
 	cr_expect_null(strstr(dump, "backlog = 6"));
@@ -87,7 +89,6 @@ Test(config_dump, names)
 	static const char file[] = "[forward 1]\nlisten=[::1]:1\nbackend=127.0.0.1:1\n"
 				   "[forward 3]\nlisten=[::1]:2\nbackend=127.0.0.1:1\n";
 	static const char *const names[] = {"1", "3", "2", "4"};
-	char error[CONFIG_ERROR_BYTES] = "";
 	struct config config;
 
 	config_init(&config);
@@ -97,7 +98,7 @@ Test(config_dump, names)
 		support_must_set(&config, "listen", i ? "[::1]:3" : "[::1]:4");
 		support_must_set(&config, "backend", "127.0.0.1:1");
 	}
-	cr_assert_eq(config_check(&config, error), 0, "%s", error);
+	cr_assert_eq(support_check(&config, &fault), 0, "%s", support_text(&fault));
 	for (unsigned i = 0; i < ARRAY_COUNT(names); i++)
 		cr_expect_str_eq(config.forwards[i].name, names[i]);
 	config_finish(&config);
@@ -119,14 +120,14 @@ Test(config_dump, what_no_file_holds)
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		struct config config, again;
-		char error[CONFIG_ERROR_BYTES] = "", *dump;
+		char *dump;
 
 		config_init(&config);
 		support_must_set(&config, "listen", "[::1]:1");
 		support_must_set(&config, "backend", "127.0.0.1:1");
 		support_must_set(&config, "user", rows[i].text);
-		cr_assert_eq(config_check(&config, error), 0);
-		dump = config_dump(&config, error);
+		cr_assert_eq(support_check(&config, &fault), 0);
+		dump = config_dump(&config, &fault);
 		cr_expect_eq(dump != NULL, rows[i].fits, "row %zu", i);
 		if (dump) {
 			config_init(&again);
@@ -134,7 +135,7 @@ Test(config_dump, what_no_file_holds)
 			cr_expect_str_eq(again.user ? again.user : "", rows[i].text);
 			config_finish(&again);
 		} else {
-			cr_expect_eq(strncmp(error, "--user '", 8), 0, "%s", error);
+			cr_expect_str_eq(fault.name, "--user");
 		}
 		free(dump);
 		config_finish(&config);
@@ -144,7 +145,7 @@ Test(config_dump, what_no_file_holds)
 Test(config_dump, what_is_too_long_for_a_file)
 {
 	for (size_t more = 0; more < 2; more++) {
-		char text[CONFIG_FILE_VALUE_LIMIT + 2], error[CONFIG_ERROR_BYTES] = "", *dump;
+		char text[CONFIG_FILE_VALUE_LIMIT + 2], *dump;
 		struct config config;
 
 		memset(text, 'x', sizeof(text));
@@ -153,12 +154,13 @@ Test(config_dump, what_is_too_long_for_a_file)
 		support_must_set(&config, "listen", "[::1]:1");
 		support_must_set(&config, "backend", "127.0.0.1:1");
 		support_must_set(&config, "user", text);
-		cr_assert_eq(config_check(&config, error), 0);
-		dump = config_dump(&config, error);
+		cr_assert_eq(support_check(&config, &fault), 0);
+		dump = config_dump(&config, &fault);
 		cr_expect_eq(!dump, more);
 		if (more)
-			cr_expect_not_null(strstr(error, "for its 4097 bytes; 4096 are the limit"),
-					   "%s", error);
+			cr_expect_not_null(strstr(support_text(&fault),
+						  "for its 4097 bytes; 4096 are the limit"),
+					   "%s", support_text(&fault));
 		free(dump);
 		config_finish(&config);
 	}
@@ -172,12 +174,12 @@ Test(config_dump, backend_over_lines)
 	char *argv[] = {(char *)"sixpipe", NULL};
 	struct config config;
 	struct command_line line = {.config = &config, .environment = environment};
-	char error[CONFIG_ERROR_BYTES] = "", *dump;
+	char *dump;
 
 	config_init(&config);
-	cr_assert_eq(config_parse(&line, 1, argv, error), 0, "%s", error);
-	dump = config_dump(&config, error);
-	cr_assert_not_null(dump, "%s", error);
+	cr_assert_eq(support_parse(&line, 1, argv, &fault), 0, "%s", support_text(&fault));
+	dump = config_dump(&config, &fault);
+	cr_assert_not_null(dump, "%s", support_text(&fault));
 	cr_expect(has_line(dump, "backend = 127.0.0.1:1  send-proxy=v2              # "
 				 "SIXPIPE_BACKEND"),
 		  "%s", dump);
@@ -307,14 +309,14 @@ static void set_some(struct config *config)
 {
 	size_t count;
 	const struct option_spec *options = options_list(&count);
-	char text[VALUE_BYTES], error[CONFIG_ERROR_BYTES];
+	char text[VALUE_BYTES];
 
 	for (size_t i = 0; i < count; i++) {
 		if (options[i].group == OPTION_GROUP_GENERAL || options[i].type == OPTION_LISTEN ||
 		    options[i].type == OPTION_BACKEND || below(5))
 			continue;
 		pick(&options[i], text);
-		config_set(config, &options[i], text, error);
+		config_set(config, &options[i], text, &fault);
 	}
 }
 
@@ -322,26 +324,26 @@ static void make_any(struct config *config)
 {
 	const struct option_spec *listen = options_find("listen", strlen("listen"));
 	const struct option_spec *backend = options_find("backend", strlen("backend"));
-	char text[VALUE_BYTES], error[CONFIG_ERROR_BYTES];
+	char text[VALUE_BYTES];
 
 	config_init(config);
 	set_some(config);
 	for (uint64_t forwards = 1 + below(3); forwards; forwards--) {
 		pick(listen, text);
-		config_set(config, listen, text, error);
+		config_set(config, listen, text, &fault);
 		for (uint64_t backends = 1 + below(3); backends; backends--) {
 			pick(backend, text);
 			append_parameters(text);
-			config_set(config, backend, text, error);
+			config_set(config, backend, text, &fault);
 		}
 		set_some(config);
 	}
 	/* what some of the others are nothing without */
 	if (below(4)) {
-		config_set(config, options_find("source", strlen("source")), "loopback", error);
-		config_set(config, options_find("send-proxy", strlen("send-proxy")), "v2", error);
+		config_set(config, options_find("source", strlen("source")), "loopback", &fault);
+		config_set(config, options_find("send-proxy", strlen("send-proxy")), "v2", &fault);
 		config_set(config, options_find("check-backends", strlen("check-backends")), "yes",
-			   error);
+			   &fault);
 	}
 }
 
@@ -459,21 +461,21 @@ static void strip(char *dump)
 static bool round_trip(void)
 {
 	struct config config, again;
-	char error[CONFIG_ERROR_BYTES] = "", *dump, *second;
+	char *dump, *second;
 
 	make_any(&config);
-	if (config_check(&config, error)) {
+	if (support_check(&config, &fault)) {
 		config_finish(&config);
 		return false;
 	}
-	dump = config_dump(&config, error);
-	cr_assert_not_null(dump, "%s", error);
+	dump = config_dump(&config, &fault);
+	cr_assert_not_null(dump, "%s", support_text(&fault));
 	config_init(&again);
 	config_file_parse(&again, "F", dump, strlen(dump));
-	cr_assert_eq(config_check(&again, error), 0, "%s in\n%s", error, dump);
+	cr_assert_eq(support_check(&again, &fault), 0, "%s in\n%s", support_text(&fault), dump);
 	expect_same(&config, &again);
-	second = config_dump(&again, error);
-	cr_assert_not_null(second, "%s", error);
+	second = config_dump(&again, &fault);
+	cr_assert_not_null(second, "%s", support_text(&fault));
 	strip(dump);
 	strip(second);
 	cr_expect_str_eq(dump, second);

@@ -211,7 +211,8 @@ static int copy(const char *const words[WORD_LIMIT], char **to, int count)
 static void expect(const struct row *row, size_t number)
 {
 	char *environment[WORD_LIMIT + 1], *argv[WORD_LIMIT + 2] = {(char *)"sixpipe"};
-	char error[CONFIG_ERROR_BYTES] = "", forwards[SUPPORT_FORWARDS_BYTES];
+	struct fault fault = {0};
+	char forwards[SUPPORT_FORWARDS_BYTES];
 	struct config config;
 	struct command_line line = {.config = &config,
 				    .environment = environment,
@@ -220,18 +221,19 @@ static void expect(const struct row *row, size_t number)
 
 	copy(row->environment, environment, 0);
 	config_init(&config);
-	result = config_parse(&line, argc, argv, error);
+	result = support_parse(&line, argc, argv, &fault);
 	if (row->forwards) {
 		support_describe_forwards(&config, forwards);
-		cr_expect_eq(result, 0, "row %zu: %s", number, error);
+		cr_expect_eq(result, 0, "row %zu: %s", number, support_text(&fault));
 		cr_expect_str_eq(forwards, row->forwards, "row %zu: %s", number, forwards);
 		cr_expect_eq(config.access_log, row->access_log, "row %zu", number);
 		cr_expect_eq(config.maxconn, row->maxconn, "row %zu", number);
 	} else {
 		cr_expect_eq(result, -EINVAL, "row %zu", number);
-		cr_expect_eq(strncmp(error, row->error, strlen(row->error)), 0, "row %zu: %s",
-			     number, error);
-		cr_expect_not_null(strstr(error, row->remedy), "row %zu: %s", number, error);
+		cr_expect_eq(strncmp(support_text(&fault), row->error, strlen(row->error)), 0,
+			     "row %zu: %s", number, support_text(&fault));
+		cr_expect_not_null(strstr(support_text(&fault), row->remedy), "row %zu: %s", number,
+				   support_text(&fault));
 	}
 	config_finish(&config);
 }
@@ -265,7 +267,8 @@ Test(config_env, every_option_has_a_variable)
 		    options[i].type == OPTION_BACKEND) {
 			cr_expect_eq(config.errors.count, 0, "%s", variable);
 		} else {
-			const char *error = config.errors.list ? config.errors.list[0] : "";
+			const char *error =
+				config.errors.list ? support_text(&config.errors.list[0]) : "";
 
 			cr_expect_eq(config.errors.count, 1, "%s", variable);
 			cr_expect_eq(strncmp(error, name, strlen(name)), 0, "%s: %s", variable,
@@ -282,12 +285,12 @@ Test(config_env, help_needs_no_environment)
 {
 	char *environment[] = {(char *)"SIXPIPE_NONSENSE=1", NULL};
 	char *argv[] = {(char *)"sixpipe", (char *)"--help", NULL};
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault = {0};
 	struct config config;
 	struct command_line line = {.config = &config, .environment = environment};
 
 	config_init(&config);
-	cr_expect_eq(config_parse(&line, 2, argv, error), 0);
+	cr_expect_eq(support_parse(&line, 2, argv, &fault), 0);
 	cr_expect(config.help);
 	config_finish(&config);
 }
@@ -303,7 +306,7 @@ Test(config_env, names_and_values_of_any_length_fit_the_error)
 		for (size_t length = 1; length < 4000; length = length * 3 / 2 + 1) {
 			char *environment[] = {text, backend, NULL};
 			char *argv[] = {(char *)"sixpipe", NULL};
-			char error[CONFIG_ERROR_BYTES];
+			struct fault fault = {0};
 			struct config config;
 			struct command_line line = {.config = &config, .environment = environment};
 
@@ -313,10 +316,9 @@ Test(config_env, names_and_values_of_any_length_fit_the_error)
 			strcpy(backend, "SIXPIPE_BACKEND=");
 			memset(backend + 16, 'y', length);
 			backend[16 + length] = '\0';
-			memset(error, '!', sizeof(error));
 			config_init(&config);
-			cr_expect_eq(config_parse(&line, 1, argv, error), -EINVAL);
-			cr_expect_lt(strnlen(error, sizeof(error)), sizeof(error));
+			cr_expect_eq(support_parse(&line, 1, argv, &fault), -EINVAL);
+			cr_expect_lt(strlen(support_text(&fault)), FAULT_TEXT_BYTES - 1);
 			config_finish(&config);
 		}
 	free(text);

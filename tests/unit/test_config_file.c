@@ -16,11 +16,11 @@ TestSuite(config_file, .fini = support_check_leaks);
 
 static void read_well(struct config *config, const char *text)
 {
-	char error[CONFIG_ERROR_BYTES] = "";
+	struct fault fault = {0};
 
 	config_init(config);
 	config_file_parse(config, "f", text, strlen(text));
-	cr_assert_eq(config_check(config, error), 0, "%s", error);
+	cr_assert_eq(support_check(config, &fault), 0, "%s", support_text(&fault));
 }
 
 /* Comments, blanks, line ends and the order of the keys; what stands before the sections is for all of them. */
@@ -108,8 +108,8 @@ Test(config_file, long_lines)
 		snprintf(wanted, sizeof(wanted), "f:1: has %zu bytes; %d are the limit of a line",
 			 counts[i], CONFIG_FILE_LINE_LIMIT);
 		if (!fits)
-			cr_expect_str_eq(config.errors.list[0], wanted, "%s",
-					 config.errors.list[0]);
+			cr_expect_str_eq(support_text(&config.errors.list[0]), wanted, "%s",
+					 support_text(&config.errors.list[0]));
 		config_finish(&config);
 		free(text);
 	}
@@ -128,7 +128,7 @@ Test(config_file, long_headers)
 	memcpy(text + count - strlen("\nlisten=x"), "\nlisten=x", strlen("\nlisten=x"));
 	config_init(&config);
 	config_file_parse(&config, "f", text, count);
-	cr_expect_eq(config.errors.count, 1, "%s", config.errors.list[1]);
+	cr_expect_eq(config.errors.count, 1, "%s", support_text(&config.errors.list[1]));
 	config_finish(&config);
 	free(text);
 }
@@ -147,7 +147,7 @@ Test(config_file, long_values)
 		cr_expect_eq(config.user ? strlen(config.user) : 0,
 			     more ? 0 : CONFIG_FILE_VALUE_LIMIT);
 		if (more)
-			cr_expect_str_eq(config.errors.list[0],
+			cr_expect_str_eq(support_text(&config.errors.list[0]),
 					 "f:1: user: has 4097 bytes; 4096 are the limit of a "
 					 "value");
 		config_finish(&config);
@@ -170,7 +170,8 @@ Test(config_file, more_errors_than_are_told)
 
 Test(config_file, more_forwards_than_the_limit)
 {
-	char *text = NULL, error[CONFIG_ERROR_BYTES];
+	struct fault fault = {0};
+	char *text = NULL;
 	struct config config;
 	size_t bytes;
 	FILE *out = open_memstream(&text, &bytes);
@@ -183,10 +184,10 @@ Test(config_file, more_forwards_than_the_limit)
 	config_file_parse(&config, "f", text, bytes);
 	cr_expect_eq(config.forward_count, CONFIG_FORWARD_LIMIT);
 	cr_assert_eq(config.errors.count, 2);
-	cr_expect_str_eq(config.errors.list[0],
+	cr_expect_str_eq(support_text(&config.errors.list[0]),
 			 "f:769: [forward 256]: one too many; 256 listeners are the limit, start "
 			 "another process for more");
-	cr_expect_neq(config_check(&config, error), 0);
+	cr_expect_neq(support_check(&config, &fault), 0);
 	cr_expect_eq(config.errors.count, 2);
 	config_finish(&config);
 	free(text);
@@ -334,7 +335,8 @@ static void expect_precedence(const struct precedence_row *row, size_t number)
 {
 	char *argv[WORD_LIMIT + 2] = {(char *)"sixpipe"},
 				*environment[] = {(char *)row->environment, NULL};
-	char error[CONFIG_ERROR_BYTES] = "", forwards[SUPPORT_FORWARDS_BYTES];
+	struct fault fault = {0};
+	char forwards[SUPPORT_FORWARDS_BYTES];
 	struct config config;
 	struct command_line line = {.config = &config, .environment = environment};
 	FILE *file = fopen("F", "w");
@@ -348,10 +350,10 @@ static void expect_precedence(const struct precedence_row *row, size_t number)
 		argc++;
 	}
 	config_init(&config);
-	result = config_parse(&line, argc, argv, error);
+	result = support_parse(&line, argc, argv, &fault);
 	if (row->forwards) {
 		support_describe_forwards(&config, forwards);
-		cr_expect_eq(result, 0, "row %zu: %s", number, error);
+		cr_expect_eq(result, 0, "row %zu: %s", number, support_text(&fault));
 		cr_expect_str_eq(forwards, row->forwards, "row %zu: %s", number, forwards);
 		cr_expect_eq(config.maxconn, row->maxconn, "row %zu", number);
 		for (unsigned i = 0; i < config.forward_count; i++)
@@ -359,8 +361,8 @@ static void expect_precedence(const struct precedence_row *row, size_t number)
 				     "row %zu", number);
 	} else {
 		cr_expect_neq(result, 0, "row %zu", number);
-		cr_expect_eq(strncmp(error, row->error, strlen(row->error)), 0, "row %zu: %s",
-			     number, error);
+		cr_expect_eq(strncmp(support_text(&fault), row->error, strlen(row->error)), 0,
+			     "row %zu: %s", number, support_text(&fault));
 	}
 	config_finish(&config);
 }

@@ -31,7 +31,8 @@ static const struct row rows[] = {
 	  "f:4: maxconn: 5: no '=' behind an option's name; write NAME = VALUE",
 	  "f:5: listen [::]:80: no '=' behind an option's name; write NAME = VALUE",
 	  "f:6: max conn = 5: no '=' behind an option's name; write NAME = VALUE"}},
-	{TEXT("user=a\0b\nuser=\x1b[31m\nuser=\xff\nuser=\xc3\nuser=\xe2\x82\xac\xc2\x9b\n" FORWARD),
+	{TEXT("user=a\0b\nuser=\x1b[31m\nuser=\xff\nuser=\xc3\nuser="
+	      "\xe2\x82\xac\xc2\x9b\n" FORWARD),
 	 {"f:1: byte 7 is 0x00, a control character or no UTF-8; remove it",
 	  "f:2: byte 6 is 0x1b, a control character or no UTF-8; remove it",
 	  "f:3: byte 6 is 0xff, a control character or no UTF-8; remove it",
@@ -57,7 +58,8 @@ static const struct row rows[] = {
 	  "f:4: [forward a/b]: no name for a forward; give 1 to 63 of A-Z, a-z, 0-9, '_', '.' and "
 	  "'-'",
 	  "f:5: [global x]: no such section; write [global] or [forward NAME]",
-	  "f:6: [forward 0123456789012345678901234567890123456789012345678901234567890123]: no name "
+	  "f:6: [forward 0123456789012345678901234567890123456789012345678901234567890123]: no "
+	  "name "
 	  "for a forward; give 1 to 63 of A-Z, a-z, 0-9, '_', '.' and '-'"}},
 	{TEXT(FORWARD
 	      "[forward a]\nlisten=x\n[forward b]\n[forward c]\nlisten=[::1]:2\n[forward d]\n"
@@ -81,7 +83,8 @@ static const struct row rows[] = {
 	  "f:2: byte 8 is 0x00, a control character or no UTF-8; remove it",
 	  "f:4: byte 1 is 0x00, a control character or no UTF-8; remove it"}},
 	/* a line that cannot be read may be the one that its section lacks, a comment is not */
-	{TEXT("[forward a]\nlisten=[::1]:1\xff\nbackend=127.0.0.1:2-3\n[forward b]\nlisten=[::1]:2\n"
+	{TEXT("[forward a]\nlisten=[::1]:1\xff\nbackend=127.0.0.1:2-3\n[forward "
+	      "b]\nlisten=[::1]:2\n"
 	      "backend 127.0.0.1:3\n[forward c]\n# \xff\nlisten=[::1]:3\n"),
 	 {"f:2: byte 15 is 0xff, a control character or no UTF-8; remove it",
 	  "f:6: backend 127.0.0.1:3: no '=' behind an option's name; write NAME = VALUE",
@@ -120,9 +123,11 @@ static const struct row rows[] = {
 	  "f:2: engine '': not one of auto|io_uring|epoll; give one of these",
 	  "f:3: maxconn 'x': not a number; give a count such as 1000",
 	  "f:4: user '': empty; give NAME[:GROUP]",
-	  "f:5: access-log 'maybe': neither yes nor no; give 1, yes, true or on, or 0, no, false or "
+	  "f:5: access-log 'maybe': neither yes nor no; give 1, yes, true or on, or 0, no, false "
+	  "or "
 	  "off",
-	  "f:9: timeout-idle '5': not a time; give a number and its unit, such as 500ms, 5s, 2m, 1h "
+	  "f:9: timeout-idle '5': not a time; give a number and its unit, such as 500ms, 5s, 2m, "
+	  "1h "
 	  "or 1d"}},
 	{TEXT("[forward a]\nlisten=::1:80\nbackend=127.0.0.1:0\n[forward b]\nlisten=[::1]:0\n"
 	      "backend=127.0.0.1:1 frobnicate=2\n"),
@@ -146,7 +151,8 @@ static const struct row rows[] = {
 	 {"f:2: listen '[::1]:1': --accept-proxy without --trust would let anybody claim any "
 	  "address; add --trust with the blocks of your proxies"}},
 	{TEXT("trust=10.0.0.0/8\n" FORWARD),
-	 {"f:1: trust: without --accept-proxy nobody is trusted with anything; add --accept-proxy or "
+	 {"f:1: trust: without --accept-proxy nobody is trusted with anything; add --accept-proxy "
+	  "or "
 	  "leave it out"}},
 	{TEXT("metrics=[::1]:80\n[forward a]\nlisten=[::]:80\nbackend=127.0.0.1:2\n[forward b]\n"
 	      "listen=[::1]:80\nbackend=127.0.0.1:2\n"),
@@ -164,9 +170,11 @@ static const struct row rows[] = {
 	  "address; add --trust with the blocks of your proxies",
 	  "f:2: listen '[::1]:80-90': with --fail-timeout 0 a backend that failed once would never "
 	  "be tried again; give a time, or --max-fails 0",
-	  "f:9: listen '[::1]:85-95': shares ports with [::1]:80-90 at f:2; give one of them another "
+	  "f:9: listen '[::1]:85-95': shares ports with [::1]:80-90 at f:2; give one of them "
+	  "another "
 	  "port or address",
-	  "f:9: listen '[::1]:85-95': backend 127.0.0.1:3 has 2 ports for the listener's 11; give as "
+	  "f:9: listen '[::1]:85-95': backend 127.0.0.1:3 has 2 ports for the listener's 11; give "
+	  "as "
 	  "many, or one for all"}},
 	{TEXT("[forward a]\nlisten=[::1]:1-200\nbackend=127.0.0.1:2\n[forward b]\n"
 	      "listen=[::1]:201-300\nbackend=127.0.0.1:2\n[forward c]\nlisten=[::1]:301\n"
@@ -180,11 +188,15 @@ static const struct row rows[] = {
 	{TEXT("trust=10.0.0.0/8\ncheck-expect=x\ndual-stack=yes\ndns-min-ttl=2s\ndns-max-ttl=1s\n"
 	      "dns-server=x\n" FORWARD "check-send=x\nsend-proxy=v1\nproxy-tlv=0xE0=x\n"
 	      "source=127.0.0.9\npseudo-key=k\npseudo-state=s\n"),
-	 {"f:6: dns-server 'x': is not an address; write it as in 192.0.2.53, 192.0.2.53:5353 or [2001:db8::53]:5353",
-	  "f:5: dns-max-ttl 1s: is less than --dns-min-ttl 2s; give more, or a smaller --dns-min-ttl",
-	  "f:1: trust: without --accept-proxy nobody is trusted with anything; add --accept-proxy or "
+	 {"f:6: dns-server 'x': is not an address; write it as in 192.0.2.53, 192.0.2.53:5353 or "
+	  "[2001:db8::53]:5353",
+	  "f:5: dns-max-ttl '1s': is less than --dns-min-ttl 2s; give more, or a smaller "
+	  "--dns-min-ttl",
+	  "f:1: trust: without --accept-proxy nobody is trusted with anything; add --accept-proxy "
+	  "or "
 	  "leave it out",
-	  "f:12: proxy-tlv: only headers of version 2 have room for it; add --send-proxy v2 or leave it "
+	  "f:12: proxy-tlv: only headers of version 2 have room for it; add --send-proxy v2 or "
+	  "leave it "
 	  "out",
 	  "f:3: dual-stack: no listener that it holds for is on [::], and others have one family; "
 	  "listen on [::], or leave it out",
@@ -192,14 +204,17 @@ static const struct row rows[] = {
 	  "backend's address",
 	  "f:2: check-expect: no backend is checked; add --check-backends, or check behind a "
 	  "backend's address",
-	  "f:14: pseudo-key: there are no addresses to choose by it; add --source pseudo or loopback, "
+	  "f:14: pseudo-key: there are no addresses to choose by it; add --source pseudo or "
+	  "loopback, "
 	  "or leave it out",
-	  "f:15: pseudo-state: there are no addresses to keep in it; add --source pseudo or loopback, "
+	  "f:15: pseudo-state: there are no addresses to keep in it; add --source pseudo or "
+	  "loopback, "
 	  "or leave it out"}},
 	{TEXT("[forward a]\nlisten=[::1]:9\nbackend=127.0.0.1:2 weight=2 backup weight=3\n"),
 	 {"f:3: backend '127.0.0.1:2': weight is there twice; leave one of them out"}},
 	{TEXT("[forward a]\nbackend=127.0.0.1:2\nlisten=127.0.0.1:2\n"),
-	 {"f:3: listen '127.0.0.1:2': is a backend of its own and would forward to itself; give the "
+	 {"f:3: listen '127.0.0.1:2': is a backend of its own and would forward to itself; give "
+	  "the "
 	  "service's address"}},
 	{TEXT(FORWARD "source=2001:db8::1\n"),
 	 {"f:2: listen '[::1]:1': --source gives IPv6 addresses, which cannot reach backend "
@@ -215,38 +230,44 @@ static const struct row rows[] = {
 	      "accept-proxy=yes\n"
 	      "[forward b]\nlisten=unix:@b\nbackend=unix:@b2\naccept-proxy=yes\ntrust=::1\n"),
 	 {"f:1: maxcon: no such option; did you mean maxconn?",
-	  "f:5: listen '[::]:1-5': backend 1.1.1.1:1 has 2 ports for the listener's 5; give as many, "
+	  "f:5: listen '[::]:1-5': backend 1.1.1.1:1 has 2 ports for the listener's 5; give as "
+	  "many, "
 	  "or one for all",
 	  "f:5: listen '[::]:1-5': with --fail-timeout 0 a backend that failed once would never be "
 	  "tried again; give a time, or --max-fails 0",
-	  "f:11: listen 'unix:@b': --accept-proxy does not go with a local socket, which would wake us "
+	  "f:11: listen 'unix:@b': --accept-proxy does not go with a local socket, which would "
+	  "wake us "
 	  "for every byte of a header; listen on loopback",
-	  "f:2: resolve-at-start require: needs time for the answers; give a --resolve-timeout above "
+	  "f:2: resolve-at-start 'require': needs time for the answers; give a --resolve-timeout "
+	  "above "
 	  "0"}},
 	{TEXT("maxconn=5\n"),
-	 {"--config 'f': has no forward, and LISTEN and BACKEND are missing; add a [forward NAME], or "
+	 {"--config 'f': has no forward, and LISTEN and BACKEND are missing; add a [forward NAME], "
+	  "or "
 	  "give both"}},
 };
 
 Test(config_file_errors, rows)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		char error[CONFIG_ERROR_BYTES] = "";
+		struct fault fault = {0};
 		struct config config;
 		unsigned wanted = 0;
 
 		config_init(&config);
 		config_file_parse(&config, "f", rows[i].text, rows[i].count);
-		cr_expect_neq(config_check(&config, error), 0, "row %zu", i);
+		cr_expect_neq(support_check(&config, &fault), 0, "row %zu", i);
 		while (wanted < ERROR_LIMIT && rows[i].errors[wanted])
 			wanted++;
 		cr_expect_eq(config.errors.count, wanted, "row %zu: %u errors", i,
 			     config.errors.count);
 		for (unsigned j = 0; j < config.errors.count; j++)
-			cr_expect_str_eq(config.errors.list[j], j < wanted ? rows[i].errors[j] : "",
-					 "row %zu: %s", i, config.errors.list[j]);
+			cr_expect_str_eq(support_text(&config.errors.list[j]),
+					 j < wanted ? rows[i].errors[j] : "", "row %zu: %s", i,
+					 support_text(&config.errors.list[j]));
 		if (config.errors.count)
-			cr_expect_str_eq(error, config.errors.list[0], "row %zu", i);
+			cr_expect_str_eq(support_text(&fault), support_text(&config.errors.list[0]),
+					 "row %zu", i);
 		config_finish(&config);
 	}
 }

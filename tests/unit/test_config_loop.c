@@ -35,7 +35,8 @@ Test(config_loop, of_addresses)
 		{{"[::1]:1", "+192.0.2.1:1"}, NULL},
 		{{"[::1]:1", "+[::1]:2", "[::1]:2", "+[::1]:1"},
 		 "--listen '[::1]:1': its backend leads back to it, so one client would "
-		 "take all sessions; the way: [::1]:2, then [::1]:1; give the service's own address as the backend, or listen elsewhere"},
+		 "take all sessions; the way: [::1]:2, then [::1]:1; give the service's own "
+		 "address as the backend, or listen elsewhere"},
 		{{"[::1]:1", "+[::1]:2", "[::1]:2", "+[::1]:3", "[::1]:3", "+[::1]:1"},
 		 "the way: [::1]:2, then [::1]:3, then [::1]:1;"},
 		/* a way into a loop is none */
@@ -61,15 +62,16 @@ Test(config_loop, of_addresses)
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		char error[CONFIG_ERROR_BYTES] = "";
+		struct fault fault = {0};
 		struct config config;
 
 		make(&config, &rows[i]);
-		cr_expect_eq(config_check(&config, error), rows[i].told ? -EINVAL : 0,
-			     "row %zu: %s", i, error);
+		cr_expect_eq(support_check(&config, &fault), rows[i].told ? -EINVAL : 0,
+			     "row %zu: %s", i, support_text(&fault));
 		cr_expect_eq(config.errors.count, !!rows[i].told, "row %zu", i);
 		if (rows[i].told)
-			cr_expect_not_null(strstr(error, rows[i].told), "row %zu: %s", i, error);
+			cr_expect_not_null(strstr(support_text(&fault), rows[i].told),
+					   "row %zu: %s", i, support_text(&fault));
 		config_finish(&config);
 	}
 }
@@ -77,7 +79,8 @@ Test(config_loop, of_addresses)
 /* The largest configuration: a way through all listeners, which the last one closes. */
 Test(config_loop, of_all_listeners)
 {
-	char error[CONFIG_ERROR_BYTES], listen[64], backend[64];
+	struct fault fault = {0};
+	char listen[64], backend[64];
 	struct config config;
 
 	config_init(&config);
@@ -88,10 +91,11 @@ Test(config_loop, of_all_listeners)
 		support_must_set(&config, "listen", listen);
 		support_must_set(&config, "backend", backend);
 	}
-	cr_expect_eq(config_check(&config, error), -EINVAL);
+	cr_expect_eq(support_check(&config, &fault), -EINVAL);
 	cr_expect_eq(config.errors.count, 1);
-	cr_expect_not_null(strstr(error, "--listen '[::1]:1000': its backend leads back"), "%s",
-			   error);
+	cr_expect_not_null(
+		strstr(support_text(&fault), "--listen '[::1]:1000': its backend leads back"), "%s",
+		support_text(&fault));
 	config_finish(&config);
 }
 

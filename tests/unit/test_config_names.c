@@ -120,15 +120,15 @@ static const struct option_row option_rows[] = {
 	{{"dns-server", "192.0.2.53,", "listen", L, "backend", "web.example:80"},
 	 "--dns-server '': is empty"},
 	{{"dns-server", "x", "listen", L, "backend", "192.0.2.1:80"}, "--dns-server 'x'"},
-	{{"dns-min-ttl", "0", "listen", L, "backend", "web.example:80"}, "--dns-min-ttl 0:"},
+	{{"dns-min-ttl", "0", "listen", L, "backend", "web.example:80"}, "--dns-min-ttl '0':"},
 	{{"dns-min-ttl", "2s", "dns-max-ttl", "1s", "listen", L, "backend", "web.example:80"},
-	 "--dns-max-ttl 1s: is less than --dns-min-ttl 2s; give more"},
+	 "--dns-max-ttl '1s': is less than --dns-min-ttl 2s; give more"},
 	{{"dns-max-ttl", "0", "listen", L, "backend", "web.example:80"},
-	 "--dns-max-ttl 0: is less than --dns-min-ttl 1s"},
+	 "--dns-max-ttl '0': is less than --dns-min-ttl 1s"},
 	{{"dns-min-ttl", "2h", "listen", L, "backend", "web.example:80"},
-	 "--dns-min-ttl 2h: is more than --dns-max-ttl 1h; give less"},
+	 "--dns-min-ttl '2h': is more than --dns-max-ttl 1h; give less"},
 	{{"resolve-at-start", "require", "resolve-timeout", "0", "listen", L, "backend", "a:80"},
-	 "--resolve-at-start require: needs time"},
+	 "--resolve-at-start 'require': needs time"},
 	{{"resolve-at-start", "try", "resolve-timeout", "0", "listen", L, "backend", "a:80"}, NULL},
 	{{"source", "198.51.100.1", "listen", L, "backend", "web.example:80"}, NULL},
 	{{"source", "2001:db8::2", "listen", L, "backend", "web.example:80"},
@@ -141,31 +141,30 @@ static const struct option_row option_rows[] = {
 	{{"listen", L, "backend", "web.example:0"}, "--backend 'web.example:0': port 0"},
 };
 
-static int set_all(struct config *config, const char *const *options,
-		   char error[CONFIG_ERROR_BYTES])
+static int set_all(struct config *config, const char *const *options, struct fault *fault)
 {
 	for (size_t i = 0; i < 8 && options[i]; i += 2) {
-		int result = support_set(config, options[i], options[i + 1], error);
+		int result = support_set(config, options[i], options[i + 1], fault);
 
 		if (result)
 			return result;
 	}
-	return config_check(config, error);
+	return support_check(config, fault);
 }
 
 Test(config_names, options)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(option_rows); i++) {
 		const struct option_row *row = &option_rows[i];
-		char error[CONFIG_ERROR_BYTES] = "";
+		struct fault fault = {0};
 		struct config config;
 
 		config_init(&config);
-		cr_expect_eq(set_all(&config, row->options, error), row->error ? -EINVAL : 0,
-			     "row %zu: %s", i, error);
+		cr_expect_eq(set_all(&config, row->options, &fault), row->error ? -EINVAL : 0,
+			     "row %zu: %s", i, support_text(&fault));
 		if (row->error)
-			cr_expect_eq(strncmp(error, row->error, strlen(row->error)), 0,
-				     "row %zu: %s", i, error);
+			cr_expect_eq(strncmp(support_text(&fault), row->error, strlen(row->error)),
+				     0, "row %zu: %s", i, support_text(&fault));
 		config_finish(&config);
 	}
 }
@@ -187,11 +186,12 @@ Test(config_names, max_fails)
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		char error[CONFIG_ERROR_BYTES] = "";
+		struct fault fault = {0};
 		struct config config;
 
 		config_init(&config);
-		cr_assert_eq(set_all(&config, rows[i].options, error), 0, "row %zu: %s", i, error);
+		cr_assert_eq(set_all(&config, rows[i].options, &fault), 0, "row %zu: %s", i,
+			     support_text(&fault));
 		cr_expect_eq(config.forwards[0].auto_max_fails, rows[i].automatic, "row %zu", i);
 		cr_expect_eq(config.forwards[0].options.max_fails, rows[i].max_fails, "row %zu", i);
 		cr_expect_eq(config.forwards[0].name_count, rows[i].names, "row %zu", i);
@@ -204,7 +204,7 @@ Test(config_names, one_too_many)
 {
 	const struct option_spec *listen = options_find("listen", 6);
 	const struct option_spec *backend = options_find("backend", 7);
-	char error[CONFIG_ERROR_BYTES] = "";
+	struct fault fault = {0};
 
 	for (unsigned more = 0; more < 2; more++) {
 		struct config config;
@@ -214,12 +214,14 @@ Test(config_names, one_too_many)
 		for (unsigned i = 0; i < CONFIG_DNS_NAME_LIMIT + more; i++) {
 			snprintf(text, sizeof(text), "[::1]:%u", 2000 + i / 200);
 			if (i % 200 == 0)
-				cr_assert_eq(config_set(&config, listen, text, error), 0);
-			cr_assert_eq(config_set(&config, backend, "web.example:80", error), 0);
+				cr_assert_eq(config_set(&config, listen, text, &fault), 0);
+			cr_assert_eq(config_set(&config, backend, "web.example:80", &fault), 0);
 		}
-		cr_expect_eq(config_check(&config, error), more ? -EINVAL : 0, "%s", error);
+		cr_expect_eq(support_check(&config, &fault), more ? -EINVAL : 0, "%s",
+			     support_text(&fault));
 		config_finish(&config);
 	}
-	cr_expect_not_null(strstr(error, "1025 of them are names; 1024 are the limit"), "%s",
-			   error);
+	cr_expect_not_null(
+		strstr(support_text(&fault), "1025 of them are names; 1024 are the limit"), "%s",
+		support_text(&fault));
 }

@@ -14,7 +14,7 @@ TestSuite(config_parse, .fini = support_check_leaks);
 #define ARGUMENT_LIMIT 16
 
 static int parse(struct command_line *line, struct config *config, const char *const *arguments,
-		 char error[CONFIG_ERROR_BYTES])
+		 struct fault *fault)
 {
 	char *argv[ARGUMENT_LIMIT + 2] = {(char *)"sixpipe"};
 	int argc = 1;
@@ -25,8 +25,7 @@ static int parse(struct command_line *line, struct config *config, const char *c
 	}
 	config_init(config);
 	*line = (struct command_line){.config = config};
-	memset(error, '!', CONFIG_ERROR_BYTES); /* what is not written is not terminated */
-	return config_parse(line, argc, argv, error);
+	return support_parse(line, argc, argv, fault);
 }
 
 static void join(const char *const *arguments, char text[256])
@@ -67,16 +66,17 @@ Test(config_parse, forwards)
 		{{L, B, "--metrics", "[::1]:0"}, L ">" B},
 		{{"[::1]:0", B, "--metrics", "[::1]:0"}, "[::1]:0>" B},
 	};
-	char error[CONFIG_ERROR_BYTES], forwards[SUPPORT_FORWARDS_BYTES], words[256];
+	struct fault fault = {0};
+	char forwards[SUPPORT_FORWARDS_BYTES], words[256];
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		struct command_line line;
 		struct config config;
-		int result = parse(&line, &config, rows[i].arguments, error);
+		int result = parse(&line, &config, rows[i].arguments, &fault);
 
 		join(rows[i].arguments, words);
 		support_describe_forwards(&config, forwards);
-		cr_expect_eq(result, 0, "%s: %s", words, error);
+		cr_expect_eq(result, 0, "%s: %s", words, support_text(&fault));
 		cr_expect_str_eq(forwards, rows[i].forwards, "%s: %s", words, forwards);
 		config_finish(&config);
 	}
@@ -102,14 +102,15 @@ Test(config_parse, help_and_version)
 		{{"--workers", "3", "--help"}, true, false, NULL},
 		{{"--workers", "x", "--help"}, true, false, NULL},
 	};
-	char error[CONFIG_ERROR_BYTES], words[256];
+	struct fault fault = {0};
+	char words[256];
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		struct command_line line;
 		struct config config;
 
 		join(rows[i].arguments, words);
-		cr_expect_eq(parse(&line, &config, rows[i].arguments, error), 0, "%s", words);
+		cr_expect_eq(parse(&line, &config, rows[i].arguments, &fault), 0, "%s", words);
 		cr_expect_eq(config.help, rows[i].help, "%s", words);
 		cr_expect_eq(config.version, rows[i].version, "%s", words);
 		if (rows[i].topic)
@@ -194,7 +195,8 @@ static const struct invalid_row invalid_rows[] = {
 
 Test(config_parse, invalid)
 {
-	char error[CONFIG_ERROR_BYTES], words[256];
+	struct fault fault = {0};
+	char words[256];
 
 	for (size_t i = 0; i < ARRAY_COUNT(invalid_rows); i++) {
 		const struct invalid_row *row = &invalid_rows[i];
@@ -202,11 +204,12 @@ Test(config_parse, invalid)
 		struct config config;
 
 		join(row->arguments, words);
-		cr_expect_eq(parse(&line, &config, row->arguments, error), -EINVAL, "%s", words);
-		cr_expect_lt(strnlen(error, sizeof(error)), sizeof(error), "%s", words);
-		cr_expect_eq(strncmp(error, row->error, strlen(row->error)), 0, "%s: %s", words,
-			     error);
-		cr_expect_not_null(strstr(error, row->remedy), "%s: %s", words, error);
+		cr_expect_eq(parse(&line, &config, row->arguments, &fault), -EINVAL, "%s", words);
+		cr_expect_lt(strlen(support_text(&fault)), FAULT_TEXT_BYTES - 1, "%s", words);
+		cr_expect_eq(strncmp(support_text(&fault), row->error, strlen(row->error)), 0,
+			     "%s: %s", words, support_text(&fault));
+		cr_expect_not_null(strstr(support_text(&fault), row->remedy), "%s: %s", words,
+				   support_text(&fault));
 		config_finish(&config);
 	}
 }
@@ -264,8 +267,7 @@ Test(config_parse, all_errors_at_once)
 	char words[256];
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		char *argv[ARGUMENT_LIMIT + 2] = {(char *)"sixpipe"},
-					    error[CONFIG_ERROR_BYTES] = "";
+		char *argv[ARGUMENT_LIMIT + 2] = {(char *)"sixpipe"};
 		char *environment[ARRAY_COUNT(rows->environment) + 1] = {NULL};
 		struct config config;
 		struct command_line line = {.config = &config, .environment = environment};
@@ -278,16 +280,15 @@ Test(config_parse, all_errors_at_once)
 			environment[j] = (char *)rows[i].environment[j];
 		join(rows[i].arguments, words);
 		config_init(&config);
-		cr_expect_eq(config_parse(&line, argc, argv, error), -EINVAL, "%s", words);
+		cr_expect_eq(config_parse(&line, argc, argv), -EINVAL, "%s", words);
 		while (wanted < ARRAY_COUNT(rows->errors) && rows[i].errors[wanted])
 			wanted++;
 		cr_expect_eq(config.errors.count, wanted, "%s: %u errors", words,
 			     config.errors.count);
 		for (unsigned j = 0; j < MIN(wanted, config.errors.count); j++)
-			cr_expect_eq(strncmp(config.errors.list[j], rows[i].errors[j],
-					     strlen(rows[i].errors[j])),
-				     0, "%s: %s", words, config.errors.list[j]);
-		cr_expect_str_eq(error, config.errors.list[0]);
+			cr_expect_eq(strncmp(support_text(&config.errors.list[j]),
+					     rows[i].errors[j], strlen(rows[i].errors[j])),
+				     0, "%s: %s", words, support_text(&config.errors.list[j]));
 		config_finish(&config);
 	}
 }
@@ -310,14 +311,16 @@ Test(config_parse, flags_may_have_a_value)
 		{{L, B, "--access-log", "--access-log=false"}, false},
 		{{L, B, "--access-log=off", "--access-log"}, true},
 	};
-	char error[CONFIG_ERROR_BYTES], words[256];
+	struct fault fault = {0};
+	char words[256];
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		struct command_line line;
 		struct config config;
 
 		join(rows[i].arguments, words);
-		cr_expect_eq(parse(&line, &config, rows[i].arguments, error), 0, "%s", error);
+		cr_expect_eq(parse(&line, &config, rows[i].arguments, &fault), 0, "%s",
+			     support_text(&fault));
 		cr_expect_eq(config.access_log, rows[i].access_log, "%s", words);
 		config_finish(&config);
 	}
@@ -337,12 +340,12 @@ Test(config_parse, names_and_arguments_of_any_length_fit_the_error)
 			for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 				const char *const arguments[] = {rows[i][0], rows[i][1], rows[i][2],
 								 NULL};
-				char error[CONFIG_ERROR_BYTES];
+				struct fault fault = {0};
 				struct command_line line;
 				struct config config;
 
-				cr_expect_eq(parse(&line, &config, arguments, error), -EINVAL);
-				cr_expect_lt(strnlen(error, sizeof(error)), sizeof(error));
+				cr_expect_eq(parse(&line, &config, arguments, &fault), -EINVAL);
+				cr_expect_lt(strlen(support_text(&fault)), FAULT_TEXT_BYTES - 1);
 				config_finish(&config);
 			}
 		}

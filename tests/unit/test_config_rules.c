@@ -11,15 +11,15 @@ TestSuite(config_rules, .fini = support_check_leaks);
 
 Test(config_rules, all_four_options_keep_their_order)
 {
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault = {0};
 	const struct config_rule *rules;
 	struct config config;
 
 	config_init(&config);
-	cr_expect(!support_set(&config, "deny", "192.0.2.0/24,2001:db8::1", error));
-	cr_expect(!support_set(&config, "allow-file", "friends", error));
-	cr_expect(!support_set(&config, "allow", "::/0", error));
-	cr_expect(!support_set(&config, "deny-file", "foes", error));
+	cr_expect(!support_set(&config, "deny", "192.0.2.0/24,2001:db8::1", &fault));
+	cr_expect(!support_set(&config, "allow-file", "friends", &fault));
+	cr_expect(!support_set(&config, "allow", "::/0", &fault));
+	cr_expect(!support_set(&config, "deny-file", "foes", &fault));
 	cr_assert_eq(config.defaults.rule_count, 4);
 	rules = config.defaults.rules;
 	cr_expect(!rules[0].allow && !rules[0].file);
@@ -51,13 +51,14 @@ Test(config_rules, what_is_no_block)
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		char error[CONFIG_ERROR_BYTES] = "";
+		struct fault fault = {0};
 		struct config config;
 
 		config_init(&config);
-		cr_expect_eq(support_set(&config, rows[i].name, rows[i].text, error), -EINVAL,
+		cr_expect_eq(support_set(&config, rows[i].name, rows[i].text, &fault), -EINVAL,
 			     "'%s'", rows[i].text);
-		cr_expect_eq(strncmp(error, rows[i].error, strlen(rows[i].error)), 0, "%s", error);
+		cr_expect_eq(strncmp(support_text(&fault), rows[i].error, strlen(rows[i].error)), 0,
+			     "%s", support_text(&fault));
 		cr_expect_eq(config.defaults.rule_count, 0);
 		config_finish(&config);
 	}
@@ -65,14 +66,14 @@ Test(config_rules, what_is_no_block)
 
 Test(config_rules, more_than_the_limit)
 {
-	char error[CONFIG_ERROR_BYTES] = "";
+	struct fault fault = {0};
 	struct config config;
 
 	config_init(&config);
 	for (unsigned i = 0; i < CONFIG_RULE_LIMIT; i++)
-		cr_assert(!support_set(&config, "allow", "::1", error));
-	cr_expect_eq(support_set(&config, "deny-file", "more", error), -EINVAL);
-	cr_expect_not_null(strstr(error, "64"), "%s", error);
+		cr_assert(!support_set(&config, "allow", "::1", &fault));
+	cr_expect_eq(support_set(&config, "deny-file", "more", &fault), -EINVAL);
+	cr_expect_not_null(strstr(support_text(&fault), "64"), "%s", support_text(&fault));
 	config_finish(&config);
 }
 
@@ -83,15 +84,15 @@ Test(config_rules, the_same_list)
 
 	for (size_t i = 0; i < ARRAY_COUNT(pairs); i++)
 		for (size_t j = 0; j < ARRAY_COUNT(pairs); j++) {
-			char error[CONFIG_ERROR_BYTES];
+			struct fault fault = {0};
 			struct config one, two;
 
 			config_init(&one);
 			config_init(&two);
 			cr_expect(config_rules_are_same(&one.defaults, &two.defaults));
-			cr_expect(!support_set(&one, pairs[i][0], pairs[i][1], error));
+			cr_expect(!support_set(&one, pairs[i][0], pairs[i][1], &fault));
 			cr_expect(!config_rules_are_same(&one.defaults, &two.defaults));
-			cr_expect(!support_set(&two, pairs[j][0], pairs[j][1], error));
+			cr_expect(!support_set(&two, pairs[j][0], pairs[j][1], &fault));
 			cr_expect_eq(config_rules_are_same(&one.defaults, &two.defaults), i == j);
 			config_finish(&one);
 			config_finish(&two);

@@ -14,21 +14,21 @@ struct number_row {
 	const char *reason;
 };
 
-static void check_numbers(int (*parse)(uint64_t *value, const char *name, const char *text,
-				       char error[CONFIG_ERROR_BYTES]),
-			  const char *name, const struct number_row *rows, size_t count)
+static void check_numbers(int (*parse)(uint64_t *value, const char *text, struct fault *fault),
+			  const struct number_row *rows, size_t count)
 {
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault = {0};
 
 	for (size_t i = 0; i < count; i++) {
 		uint64_t value = 77;
-		int result = parse(&value, name, rows[i].text, error);
+		int result = parse(&value, rows[i].text, &fault);
 
 		cr_expect_eq(result, rows[i].value < 0 ? -EINVAL : 0, "'%s'", rows[i].text);
 		cr_expect_eq(value, rows[i].value < 0 ? 77 : (uint64_t)rows[i].value, "'%s'",
 			     rows[i].text);
 		if (result)
-			cr_expect_not_null(strstr(error, rows[i].reason), "%s", error);
+			cr_expect_not_null(strstr(support_text(&fault), rows[i].reason), "%s",
+					   support_text(&fault));
 	}
 }
 
@@ -45,7 +45,7 @@ Test(config_socket, tos)
 		{"8 ", -1, "neither"}, {"0xg0", -1, "neither"}, {"af", -1, "neither"},
 	};
 
-	check_numbers(config_socket_parse_tos, "tos", rows, ARRAY_COUNT(rows));
+	check_numbers(config_socket_parse_tos, rows, ARRAY_COUNT(rows));
 }
 
 Test(config_socket, mark)
@@ -64,7 +64,7 @@ Test(config_socket, mark)
 		{"99999999999999999999", -1, "not a mark"},
 	};
 
-	check_numbers(config_socket_parse_mark, "mark", rows, ARRAY_COUNT(rows));
+	check_numbers(config_socket_parse_mark, rows, ARRAY_COUNT(rows));
 }
 
 struct ports_row {
@@ -89,12 +89,11 @@ Test(config_socket, ports)
 		{"", 0, 0},
 		{"1-99999999999999999999", 0, 0},
 	};
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault = {0};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		struct sock_ports ports = {0};
-		int result =
-			config_socket_parse_ports(&ports, "source-port-range", rows[i].text, error);
+		int result = config_socket_parse_ports(&ports, rows[i].text, &fault);
 
 		cr_expect_eq(result, rows[i].first ? 0 : -EINVAL, "'%s'", rows[i].text);
 		cr_expect_eq(ports.first, rows[i].first, "'%s'", rows[i].text);
@@ -160,5 +159,5 @@ Test(config_socket, modes)
 		{"", -1, ""},	    {"066 ", -1, ""},  {"-1", -1, ""},
 	};
 
-	check_numbers(config_socket_parse_mode, "unix-mode", rows, ARRAY_COUNT(rows));
+	check_numbers(config_socket_parse_mode, rows, ARRAY_COUNT(rows));
 }

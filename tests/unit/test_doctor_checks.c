@@ -253,7 +253,7 @@ Test(doctor_checks, source)
 	cr_assert_null(cidr_parse("240.0.0.0/4", &source.pool));
 	expect("source", DOCTOR_OK, "240.0.0.0/4 can be used", "");
 	source.embedded = true;
-	facts.source_fault = (struct source_check_fault){.what = "what it is", .remedy = "do this"};
+	facts.source_fault = (struct fault){.reason = "what it is", .remedy = "do this"};
 	expect("source", DOCTOR_FAIL, "embedded,240.0.0.0/4: what it is", "do this");
 	source.kind = CONFIG_SOURCE_NONE;
 	expect("source", DOCTOR_FAIL, "embedded: what it is", "do this");
@@ -396,7 +396,7 @@ Test(doctor_checks, user)
 	expect("user", DOCTOR_WARN, "stays root", "--user nobody");
 	config.user = "nobody";
 	expect("user", DOCTOR_OK, "becomes nobody", "");
-	strcpy(facts.user_error, "--user 'x': no such user; create it (useradd --system)");
+	fault_set(&facts.user_fault, "user", "x", "no such user; create it (useradd --system)");
 	expect("user", DOCTOR_FAIL, "--user 'x': no such user", "create it");
 }
 
@@ -469,12 +469,12 @@ Test(doctor_checks, remedies_fit_their_line)
 
 Test(doctor_checks, loops)
 {
-	strcpy(facts.loop_error, "--listen 'x': would come back; give another");
+	fault_set(&facts.loop_fault, "listen", "x", "would come back; give another");
 	expect("loops", DOCTOR_FAIL, "--listen 'x': would come back", "give another");
 }
 
 Test(doctor_checks, options_of_sockets)
 {
-	strcpy(facts.tuning_error, "--tos: no; not so; run: x");
+	fault_set(&facts.tuning_fault, "tos", NULL, "no; not so; run: x");
 	expect("sockets", DOCTOR_FAIL, "--tos: no; not so", "run: x");
 }

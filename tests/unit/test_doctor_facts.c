@@ -129,6 +129,6 @@ Test(doctor_facts, a_host_that_shows_nothing)
 	cr_expect_eq(facts.pipe_max_bytes, DOCTOR_UNKNOWN);
 	cr_expect_eq(facts.tcp_pressure_pages, DOCTOR_UNKNOWN);
 	cr_expect_eq(facts.capacity.host.cgroup.cpu_millis, 0);
-	cr_expect_not_null(strstr(facts.user_error, "no-such-user-here"));
+	cr_expect_not_null(strstr(facts.user_fault.value, "no-such-user-here"));
 	config_finish(&config);
 }

@@ -21,11 +21,12 @@ static const struct workers no_workers;
 static struct http *create(struct addr *address)
 {
 	static struct config config;
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault = {0};
 	struct http *http = NULL;
 
 	cr_assert_null(addr_parse("127.0.0.1:0", &config.metrics));
-	cr_assert_eq(http_create(&http, &config, &no_workers, error), 0, "%s", error);
+	cr_assert_eq(http_create(&http, &config, &no_workers, &fault), 0, "%s",
+		     support_text(&fault));
 	*address = *http_address(http);
 	cr_assert_neq(addr_port(address), 0);
 	cr_expect_eq(addr_port(&config.metrics), 0, "the configuration stays as it was");
@@ -259,16 +260,19 @@ Test(http, nothing_to_wait_for_without_connections)
 
 Test(http, an_address_in_use)
 {
-	char error[CONFIG_ERROR_BYTES], where[ADDR_TEXT_BYTES];
+	struct fault fault = {0};
+	char where[ADDR_TEXT_BYTES];
 	unsigned before = support_count_descriptors();
 	static struct config config;
 	struct http *http = NULL;
 	int holder = support_listen(&config.metrics, 1);
 
-	cr_expect_eq(http_create(&http, &config, &no_workers, error), -EADDRINUSE);
+	cr_expect_eq(http_create(&http, &config, &no_workers, &fault), -EADDRINUSE);
 	cr_expect_null(http);
-	cr_expect_not_null(strstr(error, addr_print(&config.metrics, where)), "%s", error);
-	cr_expect_not_null(strstr(error, "; stop the program"), "%s", error);
+	cr_expect_not_null(strstr(support_text(&fault), addr_print(&config.metrics, where)), "%s",
+			   support_text(&fault));
+	cr_expect_not_null(strstr(support_text(&fault), "; stop the program"), "%s",
+			   support_text(&fault));
 	close(holder);
 	cr_expect_eq(support_count_descriptors(), before);
 }

@@ -19,12 +19,12 @@ static uint32_t v4(const char *text)
 	return ntohl(address.s_addr);
 }
 
-static int init(struct lease_block *block, const char *text, char error[LEASE_ERROR_BYTES])
+static int init(struct lease_block *block, const char *text, struct fault *fault)
 {
 	struct cidr cidr;
 
 	cr_assert_null(cidr_parse(text, &cidr));
-	return lease_block_init(block, &cidr, key, error);
+	return lease_block_init(block, &cidr, key, fault);
 }
 
 static struct in6_addr make_prefix(uint64_t number)
@@ -54,14 +54,14 @@ Test(lease_block, blocks)
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		char error[LEASE_ERROR_BYTES] = "";
+		struct fault fault = {0};
 		struct lease_block block;
-		int result = init(&block, rows[i].block, error);
+		int result = init(&block, rows[i].block, &fault);
 
-		cr_expect_eq(!result, rows[i].taken, "%s: %s", rows[i].block, error);
-		cr_expect_eq(*error == '\0', rows[i].taken);
-		cr_expect(rows[i].taken || strstr(error, "; give "), "%s: %s", rows[i].block,
-			  error);
+		cr_expect_eq(!result, rows[i].taken, "%s: %s", rows[i].block, support_text(&fault));
+		cr_expect_eq(*support_text(&fault) == '\0', rows[i].taken);
+		cr_expect(rows[i].taken || strstr(support_text(&fault), "; give "), "%s: %s",
+			  rows[i].block, support_text(&fault));
 	}
 }
 
@@ -88,10 +88,10 @@ Test(lease_block, usable)
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		char error[LEASE_ERROR_BYTES];
+		struct fault fault = {0};
 		struct lease_block block;
 
-		cr_assert_eq(init(&block, rows[i].block, error), 0);
+		cr_assert_eq(init(&block, rows[i].block, &fault), 0);
 		cr_expect_eq(lease_block_is_usable(&block, v4(rows[i].address)), rows[i].usable,
 			     "%s of %s", rows[i].address, rows[i].block);
 	}
@@ -105,10 +105,10 @@ Test(lease_block, candidates)
 					     "10.9.8.4/30",   "127.0.0.0/23", "224.0.0.0/3"};
 
 	for (size_t i = 0; i < ARRAY_COUNT(blocks); i++) {
-		char error[LEASE_ERROR_BYTES];
+		struct fault fault = {0};
 		struct lease_block block;
 
-		cr_assert_eq(init(&block, blocks[i], error), 0);
+		cr_assert_eq(init(&block, blocks[i], &fault), 0);
 		for (uint64_t client = 0; client < 300; client++) {
 			struct in6_addr prefix = make_prefix(client);
 			struct lease_draw draw, again;
@@ -136,12 +136,12 @@ Test(lease_block, known_candidates)
 	static const char *const expected[] = {"248.143.213.188", "248.143.201.98",
 					       "248.143.198.62", "248.143.220.51"};
 	struct in6_addr prefix = make_prefix(7);
-	char error[LEASE_ERROR_BYTES];
+	struct fault fault = {0};
 	struct lease_block block;
 	struct lease_draw draw;
 	uint32_t address;
 
-	cr_assert_eq(init(&block, "240.0.0.0/4", error), 0);
+	cr_assert_eq(init(&block, "240.0.0.0/4", &fault), 0);
 	lease_draw_init(&draw, &block, &prefix);
 	for (size_t i = 0; i < ARRAY_COUNT(expected); i++) {
 		struct in_addr found;
@@ -161,12 +161,12 @@ Test(lease_block, candidates_are_uniform)
 {
 	enum { CELLS = 240, CLIENTS = 240000 };
 	static unsigned first[CELLS], second[CELLS];
-	char error[LEASE_ERROR_BYTES];
+	struct fault fault = {0};
 	double chi_first = 0, chi_second = 0;
 	const double mean = (double)CLIENTS / CELLS;
 	struct lease_block block;
 
-	cr_assert_eq(init(&block, "240.0.0.0/4", error), 0);
+	cr_assert_eq(init(&block, "240.0.0.0/4", &fault), 0);
 	for (uint64_t client = 0; client < CLIENTS; client++) {
 		struct in6_addr prefix = make_prefix(client);
 		struct lease_draw draw;

@@ -19,11 +19,12 @@ static struct lease_pool *make_pool(const char *block, unsigned client_bits, uin
 {
 	struct lease_pool_options options = {.client_bits = client_bits,
 					     .lease_count = lease_count};
-	char error[LEASE_ERROR_BYTES];
+	struct fault fault = {0};
 	struct lease_pool *pool;
 
 	cr_assert_null(cidr_parse(block, &options.block));
-	cr_assert_eq(lease_pool_create(&options, key, &pool, error), 0, "%s", error);
+	cr_assert_eq(lease_pool_create(&options, key, &pool, &fault), 0, "%s",
+		     support_text(&fault));
 	return pool;
 }
 
@@ -93,14 +94,16 @@ Test(lease_pool, options)
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		struct lease_pool_options options = {.client_bits = rows[i].client_bits,
 						     .lease_count = rows[i].lease_count};
-		char error[LEASE_ERROR_BYTES] = "";
+		struct fault fault = {0};
 		struct lease_pool *pool = NULL;
 		int result;
 
 		cr_assert_null(cidr_parse(rows[i].block, &options.block));
-		result = lease_pool_create(&options, key, &pool, error);
-		cr_expect_eq(result, rows[i].says ? -EINVAL : 0, "%zu: %s", i, error);
-		cr_expect(!rows[i].says || strstr(error, rows[i].says), "%zu: %s", i, error);
+		result = lease_pool_create(&options, key, &pool, &fault);
+		cr_expect_eq(result, rows[i].says ? -EINVAL : 0, "%zu: %s", i,
+			     support_text(&fault));
+		cr_expect(!rows[i].says || strstr(support_text(&fault), rows[i].says), "%zu: %s", i,
+			  support_text(&fault));
 		lease_pool_destroy(pool);
 	}
 }

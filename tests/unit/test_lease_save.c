@@ -18,7 +18,7 @@
 static const struct lease_clock at = {1000, 1000};
 static char directory[] = "/tmp/test_lease_save.XXXXXX";
 static struct lease_pool *pool;
-static char error[LEASE_ERROR_BYTES];
+static struct fault fault;
 
 static void enter(void)
 {
@@ -27,7 +27,8 @@ static void enter(void)
 
 	cr_assert(mkdtemp(directory) && !chdir(directory));
 	cr_assert_null(cidr_parse("192.0.2.16/28", &options.block));
-	cr_assert_eq(lease_pool_create(&options, key, &pool, error), 0, "%s", error);
+	cr_assert_eq(lease_pool_create(&options, key, &pool, &fault), 0, "%s",
+		     support_text(&fault));
 }
 
 static void leave(void)
@@ -49,13 +50,13 @@ static void make_file(const char *path, const char *text)
 
 static void expect_told(int result, int number, const char *says)
 {
-	cr_expect_eq(result, -number, "%d: %s", result, error);
-	cr_expect_str_eq(error, says);
+	cr_expect_eq(result, -number, "%d: %s", result, support_text(&fault));
+	cr_expect_str_eq(support_text(&fault), says);
 }
 
 static int save(const char *path)
 {
-	return lease_pool_save(pool, path, &at, error);
+	return lease_pool_save(pool, path, &at, &fault);
 }
 
 Test(lease_pool_save, a_directory_that_is_none)
@@ -66,10 +67,10 @@ Test(lease_pool_save, a_directory_that_is_none)
 		    "--pseudo-state 'none/f': cannot make 'none/f.new': No such file or directory; "
 		    "make its directory, writable by --user");
 	expect_told(
-		lease_state_lock("none/f", true, &lock_fd, error), ENOENT,
+		lease_state_lock("none/f", true, &lock_fd, &fault), ENOENT,
 		"--pseudo-state 'none/f': cannot make 'none/f.lock': No such file or directory; "
 		"make its directory, writable by --user");
-	cr_expect_eq(lease_state_lock("none/f", false, &lock_fd, error), 0, "nothing is made yet");
+	cr_expect_eq(lease_state_lock("none/f", false, &lock_fd, &fault), 0, "nothing is made yet");
 	cr_expect_eq(lock_fd, -1);
 }
 
@@ -80,7 +81,7 @@ Test(lease_pool_save, something_else_in_the_way)
 	cr_assert(!mkdir("f.new", 0700) && !symlink("elsewhere", "f.lock"));
 	expect_told(save("f"), EISDIR,
 		    "--pseudo-state 'f': cannot remove 'f.new': Is a directory; remove that");
-	expect_told(lease_state_lock("f", false, &lock_fd, error), ELOOP,
+	expect_told(lease_state_lock("f", false, &lock_fd, &fault), ELOOP,
 		    "--pseudo-state 'f': cannot open 'f.lock': Too many levels of symbolic links; "
 		    "remove that");
 	cr_expect_eq(lock_fd, -1);
@@ -94,7 +95,7 @@ Test(lease_pool_save, what_may_not_be_written)
 	cr_assert(!mkdir("shut", 0));
 	if (geteuid() == 0 && seteuid(65534))
 		cr_skip_test("root writes everywhere, and cannot become another here");
-	expect_told(lease_state_lock("shut/f", true, &lock_fd, error), EACCES,
+	expect_told(lease_state_lock("shut/f", true, &lock_fd, &fault), EACCES,
 		    "--pseudo-state 'shut/f': cannot make 'shut/f.lock': Permission denied; it and "
 		    "its directory must be writable by --user");
 	expect_told(
@@ -133,13 +134,14 @@ Test(lease_pool_save, no_room)
 /* The remedy is printed however long the names are. */
 Test(lease_pool_save, long_names)
 {
-	const char remedy[] = "File name too long; give a shorter name";
+	const char remedy[] = "File name too long; give a shorter name", *text;
 	char path[4200];
 
 	memset(path, 'x', sizeof(path) - 1);
 	for (size_t length = sizeof(path) - 1; length > 255; length /= 2) {
 		path[length] = '\0';
 		cr_expect_eq(save(path), -ENAMETOOLONG);
-		cr_expect_str_eq(error + strlen(error) - strlen(remedy), remedy);
+		text = support_text(&fault);
+		cr_expect_str_eq(text + strlen(text) - strlen(remedy), remedy);
 	}
 }

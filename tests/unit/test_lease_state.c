@@ -71,15 +71,14 @@ static struct lease_pool_options make_options(const char *block, unsigned client
 }
 
 static int open_pool(const struct lease_pool_options *options, bool with_key,
-		     const struct lease_clock *clock, struct lease_pool **pool,
-		     char error[LEASE_ERROR_BYTES])
+		     const struct lease_clock *clock, struct lease_pool **pool, struct fault *fault)
 {
 	const struct lease_files files = {with_key ? key_path : NULL, state_path};
 	uint64_t dropped;
 	int result;
 
-	*error = '\0';
-	result = lease_pool_open(options, &files, clock, pool, &dropped, error);
+	*fault = (struct fault){0};
+	result = lease_pool_open(options, &files, clock, pool, &dropped, fault);
 	cr_expect(result || !dropped);
 	return result;
 }
@@ -98,10 +97,11 @@ static struct lease_pool *make_pool(void)
 {
 	static const uint8_t key[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 	struct lease_pool_options options = make_options("192.0.2.16/28", 64);
-	char error[LEASE_ERROR_BYTES];
+	struct fault fault = {0};
 	struct lease_pool *pool;
 
-	cr_assert_eq(lease_pool_create(&options, key, &pool, error), 0, "%s", error);
+	cr_assert_eq(lease_pool_create(&options, key, &pool, &fault), 0, "%s",
+		     support_text(&fault));
 	return pool;
 }
 
@@ -133,7 +133,7 @@ Test(lease_state, survives_a_restart)
 	struct lease_pool_options options = make_options("240.0.0.0/4", 128);
 	struct lease_clock clock = {5000000, 1767225600}, later = {1000, 1767225660};
 	struct in_addr before[CLIENTS], after;
-	char error[LEASE_ERROR_BYTES];
+	struct fault fault = {0};
 	struct lease_pool_stats stats;
 	struct lease_pool *pool;
 	struct in6_addr mapped;
@@ -143,7 +143,8 @@ Test(lease_state, survives_a_restart)
 	options.lease_count = 1000;
 	write_file(key_path, KEY_TEXT, strlen(KEY_TEXT), 0600);
 	inet_pton(AF_INET6, "::ffff:192.0.2.1", &mapped);
-	cr_assert_eq(open_pool(&options, true, &clock, &pool, error), 0, "%s", error);
+	cr_assert_eq(open_pool(&options, true, &clock, &pool, &fault), 0, "%s",
+		     support_text(&fault));
 	for (uint32_t i = 0; i < CLIENTS; i++) {
 		struct in6_addr client = i ? make_client(i) : mapped;
 
@@ -151,7 +152,8 @@ Test(lease_state, survives_a_restart)
 		if (i % 2)
 			lease_pool_release(pool, before[i], 4000000 + i * 1000);
 	}
-	cr_assert_eq(lease_pool_save(pool, state_path, &clock, error), 0, "%s", error);
+	cr_assert_eq(lease_pool_save(pool, state_path, &clock, &fault), 0, "%s",
+		     support_text(&fault));
 	lease_pool_destroy(pool);
 	cr_assert_eq(stat(state_path, &status), 0);
 	cr_expect_eq(status.st_mode & 07777, 0600);
@@ -160,10 +162,12 @@ Test(lease_state, survives_a_restart)
 
 	unlink(key_path);
 	/* after a reboot the clock begins at 0, so the leases are from before its beginning */
-	cr_assert_eq(open_pool(&options, false, &later, &pool, error), 0, "%s", error);
+	cr_assert_eq(open_pool(&options, false, &later, &pool, &fault), 0, "%s",
+		     support_text(&fault));
 	lease_pool_read_stats(pool, &stats);
 	cr_expect(stats.in_use == CLIENTS && !stats.live && !stats.evictions && !stats.collisions);
-	cr_assert_eq(lease_pool_save(pool, state_path, &later, error), 0, "%s", error);
+	cr_assert_eq(lease_pool_save(pool, state_path, &later, &fault), 0, "%s",
+		     support_text(&fault));
 	cr_expect_str_eq(read_file(state_path), first);
 	for (uint32_t i = 0; i < CLIENTS; i++) {
 		struct in6_addr client = i ? make_client(i) : mapped;
@@ -178,7 +182,8 @@ Test(lease_state, survives_a_restart)
 Test(lease_state, keeps_a_second_choice)
 {
 	struct lease_clock clock = {1000, 1000};
-	char text[512], error[LEASE_ERROR_BYTES], wanted[INET_ADDRSTRLEN];
+	struct fault fault = {0};
+	char text[512], wanted[INET_ADDRSTRLEN];
 	struct lease_pool *pool = make_pool();
 	struct in6_addr client = make_client(1);
 	struct in_addr leased;
@@ -189,7 +194,8 @@ Test(lease_state, keeps_a_second_choice)
 		candidate++;
 	snprintf(text, sizeof(text), HEADER "%s 990\nend 1\n", lease_line(1, candidate));
 	write_file(state_path, text, strlen(text), 0600);
-	cr_assert_eq(lease_pool_load(pool, state_path, &clock, &dropped, error), 0, "%s", error);
+	cr_assert_eq(lease_pool_load(pool, state_path, &clock, &dropped, &fault), 0, "%s",
+		     support_text(&fault));
 	cr_assert_eq(lease_pool_acquire(pool, &client, 1000, &leased), 0);
 	inet_ntop(AF_INET, &leased, wanted, sizeof(wanted));
 	cr_expect_not_null(strstr(lease_line(1, candidate), wanted));
@@ -230,8 +236,8 @@ static const struct fault_row {
 	{HEADER "lease 192.0.2.17 2001:db8::/64\n", ":5: a lease has address"},
 	{HEADER "lease 192.0.2 2001:db8::/64 1\n", ":5: the address is not an IPv4"},
 	{HEADER "lease 192.0.2.17 2001:db8::1/64 1\n", ":5: the client has bits set"},
-	{HEADER "lease 192.0.2.17 x 1\n",
-	 ":5: the client is not an address block; write it as in 2001:db8::/32 or 192.0.2.0/24, or remove the line"},
+	{HEADER "lease 192.0.2.17 x 1\n", ":5: the client is not an address block; write it as in "
+					  "2001:db8::/32 or 192.0.2.0/24, or remove the line"},
 	{HEADER "lease 192.0.2.17 2001:db8::/65 1\n", ":5: the client's prefix"},
 	{HEADER "lease 192.0.2.17 2001:db8::/32 1\n", ":5: the client's prefix"},
 	{HEADER "lease 192.0.2.17 192.0.2.0/24 1\n", ":5: the client's prefix"},
@@ -256,7 +262,8 @@ Test(lease_state, faults)
 	cr_assert_str_eq(one, two);
 	for (size_t i = 0; i < ARRAY_COUNT(fault_rows); i++) {
 		const struct fault_row *row = &fault_rows[i];
-		char text[1024] = "", error[LEASE_ERROR_BYTES] = "";
+		struct fault fault = {0};
+		char text[1024] = "";
 		struct lease_clock clock = {1000, 1767225600};
 		struct lease_pool *pool = make_pool();
 		const char *at = row->text, *mark;
@@ -270,11 +277,12 @@ Test(lease_state, faults)
 		}
 		strcat(text, at);
 		write_file(state_path, text, strlen(text), 0600);
-		result = lease_pool_load(pool, state_path, &clock, &dropped, error);
-		cr_expect_eq(result, row->says ? -EINVAL : 0, "%zu: %s", i, error);
-		cr_expect(!row->says || (strstr(error, row->says) &&
-					 !strncmp(error, state_path, strlen(state_path))),
-			  "%zu: %s\n%s", i, error, text);
+		result = lease_pool_load(pool, state_path, &clock, &dropped, &fault);
+		cr_expect_eq(result, row->says ? -EINVAL : 0, "%zu: %s", i, support_text(&fault));
+		cr_expect(!row->says ||
+				  (strstr(support_text(&fault), row->says) &&
+				   !strncmp(support_text(&fault), state_path, strlen(state_path))),
+			  "%zu: %s\n%s", i, support_text(&fault), text);
 		lease_pool_destroy(pool);
 	}
 }
@@ -283,7 +291,8 @@ Test(lease_state, faults)
 Test(lease_state, duplicate_address)
 {
 	struct lease_clock clock = {1000, 1000};
-	char text[512], error[LEASE_ERROR_BYTES] = "", first[32];
+	struct fault fault = {0};
+	char text[512], first[32];
 	struct lease_pool *pool = make_pool();
 	uint32_t other = 2;
 	uint64_t dropped;
@@ -294,8 +303,9 @@ Test(lease_state, duplicate_address)
 	snprintf(text, sizeof(text), HEADER "%s 1\n%s 1\nend 2\n", lease_line(1, 0),
 		 lease_line(other, 0));
 	write_file(state_path, text, strlen(text), 0600);
-	cr_expect_eq(lease_pool_load(pool, state_path, &clock, &dropped, error), -EINVAL);
-	cr_expect_not_null(strstr(error, ":6: the address has a line already"), "%s", error);
+	cr_expect_eq(lease_pool_load(pool, state_path, &clock, &dropped, &fault), -EINVAL);
+	cr_expect_not_null(strstr(support_text(&fault), ":6: the address has a line already"), "%s",
+			   support_text(&fault));
 	lease_pool_destroy(pool);
 }
 
@@ -303,7 +313,8 @@ Test(lease_state, duplicate_address)
 Test(lease_state, damage)
 {
 	struct lease_clock clock = {1000, 1000};
-	char text[512], error[LEASE_ERROR_BYTES];
+	struct fault fault = {0};
+	char text[512];
 	uint64_t dropped;
 	size_t length;
 
@@ -316,7 +327,7 @@ Test(lease_state, damage)
 		text[i % length] = '\0';
 		write_file(state_path, text, i < length ? i : length, 0600);
 		text[i % length] = saved;
-		cr_expect_eq(lease_pool_load(pool, state_path, &clock, &dropped, error), -EINVAL,
+		cr_expect_eq(lease_pool_load(pool, state_path, &clock, &dropped, &fault), -EINVAL,
 			     "%zu", i);
 		lease_pool_destroy(pool);
 	}
@@ -346,14 +357,16 @@ Test(lease_state, key_file)
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		char error[LEASE_ERROR_BYTES] = "";
+		struct fault fault = {0};
 		uint8_t key[SIPHASH_KEY_BYTES];
 		int result;
 
 		write_file(key_path, rows[i].text, strlen(rows[i].text), rows[i].mode);
-		result = lease_key_read(key_path, key, error);
-		cr_expect_eq(result, rows[i].says ? -EINVAL : 0, "%zu: %s", i, error);
-		cr_expect(!rows[i].says || strstr(error, rows[i].says), "%zu: %s", i, error);
+		result = lease_key_read(key_path, key, &fault);
+		cr_expect_eq(result, rows[i].says ? -EINVAL : 0, "%zu: %s", i,
+			     support_text(&fault));
+		cr_expect(!rows[i].says || strstr(support_text(&fault), rows[i].says), "%zu: %s", i,
+			  support_text(&fault));
 		for (uint8_t j = 0; !result && j < sizeof(key); j++)
 			cr_expect_eq(key[j], j);
 		unlink(key_path);
@@ -362,20 +375,24 @@ Test(lease_state, key_file)
 
 Test(lease_state, files_that_are_none)
 {
-	char error[LEASE_ERROR_BYTES] = "";
+	struct fault fault = {0};
 	uint8_t key[SIPHASH_KEY_BYTES];
 
-	cr_expect_eq(lease_key_read(key_path, key, error), -ENOENT);
-	cr_expect_not_null(strstr(error, "there is no such key file; make one: "), "%s", error);
-	cr_expect_eq(lease_key_read(directory, key, error), -EINVAL);
-	cr_expect_not_null(strstr(error, "is not a regular file"), "%s", error);
+	cr_expect_eq(lease_key_read(key_path, key, &fault), -ENOENT);
+	cr_expect_not_null(strstr(support_text(&fault), "there is no such key file; make one: "),
+			   "%s", support_text(&fault));
+	cr_expect_eq(lease_key_read(directory, key, &fault), -EINVAL);
+	cr_expect_not_null(strstr(support_text(&fault), "is not a regular file"), "%s",
+			   support_text(&fault));
 	cr_assert_eq(mkfifo(key_path, 0600), 0);
-	cr_expect_eq(lease_key_read(key_path, key, error), -EINVAL);
-	cr_expect_not_null(strstr(error, "is not a regular file"), "%s", error);
-	cr_expect_eq(lease_state_read_key(state_path, key, error), -ENOENT);
+	cr_expect_eq(lease_key_read(key_path, key, &fault), -EINVAL);
+	cr_expect_not_null(strstr(support_text(&fault), "is not a regular file"), "%s",
+			   support_text(&fault));
+	cr_expect_eq(lease_state_read_key(state_path, key, &fault), -ENOENT);
 	write_file(state_path, HEADER, strlen(HEADER), 0644);
-	cr_expect_eq(lease_state_read_key(state_path, key, error), -EINVAL);
-	cr_expect_not_null(strstr(error, "run: chmod 600 "), "%s", error);
+	cr_expect_eq(lease_state_read_key(state_path, key, &fault), -EINVAL);
+	cr_expect_not_null(strstr(support_text(&fault), "run: chmod 600 "), "%s",
+			   support_text(&fault));
 }
 
 /* Key file, else state file, else a random one; key file and state file must agree. */
@@ -385,32 +402,38 @@ Test(lease_state, whose_key)
 	const struct lease_clock clock = {1000, 1000};
 	static const char state[] = HEADER "end 0\n";
 	struct lease_pool *pool, *other;
-	char error[LEASE_ERROR_BYTES];
+	struct fault fault = {0};
 
-	cr_assert_eq(open_pool(&options, false, &clock, &pool, error), 0, "%s", error);
-	cr_assert_eq(open_pool(&options, false, &clock, &other, error), 0, "%s", error);
+	cr_assert_eq(open_pool(&options, false, &clock, &pool, &fault), 0, "%s",
+		     support_text(&fault));
+	cr_assert_eq(open_pool(&options, false, &clock, &other, &fault), 0, "%s",
+		     support_text(&fault));
 	cr_expect_neq(memcmp(lease_pool_block(pool)->key, lease_pool_block(other)->key, 16), 0);
 	lease_pool_destroy(pool);
 	lease_pool_destroy(other);
 
 	write_file(state_path, state, strlen(state), 0600);
-	cr_assert_eq(open_pool(&options, false, &clock, &pool, error), 0, "%s", error);
+	cr_assert_eq(open_pool(&options, false, &clock, &pool, &fault), 0, "%s",
+		     support_text(&fault));
 	cr_expect_eq(lease_pool_block(pool)->key[15], 0x0f);
 	lease_pool_destroy(pool);
 
 	write_file(key_path, KEY_TEXT, strlen(KEY_TEXT), 0600);
-	cr_assert_eq(open_pool(&options, true, &clock, &pool, error), 0, "%s", error);
+	cr_assert_eq(open_pool(&options, true, &clock, &pool, &fault), 0, "%s",
+		     support_text(&fault));
 	lease_pool_destroy(pool);
 
 	write_file(key_path, OTHER_TEXT, strlen(OTHER_TEXT), 0600);
-	cr_expect_eq(open_pool(&options, true, &clock, &pool, error), -EINVAL);
-	cr_expect_not_null(strstr(error, "was written with another key"), "%s", error);
+	cr_expect_eq(open_pool(&options, true, &clock, &pool, &fault), -EINVAL);
+	cr_expect_not_null(strstr(support_text(&fault), "was written with another key"), "%s",
+			   support_text(&fault));
 	unlink(state_path);
-	cr_assert_eq(open_pool(&options, true, &clock, &pool, error), 0, "%s", error);
+	cr_assert_eq(open_pool(&options, true, &clock, &pool, &fault), 0, "%s",
+		     support_text(&fault));
 	cr_expect_eq(lease_pool_block(pool)->key[15], 0x10);
 	lease_pool_destroy(pool);
 	write_file(key_path, KEY_TEXT, sizeof(KEY_TEXT), 0600); /* with a NUL */
-	cr_expect_eq(open_pool(&options, true, &clock, &pool, error), -EINVAL);
+	cr_expect_eq(open_pool(&options, true, &clock, &pool, &fault), -EINVAL);
 }
 
 /* While workers acquire and release ------------------------------------------------------------ */
@@ -439,7 +462,7 @@ Test(lease_state, saved_while_in_use)
 {
 	struct churn all = {.pool = make_pool()};
 	const struct lease_clock clock = {1000, 1767225600};
-	char error[LEASE_ERROR_BYTES];
+	struct fault fault = {0};
 	pthread_t threads[2];
 	uint64_t dropped;
 
@@ -448,9 +471,10 @@ Test(lease_state, saved_while_in_use)
 	for (unsigned i = 0; i < 100; i++) {
 		struct lease_pool *copy = make_pool();
 
-		cr_assert_eq(lease_pool_save(all.pool, state_path, &clock, error), 0, "%s", error);
-		cr_assert_eq(lease_pool_load(copy, state_path, &clock, &dropped, error), 0, "%s",
-			     error);
+		cr_assert_eq(lease_pool_save(all.pool, state_path, &clock, &fault), 0, "%s",
+			     support_text(&fault));
+		cr_assert_eq(lease_pool_load(copy, state_path, &clock, &dropped, &fault), 0, "%s",
+			     support_text(&fault));
 		lease_pool_destroy(copy);
 	}
 	all.over = true;

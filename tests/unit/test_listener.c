@@ -35,7 +35,7 @@ static struct desk *begin(void)
 	char *argv[ARRAY_COUNT(words)];
 	struct desk *desk = aligned_alloc(CACHE_LINE_BYTES, sizeof(*desk));
 	struct command_line line = {0};
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault = {0};
 	int fd = -1;
 
 	cr_assert_not_null(desk);
@@ -44,7 +44,8 @@ static struct desk *begin(void)
 		argv[i] = words[i];
 	config_init(&desk->config);
 	line.config = &desk->config;
-	cr_assert_eq(config_parse(&line, ARRAY_COUNT(argv), argv, error), 0, "%s", error);
+	cr_assert_eq(support_parse(&line, ARRAY_COUNT(argv), argv, &fault), 0, "%s",
+		     support_text(&fault));
 	timer_wheel_init(&desk->wheel, 0);
 	cr_assert_eq(load_init(&desk->load, SLOTS, UINT32_MAX, 2), 0);
 	for (unsigned i = 0; i < 2; i++)

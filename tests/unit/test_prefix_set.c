@@ -294,21 +294,20 @@ static void file_open(struct text_file *file, const char *bytes, size_t count)
 /* What is told of a file: the first fault, and the numbers of all lines, as in ":2:4". */
 struct told {
 	unsigned count;
-	char first[PREFIX_SET_FAULT_BYTES];
+	char first[FAULT_TEXT_BYTES];
 	char lines[64];
 };
 
-static void tell(void *listener, const char *fault)
+static void tell(void *listener, struct fault *fault)
 {
 	struct told *told = listener;
-	const char *number = strchr(fault, ':');
+	const char *number = strchr(fault->value, ':');
 	size_t length = strlen(told->lines);
 
-	cr_assert_not_null(number, "%s", fault);
+	cr_assert_not_null(number, "%s", fault->value);
 	if (!told->count++)
-		snprintf(told->first, sizeof(told->first), "%s", fault);
-	snprintf(told->lines + length, sizeof(told->lines) - length, "%.*s",
-		 (int)strcspn(number + 1, ":") + 1, number);
+		fault_print(fault, told->first);
+	snprintf(told->lines + length, sizeof(told->lines) - length, "%s", number);
 }
 
 static int add_file(struct prefix_set *set, const char *path, struct told *told)
@@ -320,7 +319,7 @@ static int add_file(struct prefix_set *set, const char *path, struct told *told)
 }
 
 /* How a set of one rule takes a file: "" and the rules added, or the first error. */
-static uint32_t take_file(const char *bytes, size_t count, char error[PREFIX_SET_FAULT_BYTES])
+static uint32_t take_file(const char *bytes, size_t count, char error[FAULT_TEXT_BYTES])
 {
 	struct cidr first = block_of("2001:db8:ffff::/48");
 	struct text_file file;
@@ -366,7 +365,7 @@ Test(prefix_set, files_taken)
 		{ROW("\xef\xbb\xbf"), 0},
 		{ROW("  10.0.0.0/8\t# ten\r\n#\r\n192.0.2.1#one\r\n"), 2},
 	};
-	char error[PREFIX_SET_FAULT_BYTES];
+	char error[FAULT_TEXT_BYTES];
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		cr_expect_eq(take_file(rows[i].bytes, rows[i].count, error), rows[i].rules,
@@ -393,7 +392,7 @@ Test(prefix_set, files_refused)
 		{ROW("\x1b[1m\xc3\xa4\n"), ":1: '?[1m?"
 					   "?' is not an address block"},
 	};
-	char error[PREFIX_SET_FAULT_BYTES];
+	char error[FAULT_TEXT_BYTES];
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		cr_expect_eq(take_file(rows[i].bytes, rows[i].count, error), 0, "row %zu", i);
@@ -436,7 +435,7 @@ Test(prefix_set, every_bad_line_is_told)
 
 Test(prefix_set, lines_have_a_limit)
 {
-	char text[PREFIX_SET_LINE_LIMIT + 4], error[PREFIX_SET_FAULT_BYTES];
+	char text[PREFIX_SET_LINE_LIMIT + 4], error[FAULT_TEXT_BYTES];
 
 	memset(text, ' ', sizeof(text));
 	memcpy(text, "::1", 3);

@@ -41,11 +41,11 @@ static bool has_debian_names(void)
 
 Test(privs, no_user_is_no_change)
 {
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault = {0};
 	struct privs_target target;
 
 	memset(&target, 0xff, sizeof(target));
-	cr_expect_eq(privs_resolve(NULL, &target, error), 0);
+	cr_expect_eq(privs_resolve(NULL, &target, &fault), 0);
 	cr_expect(!target.change);
 }
 
@@ -73,12 +73,13 @@ Test(privs, known)
 		const struct known_row *row = &rows[i];
 		/* root becomes even itself, for the groups */
 		bool change = !geteuid() || row->uid != geteuid() || row->gid != getegid();
-		char error[CONFIG_ERROR_BYTES] = "";
+		struct fault fault = {0};
 		struct privs_target target;
-		int result = privs_resolve(row->user, &target, error);
+		int result = privs_resolve(row->user, &target, &fault);
 
 		/* only root may become somebody else */
-		cr_expect_eq(result, change && geteuid() ? -EPERM : 0, "%s: %s", row->user, error);
+		cr_expect_eq(result, change && geteuid() ? -EPERM : 0, "%s: %s", row->user,
+			     support_text(&fault));
 		cr_expect_eq(target.uid, row->uid, "%s: %u", row->user, target.uid);
 		cr_expect_eq(target.gid, row->gid, "%s: %u", row->user, target.gid);
 		cr_expect_eq(target.own_groups, row->own_groups, "%s", row->user);
@@ -115,40 +116,44 @@ Test(privs, unknown)
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		char error[CONFIG_ERROR_BYTES] = "";
+		struct fault fault = {0};
 		struct privs_target target;
-		int result = privs_resolve(rows[i].user, &target, error);
+		int result = privs_resolve(rows[i].user, &target, &fault);
 
 		cr_expect_eq(result, -ENOENT, "'%s': %d", rows[i].user, result);
-		cr_expect_eq(strncmp(error, rows[i].error, strlen(rows[i].error)), 0, "%s", error);
-		cr_expect_not_null(strstr(error, rows[i].remedy), "%s", error);
+		cr_expect_eq(strncmp(support_text(&fault), rows[i].error, strlen(rows[i].error)), 0,
+			     "%s", support_text(&fault));
+		cr_expect_not_null(strstr(support_text(&fault), rows[i].remedy), "%s",
+				   support_text(&fault));
 	}
 }
 
 Test(privs, only_root_can_become_somebody_else)
 {
-	char error[CONFIG_ERROR_BYTES] = "";
+	struct fault fault = {0};
 	struct privs_target target;
 
 	if (!geteuid())
 		cr_assert(!setresgid(NOBODY, NOBODY, NOBODY) && !setresuid(NOBODY, NOBODY, NOBODY));
-	cr_expect_eq(privs_resolve("root", &target, error), -EPERM);
-	cr_expect_not_null(strstr(error, "--user 'root': only root can"), "%s", error);
-	cr_expect_not_null(strstr(error, "start as root"), "%s", error);
+	cr_expect_eq(privs_resolve("root", &target, &fault), -EPERM);
+	cr_expect_not_null(strstr(support_text(&fault), "--user 'root': only root can"), "%s",
+			   support_text(&fault));
+	cr_expect_not_null(strstr(support_text(&fault), "start as root"), "%s",
+			   support_text(&fault));
 }
 
 /* Who we are already needs no privilege. */
 Test(privs, becoming_oneself_is_no_change)
 {
-	char error[CONFIG_ERROR_BYTES] = "";
+	struct fault fault = {0};
 	struct privs_target target;
 
 	if (!geteuid())
 		cr_assert(!setresgid(NOBODY, NOBODY, NOBODY) && !setresuid(NOBODY, NOBODY, NOBODY));
 	if (geteuid() != NOBODY || !has_debian_names())
 		cr_skip_test("needs to be root, and a user 'nobody'");
-	cr_expect_eq(privs_resolve("nobody", &target, error), 0, "%s", error);
+	cr_expect_eq(privs_resolve("nobody", &target, &fault), 0, "%s", support_text(&fault));
 	cr_expect(!target.change);
-	cr_expect_eq(privs_resolve("65534:65534", &target, error), 0, "%s", error);
+	cr_expect_eq(privs_resolve("65534:65534", &target, &fault), 0, "%s", support_text(&fault));
 	cr_expect(!target.change);
 }

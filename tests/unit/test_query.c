@@ -42,13 +42,14 @@ static struct desk_job *begin(void)
 	char *argv[] = {words[0], words[1], words[2]};
 	struct desk_job *job = aligned_alloc(CACHE_LINE_BYTES, sizeof(*job));
 	struct command_line line = {0};
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault = {0};
 
 	cr_assert_not_null(job);
 	memset(job, 0, sizeof(*job));
 	config_init(&job->config);
 	line.config = &job->config;
-	cr_assert_eq(config_parse(&line, ARRAY_COUNT(argv), argv, error), 0, "%s", error);
+	cr_assert_eq(support_parse(&line, ARRAY_COUNT(argv), argv, &fault), 0, "%s",
+		     support_text(&fault));
 	timer_wheel_init(&job->wheel, 0);
 	cr_assert_eq(load_init(&job->load, SLOTS, UINT32_MAX, 1), 0);
 	job->sessions.config = &job->config;

@@ -327,12 +327,14 @@ Test(resolver, what_is_refused)
 {
 	struct resolver_options options = {
 		.lookup.servers = "127.0.0.1,nonsense", .min_ttl_ms = 1, .max_ttl_ms = 1};
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault = {0};
 
-	cr_expect_eq(resolver_create(&fixture.resolver, &options, error), -EINVAL);
-	cr_expect_not_null(strstr(error, "'nonsense' is not an address"), "%s", error);
+	cr_expect_eq(resolver_create(&fixture.resolver, &options, &fault), -EINVAL);
+	cr_expect_not_null(strstr(support_text(&fault), "'nonsense': is not an address"), "%s",
+			   support_text(&fault));
 	options.lookup.servers = NULL;
-	cr_assert_eq(resolver_create(&fixture.resolver, &options, error), 0, "%s", error);
+	cr_assert_eq(resolver_create(&fixture.resolver, &options, &fault), 0, "%s",
+		     support_text(&fault));
 	cr_expect_eq(resolver_add(fixture.resolver, "192.0.2.1", NULL, NULL), -EINVAL);
 	for (int i = 0; i < RESOLVER_NAMES_MOST; i++)
 		cr_assert_eq(resolver_add(fixture.resolver, "a.example", NULL, NULL), i);

@@ -76,12 +76,14 @@ static void open_with(const char *rest, uint64_t timeout_ms)
 					   .retry_ms = 60000,
 					   .min_ttl_ms = 1,
 					   .max_ttl_ms = 3600000};
-	char path[32], error[CONFIG_ERROR_BYTES];
+	struct fault fault = {0};
+	char path[32];
 
 	dns_peer_open(&fixture.peer);
 	write_resolv_conf(path, rest);
 	options.lookup.resolv_conf = path;
-	cr_assert_eq(resolver_create(&fixture.resolver, &options, error), 0, "%s", error);
+	cr_assert_eq(resolver_create(&fixture.resolver, &options, &fault), 0, "%s",
+		     support_text(&fault));
 	memset(&fixture.told, 0, sizeof(fixture.told));
 	unlink(path);
 }

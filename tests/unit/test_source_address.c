@@ -18,7 +18,7 @@ static char state_path[64], lock_path[72], link_path[64];
 /* A listener with --source `source`, and the state file if there is a path for it. */
 static void begin(struct config *config, const char *source, const char *state)
 {
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault = {0};
 
 	config_init(config);
 	support_must_set(config, "source", source);
@@ -26,7 +26,7 @@ static void begin(struct config *config, const char *source, const char *state)
 		support_must_set(config, "pseudo-state", state);
 	support_must_set(config, "listen", "[::1]:0");
 	support_must_set(config, "backend", "127.0.0.1:80");
-	cr_assert(!config_check(config, error), "%s", error);
+	cr_assert(!support_check(config, &fault), "%s", support_text(&fault));
 }
 
 static void make_directory(void)
@@ -67,7 +67,7 @@ static struct in_addr visit(struct source_addresses *sources, const char *client
 
 Test(sources, a_save_that_failed_is_due_again)
 {
-	char error[CONFIG_ERROR_BYTES] = "";
+	struct fault fault = {0};
 	struct source_addresses *sources;
 	struct config config;
 
@@ -77,19 +77,20 @@ Test(sources, a_save_that_failed_is_due_again)
 	config.origin = (struct config_origin){CONFIG_ORIGIN_FILE, 7};
 	support_must_set(&config, "pseudo-state", state_path);
 	cr_assert_eq(source_addresses_create(&sources, &config, &config.errors), 0);
-	cr_assert_eq(source_addresses_save(sources, error), 0, "%s", error);
+	cr_assert_eq(source_addresses_save(sources, &fault), 0, "%s", support_text(&fault));
 	cr_expect(!source_addresses_are_unsaved(sources));
 
 	visit(sources, "[2001:db8::1]:1");
 	cr_expect(source_addresses_are_unsaved(sources));
 	remove_directory();
-	cr_expect_eq(source_addresses_save(sources, error), -ENOENT, "%s", error);
-	cr_expect_eq(strncmp(error, "f:7: pseudo-state '", 19), 0, "%s", error);
+	cr_expect_eq(source_addresses_save(sources, &fault), -ENOENT, "%s", support_text(&fault));
+	cr_expect_eq(strncmp(support_text(&fault), "f:7: pseudo-state '", 19), 0, "%s",
+		     support_text(&fault));
 	cr_expect(source_addresses_are_unsaved(sources),
 		  "nothing has changed since, but it is not written");
 
 	cr_assert(!mkdir(directory, 0700));
-	cr_expect_eq(source_addresses_save(sources, error), 0, "%s", error);
+	cr_expect_eq(source_addresses_save(sources, &fault), 0, "%s", support_text(&fault));
 	cr_expect(!source_addresses_are_unsaved(sources));
 	source_addresses_destroy(sources);
 	config_finish(&config);
@@ -99,7 +100,7 @@ Test(sources, a_save_that_failed_is_due_again)
 /* A session that stays, and a client that comes again, are no reason to write all leases every minute. */
 Test(sources, what_is_used_again_is_saved_already)
 {
-	char error[CONFIG_ERROR_BYTES] = "";
+	struct fault fault = {0};
 	struct source_address_choice choice;
 	struct source_addresses *sources;
 	struct config config;
@@ -111,7 +112,7 @@ Test(sources, what_is_used_again_is_saved_already)
 	cr_assert_null(addr_parse("[2001:db8::1]:1", &client));
 	cr_assert_eq(choose(sources, &client, &choice), 0);
 	cr_expect(source_addresses_are_unsaved(sources));
-	cr_assert_eq(source_addresses_save(sources, error), 0, "%s", error);
+	cr_assert_eq(source_addresses_save(sources, &fault), 0, "%s", support_text(&fault));
 	cr_expect(!source_addresses_are_unsaved(sources), "it is live, and no more");
 	visit(sources, "[2001:db8::1]:2");
 	source_address_release(source_addresses_of(sources, 0), &choice.address, 60000);
@@ -123,11 +124,12 @@ Test(sources, what_is_used_again_is_saved_already)
 	remove_directory();
 }
 
-static void expect_shared(int result, const char *error)
+static void expect_shared(int result, const struct fault *fault)
 {
 	cr_expect_eq(result, -EBUSY);
-	cr_expect_not_null(strstr(error, state_path), "%s", error);
-	cr_expect_not_null(strstr(error, "another process or listener"), "%s", error);
+	cr_expect_not_null(strstr(support_text(fault), state_path), "%s", support_text(fault));
+	cr_expect_not_null(strstr(support_text(fault), "another process or listener"), "%s",
+			   support_text(fault));
 }
 
 /* Of a second process, whose option is in line 7 of a file. */
@@ -137,14 +139,14 @@ static void expect_refused(struct config *config)
 
 	cr_expect_eq(source_addresses_create(&sources, config, &config->errors), -EBUSY);
 	cr_assert_eq(config->errors.count, 1, "the same is told once");
-	expect_shared(-EBUSY, config->errors.list[0]);
-	cr_expect_eq(strncmp(config->errors.list[0], "f:7: pseudo-state '", 19), 0, "%s",
-		     config->errors.list[0]);
+	expect_shared(-EBUSY, &config->errors.list[0]);
+	cr_expect_eq(strncmp(support_text(&config->errors.list[0]), "f:7: pseudo-state '", 19), 0,
+		     "%s", support_text(&config->errors.list[0]));
 }
 
 Test(sources, a_state_file_is_of_one_process)
 {
-	char error[CONFIG_ERROR_BYTES] = "";
+	struct fault fault = {0};
 	struct source_addresses *sources;
 	struct config config, other;
 
@@ -158,12 +160,13 @@ Test(sources, a_state_file_is_of_one_process)
 	for (unsigned round = 1; round <= 2; round++) {
 		cr_assert_eq(source_addresses_create(&sources, &config, &config.errors), 0);
 		for (unsigned saves = 1; saves <= 2; saves++) {
-			cr_assert_eq(source_addresses_save(sources, error), 0, "%s", error);
+			cr_assert_eq(source_addresses_save(sources, &fault), 0, "%s",
+				     support_text(&fault));
 			expect_refused(&other);
 			unlink(state_path);
 			expect_refused(&other);
 		}
-		cr_assert_eq(source_addresses_save(sources, error), 0, "%s", error);
+		cr_assert_eq(source_addresses_save(sources, &fault), 0, "%s", support_text(&fault));
 		source_addresses_destroy(sources);
 	}
 	config_finish(&config);
@@ -174,7 +177,7 @@ Test(sources, a_state_file_is_of_one_process)
 /* Two that have found no file: with a key of its own each, only one may write it. */
 Test(sources, of_two_first_starts_one_has_the_state)
 {
-	char error[CONFIG_ERROR_BYTES] = "";
+	struct fault fault = {0};
 	struct source_addresses *first, *second;
 	struct config config;
 
@@ -182,11 +185,11 @@ Test(sources, of_two_first_starts_one_has_the_state)
 	begin(&config, "loopback", state_path);
 	cr_assert_eq(source_addresses_create(&first, &config, &config.errors), 0);
 	cr_assert_eq(source_addresses_create(&second, &config, &config.errors), 0);
-	cr_assert_eq(source_addresses_save(second, error), 0, "%s", error);
-	expect_shared(source_addresses_save(first, error), error);
+	cr_assert_eq(source_addresses_save(second, &fault), 0, "%s", support_text(&fault));
+	expect_shared(source_addresses_save(first, &fault), &fault);
 	source_addresses_destroy(second);
 	/* nor when the other has ended: it has saved what is not known here */
-	expect_shared(source_addresses_save(first, error), error);
+	expect_shared(source_addresses_save(first, &fault), &fault);
 	source_addresses_destroy(first);
 	config_finish(&config);
 	remove_directory();
@@ -195,7 +198,7 @@ Test(sources, of_two_first_starts_one_has_the_state)
 /* A file of an earlier program, or restored from a backup, has no lock file beside it. */
 Test(sources, a_state_without_a_lock_is_taken)
 {
-	char error[CONFIG_ERROR_BYTES] = "";
+	struct fault fault = {0};
 	struct in_addr before;
 	struct source_addresses *sources;
 	struct config config;
@@ -204,12 +207,12 @@ Test(sources, a_state_without_a_lock_is_taken)
 	begin(&config, "loopback", state_path);
 	cr_assert_eq(source_addresses_create(&sources, &config, &config.errors), 0);
 	before = visit(sources, "[2001:db8::1]:1");
-	cr_assert_eq(source_addresses_save(sources, error), 0, "%s", error);
+	cr_assert_eq(source_addresses_save(sources, &fault), 0, "%s", support_text(&fault));
 	source_addresses_destroy(sources);
 	cr_assert(!unlink(lock_path));
 	cr_assert_eq(source_addresses_create(&sources, &config, &config.errors), 0);
 	cr_expect_eq(visit(sources, "[2001:db8::1]:1").s_addr, before.s_addr);
-	cr_expect_eq(source_addresses_save(sources, error), 0, "%s", error);
+	cr_expect_eq(source_addresses_save(sources, &fault), 0, "%s", support_text(&fault));
 	cr_expect(!access(lock_path, F_OK));
 	source_addresses_destroy(sources);
 	config_finish(&config);
@@ -228,8 +231,8 @@ Test(sources, a_bad_state_file_of_several_is_told_once)
 	support_must_set(&config, "backend", "127.0.0.1:80");
 	cr_expect_lt(source_addresses_create(&sources, &config, &config.errors), 0);
 	cr_assert_eq(config.errors.count, 1);
-	cr_expect_eq(strncmp(config.errors.list[0], state_path, strlen(state_path)), 0, "%s",
-		     config.errors.list[0]);
+	cr_expect_eq(strncmp(support_text(&config.errors.list[0]), state_path, strlen(state_path)),
+		     0, "%s", support_text(&config.errors.list[0]));
 	config_finish(&config);
 	remove_directory();
 }
@@ -244,14 +247,14 @@ Test(sources, a_key_file_with_dashes)
 	support_must_set(&config, "pseudo-key", "--no/such");
 	cr_expect_eq(source_addresses_create(&sources, &config, &config.errors), -ENOENT);
 	cr_assert_eq(config.errors.count, 1);
-	cr_expect_eq(strncmp(config.errors.list[0], "--no/such: ", 11), 0, "%s",
-		     config.errors.list[0]);
+	cr_expect_eq(strncmp(support_text(&config.errors.list[0]), "--no/such: ", 11), 0, "%s",
+		     support_text(&config.errors.list[0]));
 	config_finish(&config);
 }
 
 Test(sources, a_link_to_the_state_stays_one)
 {
-	char error[CONFIG_ERROR_BYTES] = "";
+	struct fault fault = {0};
 	struct source_addresses *sources;
 	struct config config;
 	struct stat status;
@@ -259,7 +262,7 @@ Test(sources, a_link_to_the_state_stays_one)
 	make_directory();
 	begin(&config, "loopback", state_path);
 	cr_assert_eq(source_addresses_create(&sources, &config, &config.errors), 0);
-	cr_assert_eq(source_addresses_save(sources, error), 0, "%s", error);
+	cr_assert_eq(source_addresses_save(sources, &fault), 0, "%s", support_text(&fault));
 	source_addresses_destroy(sources);
 	config_finish(&config);
 
@@ -267,7 +270,7 @@ Test(sources, a_link_to_the_state_stays_one)
 	begin(&config, "loopback", link_path);
 	cr_assert_eq(source_addresses_create(&sources, &config, &config.errors), 0);
 	visit(sources, "[2001:db8::1]:1");
-	cr_assert_eq(source_addresses_save(sources, error), 0, "%s", error);
+	cr_assert_eq(source_addresses_save(sources, &fault), 0, "%s", support_text(&fault));
 	source_addresses_destroy(sources);
 	config_finish(&config);
 	cr_assert(!lstat(link_path, &status));

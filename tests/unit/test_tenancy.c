@@ -19,7 +19,7 @@ static struct addr client;
 /* A forward with a limit of each kind, all of them 1. */
 static void begin(void)
 {
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 
 	config_init(&config);
 	support_must_set(&config, "maxconn-forward", "1");
@@ -27,7 +27,7 @@ static void begin(void)
 	support_must_set(&config, "source", "loopback");
 	support_must_set(&config, "listen", "[::1]:2000");
 	support_must_set(&config, "backend", "127.0.0.1:1 maxconn=1");
-	cr_assert_eq(config_check(&config, error), 0, "%s", error);
+	cr_assert_eq(support_check(&config, &fault), 0, "%s", support_text(&fault));
 	forwards = fixture_forwards(&config, MAXCONN);
 	cr_assert_null(addr_parse("[2001:db8::1]:5", &client));
 }

@@ -38,7 +38,7 @@ static void check_row(const struct host_row *row)
 		     row->option, row->value);
 	cr_assert_eq(config.errors.count, row->error != NULL);
 	if (row->error) {
-		const char *error = config.errors.list[0];
+		const char *error = support_text(&config.errors.list[0]);
 
 		cr_expect_not_null(strstr(error, row->error), "%s", error);
 		cr_expect_not_null(strstr(error, row->option), "%s", error);
@@ -87,19 +87,19 @@ Test(tuning_check, the_place_is_named)
 	static const char text[] = "[forward a]\nlisten=[::1]:1\nbackend=127.0.0.1:1\n"
 				   "[forward b]\nlisten=[::1]:2-3\nbackend=127.0.0.1:1\n"
 				   "bind-device=no-such-if\n";
-	char error[CONFIG_ERROR_BYTES] = "";
+	struct fault fault = {0};
 	struct config config;
 
 	config_init(&config);
 	config_file_parse(&config, "f", text, strlen(text));
-	cr_assert(!config_check(&config, error), "%s", error);
+	cr_assert(!support_check(&config, &fault), "%s", support_text(&fault));
 	for (unsigned i = 0; i < 2; i++) {
 		cr_expect_eq(tuning_check(&config, "", &config.errors), -EINVAL);
 		cr_assert_eq(config.errors.count, 1, "once for the whole range");
-		cr_expect_str_eq(config.errors.list[0],
+		cr_expect_str_eq(support_text(&config.errors.list[0]),
 				 "f:7: bind-device 'no-such-if': this host has no such interface; "
 				 "'ip link' lists them",
-				 "%s", config.errors.list[0]);
+				 "%s", support_text(&config.errors.list[0]));
 		config_errors_finish(&config.errors);
 		config.forwards[1].options.tuning.device = NULL;
 	}

@@ -33,7 +33,7 @@ static struct upstream *upstreams[2];
 /* One listener with these options, and behind them another with one backend. */
 static void make(const struct setting *settings, size_t count)
 {
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault = {0};
 
 	config_init(&config);
 	support_must_set(&config, "listen", "[::1]:2000");
@@ -41,7 +41,7 @@ static void make(const struct setting *settings, size_t count)
 		support_must_set(&config, settings[i].name, settings[i].value);
 	support_must_set(&config, "listen", "[::1]:2001");
 	support_must_set(&config, "backend", "127.0.0.1:9");
-	cr_assert_eq(config_check(&config, error), 0, "%s", error);
+	cr_assert_eq(support_check(&config, &fault), 0, "%s", support_text(&fault));
 	for (unsigned i = 0; i < ARRAY_COUNT(upstreams); i++) {
 		const struct config_forward *forward = &config.forwards[i];
 		const struct upstream_setup setup = {

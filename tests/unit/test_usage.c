@@ -16,13 +16,13 @@ TestSuite(usage, .fini = support_check_leaks);
 /* The help on `topic`; the caller frees it. */
 static char *print(const char *topic)
 {
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault = {0};
 	char *text = NULL;
 	size_t bytes;
 	FILE *out = open_memstream(&text, &bytes);
 
 	cr_assert_not_null(out);
-	cr_assert_eq(usage_print(out, topic, error), 0, "%s", topic);
+	cr_assert_eq(usage_print(out, topic, &fault), 0, "%s", topic);
 	fclose(out);
 	return text;
 }
@@ -121,7 +121,7 @@ Test(usage, unknown_topics)
 {
 	static const char *const rows[] = {"",		"limit",   "Limits",
 					   "--workers", "limits ", "everything"};
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault = {0};
 	char *text = NULL;
 	size_t bytes;
 
@@ -129,13 +129,15 @@ Test(usage, unknown_topics)
 		FILE *out = open_memstream(&text, &bytes);
 
 		cr_assert_not_null(out);
-		cr_expect_eq(usage_print(out, rows[i], error), -EINVAL, "'%s'", rows[i]);
+		cr_expect_eq(usage_print(out, rows[i], &fault), -EINVAL, "'%s'", rows[i]);
 		fclose(out);
 		cr_expect_eq(bytes, 0, "'%s' prints something", rows[i]);
-		cr_expect_not_null(strstr(error, rows[i]), "%s", error);
-		cr_expect_not_null(strstr(error, "commands"), "%s", error);
+		cr_expect_not_null(strstr(support_text(&fault), rows[i]), "%s",
+				   support_text(&fault));
+		cr_expect_not_null(strstr(support_text(&fault), "commands"), "%s",
+				   support_text(&fault));
 		for (unsigned group = 0; group < OPTION_GROUP_COUNT; group++)
-			cr_expect_not_null(strstr(error, options_group_name(group)),
+			cr_expect_not_null(strstr(support_text(&fault), options_group_name(group)),
 					   "the remedy leaves out %s", options_group_name(group));
 		free(text);
 	}
