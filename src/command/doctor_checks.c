@@ -7,7 +7,6 @@
 
 #include "base/check.h"
 #include "base/units.h"
-#include "command/doctor_ipv6.h"
 #include "command/doctor_pipes.h"
 #include "os/engine.h"
 #include "os/host.h"
@@ -143,84 +142,36 @@ static bool judge_descriptors(const struct doctor_facts *facts, struct doctor_fi
 	return true;
 }
 
-static void judge_local(const struct doctor_facts *facts, struct doctor_finding *finding)
+/* False: there is no fault. */
+static bool judge_fault(const struct fault *fault, struct doctor_finding *finding)
 {
-	char text[ADDR_TEXT_BYTES];
+	char text[FAULT_TEXT_BYTES];
 
-	addr_print(&facts->listen, text);
-	switch (-facts->listen_error) {
-	case EADDRINUSE:
-		finding->state = DOCTOR_WARN;
-		say(finding->value, "%s is in use", text);
-		say(finding->remedy, "ss -lxp");
-		break;
-	case EEXIST:
-		say(finding->value, "%s: something else has this name", text);
-		say(finding->remedy, "remove it, or give another path");
-		break;
-	case ENOENT:
-		say(finding->value, "%s: its directory is not there", text);
-		say(finding->remedy, "make the directory");
-		break;
-	case EACCES:
-	case EPERM:
-		say(finding->value, "%s: this user may not write there", text);
-		say(finding->remedy, "let this user write in the directory");
-		break;
-	default:
-		say(finding->value, "%s: %s", text, strerror(-facts->listen_error));
-		say(finding->remedy, "give another path");
-		break;
-	}
+	if (!*fault->reason)
+		return false;
+	finding->state = DOCTOR_FAIL;
+	say(finding->value, "%.150s", fault_print_reason(fault, text));
+	say(finding->remedy, "%.150s", *fault->remedy ? fault->remedy : "give another");
+	return true;
 }
 
-/* What binding facts->listen came to. */
-static bool judge_listener(const struct doctor_facts *facts, struct doctor_finding *finding)
+/* Whether a listener can be bound. */
+static bool judge_listener(const struct doctor_listener *listener, struct doctor_finding *finding)
 {
 	char text[ADDR_TEXT_BYTES];
-	unsigned port = addr_port(&facts->listen);
 
-	addr_print(&facts->listen, text);
-	if (!facts->listen_error) {
-		say(finding->value, "%s can be bound", text);
-		return true;
-	}
-	finding->state = DOCTOR_FAIL;
-	if (addr_is_local(&facts->listen)) {
-		judge_local(facts, finding);
-		return true;
-	}
-	switch (-facts->listen_error) {
-	case EACCES:
-		say(finding->value, "%s: below %" PRId64 ", without CAP_NET_BIND_SERVICE", text,
-		    facts->port_start);
-		say(finding->remedy, "sysctl -w net.ipv4.ip_unprivileged_port_start=%u", port);
-		break;
-	case EADDRINUSE:
-		/* perhaps by the sixpipe that the question is about */
+	if (!judge_fault(&listener->fault, finding))
+		say(finding->value, "%s can be bound", addr_print(&listener->address, text));
+	/* perhaps by the sixpipe that the question is about */
+	if (listener->error == -EADDRINUSE)
 		finding->state = DOCTOR_WARN;
-		say(finding->value, "%s is in use", text);
-		say(finding->remedy, "ss -ltnp sport = :%u", port);
-		break;
-	case EADDRNOTAVAIL:
-		doctor_judge_not_available(facts, finding);
-		break;
-	case ENODEV: /* --bind-device */
-		say(finding->value, "%s: no such interface", text);
-		say(finding->remedy, "ip link lists them");
-		break;
-	default:
-		say(finding->value, "%s: %s", text, strerror(-facts->listen_error));
-		say(finding->remedy, "give another address");
-		break;
-	}
 	return true;
 }
 
 static bool judge_ports(const struct doctor_facts *facts, struct doctor_finding *finding)
 {
 	if (facts->config->forward_count)
-		return judge_listener(facts, finding);
+		return judge_listener(&facts->listener, finding);
 	if (facts->may_bind_low || facts->port_start <= 1)
 		say(finding->value, "any can be bound");
 	else
@@ -229,16 +180,29 @@ static bool judge_ports(const struct doctor_facts *facts, struct doctor_finding 
 	return true;
 }
 
-/* --metrics is one more address to listen on. */
 static bool judge_metrics(const struct doctor_facts *facts, struct doctor_finding *finding)
 {
-	struct doctor_facts of_metrics = *facts;
+	return facts->config->metrics.length_bytes && judge_listener(&facts->metrics, finding);
+}
 
-	of_metrics.listen = facts->config->metrics;
-	of_metrics.listen_is_metrics = true;
-	of_metrics.listen_error = facts->metrics_error;
-	of_metrics.listen_v6 = facts->metrics_v6;
-	return facts->config->metrics.length_bytes && judge_listener(&of_metrics, finding);
+/* Whether IPv6 clients can reach this host. The check applies only where they cannot. */
+static bool judge_v6(const struct doctor_facts *facts, struct doctor_finding *finding)
+{
+	if (!facts->wants_v6)
+		return false;
+	finding->state = DOCTOR_FAIL;
+	say(finding->remedy, INTERFACES_V6_REMEDY);
+	if (facts->v6_error) {
+		say(finding->value, "no IPv6 socket can be opened");
+		say(finding->remedy, "boot without ipv6.disable=1, or allow AF_INET6 sockets");
+	} else if (facts->v6 == INTERFACES_V6_ONLY_LOOPBACK) {
+		finding->state = DOCTOR_WARN;
+		say(finding->value, "off on all interfaces but lo: no other host gets in by IPv6");
+	} else {
+		say(finding->value, "off (net.ipv6.conf.INTERFACE.disable_ipv6)");
+	}
+	return facts->v6_error || facts->v6 == INTERFACES_V6_ONLY_LOOPBACK ||
+	       facts->v6 == INTERFACES_V6_OFF;
 }
 
 static bool judge_source(const struct doctor_facts *facts, struct doctor_finding *finding)
@@ -391,19 +355,6 @@ static bool judge_congestion(const struct doctor_facts *facts, struct doctor_fin
 	return true;
 }
 
-/* False: there is no fault. */
-static bool judge_fault(const struct fault *fault, struct doctor_finding *finding)
-{
-	char text[FAULT_TEXT_BYTES];
-
-	if (!*fault->reason)
-		return false;
-	finding->state = DOCTOR_FAIL;
-	say(finding->value, "%.150s", fault_print_reason(fault, text));
-	say(finding->remedy, "%.150s", *fault->remedy ? fault->remedy : "give another");
-	return true;
-}
-
 static bool judge_sockets(const struct doctor_facts *facts, struct doctor_finding *finding)
 {
 	return judge_fault(&facts->tuning_fault, finding);
@@ -462,16 +413,26 @@ static bool judge_sockmap(const struct doctor_facts *facts, struct doctor_findin
 }
 
 static const struct doctor_check checks[] = {
-	{"io_uring", judge_ring},      {"kernel", judge_kernel},
-	{"splice", judge_splice},      {"sockmap", judge_sockmap},
-	{"memlock", judge_memlock},    {"cpus", judge_cpus},
-	{"memory", judge_memory},      {"descriptors", judge_descriptors},
-	{"pipes", doctor_judge_pipes}, {"tcp_memory", judge_tcp_memory},
-	{"backlog", judge_backlog},    {"congestion", judge_congestion},
-	{"ipv6", doctor_judge_v6},     {"ports", judge_ports},
-	{"metrics", judge_metrics},    {"source", judge_source},
-	{"sockets", judge_sockets},    {"loops", judge_loops},
-	{"files", judge_files},	       {"user", judge_user},
+	{"io_uring", judge_ring},
+	{"kernel", judge_kernel},
+	{"splice", judge_splice},
+	{"sockmap", judge_sockmap},
+	{"memlock", judge_memlock},
+	{"cpus", judge_cpus},
+	{"memory", judge_memory},
+	{"descriptors", judge_descriptors},
+	{"pipes", doctor_judge_pipes},
+	{"tcp_memory", judge_tcp_memory},
+	{"backlog", judge_backlog},
+	{"congestion", judge_congestion},
+	{"ipv6", judge_v6},
+	{"ports", judge_ports},
+	{"metrics", judge_metrics},
+	{"source", judge_source},
+	{"sockets", judge_sockets},
+	{"loops", judge_loops},
+	{"files", judge_files},
+	{"user", judge_user},
 };
 
 const struct doctor_check *doctor_checks(size_t *count)

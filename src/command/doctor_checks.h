@@ -23,6 +23,13 @@ enum doctor_state {
 	DOCTOR_FAIL, /* cannot serve as configured */
 };
 
+/* An address to listen on, and what binding it came to. */
+struct doctor_listener {
+	struct addr address;
+	int error;	    /* 0 or -errno */
+	struct fault fault; /* why it cannot be bound; without a reason: it can */
+};
+
 /* Numbers are those of the kernel's own files; DOCTOR_UNKNOWN where there is no such file. */
 struct doctor_facts {
 	const struct config *config;
@@ -50,13 +57,9 @@ struct doctor_facts {
 	unsigned pipes;	     /* that can be had now; 0: not one per worker */
 	uint32_t pipe_bytes; /* the size of the smallest of them */
 
-	struct addr listen;	      /* the first listener that cannot be bound, or the first */
-	int listen_error;	      /* -errno of binding it */
-	bool listen_is_metrics;	      /* while --metrics is judged as a listener */
-	enum interfaces_v6 listen_v6; /* what stands against its address, where that is IPv6 */
-	int metrics_error;	      /* the same of the address of --metrics */
-	enum interfaces_v6 metrics_v6;
-	bool may_bind_low; /* CAP_NET_BIND_SERVICE */
+	struct doctor_listener listener; /* the first that cannot be bound, or the first */
+	struct doctor_listener metrics;	 /* the listener of --metrics */
+	bool may_bind_low;		 /* CAP_NET_BIND_SERVICE */
 	int64_t port_start;
 
 	bool wants_v6;	       /* a listener is on IPv6, or there is none */

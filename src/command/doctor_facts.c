@@ -18,6 +18,7 @@
 #include "config/tuning_check.h"
 #include "control/privs.h"
 #include "forward/forward.h"
+#include "forward/listener_bind.h"
 #include "forward/source_check.h"
 #include "identity/lease_state.h"
 #include "os/cgroup.h"
@@ -126,31 +127,30 @@ static void gather_settings(const char *root, struct doctor_facts *facts)
 	facts->loopback_congestion = sock_choose_loopback_congestion(root);
 }
 
+static void try_listener(const struct addr *address, const struct sock_tuning *tuning,
+			 bool may_freebind, struct doctor_listener *listener)
+{
+	*listener = (struct doctor_listener){.address = *address,
+					     .error = sock_try_bind(address, tuning)};
+	if (listener->error)
+		listener_describe_error(address, listener->error, may_freebind, &listener->fault);
+}
+
 static void gather_listeners(struct doctor_facts *facts)
 {
 	const struct config *config = facts->config;
+	const struct sock_tuning metrics_tuning = {0};
 
-	for (unsigned i = 0; i < config->forward_count && !facts->listen_error; i++) {
-		const struct config_forward *forward = &config->forwards[i];
-		int error = sock_try_bind(&forward->listen, &forward->options.tuning);
+	for (unsigned i = config->forward_count; i > 0; i--) {
+		const struct config_forward *forward = &config->forwards[i - 1];
+		struct doctor_listener listener;
 
-		if (i && !error)
-			continue;
-		facts->listen = forward->listen;
-		facts->listen_error = error;
-		facts->listen_v6 = interfaces_ask_v6(&forward->listen);
+		try_listener(&forward->listen, &forward->options.tuning, true, &listener);
+		if (listener.error || (i == 1 && !facts->listener.error))
+			facts->listener = listener;
 	}
-}
-
-static void gather_metrics(struct doctor_facts *facts)
-{
-	const struct addr *metrics = &facts->config->metrics;
-	const struct sock_tuning tuning = {0};
-
-	if (!metrics->length_bytes)
-		return;
-	facts->metrics_error = sock_try_bind(metrics, &tuning);
-	facts->metrics_v6 = interfaces_ask_v6(metrics);
+	if (config->metrics.length_bytes)
+		try_listener(&config->metrics, &metrics_tuning, false, &facts->metrics);
 }
 
 static void gather_v6(struct doctor_facts *facts)
@@ -261,7 +261,6 @@ void doctor_gather(const char *root, const struct config *config, struct doctor_
 	gather_settings(root, facts);
 	doctor_gather_pipes(facts);
 	gather_listeners(facts);
-	gather_metrics(facts);
 	gather_v6(facts);
 	gather_sources(facts);
 	gather_files(config, facts);

@@ -86,6 +86,9 @@ void listener_describe_error(const struct addr *address, int error, bool may_fre
 	case EMFILE:
 		remedy = "raise the descriptor limit (ulimit -n)";
 		break;
+	case ENODEV:
+		remedy = "choose an interface that 'ip link' shows";
+		break;
 	case EINVAL:
 		remedy = "is it an address to listen on? 'ip address' lists those of this host";
 		break;

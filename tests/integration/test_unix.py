@@ -286,7 +286,7 @@ class Listener(UnixCase):
         with self.sixpipe(f'unix:{path}', backend.address) as proxy:
             self.check_refused(path)
             done = self.run_sixpipe('doctor', f'unix:{path}', backend.address)
-            self.assertIn('is in use', done.stdout)
+            self.assertIn('cannot listen on', done.stdout)
             self.pair(proxy, backend)
             proxy.finish()
             self.assertEqual(len(proxy.events('close')), 1)
