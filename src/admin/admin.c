@@ -1,7 +1,6 @@
 #include "admin/admin.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -115,29 +114,22 @@ static bool has_deadline(const struct connection *connection)
 	return connection->state == CONNECTION_READING || connection->state == CONNECTION_WRITING;
 }
 
-int admin_prepare_poll(struct admin *admin, struct pollfd fds[ADMIN_POLL_FDS])
+void admin_prepare_poll(struct admin *admin, struct poll_set *set)
 {
-	uint64_t now_ms = timer_now_ms();
-	uint64_t due_ms = bans_next_expiry_ms(admin->tools.bans);
-	bool starved = now_ms < admin->accept_again_ms;
-
-	/* poll(2) passes over a negative descriptor */
-	fds[0] = (struct pollfd){.fd = starved || !find_free(admin) ? -1 : admin->socket.fd,
-				 .events = POLLIN};
-	if (starved)
-		due_ms = MIN(due_ms, admin->accept_again_ms);
+	poll_set_due(set, bans_next_expiry_ms(admin->tools.bans));
+	if (timer_now_ms() < admin->accept_again_ms)
+		poll_set_due(set, admin->accept_again_ms);
+	else if (find_free(admin))
+		poll_set_add(set, admin->socket.fd, POLLIN);
 	for (unsigned i = 0; i < ADMIN_CONNECTIONS; i++) {
 		const struct connection *connection = &admin->connections[i];
 		bool writing = connection->state == CONNECTION_WRITING;
 
-		fds[1 + i] = (struct pollfd){.fd = has_deadline(connection) ? connection->fd : -1,
-					     .events = writing ? POLLOUT : POLLIN};
-		if (has_deadline(connection))
-			due_ms = MIN(due_ms, connection->deadline_ms);
+		if (!has_deadline(connection))
+			continue;
+		poll_set_add(set, connection->fd, writing ? POLLOUT : POLLIN);
+		poll_set_due(set, connection->deadline_ms);
 	}
-	if (due_ms == BANS_NEVER)
-		return -1;
-	return due_ms <= now_ms ? 0 : (int)MIN(due_ms - now_ms, (uint64_t)INT_MAX);
 }
 
 /* Connections ---------------------------------------------------------------------------------- */

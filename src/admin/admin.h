@@ -8,10 +8,9 @@
  */
 #pragma once
 
-#include <poll.h>
-
 #include "admin/admin_socket.h"
 #include "config/capacity.h"
+#include "os/poll_set.h"
 #include "relay/worker.h"
 
 /*
@@ -23,8 +22,6 @@
 
 /* For a request to come, and for an answer to be taken. */
 #define ADMIN_TIMEOUT_MS 5000
-
-#define ADMIN_POLL_FDS	 (1 + ADMIN_CONNECTIONS)
 
 struct admin;
 
@@ -46,11 +43,10 @@ int admin_create(struct admin **admin, const struct admin_setup *setup, struct f
 void admin_destroy(struct admin *admin);
 
 /*
- * Sets what poll(2) must wait for before the next admin_run(), and returns the milliseconds after
- * which that is due without an event too, -1 for never. It is due as well when a worker has answered:
- * workers_end_fd().
+ * Adds the descriptors to wait for, and when admin_run() is due without an event. It is due as well
+ * when a worker has answered: workers_end_fd().
  */
-int admin_prepare_poll(struct admin *admin, struct pollfd fds[ADMIN_POLL_FDS]);
+void admin_prepare_poll(struct admin *admin, struct poll_set *set);
 
 /* Does what can be done without waiting; harmless when nothing has happened. */
 void admin_run(struct admin *admin);

@@ -12,7 +12,6 @@
 #include "control/checker.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -399,22 +398,14 @@ static void on_limit(struct checker *checker, struct check *check)
 
 /* Running -------------------------------------------------------------------------------------- */
 
-int checker_prepare_poll(struct checker *checker, struct pollfd fds[CHECKER_POLL_FDS])
+void checker_prepare_poll(const struct checker *checker, struct poll_set *set)
 {
 	int64_t delay_ms = timer_wheel_delay_ms(&checker->wheel);
-	uint64_t passed_ms = timer_now_ms() - checker->now_ms;
 
-	for (unsigned i = 0; i < CHECKER_PARALLEL_LIMIT; i++) {
-		const struct check *check = &checker->checks[i];
-
-		fds[i] = (struct pollfd){
-			.fd = check->fd,
-			.events = awaited_events(check),
-		};
-	}
-	if (delay_ms < 0)
-		return -1;
-	return (int)MIN((uint64_t)delay_ms - MIN((uint64_t)delay_ms, passed_ms), (uint64_t)INT_MAX);
+	for (unsigned i = 0; i < CHECKER_PARALLEL_LIMIT; i++)
+		poll_set_add(set, checker->checks[i].fd, awaited_events(&checker->checks[i]));
+	if (delay_ms >= 0)
+		poll_set_due(set, checker->now_ms + (uint64_t)delay_ms);
 }
 
 static void fire_timers(struct checker *checker)
@@ -469,12 +460,12 @@ static void begin_waiting(struct checker *checker)
 	}
 }
 
-void checker_run(struct checker *checker, const struct pollfd fds[CHECKER_POLL_FDS])
+void checker_run(struct checker *checker, const struct poll_set *set)
 {
 	checker->now_ms = timer_now_ms();
 	timer_wheel_advance(&checker->wheel, checker->now_ms);
 	for (unsigned i = 0; i < CHECKER_PARALLEL_LIMIT; i++)
-		if (fds[i].fd >= 0 && fds[i].revents && fds[i].fd == checker->checks[i].fd)
+		if (poll_set_events(set, checker->checks[i].fd))
 			carry_on(checker, &checker->checks[i]);
 	fire_timers(checker);
 	begin_waiting(checker);

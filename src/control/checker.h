@@ -15,14 +15,12 @@
  */
 #pragma once
 
-#include <poll.h>
-
 #include "config/capacity.h"
 #include "config/config.h"
 #include "forward/forward.h"
+#include "os/poll_set.h"
 
 #define CHECKER_PARALLEL_LIMIT CAPACITY_CHECK_DESCRIPTORS
-#define CHECKER_POLL_FDS       CHECKER_PARALLEL_LIMIT
 
 /* Bytes of an answer that --check-expect is looked for in. */
 #define CHECKER_ANSWER_BYTES 4096
@@ -38,14 +36,11 @@ int checker_create(struct checker **checker, const struct forwards *forwards);
 /* Gives up the checks that run, without a verdict. NULL is allowed. */
 void checker_destroy(struct checker *checker);
 
-/*
- * Sets what poll(2) must wait for before the next checker_run(), and returns the milliseconds after
- * which that is due without an event too, -1 for never.
- */
-int checker_prepare_poll(struct checker *checker, struct pollfd fds[CHECKER_POLL_FDS]);
+/* Adds the descriptors to wait for, and when checker_run() is due without an event. */
+void checker_prepare_poll(const struct checker *checker, struct poll_set *set);
 
 /*
  * Begins the checks that are due and carries on those that run, as poll(2) has answered for what was
  * prepared; harmless when nothing has happened.
  */
-void checker_run(struct checker *checker, const struct pollfd fds[CHECKER_POLL_FDS]);
+void checker_run(struct checker *checker, const struct poll_set *set);

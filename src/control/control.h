@@ -14,6 +14,7 @@
 #include "control/http.h"
 #include "control/names.h"
 #include "control/saver.h"
+#include "os/poll_set.h"
 #include "relay/worker.h"
 
 struct control_task {
@@ -29,6 +30,27 @@ struct control_task {
 	uint64_t drain_delay_ms;
 	uint64_t drain_timeout_ms; /* 0: never */
 };
+
+/* How far the end of the process has come. A later stage has a higher number. */
+enum control_stage {
+	CONTROL_SERVING,
+	CONTROL_DELAYED,  /* after the first TERM, for --drain-delay: /ready says 503 */
+	CONTROL_DRAINING, /* nothing is accepted; sessions may finish until --drain-timeout */
+	CONTROL_EXPIRED,  /* --drain-timeout is over: the sessions that are left are reset */
+	CONTROL_STOPPING, /* a second TERM came: all sessions are reset at once */
+	CONTROL_HANGING,  /* a worker has not ended 30 s after the reset of all sessions */
+};
+
+struct control_end {
+	enum control_stage stage;
+	uint64_t due_ms; /* when the stage is over by itself; POLL_SET_NEVER: it is not */
+	uint64_t drain_delay_ms;
+	uint64_t drain_timeout_ms; /* 0: never */
+};
+
+/* The order of the end, by TERM (or INT) and by time. Each returns whether a new stage begins. */
+bool control_terminate(struct control_end *end, uint64_t now_ms);
+bool control_expire(struct control_end *end, uint64_t now_ms);
 
 /*
  * Runs until every worker has ended and returns 0, or returns the -errno that one of them ended

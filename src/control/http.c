@@ -1,7 +1,6 @@
 #include "control/http.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <microhttpd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,8 +33,6 @@
  * of one packet is there when its connection is accepted, and is answered before others can push it out.
  */
 #define DEFER_ACCEPT_MS 1000
-
-#define NEVER		UINT64_MAX
 
 /* A connection, whose socket is libmicrohttpd's. */
 struct slot {
@@ -96,16 +93,6 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
 static void end(const struct slot *slot)
 {
 	shutdown(slot->fd, SHUT_RDWR);
-}
-
-static uint64_t next_deadline_ms(const struct http *http)
-{
-	uint64_t next_ms = NEVER;
-
-	for (unsigned i = 0; i < CAPACITY_HTTP_CONNECTIONS; i++)
-		if (http->slots[i].taken)
-			next_ms = MIN(next_ms, http->slots[i].deadline_ms);
-	return next_ms;
 }
 
 static void end_overdue(struct http *http)
@@ -403,24 +390,21 @@ static int epoll_fd(const struct http *http)
 	return MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
 }
 
-int http_prepare_poll(struct http *http, struct pollfd fds[HTTP_POLL_FDS])
+void http_prepare_poll(struct http *http, struct poll_set *set)
 {
 	MHD_UNSIGNED_LONG_LONG daemon_ms = 0;
 	uint64_t now_ms = timer_now_ms();
-	bool starved = now_ms < http->accept_again_ms;
-	uint64_t due_ms = next_deadline_ms(http);
 
-	/* poll(2) passes over a negative descriptor */
-	fds[0] = (struct pollfd){.fd = starved || !find_free(http) ? -1 : http->listen_fd,
-				 .events = POLLIN};
-	fds[1] = (struct pollfd){.fd = epoll_fd(http), .events = POLLIN};
+	if (now_ms < http->accept_again_ms)
+		poll_set_due(set, http->accept_again_ms);
+	else if (find_free(http))
+		poll_set_add(set, http->listen_fd, POLLIN);
+	poll_set_add(set, epoll_fd(http), POLLIN);
 	if (MHD_get_timeout(http->daemon, &daemon_ms))
-		due_ms = MIN(due_ms, now_ms + daemon_ms);
-	if (starved)
-		due_ms = MIN(due_ms, http->accept_again_ms);
-	if (due_ms == NEVER)
-		return -1;
-	return due_ms <= now_ms ? 0 : (int)MIN(due_ms - now_ms, (uint64_t)INT_MAX);
+		poll_set_due(set, now_ms + daemon_ms);
+	for (unsigned i = 0; i < CAPACITY_HTTP_CONNECTIONS; i++)
+		if (http->slots[i].taken)
+			poll_set_due(set, http->slots[i].deadline_ms);
 }
 
 /* An accept has failed. A listener that was destroyed (ss -K) would wake us up all the while. */

@@ -20,11 +20,8 @@
  */
 #pragma once
 
-#include <poll.h>
-
+#include "os/poll_set.h"
 #include "relay/worker.h"
-
-#define HTTP_POLL_FDS 2
 
 /* For the request and the answer together, as long as Prometheus waits for both by default. */
 #define HTTP_REQUEST_LIMIT_MS 10000
@@ -52,11 +49,8 @@ void http_check(const struct config *config, struct config_errors *errors);
 /* NULL is allowed. */
 void http_destroy(struct http *http);
 
-/*
- * Sets what poll(2) must wait for before the next http_run(), and returns the milliseconds after
- * which that is due without an event too, -1 for never.
- */
-int http_prepare_poll(struct http *http, struct pollfd fds[HTTP_POLL_FDS]);
+/* Adds the descriptors to wait for, and when http_run() is due without an event. */
+void http_prepare_poll(struct http *http, struct poll_set *set);
 
 /*
  * Accepts, reads and answers what can be without waiting; harmless when nothing has happened.

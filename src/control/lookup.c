@@ -11,6 +11,7 @@
 
 #include "base/util.h"
 #include "control/resolv_conf.h"
+#include "os/timer.h"
 
 /* How long an answer of /etc/hosts is good for: it has no TTL, and reading it costs little. */
 #define HOSTS_TTL_MS 10000
@@ -437,7 +438,7 @@ void lookups_destroy(struct lookups *lookups)
 
 /* Running -------------------------------------------------------------------------------------- */
 
-uint64_t lookups_prepare_poll(struct lookups *lookups, struct pollfd fds[LOOKUP_POLL_FDS])
+void lookups_prepare_poll(struct lookups *lookups, struct poll_set *set)
 {
 	ares_socket_t sockets[LOOKUP_POLL_FDS];
 	unsigned wanted = (unsigned)ares_getsock(lookups->dns, sockets, LOOKUP_POLL_FDS);
@@ -448,24 +449,29 @@ uint64_t lookups_prepare_poll(struct lookups *lookups, struct pollfd fds[LOOKUP_
 		unsigned readable = wanted >> i & 1;
 		unsigned writable = wanted >> (i + ARES_GETSOCK_MAXNUM) & 1;
 
-		/* poll(2) passes over a negative descriptor */
-		fds[i] = (struct pollfd){
-			.fd = readable || writable ? sockets[i] : -1,
-			.events = (short)((readable ? POLLIN : 0) | (writable ? POLLOUT : 0))};
+		if (readable || writable)
+			poll_set_add(set, sockets[i],
+				     (short)((readable ? POLLIN : 0) | (writable ? POLLOUT : 0)));
 	}
 	/* rounded up: a wait that ends too early would be repeated with 0 ms until the time comes */
 	if (ares_timeout(lookups->dns, NULL, &left))
-		return (uint64_t)left.tv_sec * 1000 + ((uint64_t)left.tv_usec + 999) / 1000;
-	return UINT64_MAX;
+		poll_set_due(set, timer_now_ms() + (uint64_t)left.tv_sec * 1000 +
+					  ((uint64_t)left.tv_usec + 999) / 1000);
 }
 
-void lookups_run(struct lookups *lookups, const struct pollfd fds[LOOKUP_POLL_FDS])
+void lookups_run(struct lookups *lookups, const struct poll_set *set)
 {
+	ares_socket_t sockets[LOOKUP_POLL_FDS];
+	unsigned wanted = (unsigned)ares_getsock(lookups->dns, sockets, LOOKUP_POLL_FDS);
+
 	for (unsigned i = 0; i < LOOKUP_POLL_FDS; i++) {
-		if (fds[i].fd >= 0 && fds[i].revents)
+		bool is_open = (wanted >> i | wanted >> (i + ARES_GETSOCK_MAXNUM)) & 1;
+		short events = is_open ? poll_set_events(set, sockets[i]) : 0;
+
+		if (events)
 			ares_process_fd(lookups->dns,
-					fds[i].revents & ~POLLOUT ? fds[i].fd : ARES_SOCKET_BAD,
-					fds[i].revents & ~POLLIN ? fds[i].fd : ARES_SOCKET_BAD);
+					events & ~POLLOUT ? sockets[i] : ARES_SOCKET_BAD,
+					events & ~POLLIN ? sockets[i] : ARES_SOCKET_BAD);
 	}
 	/* what has timed out, and no socket tells of */
 	ares_process_fd(lookups->dns, ARES_SOCKET_BAD, ARES_SOCKET_BAD);

@@ -16,13 +16,13 @@
  */
 #pragma once
 
-#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/addr_set.h"
 #include "config/config.h"
 #include "config/dns.h"
+#include "os/poll_set.h"
 
 /* A UDP and a TCP socket per server; it opens no more, but /etc/hosts for a moment. */
 #define LOOKUP_POLL_FDS (2 * DNS_SERVERS_MOST)
@@ -78,11 +78,8 @@ void lookups_destroy(struct lookups *lookups);
 
 void lookup_begin(struct lookup *lookup);
 
-/*
- * Sets what poll(2) must wait for before the next lookups_run(), and returns the milliseconds after which
- * that is due without an event too, UINT64_MAX for never.
- */
-uint64_t lookups_prepare_poll(struct lookups *lookups, struct pollfd fds[LOOKUP_POLL_FDS]);
+/* Adds the descriptors to wait for, and when lookups_run() is due without an event. */
+void lookups_prepare_poll(struct lookups *lookups, struct poll_set *set);
 
 /* Takes the answers that poll(2) has found, without waiting. */
-void lookups_run(struct lookups *lookups, const struct pollfd fds[LOOKUP_POLL_FDS]);
+void lookups_run(struct lookups *lookups, const struct poll_set *set);

@@ -8,7 +8,6 @@
 #include "control/names.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -20,7 +19,6 @@
 #include "config/config_loop.h"
 #include "config/config_origin.h"
 #include "control/signals.h"
-#include "os/host.h"
 #include "os/timer.h"
 
 /*
@@ -33,7 +31,7 @@
 #define CRAMPED_RETRY_MS 1000
 
 _Static_assert(CONFIG_DNS_NAME_LIMIT <= RESOLVER_NAMES_MOST, "every name is one of the resolver's");
-_Static_assert(CAPACITY_DNS_DESCRIPTORS > RESOLVER_POLL_FDS, "its sockets, and /etc/hosts");
+_Static_assert(CAPACITY_DNS_DESCRIPTORS > LOOKUP_POLL_FDS, "its sockets, and /etc/hosts");
 
 struct target {
 	struct target *next; /* of the same name */
@@ -328,20 +326,16 @@ void names_destroy(struct names *names)
 
 /* Running -------------------------------------------------------------------------------------- */
 
-int names_prepare_poll(struct names *names, struct pollfd fds[NAMES_POLL_FDS])
+void names_prepare_poll(struct names *names, struct poll_set *set)
 {
-	int wait_ms = resolver_prepare_poll(names->resolver, fds);
-	uint64_t now_ms = timer_now_ms();
-	uint64_t left_ms = names->cramped_due_ms > now_ms ? names->cramped_due_ms - now_ms : 0;
-
-	if (!names->cramped_due_ms)
-		return wait_ms;
-	return wait_ms < 0 ? (int)left_ms : (int)MIN((uint64_t)wait_ms, left_ms);
+	resolver_prepare_poll(names->resolver, set);
+	if (names->cramped_due_ms)
+		poll_set_due(set, names->cramped_due_ms);
 }
 
-void names_run(struct names *names, const struct pollfd fds[NAMES_POLL_FDS])
+void names_run(struct names *names, const struct poll_set *set)
 {
-	resolver_run(names->resolver, fds);
+	resolver_run(names->resolver, set);
 	place_cramped(names);
 }
 
@@ -397,28 +391,24 @@ static int give_up(struct names *names, struct config_errors *errors)
 int names_wait(struct names *names, struct config_errors *errors)
 {
 	uint64_t end_ms = timer_now_ms() + names->config->resolve_timeout_ms;
-	struct pollfd fds[NAMES_POLL_FDS + 1] = {{0}};
-	bool stopped = false;
+	bool is_late = false, stopped = false;
+	struct poll_set set;
 	int stop_fd;
 
 	if (!names->config->resolve_timeout_ms)
 		return 0;
 	stop_fd = signals_open_stop();
-	while (!stopped && find_awaited(names)) {
-		int wait_ms = names_prepare_poll(names, fds);
-		uint64_t now_ms = timer_now_ms();
-		uint64_t left_ms = end_ms > now_ms ? end_ms - now_ms : 0;
-
-		if (wait_ms < 0 || (uint64_t)wait_ms > left_ms)
-			wait_ms = (int)MIN(left_ms, (uint64_t)INT_MAX);
-		fds[NAMES_POLL_FDS] = (struct pollfd){.fd = stop_fd, .events = POLLIN};
-		host_poll(fds, NAMES_POLL_FDS + 1, wait_ms);
-		names_run(names, fds);
-		/* answers that are there count, however late they are read: SIGSTOP, a busy host */
-		if (!left_ms)
-			break;
-		/* whoever wants an end is not asked to wait for names */
-		stopped = fds[NAMES_POLL_FDS].revents;
+	/* whoever wants an end is not asked to wait for names */
+	while (!is_late && !stopped && find_awaited(names)) {
+		/* an answer that has come by then counts, however late it is read: SIGSTOP, a busy host */
+		is_late = timer_now_ms() >= end_ms;
+		poll_set_begin(&set);
+		poll_set_add(&set, stop_fd, POLLIN);
+		poll_set_due(&set, end_ms);
+		names_prepare_poll(names, &set);
+		poll_set_wait(&set);
+		names_run(names, &set);
+		stopped = poll_set_events(&set, stop_fd);
 	}
 	if (stop_fd >= 0)
 		close(stop_fd);

@@ -8,13 +8,9 @@
  */
 #pragma once
 
-#include <poll.h>
-
 #include "config/config.h"
 #include "control/resolver.h"
 #include "forward/forward.h"
-
-#define NAMES_POLL_FDS RESOLVER_POLL_FDS
 
 struct names;
 
@@ -36,11 +32,8 @@ void names_destroy(struct names *names);
  */
 int names_wait(struct names *names, struct config_errors *errors);
 
-/*
- * Sets what poll(2) must wait for before the next names_run(), and returns the milliseconds after
- * which that is due without an event too, -1 for never.
- */
-int names_prepare_poll(struct names *names, struct pollfd fds[NAMES_POLL_FDS]);
+/* Adds the descriptors to wait for, and when names_run() is due without an event. */
+void names_prepare_poll(struct names *names, struct poll_set *set);
 
 /* Takes answers, changes the pools and asks what is due; without waiting. */
-void names_run(struct names *names, const struct pollfd fds[NAMES_POLL_FDS]);
+void names_run(struct names *names, const struct poll_set *set);

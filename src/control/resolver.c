@@ -7,7 +7,6 @@
 #include "control/resolver.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -288,27 +287,24 @@ static struct name *next_to_ask(const struct resolver *resolver)
 	return resolver->asked_count < RESOLVER_ASKED_MOST ? next : NULL;
 }
 
-int resolver_prepare_poll(struct resolver *resolver, struct pollfd fds[RESOLVER_POLL_FDS])
+void resolver_prepare_poll(struct resolver *resolver, struct poll_set *set)
 {
-	uint64_t wait_ms = lookups_prepare_poll(resolver->lookups, fds);
 	const struct name *next = next_to_ask(resolver);
-	uint64_t now_ms = timer_now_ms();
-	uint64_t due_ms = next ? next->due_ms : UINT64_MAX;
 
+	lookups_prepare_poll(resolver->lookups, set);
+	if (next)
+		poll_set_due(set, next->due_ms);
 	for (unsigned i = 0; i < resolver->name_count; i++)
 		if (resolver->names[i]->early_ms)
-			due_ms = MIN(due_ms, resolver->names[i]->early_ms);
-	if (due_ms != UINT64_MAX)
-		wait_ms = MIN(wait_ms, due_ms > now_ms ? due_ms - now_ms : 0);
-	return wait_ms == UINT64_MAX ? -1 : (int)MIN(wait_ms, (uint64_t)INT_MAX);
+			poll_set_due(set, resolver->names[i]->early_ms);
 }
 
-void resolver_run(struct resolver *resolver, const struct pollfd fds[RESOLVER_POLL_FDS])
+void resolver_run(struct resolver *resolver, const struct poll_set *set)
 {
 	uint64_t now_ms = timer_now_ms();
 	struct name *next;
 
-	lookups_run(resolver->lookups, fds);
+	lookups_run(resolver->lookups, set);
 	for (unsigned i = 0; i < resolver->name_count; i++)
 		if (resolver->names[i]->early_ms && resolver->names[i]->early_ms <= now_ms)
 			settle_early(resolver->names[i]);

@@ -13,7 +13,6 @@
  */
 #pragma once
 
-#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -21,8 +20,6 @@
 #include "control/lookup.h"
 
 #define RESOLVER_NAMES_MOST 1024
-
-#define RESOLVER_POLL_FDS   LOOKUP_POLL_FDS
 
 /* Questions under way at a time; other names wait for their turn. */
 #define RESOLVER_ASKED_MOST 64
@@ -73,11 +70,8 @@ int resolver_add(struct resolver *resolver, const char *name, resolver_on_change
 /* What is known of a name, by the number that resolver_add() gave. */
 void resolver_get(const struct resolver *resolver, unsigned number, struct resolver_answer *answer);
 
-/*
- * Sets what poll(2) must wait for before the next resolver_run(), and returns the milliseconds
- * after which that is due without an event too, -1 for never.
- */
-int resolver_prepare_poll(struct resolver *resolver, struct pollfd fds[RESOLVER_POLL_FDS]);
+/* Adds the descriptors to wait for, and when resolver_run() is due without an event. */
+void resolver_prepare_poll(struct resolver *resolver, struct poll_set *set);
 
 /* Takes the answers that poll(2) has found, and asks what is due; without waiting. */
-void resolver_run(struct resolver *resolver, const struct pollfd fds[RESOLVER_POLL_FDS]);
+void resolver_run(struct resolver *resolver, const struct poll_set *set);

@@ -12,7 +12,6 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "control/signals.h"
-#include "os/host.h"
 #include "os/timer.h"
 
 /* What a crash may cost: the addresses given to clients since. */
@@ -85,29 +84,26 @@ void saver_ask(struct saver *saver)
 }
 
 /*
- * Waits until everything asked for is saved, for `limit_ms` at most or until `stop_fd` is readable (-1: none). Returns
- * whether it is, or could not be; `*result` is then 0 or -errno with `fault`.
+ * Waits until everything asked for is saved. Returns 0, and stores in `*result` 0 or -errno with
+ * `fault`; -ETIMEDOUT after SAVER_END_LIMIT_MS; -EINTR when `stop_fd` is readable (-1: none).
  */
-static bool await_end(struct saver *saver, int stop_fd, int limit_ms, int *result,
-		      struct fault *fault)
+static int await_end(struct saver *saver, int stop_fd, int *result, struct fault *fault)
 {
-	uint64_t end_ms = timer_now_ms() + (uint64_t)limit_ms;
+	uint64_t end_ms = timer_now_ms() + SAVER_END_LIMIT_MS;
+	struct poll_set set;
 
-	for (;;) {
-		uint64_t now_ms = timer_now_ms();
-		struct pollfd fds[] = {
-			{.fd = saver->done_fd, .events = POLLIN},
-			{.fd = stop_fd, .events = POLLIN},
-		};
-
-		if (take_end(saver, result, fault) && !saver->busy)
-			return true;
-		if (now_ms >= end_ms)
-			return false;
-		host_poll(fds, stop_fd < 0 ? 1 : 2, (int)(end_ms - now_ms));
-		if (fds[1].revents)
-			return false;
+	while (!take_end(saver, result, fault) || saver->busy) {
+		if (timer_now_ms() >= end_ms)
+			return -ETIMEDOUT;
+		poll_set_begin(&set);
+		poll_set_add(&set, saver->done_fd, POLLIN);
+		poll_set_add(&set, stop_fd, POLLIN);
+		poll_set_due(&set, end_ms);
+		poll_set_wait(&set);
+		if (poll_set_events(&set, stop_fd))
+			return -EINTR;
 	}
+	return 0;
 }
 
 static void log_failure(const struct fault *fault)
@@ -135,18 +131,14 @@ static void log_hang(const struct saver *saver)
 /* The result, or 0 when TERM or INT came first. */
 static int save_first(struct saver *saver, struct fault *fault)
 {
-	struct pollfd stop = {.fd = signals_open_stop(), .events = POLLIN};
+	int stop_fd = signals_open_stop();
 	int result = 0;
 
 	saver_ask(saver);
-	while (!await_end(saver, stop.fd, SAVER_END_LIMIT_MS, &result, fault)) {
-		host_poll(&stop, stop.fd >= 0, 0);
-		if (stop.revents)
-			break;
+	while (await_end(saver, stop_fd, &result, fault) == -ETIMEDOUT)
 		log_hang(saver);
-	}
-	if (stop.fd >= 0)
-		close(stop.fd);
+	if (stop_fd >= 0)
+		close(stop_fd);
 	return result;
 }
 
@@ -200,12 +192,10 @@ bool saver_destroy(struct saver *saver)
 	return true;
 }
 
-int saver_prepare_poll(const struct saver *saver, struct pollfd fds[SAVER_POLL_FDS])
+void saver_prepare_poll(const struct saver *saver, struct poll_set *set)
 {
-	uint64_t now_ms = timer_now_ms();
-
-	fds[0] = (struct pollfd){.fd = saver->done_fd, .events = POLLIN};
-	return saver->due_ms <= now_ms ? 0 : (int)(saver->due_ms - now_ms);
+	poll_set_add(set, saver->done_fd, POLLIN);
+	poll_set_due(set, saver->due_ms);
 }
 
 void saver_run(struct saver *saver)
@@ -230,7 +220,7 @@ void saver_save_last(struct saver *saver)
 	int result;
 
 	saver_ask(saver);
-	if (!await_end(saver, -1, SAVER_END_LIMIT_MS, &result, &fault))
+	if (await_end(saver, -1, &result, &fault))
 		log_hang(saver);
 	else if (result)
 		log_failure(&fault);

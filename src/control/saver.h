@@ -9,16 +9,14 @@
  */
 #pragma once
 
-#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "config/config.h"
 #include "forward/source_address.h"
+#include "os/poll_set.h"
 
 struct saver;
-
-#define SAVER_POLL_FDS 1
 
 /* How long the end of the process waits for the last save. */
 #define SAVER_END_LIMIT_MS 5000
@@ -43,8 +41,8 @@ void saver_ask(struct saver *saver);
 /* The last save, asked for and awaited for SAVER_END_LIMIT_MS. Logs what is wrong with it. */
 void saver_save_last(struct saver *saver);
 
-/* What to poll(2) for, and for how long at most. */
-int saver_prepare_poll(const struct saver *saver, struct pollfd fds[SAVER_POLL_FDS]);
+/* Adds what to wait for, and when saver_run() is due without an event. */
+void saver_prepare_poll(const struct saver *saver, struct poll_set *set);
 
 /*
  * After poll(2): logs what a save came to, and every minute one that does not come to an end; asks for another every

@@ -3,14 +3,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -52,18 +50,6 @@ void *host_reserve_memory(size_t bytes)
 void host_release_memory(void *memory, size_t bytes)
 {
 	munmap(memory, bytes);
-}
-
-void host_poll(struct pollfd *fds, unsigned count, int wait_ms)
-{
-	const struct timespec pause = {.tv_nsec = HOST_SHORTAGE_PAUSE_MS * 1000000};
-
-	if (poll(fds, count, wait_ms) >= 0)
-		return;
-	for (unsigned i = 0; i < count; i++)
-		fds[i].revents = 0;
-	if (errno != EINTR)
-		nanosleep(&pause, NULL);
 }
 
 bool host_lists(const char *list, const char *separators, const char *word)

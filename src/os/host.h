@@ -23,18 +23,6 @@
  */
 int host_read_file(const char *directory, const char *path, char *text, size_t text_bytes);
 
-/* The pause after the kernel had no memory for a call. */
-#define HOST_SHORTAGE_PAUSE_MS 10
-
-struct pollfd;
-
-/*
- * poll(2) that cannot fail: after a signal or without memory in the kernel, no descriptor is ready.
- * In the latter case it pauses for HOST_SHORTAGE_PAUSE_MS, so that a loop around it does not spin.
- */
-void host_poll(struct pollfd *fds, unsigned count, int wait_ms);
-
-/* Whether a list such as "rw,cpu,cpuacct" has `word`; each character of `separators` separates. */
 bool host_lists(const char *list, const char *separators, const char *word);
 
 /*

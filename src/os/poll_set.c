@@ -1,11 +1,15 @@
 #include "os/poll_set.h"
 
+#include <errno.h>
 #include <limits.h>
+#include <time.h>
 
 #include "base/check.h"
 #include "base/util.h"
-#include "os/host.h"
 #include "os/timer.h"
+
+/* How long a loop pauses after poll(2) found no memory. */
+#define SHORTAGE_PAUSE_MS 10
 
 void poll_set_begin(struct poll_set *set)
 {
@@ -28,11 +32,17 @@ void poll_set_due(struct poll_set *set, uint64_t due_ms)
 
 void poll_set_wait(struct poll_set *set)
 {
+	const struct timespec pause = {.tv_nsec = SHORTAGE_PAUSE_MS * 1000000};
 	uint64_t now_ms = timer_now_ms();
 	uint64_t left_ms = set->due_ms > now_ms ? set->due_ms - now_ms : 0;
 
-	host_poll(set->fds, set->count,
-		  set->due_ms == POLL_SET_NEVER ? -1 : (int)MIN(left_ms, (uint64_t)INT_MAX));
+	if (poll(set->fds, set->count,
+		 set->due_ms == POLL_SET_NEVER ? -1 : (int)MIN(left_ms, (uint64_t)INT_MAX)) >= 0)
+		return;
+	for (unsigned i = 0; i < set->count; i++)
+		set->fds[i].revents = 0;
+	if (errno != EINTR)
+		nanosleep(&pause, NULL);
 }
 
 short poll_set_events(const struct poll_set *set, int fd)

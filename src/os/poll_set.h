@@ -24,7 +24,10 @@ void poll_set_add(struct poll_set *set, int fd, short events);
 /* The wait ends at this time, or earlier. */
 void poll_set_due(struct poll_set *set, uint64_t due_ms);
 
-/* Waits for an event or the due time. May return without either: host_poll(). */
+/*
+ * Waits for an event or the due time: poll(2). Returns without either after a signal, or, after a
+ * pause, if the kernel has no memory.
+ */
 void poll_set_wait(struct poll_set *set);
 
 /* What has come on a descriptor since poll_set_wait(); 0: nothing, or the set does not have it. */

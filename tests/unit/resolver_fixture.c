@@ -1,7 +1,6 @@
 #include "resolver_fixture.h"
 
 #include <criterion/criterion.h>
-#include <poll.h>
 #include <string.h>
 
 #include "base/util.h"
@@ -51,16 +50,15 @@ void fixture_close(void)
 
 bool fixture_turn_for(int fd, int limit_ms)
 {
-	struct pollfd fds[RESOLVER_POLL_FDS + 1];
-	int wait_ms = resolver_prepare_poll(fixture.resolver, fds);
-	bool sooner = wait_ms >= 0 && wait_ms < limit_ms;
-	int count;
+	struct poll_set set;
+	bool woken;
 
-	fds[RESOLVER_POLL_FDS] = (struct pollfd){.fd = fd, .events = POLLIN};
-	count = poll(fds, ARRAY_COUNT(fds), sooner ? wait_ms : limit_ms);
-	cr_assert_geq(count, 0);
-	resolver_run(fixture.resolver, fds);
-	return count || sooner;
+	poll_set_begin(&set);
+	poll_set_add(&set, fd, POLLIN);
+	resolver_prepare_poll(fixture.resolver, &set);
+	woken = support_wait(&set, limit_ms);
+	resolver_run(fixture.resolver, &set);
+	return woken;
 }
 
 void fixture_turn(int fd)

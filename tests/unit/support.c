@@ -182,6 +182,18 @@ void support_wait_for_bytes(int fd, size_t count)
 	cr_assert(!setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one)));
 }
 
+bool support_wait(struct poll_set *set, int limit_ms)
+{
+	uint64_t end_ms = timer_now_ms() + (uint64_t)limit_ms;
+	bool woken = set->due_ms < end_ms;
+
+	poll_set_due(set, end_ms);
+	poll_set_wait(set);
+	for (unsigned i = 0; i < set->count; i++)
+		woken |= set->fds[i].revents != 0;
+	return woken;
+}
+
 int support_option(int fd, int level, int option)
 {
 	int value = -1;

@@ -10,6 +10,7 @@
 
 #include "base/addr.h"
 #include "config/config_parse.h"
+#include "os/poll_set.h"
 
 /* How long an event that must come may take before the test fails. No test sleeps for this time. */
 #define SUPPORT_PATIENCE_MS 10000
@@ -49,6 +50,9 @@ uint64_t support_stuff(const struct support_tcp *tcp);
 
 /* Waits for poll(2) events on `fd`; returns the events that came. */
 short support_poll(int fd, short events);
+
+/* poll_set_wait() for `limit_ms` at most. False: nothing came, and nothing was due. */
+bool support_wait(struct poll_set *set, int limit_ms);
 
 /* An option of a socket whose value is an int: getsockopt(2). */
 int support_option(int fd, int level, int option);

@@ -239,24 +239,31 @@ Test(resolver, more_addresses_than_are_kept)
 
 /* Running ------------------------------------------------------------------------------------- */
 
+static void prepare(struct poll_set *set)
+{
+	poll_set_begin(set);
+	resolver_prepare_poll(fixture.resolver, set);
+}
+
 Test(resolver, nothing_to_wait_for)
 {
 	unsigned before = support_count_descriptors();
-	struct pollfd fds[RESOLVER_POLL_FDS];
+	uint64_t begin_ms = timer_now_ms();
+	struct poll_set set;
 
 	dns_peer_open(&fixture.peer);
 	fixture_create((struct resolver_options){0});
-	cr_expect_eq(resolver_prepare_poll(fixture.resolver, fds), -1);
+	prepare(&set);
+	cr_expect_eq(set.due_ms, POLL_SET_NEVER);
 	cr_expect_eq(support_count_descriptors(), before + 2);
 	fixture_add("a.example");
-	cr_expect_eq(resolver_prepare_poll(fixture.resolver, fds), 0);
+	prepare(&set);
+	cr_expect_leq(set.due_ms, begin_ms);
 	fixture_serve(60, V4(10, 0, 0, 1), 1);
 	fixture_await_calls(1);
-	for (unsigned i = 0; i < RESOLVER_POLL_FDS; i++) {
-		resolver_prepare_poll(fixture.resolver, fds);
-		cr_expect_eq(fds[i].fd, -1);
-	}
-	cr_expect_geq(resolver_prepare_poll(fixture.resolver, fds), 50000);
+	prepare(&set);
+	cr_expect_eq(set.count, 0);
+	cr_expect_geq(set.due_ms, begin_ms + 60000);
 	cr_expect(!fixture_turn_for(-1, 0));
 	cr_expect_eq(support_count_descriptors(), before + 2);
 	fixture_close();
