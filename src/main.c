@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "admin/admin_client.h"
 #include "base/log.h"
+#include "command/admin_client.h"
 #include "command/doctor.h"
 #include "command/healthcheck.h"
 #include "config/config_dump.h"

@@ -1,40 +1,20 @@
 #include "command/healthcheck.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "command/client.h"
 #include "config/config_address.h"
 #include "config/usage.h"
-#include "os/sock.h"
-#include "os/timer.h"
 
-/* The head of sixpipe's answer and its first line are less than 600 bytes. */
-#define ANSWER_BYTES 1024
-
-#define VARIABLE     "SIXPIPE_METRICS"
+#define VARIABLE "SIXPIPE_METRICS"
 
 struct request {
 	const char *path; /* "/ready", "/live" */
 	struct addr address;
-	uint64_t deadline_ms;
 };
-
-static void print_usage(void)
-{
-	fputs("Usage: sixpipe healthcheck [--live] [--metrics ADDRESS]\n"
-	      "\n"
-	      "Asks a running sixpipe whether it is ready for connections (/ready) or, with "
-	      "--live,\n"
-	      "whether it runs (/live). ADDRESS is its --metrics; default: " VARIABLE " in the\n"
-	      "environment. [::] and 0.0.0.0 are asked on loopback.\n"
-	      "\n"
-	      "Exit codes: 0 yes, 1 no, or no answer within 2 s, 2 bad usage.\n",
-	      stdout);
-}
 
 /* The command line --------------------------------------------------------------------------- */
 
@@ -79,94 +59,22 @@ static int parse(int argc, char **argv, struct request *request, struct fault *f
 
 	request->path = "/ready";
 	for (int i = 1; i < argc; i++) {
-		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
+		const char *argument = argv[i];
+
+		if (!strcmp(argument, "--help") || !strcmp(argument, "-h"))
 			return 1;
-		if (!strcmp(argv[i], "--live"))
+		if (!strcmp(argument, "--live"))
 			request->path = "/live";
-		else if (!strncmp(argv[i], "--metrics=", 10))
-			address = argv[i] + 10;
-		else if (strcmp(argv[i], "--metrics"))
-			return fault_set(fault, NULL, argv[i],
+		else if (!client_take_value(argv, &i, "--metrics", &address))
+			return fault_set(fault, NULL, argument,
 					 "not known; give --live or --metrics ADDRESS");
-		else if (i + 1 == argc)
+		else if (!address)
 			return fault_set(fault, "metrics", NULL, "has no value; give ADDRESS");
-		else
-			address = argv[++i];
 	}
 	return choose_address(request, address, fault);
 }
 
 /* Asking --------------------------------------------------------------------------------------- */
-
-static int wait_for(const struct request *request, int fd, short events)
-{
-	struct pollfd poll_fd = {.fd = fd, .events = events};
-	uint64_t now_ms = timer_now_ms();
-	int count;
-
-	if (now_ms >= request->deadline_ms)
-		return -ETIMEDOUT;
-	count = poll(&poll_fd, 1, (int)(request->deadline_ms - now_ms));
-	if (count < 0)
-		return errno == EINTR ? 0 : -errno;
-	return count ? 0 : -ETIMEDOUT;
-}
-
-static int connect_to(const struct request *request, int fd)
-{
-	int result;
-
-	if (!connect(fd, &request->address.any, request->address.length_bytes))
-		return 0;
-	if (errno != EINPROGRESS)
-		return -errno;
-	result = wait_for(request, fd, POLLOUT);
-	return result ? result : -sock_take_error(fd);
-}
-
-/* Reads to the end of the stream, or as much as there is room for. */
-static int receive(const struct request *request, int fd, char text[ANSWER_BYTES])
-{
-	size_t length = 0;
-
-	while (length < ANSWER_BYTES - 1) {
-		ssize_t got = recv(fd, text + length, ANSWER_BYTES - 1 - length, 0);
-		int result = 0;
-
-		if (!got)
-			break;
-		if (got > 0)
-			length += (size_t)got;
-		else
-			result = errno == EAGAIN ? wait_for(request, fd, POLLIN) : -errno;
-		if (result)
-			return result;
-	}
-	text[length] = '\0';
-	return 0;
-}
-
-/* Returns 0 and the answer's text, or -errno. */
-static int ask(const struct request *request, char text[ANSWER_BYTES])
-{
-	struct sock_tuning tuning = {0};
-	int congestion_error; /* stays 0: no congestion control is asked for */
-	int fd = sock_open_backend(&request->address, &tuning, &congestion_error);
-	char head[64];
-	int length, result;
-
-	if (fd < 0)
-		return fd;
-	length = snprintf(head, sizeof(head), "GET %s HTTP/1.0\r\n\r\n", request->path);
-	result = connect_to(request, fd);
-	/* a new connection's send buffer has room for so little */
-	if (!result && send(fd, head, (size_t)length, MSG_NOSIGNAL) != length)
-		result = -errno;
-	if (!result)
-		result = receive(request, fd, text);
-	close(fd);
-	return result;
-}
 
 bool healthcheck_parse(const char *text, struct healthcheck_answer *answer)
 {
@@ -225,9 +133,10 @@ static int judge(const struct request *request, const char *text, struct fault *
 
 int healthcheck_main(int argc, char **argv)
 {
+	struct client_answer answer = {0};
+	char head[64];
 	struct request request;
 	struct fault fault;
-	char text[ANSWER_BYTES];
 	int result = parse(argc, argv, &request, &fault);
 
 	if (result < 0) {
@@ -236,11 +145,13 @@ int healthcheck_main(int argc, char **argv)
 		return usage_fail(EXIT_USAGE, &fault);
 	}
 	if (result) {
-		print_usage();
+		usage_print_command(stdout, argv[0]);
 		return EXIT_SUCCESS;
 	}
-	request.deadline_ms = timer_now_ms() + HEALTHCHECK_LIMIT_MS;
-	result = ask(&request, text);
-	result = result ? fail_unreached(&request, result, &fault) : judge(&request, text, &fault);
+	snprintf(head, sizeof(head), "GET %s HTTP/1.0\r\n\r\n", request.path);
+	result = client_ask(&request.address, head, HEALTHCHECK_LIMIT_MS, &answer);
+	result = result ? fail_unreached(&request, result, &fault)
+			: judge(&request, answer.text, &fault);
+	free(answer.text);
 	return result ? usage_fail(result, &fault) : result;
 }

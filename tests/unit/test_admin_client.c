@@ -1,10 +1,11 @@
-#include "admin/admin_client.h"
+#include "command/admin_client.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
 
 #include "base/util.h"
+#include "command/client.h"
 #include "support.h"
 
 TestSuite(admin_client, .fini = support_check_leaks);
@@ -42,5 +43,32 @@ Test(admin_client, answers)
 			continue;
 		cr_expect_str_eq(message, rows[i].message);
 		cr_expect_str_eq(output, rows[i].output);
+	}
+}
+
+Test(admin_client, options_with_values)
+{
+	static const struct {
+		const char *words[3];
+		bool is_option;
+		const char *value;
+		int last;
+	} rows[] = {
+		{{"--admin", "x", NULL}, true, "x", 1},	   {{"--admin=x", "y", NULL}, true, "x", 0},
+		{{"--admin=", "y", NULL}, true, "", 0},	   {{"--admin", NULL}, true, NULL, 1},
+		{{"--admins", "x", NULL}, false, NULL, 0}, {{"--adm", "x", NULL}, false, NULL, 0},
+		{{"admin", "x", NULL}, false, NULL, 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		const char *value = NULL;
+		int at = 0;
+
+		cr_expect_eq(client_take_value((char **)(uintptr_t)rows[i].words, &at, "--admin",
+					       &value),
+			     rows[i].is_option, "row %zu", i);
+		cr_expect_eq(at, rows[i].last, "row %zu", i);
+		cr_expect(value == rows[i].value || (value && !strcmp(value, rows[i].value)),
+			  "row %zu", i);
 	}
 }

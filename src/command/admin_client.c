@@ -1,17 +1,15 @@
-#include "admin/admin_client.h"
+#include "command/admin_client.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include "admin/admin_request.h"
 #include "base/check.h"
 #include "base/units.h"
+#include "command/client.h"
 #include "config/usage.h"
 
 #define VARIABLE "SIXPIPE_ADMIN"
@@ -49,51 +47,25 @@ static int set_duration(struct ask *ask, const char *text, struct fault *fault)
 	return 0;
 }
 
-/* Whether `argument` is the option; `*value` is then its value, NULL where that is missing. */
-static bool takes_value(const char *option, char **argument, const char **value)
+/* Reads argument *at, and its value where it takes one. Returns 0 or -EINVAL. */
+static int take_argument(struct ask *ask, char **argv, int *at, struct fault *fault)
 {
-	size_t length = strlen(option);
+	const char *argument = argv[*at], *value;
 
-	if (strncmp(*argument, option, length))
-		return false;
-	if ((*argument)[length] == '=')
-		*value = *argument + length + 1;
-	else if (!(*argument)[length])
-		*value = NULL;
-	else
-		return false;
-	return true;
-}
-
-/* Reads argument i, and its value where it takes one. Returns the number of the last it read. */
-static int take_argument(struct ask *ask, int argc, char **argv, int i, struct fault *fault)
-{
-	const char *value;
-	bool is_path = takes_value("--admin", &argv[i], &value);
-	int result = 0;
-
-	if (!strcmp(argv[i], "--json")) {
+	if (!strcmp(argument, "--json")) {
 		ask->request.json = true;
-		return i;
+		return 0;
 	}
-	if (!is_path &&
-	    (ask->request.verb != ADMIN_BAN || !takes_value("--for", &argv[i], &value))) {
-		if (*argv[i] == '-')
-			result = fault_set(fault, NULL, argv[i],
-					   "not known; %s --help tells what is", argv[0]);
-		else
-			result = set_who(ask, argv[i], fault);
-		return result ? result : i;
-	}
-	if (!value && i + 1 == argc)
-		return fault_set(fault, argv[i] + strlen("--"), NULL, "has no value; give one");
-	if (!value)
-		value = argv[++i];
-	if (is_path)
+	if (client_take_value(argv, at, "--admin", &value))
 		ask->path = value;
-	else
-		result = set_duration(ask, value, fault);
-	return result ? result : i;
+	else if (ask->request.verb != ADMIN_BAN || !client_take_value(argv, at, "--for", &value))
+		return *argument == '-' ? fault_set(fault, NULL, argument,
+						    "not known; %s --help tells what is", argv[0])
+					: set_who(ask, argument, fault);
+	else if (value)
+		return set_duration(ask, value, fault);
+	return value ? 0
+		     : fault_set(fault, argument + strlen("--"), NULL, "has no value; give one");
 }
 
 /* Returns 0, 1 when help was asked for, or -EINVAL. */
@@ -104,9 +76,8 @@ static int parse(int argc, char **argv, struct ask *ask, struct fault *fault)
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
 			return 1;
-		i = take_argument(ask, argc, argv, i, fault);
-		if (i < 0)
-			return i;
+		if (take_argument(ask, argv, &i, fault))
+			return -EINVAL;
 	}
 	if (ask->request.verb != ADMIN_BANS && !*ask->request.given)
 		return fault_set(
@@ -121,65 +92,21 @@ static int parse(int argc, char **argv, struct ask *ask, struct fault *fault)
 
 /* Asking --------------------------------------------------------------------------------------- */
 
-static int connect_to(const char *path)
+static int exchange(const struct ask *ask, struct client_answer *answer)
 {
-	struct timeval limit = {.tv_sec = ADMIN_CLIENT_LIMIT_MS / 1000};
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd, error;
-
-	if (strlen(path) >= sizeof(address.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(address.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	/* unix(7): both hold for connect(2) too, which waits where the backlog is full */
-	if (!setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) &&
-	    !setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) &&
-	    !connect(fd, (const struct sockaddr *)&address, sizeof(address)))
-		return fd;
-	error = -errno;
-	close(fd);
-	return error;
-}
-
-/* Returns 0 and the whole answer, the caller's to free, or -errno. */
-static int receive(int fd, char **text, size_t *bytes)
-{
-	FILE *out = open_memstream(text, bytes);
-	char piece[16384];
-	ssize_t got;
-
-	if (!out)
-		return -ENOMEM;
-	while ((got = recv(fd, piece, sizeof(piece), 0)) > 0)
-		fwrite(piece, 1, (size_t)got, out);
-	got = got < 0 ? -errno : 0;
-	/* who is refused is told so without having been read: the answer is there, then this */
-	if (got == -ECONNRESET && ftell(out) > 0)
-		got = 0;
-	if (fclose(out) && !got)
-		got = -ENOMEM;
-	return (int)got;
-}
-
-static int exchange(const struct ask *ask, char **text, size_t *bytes)
-{
+	struct sockaddr_un name = {.sun_family = AF_UNIX};
+	struct addr address = {
+		.local = {.family = AF_UNIX,
+			  .path_bytes = (uint16_t)strnlen(ask->path, sizeof(name.sun_path)),
+			  .name = &name},
+		.length_bytes = sizeof(address.local)};
 	char line[ADMIN_REQUEST_BYTES];
-	int fd = connect_to(ask->path);
-	int result = 0;
-	size_t length;
 
-	if (fd < 0)
-		return fd;
-	length = strlen(admin_request_print(&ask->request, line));
-	/* a new socket's buffer has room for so little; EPIPE: the answer is there already */
-	if (send(fd, line, length, MSG_NOSIGNAL) != (ssize_t)length && errno != EPIPE)
-		result = -errno;
-	if (!result)
-		result = receive(fd, text, bytes);
-	close(fd);
-	return result;
+	if (strlen(ask->path) >= sizeof(name.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(name.sun_path, ask->path);
+	return client_ask(&address, admin_request_print(&ask->request, line), ADMIN_CLIENT_LIMIT_MS,
+			  answer);
 }
 
 int admin_client_split(char *text, size_t bytes, const char **message, const char **output)
@@ -204,11 +131,11 @@ static int fail_unreached(const struct ask *ask, int problem)
 	else if (problem == -EACCES)
 		remedy = "ask as root or as the user that sixpipe runs as; --admin-mode 0660 lets "
 			 "its group ask too";
-	else if (problem == -EAGAIN)
+	else if (problem == -ETIMEDOUT)
 		remedy =
 			"it was given 10 s; is the process stopped, or busy with others' requests?";
 	fault_set(&fault, NULL, NULL, "cannot reach %.200s: %s; %s", ask->path,
-		  problem == -EAGAIN ? "No answer" : strerror(-problem), remedy);
+		  problem == -ETIMEDOUT ? "No answer" : strerror(-problem), remedy);
 	return usage_fail(EXIT_FAILURE, &fault);
 }
 
@@ -217,8 +144,7 @@ int admin_client_main(int argc, char **argv)
 	struct ask ask = {0};
 	struct fault fault;
 	const char *message, *output;
-	char *text = NULL;
-	size_t bytes = 0;
+	struct client_answer answer = {0};
 	int result = parse(argc, argv, &ask, &fault);
 
 	if (result < 0) {
@@ -230,9 +156,9 @@ int admin_client_main(int argc, char **argv)
 		usage_print_command(stdout, argv[0]);
 		return EXIT_SUCCESS;
 	}
-	result = exchange(&ask, &text, &bytes);
+	result = exchange(&ask, &answer);
 	if (!result)
-		result = admin_client_split(text, bytes, &message, &output);
+		result = admin_client_split(answer.text, answer.bytes, &message, &output);
 	if (result < 0) {
 		result = fail_unreached(&ask, result);
 	} else {
@@ -240,6 +166,6 @@ int admin_client_main(int argc, char **argv)
 		if (*message)
 			usage_fail_text(result, message);
 	}
-	free(text);
+	free(answer.text);
 	return result;
 }

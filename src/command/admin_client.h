@@ -8,7 +8,7 @@
 /* Where the socket is looked for when neither --admin nor SIXPIPE_ADMIN says. */
 #define ADMIN_CLIENT_PATH "/run/sixpipe/admin.sock"
 
-/* The most that it waits for anything to come or go. */
+/* The most that a command waits for its whole answer. */
 #define ADMIN_CLIENT_LIMIT_MS 10000
 
 /*

@@ -1,0 +1,27 @@
+/* What the commands that ask a running sixpipe share: one request, and its whole answer. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+
+struct client_answer {
+	char *text; /* NUL-terminated; the caller's to free */
+	size_t bytes;
+};
+
+/*
+ * Connects to `address`, sends `request`, which fits a new socket's buffer, and reads until the end of
+ * the stream. Returns 0, or -errno without an answer: -ETIMEDOUT where all of this takes longer than
+ * `limit_ms`. connect(2), recv(2).
+ */
+int client_ask(const struct addr *address, const char *request, uint64_t limit_ms,
+	       struct client_answer *answer);
+
+/*
+ * Whether argv[*at] is `option`, written as "--option VALUE" or "--option=VALUE". Stores the value,
+ * NULL where it is missing, and moves *at to the last argument that was read.
+ */
+bool client_take_value(char **argv, int *at, const char *option, const char **value);
