@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "stats/close_reason.h"
 
 const char *admin_date_print(const struct admin_clock *clock, uint64_t time_ms,
@@ -20,16 +21,8 @@ static void print_string(const struct admin_text *text, const char *key, const c
 		fprintf(text->out, "%s=%s", key, value);
 		return;
 	}
-	fprintf(text->out, "\"%s\":\"", key);
-	for (; *value; value++) {
-		unsigned char byte = (unsigned char)*value;
-
-		if (byte < ' ' || byte > '~' || byte == '"' || byte == '\\')
-			fprintf(text->out, "\\u%04x", byte);
-		else
-			fputc(byte, text->out);
-	}
-	fputc('"', text->out);
+	fprintf(text->out, "\"%s\":", key);
+	json_print_string(text->out, value);
 }
 
 static void print_separator(const struct admin_text *text)

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/check.h"
+#include "base/json.h"
 #include "base/log_ring.h"
 
 struct event_kind {
@@ -101,16 +102,11 @@ static bool append(struct log_line *line, const char *text)
 
 static void append_escaped_byte(struct log_line *line, unsigned char byte)
 {
-	char code[8];
+	char code[JSON_BYTE_BYTES];
 
-	if (byte == '"' || byte == '\\')
-		snprintf(code, sizeof(code), "\\%c", byte);
-	else if (byte == '\n')
-		snprintf(code, sizeof(code), "\\n");
-	else if (byte < 0x20 || byte >= 0x7f)
-		snprintf(code, sizeof(code), line->json ? "\\u%04x" : "\\x%02x", byte);
-	else
-		snprintf(code, sizeof(code), "%c", byte);
+	json_print_byte((char)byte, code);
+	if (!line->json && code[1] == 'u')
+		snprintf(code, sizeof(code), "\\x%02x", byte);
 	append(line, code);
 }
 

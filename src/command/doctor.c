@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/json.h"
 #include "command/doctor_facts.h"
 #include "config/config_parse.h"
 #include "config/usage.h"
@@ -15,31 +16,15 @@
 #define VALUE_COLUMNS  61
 #define REMEDY_COLUMNS 64
 
-static void print_string(FILE *out, const char *text)
-{
-	fputc('"', out);
-	for (; *text; text++) {
-		unsigned char byte = (unsigned char)*text;
-
-		if (byte == '"' || byte == '\\')
-			fprintf(out, "\\%c", byte);
-		else if (byte < ' ' || byte >= 0x7f) /* what is no ASCII may be no UTF-8 either */
-			fprintf(out, "\\u%04x", byte);
-		else
-			fputc(byte, out);
-	}
-	fputc('"', out);
-}
-
 static void print_json(FILE *out, const char *name, const struct doctor_finding *finding,
 		       bool first)
 {
 	fputs(first ? "\n" : ",\n", out);
 	fprintf(out, "{\"name\":\"%s\",\"state\":\"%s\",\"value\":", name,
 		doctor_state_name(finding->state));
-	print_string(out, finding->value);
+	json_print_string(out, finding->value);
 	fputs(",\"remedy\":", out);
-	print_string(out, finding->remedy);
+	json_print_string(out, finding->remedy);
 	fputc('}', out);
 }
 

@@ -136,7 +136,7 @@ Test(admin_text, bans)
 	expect(PRINTED(true, admin_text_print_bans(&text, bans, 2)),
 	       "{\"bans\":[{\"client\":\"2001:db8::/64\",\"given\":\"240.1.2.3\","
 	       "\"since\":\"2026-01-02T03:04:04.678Z\",\"until\":\"2026-01-02T03:04:05.678Z\"},"
-	       "{\"client\":\"192.0.2.7\",\"given\":\"\\u0022\\u005c%\\u000a\","
+	       "{\"client\":\"192.0.2.7\",\"given\":\"\\\"\\\\%\\n\","
 	       "\"since\":\"2026-01-02T03:04:05.678Z\",\"until\":\"never\"}]}\n");
 	expect(PRINTED(true, admin_text_print_bans(&text, bans, 0)), "{\"bans\":[]}\n");
 	expect(PRINTED(false, admin_text_print_bans(&text, bans, 0)), "");
