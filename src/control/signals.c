@@ -14,18 +14,7 @@ enum action { IGNORE, DEFAULT, DRAIN, RELOAD };
 /* SIGRTMIN is not a constant: the C library takes the first of the real-time signals for itself. */
 static enum action action_of(int number)
 {
-	switch (number) {
-#define SIGNAL(name, action, meaning)                                                              \
-	case name:                                                                                 \
-		return action;
-#define SIGNAL_RANGE(first, last, action, meaning)
-#include "control/signals.def"
-#undef SIGNAL
-#undef SIGNAL_RANGE
-	default:
-		break;
-	}
-#define SIGNAL(name, action, meaning)
+#define SIGNAL(name, action, meaning) SIGNAL_RANGE(name, name, action, meaning)
 #define SIGNAL_RANGE(first, last, action, meaning)                                                 \
 	if (number >= first && number <= last)                                                     \
 		return action;
