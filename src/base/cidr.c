@@ -82,7 +82,7 @@ const char *cidr_parse(const char *text, struct cidr *cidr)
 	return NULL;
 }
 
-static uint32_t link_of(const struct in6_addr *address)
+uint32_t cidr_link_of(const struct in6_addr *address)
 {
 	uint32_t link_be;
 
@@ -90,7 +90,7 @@ static uint32_t link_of(const struct in6_addr *address)
 	return ntohl(link_be);
 }
 
-static void set_link(struct in6_addr *address, uint32_t link)
+void cidr_set_link(struct in6_addr *address, uint32_t link)
 {
 	uint32_t link_be = htonl(link);
 
@@ -102,7 +102,7 @@ struct in6_addr cidr_address_on_link(const struct addr *endpoint)
 	struct in6_addr address = cidr_address_of(endpoint);
 
 	if (IN6_IS_ADDR_LINKLOCAL(&address))
-		set_link(&address, endpoint->v6.sin6_scope_id);
+		cidr_set_link(&address, endpoint->v6.sin6_scope_id);
 	return address;
 }
 
@@ -111,7 +111,7 @@ struct cidr cidr_on_all_links(const struct cidr *cidr)
 	struct cidr block = *cidr;
 
 	if (cidr->bits == 128 && IN6_IS_ADDR_LINKLOCAL(&cidr->network))
-		set_link(&block.network, 0);
+		cidr_set_link(&block.network, 0);
 	return block;
 }
 
@@ -152,7 +152,7 @@ const char *cidr_print_on_link(const struct cidr *cidr, char text[CIDR_TEXT_BYTE
 	cidr_print(&shown, text);
 	if (!cidr_equal(&shown, cidr))
 		snprintf(text + strlen(text), CIDR_TEXT_BYTES - strlen(text), "%%%u",
-			 link_of(&cidr->network));
+			 cidr_link_of(&cidr->network));
 	return text;
 }
 

@@ -64,6 +64,12 @@ struct cidr cidr_on_all_links(const struct cidr *cidr);
 const char *cidr_print_on_link(const struct cidr *cidr, char text[CIDR_TEXT_BYTES]);
 bool cidr_means(const struct cidr *cidr, const struct addr *endpoint);
 
+/*
+ * The link in a link-local address, 0 where it has none: four bytes that are 0 on the wire (RFC 4291, 2.5.6).
+ */
+uint32_t cidr_link_of(const struct in6_addr *address);
+void cidr_set_link(struct in6_addr *address, uint32_t link);
+
 /* The mapped form of an IPv4 address. */
 struct in6_addr cidr_map_v4(struct in_addr v4);
 

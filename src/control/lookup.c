@@ -9,6 +9,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/cidr.h"
 #include "base/util.h"
 #include "control/resolv_conf.h"
 #include "os/timer.h"
@@ -228,15 +229,9 @@ void lookup_begin(struct lookup *lookup)
 /* Making --------------------------------------------------------------------------------------- */
 
 /*
- * Servers with a scope. c-ares knows no interfaces, so a link-local server is told to it with the scope in
- * four bytes of the address that are 0 (RFC 4291, 2.5.6), and its sockets are opened here: there the bytes
- * become the scope again, and back.
+ * Servers on a link. c-ares knows no interfaces, so a link-local server is told to c-ares with the link in
+ * the address (cidr_set_link()). The sockets are opened here, where the link becomes the scope again.
  */
-static uint8_t *scope_bytes(struct sockaddr_in6 *address)
-{
-	return &address->sin6_addr.s6_addr[4];
-}
-
 static bool has_scope(const struct sockaddr *address)
 {
 	return address->sa_family == AF_INET6 &&
@@ -245,14 +240,8 @@ static bool has_scope(const struct sockaddr *address)
 
 static void hide_scope(struct sockaddr_in6 *address)
 {
-	memcpy(scope_bytes(address), &address->sin6_scope_id, sizeof(address->sin6_scope_id));
+	cidr_set_link(&address->sin6_addr, address->sin6_scope_id);
 	address->sin6_scope_id = 0;
-}
-
-static void show_scope(struct sockaddr_in6 *address)
-{
-	memcpy(&address->sin6_scope_id, scope_bytes(address), sizeof(address->sin6_scope_id));
-	memset(scope_bytes(address), 0, sizeof(address->sin6_scope_id));
 }
 
 static int open_socket(int family, int type, int protocol, void *context)
@@ -275,7 +264,8 @@ static int connect_socket(int fd, const struct sockaddr *address, socklen_t leng
 	if (!has_scope(address))
 		return connect(fd, address, length);
 	memcpy(&scoped, address, sizeof(scoped));
-	show_scope(&scoped);
+	scoped.sin6_scope_id = cidr_link_of(&scoped.sin6_addr);
+	cidr_set_link(&scoped.sin6_addr, 0);
 	return connect(fd, (const struct sockaddr *)&scoped, sizeof(scoped));
 }
 
