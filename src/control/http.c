@@ -216,66 +216,64 @@ static enum MHD_Result answer_line(struct MHD_Connection *connection, unsigned s
 						      MHD_RESPMEM_PERSISTENT));
 }
 
-/* Prints all that is counted. Returns whether there was memory for it; the stream keeps its errors. */
-static bool print_metrics(FILE *out, const struct http *http)
-{
-	const struct workers *workers = http->workers;
-	size_t limit = backends_limit(http);
-	struct metrics_backend *backends = calloc(limit, sizeof(*backends));
-	struct metrics_totals totals;
+/* A text that is printed and then answered. */
+struct page {
+	FILE *out;
+	char *text;
+	size_t bytes;
+};
 
-	if (!backends)
-		return false;
-	for (unsigned i = 0; i < METRIC_COUNT; i++)
-		totals.values[i] = workers_metric(workers, (enum metric)i);
-	for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++)
-		totals.closed_by_reason[i] = workers_closed_count(workers, (enum close_reason)i);
-	metrics_text_print(out, &totals);
-	metrics_text_print_backends(out, backends, collect_backends(http, backends));
-	free(backends);
-	return true;
+/* The page becomes libmicrohttpd's. */
+static enum MHD_Result answer_page(struct MHD_Connection *connection, unsigned status,
+				   const char *type, struct page *page)
+{
+	struct MHD_Response *response = NULL;
+
+	if (!fclose(page->out))
+		response = MHD_create_response_from_buffer(page->bytes, page->text,
+							   MHD_RESPMEM_MUST_FREE);
+	if (!response)
+		free(page->text);
+	return answer(connection, status, type, response);
 }
 
 /* The reasons against it, a line each, or the word. */
 static enum MHD_Result answer_ready(struct MHD_Connection *connection, const struct http *http)
 {
 	const struct ready_state state = {http->config, http->workers, http->draining};
-	struct MHD_Response *response;
-	char *text = NULL;
-	size_t bytes;
-	FILE *out = open_memstream(&text, &bytes);
-	bool failed;
+	struct page page = {0};
+	bool ready;
 
-	if (!out)
+	page.out = open_memstream(&page.text, &page.bytes);
+	if (!page.out)
 		return MHD_NO;
-	ready_print_reasons(out, &state);
-	failed = fclose(out);
-	if (failed || !bytes) {
-		free(text);
-		return failed ? MHD_NO : answer_line(connection, MHD_HTTP_OK, "ready\n");
-	}
-	response = MHD_create_response_from_buffer(bytes, text, MHD_RESPMEM_MUST_FREE);
-	if (!response)
-		free(text);
-	return answer(connection, MHD_HTTP_SERVICE_UNAVAILABLE, LINE_TYPE, response);
+	ready_print_reasons(page.out, &state);
+	ready = !ftell(page.out);
+	fputs(ready ? "ready\n" : "", page.out);
+	return answer_page(connection, ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE,
+			   LINE_TYPE, &page);
 }
 
 static enum MHD_Result answer_metrics(struct MHD_Connection *connection, const struct http *http)
 {
-	struct MHD_Response *response = NULL;
-	char *text = NULL;
-	size_t bytes;
-	FILE *out = open_memstream(&text, &bytes);
-	bool printed;
+	struct metrics_backend *backends = calloc(backends_limit(http), sizeof(*backends));
+	struct metrics_totals totals;
+	struct page page = {0};
 
-	if (!out)
+	page.out = backends ? open_memstream(&page.text, &page.bytes) : NULL;
+	if (!page.out) {
+		free(backends);
 		return MHD_NO;
-	printed = print_metrics(out, http);
-	if (!fclose(out) && printed)
-		response = MHD_create_response_from_buffer(bytes, text, MHD_RESPMEM_MUST_FREE);
-	if (!response)
-		free(text);
-	return answer(connection, MHD_HTTP_OK, METRICS_TEXT_TYPE, response);
+	}
+	for (unsigned i = 0; i < METRIC_COUNT; i++)
+		totals.values[i] = workers_metric(http->workers, (enum metric)i);
+	for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++)
+		totals.closed_by_reason[i] =
+			workers_closed_count(http->workers, (enum close_reason)i);
+	metrics_text_print(page.out, &totals);
+	metrics_text_print_backends(page.out, backends, collect_backends(http, backends));
+	free(backends);
+	return answer_page(connection, MHD_HTTP_OK, METRICS_TEXT_TYPE, &page);
 }
 
 /* MHD_AccessHandlerCallback. Answered at the head: the body of a request is never read. */
