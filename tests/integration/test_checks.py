@@ -1,7 +1,6 @@
 """Active checks of backends, and the metrics of each backend."""
 
 import re
-import time
 import unittest
 
 from harness import ROOT, wait_until
@@ -58,15 +57,6 @@ class Checks(PoolCase):
             self.assertEqual((len(proxy.events('backend_down')), len(proxy.events('backend_up'))), (1, 1))
             self.assertEqual(set(a.requests), {b'check\r\n'})
 
-    def test_no_answer_in_time(self):
-        silent = self.backend()
-        b = self.service('b', script=[self.GOOD])
-        with self.checked('[::1]:0', silent.address, b.address, '--check-backends', '--check-timeout', '100ms') as proxy:
-            down = proxy.wait_event('backend_down')
-            self.assertEqual(down['backend'], silent.address)
-            self.assertIn('--check-timeout', down['error'])
-            self.assertEqual(self.letters_of(proxy, 3), 'bbb')
-
     def test_all_down_and_unchecked_backends(self):
         a = self.service('a', script=[self.BAD])
         b = self.service('b', script=[self.BAD])
@@ -97,22 +87,6 @@ class Checks(PoolCase):
             server = seen.accept()
             self.assertEqual(server.recv_exact(20), b'PROXY UNKNOWN\r\nhello')
             self.assertEqual(server.remote.rpartition(':')[0], '127.0.0.77')
-
-    def test_a_bounded_number_at_a_time(self):
-        silent = [self.backend() for _ in range(80)]
-        with self.sixpipe('[::1]:0', *(backend.address for backend in silent), '--check-backends', '--check-expect', 'x',
-                          '--check-interval', '100ms', '--check-timeout', '1s') as proxy:
-            most = 0
-            deadline = time.monotonic() + 1.5
-            while time.monotonic() < deadline:
-                most = max(most, proxy.fds()['socket'])
-                time.sleep(0.02)
-            proxy.wait_event('backend_down', up='0')
-            self.close_peers()
-            wait_until(lambda: proxy.fds()['socket'] < most - 50, what='the end of the checks')
-            without = len(proxy.first_sockets.intersection(proxy.fd_links()))
-            self.assertLessEqual(most - without, 64)
-            self.assertGreater(most - without, 32)
 
     def test_a_check_that_hangs_does_not_delay_another_listener(self):
         silent, a = self.backend(), self.service('a')

@@ -224,44 +224,6 @@ class Members(NamesCase):
         with self.named(v4) as proxy:
             self.assertEqual(self.hosts_of(proxy, (v4, v6), 2), ['127.0.0.2'] * 2)
 
-    def test_a_name_given_several_times_is_asked_for_once(self):
-        """Each use of the name has its own port. Each port of a range is a use."""
-        one, other = self.backend(host='127.0.0.2'), self.backend(host='127.0.0.2')
-        self.dns.set(NAME, dns_server.a('127.0.0.2'))
-        first = free_ports(2)
-        with self.asking('--listen', '[::1]:0', '--backend', f'{NAME}:{one.endpoint[1]}',
-                         '--listen', '[::1]:0', '--backend', f'{NAME.upper()}:{other.endpoint[1]}',
-                         '--backend', '127.0.0.1:9 down',
-                         '--listen', f'[::1]:{first}-{first + 1}', '--backend', f'{NAME}:{one.endpoint[1]}') as proxy:
-            for endpoint, backend in zip(proxy.endpoints, (one, other, one, one)):
-                self.assertEqual(self.hosts_of(proxy, (backend,), 1, endpoint), ['127.0.0.2'])
-            self.assertEqual(len(proxy.events('name_resolved')), 1)
-        self.assertEqual(len(self.dns.seen(name=NAME)), 1)
-
-    def test_the_own_address_is_left_out(self):
-        self.dns.set(NAME, dns_server.a('127.0.0.9'))
-        for host in ('127.0.0.9', '0.0.0.0'):
-            with socket.create_server((host, 0)) as holder:
-                port = holder.getsockname()[1]
-            with self.subTest(host), self.asking(f'{host}:{port}', f'{NAME}:{port}') as proxy:
-                self.assertEqual(proxy.wait_event('name_loops')['listen'], f'{host}:{port}')
-                self.assert_turned_away(proxy, ('127.0.0.9', port))
-
-    def test_more_addresses_than_there_is_room_for(self):
-        """64 of a name, 256 of a listener. An address that found no room gets a slot as soon as one is free."""
-        names = [f'n{i}.example' for i in range(5)]
-        for i, name in enumerate(names):
-            self.dns.set(name, dns_server.a(*(f'127.{i + 1}.0.{host}' for host in range(1, 71)), ttl=1))
-        with self.asking('--listen', '[::1]:0', *(word for name in names for word in ('--backend', f'{name}:9')),
-                         '--metrics', '[::1]:0') as proxy:
-            left_out = {event['name']: event.int('left_out') for event in proxy.events('name_cut')}
-            self.assertEqual(sorted(left_out.values()), [6, 6, 6, 6, 70])
-            self.assertEqual(self.metrics(proxy, 'backends_up', 'names_resolved'), [256, 5])
-            for name in names[:2]:
-                self.dns.set(name, dns_server.a('127.0.0.2', ttl=1))
-            wait_until(lambda: self.metrics(proxy, 'backends_up') == [3 * 64 + 2], what='room for all')
-        self.assertTrue(self.dns.seen(transport='tcp'), 'an answer of 70 addresses is truncated')
-
 
 class Failures(NamesCase):
 

@@ -290,15 +290,6 @@ class Stop(Case):
             proxy.signal(signal.SIGTERM)
             self.check_reset(proxy, client, server, 'stopped')
 
-    def test_int_then_int(self):
-        backend = self.backend()
-        with self.sixpipe('[::1]:0', backend.address) as proxy:
-            client, server = self.pair(proxy, backend)
-            proxy.signal(signal.SIGINT)
-            proxy.wait_event('draining')
-            proxy.signal(signal.SIGINT)
-            self.check_reset(proxy, client, server, 'stopped')
-
     def test_stop_with_everything_under_way(self):
         """Stalled, half-closed, connecting and silent sessions: all end, and none leaks."""
         backend = self.backend(rcvbuf=8192)
