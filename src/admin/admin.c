@@ -12,13 +12,13 @@
 #include "os/sock.h"
 #include "os/timer.h"
 
-/* After a want of descriptors; the connection that waits would wake us up all the while. */
+/* The pause in accepting without descriptors; a waiting connection wakes the loop all the time. */
 #define STARVED_PAUSE_MS 100
 
 enum connection_state {
 	CONNECTION_NONE,
 	CONNECTION_READING, /* the request has yet to come */
-	CONNECTION_WAITING, /* its job is under way, or others are before it */
+	CONNECTION_WAITING, /* its job runs, or waits for the jobs before it */
 	CONNECTION_WRITING, /* the answer has yet to be taken */
 };
 
@@ -26,9 +26,9 @@ struct connection {
 	enum connection_state state;
 	int fd;
 	uid_t uid;
-	uint64_t number; /* connections before it */
+	uint64_t number; /* the count of connections before this one */
 	uint64_t deadline_ms;
-	uint64_t turn; /* while waiting: the lowest is next */
+	uint64_t job_number; /* while waiting: the connection with the lowest is next */
 	char line[ADMIN_REQUEST_BYTES];
 	size_t line_bytes;
 	struct admin_request request;
@@ -40,8 +40,8 @@ struct admin {
 	struct admin_socket socket;
 	struct admin_tools tools;
 	struct admin_job job;
-	struct connection *served; /* whose job is under way */
-	uint64_t turns;
+	struct connection *served; /* the connection whose job runs; NULL: no job runs */
+	uint64_t job_count;
 	uint64_t accepted_count;
 	uint64_t accept_again_ms;
 	struct connection connections[ADMIN_CONNECTIONS];
@@ -134,7 +134,7 @@ void admin_prepare_poll(struct admin *admin, struct poll_set *set)
 
 /* Connections ---------------------------------------------------------------------------------- */
 
-/* Sends what goes out; the connection is over when all has, or when nothing more will. */
+/* Sends what the socket takes. Ends the connection when all is sent or the peer is gone. */
 static void write_answer(struct connection *connection)
 {
 	const struct admin_answer *answer = &connection->answer;
@@ -152,7 +152,7 @@ static void write_answer(struct connection *connection)
 	drop(connection);
 }
 
-/* Without memory for an answer there is nothing to send, and the connection just ends. */
+/* An answer for which there was no memory is empty: the connection just ends. */
 static void begin_answer(struct connection *connection)
 {
 	connection->state = CONNECTION_WRITING;
@@ -181,7 +181,7 @@ static void on_line(struct admin *admin, struct connection *connection, size_t l
 		return;
 	}
 	connection->state = CONNECTION_WAITING;
-	connection->turn = admin->turns++;
+	connection->job_number = admin->job_count++;
 }
 
 static void read_request(struct admin *admin, struct connection *connection)
@@ -217,7 +217,7 @@ static void log_refused(const struct ucred *peer)
 	log_end(&line);
 }
 
-/* So many at a time: those that are refused at once leave their places free. */
+/* ADMIN_CONNECTIONS at a time: a refused connection frees its slot at once. */
 static void accept_waiting(struct admin *admin)
 {
 	struct connection *connection;
@@ -249,7 +249,7 @@ static void accept_waiting(struct admin *admin)
 	}
 }
 
-/* Whether `a` gives way before `b`: root last, then those without a request first, then the oldest. */
+/* Whether `a` gives way before `b`: root's last; others without a request first, then by age. */
 static bool gives_way_before(const struct connection *a, const struct connection *b)
 {
 	if (!a->uid != !b->uid)
@@ -260,8 +260,9 @@ static bool gives_way_before(const struct connection *a, const struct connection
 }
 
 /*
- * Ends one connection where all are taken, so that the next client finds one free. A request that has
- * come is always answered: where all have, the next client waits for the first answer.
+ * Ends one connection where all slots are taken, so that the next client finds a free slot. A
+ * request that has come is always answered: if all have come, the next client waits for the first
+ * answer.
  */
 static void make_room(struct admin *admin)
 {
@@ -294,13 +295,13 @@ static struct connection *find_next(struct admin *admin)
 		struct connection *connection = &admin->connections[i];
 
 		if (connection->state == CONNECTION_WAITING &&
-		    (!next || connection->turn < next->turn))
+		    (!next || connection->job_number < next->job_number))
 			next = connection;
 	}
 	return next;
 }
 
-/* Goes on with the jobs until one has to wait for the workers. */
+/* Runs jobs until one has to wait for the workers. */
 static void run_jobs(struct admin *admin)
 {
 	for (;;) {

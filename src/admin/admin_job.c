@@ -1,10 +1,11 @@
 /*
- * Theory of operation. `bans` and unban need the bans alone. `who` asks the workers once. A ban for
- * a client's address asks them once, to end its sessions; one for anything else (the source address
- * of a client, which is IPv4, or an address with a port) asks them first who that is.
+ * Theory of operation. `bans` and unban need only the table of bans. `who` asks the workers once. A
+ * ban of a client's address asks the workers once, to end the client's sessions. A ban of another
+ * address (an IPv4 source address, or an address with a port) first asks the workers for the
+ * client.
  *
- * The ban is in the table before the workers are asked: a session that is not in a worker's table
- * when the worker looks through it is opened later, and meets the ban.
+ * The ban is in the table before the workers are asked. So a session that a worker does not find in
+ * its table is opened later, and is refused by the ban.
  */
 #include "admin/admin_job.h"
 
@@ -40,11 +41,11 @@ static int64_t read_ns(clockid_t clock)
 	struct timespec now;
 	int failed = clock_gettime(clock, &now);
 
-	CHECK(!failed); /* on a clock that does not exist alone */
+	CHECK(!failed); /* it fails only for a clock that does not exist */
 	return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
-/* The difference is rounded, so that one time is the same date in every answer. */
+/* The difference of the clocks is rounded, so that a time has the same date in every answer. */
 static struct admin_clock read_clock(void)
 {
 	int64_t monotonic_ns = read_ns(CLOCK_MONOTONIC);
@@ -93,7 +94,7 @@ static void answer_about(const struct admin_job *job, struct admin_answer *answe
 	admin_answer_line(answer, code, message);
 }
 
-/* Opens the answer for what is printed behind its first line. Returns false without memory. */
+/* Opens an answer that has more than its first line. Returns false without memory. */
 static bool open_text(const struct admin_job *job, struct admin_answer *answer,
 		      enum admin_code code, const char *message, struct admin_text *text)
 {
@@ -114,7 +115,7 @@ static void ask(struct admin_job *job, enum query_kind kind, const struct cidr *
 	workers_wake(job->tools.workers);
 }
 
-/* The live ones first, the youngest at their head; then those that ended, the latest first. */
+/* Live sessions first, the youngest of these first; then ended sessions, the last to end first. */
 static int compare_records(const void *left, const void *right)
 {
 	const struct session_record *a = *(const struct session_record *const *)left;
@@ -172,7 +173,7 @@ static void answer_who(struct admin_job *job, struct admin_answer *answer)
 	sessions.records = job->found;
 	sessions.count = job->found_count;
 	sessions.truncated = job->truncated;
-	/* of an address with its port only where the session is forgotten: another may have had it then */
+	/* an address with a port stands for its session, whoever has the lease now */
 	found = sessions.count || job->has_lease;
 	sessions.lease =
 		job->has_lease && (!job->request.who.port || !sessions.count) ? &job->lease : NULL;
@@ -184,7 +185,8 @@ static void answer_who(struct admin_job *job, struct admin_answer *answer)
 			     (unsigned)HISTORY_LIMIT);
 		return;
 	}
-	if (!open_text(job, answer, found ? ADMIN_DONE : ADMIN_NOBODY, "nobody", &text))
+	if (!open_text(job, answer, found ? ADMIN_DONE : ADMIN_NOBODY,
+		       "no session has this address", &text))
 		return;
 	admin_text_print_sessions(&text, &sessions);
 	close_answer(answer, text.out);
@@ -209,14 +211,14 @@ static void log_ban(const struct admin_tools *tools, enum log_event event, const
 	log_end(&line);
 }
 
-/* "uid 0": who asked. */
+/* Prints who asked, as "uid 0". */
 static const char *cause_of(const struct admin_job *job, char text[32])
 {
 	snprintf(text, 32, "uid %u", (unsigned)job->asker);
 	return text;
 }
 
-/* Bans job->client. Returns whether the job is over, which is so when it failed. */
+/* Bans job->client. Returns whether the job is over: the ban failed. */
 static bool make_ban(struct admin_job *job, struct admin_answer *answer)
 {
 	uint64_t now_ms = timer_now_ms();
@@ -252,14 +254,14 @@ static void answer_ban(struct admin_job *job, struct admin_answer *answer)
 
 	if (!open_text(job, answer, ADMIN_DONE, "", &text))
 		return;
-	/* it may have expired in the meantime, when it was short */
+	/* a short ban may have expired by now */
 	if (ban)
 		admin_text_print_ban(&text, ban, reset_count(job),
 				     job->has_previous ? &job->previous : NULL);
 	close_answer(answer, text.out);
 }
 
-/* The workers have said who WHO is. Returns whether the job is over. */
+/* The workers have told the sessions of WHO. Returns whether the job is over. */
 static bool ban_whom_found(struct admin_job *job, struct admin_answer *answer)
 {
 	enum admin_code code;
@@ -280,7 +282,7 @@ static bool begin_ban(struct admin_job *job, struct admin_answer *answer)
 	bool is_v4 = cidr_is_v4(&who->block);
 	bool is_of_pool = is_v4 && job->tools.forwards->sources &&
 			  source_addresses_own(job->tools.forwards->sources, &who->block);
-	/* 240.1.2.3/32 is an address of a pool too; any other means a client that comes by IPv4 */
+	/* 240.1.2.3/32 is a leased address too; any other block means clients that come by IPv4 */
 	bool is_block = who->is_block && !(is_of_pool && who->block.bits == 128);
 
 	if (!is_block && (who->port || is_v4)) {
@@ -298,7 +300,7 @@ static bool begin_ban(struct admin_job *job, struct admin_answer *answer)
 	return make_ban(job, answer);
 }
 
-/* The ban that WHO means: by the words it was asked for in, its block, its client. */
+/* Finds the ban of WHO: by the text of the request, by its block, or by its client. */
 static const struct ban *find_ban(const struct admin_job *job)
 {
 	const struct admin_who *who = &job->request.who;

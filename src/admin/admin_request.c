@@ -32,7 +32,7 @@ enum admin_verb admin_verb_find(const char *word)
 	return (enum admin_verb)verb;
 }
 
-/* [v6]:port, [v6] and v4:port; an IPv6 address has two colons at least. */
+/* Whether the text is [v6]:port, [v6] or v4:port. A bare IPv6 address has at least two colons. */
 static bool is_endpoint(const char *text)
 {
 	const char *colon = strchr(text, ':');
@@ -40,7 +40,7 @@ static bool is_endpoint(const char *text)
 	return *text == '[' || (colon && !strchr(colon + 1, ':'));
 }
 
-/* [v6] alone: a log has it so, with a port. */
+/* [v6] without a port. */
 static bool is_bracketed(const char *text)
 {
 	return *text == '[' && text[strlen(text) - 1] == ']';
@@ -52,7 +52,7 @@ static bool has_link(const char *text)
 	return strchr(text, ':') && strchr(text, '%');
 }
 
-/* An address with a port; or, without, in brackets or with a link. */
+/* Reads an address with a port, or one without a port but in brackets or with a link. */
 static const char *parse_endpoint(const char *text, bool has_port, struct admin_who *who)
 {
 	bool is_bare = *text != '[';
@@ -95,11 +95,11 @@ const char *admin_who_parse(const char *text, struct admin_who *who)
 
 struct cidr admin_client_of(const struct in6_addr *address)
 {
-	/* one with its link is outside of fe80::/64 */
+	/* an address that holds its link is outside of fe80::/64 */
 	return cidr_client_of(address, IN6_IS_ADDR_LINKLOCAL(address) ? 128 : NETWORK_BITS);
 }
 
-/* Takes the next word off `*rest`, up to a blank or the end; NULL when there is none. */
+/* Takes the next word off `*rest`, up to a blank or the end; NULL: there is none. */
 static char *take_word(char **rest)
 {
 	char *word = *rest;

@@ -11,10 +11,9 @@
 #include "os/sock.h"
 #include "os/sock_local.h"
 
-/* Connections that wait to be accepted. */
 #define BACKLOG 64
 
-/* More groups than a user has; one with more is judged by the first group alone. */
+/* More groups than users have. Of a user with more, only the primary group counts. */
 #define PEER_GROUP_LIMIT 1024
 
 static int fail(const char *path, int code, const char *remedy, struct fault *fault)

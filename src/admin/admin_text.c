@@ -14,7 +14,7 @@ const char *admin_date_print(const struct admin_clock *clock, uint64_t time_ms,
 	return log_date_print(clock->unix_now_ms + time_ms - clock->now_ms, text);
 }
 
-/* A record's first key and its value; a name of an interface may hold what JSON must escape. */
+/* Prints the first key of a record and its value. */
 static void print_string(const struct admin_text *text, const char *key, const char *value)
 {
 	if (!text->json) {
@@ -30,7 +30,7 @@ static void print_separator(const struct admin_text *text)
 	fputc(text->json ? ',' : ' ', text->out);
 }
 
-/* Those behind it. */
+/* Prints a further key and its value. */
 static void print_next(const struct admin_text *text, const char *key, const char *value)
 {
 	print_separator(text);
@@ -132,7 +132,7 @@ void admin_text_print_bans(const struct admin_text *text, const struct ban *bans
 	fputs(text->json ? "]}\n" : "", text->out);
 }
 
-/* Who had the address before: a ban that was meant for that one came too late. */
+/* The client that had the address before. A ban meant for this client came too late. */
 static void print_previous(const struct admin_text *text, const struct admin_holder *previous)
 {
 	char client[CIDR_TEXT_BYTES];

@@ -1,6 +1,7 @@
 /*
- * What the admin socket answers, as text: a line of key=value for each session or ban, with the keys
- * of the access log, or one JSON document (RFC 8259). Times are RFC 3339, UTC, with milliseconds.
+ * The text of the admin socket's answers: for each session or ban a line of key=value, with the
+ * keys of the access log; or one JSON document (RFC 8259). Times are RFC 3339, UTC, with
+ * milliseconds.
  */
 #pragma once
 
@@ -12,17 +13,16 @@
 #include "limits/bans.h"
 #include "stats/history.h"
 
-/* One moment by both clocks, to turn times of CLOCK_MONOTONIC into dates. */
+/* The present by both clocks. It converts times of CLOCK_MONOTONIC to dates. */
 struct admin_clock {
 	uint64_t now_ms;      /* CLOCK_MONOTONIC */
 	uint64_t unix_now_ms; /* CLOCK_REALTIME */
 };
 
-/* Prints the date of a time in milliseconds of CLOCK_MONOTONIC, "never" for BANS_NEVER; returns `text`. */
+/* Prints a time of CLOCK_MONOTONIC, in milliseconds, as a date; BANS_NEVER as "never". */
 const char *admin_date_print(const struct admin_clock *clock, uint64_t time_ms,
 			     char text[LOG_DATE_BYTES]);
 
-/* Where to print, and how. */
 struct admin_text {
 	FILE *out;
 	bool json;
@@ -34,24 +34,24 @@ struct admin_sessions {
 	const struct session_record *const *records;
 	unsigned count;
 	bool truncated;
-	/* the client that holds the address asked for, whether or not it has sessions; NULL: unknown */
+	/* the client that leases the address asked for, with or without sessions; NULL: unknown */
 	const struct cidr *lease;
-	const char *lease_source; /* the address */
+	const char *lease_source; /* the leased address */
 };
 
 void admin_text_print_sessions(const struct admin_text *text,
 			       const struct admin_sessions *sessions);
 void admin_text_print_bans(const struct admin_text *text, const struct ban *bans, unsigned count);
 
-/* Who had a source address, and when the last of its sessions that is known ended. */
+/* A client that had a source address, and the end of its last known session from this address. */
 struct admin_holder {
 	struct cidr client;
 	uint64_t closed_ms;
 };
 
 /*
- * A ban that was made, how many sessions it ended, and who had the address asked for before its
- * client, or NULL; one that was taken back.
+ * Print a new ban, the number of sessions it ended, and the client that had the address before
+ * (NULL: none); and a ban that was removed.
  */
 void admin_text_print_ban(const struct admin_text *text, const struct ban *ban,
 			  unsigned reset_count, const struct admin_holder *previous);

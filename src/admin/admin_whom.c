@@ -5,9 +5,8 @@
 #include "relay/query.h"
 
 _Static_assert(ADMIN_BAN_BITS_LEAST_V4 == 8 && ADMIN_BAN_BITS_LEAST_V6 == 16,
-	       "admin_whom_refuse() has them in words");
+	       "the messages of admin_whom_refuse() name these numbers");
 
-/* Why an address of this host does not say who is meant, and what does. */
 static const char shared[] =
 	"is a source address that clients share; give its port too, as in 10.0.0.1:41234, or the "
 	"client's own address, with /32 if it is this one";
@@ -21,14 +20,14 @@ bool admin_whom_find_lease(struct admin_job *job)
 	       source_addresses_find(job->tools.forwards->sources, address, &job->lease);
 }
 
-/* Whom a ban of this session's client is for: what the pool of its listener counts as one. */
+/* The block that a ban of this session's client covers: one client to the lease pool. */
 static struct cidr client_of(const struct admin_job *job, const struct session_record *record)
 {
 	const struct config_forward_options *options =
 		&job->tools.forwards->config->forwards[record->forward].options;
 	const struct addr *shown = record->is_embedded ? &record->source : &record->client;
 	bool is_of_pool = options->source.kind == CONFIG_SOURCE_POOL;
-	/* a pool counts a link-local address as one client, whatever its link */
+	/* a lease pool counts a link-local address as one client, whatever its link */
 	struct in6_addr address = is_of_pool ? cidr_address_of(shown) : cidr_address_on_link(shown);
 
 	if (is_of_pool && options->pseudo_prefix == CONFIG_PSEUDO_PREFIX_128)
@@ -49,7 +48,7 @@ static bool is_leased(const struct session_record *record)
 	return record->has_own_source && !record->is_embedded;
 }
 
-/* A client of a local socket: cidr_address_of() has none for it. */
+/* A client that came by a local socket has no address: cidr_address_of(). */
 static const char *refuse_local(const struct cidr *client)
 {
 	if (client->bits == 128 && IN6_IS_ADDR_UNSPECIFIED(&client->network))
@@ -57,7 +56,7 @@ static const char *refuse_local(const struct cidr *client)
 	return NULL;
 }
 
-/* Whose the pool's address is; nobody's now: whose it was last, for the found are in this order. */
+/* Finds the client that has the lease, or else the last one that had it. */
 static bool find_holder(struct admin_job *job)
 {
 	if (job->has_lease)
@@ -71,7 +70,7 @@ static bool find_holder(struct admin_job *job)
 	return job->has_lease;
 }
 
-/* Looks for others than the holder: who had the address before, or has it now in another way. */
+/* Looks for other clients that had the address before, or have it now without a lease. */
 static const char *look_beside_holder(struct admin_job *job)
 {
 	for (unsigned i = 0; i < job->found_count && !job->has_previous; i++) {
@@ -88,7 +87,7 @@ static const char *look_beside_holder(struct admin_job *job)
 	return refuse_local(&job->client);
 }
 
-/* The client of all that were found. */
+/* Chooses the one client of all sessions found. */
 static const char *choose_found(struct admin_job *job)
 {
 	const struct admin_who *who = &job->request.who;
@@ -114,7 +113,7 @@ const char *admin_whom_choose(struct admin_job *job, enum admin_code *code)
 		addr_from_v4((struct in_addr){htonl(cidr_v4_of(&who->block.network))});
 
 	*code = ADMIN_BAD;
-	/* with its port it is the session's, whoever has the address now */
+	/* with a port: the session's client, whoever has the lease now */
 	if ((!who->port || !job->found_count) && find_holder(job))
 		return look_beside_holder(job);
 	if (job->found_count)
@@ -129,7 +128,7 @@ const char *admin_whom_choose(struct admin_job *job, enum admin_code *code)
 	*code = ADMIN_BAD;
 	if (addr_is_loopback(&address) || interfaces_have(NULL, &address))
 		return shared;
-	/* nobody's source address: a client that comes by IPv4 */
+	/* no session's source address: a client that comes by IPv4 */
 	job->client = who->block;
 	return NULL;
 }

@@ -13,9 +13,9 @@ struct client_answer {
 };
 
 /*
- * Connects to `address`, sends `request`, which fits a new socket's buffer, and reads until the end of
- * the stream. Returns 0, or -errno without an answer: -ETIMEDOUT where all of this takes longer than
- * `limit_ms`. connect(2), recv(2).
+ * Connects to `address`, sends `request`, which fits a new socket's buffer, and reads until the end
+ * of the stream. Returns 0, or -errno without an answer: -ETIMEDOUT where all of this takes longer
+ * than `limit_ms`. connect(2), recv(2).
  */
 int client_ask(const struct addr *address, const char *request, uint64_t limit_ms,
 	       struct client_answer *answer);

@@ -9,7 +9,7 @@
 #include "config/config_parse.h"
 #include "config/usage.h"
 
-/* An 80-column screen: the name, the state, and what is left for words. */
+/* A screen of 80 columns: name, state, and text. */
 #define SCREEN_COLUMNS 80
 #define NAME_COLUMNS   12
 #define STATE_COLUMNS  5
@@ -28,7 +28,7 @@ static void print_json(FILE *out, const char *name, const struct doctor_finding 
 	fputc('}', out);
 }
 
-/* How much of a text goes on a line: up to a blank, where it is too long. */
+/* The bytes of a text that fit a line. A long text is cut at a blank. */
 static int fit(const char *text, int columns)
 {
 	int length = (int)strnlen(text, (size_t)columns + 1);
@@ -41,7 +41,7 @@ static int fit(const char *text, int columns)
 	return columns;
 }
 
-/* Words for a terminal, without control characters, on as many lines as they take. */
+/* Prints a text for a terminal, without control characters, on as many lines as needed. */
 static void print_words(FILE *out, const char *text, int columns)
 {
 	for (int length = fit(text, columns);; length = fit(text, columns)) {
@@ -57,7 +57,7 @@ static void print_words(FILE *out, const char *text, int columns)
 
 static void print_row(FILE *out, const char *name, const struct doctor_finding *finding)
 {
-	/* what cannot be overlooked is in capitals */
+	/* capitals: a failure must be seen */
 	const char *state =
 		finding->state == DOCTOR_FAIL ? "FAIL" : doctor_state_name(finding->state);
 
@@ -100,7 +100,7 @@ bool doctor_print(FILE *out, const struct doctor_facts *facts, bool json)
 	return !states[DOCTOR_FAIL];
 }
 
-/* Takes --json out of the words; the others are sixpipe's own. */
+/* Takes --json out of the arguments. All others are options of sixpipe itself. */
 static bool take_json(int *argc, char **argv)
 {
 	bool json = false, options_over = false;

@@ -1,4 +1,4 @@
-/* `sixpipe doctor`: says what this host allows, and what to do about each lack. */
+/* `sixpipe doctor`: tells what this host allows, and the remedy for each lack. */
 #pragma once
 
 #include <stdio.h>
@@ -6,8 +6,8 @@
 #include "command/doctor_checks.h"
 
 /*
- * Runs the command: `argv` holds --json and the options and addresses of sixpipe itself, which are
- * read along with the environment. Returns the exit code: 0 it can serve, 1 it cannot, 2 bad usage.
+ * Runs the command. `argv` holds --json and the options and addresses of sixpipe itself; the
+ * environment is read too. Returns the exit code: 0 it can serve, 1 it cannot, 2 bad usage.
  */
 int doctor_main(int argc, char **argv);
 

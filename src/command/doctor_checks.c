@@ -22,7 +22,7 @@ PRINTF_LIKE(2, 3) static void say(char text[DOCTOR_TEXT_BYTES], const char *form
 	__builtin_va_end(arguments);
 }
 
-/* About so many bytes: "1.4GiB". The exact forms of units.h are for what is read back. */
+/* Prints a rounded number of bytes: "1.4GiB". The forms of units.h are exact. */
 static const char *print_about(uint64_t bytes, char text[UNITS_TEXT_BYTES])
 {
 	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
@@ -130,7 +130,7 @@ static bool judge_kernel(const struct doctor_facts *facts, struct doctor_finding
 static bool judge_descriptors(const struct doctor_facts *facts, struct doctor_finding *finding)
 {
 	const struct capacity *capacity = &facts->capacity;
-	/* where there is no room for any session, for a thousand */
+	/* where there is no room for a session: what a thousand sessions need */
 	uint64_t needed = capacity->descriptors_needed + (capacity->maxconn ? 0 : 2000);
 
 	say(finding->value, "%" PRIu64 ", enough for %u sessions; maxconn is %u",
@@ -162,7 +162,7 @@ static bool judge_listener(const struct doctor_listener *listener, struct doctor
 
 	if (!judge_fault(&listener->fault, finding))
 		say(finding->value, "%s can be bound", addr_print(&listener->address, text));
-	/* perhaps by the sixpipe that the question is about */
+	/* the sixpipe in question may run already */
 	if (listener->error == -EADDRINUSE)
 		finding->state = DOCTOR_WARN;
 	return true;
@@ -284,15 +284,15 @@ static bool judge_memory(const struct doctor_facts *facts, struct doctor_finding
 }
 
 /*
- * A peer that does not read fills its socket's send buffer and the other side's receive buffer. All
- * sockets of the host slow down when such memory comes to the second value of tcp_mem.
+ * A peer that does not read fills its socket's send buffer and the other side's receive buffer. If
+ * these exceed the second value of tcp_mem, all sockets of the host slow down.
  */
 static bool has_write_limit(const struct config_forward_options *options)
 {
 	return options->tuning.user_timeout_ms || options->timeout_write_ms;
 }
 
-/* Whether no listener waits for ever for a peer that does not read. */
+/* Whether each forward has a time limit for a peer that does not read. */
 static bool has_write_limits(const struct config *config)
 {
 	for (unsigned i = 0; i < config->forward_count; i++)

@@ -1,6 +1,6 @@
 /*
- * What `sixpipe doctor` thinks of a host: pure functions of facts, so that tests can make up any
- * host. Each check is a row of one table; it says what it found, and for a lack the remedy.
+ * The checks of `sixpipe doctor`: pure functions of facts, so that tests can make up any host. Each
+ * check is a row of one table. It tells what it found and, for a lack, the remedy.
  */
 #pragma once
 
@@ -11,19 +11,19 @@
 #include "forward/source_check.h"
 #include "os/interfaces.h"
 
-/* Facts that the host does not show. */
+/* A number that the host does not show. */
 #define DOCTOR_UNKNOWN (-1)
 
-/* What the screen holds of a value and a remedy; longer ones are cut there, but not in JSON. */
+/* The longest value and remedy. */
 #define DOCTOR_TEXT_BYTES 160
 
 enum doctor_state {
 	DOCTOR_OK,
-	DOCTOR_WARN, /* serves, but worse than it could */
-	DOCTOR_FAIL, /* cannot serve as configured */
+	DOCTOR_WARN, /* it can serve, but worse than it could */
+	DOCTOR_FAIL, /* it cannot serve as configured */
 };
 
-/* An address to listen on, and what binding it came to. */
+/* An address to listen on, and the outcome of binding it. */
 struct doctor_listener {
 	struct addr address;
 	int error;	    /* 0 or -errno */
@@ -54,10 +54,10 @@ struct doctor_facts {
 	int64_t pipe_max_bytes;
 	int64_t pipe_user_pages; /* 0: no limit */
 	int64_t page_bytes;
-	unsigned pipes;	     /* that can be had now; 0: not one per worker */
+	unsigned pipes;	     /* that the kernel gives now; 0: fewer than one per worker */
 	uint32_t pipe_bytes; /* the size of the smallest of them */
 
-	struct doctor_listener listener; /* the first that cannot be bound, or the first */
+	struct doctor_listener listener; /* the first that cannot be bound, or else the first */
 	struct doctor_listener metrics;	 /* the listener of --metrics */
 	bool may_bind_low;		 /* CAP_NET_BIND_SERVICE */
 	int64_t port_start;
@@ -66,7 +66,7 @@ struct doctor_facts {
 	int v6_error;	       /* -errno of opening an IPv6 socket, 0: it can be opened */
 	enum interfaces_v6 v6; /* of the first listener that IPv6 is off for; of [::] without one */
 
-	/* the first --source that connections cannot come from, or the first; NULL: there is none */
+	/* the first --source that cannot be used, or else the first; NULL: there is none */
 	const struct config_source *source;
 	struct fault source_fault; /* without a reason: they can */
 
@@ -74,7 +74,7 @@ struct doctor_facts {
 	int64_t tcp_wmem_most, tcp_rmem_most;
 	int64_t somaxconn;
 	char congestion[32]; /* "": not known */
-	/* names that everybody may use; "": not known, or too many for a remedy */
+	/* the names that need no privilege; "": not known, or too many for a remedy */
 	char allowed_congestion[80];
 	const char *loopback_congestion; /* sock_choose_loopback_congestion() */
 };
@@ -87,11 +87,11 @@ struct doctor_finding {
 
 struct doctor_check {
 	const char *name;
-	/* `finding` comes as OK, without a remedy. False: the check does not apply to this host. */
+	/* `finding` is OK, without a remedy, before the call. False: the check does not apply. */
 	bool (*judge)(const struct doctor_facts *facts, struct doctor_finding *finding);
 };
 
-/* The table, in the order in which it is shown. Static. */
+/* The table, in the order of the output. Static. */
 const struct doctor_check *doctor_checks(size_t *count);
 
 /* Runs one check. Returns whether it applies. */

@@ -191,7 +191,7 @@ static void gather_sources(struct doctor_facts *facts)
 	}
 }
 
-/* The directory of a state file, which a save replaces it in; the file itself need not be there. */
+/* A save makes a new file in the directory of the state file, so the directory must be there. */
 static int check_state(const char *path, struct fault *fault)
 {
 	char directory[PATH_MAX];

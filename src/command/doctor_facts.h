@@ -1,12 +1,12 @@
-/* Gathers what doctor_checks.h judges: kernel settings, limits, capabilities, a ring, a bind. */
+/* Gathers the facts for doctor_checks.h: kernel settings, limits, capabilities, a ring, a bind. */
 #pragma once
 
 #include "command/doctor_checks.h"
 
 /*
- * Asks the host; `root` stands before the paths of /proc and of control groups, "" is this host.
- * Makes a ring and closes it, and binds each listener of `config`, which must outlive the facts,
- * without listening on it.
+ * Asks the host. `root` stands before the paths of /proc and of control groups; "" is this host.
+ * Makes a ring and closes it. Binds each listener, and does not listen. `config` must outlive the
+ * facts.
  */
 void doctor_gather(const char *root, const struct config *config, struct doctor_facts *facts);
 

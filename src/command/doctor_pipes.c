@@ -34,7 +34,7 @@ static uint64_t pages_of(const struct doctor_facts *facts, uint64_t bytes)
 	return pages;
 }
 
-/* What keeps the pipes from being as many and as large as wanted, in `reason`, and what to do. */
+/* Why there are fewer or smaller pipes than wanted, and the remedy. */
 static void explain(const struct doctor_facts *facts, uint64_t count, char reason[64],
 		    char remedy[DOCTOR_TEXT_BYTES])
 {

@@ -1,11 +1,11 @@
-/* The part of doctor_checks.h that is about pipes. */
+/* The check of pipes, for doctor_checks.h. */
 #pragma once
 
 #include "command/doctor_checks.h"
 
 /*
- * Makes the pipes that a start would make now, as this user and beside all that it runs, and closes them:
- * facts->pipes and facts->pipe_bytes. Other programs of the user may get small pipes in that moment: pipe(7).
+ * Makes the pipes that a start would make now, as this user, and closes them: facts->pipes and
+ * facts->pipe_bytes. Meanwhile other programs of the user may get small pipes: pipe(7).
  */
 void doctor_gather_pipes(struct doctor_facts *facts);
 

@@ -1,6 +1,6 @@
 /*
- * `sixpipe healthcheck`: asks a running sixpipe's --metrics address how it is, for images that have
- * no shell and no HTTP client.
+ * `sixpipe healthcheck`: asks a running sixpipe at its --metrics address whether it is ready, for
+ * images without a shell and an HTTP client.
  */
 #pragma once
 
@@ -8,7 +8,7 @@
 
 #include "config/config.h"
 
-/* The most that it waits, for everything together. */
+/* The time limit of the whole command. */
 #define HEALTHCHECK_LIMIT_MS 2000
 
 struct healthcheck_answer {
@@ -17,13 +17,13 @@ struct healthcheck_answer {
 };
 
 /*
- * Reads an HTTP/1.x answer, as much of it as came (RFC 9112). Returns false where it is none; what
- * is not printable in the line is shown as '?'.
+ * Reads an HTTP/1.x answer, or its beginning (RFC 9112). Bytes of the line that are not printable
+ * become '?'. Returns false if it is no HTTP answer.
  */
 bool healthcheck_parse(const char *text, struct healthcheck_answer *answer);
 
 /*
- * Runs the command (commands.def): prints one line, on stdout when the answer is 200, otherwise on
- * stderr with the reason and what to do. Returns the exit code.
+ * Runs the command (commands.def). Prints one line: on stdout if the answer is 200, otherwise on
+ * stderr with the reason and the remedy. Returns the exit code.
  */
 int healthcheck_main(int argc, char **argv);

@@ -1,13 +1,13 @@
 /*
- * Theory of operation. A target is a backend that is checked; its timer tells when its turn is. A
- * check is one of few slots with a socket, borrowed by a target from its turn to the verdict; its
- * timer is the time limit. Targets whose turn comes while there is no slot for them wait in a queue.
+ * Theory of operation. A target is a member of a pool; its timer tells when its next check is due.
+ * A check is one of few slots with a socket. A target has a slot from the due time to the verdict;
+ * the slot's timer is the time limit. A due target without a slot waits in a queue.
  *
- * A listener gets a slot while it has fewer than are free. So some are left for others however many of
- * its checks hang: half of them, and half of the rest behind a second one of that kind.
+ * A forward gets a slot while it has fewer slots than are free. So one forward whose checks hang
+ * leaves half of all slots to the others, and a second such forward leaves half of the rest.
  *
- * Which members a name has, changes: a listener with names has a target for every place in its pool,
- * and a turn of one that is empty, or whose backend is not checked, passes.
+ * The members of a name change. So a forward with names has a target for every slot of its pool. If
+ * the slot is empty, or its backend is not checked, the check is over at once.
  */
 #include "control/checker.h"
 
@@ -25,18 +25,18 @@
 #include "os/timer.h"
 
 /* timer.kind */
-#define TURN_TIMER  1
+#define DUE_TIMER   1
 #define LIMIT_TIMER 2
 
-/* Into how many moments the interval is divided where most targets may be empty: they wake us too. */
-#define MOMENTS_WITH_NAMES 16
+/* A forward with names has many empty slots: its targets are due at so few times per interval. */
+#define TIMES_WITH_NAMES 16
 
-/* A header that says nothing but whose connection it is, and then --check-send. */
+/* A PROXY header that announces no client, and then --check-send. */
 #define REQUEST_BYTES (PROXY_HEADER_LIMIT + CONFIG_BYTES_LIMIT)
 
 struct target {
 	struct timer timer;
-	uint64_t due_ms; /* the turn that comes next, or is running */
+	uint64_t due_ms; /* of the next check, or of the one that runs */
 	struct target *next_waiting;
 	const struct forward *forward;
 	unsigned member; /* of the forward's pool */
@@ -50,7 +50,7 @@ struct check {
 	enum stage stage;
 	int fd; /* -1: idle */
 	struct addr address;
-	unsigned backend; /* that the member is one of */
+	unsigned backend; /* the member's, in the configuration */
 	uint32_t generation;
 	size_t request_bytes;
 	size_t sent_bytes;
@@ -64,7 +64,7 @@ struct checker {
 	uint64_t now_ms;
 	struct target *waiting_first;
 	struct target **waiting_last;
-	bool is_shared; /* by several listeners */
+	bool is_shared; /* by several forwards */
 	unsigned running_count;
 	unsigned running_of[CONFIG_FORWARD_LIMIT];
 	struct check checks[CHECKER_PARALLEL_LIMIT];
@@ -77,7 +77,7 @@ static const struct config_forward_options *options_of(const struct target *targ
 	return &target->forward->config->options;
 }
 
-/* The one address that connections to the target come from; NULL: not only one, or the kernel's choice. */
+/* The fixed source address of connections to the target; NULL: none is fixed. */
 static const struct addr *source_of(const struct target *target)
 {
 	const struct config_source *source = &options_of(target)->source;
@@ -98,25 +98,25 @@ static unsigned count_targets(const struct config_forward *forward)
 	return count;
 }
 
-/* Spread over the interval, so that not all are checked at one moment. */
+/* The checks of a forward are spread over the interval. */
 static void add_targets(struct checker *checker, const struct forward *forward)
 {
 	const struct config_forward *configured = forward->config;
 	unsigned count = count_targets(configured), nth = 0;
-	unsigned moments = configured->name_count ? MOMENTS_WITH_NAMES : count;
+	unsigned times = configured->name_count ? TIMES_WITH_NAMES : count;
 
 	for (unsigned i = 0; nth < count; i++) {
 		struct target *target = &checker->targets[checker->target_count];
 		uint64_t delay_ms;
 
-		/* members that have no names are those of the backends' order */
+		/* without names, member i is backend i */
 		if (!configured->name_count && !configured->backends[i].check)
 			continue;
-		delay_ms = configured->options.check_interval_ms * (nth++ % moments) / moments;
+		delay_ms = configured->options.check_interval_ms * (nth++ % times) / times;
 		target->forward = forward;
 		target->member = i;
 		target->due_ms = checker->now_ms + delay_ms;
-		target->timer.kind = TURN_TIMER;
+		target->timer.kind = DUE_TIMER;
 		timer_arm(&checker->wheel, &target->timer, delay_ms);
 		checker->target_count++;
 	}
@@ -163,10 +163,10 @@ void checker_destroy(struct checker *checker)
 	free(checker);
 }
 
-/* Turns ---------------------------------------------------------------------------------------- */
+/* Targets -------------------------------------------------------------------------------------- */
 
-/* The target's next turn: those that have passed meanwhile are left out. */
-static void await_turn(struct checker *checker, struct target *target)
+/* Arms the timer for the next check. Due times that have passed are left out. */
+static void await_next(struct checker *checker, struct target *target)
 {
 	uint64_t interval_ms = options_of(target)->check_interval_ms;
 	uint64_t passed_ms = checker->now_ms - target->due_ms;
@@ -187,10 +187,10 @@ static void release(struct checker *checker, struct check *check)
 	check->target = NULL;
 	checker->running_count--;
 	checker->running_of[target->forward->index]--;
-	await_turn(checker, target);
+	await_next(checker, target);
 }
 
-/* Ends a check; NULL: the backend is fit. */
+/* Ends a check. `fault` NULL: the backend is fit. */
 static void conclude(struct checker *checker, struct check *check, const char *fault)
 {
 	const struct upstream_verdict verdict = {
@@ -204,7 +204,7 @@ static void conclude(struct checker *checker, struct check *check, const char *f
 	release(checker, check);
 }
 
-/* Ends a check that says nothing about the backend: something was missing here. */
+/* Ends a check that says nothing about the backend: this host lacked something. */
 static void skip(struct checker *checker, struct check *check, int error)
 {
 	struct log_line line;
@@ -218,8 +218,8 @@ static void skip(struct checker *checker, struct check *check, int error)
 }
 
 /*
- * An error, of either sign, that ends a check. A reset or a full backlog, which a client may be the reason of,
- * has no such excuse here.
+ * An error, of either sign, ends a check. Of a session's connection a reset or a full backlog may
+ * be the client's fault; of a check it is the backend's.
  */
 static void fail(struct checker *checker, struct check *check, int error)
 {
@@ -279,13 +279,13 @@ static void begin(struct checker *checker, struct check *check, struct target *t
 	check->sent_bytes = 0;
 	check->answer_bytes = 0;
 	write_request(check);
-	/* as a session's: a firewall may know it by its port or its TOS */
+	/* as for a session: a firewall may tell sixpipe by its port or its TOS */
 	check->fd = sock_open_backend(&check->address, &target->forward->tuning, &congestion_error);
 	if (check->fd < 0) {
 		fail(checker, check, check->fd);
 		return;
 	}
-	/* the tuning is that of sessions; a check has nothing that could be cut off */
+	/* unlike a session, a check has no stream that could look complete */
 	sock_reset_on_close(check->fd, false);
 	source_error = source ? sock_bind_source(check->fd, source) : 0;
 	if (source_error) {
@@ -354,8 +354,9 @@ static void read_answer(struct checker *checker, struct check *check)
 }
 
 /*
- * Does what the check's socket is ready for. Where its time is over, which is so when this process was stopped
- * meanwhile (SIGSTOP, a frozen control group), a backend that has done its part has the whole time for the next.
+ * Does all that the check's socket is ready for. The time limit may be over although the backend
+ * has done its part, if this process was stopped meanwhile (SIGSTOP, a frozen control group). Then
+ * the next part gets the whole time.
  */
 static void carry_on(struct checker *checker, struct check *check)
 {
@@ -380,7 +381,7 @@ static short awaited_events(const struct check *check)
 	return check->stage == CHECK_EXPECTING ? POLLIN : POLLOUT;
 }
 
-/* --check-timeout has passed; what has come by now counts. */
+/* --check-timeout has passed. Bytes that have come by now count. */
 static void on_limit(struct checker *checker, struct check *check)
 {
 	static const char *const faults[] = {
@@ -426,7 +427,7 @@ static void fire_timers(struct checker *checker)
 	}
 }
 
-/* Takes the first one off the queue that there is a slot for; NULL: none. */
+/* Takes the first target off the queue whose forward may have a slot; NULL: none. */
 static struct target *take_waiting(struct checker *checker)
 {
 	unsigned free_count = CHECKER_PARALLEL_LIMIT - checker->running_count;
@@ -452,7 +453,7 @@ static void begin_waiting(struct checker *checker)
 
 	for (unsigned i = 0; target; i++) {
 		CHECK(i < CHECKER_PARALLEL_LIMIT);
-		/* one that is over at once makes room for the next */
+		/* a check that is over at once leaves the slot to the next target */
 		while (target && checker->checks[i].stage == CHECK_IDLE) {
 			begin(checker, &checker->checks[i], target);
 			target = take_waiting(checker);

@@ -7,7 +7,7 @@
 #include "control/signals.h"
 #include "os/timer.h"
 
-/* How long workers may take to end once every session is being reset; a worker that takes longer hangs. */
+/* The time for workers to end once every session is being reset. */
 #define WORKERS_END_LIMIT_MS 30000
 
 /* The order of the end ------------------------------------------------------------------------- */
@@ -170,7 +170,7 @@ int control_run(const struct control_task *task)
 		on_signals(task, &end);
 		if (control_expire(&end, timer_now_ms()))
 			begin_stage(task, end.stage);
-		/* so that poll(2) waits for the next end; the loop itself asks which workers run */
+		/* so that poll(2) waits for the next end; the loop asks which workers run */
 		if (read(workers_end_fd(task->workers), &ended, sizeof(ended)) < 0)
 			ended = 0;
 		if (task->http)
@@ -184,7 +184,7 @@ int control_run(const struct control_task *task)
 		if (task->saver)
 			saver_run(task->saver);
 	}
-	/* whoever asked has an answer by now: the workers have gone */
+	/* the workers have gone, so every query has its answer */
 	if (task->admin)
 		admin_run(task->admin);
 	return outcome(task, &end);

@@ -1,6 +1,6 @@
 /*
- * The main thread's work while the workers run: signals, the drain, the HTTP listener, the checks of
- * backends and their names. It may block; no worker does.
+ * The main thread's loop while the workers run: signals, the drain, HTTP, the admin socket, the
+ * checks of backends and their names.
  *
  *	TERM, INT	tell load balancers (/ready) at once, go on accepting for --drain-delay,
  *			then stop accepting and let sessions finish until --drain-timeout, then
@@ -23,8 +23,7 @@ struct control_task {
 	struct admin *admin;	 /* NULL: no --admin */
 	struct checker *checker; /* NULL: no backend is checked */
 	struct names *names;	 /* NULL: every backend is given by address */
-	struct saver
-		*saver; /* NULL: no state is kept in files; made by whoever drops the privileges */
+	struct saver *saver;	 /* NULL: no state is kept in files */
 	struct forwards *forwards;
 	int signal_fd; /* of signals_take() */
 	uint64_t drain_delay_ms;
@@ -53,8 +52,8 @@ bool control_terminate(struct control_end *end, uint64_t now_ms);
 bool control_expire(struct control_end *end, uint64_t now_ms);
 
 /*
- * Runs until every worker has ended and returns 0, or returns the -errno that one of them ended
- * with as soon as it has, or -ETIMEDOUT when one has not ended 30 s after the reset of all sessions; then the others still
- * run, and the process can only exit.
+ * Runs until every worker has ended, and returns 0. Returns earlier if a worker ends with an error
+ * (its -errno), or has not ended 30 s after the reset of all sessions (-ETIMEDOUT). Then other
+ * workers may still run, and the process can only exit.
  */
 int control_run(const struct control_task *task);

@@ -17,29 +17,30 @@
 #include "relay/listener.h"
 #include "stats/metrics_text.h"
 
-/* For the request and the head of the answer; a longer request is refused. */
+/* Memory for the request and the head of the answer; a longer request is refused. */
 #define CONNECTION_BYTES 4096
 
-/* After a want of descriptors; the connection that waits would wake us up all the while. */
+/* The pause in accepting without descriptors; a waiting connection wakes the loop all the time. */
 #define STARVED_PAUSE_MS 100
 
 #define LINE_TYPE	 "text/plain; charset=utf-8"
 
-/* Clients that wait to be accepted: with room for many, a probe is not refused in a rush of others. */
+/* Large, so that a probe is not refused when many others connect. */
 #define BACKLOG 1024
 
 /*
- * The kernel shows a connection when its first bytes have come, or after about this long. So a request
- * of one packet is there when its connection is accepted, and is answered before others can push it out.
+ * The kernel shows a connection when its first bytes have come, or after about this long. So a
+ * request of one packet is there when its connection is accepted, and is answered before others
+ * need the slot.
  */
 #define DEFER_ACCEPT_MS 1000
 
-/* A connection, whose socket is libmicrohttpd's. */
+/* A connection. Its socket is libmicrohttpd's. */
 struct slot {
 	bool taken;
-	bool asked; /* the request has come as a whole */
+	bool asked; /* the whole request has come */
 	int fd;
-	uint64_t number; /* connections before it */
+	uint64_t number; /* the count of connections before this one */
 	uint64_t deadline_ms;
 };
 
@@ -50,7 +51,7 @@ struct http {
 	struct addr listen; /* as bound */
 	int listen_fd;
 	bool draining;
-	bool listener_failed; /* it could not be opened again yet */
+	bool listener_failed; /* the listener is destroyed, and could not be opened again */
 	uint64_t accept_again_ms;
 	uint64_t accepted_count;
 	struct slot slots[CAPACITY_HTTP_CONNECTIONS];
@@ -66,7 +67,7 @@ static struct slot *find_free(struct http *http)
 	return NULL;
 }
 
-/* MHD_NotifyConnectionCallback. The end is told before the socket is closed. */
+/* MHD_NotifyConnectionCallback. libmicrohttpd tells the end before it closes the socket. */
 static void on_connection(void *context, struct MHD_Connection *connection, void **slot_at,
 			  enum MHD_ConnectionNotificationCode code)
 {
@@ -78,7 +79,7 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
 		return;
 	}
 	slot = find_free(http);
-	CHECK(slot); /* none is accepted without */
+	CHECK(slot); /* accept_waiting() has seen to that */
 	*slot = (struct slot){
 		.taken = true,
 		.fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)
@@ -89,7 +90,7 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
 	*slot_at = slot;
 }
 
-/* Ends a connection at the next MHD_run(): a socket that is shut down reads as one whose peer left. */
+/* Ends a connection at the next MHD_run(), which finds the end of the stream. */
 static void end(const struct slot *slot)
 {
 	shutdown(slot->fd, SHUT_RDWR);
@@ -104,13 +105,13 @@ static void end_overdue(struct http *http)
 			end(&http->slots[i]);
 }
 
-/* Whether `a` gives way before `b`: first those that have not asked yet, and of these the oldest. */
+/* Whether `a` gives way before `b`: first those without a whole request, of these the oldest. */
 static bool gives_way_before(const struct slot *a, const struct slot *b)
 {
 	return a->asked != b->asked ? b->asked : a->number < b->number;
 }
 
-/* Ends one connection where all slots are taken, so that the next client finds one free. */
+/* Ends one connection where all slots are taken, so that the next client finds a free slot. */
 static void make_room(struct http *http)
 {
 	const struct slot *first = &http->slots[0];
@@ -149,7 +150,7 @@ static void add_values(struct metrics_backend *row, const struct pool_snapshot *
 	row->values[BACKEND_METRIC_outages] += now->downs;
 }
 
-/* Fills the rows of one forward. Returns how many: a backend that is given twice has one. */
+/* Fills the rows of one forward, one per address and name. Returns their number. */
 static size_t collect_forward(const struct http *http, unsigned index, struct metrics_backend *rows)
 {
 	const struct forward *forward = &workers_forwards(http->workers)->list[index];
@@ -190,7 +191,7 @@ static size_t collect_backends(const struct http *http, struct metrics_backend *
 
 /* Answers -------------------------------------------------------------------------------------- */
 
-/* MHD_NO closes the connection: without memory there is nothing better. */
+/* Without memory: MHD_NO, which closes the connection. */
 static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status, const char *type,
 			      struct MHD_Response *response)
 {
@@ -237,7 +238,7 @@ static enum MHD_Result answer_page(struct MHD_Connection *connection, unsigned s
 	return answer(connection, status, type, response);
 }
 
-/* The reasons against it, a line each, or the word. */
+/* "ready", or the reasons against it, a line each. */
 static enum MHD_Result answer_ready(struct MHD_Connection *connection, const struct http *http)
 {
 	const struct ready_state state = {http->config, http->workers, http->draining};
@@ -276,7 +277,7 @@ static enum MHD_Result answer_metrics(struct MHD_Connection *connection, const s
 	return answer_page(connection, MHD_HTTP_OK, METRICS_TEXT_TYPE, &page);
 }
 
-/* MHD_AccessHandlerCallback. Answered at the head: the body of a request is never read. */
+/* MHD_AccessHandlerCallback. Answers after the head: the body of a request is never read. */
 static enum MHD_Result on_request(void *context, struct MHD_Connection *connection,
 				  const char *path, const char *method, const char *version,
 				  const char *upload, size_t *upload_bytes, void **request_context)
@@ -308,8 +309,8 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 static struct MHD_Daemon *start_daemon(struct http *http)
 {
 	/*
-	 * The listener stays ours: libmicrohttpd would try to accept all the while when it is out
-	 * of descriptors. Both, epoll and no thread, make one descriptor to wait for.
+	 * We accept, not libmicrohttpd, which would try again and again without descriptors. Epoll
+	 * and no thread: so there is one descriptor to wait for.
 	 */
 	return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, on_request,
 				http, MHD_OPTION_CONNECTION_LIMIT,
@@ -405,7 +406,7 @@ void http_prepare_poll(struct http *http, struct poll_set *set)
 			poll_set_due(set, http->slots[i].deadline_ms);
 }
 
-/* An accept has failed. A listener that was destroyed (ss -K) would wake us up all the while. */
+/* An accept has failed. A listener that was destroyed (ss -K) would wake the loop all the time. */
 static void on_accept_failed(struct http *http, int error)
 {
 	if (sock_listener_error(http->listen_fd) == -ECONNABORTED) {
@@ -429,7 +430,7 @@ static void accept_waiting(struct http *http)
 			return;
 		}
 		sock_get_peer(fd, &peer);
-		/* closes the socket where it fails; one that is gone already has no address */
+		/* it closes the socket if it fails; a connection that has ended has no address */
 		if (peer.length_bytes)
 			MHD_add_connection(http->daemon, fd, &peer.any, peer.length_bytes);
 		else
@@ -443,7 +444,7 @@ void http_run(struct http *http, bool draining)
 	if (timer_now_ms() >= http->accept_again_ms)
 		accept_waiting(http);
 	MHD_run(http->daemon);
-	/* what has come by now counts, however late it is read: SIGSTOP, a frozen control group */
+	/* after MHD_run(): a request that has come counts, however late it is read (SIGSTOP) */
 	end_overdue(http);
 	make_room(http);
 }

@@ -1,38 +1,35 @@
 /*
- * The HTTP listener of --metrics: /live, /ready and /metrics, for load balancers, orchestrators and
- * Prometheus. Made of libmicrohttpd(3), which is run by the control thread and has no thread of its
- * own; workers know nothing of it.
+ * The HTTP listener of --metrics, for load balancers, orchestrators and Prometheus.
+ * libmicrohttpd(3) runs in the control thread and has no thread of its own.
  *
- *	/live		200 "live": the control loop turns. A worker that fails ends the process,
- *			so then nobody answers.
- *	/ready		200 "ready" while new connections are wanted; otherwise 503 and the reasons, a
- *			line each: ready.h
- *	/metrics	200 and every counter, those of each backend too: metrics_text.h
+ *	/live		200 "live": the control loop runs. A worker that fails ends the process.
+ *	/ready		200 "ready" while new connections are wanted; otherwise 503 and the reasons,
+ *			a line each: ready.h
+ *	/metrics	200 and every counter, also of each backend: metrics_text.h
  *
- * GET and HEAD alone, one request per connection, no TLS and no authentication: whoever reaches the
- * address may read all of this. Bind it to loopback, or to an address that only monitoring reaches.
+ * Only GET and HEAD, one request per connection, no TLS, no authentication. Bind it to loopback, or
+ * to an address that only monitoring reaches.
  *
- * A connection ends HTTP_REQUEST_LIMIT_MS after it was accepted, whatever it has sent or taken. At most
- * CAPACITY_HTTP_CONNECTIONS connections are open. When the last slot is taken, one connection is ended to make room:
- * the oldest whose request has not come as a whole, or else the oldest whose answer has not been
- * taken. So connections that send nothing, or little at a time, never keep a probe waiting, however
- * many they are.
+ * A connection ends HTTP_REQUEST_LIMIT_MS after it was accepted. At most CAPACITY_HTTP_CONNECTIONS
+ * are open. When the last slot is taken, one connection is ended: the oldest without a whole
+ * request, or else the oldest that has not taken its answer. So slow connections never keep a probe
+ * waiting.
  */
 #pragma once
 
 #include "os/poll_set.h"
 #include "relay/worker.h"
 
-/* For the request and the answer together, as long as Prometheus waits for both by default. */
+/* For the request and the answer together: as long as Prometheus waits by default. */
 #define HTTP_REQUEST_LIMIT_MS 10000
 
 struct http;
 
 /*
- * Listens on config->metrics. Needs the privileges of the start for ports
- * below 1024, starts no thread and answers nobody yet. `workers`, those of `config`, are
- * the ones whose counters /metrics shows; both must outlive it. Returns 0 and the listener, or -errno
- * with `fault`.
+ * Listens on config->metrics. Needs the privileges of the start for ports below 1024, starts no
+ * thread and answers nobody yet. `workers`, those of `config`, are the ones whose counters /metrics
+ * shows; both must outlive it. Returns 0 and the listener, or -errno with `fault` naming the
+ * address, the reason and the remedy.
  */
 int http_create(struct http **http, const struct config *config, const struct workers *workers,
 		struct fault *fault);
@@ -41,8 +38,8 @@ int http_create(struct http **http, const struct config *config, const struct wo
 const struct addr *http_address(const struct http *http);
 
 /*
- * For a start that fails already: adds to `errors` why config->metrics cannot be listened on, if it cannot.
- * Binds it for a moment, bind(2).
+ * For a start that fails already: adds to `errors` why config->metrics cannot be listened on, if it
+ * cannot. Binds it for a moment, bind(2).
  */
 void http_check(const struct config *config, struct config_errors *errors);
 
@@ -53,7 +50,7 @@ void http_destroy(struct http *http);
 void http_prepare_poll(struct http *http, struct poll_set *set);
 
 /*
- * Accepts, reads and answers what can be without waiting; harmless when nothing has happened.
- * `draining`: TERM came, though connections may be accepted still, during --drain-delay.
+ * Accepts, reads and answers as far as no waiting is needed. `draining`: TERM came, even if
+ * sessions are still accepted during --drain-delay.
  */
 void http_run(struct http *http, bool draining);

@@ -14,7 +14,7 @@
 #include "control/resolv_conf.h"
 #include "os/timer.h"
 
-/* How long an answer of /etc/hosts is good for: it has no TTL, and reading it costs little. */
+/* The TTL of an answer of /etc/hosts, which has none. Reading the file costs little. */
 #define HOSTS_TTL_MS 10000
 
 #define RESOLV_CONF  "/etc/resolv.conf"
@@ -25,9 +25,9 @@
 _Static_assert(LOOKUP_POLL_FDS == ARES_GETSOCK_MAXNUM, "ares_getsock(3) tells of every socket");
 
 struct lookups {
-	ares_channel hosts; /* looks into /etc/hosts alone */
+	ares_channel hosts; /* reads only /etc/hosts */
 	ares_channel dns;
-	struct ares_options read; /* what the second was made with: the search list, ndots */
+	struct ares_options read; /* of `dns`: the search list, ndots */
 };
 
 /* Answers -------------------------------------------------------------------------------------- */
@@ -78,7 +78,7 @@ static void take_records(struct lookup *lookup, struct ares_addrinfo *info)
 	ares_freeaddrinfo(info);
 }
 
-/* Whether the status of a question says what there is, or that there is nothing. */
+/* Whether a server has said which addresses there are, or that there is none. */
 static bool is_answer(int status)
 {
 	return status == ARES_SUCCESS || status == ARES_ENODATA || status == ARES_ENOTFOUND;
@@ -93,7 +93,7 @@ static void finish(struct lookup *lookup, int status)
 
 /* The search ----------------------------------------------------------------------------------- */
 
-/* One of the names that a lookup asks for. */
+/* One of the full names that a lookup asks for. */
 struct question {
 	char text[QUESTION_BYTES]; /* full, with a dot at its end: c-ares adds nothing to it then */
 	bool is_as_is;
@@ -139,8 +139,8 @@ static bool write_question(const struct lookup *lookup, unsigned step, struct qu
 static void ask_next(struct lookup *lookup);
 
 /*
- * Keeps what the whole search comes to: what was said of the name as it is, if that came first; otherwise
- * that a name has no address of this family; otherwise a failure; otherwise that there is no such name.
+ * Keeps the status of the whole search. By rank: the status of the name as it is, if it was asked
+ * for first; that a name has no address of this family; a failure; that there is no such name.
  */
 static void keep_status(struct lookup *lookup, int status)
 {
@@ -162,12 +162,12 @@ static void on_dns(void *context, int status, int timeouts, struct ares_addrinfo
 	if (status == ARES_EDESTRUCTION)
 		return;
 	take_records(lookup, info);
-	/* there is an address, though maybe none to connect to */
+	/* there are addresses, maybe none to connect to */
 	if (status == ARES_SUCCESS) {
 		finish(lookup, status);
 		return;
 	}
-	/* too long with this domain: there is no such name */
+	/* the name is too long with this domain: there is no such name */
 	if (status == ARES_EBADNAME)
 		status = ARES_ENOTFOUND;
 	keep_status(lookup, status);
@@ -178,7 +178,7 @@ static void on_dns(void *context, int status, int timeouts, struct ares_addrinfo
 static void ask(ares_channel channel, const char *text, ares_addrinfo_callback on_answer,
 		struct lookup *lookup)
 {
-	/* without NOSORT it would make a socket per address to see which way it goes */
+	/* without NOSORT c-ares would open a socket per address to find its route */
 	const struct ares_addrinfo_hints hints = {.ai_flags = ARES_AI_NOSORT,
 						  .ai_family = lookup->family,
 						  .ai_socktype = SOCK_STREAM};
@@ -229,8 +229,9 @@ void lookup_begin(struct lookup *lookup)
 /* Making --------------------------------------------------------------------------------------- */
 
 /*
- * Servers on a link. c-ares knows no interfaces, so a link-local server is told to c-ares with the link in
- * the address (cidr_set_link()). The sockets are opened here, where the link becomes the scope again.
+ * Servers on a link. c-ares knows no interfaces, so a link-local server is told to c-ares with the
+ * link in the address (cidr_set_link()). The sockets are opened here, where the link becomes the
+ * scope again.
  */
 static bool has_scope(const struct sockaddr *address)
 {
@@ -324,18 +325,15 @@ static const char *resolv_conf_of(const struct lookup_options *options)
 	return options->resolv_conf ? options->resolv_conf : RESOLV_CONF;
 }
 
-/*
- * Looks where `lookups` says: "f" is /etc/hosts, "b" the DNS. NULL for `servers`: there is none, and c-ares
- * asks 127.0.0.1.
- */
+/* `lookups`: "f" reads /etc/hosts, "b" asks the DNS. `servers` NULL: c-ares asks 127.0.0.1. */
 static int open_channel(ares_channel *channel, char *lookups, const struct lookup_options *options,
 			struct ares_addr_port_node *servers)
 {
 	char path[PATH_MAX];
 	bool is_lone = !servers || !servers->next;
 	/*
-	 * NOALIASES: what names mean is not left to the environment (HOSTALIASES). NOCHECKRESP: a lone server's
-	 * SERVFAIL or REFUSED is taken for an answer: c-ares would ask it again at once, and in the end
+	 * NOALIASES: the environment (HOSTALIASES) does not change names. NOCHECKRESP: SERVFAIL and
+	 * REFUSED of a lone server are answers. Otherwise c-ares would ask again at once, and
 	 * forget why.
 	 */
 	struct ares_options wanted = {
@@ -345,7 +343,7 @@ static int open_channel(ares_channel *channel, char *lookups, const struct looku
 		.timeout = (int)MIN(options->timeout_ms, (uint64_t)INT_MAX),
 		.tries = (int)MIN(options->tries, (unsigned)INT_MAX),
 	};
-	/* with servers there is no search list: ndomains is 0 */
+	/* with --dns-server there is no search list: ndomains is 0 */
 	int mask = ARES_OPT_FLAGS | ARES_OPT_LOOKUPS | ARES_OPT_RESOLVCONF |
 		   (options->servers ? ARES_OPT_DOMAINS : 0) |
 		   (options->timeout_ms ? ARES_OPT_TIMEOUTMS : 0) |
@@ -435,7 +433,7 @@ void lookups_prepare_poll(struct lookups *lookups, struct poll_set *set)
 	struct timeval left;
 
 	for (unsigned i = 0; i < LOOKUP_POLL_FDS; i++) {
-		/* not by ARES_GETSOCK_WRITABLE(), which shifts a one into the sign */
+		/* ARES_GETSOCK_WRITABLE() shifts a bit into the sign */
 		unsigned readable = wanted >> i & 1;
 		unsigned writable = wanted >> (i + ARES_GETSOCK_MAXNUM) & 1;
 
@@ -443,7 +441,7 @@ void lookups_prepare_poll(struct lookups *lookups, struct poll_set *set)
 			poll_set_add(set, sockets[i],
 				     (short)((readable ? POLLIN : 0) | (writable ? POLLOUT : 0)));
 	}
-	/* rounded up: a wait that ends too early would be repeated with 0 ms until the time comes */
+	/* rounded up: a wait that ends too early would be repeated with 0 ms */
 	if (ares_timeout(lookups->dns, NULL, &left))
 		poll_set_due(set, timer_now_ms() + (uint64_t)left.tv_sec * 1000 +
 					  ((uint64_t)left.tv_usec + 999) / 1000);
@@ -463,6 +461,6 @@ void lookups_run(struct lookups *lookups, const struct poll_set *set)
 					events & ~POLLOUT ? sockets[i] : ARES_SOCKET_BAD,
 					events & ~POLLIN ? sockets[i] : ARES_SOCKET_BAD);
 	}
-	/* what has timed out, and no socket tells of */
+	/* questions that have timed out */
 	ares_process_fd(lookups->dns, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
 }

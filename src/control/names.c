@@ -1,9 +1,9 @@
 /*
- * Theory of operation. A name is one question of the resolver, a target one backend that has it: a
- * list of targets hangs on each name. on_change() brings the name's addresses to all of them.
+ * Theory of operation. The resolver asks for each name once. A target is one backend with that
+ * name; on_change() gives the name's addresses to all its targets.
  *
- * An address may find no place while members that were removed still drain. Then the name is cramped,
- * and tried again every second.
+ * A pool may have no slot for an address while removed members still drain. Then the name is
+ * cramped, and its addresses are set again every second.
  */
 #include "control/names.h"
 
@@ -22,15 +22,16 @@
 #include "os/timer.h"
 
 /*
- * Of the first try, doubled by each more: the last of three servers is asked within 3 s, which the
- * default of --resolve-timeout leaves room for. It goes before what resolv.conf(5) says, 5 s.
+ * The time limit of the first try; each further try has twice as long. So the last of three servers
+ * is asked within 3 s, less than the default of --resolve-timeout. resolv.conf(5) would say 5 s.
  */
 #define TRY_TIMEOUT_MS	 1000
 #define TRIES		 3
 
 #define CRAMPED_RETRY_MS 1000
 
-_Static_assert(CONFIG_DNS_NAME_LIMIT <= RESOLVER_NAMES_MOST, "every name is one of the resolver's");
+_Static_assert(CONFIG_DNS_NAME_LIMIT <= RESOLVER_NAMES_MOST,
+	       "the resolver has room for every name");
 _Static_assert(CAPACITY_DNS_DESCRIPTORS > LOOKUP_POLL_FDS, "its sockets, and /etc/hosts");
 
 struct target {
@@ -43,10 +44,10 @@ struct name {
 	struct names *names;
 	const struct config_backend *backend; /* of the first of the targets */
 	struct target *targets;
-	unsigned number; /* the resolver's */
-	bool failing;	 /* as was told */
-	bool resolved;	 /* the same */
-	bool cramped;	 /* some addresses found no place */
+	unsigned number; /* of resolver_add() */
+	bool failing;	 /* as the log has told */
+	bool resolved;	 /* as the log has told */
+	bool cramped;	 /* a pool had no slot for an address */
 };
 
 struct names {
@@ -69,7 +70,7 @@ static bool begin_line(struct log_line *line, const struct name *name, enum log_
 	return true;
 }
 
-/* What is said of one target, where the others may fare better. */
+/* Begins a line about one target of the name. */
 static bool begin_target(struct log_line *line, const struct name *name,
 			 const struct target *target, enum log_event event)
 {
@@ -131,9 +132,9 @@ static void tell_cut(const struct name *name, const struct target *target, unsig
 
 /* Members -------------------------------------------------------------------------------------- */
 
-/* Whether all addresses found a place. `tell`: say what did not. */
-static bool place_target(const struct name *name, const struct target *target,
-			 const struct addr_set *addresses, bool tell)
+/* Returns whether the pool had a slot for each address. `tell`: log those that are left out. */
+static bool set_target(const struct name *name, const struct target *target,
+		       const struct addr_set *addresses, bool tell)
 {
 	const struct forward *forward = target->forward;
 	struct addr_set kept = {0};
@@ -157,17 +158,17 @@ static bool place_target(const struct name *name, const struct target *target,
 	return !result;
 }
 
-static void place(struct name *name, const struct addr_set *addresses, bool tell)
+static void set_targets(struct name *name, const struct addr_set *addresses, bool tell)
 {
 	name->cramped = false;
 	for (const struct target *target = name->targets; target; target = target->next)
-		name->cramped |= !place_target(name, target, addresses, tell);
+		name->cramped |= !set_target(name, target, addresses, tell);
 	if (name->cramped)
 		name->names->cramped_due_ms = timer_now_ms() + CRAMPED_RETRY_MS;
 }
 
-/* Tries again where there was no room. */
-static void place_cramped(struct names *names)
+/* Sets the addresses of cramped names again. */
+static void set_cramped(struct names *names)
 {
 	struct resolver_answer answer;
 
@@ -180,7 +181,7 @@ static void place_cramped(struct names *names)
 		if (!name->cramped)
 			continue;
 		resolver_get(names->resolver, name->number, &answer);
-		place(name, answer.addresses, false);
+		set_targets(name, answer.addresses, false);
 	}
 }
 
@@ -210,7 +211,7 @@ static bool is_required(const struct names *names)
 	return names->config->resolve_at_start == CONFIG_RESOLVE_REQUIRE;
 }
 
-/* resolver_on_change: of the addresses, of the state or of both. */
+/* resolver_on_change: the addresses, the state or both have changed. */
 static void on_change(void *context, const struct resolver_answer *answer)
 {
 	struct name *name = context;
@@ -220,7 +221,7 @@ static void on_change(void *context, const struct resolver_answer *answer)
 		return;
 	}
 	name->names->forwards->names.changes++;
-	place(name, answer->addresses, true);
+	set_targets(name, answer->addresses, true);
 	set_state(name, true);
 	tell_resolved(name, answer);
 }
@@ -247,7 +248,7 @@ static int add_target(struct names *names, struct target *target)
 		number = resolver_add(names->resolver, backend->name, on_change, name);
 		if (number == -ENOMEM)
 			return number;
-		CHECK(number >= 0); /* config_check() has seen to the rest */
+		CHECK(number >= 0); /* config_check() rules out all other errors */
 		name->names = names;
 		name->backend = backend;
 		name->number = (unsigned)number;
@@ -336,10 +337,10 @@ void names_prepare_poll(struct names *names, struct poll_set *set)
 void names_run(struct names *names, const struct poll_set *set)
 {
 	resolver_run(names->resolver, set);
-	place_cramped(names);
+	set_cramped(names);
 }
 
-/* A name that the start still waits for; NULL: none. */
+/* A name that the start waits for; NULL: none. */
 static struct name *find_awaited(struct names *names)
 {
 	for (unsigned i = 0; i < names->name_count; i++) {
@@ -367,7 +368,7 @@ static void add_error(const struct names *names, const struct config_backend *ba
 	config_errors_add(errors, &fault);
 }
 
-/* What has no answer by now is told of, once; and is an error where it is required. */
+/* Logs names without an answer. If names are required, each without an address is an error. */
 static int give_up(struct names *names, struct config_errors *errors)
 {
 	static const char late[] = "no answer within --resolve-timeout";
@@ -398,9 +399,8 @@ int names_wait(struct names *names, struct config_errors *errors)
 	if (!names->config->resolve_timeout_ms)
 		return 0;
 	stop_fd = signals_open_stop();
-	/* whoever wants an end is not asked to wait for names */
 	while (!is_late && !stopped && find_awaited(names)) {
-		/* an answer that has come by then counts, however late it is read: SIGSTOP, a busy host */
+		/* the last run takes answers that came in time but are read late (SIGSTOP) */
 		is_late = timer_now_ms() >= end_ms;
 		poll_set_begin(&set);
 		poll_set_add(&set, stop_fd, POLLIN);

@@ -1,10 +1,10 @@
 /*
- * Backends by name: what resolver.h finds out becomes the members of the pools. All of it is the
- * control thread's; workers know nothing of names, and never wait for one.
+ * Backends by name: the addresses that resolver.h finds become members of the pools. Control
+ * thread; workers never wait for a name.
  *
- * Every address of a name is a member with the backend's parameters. One that stays keeps its
- * health; sessions with one that goes go on. A name that fails keeps its addresses. The same name in
- * several places, be it with other ports, is asked for once.
+ * Each address of a name is a member with the backend's parameters. An address that stays keeps its
+ * health. Sessions with an address that goes continue. A name that fails keeps its addresses.
+ * Several backends with one name, even with other ports, are one question.
  */
 #pragma once
 
@@ -21,19 +21,19 @@ struct names;
  */
 int names_create(struct names **names, struct forwards *forwards, struct fault *fault);
 
-/* Drops the questions under way; the members stay. NULL is allowed. */
+/* Drops the open questions. The members stay. NULL is allowed. */
 void names_destroy(struct names *names);
 
 /*
- * For the start: asks, and blocks until every name has had an answer (--resolve-at-start try) or an
- * address (require), no longer than --resolve-timeout, nor once TERM or INT, which must be
- * blocked, are pending. Returns 0, or -ENOENT when names are required and one has no address; `errors` gets
- * all of these.
+ * For the start: asks, and blocks until every name has an answer (--resolve-at-start try) or an
+ * address (require), until --resolve-timeout, or until TERM or INT, which must be blocked, is
+ * pending. Returns 0, or -ENOENT if names are required and some have no address; `errors` gets one
+ * error for each.
  */
 int names_wait(struct names *names, struct config_errors *errors);
 
 /* Adds the descriptors to wait for, and when names_run() is due without an event. */
 void names_prepare_poll(struct names *names, struct poll_set *set);
 
-/* Takes answers, changes the pools and asks what is due; without waiting. */
+/* Takes answers, changes the pools, and asks for the names that are due. Does not wait. */
 void names_run(struct names *names, const struct poll_set *set);

@@ -116,10 +116,7 @@ int privs_resolve(const char *user, struct privs_target *target, struct fault *f
 	return result;
 }
 
-/*
- * Needs CAP_SETPCAP. Without it, no_new_privs makes the bounding set meaningless: nothing can be
- * gained.
- */
+/* Needs CAP_SETPCAP. Without it no_new_privs makes the bounding set meaningless. */
 static int clear_bounding(bool *cleared, struct fault *fault)
 {
 	capng_get_caps_process();
@@ -155,10 +152,7 @@ static int become(const struct privs_target *target, struct fault *fault)
 
 static int clear_capabilities(struct fault *fault)
 {
-	/*
-	 * the ambient set first: it is a part of the permitted and inheritable ones
-	 * (capabilities(7))
-	 */
+	/* the ambient set first: it is a part of the permitted and inheritable ones */
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
 		return fail(fault, errno, "cannot clear the ambient capabilities",
 			    "report this host's kernel");
@@ -187,7 +181,7 @@ static bool has_any_capability(bool bounding_cleared)
 	return false;
 }
 
-/* Trusts nothing that was said above: reads it all back. */
+/* Reads the outcome back from the kernel. */
 static bool is_dropped(const struct privs_target *target, bool bounding_cleared)
 {
 	uid_t real, effective, saved;

@@ -1,17 +1,16 @@
 /*
- * Who the process is and what it may do, given up in stages. The main thread runs the stages; each has its
- * place for a reason:
+ * Drops user and privileges in stages. The main thread runs them in this order (service.h):
  *
- *	1 make and size pipes	beyond the user's budget sizes need CAP_SYS_RESOURCE, and later the
+ *	1 make and size pipes	sizes beyond the user's budget need CAP_SYS_RESOURCE; later the
  *				budget is the new user's
- *	2 make the rings	kernel.io_uring_disabled = 1 wants CAP_SYS_ADMIN, or a group that is
- *				left behind
- *	3 bind the listeners	that of --metrics too: ports below 1024 need CAP_NET_BIND_SERVICE; and nothing listens
- *				before all else is there
+ *	2 make the rings	kernel.io_uring_disabled = 1 wants CAP_SYS_ADMIN, or a group that
+ *				stage 4 leaves
+ *	3 bind the listeners	that of --metrics too. Ports below 1024 need CAP_NET_BIND_SERVICE;
+ *				nothing listens before all else is there
  *	4 become --user		groups first, then gid, then uid: afterwards none of the others
  *				could change
- *	5 clear capabilities	effective, permitted, inheritable, ambient and bounding; the bounding
- *				set goes before stage 4, while CAP_SETPCAP is there
+ *	5 clear capabilities	effective, permitted, inheritable, ambient and bounding; the
+ *				bounding set goes before stage 4, while CAP_SETPCAP is there
  *	6 no_new_privs		no execve(2) can bring anything back
  *	7 start the workers	all of this is per thread, and inherited by threads made afterwards
  */
@@ -23,8 +22,8 @@
 #include "config/config.h"
 
 struct privs_target {
-	bool change; /* false: stay who we are */
-	uid_t uid;   /* who we will be */
+	bool change; /* false: the user stays */
+	uid_t uid;   /* of the new user */
 	gid_t gid;
 	bool own_groups; /* the user's supplementary groups too; false: `gid` alone */
 	char name[256];	 /* for initgroups(3) */
@@ -40,7 +39,7 @@ bool privs_has_capability(unsigned capability);
 int privs_resolve(const char *user, struct privs_target *target, struct fault *fault);
 
 /*
- * Stages 4 to 6. Returns 0 only when the outcome was read back and found right; otherwise -errno
- * with `fault`, and the process must end.
+ * Stages 4 to 6. Reads the outcome back. Returns 0 if it is right; otherwise -errno with `fault`,
+ * and the process must end.
  */
 int privs_drop(const struct privs_target *target, struct fault *fault);

@@ -1,8 +1,8 @@
 /*
- * Theory of operation. A name is idle until `due_ms`, then looked up: once per family, for a family may be
- * answered while the server is silent about the other. When the last family's answer is there, settle()
- * sets the next `due_ms`. A family's addresses are in use RESOLUTION_DELAY_MS after they have come, whatever
- * is still to come.
+ * Theory of operation. A name is idle until `due_ms`; then each family is looked up, for a server
+ * may answer one family and be silent about the other. After the last family's answer settle() sets
+ * the next `due_ms`. The addresses of one family are used RESOLUTION_DELAY_MS after they have come,
+ * even if the other family has no answer yet.
  */
 #include "control/resolver.h"
 
@@ -19,7 +19,7 @@
 /* How long one family's addresses wait for the other's: RFC 8305, section 3. */
 #define RESOLUTION_DELAY_MS 50
 
-/* A failure is over at most so long after its cause is. */
+/* The longest pause between two tries of a name that fails. */
 #define RETRY_MOST_MS 60000
 
 struct name {
@@ -30,7 +30,7 @@ struct name {
 	const char *error;
 	unsigned failures;    /* in a row */
 	unsigned asked_count; /* families; 0: idle */
-	uint64_t early_ms;    /* when what was found so far is used; 0: nothing waits for that */
+	uint64_t early_ms;    /* when the first family's addresses are used; 0: none wait */
 	uint64_t wait_ms;
 	uint64_t due_ms;
 	struct addr_set addresses;
@@ -99,10 +99,7 @@ void resolver_get(const struct resolver *resolver, unsigned number, struct resol
 
 /* Answers -------------------------------------------------------------------------------------- */
 
-/*
- * Puts the families together; one that was not answered, or not yet, keeps what it had. Whether this
- * changes.
- */
+/* Joins the families' addresses; one without an answer keeps its own. Whether this changes. */
 static bool replace_addresses(struct name *name)
 {
 	struct addr_set set = {0};
@@ -133,7 +130,7 @@ static uint64_t retry_delay_ms(const struct resolver *resolver, unsigned failure
 	return MIN(delay_ms, most_ms);
 }
 
-/* What failed: a family of which nothing is known rather than one that is known not to be there. */
+/* The error of a name: rather of a family without an answer than of one that has no address. */
 static const char *failure(const struct name *name)
 {
 	const struct lookup *blamed = &name->lookups[0];
@@ -145,7 +142,7 @@ static const char *failure(const struct name *name)
 	return blamed->error;
 }
 
-/* Whether anything was found, which is in use then, for its TTL. */
+/* Uses the addresses found, for their TTL. Returns whether there are any. */
 static bool use_found(struct name *name, bool *changed)
 {
 	const struct resolver *resolver = name->resolver;
@@ -178,14 +175,13 @@ static void tell(const struct name *name, enum resolver_state before, bool chang
 	name->on_change(name->context, &answer);
 }
 
-/* One family has answered, and the other has not for RESOLUTION_DELAY_MS. */
+/* One family has answered, and the other is silent for RESOLUTION_DELAY_MS. */
 static void settle_early(struct name *name)
 {
 	enum resolver_state before = name->state;
 	bool changed;
 	bool used = use_found(name, &changed);
 
-	/* called only with an address found */
 	CHECK(used);
 	name->early_ms = 0;
 	tell(name, before, changed);
@@ -207,7 +203,7 @@ static void settle(struct name *name)
 		name->error = failure(name);
 		name->wait_ms = UINT64_MAX;
 	}
-	/* a family that was not answered is asked for again as soon as a name that has nothing */
+	/* a family without an answer is asked for again as soon as a name without an address */
 	if (!found || partial) {
 		name->wait_ms = MIN(name->wait_ms, retry_delay_ms(resolver, name->failures));
 		name->failures++;
@@ -273,7 +269,7 @@ void resolver_destroy(struct resolver *resolver)
 
 /* Running -------------------------------------------------------------------------------------- */
 
-/* The idle name that is due first; NULL: there is none, or no more may be asked for. */
+/* The idle name that is due first; NULL: there is none, or RESOLVER_ASKED_MOST are asked for. */
 static struct name *next_to_ask(const struct resolver *resolver)
 {
 	struct name *next = NULL;

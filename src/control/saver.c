@@ -14,7 +14,7 @@
 #include "control/signals.h"
 #include "os/timer.h"
 
-/* What a crash may cost: the addresses given to clients since. */
+/* A crash loses at most the leases of this time. */
 #define SAVE_INTERVAL_MS 60000
 
 struct saver {
@@ -24,15 +24,15 @@ struct saver {
 	int done_fd; /* eventfd(2): the thread has saved */
 
 	/* The control thread's alone. */
-	bool busy;	   /* a save was begun, and its end not taken */
+	bool busy;	   /* a save was begun, and its result not yet taken */
 	bool asked_again;  /* during a save */
 	uint64_t began_ms; /* when the save under way was asked for */
 	uint64_t due_ms;   /* when to look for something new */
 
 	/* The thread's while `busy`, otherwise the control thread's. */
 	int result;
+	/* Hands `result` over between the threads, together with the eventfds. */
 	struct fault fault;
-	/* Who of the two may use them: goes with the eventfds, for the language knows nothing of those. */
 	atomic_bool saved;
 	atomic_bool ends;
 };
@@ -56,7 +56,7 @@ static void *run_saver(void *argument)
 	}
 }
 
-/* Whether a save has ended, which is told once. Begins the one that was asked for meanwhile. */
+/* Whether a save has ended since the last call. Begins the save that was asked for meanwhile. */
 static bool take_end(struct saver *saver, int *result, struct fault *fault)
 {
 	uint64_t count;
@@ -128,7 +128,7 @@ static void log_hang(const struct saver *saver)
 	log_failure(&fault);
 }
 
-/* The result, or 0 when TERM or INT came first. */
+/* Returns the result of the save, or 0 when TERM or INT came first. */
 static int save_first(struct saver *saver, struct fault *fault)
 {
 	int stop_fd = signals_open_stop();

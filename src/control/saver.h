@@ -1,11 +1,8 @@
 /*
- * The thread that writes files while the process runs: the state of the address pools (--pseudo-state). A filesystem that
- * hangs holds up this thread alone.
- *
- * One save is under way at most, and one more asked for: asking again changes nothing, for a save writes what there is
- * when it begins. Nothing is copied for it; a pool may be read while workers use it (lease_state.h).
- *
- * All functions are for the control thread. In the control loop it is run as checker.h is.
+ * The thread that saves the state of the lease pools (--pseudo-state). A filesystem that hangs
+ * holds up only this thread. At most one save runs and one more is wanted. Nothing is copied: a
+ * save reads the pools while workers use them (lease_state.h). All functions are for the control
+ * thread.
  */
 #pragma once
 
@@ -22,30 +19,30 @@ struct saver;
 #define SAVER_END_LIMIT_MS 5000
 
 /*
- * Starts the thread, for sources with state files, after the privilege drop (privs.h), and saves for the first time, to
- * know whether the files may be written. Waits for that save without a limit, until TERM or INT comes
- * (signals_take()). `sources` must outlive the saver. Returns 0, or -errno with `fault`; a saver that was made
- * is the caller's then too.
+ * Starts the thread, after the privilege drop (privs.h), and saves once, to know whether the files
+ * can be written. Waits for this save until it ends, or until TERM or INT comes (signals_take()).
+ * `sources` must outlive the saver. Returns 0, or -errno with `fault`; even then *saver may have
+ * been made, and is the caller's.
  */
 int saver_create(struct saver **saver, struct source_addresses *sources, struct fault *fault);
 
 /*
- * Ends the thread. Returns false, and leaves all as it is, while a save is under way: then sources and saver must stay,
- * and the process can only exit. Takes NULL too, and returns true.
+ * Ends the thread. Returns false, and does nothing, while a save runs: sources and saver must stay,
+ * and the process can only exit. NULL is allowed.
  */
 bool saver_destroy(struct saver *saver);
 
 /* Asks for a save, whether or not anything has changed. Does not wait. */
 void saver_ask(struct saver *saver);
 
-/* The last save, asked for and awaited for SAVER_END_LIMIT_MS. Logs what is wrong with it. */
+/* Saves once more, and waits for SAVER_END_LIMIT_MS at most. Logs a failure. */
 void saver_save_last(struct saver *saver);
 
 /* Adds what to wait for, and when saver_run() is due without an event. */
 void saver_prepare_poll(const struct saver *saver, struct poll_set *set);
 
 /*
- * After poll(2): logs what a save came to, and every minute one that does not come to an end; asks for another every
- * minute if there is anything new.
+ * Logs the failure of a save and, every minute, a save that does not end. Asks for a save every
+ * minute if the state has changed.
  */
 void saver_run(struct saver *saver);

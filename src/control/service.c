@@ -80,7 +80,10 @@ bool service_check(struct service *service)
 	(void)config_loop_check(config, true, &service->errors);
 	if (!config->check)
 		check_what_is_made(service, user_is_known);
-	/* last, because one file may have more errors than there is room for; --check reads files too */
+	/*
+	 * last, because one file may have more errors than there is room for; --check reads files
+	 * too
+	 */
 	(void)forwards_make_admission(service->task.forwards, MAX(service->limits.maxconn, 1U),
 				      &service->errors);
 	if (service->errors.count)
@@ -208,7 +211,10 @@ bool service_finish(struct service *service)
 	names_destroy(task->names);
 	if (task->workers) {
 		workers_destroy(task->workers);
-		/* where binding failed, forwards_open() has: a file that it did not make is another's */
+		/*
+		 * where binding failed, forwards_open() has: a file that it did not make is
+		 * another's
+		 */
 		forwards_remove_files(task->forwards);
 	}
 	if (task->signal_fd >= 0)

@@ -1,16 +1,13 @@
-/* What each signal does to a process that serves: the table signals.def, put in force. See signal(7). */
+/* Puts signals.def in force: what each signal does to a process that serves. signal(7). */
 #pragma once
 
-/*
- * Ignores what the table ignores, and HUP until signals_take(), so that none of them ends a start. TERM and INT still
- * do, for there is nothing to drain yet.
- */
+/* Ignores what the table ignores, and HUP until signals_take(). TERM and INT still end a start. */
 void signals_ignore(void);
 
 /*
- * A signalfd(2) that is readable once an end is wanted (TERM, INT), for whoever waits for something else at the start; the
- * signal stays for signals_read(). After signals_take(). The caller's, or -1 where there is no descriptor: then the
- * wait cannot be cut short.
+ * Opens a signalfd(2) that is readable once TERM or INT has come, to end a wait of the start. The
+ * signal stays for signals_read(). After signals_take(). The descriptor is the caller's; -1: there
+ * is none.
  */
 int signals_open_stop(void);
 
@@ -21,8 +18,8 @@ enum signals_wish {
 };
 
 /*
- * Blocks the signals that the control loop acts on in the calling thread, so that threads made afterwards
- * do not get them. Returns a signalfd(2) that signals_read() reads, the caller's, or -errno.
+ * Blocks the signals of the control loop in this thread and the threads that it makes later.
+ * Returns a signalfd(2) for signals_read(), the caller's, or -errno.
  */
 int signals_take(void);
 

@@ -23,6 +23,7 @@
  */
 int host_read_file(const char *directory, const char *path, char *text, size_t text_bytes);
 
+/* Whether a list such as "rw,cpu,cpuacct" has `word`; each character of `separators` separates. */
 bool host_lists(const char *list, const char *separators, const char *word);
 
 /*

@@ -200,12 +200,12 @@ Test(admin_job, bans)
 		{"unban 2001:db8::1:0:0:0:5", "1 2001:db8::1:0:0:0:5 is not banned"},
 		{"unban 2001:db8::5/128", "1 2001:db8::5/128 is banned as a part of 2001:db8::/64"},
 		{"ban 2000::/8", "2 2000::/8 "},
-		{"ban 192.0.2.7:80", "1 192.0.2.7:80 is nobody's"},
+		{"ban 192.0.2.7:80", "1 192.0.2.7:80 is not known"},
 		{"ban 192.0.2.7 json", "0\n{\"ban\":{\"client\":\"192.0.2.7\""},
 		{"unban 192.0.2.7", "0\nclient=192.0.2.7 "},
 		{"unban 2001:db8::7", "0\nclient=2001:db8::/64 "},
 		{"bans", "0\n"},
-		{"who 2001:db8::1", "1 2001:db8::1 is nobody's"},
+		{"who 2001:db8::1", "1 2001:db8::1 is not known"},
 	};
 
 	begin(2);

@@ -23,7 +23,7 @@ struct told {
 
 struct row {
 	const char *who;
-	const char *lease;	 /* NULL: the address is nobody's */
+	const char *lease;	 /* the client that has the lease; NULL: none has */
 	struct told sessions[3]; /* in the order of an answer */
 	const char *client;	 /* whom the ban is for; NULL: nobody */
 	const char *previous;	 /* NULL: none */

@@ -104,8 +104,8 @@ static void serve(struct backend *backend)
 		shutdown(backend->fd, SHUT_WR);
 }
 
-/* A turn of the control loop; backends that accept nothing are left out. */
-static void turn(unsigned serving_count)
+/* One pass of the control loop; backends that accept nothing are left out. */
+static void pass(unsigned serving_count)
 {
 	struct poll_set set;
 
@@ -125,7 +125,7 @@ static void await_checks(uint64_t count, unsigned serving_count)
 
 	while (forwards_metric(forwards, METRIC_checks) < count) {
 		cr_assert_lt(timer_now_ms(), end_ms, "no verdict");
-		turn(serving_count);
+		pass(serving_count);
 	}
 }
 
@@ -246,7 +246,7 @@ static void hang(bool is_shared)
 	make();
 	before = support_count_descriptors();
 	for (unsigned i = 0; i < 10; i++)
-		turn(0);
+		pass(0);
 	if (is_shared)
 		await_checks(5, 0);
 	cr_expect_eq(support_count_descriptors() - before,

@@ -52,8 +52,8 @@ static void finish(void)
 	dns_peer_close(&peer);
 }
 
-/* A turn of the control loop, which a question to the peer ends too. */
-static void turn(int limit_ms)
+/* One pass of the control loop, which a question to the peer ends too. */
+static void pass(int limit_ms)
 {
 	struct poll_set set;
 
@@ -70,7 +70,7 @@ static void await_query(void)
 
 	while (!dns_peer_take(&peer)) {
 		cr_assert_lt(timer_now_ms(), end_ms, "no question");
-		turn(100);
+		pass(100);
 	}
 }
 
@@ -91,7 +91,7 @@ static void serve(unsigned first, unsigned count, uint32_t ttl_s)
 		       forwards_metric(forwards, METRIC_name_failures) ==
 	       before) {
 		cr_assert_lt(timer_now_ms(), end_ms, "no change");
-		turn(100);
+		pass(100);
 	}
 }
 
@@ -194,7 +194,7 @@ Test(names, more_addresses_than_slots)
 	serve(100, 1, 3600);
 	while (member_count() != 1 + 9 * 28) {
 		cr_assert_lt(timer_now_ms(), end_ms, "%u members", member_count());
-		turn(100);
+		pass(100);
 	}
 	finish();
 }
