@@ -19,12 +19,11 @@ static struct lease_pool *make_pool(const char *block, unsigned client_bits, uin
 {
 	struct lease_pool_options options = {.client_bits = client_bits,
 					     .lease_count = lease_count};
-	struct fault fault = {0};
+	struct fault fault;
 	struct lease_pool *pool;
 
 	cr_assert_null(cidr_parse(block, &options.block));
-	cr_assert_eq(lease_pool_create(&options, key, &pool, &fault), 0, "%s",
-		     support_text(&fault));
+	cr_assert(!lease_pool_create(&options, key, &pool, &fault), "%s", support_text(&fault));
 	return pool;
 }
 
