@@ -89,7 +89,7 @@ Test(doctor_facts, this_host)
 	cr_expect_gt(facts.page_bytes, 0);
 	cr_expect_gt(facts.capacity.workers, 0);
 	cr_expect_eq(facts.listener.error, -EADDRINUSE, "the first that fails is told of");
-	cr_expect_not_null(strstr(facts.listener.fault, "cannot listen on"));
+	cr_expect_not_null(strstr(facts.listener.fault.reason, "cannot listen on"));
 	cr_expect(addr_equal(&facts.listener.address, &taken));
 	cr_expect_eq(config.forwards[0].listen.v4.sin_port, 0, "the configuration stays as it is");
 	config_finish(&config);

@@ -35,12 +35,12 @@ static void begin(void)
 static void make(void)
 {
 	struct config_errors errors = {0};
-	char error[CONFIG_ERROR_BYTES];
+	struct fault fault;
 
-	cr_assert_eq(config_check(&config, error), 0, "%s", error);
+	cr_assert_eq(config_check(&config), 0);
 	cr_assert_eq(forwards_create(&forwards, &config, &errors), 0);
 	cr_assert_eq(forwards_make_upstreams(forwards), 0);
-	cr_assert_eq(names_create(&names, forwards, error), 0, "%s", error);
+	cr_assert_eq(names_create(&names, forwards, &fault), 0, "%s", fault.reason);
 }
 
 static void finish(void)
