@@ -9,7 +9,7 @@ _Static_assert(ADMIN_BAN_BITS_LEAST_V4 == 8 && ADMIN_BAN_BITS_LEAST_V6 == 16,
 
 static const char shared[] =
 	"is a source address that clients share; give its port too, as in 10.0.0.1:41234, or the "
-	"client's own address, with /32 if it is this one";
+	"client's own address; to ban the IPv4 client at this address, add /32";
 
 bool admin_whom_find_lease(struct admin_job *job)
 {
