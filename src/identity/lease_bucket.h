@@ -19,17 +19,18 @@
  * The following holds in any order of execution, even if a thread sleeps for long between two
  * instructions.
  *
- * 1. A word never comes back, but for the references of a GRANTED lease, which go up and down.
+ * 1. No value of a word comes back, except that the references of a GRANTED lease go up and down.
  *    Every claim increments the generation, and within a generation the stages only advance. So if
- *    a compare-and-swap expects a word and succeeds, then it changes the same lease that the thread
- *    looked at before. (The generation has 38 bits. With a claim every 100 ns, a thread would have
- *    to sleep for exactly 7 hours to see the same generation again.)
+ *    a compare-and-swap succeeds, it changes the same lease that the thread looked at before. (The
+ *    generation has 38 bits. With a claim every 100 ns, a thread would have to sleep for exactly 7
+ *    hours to see the same generation again.)
  *
  * 2. A look (lease_look()) reads the word, then prefix and address, then the word again. If both
  *    words have the same generation and a stage of PROPOSED or GRANTED, then prefix and address
  *    belong to that lease. Reason: prefix and address are written only in WRITING. These writes are
- *    releases that follow the claim, and the reads are acquires. So a read that returns a value
- *    written after a later claim makes the second read of the word return that later generation.
+ *    releases that follow the claim, and the reads are acquires. So if a read returns a value that
+ *    was written after a later claim, the second read of the word returns the generation of that
+ *    claim.
  *
  * 3. Of two leases that conflict, at most one is GRANTED at any time. All operations on words are
  *    sequentially consistent, so they have one order. Let X be proposed before Y in that order. The
@@ -49,11 +50,11 @@
  *    lease, the proposer still finds the lease there.
  *
  * 5. No thread waits for another. If a thread sleeps while its slot is WRITING, one slot is out of
- *    use. If it sleeps while its slot is PROPOSED, threads that need the same prefix settle the
- *    proposal, and threads that need the same address choose another address. If two proposals
+ *    use. If a thread sleeps while its slot is PROPOSED, threads that need the same prefix settle
+ *    the proposal, and threads that need the same address choose another address. If two proposals
  *    conflict, the one in the slot with the lower index stays and the other is taken back. So two
  *    proposals do not take each other back again and again: whenever an attempt fails, a lease of
- *    another client or a proposal in a lower slot has got through.
+ *    another client or a proposal in a lower slot has succeeded.
  */
 #pragma once
 
@@ -70,7 +71,7 @@ enum lease_stage { LEASE_EMPTY, LEASE_WRITING, LEASE_PROPOSED, LEASE_GRANTED };
 /* A slot of a bucket. */
 struct lease {
 	_Atomic uint64_t word;	    /* references: 24 bits, stage: 2, generation: 38 */
-	_Atomic uint64_t prefix[2]; /* the bytes of an IPv6 address as they are */
+	_Atomic uint64_t prefix[2]; /* the bytes of an IPv6 address, unchanged */
 	_Atomic uint32_t address;   /* host byte order */
 	_Atomic int32_t used_s;	    /* time of the last acquire or release */
 };
@@ -127,7 +128,7 @@ uint32_t lease_leave(struct lease *lease);
 
 /*
  * Whether the lease that was seen as `word` is GRANTED now. If the caller holds a reference, the
- * lease stays GRANTED until the caller gives that back.
+ * lease stays GRANTED until the caller gives the reference back.
  */
 bool lease_is_granted(const struct lease *lease, uint64_t word);
 

@@ -2,11 +2,11 @@
  * A lease pool gives every IPv6 client an IPv4 source address of its own, the same address each
  * time.
  *
- * A client is an IPv6 prefix (/64 or /128). A client that comes by IPv4, in IPv4-mapped form, is a
- * whole address. A keyed hash draws the client's candidate addresses (lease_block.h); the first
- * candidate without a lease becomes the client's lease. So a client keeps its address as long as
- * its lease exists. Forwarders with the same key give a client the same address, unless another
- * client had a lease of its first candidate.
+ * A client is an IPv6 prefix (/64 or /128), or for IPv4, in IPv4-mapped form, a whole address. A
+ * keyed hash draws the client's candidate addresses (lease_block.h); the first candidate without a
+ * lease becomes the client's lease. So a client keeps its address as long as its lease exists.
+ * Forwarders with the same key give a client the same address, unless another client had a lease of
+ * its first candidate.
  *
  * A lease is live while sessions refer to it. A lease without sessions stays until its slot or its
  * address is needed: when all candidates of another client have leases, or when the bucket is full.
@@ -53,7 +53,7 @@ struct lease_pool_stats {
 
 /*
  * Creates a pool in `*pool`. The caller must destroy it by lease_pool_destroy(). Returns 0; -EINVAL
- * for a block without usable addresses; -ENOMEM. `fault` says what and the remedy.
+ * for a block without usable addresses; -ENOMEM. `fault` gets the reason and the remedy.
  */
 int lease_pool_create(const struct lease_pool_options *options,
 		      const uint8_t key[SIPHASH_KEY_BYTES], struct lease_pool **pool,
@@ -75,11 +75,12 @@ int lease_pool_acquire(struct lease_pool *pool, const struct in6_addr *client, u
 void lease_pool_release(struct lease_pool *pool, struct in_addr address, uint64_t now_ms);
 
 /*
- * Sets `client` to the client that has a lease of `address`. Returns false if none has. Any thread.
+ * Sets `client` to the client that has a lease of `address`; returns false if there is none. Any
+ * thread.
  */
 bool lease_pool_find(const struct lease_pool *pool, struct in_addr address, struct cidr *client);
 
-/* Each number is exact; all are read within a short time, but not at the same moment. */
+/* Each number is exact, but the numbers are not read at the same moment. */
 void lease_pool_read_stats(const struct lease_pool *pool, struct lease_pool_stats *stats);
 
 /* For lease_state.c and lease_save.c ----------------------------------------------------------- */

@@ -10,9 +10,9 @@
  *
  *	token:  op 8 | lane 8 | slot 24 | generation 24
  *
- * The slot is the index of a session or a listener. The generation tells the present user of the
- * slot from former users. A token is never a pointer, so an event that comes too late is recognised
- * and dropped.
+ * The slot is the index of a session or a listener. The generation distinguishes the present user
+ * of the slot from former users. A token is never a pointer, so an event that comes too late is
+ * recognised and dropped.
  */
 #pragma once
 
@@ -51,10 +51,10 @@ unsigned engine_token_slot(uint64_t token);
 unsigned engine_token_generation(uint64_t token);
 
 /*
- * Creates an engine of a kind other than ENGINE_AUTO. It must be enabled by engine_enable() before
- * use. Call it before the privilege drop, because io_uring_setup(2) may be restricted, and after
- * the descriptor limit was raised, because the epoll engine's table has this size. Returns 0 and
- * the engine, which the caller must destroy, or -errno.
+ * Creates an engine of a kind other than ENGINE_AUTO. Before use, enable the engine by
+ * engine_enable(). Call engine_create() before the privilege drop, because io_uring_setup(2) may be
+ * restricted, and after the descriptor limit was raised, because the epoll engine's table has this
+ * size. Returns 0 and the engine, which the caller must destroy, or -errno.
  */
 int engine_create(enum engine_kind kind, struct engine **engine);
 void engine_destroy(struct engine *engine);
@@ -64,8 +64,8 @@ bool engine_is_missing(int error);
 
 /*
  * Creates `count` engines of the same kind, so that they can hand over sockets to each other.
- * ENGINE_AUTO means io_uring or, if the host has no io_uring, epoll. In the latter case *refusal is
- * the -errno of io_uring, otherwise 0. Returns 0, or -errno with no engine created.
+ * ENGINE_AUTO means io_uring or, if the host has no io_uring, epoll. *refusal is the -errno of
+ * io_uring if epoll was taken instead, otherwise 0. Returns 0, or -errno with no engine created.
  */
 int engines_create(enum engine_kind kind, struct engine **engines, unsigned count, int *refusal);
 
@@ -77,30 +77,30 @@ const char *engine_name(const struct engine *engine);
 const char *engine_features(const struct engine *engine);
 
 /*
- * Accepts connections from listening socket `fd` (accept4(2)): with `many` until cancelled or
- * failed, otherwise one. The new sockets are non-blocking and close-on-exec. Result: the new
- * socket, which the caller owns from then on, or -errno. Errors such as EMFILE end the request: its
- * last event has `more` false.
+ * Accepts connections from listening socket `fd` (accept4(2)): one, or with `many` all until the
+ * request is cancelled or fails. The new sockets are non-blocking and close-on-exec. Result: the
+ * new socket, which the caller owns from then on, or -errno. Errors such as EMFILE end the request:
+ * its last event has `more` false.
  */
 void engine_accept(struct engine *engine, int fd, bool many, uint64_t token);
 
 /*
  * Connects non-blocking `fd` (connect(2)). There is one event; `address` must stay valid until
  * then. Result: 0 or -errno. -ECONNRESET and -EPIPE mean that the peer accepted the connection and
- * has reset it since.
+ * then reset it.
  */
 void engine_connect(struct engine *engine, int fd, const struct sockaddr *address,
 		    socklen_t length_bytes, uint64_t token);
 
 /*
- * Waits for a connect of `fd` that the caller has begun itself: sock_connect_with(). There is one
- * event. Result: as for engine_connect(), or positive; then sock_take_error() has the outcome.
+ * Waits for a connect of `fd` that the caller has begun by sock_connect_with(). There is one event.
+ * Result: as for engine_connect(), or positive: then sock_take_error() returns the outcome.
  */
 void engine_await_connect(struct engine *engine, int fd, uint64_t token);
 
 /* The bits of the positive result of a wait or a watch. */
 enum engine_found {
-	ENGINE_FOUND_CONDITION = 1, /* the condition of the wait holds, or something arrived */
+	ENGINE_FOUND_CONDITION = 1, /* the wait's condition holds, or the watch saw an arrival */
 	ENGINE_FOUND_END = 2,	    /* the peer's stream has ended, or the socket has failed */
 };
 
@@ -113,9 +113,9 @@ enum engine_condition {
 /*
  * A wait: one event when the condition holds for `fd`. If the condition holds already, the event
  * comes with the next engine_wait(). After a failure every condition holds. Result: enum
- * engine_found or -errno. A result of 0 means that the condition does not hold: io_uring answers so
+ * engine_found or -errno. A result of 0 means that the condition does not hold: io_uring answers 0
  * once the peer has ended its stream (tests/kernel/probe_ring_poll_peer_end). Then wait again with
- * `peer_ended`; such a wait costs a little more and is answered only when the condition holds.
+ * `peer_ended`: such a wait costs a little more and is answered only when the condition holds.
  *
  * At the same time a descriptor may have one wait for each condition and one watch; or one accept;
  * or one connect. Tokens of waits and watches have ENGINE_OP_READY.
@@ -124,23 +124,22 @@ void engine_wait_for(struct engine *engine, int fd, enum engine_condition condit
 		     bool peer_ended, uint64_t token);
 
 /*
- * A watch: an event each time that something arrives on `fd`: bytes, the end of the stream, or a
- * failure. Bytes that are there at the call count as an arrival. A watch costs nothing between the
- * events. But it does not report bytes again that the caller left unread, so the caller should read
- * until the socket is empty. Result: enum engine_found or -errno. Lasts until cancelled; the last
- * event has `more` false.
+ * A watch: an event each time that bytes, the end of the stream or a failure arrive on `fd`. Bytes
+ * that are there at the call count as an arrival. A watch costs nothing between the events. But the
+ * watch does not report unread bytes again, so the caller should read until the socket is empty.
+ * Result: enum engine_found or -errno. The watch lasts until cancelled; its last event has `more`
+ * false.
  */
 void engine_watch(struct engine *engine, int fd, uint64_t token);
 
 /*
  * Cancels the wait, watch, accept or connect of `fd` that has `token`. The last event of the
- * request still comes: with -ECANCELED, or with another result if the request was answered before.
+ * request still comes: with -ECANCELED, or with its own result if the request was answered before.
  */
 void engine_cancel(struct engine *engine, int fd, uint64_t token);
 
 /*
- * To be called before `fd` is closed. No request may be in flight for it. The engine need not know
- * the descriptor.
+ * Call it before closing `fd`. No request may be in flight for `fd`. The engine need not know `fd`.
  */
 void engine_forget(struct engine *engine, int fd);
 
@@ -158,7 +157,7 @@ void engine_wake(struct engine *engine);
 /*
  * Submits the queued requests, waits until there is an event or `timeout_ms` has passed (negative:
  * no limit, 0: does not wait) and stores at most `limit` events. Returns the number of events, or
- * -errno. The number is 0 after a timeout, a signal, or an event that only the engine needed.
+ * -errno. The number is 0 after a timeout, a signal, or an event that is only for the engine.
  */
 int engine_wait(struct engine *engine, int64_t timeout_ms, struct engine_event *events,
 		unsigned limit);
@@ -171,7 +170,7 @@ uint64_t engine_take_pauses(struct engine *engine);
 
 /*
  * Whether engine_wait() would return an event at once, or has requests to submit, which may be
- * answered at once. With io_uring this reads shared memory (IORING_SQ_TASKRUN, io_uring_setup(2));
- * with epoll it is one poll(2).
+ * answered at once. io_uring: reads shared memory (IORING_SQ_TASKRUN, io_uring_setup(2)). epoll:
+ * one poll(2).
  */
 bool engine_has_events(struct engine *engine);

@@ -4,17 +4,16 @@
  * Theory of operation. All descriptors but listeners are registered edge-triggered.
  *
  * - A wait calls EPOLL_CTL_ADD or EPOLL_CTL_MOD. Both make the kernel check the socket's present
- *   state, so a condition that holds already is reported. In this way a wait is level-triggered at
- *   the moment when it is armed, as engine.h promises.
- * - A watch is armed once. The edges that follow are its events.
+ *   state. So a condition that holds already is reported, as engine.h promises.
+ * - A watch is armed once. Each later edge is an event of the watch.
  * - If the only request of a descriptor is a wait to read, EPOLLONESHOT is set. Then bytes that
  *   arrive while the session does not wait do not wake the worker.
- * - If a socket is registered for reading, and epoll has not reported it readable since it was
- *   armed (`arrival_seen`), then it has nothing to read. A wait to read then needs no system call.
- *   The first wait after a connect is of this kind.
+ * - A socket that is registered for reading has nothing to read until epoll reports an arrival
+ *   (`arrival_seen`). Before that, a wait to read needs no system call. An example is the first
+ *   wait after a connect.
  *
  * Answers to requests go through a queue, because one event of epoll can answer several requests,
- * and the answers to a cancel or a hand-over come from no event of epoll.
+ * and no event of epoll answers a cancel or a hand-over.
  *
  * A socket is handed over through the mailbox of the other worker, a socket pair. The message has
  * only the number of the descriptor, because all workers share one descriptor table.
@@ -33,10 +32,10 @@
 #include "os/host.h"
 #include "os/sock.h"
 
-/* As many events as a worker takes at a time. Scenario: small-512 (bench/). */
+/* The most events that a worker takes at a time. Scenario: small-512 (bench/). */
 #define EPOLL_EVENT_LIMIT 256
 
-/* Connections, or messages, taken before the next descriptor. Scenario: crc-64 (bench/). */
+/* The most connections or messages taken before the next descriptor. Scenario: crc-64 (bench/). */
 #define ACCEPT_LIMIT 64
 
 /* The largest descriptor table, whatever the limit on descriptors is. */
@@ -87,7 +86,7 @@ static struct epoll_engine *epoll(struct engine *engine)
 	return CONTAINER_OF(engine, struct epoll_engine, engine);
 }
 
-/* NULL if `fd` is beyond the limit of the start, which was raised since: prlimit(2). */
+/* NULL if `fd` is beyond the limit at the start: prlimit(2) has raised the limit since. */
 static struct descriptor *descriptor_of(struct epoll_engine *self, int fd)
 {
 	return (unsigned)fd < self->descriptor_count ? &self->descriptors[fd] : NULL;
@@ -129,7 +128,7 @@ static uint32_t mask_for(const struct descriptor *descriptor)
 	/* level-triggered: connections left in the backlog are reported again */
 	if (is_accept(tokens[REQUEST_READABLE]))
 		return descriptor->many ? EPOLLIN : EPOLLIN | EPOLLONESHOT;
-	/* ARRIVAL too: so the first wait to read needs no system call */
+	/* with ARRIVAL, the first wait to read needs no system call */
 	if (is_connect(tokens[REQUEST_WRITABLE]))
 		return mask | EPOLLOUT | ARRIVAL;
 	if (tokens[REQUEST_READABLE] || tokens[REQUEST_WATCH])
@@ -143,7 +142,7 @@ static uint32_t mask_for(const struct descriptor *descriptor)
 }
 
 /*
- * Asks epoll for all requests in flight. If epoll refuses, all of them are answered with its error.
+ * Arms epoll for all requests in flight. If epoll refuses, all are answered with its error.
  */
 static void arm(struct epoll_engine *self, int fd, struct descriptor *descriptor)
 {
@@ -221,9 +220,9 @@ static void epoll_connect(struct engine *engine, int fd, const struct sockaddr *
 }
 
 /*
- * Answers an accept for the last time and removes the listener from epoll. A listener with clients
- * in its backlog would stay readable, and epoll reports the failure of a destroyed listener for
- * ever, whatever its mask.
+ * Answers an accept for the last time and removes the listener from epoll. If it stayed in epoll, a
+ * listener with clients in its backlog would be reported again and again, and so would a destroyed
+ * listener, with any mask.
  */
 static void stop_accepting(struct epoll_engine *self, int fd, struct descriptor *descriptor,
 			   int32_t result)
@@ -244,7 +243,7 @@ static void epoll_cancel(struct engine *engine, int fd, uint64_t token)
 		if (descriptor->tokens[i] == token && is_accept(token))
 			stop_accepting(self, fd, descriptor, -ECANCELED);
 		else if (descriptor->tokens[i] == token)
-			/* stays registered: the next step is mostly a close or a new wait */
+			/* stays registered: mostly a close or a new wait follows */
 			finish(self, descriptor, (enum request)i, -ECANCELED);
 }
 
@@ -252,7 +251,7 @@ static void epoll_forget(struct engine *engine, int fd)
 {
 	struct descriptor *descriptor = descriptor_of(epoll(engine), fd);
 
-	/* close(2) removes it from epoll: epoll(7) */
+	/* close(2) removes `fd` from epoll: epoll(7) */
 	if (descriptor)
 		memset(descriptor, 0, sizeof(*descriptor));
 }
@@ -279,7 +278,7 @@ static void on_mail(struct epoll_engine *self)
 {
 	struct message message;
 
-	/* level-triggered: messages that are left are reported again */
+	/* level-triggered: if messages are left, epoll reports again */
 	for (unsigned i = 0; i < ACCEPT_LIMIT; i++) {
 		ssize_t got = recv(self->mailbox[0], &message, sizeof(message), MSG_DONTWAIT);
 
@@ -329,7 +328,7 @@ static void on_arrival(struct epoll_engine *self, int fd, struct descriptor *des
 	if (descriptor->tokens[REQUEST_READABLE])
 		finish(self, descriptor, REQUEST_READABLE, found_by(events));
 	else if (!descriptor->tokens[REQUEST_WATCH] && descriptor->mask & EPOLLIN)
-		arm(self, fd, descriptor); /* no wait: stop the reports */
+		arm(self, fd, descriptor); /* no request wants arrivals: stop the reports */
 	if (descriptor->tokens[REQUEST_WATCH])
 		answer(self, descriptor->tokens[REQUEST_WATCH], found_by(events), true);
 }

@@ -4,8 +4,7 @@
  * Theory of operation.
  *
  * - A wait is a oneshot poll of the ring. A poll checks the socket's present state when it is
- *   armed, so a lane that has left bytes in the socket and then waits misses nothing
- *   (probe_ring_poll_oneshot_is_level).
+ *   armed, so it finds bytes that a lane has left in the socket (probe_ring_poll_oneshot_is_level).
  * - A watch is a multishot poll. It is armed once, completes at every arrival, and costs nothing in
  *   between.
  * - Splicing does not go through the ring, because IORING_OP_SPLICE always runs on a kernel worker
@@ -15,8 +14,8 @@
  * enables the ring and so becomes its only issuer (probe_ring_enable_by_worker). With DEFER_TASKRUN
  * completions run only inside a wait, so engine_wait() always enters the kernel (probe_ring_flags).
  *
- * A wait with `peer_ended` needs more. A poll of the ring reports POLLRDHUP even if not asked for
- * it. So once the peer has ended its stream, every oneshot poll for POLLOUT completes at once,
+ * A wait with `peer_ended` needs more. A poll of the ring always reports POLLRDHUP, asked for or
+ * not. So once the peer has ended its stream, every oneshot poll for POLLOUT completes at once,
  * although the socket is not writable (probe_ring_poll_peer_end). A wait with `peer_ended` is
  * therefore a multishot poll, which completes only when something changes. translate() drops
  * completions that do not meet the condition. At the first completion that meets it, translate()
@@ -55,8 +54,8 @@
 struct uring_engine {
 	struct engine engine;
 	struct io_uring ring;
-	int error; /* 0, or the -errno that ended the ring; the next wait returns it */
-	struct io_uring_sqe unsent; /* takes the requests to a ring that has ended */
+	int error; /* 0, or the -errno that ended the ring, for the next wait to return */
+	struct io_uring_sqe unsent; /* stands in for an entry after the ring has ended */
 };
 
 struct ring_flavour {
@@ -64,7 +63,7 @@ struct ring_flavour {
 	const char *features;
 };
 
-/* In order of preference: Linux 6.1, then 5.19, which multishot accept needs anyway. */
+/* In order of preference: for Linux 6.1, for 5.19 (multishot accept needs 5.19 too). */
 static const struct ring_flavour flavours[] = {
 	{IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL,
 	 "single_issuer,defer_taskrun,submit_all"},
@@ -92,15 +91,15 @@ static void pause_for_kernel(struct uring_engine *self)
 	const struct timespec pause = {.tv_nsec = SHORTAGE_PAUSE_MS * 1000000};
 
 	self->engine.pause_count++;
-	/* completed requests free memory when they are reaped: io_uring_enter(2) */
+	/* completed requests free memory when reaped: io_uring_enter(2) */
 	(void)io_uring_get_events(&self->ring);
 	nanosleep(&pause, NULL);
 }
 
 /*
  * Returns a free entry of the submission queue; submits the queue if it is full. While the kernel
- * has no memory for requests, the worker pauses here: its sessions could not go on, and they lose
- * nothing. Any other error is permanent, and the next wait returns it.
+ * has no memory for requests, the worker pauses here. Its sessions could not go on anyway, and lose
+ * no byte. Any other error is permanent, and the next wait returns it.
  */
 static struct io_uring_sqe *take_sqe(struct uring_engine *self)
 {
@@ -294,7 +293,8 @@ static bool uring_has_events(struct engine *engine)
 }
 
 /*
- * liburing 2.3 of Debian 12 declares functions for these two operations but does not export them.
+ * liburing 2.3 of Debian 12 declares functions for the two operations below but does not export
+ * them.
  */
 static int register_ring(struct uring_engine *self, unsigned op, void *argument, unsigned count)
 {
@@ -324,7 +324,7 @@ static int uring_enable(struct engine *engine)
 
 	if (error)
 		return error;
-	/* saves a descriptor look-up per io_uring_enter(2); optional, Linux 5.18 */
+	/* Linux 5.18, optional: saves a look-up of the descriptor per io_uring_enter(2) */
 	(void)io_uring_register_ring_fd(&self->ring);
 	arm_wake(self);
 	return 0;

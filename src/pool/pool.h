@@ -1,48 +1,49 @@
 /*
- * The backends of one forward: which of them a session gets, how many sessions each has, and which
- * are fit for use. All workers share a pool, and no function waits: atomics only, no locks, no
- * system calls, no allocation after pool_create(). Times are milliseconds of any clock that does
- * not go back (timer_now_ms()), below 2^40.
+ * The members of one forward's pool: which member a session gets, how many sessions each member
+ * has, and which members are up. All workers share a pool, and no function waits: atomics only, no
+ * locks, no system calls, no allocation after pool_create(). Times are milliseconds of any clock
+ * that does not go back (timer_now_ms()), below 2^40.
  *
  * A session asks pool_choose() for a claim on a member, reports once how the connect went
  * (pool_succeeded(), pool_failed()), and gives the claim back (pool_end()). After a failure the
- * session marks the member tried and asks again. While a claim is held, its member's address may be
- * read.
+ * session marks the member tried and asks again. The member's address may be read while the claim
+ * is held.
  *
  * Three ways to choose, each among the members that can be chosen:
  *
  *	roundrobin  one after the other, by weight, and evenly mixed: weights 5, 1, 1 give a a b a c
- *		    a a. The workers share one position, an atomic counter, in a sequence made
- *		    beforehand. So the shares are exact however the kernel spreads connections over
- *		    workers, and a session costs one atomic addition. Positions of a member that
- *		    cannot be chosen are skipped; after 16 skipped in a row, a member is drawn by
- *		    weight alone.
- *	leastconn   the fewest sessions per weight; among equals, the next one of the sequence.
+ *		    a a. The sequence is made beforehand. All workers share one position in it, an
+ *		    atomic counter. So the shares are exact however the kernel spreads connections
+ *		    over workers, and a session costs one atomic addition. Positions of a member
+ *		    that cannot be chosen are skipped; after 16 skipped in a row, a member is drawn
+ *		    by weight alone.
+ *	leastconn   the fewest sessions per weight; among equals, the next member in the sequence.
  *		    Looks at every member.
  *	source      by the client's network (pool_client_key()), weighted rendezvous hashing: each
- *		    member gets a number from the client's key and its own address, and the best
- *		    number per weight wins. So a member that is added or removed moves its own share
- *		    of the clients and no others. The result depends on the addresses alone, not on
- *		    their order, the machine or the run. Looks at every member.
+ *		    member gets a number from the client key and the member's address, and the best
+ *		    number per weight wins. So adding or removing a member moves only that member's
+ *		    share of the clients. The result depends on the addresses alone, not on their
+ *		    order, the machine or the run. Looks at every member.
  *
  * A member can be chosen when it is open, has a weight, is up (or is due for a probe, below), is
  * not full and was not tried. Backups are chosen only when every other member is down, off, without
- * weight, or was tried by this same session; not when the others are merely full.
+ * weight, or was tried by the same session; not when another member is only full.
  *
- * Health by traffic: `max_fails` failures within `fail_timeout_ms` of the first (as nginx counts
- * failures: a success in between changes nothing) take a member down for that long. Then the pool
- * lets one session at a time through as a probe: its success brings the member up, its failure
- * takes the member down again. Meanwhile reports of sessions that were chosen earlier are ignored.
+ * Health by traffic: `max_fails` failures within `fail_timeout_ms` of the first failure take a
+ * member down for `fail_timeout_ms`. As in nginx, a success in between changes nothing. After that
+ * time the pool gives the member one session at a time, as a probe: a success of the probe brings
+ * the member up, a failure takes it down again. Until then, reports of sessions that chose the
+ * member earlier are ignored.
  *
  * Health by checks (`rise` > 0): `fall` failed checks in a row take a member down, or the first
  * check if none has succeeded yet; `rise` good checks in a row bring it up. The traffic can still
- * take a member down, but then only `rise` good checks bring it up, and no session is risked on a
- * probe.
+ * take a member down, but then only `rise` good checks bring it up, and no session is a probe.
  *
  * Members begin up. When a member comes up again, its weight grows from an eighth to all of it
  * within `slow_start_ms`.
  *
- * "Control thread" below: any thread, but one at a time; all other functions are for all threads.
+ * "Control thread" below: only one thread may call the function at a time. Any thread may call the
+ * others.
  */
 #pragma once
 
@@ -62,7 +63,7 @@ enum pool_balance { POOL_ROUNDROBIN, POOL_LEASTCONN, POOL_SOURCE };
 struct pool_settings {
 	unsigned slots; /* members at a time, including those that drain; 1 to 256 */
 	enum pool_balance balance;
-	unsigned max_fails;	  /* up to 1000; 0: the traffic says nothing about health */
+	unsigned max_fails;	  /* up to 1000; 0: no health by traffic */
 	uint64_t fail_timeout_ms; /* with max_fails > 0: above 0 */
 	unsigned rise, fall;	  /* checks in a row, up to 200; both 0: no checks */
 	uint64_t slow_start_ms;	  /* 0: none */
@@ -74,15 +75,15 @@ struct pool_member {
 	unsigned maxconn;    /* sessions; 0: POOL_LIVE_LIMIT */
 	bool backup;
 	bool off;	/* never gets a session, whatever its health */
-	bool unchecked; /* has no checks, though others have: the traffic alone decides */
+	bool unchecked; /* no checks for this member: its health is by traffic */
 	unsigned group; /* the caller's number: pool_replace() replaces the members of one group */
 };
 
 struct pool;
 
 /*
- * Makes an empty pool of some 140 bytes per slot, and 1 KiB more per slot for the sequences; of
- * that, only the memory that the weights need is ever touched. Returns 0 or -ENOMEM.
+ * Makes an empty pool of some 140 bytes per slot, and 1 KiB more per slot for the sequences, of
+ * which only the part that the weights need is touched. Returns 0 or -ENOMEM.
  */
 int pool_create(struct pool **pool, const struct pool_settings *settings);
 
@@ -91,7 +92,7 @@ void pool_destroy(struct pool *pool);
 
 /* Choosing ------------------------------------------------------------------------------------- */
 
-/* The members that a session has tried in vain; zeroed: none. */
+/* The members whose connect failed for a session; zeroed: none. */
 struct pool_tried {
 	uint64_t bits[POOL_MEMBERS_LIMIT / 64];
 };
@@ -105,7 +106,7 @@ uint64_t pool_client_key(const struct in6_addr *client);
 struct pool_claim {
 	uint16_t member;
 	bool held;
-	bool probe; /* this session decides whether the member is up again */
+	bool probe; /* the session is the member's probe */
 };
 
 struct pool_ask {
@@ -118,14 +119,14 @@ struct pool_ask {
 enum pool_refusal {
 	POOL_ALL_DOWN = -1,
 	POOL_ALL_FULL = -2,  /* some member is up and untried, and all such members are full */
-	POOL_ALL_TRIED = -3, /* at least one was tried, and the others are down */
+	POOL_ALL_TRIED = -3, /* the session has tried some member, and all others are down */
 };
 
 /*
- * Takes a claim on a member and returns the member's index; or returns an enum pool_refusal, and
- * then no claim is held. Whatever other threads do, a member's maxconn is never exceeded, and only
- * one session at a time is its probe. Costs one look at each member at most, about a microsecond
- * for 256, and one more each time another thread has just taken the member that was picked.
+ * Takes a claim on a member and returns the member's index, or returns an enum pool_refusal without
+ * a claim. Whatever other threads do, a member's maxconn is never exceeded, and a member has one
+ * probe at a time. Looks at each member at most once, which takes about a microsecond for 256; and
+ * once more each time that another thread has just taken the chosen member.
  */
 int pool_choose(struct pool *pool, const struct pool_ask *ask, struct pool_claim *claim);
 
@@ -136,16 +137,16 @@ const struct addr *pool_address(const struct pool *pool, const struct pool_claim
 unsigned pool_group(const struct pool *pool, const struct pool_claim *claim);
 
 /*
- * Gives a claim back; does nothing where none is held. After a probe without a report, the next
- * session is the probe.
+ * Gives a claim back; does nothing without a claim. If a probe made no report, the next session is
+ * the probe.
  */
 void pool_end(struct pool *pool, struct pool_claim *claim);
 
 /* Health --------------------------------------------------------------------------------------- */
 
 /*
- * What a report has changed, for the log and the counters. Of all threads, exactly one is told of
- * each change; the changes of a member alternate.
+ * What a report has changed, for the log and the counters. Each change is returned to exactly one
+ * thread. The changes of a member alternate.
  */
 enum pool_change { POOL_UNCHANGED, POOL_WENT_DOWN, POOL_CAME_UP };
 
@@ -154,7 +155,7 @@ enum pool_change pool_succeeded(struct pool *pool, struct pool_claim *claim, uin
 enum pool_change pool_failed(struct pool *pool, struct pool_claim *claim, uint64_t now_ms);
 
 /*
- * A check's result. `generation` is from the snapshot that gave the address to check; so a late
+ * A check's result. `generation` is from the snapshot that gave the address to check. So a late
  * result does not count for the next member of the slot.
  */
 enum pool_change pool_check_result(struct pool *pool, unsigned member, uint32_t generation, bool ok,
@@ -163,16 +164,16 @@ enum pool_change pool_check_result(struct pool *pool, unsigned member, uint32_t 
 /* Members -------------------------------------------------------------------------------------- */
 
 /*
- * Control thread. Adds each member to a free slot, in a new pool from index 0 on. If the same
- * address of the same group still drains, its slot is opened again and keeps its health. Returns 0,
- * or -ENOSPC at the first member for which no slot is free.
+ * Control thread. Adds each member to a free slot, in a new pool from index 0 on. If a member of
+ * the same group and address still drains, its slot is opened again and keeps its health. Returns
+ * 0, or -ENOSPC at the first member for which no slot is free.
  *
- * This and pool_replace() make a new sequence: in up to 20 ms for 256 members of weights near 256,
- * and in hardly any time for usual weights.
+ * pool_add_all() and pool_replace() make a new sequence: in up to 20 ms for 256 members of weights
+ * near 256, and in much less for usual weights.
  */
 int pool_add_all(struct pool *pool, const struct pool_member *members, unsigned count);
 
-/* The members of a group from now on: the addresses that a name has. */
+/* The new members of a group: the addresses of a name. */
 struct pool_group {
 	struct pool_member terms; /* for each new member; its `address` is not read */
 	const struct addr *addresses;
@@ -182,15 +183,15 @@ struct pool_group {
 /*
  * Control thread. Makes `group->addresses` the members of the group `group->terms.group`. Missing
  * addresses are added, and those already there stay untouched. The other members get no more
- * sessions, and their slots are free when their last session has ended. In between, the group is
- * never without members unless the slots run out. Returns 0, or -ENOSPC when some addresses found
- * no slot: call again when other members have drained.
+ * sessions, and their slots are free when their last session has ended. During the change the group
+ * always has members, unless the slots run out. Returns 0, or -ENOSPC when some addresses found no
+ * slot: call again when other members have drained.
  */
 int pool_replace(struct pool *pool, const struct pool_group *group);
 
 /*
- * Control thread. Replaces `max_fails` of the settings, from the next failure on. Members that are
- * down come up as they would have.
+ * Control thread. Replaces `max_fails` of the settings, from the next failure on. Nothing changes
+ * for members that are down.
  */
 void pool_set_max_fails(struct pool *pool, unsigned max_fails);
 
@@ -209,8 +210,8 @@ enum pool_state {
 struct pool_snapshot {
 	enum pool_state state;
 	/*
-	 * The member is up or full. And where failures take no member down (`max_fails` 0), its
-	 * last connect or check succeeded; a failed member is chosen all the same then.
+	 * The member is up or full. With `max_fails` 0, its last connect or check has also
+	 * succeeded: then failures take no member down, and a failed member is still chosen.
 	 */
 	bool answers;
 	struct addr address;
@@ -229,6 +230,6 @@ unsigned pool_slot_count(const struct pool *pool);
 /* Members that are open, up and not off, including full ones. Any thread; looks at each slot. */
 unsigned pool_up_count(const struct pool *pool);
 
-/* Control thread. What is known of a slot; its parts are read one after the other. */
+/* Control thread. Reads a slot, its parts one after the other. */
 void pool_snapshot(const struct pool *pool, unsigned member, uint64_t now_ms,
 		   struct pool_snapshot *snapshot);

@@ -115,7 +115,7 @@ static void after_fill(struct lane *lane, uint32_t bytes, bool drained)
 		lane->allowance_bytes -= bytes;
 	}
 	lane->read_woken = false;
-	/* a read side that has ended or failed is read until the end itself shows */
+	/* a read side that has ended or failed is read until a read returns the end */
 	lane->read_ready = !drained || lane->read_error || lane->read_ended;
 	if (small)
 		lane->bulk = false;
@@ -127,7 +127,7 @@ static void after_fill(struct lane *lane, uint32_t bytes, bool drained)
 		lane->small_fills++;
 }
 
-/* A higher cost counts at once, a lower cost by half: too little room is the safer estimate. */
+/* A higher cost counts at once, a lower cost by half: it is safer to assume too little room. */
 static void learn_cost(struct lane *lane, uint32_t room_bytes)
 {
 	uint64_t used = lane->measured_bytes > room_bytes ? lane->measured_bytes - room_bytes : 0;
@@ -179,7 +179,7 @@ void lane_on_begun(struct lane *lane, uint32_t preface_bytes, uint32_t bytes, bo
 void lane_on_read_empty(struct lane *lane)
 {
 	CHECK(lane_next(lane) == LANE_FILL);
-	/* nothing more arrives at a failed socket: if it is empty now, it has ended */
+	/* nothing more arrives at a failed socket: an empty failed socket has ended */
 	if (lane->read_error) {
 		lane_on_read_end(lane);
 		return;
@@ -187,7 +187,7 @@ void lane_on_read_empty(struct lane *lane)
 	lane->read_woken = false;
 	lane->read_ready = false;
 	if (lane->read_ended) {
-		/* the announced end is not there: a wait tells when it comes, a watch does not */
+		/* the announced end is not there yet: only a wait reports when it comes */
 		lane->read_ended = false;
 		lane->small_fills = 0;
 	}
@@ -223,7 +223,7 @@ static void take_room(struct lane *lane, uint32_t bytes)
 
 bool lane_is_untouched(const struct lane *lane)
 {
-	/* lane_take_stirred() resets `stirred` of chatty lanes alone, and these have moved bytes */
+	/* lane_take_stirred() resets `stirred` only in chatty lanes, which have moved bytes */
 	return !lane->stirred && !lane->small_fills && !lane->moved_bytes && !lane->held_bytes;
 }
 

@@ -10,21 +10,21 @@
  *	SHUT     over: the end was passed on, or the write side has failed
  *
  * A fill takes bytes from the read side. The lane holds these bytes, in a pipe, until flushes have
- * passed them to the write side. A lane fills only when it holds nothing. So when a lane sees the
- * end of the read side, it holds nothing, and needs no state for an end with bytes still held.
+ * passed them to the write side. A lane fills only when it holds nothing. So a lane that sees the
+ * end of the read side holds nothing, and needs no state for an end with bytes still held.
  *
- * The read side ends with a FIN, or fails, usually with a RST. Either way, the bytes that came
- * before are delivered first. Then a FIN is passed on as a FIN, a failure as a RST. The lane
- * remembers the error of a failure: a socket reports its error once, and afterwards looks like a
- * clean end (tests/kernel/probe_splice_data_before_reset).
+ * The read side ends with a FIN, or fails, usually with a RST. In both cases the lane first
+ * delivers the bytes that came before. Then it passes a FIN on as a FIN, a failure as a RST. The
+ * lane remembers the error of a failure: a socket reports its error once, and afterwards looks like
+ * a clean end (tests/kernel/probe_splice_data_before_reset).
  *
  * Room: a lane takes no more than the send buffer of the write side has room for. If the peer of
  * the write side does not read, the bytes wait in the receive buffer of the read side, and the lane
  * holds no pipe. The lane measures the room again when half of the room is used up: after many
- * small messages, or at every fill of a bulk lane. One byte uses up more than one byte of room,
+ * small messages, or at every fill of a bulk lane. A byte uses up more than one byte of room,
  * because the kernel also counts its own overhead, which is large with small windows and small
- * fragments (tests/kernel/probe_sock_meminfo_room). So the lane learns what a byte costs. Room is
- * an estimate: if the estimate was too high, a rest stays in the pipe.
+ * fragments (tests/kernel/probe_sock_meminfo_room). So the lane learns how much room a byte costs.
+ * Room is an estimate: if the estimate was too high, a rest stays in the pipe.
  *
  * Allowance: a paced lane also takes no more than its allowance, which its owner grants from the
  * bandwidth limits. Without an allowance it does not read.
@@ -36,8 +36,8 @@
 
 /*
  * With less room than this a lane does not fill, but waits until the kernel calls the write side
- * writable. A bulk lane always waits for that, however much room there is, so that its fills are
- * large. Scenarios: mtu and bulk-8-both (bench/).
+ * writable. A bulk lane always waits for this, even with more room, so that its fills are large.
+ * Scenarios: mtu and bulk-8-both (bench/).
  */
 #define LANE_ROOM_WORTH_BYTES 16384
 
@@ -49,29 +49,28 @@
 #define LANE_SMALL_BYTES 16384
 
 /*
- * A lane is chatty after this many small fills in a row that each drained the read side. A chatty
- * lane gets a watch, which costs more than one wait and less than several waits. Scenarios:
+ * A lane is chatty after this many small fills in a row, each of which drained the read side. A
+ * chatty lane gets a watch, which costs more than one wait and less than several waits. Scenarios:
  * small-64, crc-64.
  */
 #define LANE_CHATTY_FILLS 4
 
 /*
- * The least room that a lane assumes. It assumes this much when the kernel says "writable" and the
- * measured room is less (a tiny send buffer), and for a new connection, so that one short message
- * needs no measurement. Scenario: crc-64.
+ * The least room that a lane assumes: for a new connection, so that one short message needs no
+ * measurement; and when the kernel says "writable" but the measured room is less (a tiny send
+ * buffer). Scenario: crc-64.
  */
 #define LANE_ROOM_FLOOR_BYTES 4096
 
 /*
- * A message uses up at least this much room, as the lane counts: the kernel counts this much for
- * the smallest packet. Scenario: tests/kernel/probe_sock_meminfo_room.
+ * The lane counts at least this much room for a message, as the kernel does for the smallest
+ * packet. Scenario: tests/kernel/probe_sock_meminfo_room.
  */
 #define LANE_MESSAGE_COST_BYTES 1280
 
 /*
- * The room that one byte costs, in sixteenths of a byte. A byte costs at least 9/8 bytes of room;
- * a new lane, which knows nothing of its write side, assumes 4. Scenario:
- * tests/integration/test_stalled.
+ * The room that one byte costs, in sixteenths of a byte. A byte costs at least 9/8 bytes of room; a
+ * new lane assumes 4 bytes. Scenario: tests/integration/test_stalled.
  */
 #define LANE_COST_LEAST 18
 #define LANE_COST_FIRST 64
@@ -80,8 +79,8 @@ enum lane_state { LANE_OPEN, LANE_FLUSHED, LANE_SHUT };
 
 enum lane_step {
 	LANE_MEASURE, /* measure the room of the write side: lane_on_room() */
-	LANE_FILL,    /* take up to room_bytes from the read side: lane_on_filled() and its like */
-	LANE_FLUSH,   /* pass held_bytes to the write side: lane_on_flushed() and its like */
+	LANE_FILL,    /* take up to room_bytes from the read side: lane_on_filled() and others */
+	LANE_FLUSH,   /* pass held_bytes to the write side: lane_on_flushed() and others */
 	LANE_WAIT_READABLE,    /* until the read side is readable: lane_on_arrival() */
 	LANE_WAIT_WRITABLE,    /* until the write side is writable: lane_on_writable() */
 	LANE_WAIT_ALLOWANCE,   /* until the owner grants an allowance: lane_on_allowance() */
@@ -94,7 +93,7 @@ struct lane {
 	uint8_t state;	 /* enum lane_state */
 	bool read_ready; /* the read side may have bytes: fill before waiting */
 	bool read_woken; /* the kernel called the read side readable, and no fill was tried since */
-	bool read_ended; /* the kernel announced the end of the stream, which was not read yet */
+	bool read_ended; /* the kernel announced the end of the stream, still unread */
 	bool bulk;	 /* fills are large: splice */
 	uint8_t small_fills; /* in a row, up to LANE_CHATTY_FILLS */
 	bool paced : 1;	     /* takes at most `allowance_bytes`; set by the owner */
@@ -106,24 +105,24 @@ struct lane {
 	int16_t read_error;  /* how the read side failed: errno, 0 for no failure */
 	int16_t write_error; /* how the write side failed: errno, 0 for no failure */
 	uint16_t cost;	     /* LANE_COST_*: the learned cost of a byte */
-	/* the most unsent bytes in the write side's socket, 0: as many as fit; set by the owner */
+	/* the most unsent bytes in the write side's socket; 0: no limit; set by the owner */
 	uint32_t unsent_limit_bytes;
-	uint32_t allowance_bytes; /* of a paced lane: may still be taken from the read side */
+	uint32_t allowance_bytes; /* a paced lane may still take so many bytes */
 	uint32_t held_bytes;	  /* taken, and not yet accepted by the write side */
-	uint32_t preface_bytes; /* the first of the held bytes: the owner's, not counted as moved */
-	uint32_t room_bytes;	/* the write side takes about so many bytes */
-	uint32_t room_low_bytes; /* with less room the lane measures again */
-	uint32_t measured_bytes; /* the room at the last measurement */
-	uint32_t sent_bytes;	 /* since that measurement */
-	uint64_t moved_bytes;	 /* taken from the read side and accepted by the write side */
+	uint32_t preface_bytes;	  /* the owner's, first in held_bytes; not in moved_bytes */
+	uint32_t room_bytes;	  /* the write side takes about so many bytes */
+	uint32_t room_low_bytes;  /* with less room the lane measures again */
+	uint32_t measured_bytes;  /* the room at the last measurement */
+	uint32_t sent_bytes;	  /* since the last measurement */
+	uint64_t moved_bytes;	  /* taken from the read side and accepted by the write side */
 };
 
 /* Makes an open lane. `read_ready`: the lane tries to fill before it waits. */
 void lane_init(struct lane *lane, bool read_ready);
 
 /*
- * From here on the lane copies all bytes, also as a bulk lane: splice(2) does not see all bytes of
- * its read side.
+ * From here on the lane copies, also as a bulk lane: splice(2) does not find all bytes of its read
+ * side.
  */
 void lane_stop_splicing(struct lane *lane);
 
@@ -142,7 +141,7 @@ void lane_on_arrival(struct lane *lane, bool ended);
 /* A paced lane may take `bytes` > 0 from its read side: the end of LANE_WAIT_ALLOWANCE. */
 void lane_on_allowance(struct lane *lane, uint32_t bytes);
 
-/* Takes the unused allowance away from the lane; returns its bytes. */
+/* Takes the unused allowance away from the lane and returns it, in bytes. */
 uint32_t lane_take_allowance(struct lane *lane);
 
 /* How many of `bytes` the allowance lets the lane take now; all, if the lane is not paced. */
@@ -162,8 +161,8 @@ void lane_on_room(struct lane *lane, uint32_t bytes, bool writable);
 void lane_on_filled(struct lane *lane, uint32_t bytes, bool drained);
 
 /*
- * Before the first fill: the lane holds `preface_bytes` > 0 of its owner, and behind them
- * `bytes` >= 0 from the read side; `drained` as for lane_on_filled().
+ * Before the first fill: the lane holds `preface_bytes` > 0 of its owner, followed by `bytes` >= 0
+ * from the read side; `drained` as for lane_on_filled().
  */
 void lane_on_begun(struct lane *lane, uint32_t preface_bytes, uint32_t bytes, bool drained);
 
@@ -179,7 +178,7 @@ bool lane_is_untouched(const struct lane *lane);
 /* The read side has nothing now. */
 void lane_on_read_empty(struct lane *lane);
 
-/* The read side is empty and has ended; after lane_on_read_failed(): has failed. */
+/* The read side is empty and has ended, or failed if lane_on_read_failed() was called. */
 void lane_on_read_end(struct lane *lane);
 
 /*

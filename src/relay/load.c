@@ -49,7 +49,7 @@ static unsigned choose_worker(const struct load *load, unsigned own)
 	for (unsigned i = 0; i < load->worker_count; i++)
 		if (sessions_of(load, i) < sessions_of(load, least))
 			least = i;
-	/* handing a connection over wakes a thread: too dear for a difference of one session */
+	/* a hand-over wakes a thread, which costs too much for a difference of one session */
 	return sessions_of(load, own) > sessions_of(load, least) + 1 ? least : own;
 }
 
@@ -102,7 +102,7 @@ void load_release(struct load *load, unsigned worker)
 	atomic_fetch_sub_explicit(&load->workers[worker].sessions, 1, memory_order_relaxed);
 	/*
 	 * Sequentially consistent with load_wait() and load_room(): either the waiting worker sees
-	 * this release, or load_take_waiting() sees the worker wait.
+	 * this release, or load_take_waiting() sees that the worker waits.
 	 */
 	atomic_fetch_sub(&load->sessions, 1);
 }

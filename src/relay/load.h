@@ -10,10 +10,10 @@
 
 #include "base/util.h"
 
-#define LOAD_RETIRED (1U << 31) /* more sessions than a worker can have: never the least loaded */
+#define LOAD_RETIRED (1U << 31) /* more than a worker can have: never chosen */
 
 struct load_worker {
-	/* admitted for this worker: open, or on their way from another worker */
+	/* sessions admitted for this worker: open, or on the way from another worker */
 	_Alignas(CACHE_LINE_BYTES) _Atomic uint32_t sessions;
 	/* the worker holds a connection back until a session of any worker ends */
 	atomic_bool waits;
@@ -28,7 +28,7 @@ struct load {
 };
 
 /*
- * `limit`: the most sessions at a time; `crowd`: with so many sessions load_is_crowded() is true.
+ * `limit`: the most sessions at a time; `crowd`: load_is_crowded() is true from this number on.
  * Returns 0 or -ENOMEM.
  */
 int load_init(struct load *load, uint32_t limit, uint32_t crowd, unsigned worker_count);
@@ -48,19 +48,19 @@ uint32_t load_room(const struct load *load);
 int load_admit(struct load *load, unsigned own);
 void load_release(struct load *load, unsigned worker);
 
-/* As load_admit(), but the worker is always `own`. */
+/* Like load_admit(), but the worker is always `own`. */
 int load_admit_here(struct load *load, unsigned own);
 
 /*
- * Moves an admission from worker `from`, which its connection did not reach, to worker `to`. The
- * caller wakes `from` unless it has retired: in a drain, `from` may have waited only for this
- * admission to go (load_retire()).
+ * Moves an admission from worker `from` to worker `to`, because its connection did not reach
+ * `from`. The caller wakes `from` unless `from` has retired: in a drain, `from` may be waiting only
+ * for the end of this admission (load_retire()).
  */
 void load_move(struct load *load, unsigned from, unsigned to);
 
 /*
- * For a worker that wants to end. False: there are admissions for it. True: there are none, and
- * load_admit() will not choose this worker again.
+ * For a worker that wants to end. False: the worker has admissions. True: it has none, and
+ * load_admit() will not choose it again.
  */
 bool load_retire(struct load *load, unsigned worker);
 

@@ -1,6 +1,6 @@
 /*
  * Theory of operation. pump_run() does the lane's steps until the lane waits, ends or has used up
- * its budget. Three traps of the kernel shape the rest, each with its probe in
+ * its budget. The rest of the file avoids three traps of the kernel, each with a probe in
  * tests/kernel/:
  *
  * - A splice to a socket must ask for exactly the number of bytes in the pipe. If it asks for more,
@@ -11,7 +11,7 @@
  * - recv(2) finds some bytes that splice(2) does not find: urgent data (probe_splice_urgent_byte),
  *   and bytes of a socket that an eBPF agent has put into a sockmap (probe_splice_sockmap). With
  *   such bytes in the socket, splice(2) returns EAGAIN for ever while poll(2) says readable. After
- *   the FIN it returns 0, as if nothing were left to read. So fill_doubted() asks recv(2) when a
+ *   the FIN splice(2) returns 0, as if no bytes were left. So fill_doubted() asks recv(2) when a
  *   splice found nothing although the kernel had announced bytes, and when a splice found the end.
  *   If recv(2) finds bytes, the lane stops splicing for good and copies.
  */
@@ -32,8 +32,8 @@
 #define CALL_COST_BYTES 4096
 
 /*
- * After a fill of at least this size the lane fills again without a wait, even if it got less than
- * it asked for. Scenario: bulk-1-up-bbr (bench/).
+ * After a fill of at least this size the lane fills again without a wait, even if the fill was
+ * short. Scenario: bulk-1-up-bbr (bench/).
  */
 #define RETRY_BYTES 65536
 
@@ -47,8 +47,8 @@ static void charge(uint32_t *budget_bytes, uint32_t bytes)
 static void on_read_error(struct lane *lane, int error)
 {
 	/*
-	 * Bytes may be left behind urgent data. So the first error is only noted and the lane
-	 * reads on; the second error is the end.
+	 * Bytes may be left behind urgent data. So at the first error the lane only notes the error
+	 * and reads on; the second error is the end.
 	 */
 	if (lane->read_error)
 		lane_on_read_end(lane);
@@ -141,7 +141,7 @@ static void send_received(struct pump *pump, const struct pump_flow *flow)
 	sent = MAX(sent, 0);
 	left = lane->held_bytes - (size_t)sent;
 	if (left && write((*flow->pipe)->write_fd, pump->scratch + sent, left) != (ssize_t)left) {
-		/* an empty pipe takes all of it, unless the kernel has no page: pipe(7) */
+		/* an empty pipe takes all bytes, unless the kernel has no page: pipe(7) */
 		lane_on_write_failed(lane, ENOMEM);
 		return;
 	}
@@ -155,9 +155,9 @@ static void send_received(struct pump *pump, const struct pump_flow *flow)
 }
 
 /*
- * A fill and its flush by recv and send: for small messages, and for lanes that do not splice. A
- * lane that does not splice may have bytes that a read stops in front of, such as urgent data. So
- * for such a lane a short read is no sign of an empty socket.
+ * A fill and its flush by recv and send: for small messages, and for lanes that do not splice. If a
+ * lane does not splice, its read side may have urgent data, in front of which a read stops. So for
+ * this lane a short read does not mean that the socket is empty.
  */
 static void exchange(struct pump *pump, const struct pump_flow *flow, uint32_t limit_bytes)
 {
@@ -180,9 +180,9 @@ static ssize_t splice_in(const struct pump_flow *flow, uint32_t asked)
 			       SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 
 	/*
-	 * After a short fill the socket is empty, or the pipe had no free slot: the next wait
-	 * tells which. A large fill is not followed by a wait, because more bytes have often
-	 * arrived meanwhile.
+	 * After a short fill the socket is empty, or the pipe had no free slot: the next wait finds
+	 * bytes that are left. A large fill is not followed by a wait, because more bytes have
+	 * often arrived meanwhile.
 	 */
 	if (moved > 0)
 		lane_on_filled(flow->lane, (uint32_t)moved, moved < MIN(asked, RETRY_BYTES));
@@ -191,7 +191,7 @@ static ssize_t splice_in(const struct pump_flow *flow, uint32_t asked)
 
 /*
  * Asks recv(2) after a splice that found nothing although bytes were announced, or that found the
- * `end`. If recv(2) finds bytes, they may have come just now: a second splice tells.
+ * `end`. If recv(2) finds bytes, they may have come just now: so a second splice is tried.
  */
 static void fill_doubted(struct pump *pump, const struct pump_flow *flow, uint32_t asked, bool end)
 {
@@ -235,9 +235,10 @@ static void fill(struct pump *pump, const struct pump_flow *flow, uint32_t limit
 	*flow->pipe = pipe;
 	asked = MIN(limit_bytes, pipe->size_bytes);
 	/*
-	 * The pipe must hold what the write side does not take, so `asked` is at most its size. A
-	 * small lane never splices, even into a small pipe: a splice that is short because the pipe
-	 * has no free slot would look like the last bytes of a message, and the lane would wait.
+	 * The pipe must hold all bytes that the write side may not take, so `asked` is at most the
+	 * pipe's size. A small lane never splices, even into a small pipe: a splice that is short
+	 * because the pipe has no free slot would look like the last bytes of a message, and the
+	 * lane would wait.
 	 */
 	if (!lane->bulk || lane->copies) {
 		exchange(pump, flow, asked);
@@ -334,7 +335,7 @@ ssize_t pump_peek(int fd, void *bytes, size_t size)
 	return seen < 0 ? -errno : seen;
 }
 
-/* Without a pipe the lane cannot hold a rest, so the write side must take the whole preface. */
+/* Without a pipe the lane cannot hold a rest: the write side must take the whole preface. */
 static void send_alone(struct pump *pump, const struct pump_flow *flow, uint32_t bytes)
 {
 	ssize_t sent = send(flow->write_fd, pump->scratch, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -366,7 +367,7 @@ void pump_begin(struct pump *pump, const struct pump_flow *flow, uint32_t prefac
 		received = recv(flow->read_fd, behind, asked, MSG_DONTWAIT);
 	if (received < 0 && errno != EAGAIN && errno != EINTR)
 		on_read_error(lane, errno);
-	/* if this was the end of the stream, the first fill meets it again */
+	/* an end of the stream is read again by the first fill */
 	received = MAX(received, 0);
 	lane_on_begun(lane, preface_bytes, (uint32_t)received, received < (ssize_t)asked);
 	send_received(pump, flow);

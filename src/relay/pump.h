@@ -54,17 +54,17 @@ bool pump_run(struct pump *pump, const struct pump_flow *flow, uint32_t *budget_
 
 /*
  * Sends a preface, such as a PROXY header, to the write side of a new lane: the first
- * `preface_bytes` > 0 of pump->scratch, at most PUMP_PREFACE_BYTES. The same send(2) takes along up
- * to LANE_SMALL_BYTES that have come from the read side. With no pipe free, the preface goes alone,
- * and a write side that does not take all of it has failed: a new connection has room for a
- * preface. Errors as of pump_run().
+ * `preface_bytes` > 0 of pump->scratch, at most PUMP_PREFACE_BYTES. The same send(2) sends up to
+ * LANE_SMALL_BYTES that have come from the read side. With no pipe free, only the preface is sent.
+ * A write side that does not take the whole preface then counts as failed, because a new connection
+ * has room for a preface. Errors as of pump_run().
  */
 void pump_begin(struct pump *pump, const struct pump_flow *flow, uint32_t preface_bytes);
 
 /*
  * pump_peek() copies up to `size` bytes out of a socket and leaves them there: recv(2), MSG_PEEK.
- * Returns their number, 0 at the end of the stream, or -errno. pump_discard() takes `bytes` that
- * were seen out of the socket; false: they are not there any more.
+ * Returns their number, 0 at the end of the stream, or -errno. pump_discard() takes `bytes` bytes
+ * out of the socket after a peek; false: they are not there any more.
  */
 ssize_t pump_peek(int fd, void *bytes, size_t size);
 bool pump_discard(struct pump *pump, int fd, size_t bytes);
@@ -76,7 +76,7 @@ bool pump_discard(struct pump *pump, int fd, size_t bytes);
 void pump_pass_early(struct pump *pump, const struct pump_flow *flow, uint32_t bytes);
 
 /*
- * Takes the pipe from a lane that will not run again, and drops the bytes in it. Returns 0, or
- * -errno if the pool has lost the pipe: pipe_pool_empty().
+ * Takes the pipe from a lane that will not run again, and drops the bytes in the pipe. Returns 0,
+ * or -errno if the pool has lost the pipe (pipe_pool_empty()).
  */
 int pump_release(struct pump *pump, struct lane *lane, struct pipe **pipe);

@@ -7,13 +7,13 @@
  *    the engine waits for it (tests/kernel/probe_ring_poll_close_keeps_file). If one side has
  *    failed (CLOSE_HOW_RELAY), the session then waits until the other side's peer has every byte
  *    that was passed to it, or takes none for too long. Only then that peer gets a RST, because a
- *    RST drops the bytes that are not delivered yet. No event tells of the delivery, so the
- *    session's timer counts the undelivered bytes.
+ *    RST drops undelivered bytes. No event reports the delivery, so the session's timer counts the
+ *    undelivered bytes.
  * 3. finish_close() closes the sockets, with FIN or RST as close_reasons.def says, logs and counts
  *    the end, and gives back all that the session holds.
  *
- * session_continue_close() takes the second and the third step. It is called after each answer,
- * when the timer fires, and when a queued session runs.
+ * session_continue_close() does the second and the third step. It is called after each answer, when
+ * the timer fires, and when a queued session runs.
  */
 #include "relay/session_private.h"
 
@@ -25,7 +25,7 @@
 #include "base/log.h"
 #include "os/sock.h"
 
-/* The pause before undelivered bytes are counted again: it doubles from the first to the last. */
+/* The pauses between counts of undelivered bytes: each is twice the one before. */
 #define DELIVERY_WAIT_FIRST_MS 1
 #define DELIVERY_WAIT_MOST_MS  1000
 
@@ -71,20 +71,20 @@ static void remember(struct sessions *sessions, const struct session *session)
 {
 	struct session_record record;
 
-	/* not a refused session: a banned client could push all others out of the history */
+	/* without refused sessions: a banned client could push all others out */
 	if (!sessions->history || !session->tenancy.claim.choices)
 		return;
 	session_describe(sessions, session, &record);
 	history_add(sessions->history, &record);
 }
 
-/* The last step: nothing is in flight, and the bytes to be delivered are. */
+/* The last step: no request is in flight, and no bytes are to be delivered. */
 static void finish_close(struct sessions *sessions, struct session *session)
 {
 	const struct close_rule *rule = close_reason_rule((enum close_reason)session->reason);
 
 	for (unsigned side = 0; side < 2; side++) {
-		/* sessions' sockets are made to send a RST on close; these send a FIN */
+		/* a session's socket sends a RST on close by default; here a FIN */
 		if (session->fd[side] >= 0 && rule->how == CLOSE_HOW_FIN)
 			sock_reset_on_close(session->fd[side], false);
 		close_fd(sessions, &session->fd[side]);
@@ -101,7 +101,7 @@ static void finish_close(struct sessions *sessions, struct session *session)
 	sessions->released = true;
 }
 
-/* Whether the side that did not fail has undelivered bytes to wait for. */
+/* Whether the session waits for the delivery of bytes to the side that did not fail. */
 static bool is_delivering(struct sessions *sessions, struct session *session)
 {
 	const struct close_rule *rule = close_reason_rule((enum close_reason)session->reason);
@@ -116,7 +116,7 @@ static bool is_delivering(struct sessions *sessions, struct session *session)
 	return bytes > 0;
 }
 
-/* A peer that takes no bytes is waited for as long as in a half-closed session. */
+/* A peer that takes no bytes gets as much time as in a half-closed session. */
 static bool delivery_has_expired(const struct sessions *sessions, const struct session *session)
 {
 	const struct close_rule *rule = close_reason_rule((enum close_reason)session->reason);
@@ -169,7 +169,7 @@ void session_close(struct sessions *sessions, struct session *session, enum clos
 		metrics_add(sessions->metrics, i ? METRIC_bytes_down : METRIC_bytes_up,
 			    session->lane[i].moved_bytes);
 	session_cancel_waits(sessions, session);
-	/* a queued session must stay until it is taken out of its queue: run_session() */
+	/* a queued session must stay until run_session() takes it out of its queue */
 	if (!session->queued)
 		session_continue_close(sessions, session);
 }

@@ -1,14 +1,14 @@
 /*
- * Theory of operation. A lane without allowance does not read until its share is due: the socket of
- * its read side fills, and then the peer waits. Allowance that the lane does not use, because it
- * stops for another reason, goes back. A lane with a limit of its own and a shared one gets the
- * allowance that both grant.
+ * Theory of operation. A lane without allowance does not read until its share is due. Meanwhile the
+ * socket of its read side fills, and the peer cannot send. A lane that stops for another reason
+ * gives its unused allowance back. If the session's own limit and the forward's limit both apply,
+ * the lane gets the allowance that both grant.
  *
- * The time is that of the tick, so no clock is read for this; waits for a share are 5 ms and
- * longer, ticks that do work are shorter. Both lanes have one timer: it fires for the lane that is
- * due first, and a lane that was woken too early waits again.
+ * The time is that of the tick, so no clock is read. This is exact enough: a wait for a share lasts
+ * 5 ms or longer, a tick is shorter. Both lanes share one timer. It fires when the first lane is
+ * due, and is armed again for the other lane.
  *
- * These structures are beside the session table, so that sessions without limits are no larger.
+ * The data of pacing is beside the session table, so sessions without limits are no larger.
  */
 
 #include <errno.h>
@@ -22,7 +22,7 @@ struct lane_pace {
 	struct pacer own;
 	struct pacer_share own_share;
 	struct pacer_share total_share;
-	uint64_t due_us; /* while it waits: when it may go on */
+	uint64_t due_us; /* while the lane waits: when it may go on */
 };
 
 struct session_pace {
@@ -84,7 +84,7 @@ void session_pace_begin(struct sessions *sessions, struct session *session)
 	}
 }
 
-/* Takes the bytes that both limits grant. 0: the lane must wait for `share`. */
+/* Takes the bytes that both limits grant and returns them. 0: the lane must wait for `share`. */
 static uint64_t take(struct lane_pace *pace, uint64_t want_bytes, uint64_t now,
 		     const struct pacer_share **share)
 {

@@ -14,8 +14,8 @@
 #include "os/sock.h"
 
 /*
- * The pause before a header is read again, if the socket announced more bytes than it gave. Also
- * the grace for a header that arrived in time while its event was not yet read.
+ * The pause before a header is read again, if the socket announced more bytes than a read gave.
+ * Also the extra time for a header that arrived in time, but whose event is still to be read.
  */
 #define LOOK_AGAIN_MS 10
 
@@ -46,10 +46,10 @@ static bool is_trusted(const struct config_forward_options *options, const struc
 
 /*
  * Waits until `needed` bytes are there, by SO_RCVLOWAT: a client that sends single bytes must not
- * wake the worker for each of them. `size` bytes are there now. If the last wait asked for more, it
+ * wake the worker for each byte. `size` bytes are there now. If the last wait asked for more, it
  * was answered early: the header contains urgent data, which stops a read, or the kernel is short
- * of memory (tcp_epollin_ready). Another wait would be answered early again, at once. So the header
- * is read again after a pause.
+ * of memory (tcp_epollin_ready). Another wait would be answered at once. So the header is read
+ * again after a pause.
  */
 static void wait_for_rest(struct sessions *sessions, struct session *session, ssize_t size,
 			  size_t needed)
@@ -65,7 +65,7 @@ static void wait_for_rest(struct sessions *sessions, struct session *session, ss
 	session_wait_readable(sessions, session, SESSION_CLIENT);
 }
 
-/* Reads the header so far, and connects, waits for the rest, or closes. `ended`: no more comes. */
+/* Reads the header so far. Then connects, waits for the rest, or closes. `ended`: no rest comes. */
 static void read_header(struct sessions *sessions, struct session *session, bool ended)
 {
 	char *seen = sessions->pump.scratch;

@@ -10,12 +10,12 @@
 
 _Static_assert(PROXY_HEADER_LIMIT <= PUMP_PREFACE_BYTES, "a preface can be any header");
 
-/* In the pump's scratch, the client's header is read here; the backend's is built at the front. */
+/* Where in the pump's scratch the client's header is read. The backend's is built at 0. */
 #define SEEN_OFFSET (PUMP_SCRATCH_BYTES / 2)
 
 /*
- * The most bytes of the client that go with a SYN: as many as a packet to most backends holds. The
- * kernel sends fewer if the packet holds fewer.
+ * The most bytes of the client that go with a SYN: as many as fit into one packet to most backends.
+ * The kernel sends fewer if fewer fit.
  */
 #define EARLY_BYTES 1460
 
@@ -40,7 +40,7 @@ static bool take_header(struct sessions *sessions, struct session *session,
 	return false;
 }
 
-/* The client's values do not fit into the header with ours, so they are left out. */
+/* Logs that the client's values are left out, because with ours they do not fit. */
 static void log_dropped_values(const struct session *session)
 {
 	struct log_line line;
@@ -53,7 +53,7 @@ static void log_dropped_values(const struct session *session)
 	log_end(&line);
 }
 
-/* Builds the backend's header in the scratch. `header`: the client's; zeroed if it sends none. */
+/* Builds the backend's header in the scratch. `header`: the client's, or zeroed without one. */
 static uint32_t build_header(struct sessions *sessions, struct session *session,
 			     const struct config_backend *backend, struct proxy_header *header)
 {
@@ -75,10 +75,10 @@ static uint32_t build_header(struct sessions *sessions, struct session *session,
 	if (!options->accept_proxy) {
 		build.kind = PROXY_KIND_PROXY;
 		header->source = session->client;
-		/* a local client, or one that has gone, has no address: UNKNOWN */
+		/* a local client, or a client that has left, has no address: UNKNOWN */
 		sock_get_local(session->fd[SESSION_CLIENT], &header->destination);
 	}
-	/* if the client's header has an id of the connection already, that id is passed on */
+	/* if the client's header has an id of the connection, that id is passed on */
 	session->named = build.kind != PROXY_KIND_LOCAL &&
 			 !proxy_tlv_find(&header->tlvs, PROXY_TLV_UNIQUE_ID, &theirs);
 	build.unique_id = session->named ? session_print_id(sessions, session, id) : NULL;
@@ -94,7 +94,7 @@ static uint32_t build_header(struct sessions *sessions, struct session *session,
 	return (uint32_t)length;
 }
 
-/* Whether the client's lane has a bandwidth limit: then none of its bytes go with the SYN. */
+/* Whether the client's lane has a bandwidth limit. Then none of its bytes go with the SYN. */
 static bool is_paced(const struct sessions *sessions, const struct session *session)
 {
 	return sessions->paces &&
@@ -113,7 +113,7 @@ void session_gather_early(struct sessions *sessions, struct session *session,
 		return;
 	size = pump_peek(session->fd[SESSION_CLIENT], seen, PROXY_HEADER_LIMIT + EARLY_BYTES);
 	size = MAX(size, 0);
-	/* the header was there and has gone: the client has failed, as the lane will find out */
+	/* the header was complete and is gone: the client has failed; the lane will find out */
 	if (session_options(session)->accept_proxy &&
 	    proxy_parse(seen, (size_t)size, &header) != PROXY_COMPLETE)
 		return;

@@ -8,8 +8,8 @@
  *   them run first in each tick, once each, in the order in which they became ready.
  * - Bulk: sessions with a bulk lane that can move bytes. They run after the small sessions, one
  *   slice each, and go to the end of the queue if they have more to move. After each slice the
- *   worker asks the engine for events. An event ends the tick, so a small session waits for at most
- *   one slice, and for the small sessions before it.
+ *   worker asks the engine for events. An event ends the tick. So a small session waits for at most
+ *   one slice, and for the small sessions that became ready earlier.
  *
  * A session that has just become bulk goes to the head of the bulk queue. Most responses fit into
  * one slice, so they do not wait behind downloads.
@@ -19,9 +19,9 @@
 #include "relay/session_private.h"
 
 /*
- * The most bytes that each lane of a bulk session moves in a slice: the size of a pipe. This is
- * about 100 us of work for a lane on loopback, and 600 us with MTU-sized segments. Scenarios: mixed
- * and bulk-8-both (bench/).
+ * The most bytes that each lane of a bulk session moves in a slice: the size of a pipe. A lane
+ * needs about 100 us for this on loopback, and 600 us with MTU-sized segments. Scenarios: mixed and
+ * bulk-8-both (bench/).
  */
 #define SLICE_BYTES 1048576
 
@@ -83,7 +83,7 @@ void session_make_ready(struct sessions *sessions, struct session *session)
 
 /*
  * Runs a session in any state, each lane up to `lane_bytes`. Returns whether the session has more
- * to move. If not, it waits, or has ended and must not be touched any more.
+ * to move. False: the session waits, or has ended and must not be touched any more.
  */
 static bool run_session(struct sessions *sessions, struct session *session, uint32_t lane_bytes)
 {
@@ -122,7 +122,7 @@ static void run_small(struct sessions *sessions)
 	}
 }
 
-/* Takes closing sessions from the head of the bulk queue, so that they need no slice. */
+/* Runs closing sessions at the head of the bulk queue, so that they use up no slice. */
 static void skip_closing(struct sessions *sessions)
 {
 	while (sessions->bulk.first && sessions->bulk.first->state != SESSION_RELAYING)

@@ -1,13 +1,13 @@
 /*
- * Theory of operation. A session has one timer, which does not move with each byte. Moving bytes
+ * Theory of operation. A session has one timer, which is not armed anew for each byte. Moving bytes
  * only notes the time (active_ms). When the timer fires, session_keeps_limits() compares the limits
  * with the time that has passed, and arms the timer for the next limit.
  *
  * For --timeout-write the timer fires WRITE_CHECKS times within the limit, and asks each socket how
- * many bytes its peer has acknowledged. A peer is stalled if bytes wait for it all the time and the
- * count stays the same for the whole limit. An answer to a keepalive or a window probe acknowledges
- * no byte, so a peer with a closed window is found too. The stall is found after the limit, and
- * before one and a half times the limit.
+ * many bytes its peer has acknowledged. A peer is stalled if bytes wait for the peer and this count
+ * stays the same, both for the whole limit. An answer to a keepalive or a window probe acknowledges
+ * no byte, so a peer with a closed window is found too. A stall is found after 1 to 1.5 times the
+ * limit.
  */
 #include "relay/session_private.h"
 
@@ -15,10 +15,10 @@
 
 #define WRITE_CHECKS 4
 
-/* No count of delivered bytes: at the last look no bytes waited, or there was no look yet. */
+/* No count of delivered bytes yet, or no bytes waited when the timer last fired. */
 #define NO_COUNT UINT32_MAX
 
-/* Modulo 2^32 - 1, so that no count is NO_COUNT. */
+/* The count modulo 2^32 - 1, so never NO_COUNT. */
 static uint32_t count(uint64_t bytes)
 {
 	return (uint32_t)(bytes % UINT32_MAX);
@@ -107,7 +107,7 @@ static bool is_stalled(const struct sessions *sessions, struct session *session,
 		session->delivered[side] = NO_COUNT;
 		return false;
 	}
-	/* the limit begins with the first look that finds waiting bytes */
+	/* the limit begins when waiting bytes are first found */
 	if (delivered != session->delivered[side]) {
 		session->delivered[side] = delivered;
 		session->delivered_ms[side] = now_ms;

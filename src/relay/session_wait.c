@@ -1,12 +1,12 @@
 /*
  * Theory of operation. A lane that cannot move bytes waits for one thing: its read side, its write
- * side or an allowance. This file makes the requests to the engine and takes the answers of
- * relaying sessions: it reports an answer to the lane and makes the session ready. The lane moves
- * bytes when the session runs (session_ready.c).
+ * side or an allowance. This file makes the requests of relaying sessions to the engine and takes
+ * the answers. It reports an answer to the lane and makes the session ready. The lane moves bytes
+ * when the session runs (session_ready.c).
  *
  * For its read side a lane uses a wait or a watch of the engine:
  *
- * - A wait is answered once. It also finds bytes that have arrived before.
+ * - A wait is answered once. It also finds bytes that were there before.
  * - A watch is answered at every arrival, until it is cancelled. It costs no request per message.
  *   But it does not find bytes that a read has left behind, and it would wake a bulk lane for bytes
  *   that the lane cannot take yet.
@@ -14,8 +14,8 @@
  * So a lane gets a watch when it becomes chatty (lane.h). It loses the watch when it becomes bulk,
  * waits for an allowance, or has been silent for QUIET_MS.
  *
- * In a half-closed session, the side that has ended is not read from any more. If this lasts, a
- * third request, the guard, waits for that side to fail.
+ * In a half-closed session, the side that has ended is not read from any more. If the session stays
+ * half-closed, a third request, the guard, waits for that side to fail.
  */
 #include "relay/session_private.h"
 
@@ -27,9 +27,8 @@
 
 /*
  * How often the worker looks for chatty lanes that have fallen silent. A read stops in front of
- * urgent data, and a watch does not tell of the bytes behind it. So a silent lane changes from the
- * watch to a wait, which finds such bytes, after at most twice this time. Scenario: small-512
- * (bench/).
+ * urgent data, and a watch does not report the bytes behind. So a silent lane changes from the
+ * watch to a wait, which finds them, after at most twice this time. Scenario: small-512 (bench/).
  */
 #define QUIET_MS 50
 
@@ -136,7 +135,7 @@ static void session_on_guard(struct sessions *sessions, struct session *session,
 static void on_arrival(struct session *session, unsigned lane, int32_t answer)
 {
 	lane_on_arrival(&session->lane[lane], answer > 0 && answer & ENGINE_FOUND_END);
-	/* the engine could not make the request; asking again at once would spin */
+	/* the engine could not make the request; repeating the request would spin */
 	if (answer < 0 && answer != -ECANCELED)
 		lane_on_read_failed(&session->lane[lane], -answer);
 }
@@ -160,7 +159,7 @@ static void session_on_wait(struct sessions *sessions, struct session *session, 
 	if (session->state != SESSION_RELAYING)
 		return;
 	if (!answer && wait == SESSION_WAIT_WRITABLE) {
-		/* the write side's peer has ended its stream, which the other lane will find out */
+		/* the write side's peer has ended its stream; the other lane will read the end */
 		session_wait_writable(sessions, session, lane, true);
 		return;
 	}
@@ -171,7 +170,7 @@ static void session_on_wait(struct sessions *sessions, struct session *session, 
 	session_make_ready(sessions, session);
 }
 
-/* An answer of the watch on a lane's read side; without `more` the watch has ended. */
+/* An answer of the watch on a lane's read side. Without `more` the watch has ended. */
 static void session_on_watch(struct sessions *sessions, struct session *session, unsigned lane,
 			     const struct engine_event *event)
 {
@@ -207,7 +206,7 @@ void session_on_answer(struct sessions *sessions, struct session *session,
 
 /*
  * Makes the lanes that have fallen silent wait without a watch. Each lane is looked at by itself:
- * bytes that the watch of a silent lane did not announce must not depend on the other lane.
+ * the other lane may be busy while the watch of a silent lane has missed bytes.
  */
 static void look_for_quiet(struct sessions *sessions, struct session *session)
 {
@@ -254,7 +253,7 @@ bool session_stop_waiting_to_read(struct sessions *sessions, struct session *ses
 	return session->waits[lane] == SESSION_WAIT_NONE;
 }
 
-/* Asks the socket whether the lane's wait is met, so that its event is on the way. */
+/* Asks the socket whether the condition of the lane's wait holds, so that an event will come. */
 static bool lane_awaits_event(const struct session *session, unsigned lane)
 {
 	switch (session->waits[lane]) {
