@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
+#include "base/units.h"
+
 const char *config_print_listen(const struct config_forward *forward, char text[ADDR_TEXT_BYTES])
 {
 	size_t length;
@@ -17,6 +20,19 @@ const char *config_print_listen(const struct config_forward *forward, char text[
 	return text;
 }
 
+const char *config_print_backend(const struct config_backend *backend,
+				 char text[CONFIG_BACKEND_TEXT_BYTES])
+{
+	if (*backend->name)
+		snprintf(text, CONFIG_BACKEND_TEXT_BYTES, "%s:%u", backend->name,
+			 addr_port(&backend->addr));
+	else
+		addr_print(&backend->addr, text);
+	return text;
+}
+
+_Static_assert(CONFIG_BACKEND_TEXT_BYTES >= ADDR_TEXT_BYTES, "an address fits");
+
 int config_fault_listen(struct fault *fault, const struct config_forward *forward,
 			const char *format, ...)
 {
@@ -27,6 +43,41 @@ int config_fault_listen(struct fault *fault, const struct config_forward *forwar
 	fault_set_list(fault, "listen", config_print_listen(forward, listen), format, arguments);
 	va_end(arguments);
 	return -EINVAL;
+}
+
+const char *config_rules_next(const char **at, struct cidr *cidr, char word[CIDR_TEXT_BYTES])
+{
+	size_t length;
+	const char *begin = units_next_item(at, &length);
+
+	snprintf(word, CIDR_TEXT_BYTES, "%.*s", (int)MIN(length, CIDR_TEXT_BYTES), begin);
+	return cidr_parse(word, cidr);
+}
+
+const struct config_value *config_rules_value(const struct config_forward *forward,
+					      const struct config_rule *rule)
+{
+	const struct config_values *values = &forward->values;
+	unsigned i = 0;
+
+	/* each value has a text of its own */
+	while (i < values->count && values->list[i].text != rule->text)
+		i++;
+	CHECK(i < values->count);
+	return &values->list[i];
+}
+
+bool config_rules_are_same(const struct config_forward_options *a,
+			   const struct config_forward_options *b)
+{
+	if (a->rule_count != b->rule_count)
+		return false;
+	for (unsigned i = 0; i < a->rule_count; i++)
+		if (a->rules[i].allow != b->rules[i].allow ||
+		    a->rules[i].file != b->rules[i].file ||
+		    strcmp(a->rules[i].text, b->rules[i].text))
+			return false;
+	return true;
 }
 
 uint64_t config_largest_backlog(const struct config *config)

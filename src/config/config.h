@@ -247,8 +247,8 @@ const char *config_print_listen(const struct config_forward *forward, char text[
 
 /* Prints a backend's address, or its name and port; returns `text`. */
 #define CONFIG_BACKEND_TEXT_BYTES (DNS_NAME_BYTES + sizeof(":65535"))
-const char *config_names_print_backend(const struct config_backend *backend,
-				       char text[CONFIG_BACKEND_TEXT_BYTES]);
+const char *config_print_backend(const struct config_backend *backend,
+				 char text[CONFIG_BACKEND_TEXT_BYTES]);
 
 /*
  * Takes the next block of the list in a rule's text, as units_next_item() does. Returns NULL, or the reason why the

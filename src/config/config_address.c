@@ -1,7 +1,10 @@
 #include "config/config_address.h"
 
+#include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -173,4 +176,79 @@ int config_address_explain(enum config_address_use use, enum config_origin_kind 
 		if (mistakes[i](&mistake, fault))
 			return -EINVAL;
 	return fault_set_words(fault, NULL, text, problem);
+}
+
+bool config_address_read_range(const char *text, unsigned long *first, unsigned long *last)
+{
+	char *end;
+
+	if (!isdigit((unsigned char)*text))
+		return false;
+	*first = strtoul(text, &end, 10);
+	if (*end != '-' || !isdigit((unsigned char)end[1]))
+		return false;
+	*last = strtoul(end + 1, &end, 10);
+	return !*end;
+}
+
+const char *config_address_split_range(const char *text, char *word, size_t word_bytes,
+				       unsigned *port_count)
+{
+	const char *colon = strrchr(text, ':');
+	unsigned long first, last;
+	size_t length;
+
+	*port_count = 1;
+	snprintf(word, word_bytes, "%s", text);
+	if (!colon || !config_address_read_range(colon + 1, &first, &last))
+		return NULL;
+	if (!first || last > 65535)
+		return "has ports outside of 1 to 65535; give two of these";
+	if (first > last)
+		return "has a range of ports that ends before it begins; write the lower one first";
+	length = (size_t)(strchr(colon, '-') - text);
+	if (length < word_bytes)
+		word[length] = '\0';
+	*port_count = (unsigned)(last - first + 1);
+	return NULL;
+}
+
+/* Whether somebody who writes this means an IPv4 address. */
+static bool is_like_v4(const char *host)
+{
+	return !host[strspn(host, "0123456789.")];
+}
+
+const char *config_address_parse_backend(const char *text, struct config_backend *backend)
+{
+	const char *colon = strchr(text, ':');
+	size_t length = colon ? (size_t)(colon - text) : strlen(text);
+	const char *problem = addr_parse(text, &backend->addr);
+	char host[DNS_NAME_BYTES], full[ADDR_TEXT_BYTES];
+	struct in_addr v4;
+
+	backend->name[0] = '\0';
+	if (!problem || !*text || *text == '[' || (colon && strchr(colon + 1, ':')))
+		return problem;
+	if (!length)
+		return "has nothing before the ':'; write address:port or name:port";
+	if (length >= sizeof(host))
+		return "is too long; a host name has up to 253 characters";
+	snprintf(host, sizeof(host), "%.*s", (int)length, text);
+	if (inet_pton(AF_INET, host, &v4) == 1)
+		return problem; /* it is about the port */
+	if (is_like_v4(host))
+		return "is not an IPv4 address; write it as in 192.0.2.1:80, or a name as in "
+		       "web.example:80";
+	problem = dns_why_not_name(host);
+	if (problem)
+		return problem;
+	if (!colon)
+		return "has no port; write name:port";
+	if ((size_t)snprintf(full, sizeof(full), "0.0.0.0:%s", colon + 1) >= sizeof(full))
+		return "has a port that is too long; give a number from 1 to 65535";
+	problem = addr_parse(full, &backend->addr);
+	if (!problem)
+		memcpy(backend->name, host, sizeof(host));
+	return problem;
 }

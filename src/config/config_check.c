@@ -1,21 +1,49 @@
 /*
- * What only the whole can tell: forwards without backends, options that need others, conflicts. Each
- * check that has a file of its own is called from here.
+ * The checks of the whole configuration: forwards without backends, options that need others, conflicts. Longer
+ * checks have files of their own and are called from here.
  */
 #include "config/config.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
+#include "base/units.h"
 #include "config/config_conflict.h"
 #include "config/config_loop.h"
-#include "config/config_names.h"
 #include "config/config_origin.h"
-#include "config/config_range.h"
 #include "config/config_source.h"
 #include "pool/pool.h"
+
+/* Checks that backends have a port for each of the listener's, and that the limit on listeners is kept. */
+static int check_range(const struct config *config, const struct config_forward *forward,
+		       struct fault *fault)
+{
+	char text[CONFIG_BACKEND_TEXT_BYTES];
+	unsigned ports = forward->port_count, before = 0;
+
+	for (const struct config_forward *other = config->forwards; other < forward; other++)
+		before += other->port_count;
+	/* once: those behind it are too many as well */
+	if (before <= CONFIG_FORWARD_LIMIT && before + ports > CONFIG_FORWARD_LIMIT)
+		return config_fault_listen(fault, forward,
+					   "one too many; %d listeners are the limit, each port of "
+					   "a range being one; start another process for more",
+					   CONFIG_FORWARD_LIMIT);
+	for (unsigned i = 0; i < forward->backend_count; i++) {
+		const struct config_backend *backend = &forward->backends[i];
+
+		if (backend->port_count > 1 && backend->port_count != ports)
+			return config_fault_listen(fault, forward,
+						   "backend %.120s has %u ports for the listener's "
+						   "%u; give as many, or one for all",
+						   config_print_backend(backend, text),
+						   backend->port_count, ports);
+	}
+	return 0;
+}
 
 static unsigned count_in_use(const struct config_forward *forward)
 {
@@ -87,7 +115,7 @@ static int check_ready(const struct config *config, const struct config_forward 
 				fault, forward,
 				"--ready backends needs a check of every backend, and %.60s has "
 				"none; add --check-backends",
-				config_names_print_backend(backend, text));
+				config_print_backend(backend, text));
 	}
 	return 0;
 }
@@ -109,6 +137,104 @@ static void complete_forward(const struct config *config, struct config_forward 
 		forward->wants_client |= forward->backends[i].send_proxy != CONFIG_SEND_PROXY_OFF;
 	}
 }
+
+/* Backends by name ----------------------------------------------------------------------------- */
+
+/* Counts the names of a forward, and checks that --source can reach their addresses. */
+static int check_name_families(const struct config *config, struct config_forward *forward,
+			       struct fault *fault)
+{
+	const struct config_source *source = &forward->options.source;
+
+	forward->name_count = 0;
+	for (unsigned i = 0; i < forward->backend_count; i++)
+		forward->name_count += *forward->backends[i].name != '\0';
+	if (!forward->name_count || config->dns_family == CONFIG_DNS_V4)
+		return 0;
+	if (source->kind == CONFIG_SOURCE_NONE && !source->embedded)
+		return 0;
+	return config_fault_listen(fault, forward,
+				   "--source reaches addresses of one family, and names may have "
+				   "both; leave out --dns-family both");
+}
+
+static int check_servers(const struct config *config, struct fault *fault)
+{
+	struct addr servers[DNS_SERVERS_MOST];
+	char item[ADDR_TEXT_BYTES];
+	const char *problem;
+	unsigned count;
+
+	if (!config->dns_servers)
+		return 0;
+	problem = dns_parse_servers(config->dns_servers, servers, &count, item);
+	return problem ? fault_set_words(fault, "dns-server", item, problem) : 0;
+}
+
+static int check_count(const struct config *config, struct fault *fault)
+{
+	if (config->name_count <= CONFIG_DNS_NAME_LIMIT)
+		return 0;
+	return fault_set(fault, "backend", NULL,
+			 "%u of them are names; %d are the limit, start another process for more",
+			 config->name_count, CONFIG_DNS_NAME_LIMIT);
+}
+
+/* Blames the option that was given: of a default neither file nor command line has a place to look at. */
+static int fail_times(const struct config *config, struct fault *fault)
+{
+	static const char max_ttl[] = "dns-max-ttl";
+	char least[UNITS_TEXT_BYTES], most[UNITS_TEXT_BYTES];
+	const struct option_spec *option = options_find(max_ttl, strlen(max_ttl));
+	const struct config_origin unknown = {CONFIG_ORIGIN_DEFAULT, 0};
+
+	units_print_duration(config->dns_min_ttl_ms, least);
+	units_print_duration(config->dns_max_ttl_ms, most);
+	if (config_origin_of(&config->values, option, unknown).origin.kind != CONFIG_ORIGIN_DEFAULT)
+		return fault_set(
+			fault, max_ttl, most,
+			"is less than --dns-min-ttl %s; give more, or a smaller --dns-min-ttl",
+			least);
+	return fault_set(fault, "dns-min-ttl", least,
+			 "is more than --%s %s; give less, or a larger --%s", max_ttl, most,
+			 max_ttl);
+}
+
+static int check_times(const struct config *config, struct fault *fault)
+{
+	if (!config->dns_min_ttl_ms)
+		return fault_set(fault, "dns-min-ttl", "0",
+				 "answers with a TTL of 0 would be asked for without a pause; give "
+				 "at least 1ms");
+	if (config->dns_max_ttl_ms < config->dns_min_ttl_ms)
+		return fail_times(config, fault);
+	return 0;
+}
+
+static int check_start(const struct config *config, struct fault *fault)
+{
+	if (config->resolve_at_start != CONFIG_RESOLVE_REQUIRE || config->resolve_timeout_ms)
+		return 0;
+	return fault_set(fault, "resolve-at-start", "require",
+			 "needs time for the answers; give a --resolve-timeout above 0");
+}
+
+static void check_names(struct config *config)
+{
+	static int (*const checks[])(const struct config *, struct fault *) = {
+		check_count, check_servers, check_times, check_start};
+	struct fault fault;
+
+	config->name_count = 0;
+	for (unsigned i = 0; i < config->forward_count; i++)
+		config->name_count +=
+			config->forwards[i].name_count * config->forwards[i].port_count;
+	for (size_t i = 0; i < ARRAY_COUNT(checks); i++)
+		if (checks[i](config, &fault))
+			config_origin_add(config, NULL, &fault);
+}
+
+/* The whole ------------------------------------------------------------------------------------ */
 
 /* An option that is nothing without another: it may stand before listeners that have no use for it, but one must have. */
 struct dependence {
@@ -215,12 +341,12 @@ static void check_forward(struct config *config, struct config_forward *forward)
 	/* what is wrong between backends and a listener cannot be told without one of them */
 	if (!forward->backend_count || !forward->listen.length_bytes)
 		return;
-	if (config_range_check(config, forward, &fault))
+	if (check_range(config, forward, &fault))
 		config_origin_add(config, forward, &fault);
 	complete_forward(config, forward);
 	if (config_conflict_of_backends(forward, &fault))
 		config_origin_add(config, forward, &fault);
-	if (config_names_check_forward(config, forward, &fault) ||
+	if (check_name_families(config, forward, &fault) ||
 	    config_source_check(config, forward, &fault))
 		config_origin_add(config, forward, &fault);
 	if (check_proxy(forward, whole, &fault))
@@ -239,6 +365,63 @@ static void check_admin(struct config *config)
 	fault_set(&fault, "admin", config->admin,
 		  "is not a whole path; begin it with '/', as in /run/sixpipe/admin.sock");
 	config_origin_add(config, NULL, &fault);
+}
+
+static void shift_port(struct addr *address, unsigned by)
+{
+	if (by)
+		addr_set_port(address, addr_port(address) + by);
+}
+
+/* The forward for port `index` of the range; the first one takes over what the forward owns. */
+static struct config_forward for_port(struct config *config, const struct config_forward *forward,
+				      unsigned index)
+{
+	struct config_forward made = *forward;
+	char name[64];
+
+	made.port_count = 1;
+	if (index) {
+		made.is_of_range = true;
+		config_values_copy(&made.values, &forward->values);
+		made.backends = config_grow(NULL, made.backend_count, sizeof(*made.backends));
+		memcpy(made.backends, forward->backends,
+		       made.backend_count * sizeof(*made.backends));
+	}
+	if (index && made.name) {
+		snprintf(name, sizeof(name), "%.50s+%u", made.name, index);
+		made.name = config_text_keep(&config->kept, name);
+	}
+	shift_port(&made.listen, index);
+	for (unsigned i = 0; i < made.backend_count && index; i++)
+		if (made.backends[i].port_count > 1)
+			shift_port(&made.backends[i].addr, index);
+	return made;
+}
+
+/*
+ * Puts a forward for each port in the place of every forward with a range. A backend with a range gives each
+ * forward one port. Follows all checks, so that a mistake is told once and not for each port.
+ */
+static void expand_ranges(struct config *config)
+{
+	struct config_forward *all;
+	unsigned count = 0, total = 0;
+
+	for (unsigned i = 0; i < config->forward_count; i++)
+		total += config->forwards[i].port_count;
+	if (total == config->forward_count)
+		return;
+	all = config_grow(NULL, total, sizeof(*all));
+	for (unsigned i = 0; i < config->forward_count; i++)
+		for (unsigned j = 0; j < config->forwards[i].port_count; j++)
+			all[count++] = for_port(config, &config->forwards[i], j);
+	for (unsigned i = 0; i < count; i++)
+		for (unsigned j = 0; j < all[i].backend_count; j++)
+			all[i].backends[j].port_count = 1;
+	free(config->forwards);
+	config->forwards = all;
+	config->forward_count = count;
 }
 
 /* Forwards of the command line are called by their number, or the next that no section has for its name. */
@@ -288,13 +471,13 @@ int config_check(struct config *config)
 			  "ADDRESS, or leave --ready out");
 		config_origin_add(config, NULL, &fault);
 	}
-	config_names_check(config);
+	check_names(config);
 	check_admin(config);
 	/* what an option needs may be what was refused */
 	for (size_t i = 0; i < ARRAY_COUNT(dependences) && whole; i++)
 		check_dependence(config, &dependences[i]);
 	if (!errors->count) {
-		config_range_expand(config);
+		expand_ranges(config);
 		name_forwards(config);
 		if (!config_loop_check(config, false, &config->errors))
 			return 0;

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "config/config_names.h"
 #include "config/config_origin.h"
 #include "os/host.h"
 
@@ -251,7 +250,7 @@ int config_conflict_of_backends(const struct config_forward *forward, struct fau
 			fault, forward,
 			"takes what goes to its backend %.60s and would forward to itself; give "
 			"the service's address, or listen on another",
-			config_names_print_backend(backend, text));
+			config_print_backend(backend, text));
 	}
 	return 0;
 }

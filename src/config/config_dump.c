@@ -10,7 +10,6 @@
 #include "base/utf8.h"
 #include "config/config_file.h"
 #include "config/config_origin.h"
-#include "config/config_rules.h"
 
 #define ORIGIN_COLUMN 48
 
@@ -100,7 +99,7 @@ static void print_option(struct dump *dump, const struct config_values *values,
 static void print_rules(struct dump *dump, const struct config_values *values)
 {
 	for (unsigned i = 0; i < values->count; i++)
-		if (config_rules_hold(values->list[i].option))
+		if (options_is_rule(values->list[i].option))
 			print_value(dump, &values->list[i]);
 }
 
@@ -115,7 +114,7 @@ static void print_options(struct dump *dump, const struct config_values *values,
 			continue;
 		else if (options[i].type == OPTION_ALLOW)
 			print_rules(dump, values);
-		else if (!config_rules_hold(&options[i]))
+		else if (!options_is_rule(&options[i]))
 			print_option(dump, values, &options[i]);
 }
 

@@ -11,8 +11,6 @@
 #include "base/check.h"
 #include "base/units.h"
 #include "config/config_address.h"
-#include "config/config_rules.h"
-#include "config/config_socket.h"
 #include "config/config_source.h"
 
 static const char *print_count(uint64_t count, char text[UNITS_TEXT_BYTES])
@@ -184,6 +182,96 @@ static int set_text(void *field, const struct option_spec *option, const char *t
 	return 0;
 }
 
+/* Sockets -------------------------------------------------------------------------------------- */
+
+/* The bits of a TOS byte that are not the code point: explicit congestion notification, RFC 3168. */
+#define ECN_BITS 3
+
+struct code_point {
+	const char *name;
+	uint8_t tos;
+};
+
+/* RFC 2474, RFC 2597, RFC 3246, RFC 8622; shifted by the two bits of ECN. */
+static const struct code_point code_points[] = {
+	{"cs0", 0 << 2},   {"cs1", 8 << 2},   {"cs2", 16 << 2},	 {"cs3", 24 << 2},
+	{"cs4", 32 << 2},  {"cs5", 40 << 2},  {"cs6", 48 << 2},	 {"cs7", 56 << 2},
+	{"af11", 10 << 2}, {"af12", 12 << 2}, {"af13", 14 << 2}, {"af21", 18 << 2},
+	{"af22", 20 << 2}, {"af23", 22 << 2}, {"af31", 26 << 2}, {"af32", 28 << 2},
+	{"af33", 30 << 2}, {"af41", 34 << 2}, {"af42", 36 << 2}, {"af43", 38 << 2},
+	{"ef", 46 << 2},   {"le", 1 << 2},
+};
+
+/* Decimal, or hexadecimal behind 0x; nothing else in `text`. */
+static bool parse_number(const char *text, uint64_t most, uint64_t *value)
+{
+	int base = strncasecmp(text, "0x", 2) ? 10 : 16;
+	char *end;
+
+	if (!isdigit((unsigned char)*text) || (base == 16 && !isxdigit((unsigned char)text[2])))
+		return false;
+	errno = 0;
+	*value = strtoull(text, &end, base);
+	return !errno && !*end && *value <= most;
+}
+
+static int set_tos(uint64_t *tos, const char *text, struct fault *fault)
+{
+	uint64_t value;
+
+	for (size_t i = 0; i < ARRAY_COUNT(code_points); i++)
+		if (!strcasecmp(text, code_points[i].name)) {
+			*tos = code_points[i].tos;
+			return 0;
+		}
+	if (!parse_number(text, UINT8_MAX, &value))
+		return fault_set(fault, NULL, text,
+				 "neither a code point nor a byte; give cs0 to cs7, af11 to af43, "
+				 "ef, le, or 0 to 255");
+	if (value & ECN_BITS)
+		return fault_set(
+			fault, NULL, text,
+			"the last two bits are ECN's, which TCP sets itself; give a multiple of 4");
+	*tos = value;
+	return 0;
+}
+
+static int set_mark(uint64_t *mark, const char *text, struct fault *fault)
+{
+	uint64_t value;
+
+	if (!parse_number(text, UINT32_MAX, &value) || !value)
+		return fault_set(fault, NULL, text,
+				 "not a mark; give 1 to 4294967295, or 0x1 to 0xffffffff");
+	*mark = value;
+	return 0;
+}
+
+static int set_mode(uint64_t *mode, const char *text, struct fault *fault)
+{
+	size_t digits = strspn(text, "01234567");
+
+	if (!digits || text[digits] || digits > 4 || strtoul(text, NULL, 8) > 0777)
+		return fault_set(fault, NULL, text,
+				 "not the mode of a file; give it in octal, such as 0660");
+	*mode = strtoul(text, NULL, 8);
+	return 0;
+}
+
+static int set_ports(struct sock_ports *ports, const char *text, struct fault *fault)
+{
+	unsigned long first, last;
+
+	if (!config_address_read_range(text, &first, &last) || !first || first > last ||
+	    last > 65535)
+		return fault_set(fault, NULL, text,
+				 "not a range of ports; give FIRST-LAST, such as 40000-49999, of 1 "
+				 "to 65535");
+	ports->first = (uint16_t)first;
+	ports->last = (uint16_t)last;
+	return 0;
+}
+
 /* Lists ---------------------------------------------------------------------------------------- */
 
 /* Adds blocks with commas between them. */
@@ -242,6 +330,33 @@ static int set_tlv(struct config_forward_options *options, const char *text, str
 	return 0;
 }
 
+/* What --allow, --deny and their files give. The blocks are checked; a file is not opened. */
+static int add_rule(struct config_forward_options *options, const struct option_spec *option,
+		    const char *text, struct fault *fault)
+{
+	bool file = option->type == OPTION_ALLOW_FILE || option->type == OPTION_DENY_FILE;
+	bool allow = option->type == OPTION_ALLOW || option->type == OPTION_ALLOW_FILE;
+	char word[CIDR_TEXT_BYTES];
+	struct cidr cidr;
+
+	if (options->rule_count == CONFIG_RULE_LIMIT)
+		return fault_set(fault, NULL, text,
+				 "one too many; %d such options per listener are the limit, put "
+				 "the blocks into a file",
+				 CONFIG_RULE_LIMIT);
+	if (file && !*text)
+		return fault_set(fault, NULL, "", "empty; give %s", option->argument);
+	for (const char *at = file ? NULL : text; at;) {
+		const char *problem = config_rules_next(&at, &cidr, word);
+
+		if (problem)
+			return fault_set_words(fault, NULL, word, problem);
+	}
+	options->rules[options->rule_count++] =
+		(struct config_rule){.text = text, .allow = allow, .file = file};
+	return 0;
+}
+
 int config_field_set(void *owner, const struct option_spec *option, const char *text,
 		     struct fault *fault)
 {
@@ -266,15 +381,15 @@ int config_field_set(void *owner, const struct option_spec *option, const char *
 	case OPTION_DENY:
 	case OPTION_ALLOW_FILE:
 	case OPTION_DENY_FILE:
-		return config_rules_add(owner, option, text, fault);
+		return add_rule(owner, option, text, fault);
 	case OPTION_TOS:
-		return config_socket_parse_tos(field, text, fault);
+		return set_tos(field, text, fault);
 	case OPTION_MARK:
-		return config_socket_parse_mark(field, text, fault);
+		return set_mark(field, text, fault);
 	case OPTION_MODE:
-		return config_socket_parse_mode(field, text, fault);
+		return set_mode(field, text, fault);
 	case OPTION_PORTS:
-		return config_socket_parse_ports(field, text, fault);
+		return set_ports(field, text, fault);
 	case OPTION_TEXT:
 	case OPTION_SERVERS:
 		return set_text(field, option, text, fault);

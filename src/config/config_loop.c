@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "config/config_conflict.h"
-#include "config/config_names.h"
 #include "config/config_origin.h"
 #include "os/interfaces.h"
 #include "os/route.h"
@@ -98,7 +97,7 @@ static void add_error(const struct graph *graph, unsigned first, struct config_e
 		from = graph->after[to] - 1U;
 		backend = graph->leads[from * graph->count + to] - 1U;
 		memcpy(rest, way, sizeof(rest));
-		config_names_print_backend(&config->forwards[from].backends[backend], text);
+		config_print_backend(&config->forwards[from].backends[backend], text);
 		snprintf(way, sizeof(way), "%.60s%s%.150s", text, *rest ? ", then " : "", rest);
 		to = from;
 	} while (to != first);

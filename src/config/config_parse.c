@@ -9,7 +9,6 @@
 #include "config/config_env.h"
 #include "config/config_field.h"
 #include "config/config_file.h"
-#include "config/config_names.h"
 #include "config/config_origin.h"
 #include "config/usage.h"
 
@@ -150,7 +149,7 @@ static int fail_parameter(const struct config *config, const char *word, struct 
 	char backend[CONFIG_BACKEND_TEXT_BYTES] = "ADDRESS";
 
 	if (latest->backend_count)
-		config_names_print_backend(&latest->backends[latest->backend_count - 1], backend);
+		config_print_backend(&latest->backends[latest->backend_count - 1], backend);
 	return fault_set(fault, NULL, word,
 			 "belongs to the backend before it, in one argument; write '%s %.80s'",
 			 backend, word);

@@ -11,11 +11,7 @@
 #include "base/check.h"
 #include "config/config_address.h"
 #include "config/config_field.h"
-#include "config/config_names.h"
 #include "config/config_origin.h"
-#include "config/config_rules.h"
-#include "config/config_socket.h"
-#include "config/config_source.h"
 
 #define BLANKS " \t\n"
 
@@ -63,7 +59,7 @@ static const char *parse_listen(struct config *config, const char *text, struct 
 	*port_count = 1;
 	if (addr_is_local_text(text))
 		return parse_local(config, text, address);
-	problem = config_socket_split_range(text, word, sizeof(word), port_count);
+	problem = config_address_split_range(text, word, sizeof(word), port_count);
 	return problem ? problem : addr_parse(word, address);
 }
 
@@ -76,9 +72,9 @@ static const char *parse_backend(struct config *config, const char *text,
 	backend->port_count = 1;
 	if (addr_is_local_text(text))
 		return parse_local(config, text, &backend->addr);
-	problem = config_socket_split_range(text, word, sizeof(word), &backend->port_count);
+	problem = config_address_split_range(text, word, sizeof(word), &backend->port_count);
 	if (!problem)
-		problem = config_names_parse_backend(word, backend);
+		problem = config_address_parse_backend(word, backend);
 	return problem || *backend->name ? problem : addr_why_not_endpoint(&backend->addr);
 }
 

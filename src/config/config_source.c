@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "config/config_names.h"
 #include "os/host.h"
 
 /* A /4 or smaller, and neither "this network" nor multicast: RFC 6890. */
@@ -177,7 +176,7 @@ static int check_families(const struct config_forward *forward, struct fault *fa
 				"--source gives IPv%c addresses, which cannot reach backend %s; "
 				"give that one a listener of its own",
 				v4 ? '4' : '6',
-				config_names_print_backend(&forward->backends[i], address));
+				config_print_backend(&forward->backends[i], address));
 	return 0;
 }
 

@@ -56,6 +56,12 @@ bool options_is_of_forward(const struct option_spec *option)
 	       option->type == OPTION_BACKEND;
 }
 
+bool options_is_rule(const struct option_spec *option)
+{
+	return option->type == OPTION_ALLOW || option->type == OPTION_DENY ||
+	       option->type == OPTION_ALLOW_FILE || option->type == OPTION_DENY_FILE;
+}
+
 static const struct option_spec *find(const struct option_spec *list, size_t count,
 				      const char *name, size_t name_length)
 {

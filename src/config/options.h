@@ -90,6 +90,9 @@ const struct option_spec *options_parameters(size_t *count);
 /* Whether it is said of one forward: its options, its listener and its backends. */
 bool options_is_of_forward(const struct option_spec *option);
 
+/* Whether the option is one of --allow, --deny, --allow-file and --deny-file. */
+bool options_is_rule(const struct option_spec *option);
+
 /* The option, or the parameter, of that name, or NULL. */
 const struct option_spec *options_find(const char *name, size_t name_length);
 const struct option_spec *options_find_parameter(const char *name, size_t name_length);

@@ -360,7 +360,7 @@ static void add_error(const struct names *names, const struct config_backend *ba
 	struct fault fault;
 	char text[CONFIG_BACKEND_TEXT_BYTES];
 
-	fault_set(&fault, "backend", config_names_print_backend(backend, text),
+	fault_set(&fault, "backend", config_print_backend(backend, text),
 		  "the name has no address: %s; correct it or --dns-server, or give "
 		  "--resolve-at-start try",
 		  reason);

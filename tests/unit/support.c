@@ -27,7 +27,6 @@
 #endif
 
 #include "base/util.h"
-#include "config/config_names.h"
 #include "os/sock.h"
 #include "os/timer.h"
 
@@ -277,7 +276,7 @@ void support_describe_forwards(const struct config *config, char text[SUPPORT_FO
 		snprintf(text + strlen(text), SUPPORT_FORWARDS_BYTES - strlen(text), "%s%s>",
 			 i ? " " : "", address);
 		for (unsigned j = 0; j < forward->backend_count; j++) {
-			config_names_print_backend(&forward->backends[j], address);
+			config_print_backend(&forward->backends[j], address);
 			snprintf(text + strlen(text), SUPPORT_FORWARDS_BYTES - strlen(text), "%s%s",
 				 j ? "," : "", address);
 		}

@@ -128,3 +128,53 @@ Test(config_address, a_long_text_is_cut)
 		}
 	}
 }
+
+struct range_row {
+	const char *text, *word;
+	unsigned count; /* 0: refused */
+};
+
+Test(config_address, ranges_behind_an_address)
+{
+	static const struct range_row rows[] = {
+		{"[::]:8000-8010", "[::]:8000", 11},
+		{"192.0.2.1:80-80", "192.0.2.1:80", 1},
+		{"[fe80::1%eth0]:1-65535", "[fe80::1%eth0]:1", 65535},
+		{"a-name:80", "a-name:80", 1},
+		/* left to those who read addresses */
+		{"[::]:80", "[::]:80", 1},
+		{"[::]", "[::]", 1},
+		{"", "", 1},
+		{"[::]:80-", "[::]:80-", 1},
+		{"[::]:-90", "[::]:-90", 1},
+		{"[::]:80-90-100", "[::]:80-90-100", 1},
+		{"[::]:80-9x", "[::]:80-9x", 1},
+		{"[::]:0-10", NULL, 0},
+		{"[::]:90-80", NULL, 0},
+		{"[::]:1-65536", NULL, 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		char word[64];
+		unsigned count = 0;
+		const char *problem =
+			config_address_split_range(rows[i].text, word, sizeof(word), &count);
+
+		cr_expect_eq(!problem, rows[i].count > 0, "'%s'", rows[i].text);
+		if (problem)
+			continue;
+		cr_expect_str_eq(word, rows[i].word, "'%s'", rows[i].text);
+		cr_expect_eq(count, rows[i].count, "'%s'", rows[i].text);
+	}
+}
+
+Test(config_address, a_text_that_does_not_fit_is_cut)
+{
+	char word[8];
+	unsigned count;
+
+	cr_expect_null(
+		config_address_split_range("[2001:db8::1]:80-81", word, sizeof(word), &count));
+	cr_expect_str_eq(word, "[2001:d");
+	cr_expect_eq(count, 2);
+}

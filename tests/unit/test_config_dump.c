@@ -1,5 +1,4 @@
 #include "config/config_dump.h"
-#include "config/config_rules.h"
 
 #include <criterion/criterion.h>
 #include <inttypes.h>

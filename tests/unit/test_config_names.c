@@ -1,4 +1,4 @@
-#include "config/config_names.h"
+#include "config/config_address.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -70,7 +70,7 @@ Test(config_names, texts)
 	for (size_t i = 0; i < ARRAY_COUNT(text_rows); i++) {
 		const struct text_row *row = &text_rows[i];
 		struct config_backend backend = {.name = "left over"};
-		const char *problem = config_names_parse_backend(row->text, &backend);
+		const char *problem = config_address_parse_backend(row->text, &backend);
 
 		if (row->problem) {
 			cr_expect(problem && strstr(problem, row->problem), "%s: %s", row->text,
@@ -79,7 +79,7 @@ Test(config_names, texts)
 		}
 		cr_expect_null(problem, "%s: %s", row->text, problem);
 		cr_expect_str_eq(backend.name, row->name, "%s", row->text);
-		cr_expect_str_eq(config_names_print_backend(&backend, printed), row->printed);
+		cr_expect_str_eq(config_print_backend(&backend, printed), row->printed);
 	}
 }
 
@@ -95,7 +95,7 @@ Test(config_names, any_length)
 		for (size_t i = 0; i < length; i++)
 			text[i] = i % 50 == 49 && i + 1 < length ? '.' : 'a';
 		memcpy(text + length, ":80", 4);
-		problem = config_names_parse_backend(text, &backend);
+		problem = config_address_parse_backend(text, &backend);
 		cr_expect_eq(!problem, length <= DNS_NAME_LENGTH_MOST, "%zu: %s", length, problem);
 		if (!problem)
 			cr_expect_eq(strlen(backend.name), length);

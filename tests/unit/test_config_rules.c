@@ -1,4 +1,4 @@
-#include "config/config_rules.h"
+#include "config/config.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
