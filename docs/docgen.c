@@ -106,7 +106,7 @@ static void print_options(void)
 	const struct option_spec *options = options_list(&count);
 
 	for (unsigned group = 0; group < OPTION_GROUP_COUNT; group++) {
-		const char *name = options_group_name((enum option_group)group);
+		const char *name = options_groups[group].name;
 
 		if (man)
 			printf(".SS %c%s\n", name[0] - 'a' + 'A', name + 1);

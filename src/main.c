@@ -50,9 +50,13 @@ static int print_help(const char *topic)
 static int print_config(const struct config *config)
 {
 	struct fault fault;
+	char *text = config_dump(config, &fault);
 
-	return config_dump_print(stdout, config, &fault) ? usage_fail(EXIT_FAILURE, &fault)
-							 : EXIT_SUCCESS;
+	if (!text)
+		return usage_fail(EXIT_FAILURE, &fault);
+	fputs(text, stdout);
+	free(text);
+	return EXIT_SUCCESS;
 }
 
 static int forward_or_print(int argc, char **argv)

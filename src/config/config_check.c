@@ -17,6 +17,12 @@
 #include "config/config_source.h"
 #include "pool/pool.h"
 
+static void add_fault(struct config *config, const struct config_forward *forward,
+		      struct fault *fault)
+{
+	config_origin_add_to(&config->errors, config, forward, fault);
+}
+
 /* Checks that backends have a port for each of the listener's, and that the limit on listeners is kept. */
 static int check_range(const struct config *config, const struct config_forward *forward,
 		       struct fault *fault)
@@ -231,7 +237,7 @@ static void check_names(struct config *config)
 			config->forwards[i].name_count * config->forwards[i].port_count;
 	for (size_t i = 0; i < ARRAY_COUNT(checks); i++)
 		if (checks[i](config, &fault))
-			config_origin_add(config, NULL, &fault);
+			add_fault(config, NULL, &fault);
 }
 
 /* The whole ------------------------------------------------------------------------------------ */
@@ -320,7 +326,7 @@ static void check_dependence(struct config *config, const struct dependence *row
 	if (!wanting)
 		return;
 	fault_set_words(&fault, row->option, NULL, row->words);
-	config_origin_add(config, wanting, &fault);
+	add_fault(config, wanting, &fault);
 }
 
 static void check_forward(struct config *config, struct config_forward *forward)
@@ -330,29 +336,29 @@ static void check_forward(struct config *config, struct config_forward *forward)
 	struct fault fault;
 
 	if (config_conflict_of_monitoring(config, forward, &fault))
-		config_origin_add(config, forward, &fault);
+		add_fault(config, forward, &fault);
 	if (config_conflict_of_listeners(config, forward, &fault))
-		config_origin_add(config, forward, &fault);
+		add_fault(config, forward, &fault);
 	if (!forward->backend_count && whole) {
 		config_fault_listen(&fault, forward,
 				    "has no backend; add --backend ADDRESS after it");
-		config_origin_add(config, forward, &fault);
+		add_fault(config, forward, &fault);
 	}
 	/* what is wrong between backends and a listener cannot be told without one of them */
 	if (!forward->backend_count || !forward->listen.length_bytes)
 		return;
 	if (check_range(config, forward, &fault))
-		config_origin_add(config, forward, &fault);
+		add_fault(config, forward, &fault);
 	complete_forward(config, forward);
 	if (config_conflict_of_backends(forward, &fault))
-		config_origin_add(config, forward, &fault);
+		add_fault(config, forward, &fault);
 	if (check_name_families(config, forward, &fault) ||
 	    config_source_check(config, forward, &fault))
-		config_origin_add(config, forward, &fault);
+		add_fault(config, forward, &fault);
 	if (check_proxy(forward, whole, &fault))
-		config_origin_add(config, forward, &fault);
+		add_fault(config, forward, &fault);
 	if (complete_pool(forward, &fault) || check_ready(config, forward, &fault))
-		config_origin_add(config, forward, &fault);
+		add_fault(config, forward, &fault);
 }
 
 /* A path that begins in the current directory: who asks has another one. */
@@ -364,7 +370,7 @@ static void check_admin(struct config *config)
 		return;
 	fault_set(&fault, "admin", config->admin,
 		  "is not a whole path; begin it with '/', as in /run/sixpipe/admin.sock");
-	config_origin_add(config, NULL, &fault);
+	add_fault(config, NULL, &fault);
 }
 
 static void shift_port(struct addr *address, unsigned by)
@@ -469,7 +475,7 @@ int config_check(struct config *config)
 		fault_set(&fault, "ready", "backends",
 			  "changes /ready, which is served only with --metrics; add --metrics "
 			  "ADDRESS, or leave --ready out");
-		config_origin_add(config, NULL, &fault);
+		add_fault(config, NULL, &fault);
 	}
 	check_names(config);
 	check_admin(config);

@@ -1,7 +1,6 @@
 #include "config/config_dump.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -151,15 +150,4 @@ char *config_dump(const struct config *config, struct fault *fault)
 			  "it or a comment in it; give another value");
 	config_origin_name(config, dump.misfit, fault);
 	return NULL;
-}
-
-int config_dump_print(FILE *out, const struct config *config, struct fault *fault)
-{
-	char *text = config_dump(config, fault);
-
-	if (!text)
-		return -EINVAL;
-	fputs(text, out);
-	free(text);
-	return 0;
 }

@@ -1,8 +1,6 @@
 /* --dump-config: the configuration in effect, as a file that --config reads. */
 #pragma once
 
-#include <stdio.h>
-
 #include "config/config.h"
 
 /*
@@ -12,6 +10,3 @@
  * file: with control characters in it, blanks around it or what would be a comment.
  */
 char *config_dump(const struct config *config, struct fault *fault);
-
-/* Writes config_dump() to `out`. Returns 0, or -EINVAL with `fault`; a failed write shows at the end: usage_finish(). */
-int config_dump_print(FILE *out, const struct config *config, struct fault *fault);

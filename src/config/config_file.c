@@ -55,8 +55,9 @@ static void add_fault(struct reader *reader, const struct fault *fault)
 		reader->globals_broken = true;
 }
 
+/* Returns 1: an ini_handler says so of a pair that was dealt with. */
 PRINTF_LIKE(3, 4)
-static void fail(struct reader *reader, unsigned line, const char *format, ...)
+static int fail(struct reader *reader, unsigned line, const char *format, ...)
 {
 	char place[FAULT_VALUE_BYTES];
 	struct fault fault;
@@ -68,6 +69,7 @@ static void fail(struct reader *reader, unsigned line, const char *format, ...)
 	va_end(arguments);
 	fault.kind = FAULT_OF_OBJECT;
 	add_fault(reader, &fault);
+	return 1;
 }
 
 static size_t index_of(const struct option_spec *option)
@@ -129,27 +131,23 @@ static void begin_forward(struct reader *reader, const char *name)
 	options_list(&count);
 	memset(reader->given_lines, 0, count * sizeof(*reader->given_lines));
 	reader->lost_line = false;
+	config->origin = (struct config_origin){CONFIG_ORIGIN_FILE, reader->line};
 	if (!length || length > CONFIG_NAME_LIMIT || strspn(name, NAME_BYTES) != length) {
 		fail(reader, reader->line,
 		     "[forward %.80s]: no name for a forward; give 1 to %d of A-Z, a-z, 0-9, '_', "
 		     "'.' and '-'",
 		     name, CONFIG_NAME_LIMIT);
-		return;
-	}
-	if (other) {
+	} else if (other) {
 		fail(reader, reader->line,
 		     "[forward %s]: is at line %u already; give this one another name", name,
 		     other->origin.line);
-		return;
-	}
-	config->origin = (struct config_origin){CONFIG_ORIGIN_FILE, reader->line};
-	reader->forward = config_begin_forward(config, config_text_keep(&config->kept, name));
-	if (!reader->forward) {
+	} else if (!(reader->forward =
+			     config_begin_forward(config, config_text_keep(&config->kept, name)))) {
 		fail(reader, reader->line, "[forward %s]: " CONFIG_TOO_MANY_FORWARDS, name);
-		return;
+	} else {
+		reader->section = SECTION_FORWARD;
+		reader->forward->broken = reader->globals_broken;
 	}
-	reader->section = SECTION_FORWARD;
-	reader->forward->broken = reader->globals_broken;
 }
 
 /* A line that begins with '['; it may be changed. */
@@ -291,24 +289,24 @@ static char *read_line(char *line, int size, void *stream)
 
 /* Pairs ---------------------------------------------------------------------------------------- */
 
-static void fail_unknown(struct reader *reader, const char *name)
+static int fail_unknown(struct reader *reader, const char *name)
 {
 	const struct option_spec *near = options_suggest(name, strlen(name));
 	const char *remedy = options_foreign_remedy(name, strlen(name));
 
 	if (options_find_parameter(name, strlen(name)))
-		fail(reader, reader->line,
-		     "%.80s: is for one backend; write it behind the address, backend = ADDRESS "
-		     "%.80s=...",
-		     name, name);
-	else if (remedy)
-		fail(reader, reader->line, "%.80s: no such option; %s", name, remedy);
-	else if (near && near->group != OPTION_GROUP_GENERAL)
-		fail(reader, reader->line, "%.80s: no such option; did you mean %s?", name,
-		     near->name);
-	else
-		fail(reader, reader->line, "%.80s: no such option; sixpipe --help all lists them",
-		     name);
+		return fail(
+			reader, reader->line,
+			"%.80s: is for one backend; write it behind the address, backend = ADDRESS "
+			"%.80s=...",
+			name, name);
+	if (remedy)
+		return fail(reader, reader->line, "%.80s: no such option; %s", name, remedy);
+	if (near && near->group != OPTION_GROUP_GENERAL)
+		return fail(reader, reader->line, "%.80s: no such option; did you mean %s?", name,
+			    near->name);
+	return fail(reader, reader->line, "%.80s: no such option; sixpipe --help all lists them",
+		    name);
 }
 
 /* Why an option has no place here, or NULL. */
@@ -335,30 +333,22 @@ static int on_pair(void *user, const char *section, const char *name, const char
 	unsigned *given;
 
 	(void)section; /* see parse_section() */
-	if (!option) {
-		fail_unknown(reader, name);
-		return 1;
-	}
+	if (!option)
+		return fail_unknown(reader, name);
 	misplaced = why_misplaced(reader, option);
-	if (misplaced) {
-		fail(reader, reader->line, "%s: %s", name, misplaced);
-		return 1;
-	}
+	if (misplaced)
+		return fail(reader, reader->line, "%s: %s", name, misplaced);
 	given = &reader->given_lines[index_of(option)];
-	if (*given && !config_is_list(option)) {
-		fail(reader, reader->line, "%s: is at line %u already; leave one of them out", name,
-		     *given);
-		return 1;
-	}
+	if (*given && !config_is_list(option))
+		return fail(reader, reader->line,
+			    "%s: is at line %u already; leave one of them out", name, *given);
 	*given = reader->line;
 	/* libinih wants a blank before a comment; nobody means this as a value */
 	if (strchr(comment_prefixes, *value))
 		value = "";
-	if (strlen(value) > CONFIG_FILE_VALUE_LIMIT) {
-		fail(reader, reader->line, "%s: has %zu bytes; %d are the limit of a value", name,
-		     strlen(value), CONFIG_FILE_VALUE_LIMIT);
-		return 1;
-	}
+	if (strlen(value) > CONFIG_FILE_VALUE_LIMIT)
+		return fail(reader, reader->line, "%s: has %zu bytes; %d are the limit of a value",
+			    name, strlen(value), CONFIG_FILE_VALUE_LIMIT);
 	config->origin = (struct config_origin){CONFIG_ORIGIN_FILE, reader->line};
 	if (config_set(config, option, value, &fault))
 		add_fault(reader, &fault);
@@ -396,43 +386,25 @@ void config_file_parse(struct config *config, const char *path, const char *text
 
 /* Files ---------------------------------------------------------------------------------------- */
 
-/* Reads up to the end or one byte more than the limit. Returns 0 or -errno; the caller frees `*text`. */
-static int read_all(const char *path, char **text, size_t *count)
-{
-	FILE *file = fopen(path, "re");
-	int result = 0;
-
-	*text = NULL;
-	*count = 0;
-	if (!file)
-		return -errno;
-	*text = config_grow(NULL, CONFIG_FILE_LIMIT_BYTES + 1, 1);
-	*count = fread(*text, 1, CONFIG_FILE_LIMIT_BYTES + 1, file);
-	if (ferror(file))
-		result = -errno;
-	else if (*count > CONFIG_FILE_LIMIT_BYTES)
-		result = -EFBIG;
-	fclose(file);
-	return result;
-}
-
 void config_file_read(struct config *config, const char *path)
 {
-	struct fault fault;
-	char *text;
-	size_t count;
-	int result = read_all(path, &text, &count);
+	char *text = config_grow(NULL, CONFIG_FILE_LIMIT_BYTES + 1, 1);
+	FILE *file = fopen(path, "re");
+	size_t count = file ? fread(text, 1, CONFIG_FILE_LIMIT_BYTES + 1, file) : 0;
+	struct fault fault = {0};
 
-	if (!result)
-		config_file_parse(config, path, text, count);
-	else if (result == -EFBIG)
+	if (!file || ferror(file))
+		fault_set(&fault, "config", path,
+			  "cannot be read: %s; give a file that this user may read",
+			  strerror(errno));
+	else if (count > CONFIG_FILE_LIMIT_BYTES)
 		fault_set(&fault, "config", path, "has more than %d MiB; is this the right file?",
 			  CONFIG_FILE_LIMIT_BYTES >> 20);
 	else
-		fault_set(&fault, "config", path,
-			  "cannot be read: %s; give a file that this user may read",
-			  strerror(-result));
-	if (result)
+		config_file_parse(config, path, text, count);
+	if (*fault.reason)
 		config_errors_add(&config->errors, &fault);
+	if (file)
+		fclose(file);
 	free(text);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "config/config_conflict.h"
 #include "config/config_origin.h"
 #include "os/interfaces.h"
@@ -15,11 +16,11 @@ struct graph {
 	const struct config *config;
 	bool ask_host;
 	unsigned count;
-	unsigned short
-		*leads; /* from * count + to: the first backend that leads there, plus 1; 0: none */
-	unsigned short
-		*after; /* of each forward on the way: the one before it, plus 1; 0: not met */
-	unsigned short *queue;
+	/* [from * count + to]: the first backend that leads there, plus 1; 0: none */
+	unsigned short *leads;
+	/* of each forward on the way: the forward before it, plus 1; 0: not met */
+	unsigned short after[CONFIG_FORWARD_LIMIT];
+	unsigned short queue[CONFIG_FORWARD_LIMIT + 1]; /* the first forward may be met again */
 };
 
 static bool is_own(const struct config_forward *forward, const struct addr *to)
@@ -63,11 +64,11 @@ static unsigned short find_backend(const struct graph *graph, unsigned from, uns
 }
 
 /* Looks for a way from `first` back to it by forwards behind it: each loop is found from its first one. */
-static bool find_loop(const struct graph *graph, unsigned first)
+static bool find_loop(struct graph *graph, unsigned first)
 {
 	unsigned read = 0, written = 0;
 
-	memset(graph->after, 0, graph->count * sizeof(*graph->after));
+	memset(graph->after, 0, sizeof(graph->after));
 	graph->queue[written++] = (unsigned short)first;
 	while (read < written) {
 		unsigned from = graph->queue[read++];
@@ -136,18 +137,12 @@ int config_loop_check(const struct config *config, bool ask_host, struct config_
 		.config = config,
 		.ask_host = ask_host,
 		.count = config->forward_count,
-		.leads = calloc(count * count + 1, sizeof(*graph.leads)),
-		.after = calloc(count + 1, sizeof(*graph.after)),
-		.queue = calloc(count + 1, sizeof(*graph.queue)),
+		.leads = config_grow(NULL, count * count + 1, sizeof(*graph.leads)),
 	};
-	int result = -ENOMEM;
+	int result;
 
-	if (graph.leads && graph.after && graph.queue)
-		result = find_loops(&graph, errors);
-	else
-		config_errors_add_words(errors, "out of memory; give fewer listeners");
+	CHECK(count <= CONFIG_FORWARD_LIMIT);
+	result = find_loops(&graph, errors);
 	free(graph.leads);
-	free(graph.after);
-	free(graph.queue);
 	return result;
 }

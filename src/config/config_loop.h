@@ -10,7 +10,7 @@
 /*
  * Adds to `errors` the loops of any length between forwards, by backends with addresses. Without
  * `ask_host` it counts only what the addresses tell: loopback, and addresses that are a listener's. For
- * a configuration whose ranges of ports are expanded. Returns 0 or -EINVAL, or -ENOMEM, which is added too.
+ * a configuration whose ranges of ports are expanded. Returns 0 or -EINVAL.
  */
 int config_loop_check(const struct config *config, bool ask_host, struct config_errors *errors);
 

@@ -23,23 +23,14 @@ const char *config_origin_variable(const struct option_spec *option,
 const char *config_origin_print(const struct config *config, const struct config_value *value,
 				char text[CONFIG_ORIGIN_BYTES])
 {
-	char name[CONFIG_VARIABLE_BYTES];
-
-	switch (value->origin.kind) {
-	case CONFIG_ORIGIN_FILE:
+	if (value->origin.kind == CONFIG_ORIGIN_FILE)
 		snprintf(text, CONFIG_ORIGIN_BYTES, "%.*s:%u", SHOWN_BYTES, config->file,
 			 value->origin.line);
-		break;
-	case CONFIG_ORIGIN_ENVIRONMENT:
-		snprintf(text, CONFIG_ORIGIN_BYTES, "%s",
-			 config_origin_variable(value->option, name));
-		break;
-	case CONFIG_ORIGIN_COMMAND_LINE:
-		snprintf(text, CONFIG_ORIGIN_BYTES, "command line");
-		break;
-	default:
-		snprintf(text, CONFIG_ORIGIN_BYTES, "default");
-	}
+	else if (value->origin.kind == CONFIG_ORIGIN_ENVIRONMENT)
+		config_origin_variable(value->option, text);
+	else
+		strcpy(text, value->origin.kind == CONFIG_ORIGIN_COMMAND_LINE ? "command line"
+									      : "default");
 	return text;
 }
 
@@ -85,12 +76,6 @@ void config_origin_find_name(const struct config *config, const struct config_fo
 		value = config_origin_of(&config->values, option, config->origin);
 	if (fault->kind != FAULT_OF_OBJECT || value.origin.kind != CONFIG_ORIGIN_COMMAND_LINE)
 		config_origin_name(config, &value, fault);
-}
-
-void config_origin_add(struct config *config, const struct config_forward *forward,
-		       struct fault *fault)
-{
-	config_origin_add_to(&config->errors, config, forward, fault);
 }
 
 void config_origin_add_to(struct config_errors *errors, const struct config *config,

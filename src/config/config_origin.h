@@ -32,10 +32,9 @@ void config_origin_name(const struct config *config, const struct config_value *
 void config_origin_find_name(const struct config *config, const struct config_forward *forward,
 			     struct fault *fault);
 
-/* Adds `fault` to config->errors, with the name that config_origin_find_name() gives: until config_check() has ended. */
-void config_origin_add(struct config *config, const struct config_forward *forward,
-		       struct fault *fault);
-
-/* The same for a list of the caller's: faults of the host, which are not the configuration's. */
+/*
+ * Adds `fault` to `errors`, with the name that config_origin_find_name() gives. `errors` is config->errors until
+ * config_check() has ended; then the caller's own list, as for faults of the host.
+ */
 void config_origin_add_to(struct config_errors *errors, const struct config *config,
 			  const struct config_forward *forward, struct fault *fault);

@@ -59,21 +59,12 @@ static int take_general_flag(struct command_line *line, const struct option_spec
 /* Whether a value for the option may look like an address and a port. */
 static bool takes_address(const struct option_spec *option)
 {
-	switch (option->type) {
-	case OPTION_LISTEN:
-	case OPTION_BACKEND:
-	case OPTION_ADDRESS:
-	case OPTION_SERVERS:
-	case OPTION_SOURCE:
-	case OPTION_CIDRS:
-	case OPTION_ALLOW:
-	case OPTION_DENY:
-	case OPTION_TLV:
-	case OPTION_BYTES:
-		return true;
-	default:
-		return false;
-	}
+	const unsigned types = 1U << OPTION_LISTEN | 1U << OPTION_BACKEND | 1U << OPTION_ADDRESS |
+			       1U << OPTION_SERVERS | 1U << OPTION_SOURCE | 1U << OPTION_CIDRS |
+			       1U << OPTION_ALLOW | 1U << OPTION_DENY | 1U << OPTION_TLV |
+			       1U << OPTION_BYTES;
+
+	return types >> option->type & 1;
 }
 
 /* Whether `word`, behind the option, can be no value of it: LISTEN, or the next option. NULL: there is no word. */
@@ -307,7 +298,7 @@ int config_parse(struct command_line *line, int argc, char **argv)
 	/* a forward that the file was to have is not looked for elsewhere */
 	if (whole && !config->forward_count && !of_file &&
 	    config_env_add_forward(config, line->environment, line->forwards_optional, &fault))
-		config_origin_add(config, NULL, &fault);
+		config_origin_add_to(errors, config, NULL, &fault);
 	config->broken = errors->count > of_file;
 	if (whole && line->forwards_optional && is_partial(config) && !errors->count)
 		return 0;

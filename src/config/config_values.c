@@ -15,18 +15,8 @@ void *config_grow(void *array, size_t count, size_t element_bytes)
 
 bool config_is_list(const struct option_spec *option)
 {
-	switch (option->type) {
-	case OPTION_BACKEND:
-	case OPTION_CIDRS:
-	case OPTION_TLV:
-	case OPTION_ALLOW:
-	case OPTION_DENY:
-	case OPTION_ALLOW_FILE:
-	case OPTION_DENY_FILE:
-		return true;
-	default:
-		return false;
-	}
+	return option->type == OPTION_BACKEND || option->type == OPTION_CIDRS ||
+	       option->type == OPTION_TLV || options_is_rule(option);
 }
 
 void config_values_put(struct config_values *values, const struct config_value *value)

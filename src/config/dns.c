@@ -6,19 +6,9 @@
 #include "base/units.h"
 #include "base/util.h"
 
-#define PORT_TEXT "53"
-
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
-/* Not isalnum(3), which depends on the locale. */
-static bool is_label_character(char c)
-{
-	return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
-	       c == '_';
-}
+#define PORT_TEXT   "53"
+#define DIGITS	    "0123456789"
+#define LABEL_BYTES "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_" DIGITS
 
 const char *dns_why_not_name(const char *name)
 {
@@ -32,13 +22,10 @@ const char *dns_why_not_name(const char *name)
 	if (length > DNS_NAME_LENGTH_MOST)
 		return "is too long; a host name has up to 253 characters";
 	for (size_t begin = 0, end; begin <= length; begin = end + 1) {
-		digits_alone = true;
-		for (end = begin; end < length && name[end] != '.'; end++) {
-			if (!is_label_character(name[end]))
-				return "is not a host name; those are of letters, digits, '-', '_' "
-				       "and '.'";
-			digits_alone &= is_digit(name[end]);
-		}
+		end = begin + strcspn(name + begin, ".");
+		digits_alone = begin + strspn(name + begin, DIGITS) == end;
+		if (begin + strspn(name + begin, LABEL_BYTES) != end)
+			return "is not a host name; those are of letters, digits, '-', '_' and '.'";
 		if (end == begin)
 			return "has two dots in a row, or begins with one; remove one";
 		if (end - begin > 63)

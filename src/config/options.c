@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "base/check.h"
 #include "base/spelling.h"
 #include "config/config.h"
 #include "limits/client_limits.h"
@@ -103,24 +102,8 @@ const char *options_foreign_remedy(const char *name, size_t name_length)
 	return NULL;
 }
 
-struct option_group_words {
-	const char *name, *title;
-};
-
-static const struct option_group_words groups[OPTION_GROUP_COUNT] = {
+const struct option_group_words options_groups[OPTION_GROUP_COUNT] = {
 #define OPTION_GROUP(NAME, name, title) {name, title},
 	OPTION_GROUPS(OPTION_GROUP)
 #undef OPTION_GROUP
 };
-
-const char *options_group_name(enum option_group group)
-{
-	CHECK((unsigned)group < OPTION_GROUP_COUNT);
-	return groups[group].name;
-}
-
-const char *options_group_title(enum option_group group)
-{
-	CHECK((unsigned)group < OPTION_GROUP_COUNT);
-	return groups[group].title;
-}

@@ -103,6 +103,9 @@ const struct option_spec *options_suggest(const char *name, size_t name_length);
 /* What to do instead of an option that other programs have and sixpipe has not; NULL: not known. Static. */
 const char *options_foreign_remedy(const char *name, size_t name_length);
 
-/* "forwarding", "proxy", ... */
-const char *options_group_name(enum option_group group);
-const char *options_group_title(enum option_group group);
+struct option_group_words {
+	const char *name; /* "forwarding", "proxy", ... */
+	const char *title;
+};
+
+extern const struct option_group_words options_groups[OPTION_GROUP_COUNT];

@@ -71,7 +71,7 @@ static void print_group(FILE *out, enum option_group group)
 	size_t count;
 	const struct option_spec *options = options_list(&count);
 
-	fprintf(out, "Options, %s: %s\n", options_group_name(group), options_group_title(group));
+	fprintf(out, "Options, %s: %s\n", options_groups[group].name, options_groups[group].title);
 	for (size_t i = 0; i < count; i++)
 		if (options[i].group == group)
 			print_option(out, &options[i]);
@@ -102,8 +102,7 @@ static void print_overview(FILE *out)
 	for (unsigned i = 0; i < OPTION_GROUP_COUNT; i++)
 		fprintf(out,
 			i % 2 || i + 1 == OPTION_GROUP_COUNT ? "  %-10s  %s\n" : "  %-10s  %-27s",
-			options_group_name((enum option_group)i),
-			options_group_title((enum option_group)i));
+			options_groups[i].name, options_groups[i].title);
 	fprintf(out, "  %-10s ", "commands");
 	for (size_t i = 0; i < ARRAY_COUNT(commands); i++)
 		fprintf(out, " %s", commands[i].word);
@@ -121,8 +120,7 @@ static int fail_topic(const char *topic, struct fault *fault)
 	for (unsigned i = 0; i < OPTION_GROUP_COUNT; i++) {
 		size_t length = strlen(names);
 
-		snprintf(names + length, sizeof(names) - length, "%s, ",
-			 options_group_name((enum option_group)i));
+		snprintf(names + length, sizeof(names) - length, "%s, ", options_groups[i].name);
 	}
 	return fault_set(fault, "help", topic, "no such group; give %scommands or all", names);
 }
@@ -136,7 +134,7 @@ int usage_print(FILE *out, const char *topic, struct fault *fault)
 	if (!topic)
 		print_overview(out);
 	for (unsigned group = 0; group < OPTION_GROUP_COUNT && topic; group++) {
-		if (!all && strcmp(topic, options_group_name((enum option_group)group)))
+		if (!all && strcmp(topic, options_groups[group].name))
 			continue;
 		if (all && group)
 			fputc('\n', out);

@@ -259,7 +259,7 @@ Test(config, group_names)
 {
 	for (unsigned i = 0; i < OPTION_GROUP_COUNT; i++)
 		for (unsigned j = 0; j < i; j++)
-			cr_expect_str_neq(options_group_name(i), options_group_name(j));
+			cr_expect_str_neq(options_groups[i].name, options_groups[j].name);
 }
 
 Test(config, more_listeners_than_the_limit)

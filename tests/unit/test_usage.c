@@ -52,8 +52,8 @@ Test(usage, the_overview_and_each_group_fit_a_screen)
 	expect_fits_a_screen("", text);
 	free(text);
 	for (unsigned group = 0; group < OPTION_GROUP_COUNT; group++) {
-		text = print(options_group_name(group));
-		expect_fits_a_screen(options_group_name(group), text);
+		text = print(options_groups[group].name);
+		expect_fits_a_screen(options_groups[group].name, text);
 		free(text);
 	}
 }
@@ -65,7 +65,7 @@ Test(usage, every_option_appears)
 	char *all = print("all");
 
 	for (size_t i = 0; i < count; i++) {
-		char *own = print(options_group_name(options[i].group));
+		char *own = print(options_groups[options[i].group].name);
 		char heading[128];
 
 		snprintf(heading, sizeof(heading), "\n  --%s%s%s", options[i].name,
@@ -111,8 +111,8 @@ Test(usage, the_overview_names_every_group)
 	char *overview = print(NULL);
 
 	for (unsigned group = 0; group < OPTION_GROUP_COUNT; group++)
-		cr_expect_not_null(strstr(overview, options_group_name(group)), "%s",
-				   options_group_name(group));
+		cr_expect_not_null(strstr(overview, options_groups[group].name), "%s",
+				   options_groups[group].name);
 	cr_expect_not_null(strstr(overview, "Usage: sixpipe"));
 	free(overview);
 }
@@ -137,8 +137,8 @@ Test(usage, unknown_topics)
 		cr_expect_not_null(strstr(support_text(&fault), "commands"), "%s",
 				   support_text(&fault));
 		for (unsigned group = 0; group < OPTION_GROUP_COUNT; group++)
-			cr_expect_not_null(strstr(support_text(&fault), options_group_name(group)),
-					   "the remedy leaves out %s", options_group_name(group));
+			cr_expect_not_null(strstr(support_text(&fault), options_groups[group].name),
+					   "the remedy leaves out %s", options_groups[group].name);
 		free(text);
 	}
 }
