@@ -18,8 +18,9 @@
  */
 #define LOST (-ENODATA)
 
-static int fail_unknown(const char *argument, size_t name_length, struct fault *fault)
+static int fail_unknown(const char *argument, struct fault *fault)
 {
+	size_t name_length = strcspn(argument + 2, "=");
 	const struct option_spec *near = options_suggest(argument + 2, name_length);
 	const char *remedy = options_foreign_remedy(argument + 2, name_length);
 	char shown[FAULT_VALUE_BYTES];
@@ -67,13 +68,11 @@ static bool takes_address(const struct option_spec *option)
 	return types >> option->type & 1;
 }
 
-/* Whether `word`, behind the option, can be no value of it: LISTEN, or the next option. NULL: there is no word. */
+/* Whether `word`, which follows the option, is LISTEN or the next option, and so no value. */
 static bool is_no_value(const struct option_spec *option, const char *word)
 {
 	struct addr address;
 
-	if (!word)
-		return true;
 	/* bytes for a check may look like anything */
 	if (!strncmp(word, "--", 2))
 		return option->type != OPTION_BYTES;
@@ -93,22 +92,34 @@ static int fail_without_value(const struct option_spec *option, const char *next
 }
 
 /*
- * Reads the option at argv[*at], and its value, and moves *at to the last word used. Returns 0, -EINVAL or
- * LOST.
+ * Returns the option at argv[*at], which begins with "--", or NULL for an unknown name. Sets `value` to the text after
+ * '=' or to the next word, and then moves *at to that word; NULL: no value.
  */
+static const struct option_spec *read_option(int argc, char **argv, int *at, const char **value)
+{
+	const char *name = argv[*at] + 2;
+	size_t length = strcspn(name, "=");
+	const struct option_spec *option = options_find(name, length);
+
+	*value = name[length] ? name + length + 1 : NULL;
+	if (option && option->type != OPTION_FLAG && !*value && *at + 1 < argc &&
+	    !is_no_value(option, argv[*at + 1]))
+		*value = argv[++*at];
+	return option;
+}
+
+/* Sets the option at argv[*at], and moves *at to the last word used. Returns 0, -EINVAL or LOST. */
 static int parse_option(struct command_line *line, int argc, char **argv, int *at,
 			struct fault *fault)
 {
-	const char *argument = argv[*at];
-	size_t name_length = strcspn(argument + 2, "=");
-	const struct option_spec *option = options_find(argument + 2, name_length);
-	const char *value = argument[2 + name_length] ? argument + 2 + name_length + 1 : NULL;
+	const char *argument = argv[*at], *value;
+	const struct option_spec *option = read_option(argc, argv, at, &value);
 	const char *next = *at + 1 < argc ? argv[*at + 1] : NULL;
 	bool flag;
 	int result;
 
 	if (!option) {
-		fail_unknown(argument, name_length, fault);
+		fail_unknown(argument, fault);
 		return value ? -EINVAL : LOST;
 	}
 	if (option->type == OPTION_FLAG && option->group == OPTION_GROUP_GENERAL && value)
@@ -118,11 +129,8 @@ static int parse_option(struct command_line *line, int argc, char **argv, int *a
 		++*at;
 		return fail_flag_value(option, next, fault);
 	}
-	if (option->type != OPTION_FLAG && !value) {
-		if (is_no_value(option, next))
-			return fail_without_value(option, next, fault);
-		value = argv[++*at];
-	}
+	if (option->type != OPTION_FLAG && !value)
+		return fail_without_value(option, next, fault);
 	result = config_set(line->config, option, value, fault);
 	return result && option->type == OPTION_LISTEN ? LOST : result;
 }
@@ -190,27 +198,19 @@ static int parse_word(struct config *config, const char *word, bool first, struc
 }
 
 /*
- * Finds --config ahead of everything else, because the file's values go behind all others: the words are
- * skipped as parse_option() will use them. Returns 0, or -EINVAL with `fault` when there are two.
+ * Finds --config before the other options are read, because every other value replaces the file's. Returns 0, or
+ * -EINVAL with `fault` when --config is given twice.
  */
 static int find_file(const struct command_line *line, int argc, char **argv, const char **file,
 		     struct fault *fault)
 {
 	const struct option_spec *config = options_find("config", strlen("config"));
+	const char *value;
 
 	*file = NULL;
 	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++) {
-		size_t name_length = strncmp(argv[i], "--", 2) ? 0 : strcspn(argv[i] + 2, "=");
-		const struct option_spec *option =
-			options_find(argv[i] + 2 * !!name_length, name_length);
-		const char *value = name_length && argv[i][2 + name_length]
-					    ? argv[i] + 2 + name_length + 1
-					    : NULL;
-
-		if (option && option->type != OPTION_FLAG && !value && i + 1 < argc &&
-		    !is_no_value(option, argv[i + 1]))
-			value = argv[++i];
-		if (option != config || !value)
+		if (strncmp(argv[i], "--", 2) || read_option(argc, argv, &i, &value) != config ||
+		    !value)
 			continue;
 		if (*file)
 			return fault_set(fault, "config", value,
