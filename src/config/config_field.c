@@ -68,16 +68,14 @@ static int set_choice(void *field, const struct option_spec *option, const char 
 	const char *choice = option->argument;
 	size_t length = strlen(text);
 
-	for (uint64_t i = 0;; i++) {
+	for (uint64_t i = 0; choice; i++) {
 		size_t choice_length = strcspn(choice, "|");
 
 		if (choice_length == length && !memcmp(choice, text, length)) {
 			*(uint64_t *)field = i;
 			return 0;
 		}
-		if (!choice[choice_length])
-			break;
-		choice += choice_length + 1;
+		choice = choice[choice_length] ? choice + choice_length + 1 : NULL;
 	}
 	return fault_set(fault, NULL, text, "not one of %s; give one of these", option->argument);
 }

@@ -42,61 +42,44 @@ struct config_forward *config_begin_forward(struct config *config, const char *n
 	return &config->forwards[config->forward_count++];
 }
 
-/* An address for IP, of a range of ports perhaps, or that of a local socket. */
-static const char *parse_local(struct config *config, const char *text, struct addr *address)
-{
-	struct sockaddr_un *name = config_keep(&config->kept, sizeof(*name));
-
-	return addr_parse_local(text, strlen(text), name, address);
-}
-
-static const char *parse_listen(struct config *config, const char *text, struct addr *address,
-				unsigned *port_count)
+/*
+ * Reads the address that a listener or a backend has, with its range of ports or name. Returns NULL, or a static
+ * "REASON; REMEDY".
+ */
+static const char *parse_endpoint(struct config *config, enum config_address_use use,
+				  const char *text, struct config_backend *endpoint)
 {
 	char word[ADDRESS_WORD_BYTES];
 	const char *problem;
 
-	*port_count = 1;
+	endpoint->port_count = 1;
 	if (addr_is_local_text(text))
-		return parse_local(config, text, address);
-	problem = config_address_split_range(text, word, sizeof(word), port_count);
-	return problem ? problem : addr_parse(word, address);
-}
-
-static const char *parse_backend(struct config *config, const char *text,
-				 struct config_backend *backend)
-{
-	char word[ADDRESS_WORD_BYTES];
-	const char *problem;
-
-	backend->port_count = 1;
-	if (addr_is_local_text(text))
-		return parse_local(config, text, &backend->addr);
-	problem = config_address_split_range(text, word, sizeof(word), &backend->port_count);
-	if (!problem)
-		problem = config_address_parse_backend(word, backend);
-	return problem || *backend->name ? problem : addr_why_not_endpoint(&backend->addr);
+		return addr_parse_local(text, strlen(text),
+					config_keep(&config->kept, sizeof(struct sockaddr_un)),
+					&endpoint->addr);
+	problem = config_address_split_range(text, word, sizeof(word), &endpoint->port_count);
+	if (problem)
+		return problem;
+	problem = use == CONFIG_ADDRESS_LISTEN ? addr_parse(word, &endpoint->addr)
+					       : config_address_parse_backend(word, endpoint);
+	return problem || *endpoint->name ? problem : addr_why_not_endpoint(&endpoint->addr);
 }
 
 static int set_listen(struct config *config, const char *text, struct fault *fault)
 {
-	struct addr address;
+	struct config_backend endpoint = {0};
 	struct config_forward *forward;
-	unsigned port_count;
-	const char *problem = parse_listen(config, text, &address, &port_count);
+	const char *problem = parse_endpoint(config, CONFIG_ADDRESS_LISTEN, text, &endpoint);
 
 	if (problem)
 		return config_address_explain(CONFIG_ADDRESS_LISTEN, config->origin.kind, text,
 					      problem, fault);
-	problem = addr_why_not_endpoint(&address);
-	if (problem)
-		return fault_set_words(fault, NULL, text, problem);
 	forward = config->origin.kind == CONFIG_ORIGIN_FILE ? latest_forward(config)
 							    : config_begin_forward(config, NULL);
 	if (!forward)
 		return fault_set_words(fault, NULL, text, CONFIG_TOO_MANY_FORWARDS);
-	forward->listen = address;
-	forward->port_count = port_count;
+	forward->listen = endpoint.addr;
+	forward->port_count = endpoint.port_count;
 	return 0;
 }
 
@@ -162,7 +145,7 @@ static int set_backend(struct config *config, const char *text, struct fault *fa
 	const char *problem;
 
 	snprintf(address, sizeof(address), "%.*s", (int)MIN(length, sizeof(address)), text);
-	problem = parse_backend(config, address, &backend);
+	problem = parse_endpoint(config, CONFIG_ADDRESS_BACKEND, address, &backend);
 	if (problem)
 		return config_address_explain(CONFIG_ADDRESS_BACKEND, config->origin.kind, address,
 					      problem, fault);
