@@ -1,37 +1,40 @@
 /*
- * What the options and the host together come to: how many workers, pipes and sessions. Computed
- * once, at the start.
+ * The numbers of workers, pipes and sessions, from the options and the host. Computed once, at the
+ * start.
  */
 #pragma once
 
 #include "config/config.h"
 #include "os/cgroup.h"
 
-/* What --maxconn defaults to where descriptors and memory would allow more. */
+/* The largest default of --maxconn; descriptors and memory may allow less. */
 #define CAPACITY_MAXCONN_DEFAULT_MOST 100000
 
-/* Connections to --metrics at a time, those beyond wait in the backlog. */
+/* Connections to --metrics at a time; others wait in the backlog. */
 #define CAPACITY_HTTP_CONNECTIONS 32
 
-/* What --metrics opens at most: these, the listener and libmicrohttpd's epoll(7). */
+/* Descriptors of --metrics: the connections, the listener and libmicrohttpd's epoll(7). */
 #define CAPACITY_HTTP_DESCRIPTORS (CAPACITY_HTTP_CONNECTIONS + 2)
 
-/* Connections to --admin at a time, and what it opens at most: these and the listener. */
+/* Connections to --admin at a time, and its descriptors: the connections and the listener. */
 #define CAPACITY_ADMIN_CONNECTIONS 32
 #define CAPACITY_ADMIN_DESCRIPTORS (CAPACITY_ADMIN_CONNECTIONS + 1)
 
-/* Active checks of backends at a time, each with one. */
+/* Active checks of backends at a time; each has one descriptor. */
 #define CAPACITY_CHECK_DESCRIPTORS 64
 
-/* What names of backends need at most: a UDP and a TCP socket per DNS server, and /etc/hosts. */
+/* Descriptors for names of backends: a UDP and a TCP socket per DNS server, and /etc/hosts. */
 #define CAPACITY_DNS_DESCRIPTORS (2 * DNS_SERVERS_MOST + 1)
 
-/* The new state file, or its directory, while it is written; and what the thread that writes it is asked and answers by. */
+/*
+ * Descriptors of --pseudo-state: the new file or its directory, and two for messages to and from
+ * the saver.
+ */
 #define CAPACITY_SAVE_DESCRIPTORS 3
 
-/* What the host allows. */
+/* The limits of the host. */
 struct capacity_host {
-	unsigned cpus; /* that the process may run on */
+	unsigned cpus; /* CPUs that the process may run on */
 	struct cgroup_limits cgroup;
 	uint64_t descriptors;
 	uint64_t tcp_pressure_bytes; /* of all sockets' memory: the second of net.ipv4.tcp_mem */
@@ -42,24 +45,24 @@ struct capacity {
 	unsigned workers;
 	unsigned pipes_per_worker;
 	/*
-	 * So many sessions are a crowd, in which each gets less of the kernel's memory: as many as,
-	 * all stalled, would take half of what makes the kernel slow every socket down.
+	 * From this number of sessions on, each gets less of the kernel's memory. So many sessions,
+	 * all stalled, would take half of the memory at which the kernel slows every socket down.
 	 */
 	uint32_t crowd;
 	uint32_t maxconn; /* 0: the descriptors leave no room for a session */
 	uint64_t descriptors_needed;
-	uint32_t descriptor_sessions; /* that the descriptors are enough for */
+	uint32_t descriptor_sessions; /* sessions that the descriptors are enough for */
 	uint64_t memory_needed_bytes;
-	uint32_t memory_sessions; /* that the control group's memory is enough for */
+	uint32_t memory_sessions; /* sessions that the control group's memory is enough for */
 };
 
 /*
- * Asks the host, and raises the soft limit on descriptors. `root` stands before the paths of /proc
- * and of control groups; "" is this host.
+ * Reads the limits of the host, and raises the soft limit on descriptors. `root` is put before the
+ * paths of /proc and of control groups; "" is this host.
  */
 void capacity_read_host(const char *root, struct capacity_host *host);
 
-/* Works out the limits of a configuration on a host. */
+/* Computes the limits of a configuration on a host. */
 void capacity_compute(const struct config *config, const struct capacity_host *host,
 		      struct capacity *limits);
 

@@ -1,6 +1,7 @@
 /*
- * The configuration: what every option set. Made once at the start, immutable afterwards, shared by
- * all threads. options.def is the list of options; its types and bounds are applied here.
+ * The configuration: the values of all options. It is made once at the start. After config_check()
+ * it does not change, and all threads read it. options.def lists the options with their types and
+ * bounds.
  */
 #pragma once
 
@@ -16,43 +17,42 @@
 #include "identity/proxy_protocol.h"
 #include "os/sock_tuning.h"
 
-#define CONFIG_FORWARD_LIMIT  256  /* listeners; each costs a socket per worker */
-#define CONFIG_BACKEND_LIMIT  256  /* per listener */
-#define CONFIG_DNS_NAME_LIMIT 1024 /* backends by name, of all listeners */
-#define CONFIG_TRUST_LIMIT    64   /* blocks of --trust, per listener */
-#define CONFIG_RULE_LIMIT     64   /* options of --allow, --deny and their files, per listener */
-#define CONFIG_TLV_LIMIT      16   /* as many as there are types for custom use */
-#define CONFIG_TLV_BYTES_LIMIT                                                                     \
-	2048			/* of their texts together; so they fit a header, with the rest */
-#define CONFIG_BYTES_LIMIT  255 /* of --check-send, --check-expect */
-#define CONFIG_WORKER_LIMIT 256 /* a token has eight bits for a worker */
+#define CONFIG_FORWARD_LIMIT   256  /* listeners; each costs a socket per worker */
+#define CONFIG_BACKEND_LIMIT   256  /* per listener */
+#define CONFIG_DNS_NAME_LIMIT  1024 /* backends by name, of all listeners */
+#define CONFIG_TRUST_LIMIT     64   /* blocks of --trust, per listener */
+#define CONFIG_RULE_LIMIT      64   /* options of --allow, --deny and their files, per listener */
+#define CONFIG_TLV_LIMIT       16   /* as many as there are types for custom use */
+#define CONFIG_TLV_BYTES_LIMIT 2048 /* of all texts together: a header has room for them */
+#define CONFIG_BYTES_LIMIT     255  /* of --check-send, --check-expect */
+#define CONFIG_WORKER_LIMIT    256  /* a token has eight bits for a worker */
 
 /* The values of --send-proxy, in its order. */
 enum config_send_proxy {
 	CONFIG_SEND_PROXY_OFF,
 	CONFIG_SEND_PROXY_V1,
 	CONFIG_SEND_PROXY_V2,
-	CONFIG_SEND_PROXY_INHERIT, /* of a backend, until config_check(): as the forward */
+	CONFIG_SEND_PROXY_INHERIT, /* a backend, until config_check(): the value of its forward */
 };
 
 struct config_backend {
-	struct addr addr;	   /* of one by name, 0.0.0.0 and the port */
-	char name[DNS_NAME_BYTES]; /* "": by address */
+	struct addr addr;	   /* of a backend by name: 0.0.0.0 and the port */
+	char name[DNS_NAME_BYTES]; /* "": the backend has an address */
 	struct config_origin origin;
 	unsigned port_count; /* of a range that begins with `addr`; 1 after config_check() */
 	uint64_t send_proxy; /* enum config_send_proxy */
 	uint64_t weight;
-	uint64_t maxconn; /* 0: no limit of its own */
+	uint64_t maxconn; /* 0: no limit for this backend */
 	bool backup;
 	bool down;
-	bool check;    /* by itself, or as all of the forward; set by config_check() */
-	bool fastopen; /* the same */
+	bool check;    /* its own parameter or the forward's option; set by config_check() */
+	bool fastopen; /* as `check` */
 };
 
-/* --max-fails, until config_check(): as the number of backends says. */
+/* --max-fails is not given. config_check() chooses the value by the number of backends. */
 #define CONFIG_MAX_FAILS_AUTO UINT64_MAX
 
-/* Text whose escapes were read: any bytes. */
+/* The bytes of a text after its escapes were read. */
 struct config_bytes {
 	unsigned count;
 	char bytes[CONFIG_BYTES_LIMIT];
@@ -60,13 +60,13 @@ struct config_bytes {
 
 enum config_source_kind {
 	CONFIG_SOURCE_NONE,    /* the kernel chooses */
-	CONFIG_SOURCE_ADDRESS, /* this one */
-	CONFIG_SOURCE_POOL,    /* one for each client, out of the pool */
+	CONFIG_SOURCE_ADDRESS, /* `address` */
+	CONFIG_SOURCE_POOL,    /* a lease for each client, out of `pool` */
 };
 
 struct config_source {
 	enum config_source_kind kind;
-	bool embedded;	     /* the address inside the client's goes before `kind` */
+	bool embedded; /* first choice: the IPv4 address inside the client's address; then `kind` */
 	struct addr address; /* without a port */
 	struct cidr pool;
 };
@@ -74,7 +74,7 @@ struct config_source {
 /* The values of --pseudo-prefix, in its order. */
 enum config_pseudo_prefix { CONFIG_PSEUDO_PREFIX_64, CONFIG_PSEUDO_PREFIX_128 };
 
-/* One option of those that say who may connect; its text is a list of blocks or a file's path. */
+/* One --allow, --deny, --allow-file or --deny-file. `text` is a list of blocks or a file's path. */
 struct config_rule {
 	const char *text;
 	bool allow;
@@ -87,9 +87,9 @@ struct config_bandwidth {
 	uint64_t total[2]; /* of all sessions of the forward */
 };
 
-/* What can be set for each forward by itself. Copied from the defaults when the forward begins. */
+/* The options of one forward. A new forward begins with a copy of the defaults. */
 struct config_forward_options {
-	uint64_t timeout_connect_ms; /* this and the other times: 0 is "never" */
+	uint64_t timeout_connect_ms; /* this and the other timeouts: 0 is "never" */
 	uint64_t timeout_idle_ms;
 	uint64_t timeout_client_fin_ms;
 	uint64_t timeout_server_fin_ms;
@@ -124,7 +124,7 @@ struct config_forward_options {
 	uint64_t slow_start_ms;	  /* 0: none */
 	bool check_backends;
 	bool fastopen_backends;
-	uint64_t check_interval_ms; /* this and the next: above 0 where backends are checked */
+	uint64_t check_interval_ms; /* this and check_timeout_ms: above 0 if a backend has checks */
 	uint64_t check_timeout_ms;
 	uint64_t fall;
 	uint64_t rise;
@@ -133,20 +133,20 @@ struct config_forward_options {
 };
 
 struct config_forward {
-	const char *name; /* of its section; otherwise a number, from config_check() on */
+	const char *name; /* of its section; otherwise a number that config_check() gives */
 	struct config_origin origin;
 	struct config_values values; /* listen, backends and everything in `options`, as given */
-	bool broken;		     /* something of it was refused: what it lacks is no news */
+	bool broken;		     /* a value was refused, so a missing value is not reported */
 	struct addr listen;
 	unsigned port_count; /* of a range that begins with `listen`; 1 after config_check() */
-	bool is_of_range;    /* made for a port of a range that is not the first */
+	bool is_of_range;    /* made for a port of a range, but not the first port */
 	struct config_backend *backends;
 	unsigned backend_count;
-	unsigned name_count; /* of these, those by name; set by config_check() */
-	bool wants_client;   /* who the client is matters; set by config_check() */
-	bool needs_client;   /* ... so much that one who cannot be known is refused */
-	bool has_checks;     /* of a backend at least; set by config_check() */
-	bool auto_max_fails; /* max_fails follows the number of backends in use, which names change */
+	unsigned name_count; /* backends by name; set by config_check() */
+	bool wants_client;   /* a session looks up its client's address; set by config_check() */
+	bool needs_client; /* a client without a known address is refused; set by config_check() */
+	bool has_checks;   /* at least one backend has checks; set by config_check() */
+	bool auto_max_fails; /* max_fails follows the number of backends in use; names change it */
 	struct config_forward_options options;
 };
 
@@ -163,19 +163,19 @@ enum config_pin { CONFIG_PIN_AUTO, CONFIG_PIN_ON, CONFIG_PIN_OFF };
 struct config {
 	struct config_forward *forwards;
 	unsigned forward_count;
-	struct config_forward_options defaults; /* of the forwards to come */
-	unsigned file_forward_count;		/* the first ones, when they came from a file */
+	struct config_forward_options defaults; /* of new forwards */
+	unsigned file_forward_count;		/* forwards of the file; they come first */
 	unsigned name_count;			/* backends by name; set by config_check() */
 
 	const char *file;	     /* NULL: none */
-	struct config_origin origin; /* of what is set next */
+	struct config_origin origin; /* of the next config_set() */
 	struct config_values values; /* of the process, as given */
 	struct config_values default_values;
-	struct config_kept *kept; /* texts, and what the addresses of local sockets point to */
+	struct config_kept *kept; /* texts; names of local sockets */
 	struct config_errors errors;
-	bool broken; /* as of a forward, for all of them: not in the file, but beside it */
+	bool broken; /* as config_forward.broken, for all forwards: outside of the file */
 
-	const char *user; /* NULL: stay who we are */
+	const char *user; /* NULL: the user does not change */
 	uint64_t workers; /* 0: from the CPUs and their quota */
 	uint64_t pin;	  /* enum config_pin */
 	uint64_t engine;  /* enum engine_kind */
@@ -187,7 +187,7 @@ struct config {
 	uint64_t log_level;	   /* enum log_level */
 	uint64_t log_format;	   /* enum log_format */
 	bool access_log;
-	struct addr metrics;	 /* none: off */
+	struct addr metrics;	 /* "no address": off */
 	uint64_t ready;		 /* enum config_ready */
 	const char *admin;	 /* NULL: off */
 	uint64_t admin_mode;	 /* 0: 0600, 1: 0660 */
@@ -201,46 +201,52 @@ struct config {
 	bool dump_config;
 	bool help;
 	bool version;
-	const char *none; /* stands in for the options without a field */
+	const char *none; /* not used: the field of options without a field */
 };
 
 #define CONFIG_TOO_MANY_FORWARDS                                                                   \
 	"one too many; 256 listeners are the limit, start another process for more"
 _Static_assert(CONFIG_FORWARD_LIMIT == 256, "as the words say");
 
-/* Sets a fault of a forward's --listen, with its address as the value: fault_set(). Returns -EINVAL. */
+/* fault_set() for a forward's --listen, with its address as the value. Returns -EINVAL. */
 PRINTF_LIKE(3, 4)
 int config_fault_listen(struct fault *fault, const struct config_forward *forward,
 			const char *format, ...);
 
-/* Sets every option's default and no forward. `config` must be given to config_finish(). */
+/* Sets the defaults of all options, and no forward. config_finish() frees the memory. */
 void config_init(struct config *config);
 void config_finish(struct config *config);
 
 /*
- * Begins a forward with the defaults' options; `name` may be NULL. Returns it, which stays where it is
- * until the next begins, or NULL when there are too many, which CONFIG_TOO_MANY_FORWARDS says.
+ * Adds a forward with the default options; `name` may be NULL. Returns the forward, a pointer that
+ * is valid until the next call, or NULL when the limit is reached: CONFIG_TOO_MANY_FORWARDS is the
+ * text for the user.
  */
 struct config_forward *config_begin_forward(struct config *config, const char *name);
 
 /*
- * Sets one option from text, which is copied; `config->origin` says where it comes from. LISTEN begins a
- * forward, or in a file gives its address to the one that the section began; BACKEND adds to the latest.
- * Options of a forward go to the latest or, before there is one besides the file's, to the defaults and to all
- * those of the file, because the command line and the environment go before it. FLAG may have NULL for
- * yes. Returns 0, or -EINVAL with `fault`, in which the option has the name that it has where it was given.
+ * Sets one option from `text`, which is copied. `config->origin` says where the text was given.
+ * `text` may be NULL for a flag: yes.
+ * - LISTEN adds a forward; in a file, the section has added the forward, and LISTEN sets its
+ *   address.
+ * - BACKEND adds a backend to the latest forward.
+ * - An option of a forward is set in the latest forward. If there is no forward besides the file's,
+ *   the option is set in the defaults and in all forwards of the file: the command line and the
+ *   environment replace the file's values.
+ * Returns 0, or -EINVAL with `fault`, which names the option as its origin does.
  */
 int config_set(struct config *config, const struct option_spec *option, const char *text,
 	       struct fault *fault);
 
 /*
- * Checks what only the whole can tell: that there are forwards, each with backends, none in
- * conflict. A forward of a range of ports becomes one for each. What backends leave to their forward is filled in, and forwards without a name get one.
- * Returns 0, or -EINVAL; config->errors has all that is wrong.
+ * Checks the configuration as a whole: there are forwards, each has backends, and no two are in
+ * conflict. Then completes it: a forward with a range of ports becomes one forward for each port,
+ * backends get the values of their forward, and forwards without a name get one. Returns 0, or
+ * -EINVAL with all faults in config->errors.
  */
 int config_check(struct config *config);
 
-/* What the rest of the program asks of a checked configuration: */
+/* Questions about a checked configuration: */
 
 /* Prints a listener's address, with its range of ports; returns `text`. */
 const char *config_print_listen(const struct config_forward *forward, char text[ADDR_TEXT_BYTES]);
@@ -251,8 +257,8 @@ const char *config_print_backend(const struct config_backend *backend,
 				 char text[CONFIG_BACKEND_TEXT_BYTES]);
 
 /*
- * Takes the next block of the list in a rule's text, as units_next_item() does. Returns NULL, or the reason why the
- * block is refused; `word` gets the text of the block, cut if it is too long.
+ * Takes the next block of the list in a rule's text, as units_next_item() does. Returns NULL, or
+ * the reason why the block is refused; `word` gets the text of the block, cut if it is too long.
  */
 const char *config_rules_next(const char **at, struct cidr *cidr, char word[CIDR_TEXT_BYTES]);
 
@@ -269,12 +275,12 @@ bool config_source_is_shared(const struct config_forward_options *a,
 			     const struct config_forward_options *b);
 
 /*
- * Whether what this host sends to an address comes to a forward's listener, which is bound to `listen`, as far as the
- * addresses tell.
+ * Whether a connection from this host to the address `to` comes to a forward's listener, which is
+ * bound to `listen`. Looks at the addresses only.
  */
 enum config_reach {
 	CONFIG_REACH_NONE,
-	CONFIG_REACH_IF_OWN, /* if the address is one of this host's: config_loop.h asks the kernel */
+	CONFIG_REACH_IF_OWN, /* if the address is this host's: config_loop.h asks the kernel */
 	CONFIG_REACH_SURE,
 };
 

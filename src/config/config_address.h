@@ -1,6 +1,6 @@
 /*
- * Why a text is no address: the mistakes that people make who know another program's way to write one, and
- * what to write instead. Every option and command that takes an address says so by this.
+ * Texts of addresses: reads them, and explains why a text is not an address. The explanation knows
+ * the usual mistakes, such as the forms of other programs, and says how to write the address.
  */
 #pragma once
 
@@ -9,13 +9,13 @@
 enum config_address_use {
 	CONFIG_ADDRESS_LISTEN,	   /* clients connect to it */
 	CONFIG_ADDRESS_BACKEND,	   /* sixpipe connects to it */
-	CONFIG_ADDRESS_MONITORING, /* --metrics: who can connect may read */
+	CONFIG_ADDRESS_MONITORING, /* --metrics */
 };
 
 /*
- * `text` was refused as an address with `problem`, a static "REASON; REMEDY". `kind` says where the text was given. Sets
- * the value of `fault`, and a better reason and remedy where the text looks like a known mistake; otherwise those of
- * `problem`. Returns -EINVAL.
+ * Sets `fault` for a `text` that was refused as an address. Reason and remedy are those of a known
+ * mistake, if `text` looks like one; otherwise those of `problem`, a static "REASON; REMEDY".
+ * `kind` says where the text was given. Returns -EINVAL.
  */
 int config_address_explain(enum config_address_use use, enum config_origin_kind kind,
 			   const char *text, const char *problem, struct fault *fault);
@@ -24,12 +24,15 @@ int config_address_explain(enum config_address_use use, enum config_origin_kind 
 bool config_address_read_range(const char *text, unsigned long *first, unsigned long *last);
 
 /*
- * Reads an address that may end in a range of ports, ADDRESS:FIRST-LAST. Writes ADDRESS:FIRST into `word`, and into
- * `port_count` the number of ports, 1 without a range. Any other text is copied, for the parser of addresses.
- * Returns NULL, or a static "REASON; REMEDY".
+ * Reads an address that may end in a range of ports, ADDRESS:FIRST-LAST. Writes ADDRESS:FIRST into
+ * `word`, and into `port_count` the number of ports, 1 without a range. Any other text is copied,
+ * for the parser of addresses. Returns NULL, or a static "REASON; REMEDY".
  */
 const char *config_address_split_range(const char *text, char *word, size_t word_bytes,
 				       unsigned *port_count);
 
-/* Reads ADDRESS:PORT or NAME:PORT from the whole of `text`. Returns NULL, or a static "REASON; REMEDY". */
+/*
+ * Reads ADDRESS:PORT or NAME:PORT from the whole of `text`. Returns NULL, or a static "REASON;
+ * REMEDY".
+ */
 const char *config_address_parse_backend(const char *text, struct config_backend *backend);

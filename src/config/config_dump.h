@@ -4,9 +4,9 @@
 #include "config/config.h"
 
 /*
- * Prints every value as it was written, its origin behind it as a comment. All that holds for a forward stands
- * in its section, so reading it again gives the same configuration. Takes one that config_check() has
- * accepted. Returns the text, which the caller frees, or NULL with `fault` where a value has no place in a
- * file: with control characters in it, blanks around it or what would be a comment.
+ * Prints every value as it was written, with its origin as a comment. A forward's section has all
+ * options of the forward, so --config reads the same configuration. `config` must have passed
+ * config_check(). Returns the text, which the caller frees, or NULL with `fault` if a file cannot
+ * have a value: one with control characters, blanks around it or the beginning of a comment.
  */
 char *config_dump(const struct config *config, struct fault *fault);

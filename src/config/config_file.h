@@ -1,7 +1,10 @@
 /*
- * The file of --config: INI, options by their names without dashes. What stands before the first section or in
- * [global] is for the process and, of the options of a forward, the default for all; each [forward NAME] is a
- * forward, whose own options go before that. docs/configuration.md says it to users.
+ * The file of --config: INI, with the options' names without dashes. docs/configuration.md is the
+ * user's description.
+ *
+ * - Lines before the first section, or in [global], set the options of the process and the defaults
+ *   of all forwards.
+ * - Each [forward NAME] is a forward; its options replace the defaults.
  */
 #pragma once
 
@@ -14,10 +17,12 @@
 #define CONFIG_NAME_LIMIT 63 /* bytes of a forward's name */
 
 /*
- * Reads the file at `path`, which may be a pipe, into a configuration without forwards. What is wrong is
- * added to config->errors, each with FILE:LINE, reason and remedy, and reading goes on behind it.
+ * Reads the file at `path`, which may be a pipe, into a configuration without forwards. Adds every
+ * fault to config->errors with FILE:LINE, and reads on after it.
  */
 void config_file_read(struct config *config, const char *path);
 
-/* The same for a text of `count` bytes, which may be any; `path` is what errors and origins call it. */
+/*
+ * The same for a text of `count` bytes of any values. Errors and origins show `path` as its file.
+ */
 void config_file_parse(struct config *config, const char *path, const char *text, size_t count);

@@ -20,7 +20,7 @@ struct graph {
 	unsigned short *leads;
 	/* of each forward on the way: the forward before it, plus 1; 0: not met */
 	unsigned short after[CONFIG_FORWARD_LIMIT];
-	unsigned short queue[CONFIG_FORWARD_LIMIT + 1]; /* the first forward may be met again */
+	unsigned short queue[CONFIG_FORWARD_LIMIT];
 };
 
 static bool is_own(const struct config_forward *forward, const struct addr *to)

@@ -1,4 +1,4 @@
-/* Where a value came from, and what an option is called there. */
+/* The origin of a value: file and line, environment variable, command line or default. */
 #pragma once
 
 #include "config/config.h"
@@ -9,7 +9,7 @@
 /* Room for the beginning of a file's name, a line and more. */
 #define CONFIG_ORIGIN_BYTES 240
 
-/* Prints the name of an option's environment variable; returns `name`. */
+/* Prints the name of an option's environment variable. Returns `name`. */
 const char *config_origin_variable(const struct option_spec *option,
 				   char name[CONFIG_VARIABLE_BYTES]);
 
@@ -17,24 +17,28 @@ const char *config_origin_variable(const struct option_spec *option,
 const char *config_origin_print(const struct config *config, const struct config_value *value,
 				char text[CONFIG_ORIGIN_BYTES]);
 
-/* The first value that `values` have of an option; where there is none, no more than `origin`. */
+/* The first value of an option in `values`; if there is none, a value with `origin` and no text. */
 struct config_value config_origin_of(const struct config_values *values,
 				     const struct option_spec *option, struct config_origin origin);
 
-/* Sets the option of `fault`, and its name where `value` came from: "FILE:8: deny", "SIXPIPE_DENY" or "--deny". */
+/*
+ * Sets fault->option, and fault->name as the origin of `value` says: "FILE:8: deny", "SIXPIPE_DENY"
+ * or "--deny".
+ */
 void config_origin_name(const struct config *config, const struct config_value *value,
 			struct fault *fault);
 
 /*
- * The same, where no name was set, for the value that `forward` has of the option, or with NULL the process. An object
- * whose giver is on the command line gets none: the user sees both.
+ * The same for a fault without a name: looks for the option's value in `forward` or, with NULL, in
+ * the process's values. FAULT_OF_OBJECT gets no name if the option was given on the command line,
+ * which the user sees.
  */
 void config_origin_find_name(const struct config *config, const struct config_forward *forward,
 			     struct fault *fault);
 
 /*
- * Adds `fault` to `errors`, with the name that config_origin_find_name() gives. `errors` is config->errors until
- * config_check() has ended; then the caller's own list, as for faults of the host.
+ * Adds `fault` to `errors`, after config_origin_find_name(). `errors` is config->errors during
+ * config_check(); afterwards a list of the caller, as for faults of the host.
  */
 void config_origin_add_to(struct config_errors *errors, const struct config *config,
 			  const struct config_forward *forward, struct fault *fault);

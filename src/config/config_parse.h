@@ -1,4 +1,4 @@
-/* Reads the command line, and the environment behind it, into a configuration. */
+/* Reads the command line, the environment and the file of --config into a configuration. */
 #pragma once
 
 #include "config/config.h"
@@ -11,10 +11,14 @@ struct command_line {
 };
 
 /*
- * Reads argv[1] to argv[argc - 1]; they go before the environment, which goes before the file of --config, and that before
- * the defaults. The forwards of file and arguments are used, that of the environment only where these have
- * none. Reading stops at --help and --version, and then nothing else needs to be right. A flag has `yes` for its
- * value unless =VALUE follows. Returns 0, or -EINVAL; then config->errors has all that is wrong, each with
- * the argument, the variable or the line. Behind an option that is not known, or a listener that is wrong, the command line is read no further.
+ * Reads argv[1] to argv[argc - 1].
+ * - Arguments replace the environment, which replaces the file of --config, which replaces the
+ *   defaults.
+ * - Forwards come from the file and the arguments; from the environment only if these have none.
+ * - A flag without =VALUE is yes.
+ * - Reading stops at --help and --version; later arguments are not checked.
+ * - Reading stops after an unknown option or a wrong listener.
+ * Returns 0, or -EINVAL with all faults in config->errors, each with its argument, variable or
+ * line.
  */
 int config_parse(struct command_line *line, int argc, char **argv);

@@ -1,6 +1,6 @@
 /*
- * What was set, as it was written, and where: for --dump-config and for errors. Kept beside the values
- * themselves, so that no type needs a printer that must agree with its parser.
+ * The texts of all values and where each was given, for --dump-config and for errors. They are kept
+ * beside the parsed values, so no type needs a printer.
  */
 #pragma once
 
@@ -30,7 +30,10 @@ struct config_value {
 	struct config_origin origin;
 };
 
-/* The values of one owner: for a list every element in its order, otherwise what holds. All zeros: none. */
+/*
+ * The values of one owner: all elements of a list, in their order; otherwise the last value. All
+ * zeros: none.
+ */
 struct config_values {
 	struct config_value *list;
 	unsigned count;
@@ -42,34 +45,39 @@ struct config_kept {
 	char bytes[];
 };
 
-/* What is wrong, all of it; all zeros: nothing. */
+/* All faults that were found; all zeros: none. */
 struct config_errors {
 	struct fault *list;
 	unsigned count; /* at most CONFIG_ERROR_LIMIT */
 	unsigned more;	/* than that */
 };
 
-/* Whether giving the option again adds to what it has. */
+/* Whether the option may be given again and adds to its values. */
 bool config_is_list(const struct option_spec *option);
 
-/* Adds a value, or replaces the one that is there unless the option is a list. */
+/* Adds a value. An option that is no list has one value, which is replaced. */
 void config_values_put(struct config_values *values, const struct config_value *value);
 void config_values_copy(struct config_values *values, const struct config_values *from);
 void config_values_finish(struct config_values *values);
 
-/* The first value of the option at or behind place `*at`, which is moved behind it; NULL: no more. */
+/*
+ * The next value of the option, from position `*at` on; moves `*at` after the value. NULL: no more.
+ */
 const struct config_value *config_values_next(const struct config_values *values,
 					      const struct option_spec *option, unsigned *at);
 
-/* reallocarray(3); memory that cannot be had at the start ends the program. */
+/* reallocarray(3). The program ends if there is no memory: CHECK(). */
 void *config_grow(void *array, size_t count, size_t element_bytes);
 
-/* Returns so much memory, aligned as a pointer is, or a copy of a text; config_kept_finish() frees it. */
+/*
+ * Returns `bytes` of memory, aligned like a pointer, or a copy of a text. config_kept_finish()
+ * frees it.
+ */
 void *config_keep(struct config_kept **kept, size_t bytes);
 const char *config_text_keep(struct config_kept **kept, const char *text);
 void config_kept_finish(struct config_kept **kept);
 
-/* Adds what is not there already. */
+/* Adds a fault, unless the same text is there already. */
 void config_errors_add(struct config_errors *errors, const struct fault *fault);
 
 /* The same for a static "REASON; REMEDY" that is about no option. */

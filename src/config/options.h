@@ -1,6 +1,6 @@
 /*
- * The options, as options.def lists them: what each is called, what it takes and where its value
- * goes. Values are set by config.h.
+ * The table of the options in options.def: name, type and bounds of the value, and the field for
+ * it. config_set() sets values.
  */
 #pragma once
 
@@ -34,16 +34,16 @@ enum option_type {
 	OPTION_BACKEND,
 };
 
-/* Whose the value is, and so which struct of config.h `offset` is in. */
+/* The owner of the value: the struct of config.h that `offset` is in. */
 enum option_scope {
 	OPTION_SCOPE_GLOBAL,  /* struct config */
 	OPTION_SCOPE_FORWARD, /* struct config_forward_options */
-	OPTION_SCOPE_BACKEND, /* struct config_backend; written behind its address, not with dashes */
+	OPTION_SCOPE_BACKEND, /* struct config_backend: a parameter after the address, no dashes */
 };
 
 /*
- * The groups of --help: OPTION_GROUP(NAME, name, title). A title is at most 25 characters long, so that two
- * groups fit on a line.
+ * The groups of --help: OPTION_GROUP(NAME, name, title). A title is at most 25 characters long, so
+ * that two groups fit on a line.
  */
 #define OPTION_GROUPS(OPTION_GROUP)                                                                \
 	OPTION_GROUP(FORWARDING, "forwarding", "listeners and backends")                           \
@@ -79,15 +79,18 @@ struct option_spec {
 	uint64_t least;
 	uint64_t most;
 	enum option_group group;
-	const char *argument; /* how the value is called; the choices of an OPTION_CHOICE */
+	const char *argument; /* the value's name in help texts; the choices of an OPTION_CHOICE */
 	const char *help;
 };
 
-/* The table, in the order of options.def, and that of the backends' parameters. Static. */
+/*
+ * The table of options and the table of the backends' parameters, in the order of options.def.
+ * Static.
+ */
 const struct option_spec *options_list(size_t *count);
 const struct option_spec *options_parameters(size_t *count);
 
-/* Whether it is said of one forward: its options, its listener and its backends. */
+/* Whether the option is given for each forward: its options, its listener and its backends. */
 bool options_is_of_forward(const struct option_spec *option);
 
 /* Whether the option is one of --allow, --deny, --allow-file and --deny-file. */
@@ -100,7 +103,10 @@ const struct option_spec *options_find_parameter(const char *name, size_t name_l
 /* The option whose name is most like `name`, or NULL when none is close. */
 const struct option_spec *options_suggest(const char *name, size_t name_length);
 
-/* What to do instead of an option that other programs have and sixpipe has not; NULL: not known. Static. */
+/*
+ * The remedy for an option that only other programs have, such as --daemon; NULL: not known.
+ * Static.
+ */
 const char *options_foreign_remedy(const char *name, size_t name_length);
 
 struct option_group_words {

@@ -1,4 +1,4 @@
-/* --help and --version, from the tables of options and commands; and how errors are told. */
+/* Prints --help and --version from the tables of options and commands, and errors on stderr. */
 #pragma once
 
 #include <stdio.h>
@@ -8,9 +8,9 @@
 #define EXIT_USAGE 2 /* beside EXIT_SUCCESS and EXIT_FAILURE */
 
 /*
- * Writes "sixpipe: " and the fault to stderr as one line, whatever its value holds: control
- * characters are shown, not sent to the terminal. After log_hold() the line waits for the log's writer, as log lines do.
- * Returns `code`, the exit code.
+ * Writes "sixpipe: " and the fault to stderr as one line. Control characters are shown as text.
+ * After log_hold() the line waits for the log writer, as log lines do. Returns `code`, the exit
+ * code.
  */
 int usage_fail(int code, const struct fault *fault);
 
@@ -19,8 +19,8 @@ int usage_fail_text(int code, const char *message);
 int usage_fail_all(int code, const struct config_errors *errors);
 
 /*
- * The last step of every command: whoever asked for words and did not get all of them must hear of it. Flushes
- * stdout, fflush(3), and says so where something was not written. Returns `code`, or EXIT_FAILURE in place of 0.
+ * The last step of every command: flushes stdout, fflush(3), and writes an error if any output was
+ * lost. Returns `code`, or EXIT_FAILURE instead of 0 after a loss.
  */
 int usage_finish(int code);
 
@@ -31,10 +31,10 @@ int usage_finish(int code);
  */
 int usage_print(FILE *out, const char *topic, struct fault *fault);
 
-/* Prints what `sixpipe WORD --help` says of a command, which must be in commands.def. */
+/* Prints the help of a command, which must be in commands.def. */
 void usage_print_command(FILE *out, const char *word);
 
-/* The command whose word is `word` or most like it, or NULL when none is close. Static. */
+/* The command that is spelt like `word`, exactly or nearly; NULL: none. Static. */
 const char *usage_suggest_command(const char *word);
 
 void usage_print_version(FILE *out);
