@@ -7,10 +7,10 @@
 #include "base/addr_set.h"
 #include "os/host.h"
 
-/* What a stalled session holds where nothing bounds it but the buffers' defaults: test_stalled. */
+/* Memory of a stalled session with the default buffer limits: test_stalled. */
 #define STALLED_SESSION_BYTES (4 << 20)
 
-/* The kernel's own default: a network namespace does not show the host's. */
+/* The kernel's default. A network namespace does not show the host's value. */
 #define TCP_PRESSURE_SHARE_OF_MEMORY 16
 
 static uint64_t read_tcp_pressure_bytes(const char *root)
@@ -32,7 +32,7 @@ void capacity_read_host(const char *root, struct capacity_host *host)
 	cgroup_read_limits(root, &host->cgroup);
 }
 
-/* Of backends, at a time. */
+/* Active checks of backends at a time. */
 static unsigned count_checks(const struct config *config)
 {
 	unsigned count = 0;
@@ -44,7 +44,7 @@ static unsigned count_checks(const struct config *config)
 	return MIN(count, CAPACITY_CHECK_DESCRIPTORS);
 }
 
-/* A lock each, and what a save takes. */
+/* A lock for each state file, and the descriptors of a save. */
 static unsigned count_state_descriptors(const struct config *config)
 {
 	unsigned count = 0;

@@ -225,6 +225,13 @@ void config_finish(struct config *config);
 struct config_forward *config_begin_forward(struct config *config, const char *name);
 
 /*
+ * Replaces every forward with a range of ports by one forward for each port. A backend with a range
+ * gives each forward one port. Called after all checks, so that a fault is reported once and not
+ * for each port.
+ */
+void config_expand_ranges(struct config *config);
+
+/*
  * Sets one option from `text`, which is copied. `config->origin` says where the text was given.
  * `text` may be NULL for a flag: yes.
  * - LISTEN adds a forward; in a file, the section has added the forward, and LISTEN sets its

@@ -11,7 +11,7 @@
 #include "config/dns.h"
 
 #define DIGITS	    "0123456789"
-#define SHOWN_BYTES 80 /* of what people wrote, within a message */
+#define SHOWN_BYTES 80 /* of the user's text, in a message */
 
 struct mistake {
 	enum config_address_use use;
@@ -28,7 +28,7 @@ static bool is_port(const char *text)
 	return first && last != 1 && !text[first + last];
 }
 
-/* What to write for a port that has no address. `reason` comes before. */
+/* Sets the remedy for a port without an address, with `reason`. */
 static bool add_addresses(const struct mistake *mistake, const char *reason, const char *port,
 			  struct fault *fault)
 {
@@ -85,7 +85,9 @@ static bool explain_name(const struct mistake *mistake, struct fault *fault)
 	return true;
 }
 
-/* How many bytes of `text` are a word of socat's with its colon, such as "TCP6-LISTEN:"; 0: none. */
+/*
+ * The length of a socat keyword and its colon at the beginning of `text`, "TCP6-LISTEN:"; 0: none.
+ */
 static size_t measure_socat_word(const char *text)
 {
 	static const char *const words[] = {"tcp", "tcp4", "tcp6", "unix"};
@@ -213,7 +215,7 @@ const char *config_address_split_range(const char *text, char *word, size_t word
 	return NULL;
 }
 
-/* Whether somebody who writes this means an IPv4 address. */
+/* Whether the user probably means an IPv4 address. */
 static bool is_like_v4(const char *host)
 {
 	return !host[strspn(host, "0123456789.")];
@@ -236,7 +238,7 @@ const char *config_address_parse_backend(const char *text, struct config_backend
 		return "is too long; a host name has up to 253 characters";
 	snprintf(host, sizeof(host), "%.*s", (int)length, text);
 	if (inet_pton(AF_INET, host, &v4) == 1)
-		return problem; /* it is about the port */
+		return problem; /* `problem` is about the port */
 	if (is_like_v4(host))
 		return "is not an IPv4 address; write it as in 192.0.2.1:80, or a name as in "
 		       "web.example:80";

@@ -1,12 +1,11 @@
 /*
- * The checks of the whole configuration: forwards without backends, options that need others, conflicts. Longer
- * checks have files of their own and are called from here.
+ * The checks of the whole configuration: forwards without backends, options that need others,
+ * conflicts. Longer checks have files of their own and are called from here.
  */
 #include "config/config.h"
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -23,7 +22,9 @@ static void add_fault(struct config *config, const struct config_forward *forwar
 	config_origin_add_to(&config->errors, config, forward, fault);
 }
 
-/* Checks that backends have a port for each of the listener's, and that the limit on listeners is kept. */
+/*
+ * Checks that a backend's range of ports is as long as the listener's, and the limit on listeners.
+ */
 static int check_range(const struct config *config, const struct config_forward *forward,
 		       struct fault *fault)
 {
@@ -32,7 +33,7 @@ static int check_range(const struct config *config, const struct config_forward 
 
 	for (const struct config_forward *other = config->forwards; other < forward; other++)
 		before += other->port_count;
-	/* once: those behind it are too many as well */
+	/* reported once, not for every forward over the limit */
 	if (before <= CONFIG_FORWARD_LIMIT && before + ports > CONFIG_FORWARD_LIMIT)
 		return config_fault_listen(fault, forward,
 					   "one too many; %d listeners are the limit, each port of "
@@ -60,11 +61,13 @@ static unsigned count_in_use(const struct config_forward *forward)
 	return count;
 }
 
-/* What --balance and the checks need. */
+/* Completes and checks what --balance and the active checks use. */
 static int complete_pool(struct config_forward *forward, struct fault *fault)
 {
 	struct config_forward_options *options = &forward->options;
-	/* refusing clients because the only backend refused one helps nobody, unless asked for */
+	/*
+	 * a single backend stays up after a failed connect: there is no other to take the clients
+	 */
 	if (options->max_fails == CONFIG_MAX_FAILS_AUTO) {
 		forward->auto_max_fails = true;
 		options->max_fails = count_in_use(forward) > 1 || forward->name_count;
@@ -85,7 +88,10 @@ static int complete_pool(struct config_forward *forward, struct fault *fault)
 	return 0;
 }
 
-/* What an accepting side with PROXY protocol headers needs; in one that is not whole, --trust may be what was refused. */
+/*
+ * --accept-proxy needs --trust, unless that may have been refused (not `whole`), and a TCP
+ * listener.
+ */
 static int check_proxy(const struct config_forward *forward, bool whole, struct fault *fault)
 {
 	const struct config_forward_options *options = &forward->options;
@@ -103,8 +109,8 @@ static int check_proxy(const struct config_forward *forward, bool whole, struct 
 }
 
 /*
- * With --ready backends a forward whose backends are all down may get no clients, so that only checks
- * would tell when one is back.
+ * With --ready backends, a forward gets no clients while all its backends are down. Only checks can
+ * find that a backend is up again.
  */
 static int check_ready(const struct config *config, const struct config_forward *forward,
 		       struct fault *fault)
@@ -126,7 +132,7 @@ static int check_ready(const struct config *config, const struct config_forward 
 	return 0;
 }
 
-/* What backends leave to the forward, and what follows from its options. */
+/* Sets the values that backends take from the forward, and those that follow from its options. */
 static void complete_forward(const struct config *config, struct config_forward *forward)
 {
 	const struct config_forward_options *options = &forward->options;
@@ -186,7 +192,7 @@ static int check_count(const struct config *config, struct fault *fault)
 			 config->name_count, CONFIG_DNS_NAME_LIMIT);
 }
 
-/* Blames the option that was given: of a default neither file nor command line has a place to look at. */
+/* Names the option that was given: the default of the other option is nowhere to be seen. */
 static int fail_times(const struct config *config, struct fault *fault)
 {
 	static const char max_ttl[] = "dns-max-ttl";
@@ -242,7 +248,10 @@ static void check_names(struct config *config)
 
 /* The whole ------------------------------------------------------------------------------------ */
 
-/* An option that is nothing without another: it may stand before listeners that have no use for it, but one must have. */
+/*
+ * An option that has no effect without another. At least one of the forwards that have it must use
+ * it.
+ */
 struct dependence {
 	const char *option;
 	bool (*is_used)(const struct config_forward *forward);
@@ -267,7 +276,7 @@ static bool is_on_wildcard(const struct config_forward *forward)
 	return addr_is_v6_wildcard(&forward->listen);
 }
 
-/* Nor is there news in what has no backends. */
+/* Also true without backends: their absence has been reported. */
 static bool is_checked(const struct config_forward *forward)
 {
 	return forward->has_checks || !forward->backend_count;
@@ -331,7 +340,7 @@ static void check_dependence(struct config *config, const struct dependence *row
 
 static void check_forward(struct config *config, struct config_forward *forward)
 {
-	/* where something was refused, what is missing is no news */
+	/* after a refused value, a missing value is not reported */
 	bool whole = !forward->broken && !config->broken;
 	struct fault fault;
 
@@ -344,7 +353,7 @@ static void check_forward(struct config *config, struct config_forward *forward)
 				    "has no backend; add --backend ADDRESS after it");
 		add_fault(config, forward, &fault);
 	}
-	/* what is wrong between backends and a listener cannot be told without one of them */
+	/* the other checks need a listener and backends */
 	if (!forward->backend_count || !forward->listen.length_bytes)
 		return;
 	if (check_range(config, forward, &fault))
@@ -361,7 +370,7 @@ static void check_forward(struct config *config, struct config_forward *forward)
 		add_fault(config, forward, &fault);
 }
 
-/* A path that begins in the current directory: who asks has another one. */
+/* --admin is a whole path: its clients have another current directory. */
 static void check_admin(struct config *config)
 {
 	struct fault fault;
@@ -373,64 +382,10 @@ static void check_admin(struct config *config)
 	add_fault(config, NULL, &fault);
 }
 
-static void shift_port(struct addr *address, unsigned by)
-{
-	if (by)
-		addr_set_port(address, addr_port(address) + by);
-}
-
-/* The forward for port `index` of the range; the first one takes over what the forward owns. */
-static struct config_forward for_port(struct config *config, const struct config_forward *forward,
-				      unsigned index)
-{
-	struct config_forward made = *forward;
-	char name[64];
-
-	made.port_count = 1;
-	if (index) {
-		made.is_of_range = true;
-		config_values_copy(&made.values, &forward->values);
-		made.backends = config_grow(NULL, made.backend_count, sizeof(*made.backends));
-		memcpy(made.backends, forward->backends,
-		       made.backend_count * sizeof(*made.backends));
-	}
-	if (index && made.name) {
-		snprintf(name, sizeof(name), "%.50s+%u", made.name, index);
-		made.name = config_text_keep(&config->kept, name);
-	}
-	shift_port(&made.listen, index);
-	for (unsigned i = 0; i < made.backend_count && index; i++)
-		if (made.backends[i].port_count > 1)
-			shift_port(&made.backends[i].addr, index);
-	return made;
-}
-
 /*
- * Puts a forward for each port in the place of every forward with a range. A backend with a range gives each
- * forward one port. Follows all checks, so that a mistake is told once and not for each port.
+ * Names the forwards without a section by numbers from 1, without those that a section has as its
+ * name.
  */
-static void expand_ranges(struct config *config)
-{
-	struct config_forward *all;
-	unsigned count = 0, total = 0;
-
-	for (unsigned i = 0; i < config->forward_count; i++)
-		total += config->forwards[i].port_count;
-	if (total == config->forward_count)
-		return;
-	all = config_grow(NULL, total, sizeof(*all));
-	for (unsigned i = 0; i < config->forward_count; i++)
-		for (unsigned j = 0; j < config->forwards[i].port_count; j++)
-			all[count++] = for_port(config, &config->forwards[i], j);
-	for (unsigned i = 0; i < count; i++)
-		for (unsigned j = 0; j < all[i].backend_count; j++)
-			all[i].backends[j].port_count = 1;
-	free(config->forwards);
-	config->forwards = all;
-	config->forward_count = count;
-}
-
-/* Forwards of the command line are called by their number, or the next that no section has for its name. */
 static void name_forwards(struct config *config)
 {
 	unsigned number = 0;
@@ -479,11 +434,11 @@ int config_check(struct config *config)
 	}
 	check_names(config);
 	check_admin(config);
-	/* what an option needs may be what was refused */
+	/* after a refused value, the option that another needs may be missing */
 	for (size_t i = 0; i < ARRAY_COUNT(dependences) && whole; i++)
 		check_dependence(config, &dependences[i]);
 	if (!errors->count) {
-		expand_ranges(config);
+		config_expand_ranges(config);
 		name_forwards(config);
 		if (!config_loop_check(config, false, &config->errors))
 			return 0;

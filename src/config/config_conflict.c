@@ -6,7 +6,7 @@
 #include "config/config_origin.h"
 #include "os/host.h"
 
-/* What a listener takes for itself. */
+/* The addresses, ports and interface of a listener. */
 struct claim {
 	const struct addr *address;
 	unsigned port_count;
@@ -14,13 +14,13 @@ struct claim {
 	bool dual_stack;
 };
 
-/* How one claim is to another. */
+/* The relation of one claim to another. */
 enum relation {
 	APART,
 	SAME,
 	WITHIN,
 	AROUND,
-	CROSSING, /* ports of a range that the other has too, and others */
+	CROSSING, /* some ports of a range are shared, some are not */
 };
 
 static const char *const relation_words[] = {
@@ -41,7 +41,7 @@ static struct claim claim_of(const struct config_forward *forward)
 
 static bool is_same_local(const struct addr *a, const struct addr *b)
 {
-	/* in the abstract namespace a name begins with a NUL */
+	/* names in the abstract namespace begin with a NUL */
 	return addr_is_local(a) && addr_is_local(b) &&
 	       (addr_equal(a, b) ||
 		(*a->local.name->sun_path && *b->local.name->sun_path &&
@@ -57,7 +57,7 @@ static bool is_same_host(const struct addr *a, const struct addr *b)
 	return addr_equal(&left, &right);
 }
 
-/* Whether what comes for the address `b` comes to a listener on `a`, but for the port. */
+/* Whether a listener on `a` gets connections to the address `b`; ports are not compared. */
 static bool holds_host(const struct claim *a, const struct addr *b)
 {
 	if (a->dual_stack && addr_is_v6_wildcard(a->address) && b->any.sa_family == AF_INET)
@@ -73,7 +73,7 @@ static bool holds_ports(const struct claim *a, const struct claim *b)
 	return a_first <= b_first && b_first + b->port_count <= a_first + a->port_count;
 }
 
-/* A port that the kernel chooses is nobody else's. */
+/* Port 0 is shared with no other: the kernel chooses a free port. */
 static bool share_a_port(const struct claim *a, const struct claim *b)
 {
 	unsigned a_first = addr_port(a->address), b_first = addr_port(b->address);
@@ -103,7 +103,9 @@ static enum relation relate(const struct claim *a, const struct claim *b)
 	return around ? AROUND : WITHIN;
 }
 
-/* " at PLACE", where a forward's listener is said to be; "" for the command line, which is before one's eyes. */
+/*
+ * Prints " at PLACE", where the listener was given; "" for the command line, which the user sees.
+ */
 static const char *print_place(const struct config *config, const struct config_forward *forward,
 			       char text[CONFIG_ORIGIN_BYTES])
 {
@@ -183,14 +185,14 @@ int config_conflict_of_monitoring(const struct config *config, const struct conf
 			 print_place(config, forward, place));
 }
 
-/* Whether what is sent to this host itself comes to the listener. */
+/* Whether a listener on a wildcard address gets connections to the loopback address `to`. */
 static bool takes_loopback(const struct claim *own, const struct addr *to)
 {
 	return (!own->device || !strcmp(own->device, "lo")) && addr_is_wildcard(own->address) &&
 	       addr_is_loopback(to) && holds_host(own, to);
 }
 
-/* What connect(2) makes of an address: 0.0.0.0 and :: are loopback to it. */
+/* The address that connect(2) uses: loopback for 0.0.0.0 and ::. */
 static struct addr connected_to(const struct addr *to)
 {
 	struct addr address = *to;
@@ -209,7 +211,10 @@ static enum config_reach reach(const struct claim *own, const struct addr *to, u
 
 	if (addr_is_local(own->address) || addr_is_local(to))
 		return is_same_local(own->address, to) ? CONFIG_REACH_SURE : CONFIG_REACH_NONE;
-	/* a range goes along with that of the listener, port by port */
+	/*
+	 * the first port of a backend's range goes with the first port of the listener's range, and
+	 * so on
+	 */
 	if (!first ||
 	    (port_count > 1 ? port != first : port < first || port >= first + own->port_count))
 		return CONFIG_REACH_NONE;

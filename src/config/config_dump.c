@@ -15,7 +15,7 @@
 struct dump {
 	const struct config *config;
 	FILE *out;
-	const struct config_value *misfit; /* the first that a file cannot hold */
+	const struct config_value *misfit; /* the first value that a file cannot have */
 };
 
 static bool is_blank(char byte)
@@ -23,7 +23,7 @@ static bool is_blank(char byte)
 	return byte == ' ' || byte == '\t';
 }
 
-/* Whether a file gives this value back. */
+/* Whether reading a file gives the same value. */
 static bool fits(const char *text)
 {
 	size_t count = strlen(text), length;
@@ -42,7 +42,7 @@ static bool fits(const char *text)
 	return !is_blank(text[0]) && !is_blank(text[count - 1]);
 }
 
-/* A copy; of bytes, which may be written with escapes, such that no blank stands at an end. */
+/* A copy of the text. In OPTION_BYTES, a blank at either end becomes an escape. */
 static char *copy_text(const struct config_value *value)
 {
 	size_t length = strlen(value->text);
@@ -64,7 +64,7 @@ static void print_value(struct dump *dump, const struct config_value *value)
 	size_t length = strlen(text);
 	int column;
 
-	/* the words of a backend may stand on several lines of a variable */
+	/* in a variable, the words of a backend may be on several lines */
 	for (size_t i = 0; i < length && value->option->type == OPTION_BACKEND; i++)
 		if (isspace((unsigned char)text[i]))
 			text[i] = ' ';
@@ -74,13 +74,13 @@ static void print_value(struct dump *dump, const struct config_value *value)
 		dump->misfit = value;
 	column = fprintf(dump->out, "%s = %s", value->option->name, text);
 	fprintf(dump->out, "%*s  # ", MAX(0, ORIGIN_COLUMN - column), "");
-	/* the path of the file may be anything */
+	/* the path of the file may have any bytes */
 	utf8_print(dump->out, config_origin_print(dump->config, value, origin));
 	fputc('\n', dump->out);
 	free(text);
 }
 
-/* An option's values; a flag that was never set is off. */
+/* Prints an option's values; "no" for a flag that was not set. */
 static void print_option(struct dump *dump, const struct config_values *values,
 			 const struct option_spec *option)
 {
@@ -94,7 +94,7 @@ static void print_option(struct dump *dump, const struct config_values *values,
 		print_value(dump, &off);
 }
 
-/* --allow, --deny and their files are one list: they stand in its order, where the first of them would. */
+/* Prints --allow, --deny and their files in the order of their common list. */
 static void print_rules(struct dump *dump, const struct config_values *values)
 {
 	for (unsigned i = 0; i < values->count; i++)
@@ -135,7 +135,7 @@ char *config_dump(const struct config *config, struct fault *fault)
 		print_options(&dump, &config->forwards[i].values, true);
 	}
 	failed = fclose(dump.out);
-	CHECK(!failed); /* memory, which has no other way to fail here either */
+	CHECK(!failed); /* fails only without memory */
 	if (!dump.misfit)
 		return text;
 	free(text);

@@ -7,10 +7,10 @@
 #include "config/config_origin.h"
 
 #define PREFIX	     CONFIG_VARIABLE_PREFIX
-#define BACKEND_MOST 512 /* longer ones are none, and only shown in part */
+#define BACKEND_MOST 512 /* longer texts are no addresses, and are shown in part */
 #define BLANKS	     " \t\n"
 
-/* --help, --check and the like say what to do instead: for one call, not for every one. */
+/* --help, --check and similar flags are for one call, not for every call. */
 static bool has_variable(const struct option_spec *option)
 {
 	return option->group != OPTION_GROUP_GENERAL || option->type != OPTION_FLAG;
@@ -34,7 +34,7 @@ static const struct option_spec *find_option(const char *variable, size_t length
 	return NULL;
 }
 
-/* What Kubernetes tells every container about a Service: NAME_SERVICE_HOST, NAME_PORT_80_TCP, ... */
+/* Variables that Kubernetes sets for a Service: NAME_SERVICE_HOST, NAME_PORT_80_TCP, ... */
 static bool is_of_a_service(const char *variable, size_t length)
 {
 	static const char host[] = "_SERVICE_HOST", port[] = "_PORT", service[] = "_SERVICE";
@@ -75,7 +75,7 @@ static int fail_unknown(const char *variable, struct fault *fault)
 				"options that have one");
 }
 
-/* Returns 0, or -EINVAL where nothing is meant by the variable of this length. */
+/* Checks a name of `length` bytes. Returns 0, or -EINVAL with `fault` for an unknown variable. */
 static int check_variable(const char *variable, size_t length, struct fault *fault)
 {
 	const struct option_spec *option = find_option(variable, length);
@@ -116,7 +116,7 @@ void config_env_set_options(struct config *config, char *const *environment)
 			config_errors_add(&config->errors, &fault);
 	}
 	config->origin = (struct config_origin){.kind = CONFIG_ORIGIN_ENVIRONMENT};
-	/* who starts a process does not choose the order of its variables */
+	/* in the order of the table: the user cannot choose the order of the variables */
 	for (size_t i = 0; i < count; i++) {
 		const char *value = config_env_find(environment, &options[i]);
 
@@ -126,7 +126,9 @@ void config_env_set_options(struct config *config, char *const *environment)
 	}
 }
 
-/* An address and what follows it until the next, which has a colon: parameters have none. */
+/*
+ * The length of an address and its parameters, up to the next address: only addresses have a colon.
+ */
 static size_t measure_backend(const char *values)
 {
 	size_t length = strcspn(values, BLANKS);

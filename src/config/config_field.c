@@ -22,8 +22,8 @@ static const char *print_count(uint64_t count, char text[UNITS_TEXT_BYTES])
 struct number_type {
 	int (*parse)(const char *text, uint64_t *value);
 	const char *(*print)(uint64_t value, char text[UNITS_TEXT_BYTES]);
-	const char *form; /* what is wrong with a text that has another, and how to write it */
-	const char *zero; /* what 0 means, where it is allowed besides; "": nothing of its own */
+	const char *form; /* reason and remedy for a text of another form */
+	const char *zero; /* the meaning of 0 outside of the range; "": 0 is not allowed there */
 };
 
 static const struct number_type number_types[] = {
@@ -102,7 +102,7 @@ static int set_flag(void *field, const char *text, struct fault *fault)
 			 "neither yes nor no; give 1, yes, true or on, or 0, no, false or off");
 }
 
-/* One that sixpipe itself listens on. */
+/* An address that sixpipe listens on: --metrics. */
 static int set_address(void *field, const char *text, struct fault *fault)
 {
 	struct addr address;
@@ -118,7 +118,10 @@ static int set_address(void *field, const char *text, struct fault *fault)
 	return 0;
 }
 
-/* The byte behind a backslash at *at, which is moved past it; -1: none is meant. */
+/*
+ * Reads an escape at *at, after its backslash, and moves *at after it. Returns the byte; -1: no
+ * escape.
+ */
 static int read_escape(const char **at)
 {
 	static const char names[] = "rnt\\";
@@ -166,7 +169,7 @@ static int set_bytes(void *field, const struct option_spec *option, const char *
 	return 0;
 }
 
-/* A name, or a path: in quotes it is neither. */
+/* A name or a path, without quotes. */
 static int set_text(void *field, const struct option_spec *option, const char *text,
 		    struct fault *fault)
 {
@@ -182,7 +185,9 @@ static int set_text(void *field, const struct option_spec *option, const char *t
 
 /* Sockets -------------------------------------------------------------------------------------- */
 
-/* The bits of a TOS byte that are not the code point: explicit congestion notification, RFC 3168. */
+/*
+ * The bits of a TOS byte that are not the code point: explicit congestion notification, RFC 3168.
+ */
 #define ECN_BITS 3
 
 struct code_point {
@@ -200,7 +205,7 @@ static const struct code_point code_points[] = {
 	{"ef", 46 << 2},   {"le", 1 << 2},
 };
 
-/* Decimal, or hexadecimal behind 0x; nothing else in `text`. */
+/* Reads the whole of `text`: a decimal number, or 0x and a hexadecimal number. */
 static bool parse_number(const char *text, uint64_t most, uint64_t *value)
 {
 	int base = strncasecmp(text, "0x", 2) ? 10 : 16;
@@ -272,7 +277,7 @@ static int set_ports(struct sock_ports *ports, const char *text, struct fault *f
 
 /* Lists ---------------------------------------------------------------------------------------- */
 
-/* Adds blocks with commas between them. */
+/* Adds blocks of --trust, with commas between them. */
 static int add_cidrs(struct config_forward_options *options, const char *text, struct fault *fault)
 {
 	char word[CIDR_TEXT_BYTES];
@@ -293,7 +298,7 @@ static int add_cidrs(struct config_forward_options *options, const char *text, s
 	return 0;
 }
 
-/* 0xE0=text, in place of an earlier one of the type. */
+/* Sets a TLV, 0xE0=text; replaces an earlier TLV of the same type. */
 static int set_tlv(struct config_forward_options *options, const char *text, struct fault *fault)
 {
 	struct proxy_custom custom;
@@ -328,7 +333,7 @@ static int set_tlv(struct config_forward_options *options, const char *text, str
 	return 0;
 }
 
-/* What --allow, --deny and their files give. The blocks are checked; a file is not opened. */
+/* Adds a rule: --allow, --deny and their files. Checks the blocks; does not open files. */
 static int add_rule(struct config_forward_options *options, const struct option_spec *option,
 		    const char *text, struct fault *fault)
 {

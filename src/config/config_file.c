@@ -1,12 +1,17 @@
 /*
- * Theory of operation. libinih splits `name = value`, takes the blanks and comments off and hands
- * each pair to on_pair(). Lines are given to it one by one by read_line(), which knows their number and first
- * sees to what the library would pass over in silence: NULs and other bytes that have no place
- * in a line, lines that are longer than its buffer, indented ones, which it would take for the rest of the line before,
- * and section headers, of which it tells only where a value follows and 49 bytes.
- * So every mistake is seen, and a mistake on one line says nothing about the next.
+ * Theory of operation. libinih splits `name = value`, removes blanks and comments, and gives each
+ * pair to on_pair(). read_line() gives the lines to libinih one by one, counts them, and handles
+ * what the library would ignore or misread:
  *
- * There is one pass, in the order of the lines, as on the command line: hence [global] comes first.
+ * - NULs and other bytes that a line cannot have;
+ * - lines that are longer than the library's buffer;
+ * - indented lines, which the library would add to the line before;
+ * - section headers, of which the library gives the first 49 bytes, and only if a pair follows.
+ *
+ * So every mistake is found, and a mistake on one line does not affect the next.
+ *
+ * The lines are read once, in their order, as on the command line. This is why [global] comes
+ * first.
  */
 #include "config/config_file.h"
 
@@ -35,15 +40,15 @@ enum section {
 
 struct reader {
 	struct config *config;
-	const char *at, *end; /* what is left of the text */
+	const char *at, *end; /* the text that is not read yet */
 	unsigned line;
 	enum section section;
 	unsigned section_line;		/* of its header; 0: none yet */
 	struct config_forward *forward; /* of SECTION_FORWARD */
-	bool globals_broken;		/* what forwards lack may have been lost there */
-	bool lost_line;			/* of this section: whichever option it was */
-	bool has_any;			/* a section or a pair */
-	unsigned *given_lines;		/* by option: where this section has it; 0: not yet */
+	bool globals_broken;   /* a line was refused: options may be missing in all forwards */
+	bool lost_line;	       /* of this section, and its option is not known */
+	bool has_any;	       /* a section or a pair */
+	unsigned *given_lines; /* by option: its line in this section; 0: none yet */
 };
 
 static void add_fault(struct reader *reader, const struct fault *fault)
@@ -55,7 +60,7 @@ static void add_fault(struct reader *reader, const struct fault *fault)
 		reader->globals_broken = true;
 }
 
-/* Returns 1: an ini_handler says so of a pair that was dealt with. */
+/* Returns 1, the result of an ini_handler for a pair that was handled. */
 PRINTF_LIKE(3, 4)
 static int fail(struct reader *reader, unsigned line, const char *format, ...)
 {
@@ -81,7 +86,9 @@ static size_t index_of(const struct option_spec *option)
 
 /* Sections ------------------------------------------------------------------------------------- */
 
-/* Says what a forward lacks, once its section is over; not where that may be what was refused. */
+/*
+ * Reports a missing listen or backend at the end of a section, unless a lost line may have had it.
+ */
 static void end_section(struct reader *reader)
 {
 	static const char *const needed[] = {"listen", "backend"};
@@ -95,7 +102,7 @@ static void end_section(struct reader *reader)
 			     needed[i], needed[i]);
 }
 
-/* The lines to come are of a section that is not known. */
+/* The next lines are of an unknown section. */
 static void skip_section(struct reader *reader)
 {
 	reader->section = SECTION_SKIPPED;
@@ -150,7 +157,7 @@ static void begin_forward(struct reader *reader, const char *name)
 	}
 }
 
-/* A line that begins with '['; it may be changed. */
+/* Reads a line that begins with '['. Changes `header`. */
 static void parse_section(struct reader *reader, char *header)
 {
 	char *end = strchr(header, ']');
@@ -183,7 +190,7 @@ static void parse_section(struct reader *reader, char *header)
 
 /* Lines ---------------------------------------------------------------------------------------- */
 
-/* Where a line has a byte that no line has; `count` where it has none. */
+/* The position of the first byte that a line cannot have; `count`: none. */
 static size_t find_bad_byte(const char *line, size_t count)
 {
 	size_t at = 0, length;
@@ -195,8 +202,8 @@ static size_t find_bad_byte(const char *line, size_t count)
 }
 
 /*
- * Of a line that cannot be read, its first byte is known: a header, of whatever section, ends the one
- * before, a comment is no loss, and anything else may be what the section would lack.
+ * Handles a line that cannot be read, by its first byte: a header ends the section before, a
+ * comment is no loss, and anything else may be an option that the section then lacks.
  */
 static void lose_line(struct reader *reader, const char *line, size_t count)
 {
@@ -215,7 +222,7 @@ static void lose_line(struct reader *reader, const char *line, size_t count)
 	skip_section(reader);
 }
 
-/* Whether a line can be one, byte by byte. */
+/* Checks the length and the bytes of a line. */
 static bool check_bytes(struct reader *reader, const char *line, size_t count)
 {
 	size_t bad = find_bad_byte(line, MIN(count, CONFIG_FILE_LINE_LIMIT));
@@ -233,7 +240,7 @@ static bool check_bytes(struct reader *reader, const char *line, size_t count)
 	return false;
 }
 
-/* Sees to a line without the blanks around it; returns whether it is one for libinih. */
+/* Handles a line without blanks around it. Returns whether the line is a pair, for libinih. */
 static bool check_line(struct reader *reader, char *line)
 {
 	size_t name_length = strspn(line, NAME_BYTES);
@@ -256,7 +263,7 @@ static bool check_line(struct reader *reader, char *line)
 	return false;
 }
 
-/* An ini_reader: gives the next line that has a pair, in `line`, of which `size` bytes are there. */
+/* An ini_reader: copies the next line with a pair into `line`, which has `size` bytes. */
 static char *read_line(char *line, int size, void *stream)
 {
 	struct reader *reader = stream;
@@ -309,7 +316,7 @@ static int fail_unknown(struct reader *reader, const char *name)
 		    name);
 }
 
-/* Why an option has no place here, or NULL. */
+/* Why an option cannot be in this section, or NULL. */
 static const char *why_misplaced(const struct reader *reader, const struct option_spec *option)
 {
 	if (option->group == OPTION_GROUP_GENERAL)
@@ -343,7 +350,7 @@ static int on_pair(void *user, const char *section, const char *name, const char
 		return fail(reader, reader->line,
 			    "%s: is at line %u already; leave one of them out", name, *given);
 	*given = reader->line;
-	/* libinih wants a blank before a comment; nobody means this as a value */
+	/* libinih needs a blank before a comment; here there is none, as in "name =# text" */
 	if (strchr(comment_prefixes, *value))
 		value = "";
 	if (strlen(value) > CONFIG_FILE_VALUE_LIMIT)

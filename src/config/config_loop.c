@@ -11,7 +11,7 @@
 #include "os/interfaces.h"
 #include "os/route.h"
 
-/* Which forwards' backends lead to which forwards' listeners. */
+/* The graph of forwards: an edge is a backend that leads to a forward's listener. */
 struct graph {
 	const struct config *config;
 	bool ask_host;
@@ -27,7 +27,7 @@ static bool is_own(const struct config_forward *forward, const struct addr *to)
 {
 	const char *device = forward->options.tuning.device;
 
-	/* the kernel gives such a listener what was sent to an address of its interface alone */
+	/* with a device, the listener gets connections to addresses of this interface only */
 	return device ? interfaces_have(device, to) : !route_check_local(to);
 }
 
@@ -55,7 +55,9 @@ static unsigned short find_backend(const struct graph *graph, unsigned from, uns
 	for (unsigned i = 0; i < forward->backend_count; i++) {
 		const struct config_backend *backend = &forward->backends[i];
 
-		/* `down` has no session, and `backup` only some: a loop by those is refused at run time */
+		/*
+		 * `down` has no sessions, `backup` only some: their loops are refused at run time
+		 */
 		if (!*backend->name && !backend->down && !backend->backup &&
 		    reaches(taker, &taker->listen, &backend->addr, graph->ask_host))
 			return (unsigned short)(i + 1);
@@ -63,7 +65,10 @@ static unsigned short find_backend(const struct graph *graph, unsigned from, uns
 	return 0;
 }
 
-/* Looks for a way from `first` back to it by forwards behind it: each loop is found from its first one. */
+/*
+ * Looks for a way from `first` back to `first` through later forwards only, so each loop is found
+ * once.
+ */
 static bool find_loop(struct graph *graph, unsigned first)
 {
 	unsigned read = 0, written = 0;
@@ -93,7 +98,7 @@ static void add_error(const struct graph *graph, unsigned first, struct config_e
 	char text[CONFIG_BACKEND_TEXT_BYTES], rest[sizeof(way)];
 	unsigned to = first, from, backend;
 
-	/* from the end of the way to its beginning */
+	/* from the end of the way to its start */
 	do {
 		from = graph->after[to] - 1U;
 		backend = graph->leads[from * graph->count + to] - 1U;
@@ -119,7 +124,7 @@ static int find_loops(struct graph *graph, struct config_errors *errors)
 		for (unsigned to = 0; to < graph->count; to++)
 			graph->leads[from * graph->count + to] = find_backend(graph, from, to);
 	for (unsigned i = 0; i < graph->count; i++) {
-		/* of a range of ports each loop is told once */
+		/* for a range of ports, a loop is reported once */
 		told &= graph->config->forwards[i].is_of_range;
 		if (told || !find_loop(graph, i))
 			continue;

@@ -13,8 +13,8 @@
 #include "config/usage.h"
 
 /*
- * -errno: the words behind the wrong one cannot be judged, for whether the next is its value, or which
- * listener they are for, is not known.
+ * -errno: after this word the command line is not read. It is unknown whether the next word is a
+ * value, or which listener the next words are for.
  */
 #define LOST (-ENODATA)
 
@@ -35,7 +35,7 @@ static int fail_unknown(const char *argument, struct fault *fault)
 				"no such option; sixpipe --help all lists them");
 }
 
-/* A flag with a word behind it that would be its value elsewhere. */
+/* A flag with a word after it that is a value in files and variables. */
 static int fail_flag_value(const struct option_spec *option, const char *word, struct fault *fault)
 {
 	if (option->group == OPTION_GROUP_GENERAL)
@@ -46,7 +46,7 @@ static int fail_flag_value(const struct option_spec *option, const char *word, s
 			 option->name, word, option->name);
 }
 
-/* One that says what to do instead, and cannot have been said elsewhere. */
+/* A flag of the command line alone, with =VALUE: only --help takes a value. */
 static int take_general_flag(struct command_line *line, const struct option_spec *option,
 			     const char *value, struct fault *fault)
 {
@@ -57,7 +57,7 @@ static int take_general_flag(struct command_line *line, const struct option_spec
 	return 0;
 }
 
-/* Whether a value for the option may look like an address and a port. */
+/* Whether a value of the option may look like an address with a port. */
 static bool takes_address(const struct option_spec *option)
 {
 	const unsigned types = 1U << OPTION_LISTEN | 1U << OPTION_BACKEND | 1U << OPTION_ADDRESS |
@@ -73,7 +73,7 @@ static bool is_no_value(const struct option_spec *option, const char *word)
 {
 	struct addr address;
 
-	/* bytes for a check may look like anything */
+	/* the bytes of a check may look like anything */
 	if (!strncmp(word, "--", 2))
 		return option->type != OPTION_BYTES;
 	return !takes_address(option) &&
@@ -92,8 +92,9 @@ static int fail_without_value(const struct option_spec *option, const char *next
 }
 
 /*
- * Returns the option at argv[*at], which begins with "--", or NULL for an unknown name. Sets `value` to the text after
- * '=' or to the next word, and then moves *at to that word; NULL: no value.
+ * Returns the option at argv[*at], which begins with "--", or NULL for an unknown name. Sets
+ * `value` to the text after '=' or to the next word, and then moves *at to that word; NULL: no
+ * value.
  */
 static const struct option_spec *read_option(int argc, char **argv, int *at, const char **value)
 {
@@ -135,7 +136,7 @@ static int parse_option(struct command_line *line, int argc, char **argv, int *a
 	return result && option->type == OPTION_LISTEN ? LOST : result;
 }
 
-/* Whether a word is a parameter of a backend, which should have been in one argument with its address. */
+/* Whether a word is a parameter, which belongs into the argument of its backend. */
 static bool is_parameter(const struct config *config, const char *word)
 {
 	return config->forward_count > config->file_forward_count &&
@@ -154,7 +155,7 @@ static int fail_parameter(const struct config *config, const char *word, struct 
 			 backend, word);
 }
 
-/* A plain word in the place of LISTEN that can be no address: a command, misspelt or misplaced. */
+/* A word at the place of LISTEN that is no address: probably a command, misspelt or misplaced. */
 static int fail_no_command(const char *word, struct fault *fault)
 {
 	const char *near = usage_suggest_command(word);
@@ -192,14 +193,14 @@ static int parse_word(struct config *config, const char *word, bool first, struc
 		return 0;
 	if (first && !strpbrk(word, ":[/") && isalpha((unsigned char)*word))
 		fail_no_command(word, fault);
-	/* people who wrote no option should not be told of one: LISTEN '...', not --listen '...' */
+	/* name the argument as the user gave it: LISTEN '...', not --listen '...' */
 	snprintf(fault->name, sizeof(fault->name), "%s", first ? "LISTEN" : "BACKEND");
 	return first ? LOST : -EINVAL;
 }
 
 /*
- * Finds --config before the other options are read, because every other value replaces the file's. Returns 0, or
- * -EINVAL with `fault` when --config is given twice.
+ * Finds --config before the other options are read, because every other value replaces the file's.
+ * Returns 0, or -EINVAL with `fault` when --config is given twice.
  */
 static int find_file(const struct command_line *line, int argc, char **argv, const char **file,
 		     struct fault *fault)
@@ -223,8 +224,8 @@ static int find_file(const struct command_line *line, int argc, char **argv, con
 }
 
 /*
- * Reads all words, or those up to --help or one behind which nothing can be told. What is wrong is added to
- * config->errors. Returns whether all were read and what they say can be checked.
+ * Reads the words up to --help, --version or a LOST word. Adds faults to config->errors. Returns
+ * whether the words were read, so that the configuration can be checked.
  */
 static bool parse_words(struct command_line *line, int argc, char **argv)
 {
@@ -269,7 +270,7 @@ static bool parse_words(struct command_line *line, int argc, char **argv)
 	return false;
 }
 
-/* Whether a listener or its backends were left out, the last listener's at least. */
+/* Whether there is no listener, or the last listener has no backends. */
 static bool is_partial(const struct config *config)
 {
 	return !config->forward_count || !config->forwards[config->forward_count - 1].backend_count;
@@ -295,7 +296,9 @@ int config_parse(struct command_line *line, int argc, char **argv)
 	whole &= parse_words(line, argc, argv);
 	if (config->help || config->version)
 		return 0;
-	/* a forward that the file was to have is not looked for elsewhere */
+	/*
+	 * after a fault in the file, its forward may be missing: the environment is no replacement
+	 */
 	if (whole && !config->forward_count && !of_file &&
 	    config_env_add_forward(config, line->environment, line->forwards_optional, &fault))
 		config_origin_add_to(errors, config, NULL, &fault);

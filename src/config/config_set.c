@@ -1,6 +1,6 @@
 /*
- * Theory of operation. What a text means for a field config_field.c knows; whose field it is, the process's, a
- * forward's or a backend's, config_set() decides by the option's scope.
+ * Theory of operation. config_set() finds the owner of the field by the option's scope: the
+ * process, a forward or a backend. config_field.c reads the text into the field.
  */
 #include "config/config.h"
 
@@ -15,12 +15,12 @@
 
 #define BLANKS " \t\n"
 
-/* An address, or a parameter behind it. */
+/* An address or a parameter. */
 #define ADDRESS_WORD_BYTES 300
 
 /* Forwards ------------------------------------------------------------------------------------- */
 
-/* The forward that options are for; those of a file are over once it has been read. */
+/* The forward that options are set in. After a file was read, its forwards do not count. */
 static struct config_forward *latest_forward(struct config *config)
 {
 	if (config->forward_count == config->file_forward_count)
@@ -42,9 +42,65 @@ struct config_forward *config_begin_forward(struct config *config, const char *n
 	return &config->forwards[config->forward_count++];
 }
 
+static void shift_port(struct addr *address, unsigned by)
+{
+	addr_set_port(address, addr_port(address) + by);
+}
+
 /*
- * Reads the address that a listener or a backend has, with its range of ports or name. Returns NULL, or a static
- * "REASON; REMEDY".
+ * The forward for port `index` of the range. The first takes the memory of `forward`, others get
+ * copies.
+ */
+static struct config_forward for_port(struct config *config, const struct config_forward *forward,
+				      unsigned index)
+{
+	struct config_forward made = *forward;
+	char name[64];
+
+	made.port_count = 1;
+	if (!index)
+		return made;
+	made.is_of_range = true;
+	config_values_copy(&made.values, &forward->values);
+	made.backends = config_grow(NULL, made.backend_count, sizeof(*made.backends));
+	memcpy(made.backends, forward->backends, made.backend_count * sizeof(*made.backends));
+	if (made.name) {
+		snprintf(name, sizeof(name), "%.50s+%u", made.name, index);
+		made.name = config_text_keep(&config->kept, name);
+	}
+	shift_port(&made.listen, index);
+	for (unsigned i = 0; i < made.backend_count; i++)
+		if (made.backends[i].port_count > 1)
+			shift_port(&made.backends[i].addr, index);
+	return made;
+}
+
+void config_expand_ranges(struct config *config)
+{
+	struct config_forward *all;
+	unsigned count = 0, total = 0;
+
+	for (unsigned i = 0; i < config->forward_count; i++)
+		total += config->forwards[i].port_count;
+	if (total == config->forward_count)
+		return;
+	all = config_grow(NULL, total, sizeof(*all));
+	for (unsigned i = 0; i < config->forward_count; i++)
+		for (unsigned j = 0; j < config->forwards[i].port_count; j++)
+			all[count++] = for_port(config, &config->forwards[i], j);
+	for (unsigned i = 0; i < count; i++)
+		for (unsigned j = 0; j < all[i].backend_count; j++)
+			all[i].backends[j].port_count = 1;
+	free(config->forwards);
+	config->forwards = all;
+	config->forward_count = count;
+}
+
+/* Values --------------------------------------------------------------------------------------- */
+
+/*
+ * Reads the address that a listener or a backend has, with its range of ports or name. Returns
+ * NULL, or a static "REASON; REMEDY".
  */
 static const char *parse_endpoint(struct config *config, enum config_address_use use,
 				  const char *text, struct config_backend *endpoint)
@@ -103,7 +159,9 @@ static int add_backend(struct config_forward *forward, const struct config_backe
 	return 0;
 }
 
-/* A parameter behind a backend's address, NAME=VALUE or NAME alone. `given` has a bit for each that stood there before. */
+/*
+ * Sets a parameter, NAME=VALUE or NAME. `given` has a bit for each parameter that was set before.
+ */
 static int set_parameter(struct config_backend *backend, const char *address, char *word,
 			 uint64_t *given, struct fault *fault)
 {
@@ -164,7 +222,7 @@ static int set_backend(struct config *config, const char *text, struct fault *fa
 	return add_backend(latest_forward(config), &backend, address, fault);
 }
 
-/* Sets an option of a forward and keeps the text, in one place. */
+/* Sets an option of a forward, and keeps its text. */
 static int set_of_forward(struct config_forward_options *options, struct config_values *values,
 			  const struct config_value *value, struct fault *fault)
 {
@@ -204,7 +262,7 @@ static int set(struct config *config, const struct config_value *value, struct f
 	return result;
 }
 
-/* Files and variables are not read by a shell, which would take the quotes off. */
+/* In files and variables no shell removes the quotes. */
 static bool is_quoted(const char *text)
 {
 	size_t length = strlen(text);

@@ -6,7 +6,7 @@
 
 #include "os/host.h"
 
-/* A /4 or smaller, and neither "this network" nor multicast: RFC 6890. */
+/* Whether a block is a /4 or smaller, and neither "this network" nor multicast: RFC 6890. */
 static bool is_unicast(const struct cidr *block)
 {
 	uint32_t first = cidr_v4_of(&block->network);
@@ -14,7 +14,7 @@ static bool is_unicast(const struct cidr *block)
 	return block->bits >= 96 + 4 && first >> 24 != 0 && first >> 28 != 14;
 }
 
-/* A pool's block, the mode's own where none is given. */
+/* Reads the block of a lease pool. `text` is the whole value. */
 static int parse_pool(struct config_source *source, const char *text, const char *block,
 		      bool loopback, struct fault *fault)
 {
@@ -39,7 +39,7 @@ static int parse_pool(struct config_source *source, const char *text, const char
 	return 0;
 }
 
-/* An address without a port, IPv6 with or without brackets. */
+/* Reads an address without a port. */
 static bool parse_address(struct config_source *source, const char *text)
 {
 	struct addr *address = &source->address;
@@ -55,7 +55,7 @@ static bool parse_address(struct config_source *source, const char *text)
 	return address->length_bytes;
 }
 
-/* What follows `word` when that begins `text`: "", or the rest behind a colon; NULL otherwise. */
+/* The rest of `text` after `word` and a colon; "" if `text` is `word`; NULL if neither. */
 static const char *after_word(const char *text, const char *word)
 {
 	size_t length = strlen(word);
@@ -93,7 +93,7 @@ int config_source_parse(struct config_source *source, const char *text, struct f
 	struct config_source parsed = {0};
 	int result = parse(&parsed, text, fault);
 
-	/* half of what was refused would be found wrong once more */
+	/* a half of a refused value would cause further faults */
 	if (!result)
 		*source = parsed;
 	return result;
@@ -134,7 +134,7 @@ static int check_pair(const struct config_forward *forward, const struct config_
 						   block);
 		return 0;
 	}
-	/* what the one has and the other has not may have been refused */
+	/* after a refused value, the options may differ for this reason */
 	if (forward->broken || other->broken)
 		return 0;
 	if (a->pseudo_prefix != b->pseudo_prefix || a->pseudo_leases != b->pseudo_leases ||

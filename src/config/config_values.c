@@ -87,7 +87,7 @@ void config_errors_add(struct config_errors *errors, const struct fault *fault)
 		errors->more++;
 		return;
 	}
-	/* what several forwards have from one place is told once */
+	/* forwards with the same origin have the same fault */
 	fault_print(fault, text);
 	for (unsigned i = 0; i < errors->count; i++)
 		if (!strcmp(fault_print(&errors->list[i], other), text))

@@ -38,7 +38,7 @@ const char *dns_why_not_name(const char *name)
 	return NULL;
 }
 
-/* How to write a server in full, for addr_parse(): an IPv6 address without a port may go without brackets. */
+/* The printf(3) format that completes a server for addr_parse(): brackets and port are optional. */
 static const char *full_form(const char *text)
 {
 	const char *colon = strchr(text, ':');
@@ -50,7 +50,7 @@ static const char *full_form(const char *text)
 	return strchr(colon + 1, ':') ? "[%s]:" PORT_TEXT : "%s";
 }
 
-/* Whether a link-local address is as RFC 4291, 2.5.6, has it: the resolver's library is told its scope there. */
+/* Whether bytes 2 to 7 are 0, RFC 4291, 2.5.6: the resolver's library gets the scope in them. */
 static bool has_room_for_scope(const struct in6_addr *address)
 {
 	static const uint8_t zeros[6];
@@ -133,6 +133,6 @@ bool dns_parse_nameserver(const char *line, struct addr *server, char item[ADDR_
 
 bool dns_is_destination(const struct addr *address)
 {
-	/* 0.0.0.0, which filtering servers answer, would be this host */
+	/* 0.0.0.0, which filtering servers answer, is this host */
 	return !addr_is_wildcard(address) && !addr_why_not_endpoint(address);
 }

@@ -1,8 +1,9 @@
 /*
- * Theory of operation. Some options are refused by the kernel when a socket is made, and some, worse,
- * taken and not obeyed: a buffer larger than the sysctl is cut, a port range beyond the sysctl's
- * ignored, fast open left out. Sockets towards backends are made when no privilege is left, so what
- * root may do at the start is not asked for: the congestion control must be one that all may use.
+ * Theory of operation. The kernel refuses some options when a socket is made. It accepts others and
+ * does not obey them: it cuts a buffer that is larger than the sysctl, ignores a port range outside
+ * of the sysctl's, and leaves fast open out. Sockets towards backends are made without privileges,
+ * so the privileges at the start do not count: every user must be allowed to use the congestion
+ * control.
  */
 #include "config/tuning_check.h"
 
@@ -23,7 +24,7 @@
 
 #define SYSCTL_BYTES	    512
 
-/* A file of /proc/sys, one line; false where there is none. */
+/* Reads the first line of a file of /proc/sys. False: no file, or an empty line. */
 static bool read_sysctl(const char *root, const char *path, char text[SYSCTL_BYTES])
 {
 	*text = '\0';
@@ -33,7 +34,7 @@ static bool read_sysctl(const char *root, const char *path, char text[SYSCTL_BYT
 	return *text;
 }
 
-/* A forward whose options are looked at. */
+/* The check of one forward. */
 struct look {
 	const struct config *config;
 	struct config_errors *errors;
