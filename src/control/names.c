@@ -25,8 +25,11 @@
  * The time limit of the first try; each further try has twice as long. So the last of three servers
  * is asked within 3 s, less than the default of --resolve-timeout. resolv.conf(5) would say 5 s.
  */
-#define TRY_TIMEOUT_MS	 1000
-#define TRIES		 3
+#define TRY_TIMEOUT_MS 1000
+#define TRIES	       3
+
+/* The pause after the first failure. */
+#define RETRY_MS	 1000
 
 #define CRAMPED_RETRY_MS 1000
 
@@ -41,13 +44,13 @@ struct target {
 };
 
 struct name {
+	struct resolver_name dns;
 	struct names *names;
 	const struct config_backend *backend; /* of the first of the targets */
 	struct target *targets;
-	unsigned number; /* of resolver_add() */
-	bool failing;	 /* as the log has told */
-	bool resolved;	 /* as the log has told */
-	bool cramped;	 /* a pool had no slot for an address */
+	bool failing;  /* as the log has told */
+	bool resolved; /* as the log has told */
+	bool cramped;  /* a pool had no slot for an address */
 };
 
 struct names {
@@ -83,21 +86,20 @@ static bool begin_target(struct log_line *line, const struct name *name,
 	return true;
 }
 
-static void tell_failed(const struct name *name, const struct resolver_answer *answer,
-			const char *error)
+static void tell_failed(const struct name *name, const char *error)
 {
 	struct log_line line;
 
 	if (!begin_line(&line, name, LOG_EVENT_name_failed))
 		return;
 	log_text(&line, "error", error);
-	log_number(&line, "kept", answer->addresses->count);
-	if (answer->state == RESOLVER_FAILING)
-		log_number(&line, "next_try_ms", answer->wait_ms);
+	log_number(&line, "kept", name->dns.addresses.count);
+	if (name->dns.state == RESOLVER_FAILING)
+		log_number(&line, "next_try_ms", name->dns.wait_ms);
 	log_end(&line);
 }
 
-static void tell_resolved(const struct name *name, const struct resolver_answer *answer)
+static void tell_resolved(const struct name *name)
 {
 	char text[ADDR_TEXT_BYTES];
 	struct log_line line;
@@ -105,10 +107,11 @@ static void tell_resolved(const struct name *name, const struct resolver_answer 
 	if (!begin_line(&line, name, LOG_EVENT_name_resolved))
 		return;
 	log_list_begin(&line, "address");
-	for (unsigned i = 0; i < answer->addresses->count; i++)
-		log_list_item(&line, "address", addr_print_host(&answer->addresses->list[i], text));
+	for (unsigned i = 0; i < name->dns.addresses.count; i++)
+		log_list_item(&line, "address",
+			      addr_print_host(&name->dns.addresses.list[i], text));
 	log_list_end(&line);
-	log_number(&line, "next_try_ms", answer->wait_ms);
+	log_number(&line, "next_try_ms", name->dns.wait_ms);
 	log_end(&line);
 }
 
@@ -133,9 +136,9 @@ static void tell_cut(const struct name *name, const struct target *target, unsig
 /* Members -------------------------------------------------------------------------------------- */
 
 /* Returns whether the pool had a slot for each address. `tell`: log those that are left out. */
-static bool set_target(const struct name *name, const struct target *target,
-		       const struct addr_set *addresses, bool tell)
+static bool set_target(const struct name *name, const struct target *target, bool tell)
 {
+	const struct addr_set *addresses = &name->dns.addresses;
 	const struct forward *forward = target->forward;
 	struct addr_set kept = {0};
 	unsigned left_out;
@@ -158,11 +161,11 @@ static bool set_target(const struct name *name, const struct target *target,
 	return !result;
 }
 
-static void set_targets(struct name *name, const struct addr_set *addresses, bool tell)
+static void set_targets(struct name *name, bool tell)
 {
 	name->cramped = false;
 	for (const struct target *target = name->targets; target; target = target->next)
-		name->cramped |= !set_target(name, target, addresses, tell);
+		name->cramped |= !set_target(name, target, tell);
 	if (name->cramped)
 		name->names->cramped_due_ms = timer_now_ms() + CRAMPED_RETRY_MS;
 }
@@ -170,19 +173,12 @@ static void set_targets(struct name *name, const struct addr_set *addresses, boo
 /* Sets the addresses of cramped names again. */
 static void set_cramped(struct names *names)
 {
-	struct resolver_answer answer;
-
 	if (!names->cramped_due_ms || timer_now_ms() < names->cramped_due_ms)
 		return;
 	names->cramped_due_ms = 0;
-	for (unsigned i = 0; i < names->name_count; i++) {
-		struct name *name = &names->list[i];
-
-		if (!name->cramped)
-			continue;
-		resolver_get(names->resolver, name->number, &answer);
-		set_targets(name, answer.addresses, false);
-	}
+	for (unsigned i = 0; i < names->name_count; i++)
+		if (names->list[i].cramped)
+			set_targets(&names->list[i], false);
 }
 
 /* Answers -------------------------------------------------------------------------------------- */
@@ -198,12 +194,12 @@ static void set_state(struct name *name, bool resolved)
 	name->failing = !resolved;
 }
 
-static void fail(struct name *name, const struct resolver_answer *answer, const char *error)
+static void fail(struct name *name, const char *error)
 {
 	if (name->failing)
 		return;
 	set_state(name, false);
-	tell_failed(name, answer, error);
+	tell_failed(name, error);
 }
 
 static bool is_required(const struct names *names)
@@ -212,18 +208,18 @@ static bool is_required(const struct names *names)
 }
 
 /* resolver_on_change: the addresses, the state or both have changed. */
-static void on_change(void *context, const struct resolver_answer *answer)
+static void on_change(struct resolver_name *dns)
 {
-	struct name *name = context;
+	struct name *name = CONTAINER_OF(dns, struct name, dns);
 
-	if (answer->state == RESOLVER_FAILING) {
-		fail(name, answer, answer->error);
+	if (dns->state == RESOLVER_FAILING) {
+		fail(name, dns->error);
 		return;
 	}
 	name->names->forwards->names.changes++;
-	set_targets(name, answer->addresses, true);
+	set_targets(name, true);
 	set_state(name, true);
-	tell_resolved(name, answer);
+	tell_resolved(name);
 }
 
 /* Making --------------------------------------------------------------------------------------- */
@@ -236,30 +232,24 @@ static struct name *find_name(struct names *names, const struct config_backend *
 	return NULL;
 }
 
-/* Returns 0 or -ENOMEM. */
-static int add_target(struct names *names, struct target *target)
+static void add_target(struct names *names, struct target *target)
 {
 	const struct config_backend *backend = &target->forward->config->backends[target->backend];
 	struct name *name = find_name(names, backend);
-	int number;
 
 	if (!name) {
-		name = &names->list[names->name_count];
-		number = resolver_add(names->resolver, backend->name, on_change, name);
-		if (number == -ENOMEM)
-			return number;
-		CHECK(number >= 0); /* config_check() rules out all other errors */
+		name = &names->list[names->name_count++];
 		name->names = names;
 		name->backend = backend;
-		name->number = (unsigned)number;
-		names->name_count++;
+		name->dns.text = backend->name;
+		name->dns.on_change = on_change;
+		resolver_add(names->resolver, &name->dns);
 	}
 	target->next = name->targets;
 	name->targets = target;
-	return 0;
 }
 
-static int add_targets(struct names *names)
+static void add_targets(struct names *names)
 {
 	struct target *target = names->targets;
 
@@ -271,11 +261,9 @@ static int add_targets(struct names *names)
 				continue;
 			target->forward = forward;
 			target->backend = j;
-			if (add_target(names, target++))
-				return -ENOMEM;
+			add_target(names, target++);
 		}
 	}
-	return 0;
 }
 
 int names_create(struct names **names, struct forwards *forwards, struct fault *fault)
@@ -287,6 +275,7 @@ int names_create(struct names **names, struct forwards *forwards, struct fault *
 			   .tries = TRIES},
 		.min_ttl_ms = config->dns_min_ttl_ms,
 		.max_ttl_ms = config->dns_max_ttl_ms,
+		.retry_ms = RETRY_MS,
 		.want_v6 = config->dns_family == CONFIG_DNS_BOTH,
 	};
 	struct names *made;
@@ -305,13 +294,13 @@ int names_create(struct names **names, struct forwards *forwards, struct fault *
 	made->targets = calloc(config->name_count, sizeof(*made->targets));
 	result = made->list && made->targets ? resolver_create(&made->resolver, &options, fault)
 					     : -ENOMEM;
-	if (!result)
-		result = add_targets(made);
-	if (result)
+	if (result) {
 		names_destroy(made);
-	else
-		*names = made;
-	return result;
+		return result;
+	}
+	add_targets(made);
+	*names = made;
+	return 0;
 }
 
 void names_destroy(struct names *names)
@@ -376,15 +365,14 @@ static int give_up(struct names *names, struct config_errors *errors)
 
 	for (unsigned i = 0; i < names->name_count; i++) {
 		struct name *name = &names->list[i];
-		struct resolver_answer answer;
 
 		if (name->resolved || (name->failing && !required))
 			continue;
-		resolver_get(names->resolver, name->number, &answer);
 		if (required)
-			add_error(names, name->backend, answer.error ? answer.error : late, errors);
+			add_error(names, name->backend, name->dns.error ? name->dns.error : late,
+				  errors);
 		else
-			fail(name, &answer, late);
+			fail(name, late);
 	}
 	return required ? -ENOENT : 0;
 }

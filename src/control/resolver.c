@@ -7,14 +7,10 @@
 #include "control/resolver.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/check.h"
 #include "os/timer.h"
-
-#define RETRY_MS 1000
 
 /* How long one family's addresses wait for the other's: RFC 8305, section 3. */
 #define RESOLUTION_DELAY_MS 50
@@ -22,85 +18,19 @@
 /* The longest pause between two tries of a name that fails. */
 #define RETRY_MOST_MS 60000
 
-struct name {
-	struct resolver *resolver;
-	resolver_on_change *on_change;
-	void *context;
-	enum resolver_state state;
-	const char *error;
-	unsigned failures;    /* in a row */
-	unsigned asked_count; /* families; 0: idle */
-	uint64_t early_ms;    /* when the first family's addresses are used; 0: none wait */
-	uint64_t wait_ms;
-	uint64_t due_ms;
-	struct addr_set addresses;
-	struct lookup lookups[2]; /* of each family */
-	char text[DNS_NAME_BYTES];
-};
-
 struct resolver {
 	struct lookups *lookups;
-	uint64_t min_ttl_ms;
-	uint64_t max_ttl_ms;
-	uint64_t retry_ms;
+	struct resolver_options options;
 	unsigned family_count;
 	unsigned name_count;
 	unsigned asked_count;
-	struct name *names[RESOLVER_NAMES_MOST];
+	struct resolver_name *names[RESOLVER_NAMES_MOST];
 };
-
-/* Names ---------------------------------------------------------------------------------------- */
-
-static lookup_on_answer on_answer;
-
-int resolver_add(struct resolver *resolver, const char *name, resolver_on_change *on_change,
-		 void *context)
-{
-	static const int families[] = {AF_INET, AF_INET6};
-	struct name *made;
-
-	if (dns_why_not_name(name))
-		return -EINVAL;
-	if (resolver->name_count == RESOLVER_NAMES_MOST)
-		return -ENOSPC;
-	made = calloc(1, sizeof(*made));
-	if (!made)
-		return -ENOMEM;
-	made->resolver = resolver;
-	made->on_change = on_change;
-	made->context = context;
-	snprintf(made->text, sizeof(made->text), "%s", name);
-	for (unsigned i = 0; i < ARRAY_COUNT(families); i++) {
-		made->lookups[i] = (struct lookup){.lookups = resolver->lookups,
-						   .name = made->text,
-						   .family = families[i],
-						   .on_answer = on_answer,
-						   .context = made};
-	}
-	resolver->names[resolver->name_count] = made;
-	return (int)resolver->name_count++;
-}
-
-static void fill_answer(const struct name *name, struct resolver_answer *answer)
-{
-	*answer = (struct resolver_answer){
-		.state = name->state,
-		.error = name->error,
-		.addresses = &name->addresses,
-		.wait_ms = name->wait_ms,
-	};
-}
-
-void resolver_get(const struct resolver *resolver, unsigned number, struct resolver_answer *answer)
-{
-	CHECK(number < resolver->name_count);
-	fill_answer(resolver->names[number], answer);
-}
 
 /* Answers -------------------------------------------------------------------------------------- */
 
 /* Joins the families' addresses; one without an answer keeps its own. Whether this changes. */
-static bool replace_addresses(struct name *name)
+static bool replace_addresses(struct resolver_name *name)
 {
 	struct addr_set set = {0};
 	bool changed;
@@ -122,8 +52,8 @@ static bool replace_addresses(struct name *name)
 
 static uint64_t retry_delay_ms(const struct resolver *resolver, unsigned failures)
 {
-	uint64_t most_ms = MIN(resolver->max_ttl_ms, RETRY_MOST_MS);
-	uint64_t delay_ms = resolver->retry_ms;
+	uint64_t most_ms = MIN(resolver->options.max_ttl_ms, RETRY_MOST_MS);
+	uint64_t delay_ms = resolver->options.retry_ms;
 
 	while (failures-- && delay_ms < most_ms)
 		delay_ms *= 2;
@@ -131,7 +61,7 @@ static uint64_t retry_delay_ms(const struct resolver *resolver, unsigned failure
 }
 
 /* The error of a name: rather of a family without an answer than of one that has no address. */
-static const char *failure(const struct name *name)
+static const char *failure(const struct resolver_name *name)
 {
 	const struct lookup *blamed = &name->lookups[0];
 
@@ -143,10 +73,10 @@ static const char *failure(const struct name *name)
 }
 
 /* Uses the addresses found, for their TTL. Returns whether there are any. */
-static bool use_found(struct name *name, bool *changed)
+static bool use_found(struct resolver_name *name, bool *changed)
 {
 	const struct resolver *resolver = name->resolver;
-	uint64_t ttl_ms = resolver->max_ttl_ms;
+	uint64_t ttl_ms = resolver->options.max_ttl_ms;
 	bool found = false;
 
 	*changed = false;
@@ -161,22 +91,18 @@ static bool use_found(struct name *name, bool *changed)
 	*changed = replace_addresses(name);
 	name->state = RESOLVER_RESOLVED;
 	name->error = NULL;
-	name->wait_ms = MAX(ttl_ms, resolver->min_ttl_ms);
+	name->wait_ms = MAX(ttl_ms, resolver->options.min_ttl_ms);
 	return true;
 }
 
-static void tell(const struct name *name, enum resolver_state before, bool changed)
+static void tell(struct resolver_name *name, enum resolver_state before, bool changed)
 {
-	struct resolver_answer answer;
-
-	if (!name->on_change || (name->state == before && !changed))
-		return;
-	fill_answer(name, &answer);
-	name->on_change(name->context, &answer);
+	if (name->state != before || changed)
+		name->on_change(name);
 }
 
 /* One family has answered, and the other is silent for RESOLUTION_DELAY_MS. */
-static void settle_early(struct name *name)
+static void settle_early(struct resolver_name *name)
 {
 	enum resolver_state before = name->state;
 	bool changed;
@@ -187,7 +113,7 @@ static void settle_early(struct name *name)
 	tell(name, before, changed);
 }
 
-static void settle(struct name *name)
+static void settle(struct resolver_name *name)
 {
 	struct resolver *resolver = name->resolver;
 	enum resolver_state before = name->state;
@@ -216,7 +142,7 @@ static void settle(struct name *name)
 
 static void on_answer(struct lookup *lookup)
 {
-	struct name *name = lookup->context;
+	struct resolver_name *name = lookup->context;
 
 	if (!--name->asked_count)
 		settle(name);
@@ -224,7 +150,7 @@ static void on_answer(struct lookup *lookup)
 		name->early_ms = timer_now_ms() + RESOLUTION_DELAY_MS;
 }
 
-static void ask(struct name *name)
+static void ask(struct resolver_name *name)
 {
 	struct resolver *resolver = name->resolver;
 
@@ -232,6 +158,22 @@ static void ask(struct name *name)
 	name->asked_count = resolver->family_count;
 	for (unsigned i = 0; i < resolver->family_count; i++)
 		lookup_begin(&name->lookups[i]);
+}
+
+void resolver_add(struct resolver *resolver, struct resolver_name *name)
+{
+	static const int families[] = {AF_INET, AF_INET6};
+	const char *problem = dns_why_not_name(name->text);
+
+	CHECK(!problem && resolver->name_count < RESOLVER_NAMES_MOST);
+	name->resolver = resolver;
+	for (unsigned i = 0; i < ARRAY_COUNT(families); i++)
+		name->lookups[i] = (struct lookup){.lookups = resolver->lookups,
+						   .name = name->text,
+						   .family = families[i],
+						   .on_answer = on_answer,
+						   .context = name};
+	resolver->names[resolver->name_count++] = name;
 }
 
 /* Making --------------------------------------------------------------------------------------- */
@@ -243,13 +185,12 @@ int resolver_create(struct resolver **resolver, const struct resolver_options *o
 	int result;
 
 	CHECK(options->min_ttl_ms && options->min_ttl_ms <= options->max_ttl_ms);
+	CHECK(options->retry_ms);
 	if (!made) {
 		fault_set(fault, NULL, NULL, "cannot make a resolver: no memory");
 		return -ENOMEM;
 	}
-	made->min_ttl_ms = options->min_ttl_ms;
-	made->max_ttl_ms = options->max_ttl_ms;
-	made->retry_ms = options->retry_ms ? options->retry_ms : RETRY_MS;
+	made->options = *options;
 	made->family_count = options->want_v6 ? 2 : 1;
 	result = lookups_create(&made->lookups, &options->lookup, fault);
 	if (result)
@@ -262,20 +203,18 @@ int resolver_create(struct resolver **resolver, const struct resolver_options *o
 void resolver_destroy(struct resolver *resolver)
 {
 	lookups_destroy(resolver->lookups);
-	for (unsigned i = 0; i < resolver->name_count; i++)
-		free(resolver->names[i]);
 	free(resolver);
 }
 
 /* Running -------------------------------------------------------------------------------------- */
 
 /* The idle name that is due first; NULL: there is none, or RESOLVER_ASKED_MOST are asked for. */
-static struct name *next_to_ask(const struct resolver *resolver)
+static struct resolver_name *next_to_ask(const struct resolver *resolver)
 {
-	struct name *next = NULL;
+	struct resolver_name *next = NULL;
 
 	for (unsigned i = 0; i < resolver->name_count; i++) {
-		struct name *name = resolver->names[i];
+		struct resolver_name *name = resolver->names[i];
 
 		if (!name->asked_count && (!next || name->due_ms < next->due_ms))
 			next = name;
@@ -285,7 +224,7 @@ static struct name *next_to_ask(const struct resolver *resolver)
 
 void resolver_prepare_poll(struct resolver *resolver, struct poll_set *set)
 {
-	const struct name *next = next_to_ask(resolver);
+	const struct resolver_name *next = next_to_ask(resolver);
 
 	lookups_prepare_poll(resolver->lookups, set);
 	if (next)
@@ -298,7 +237,7 @@ void resolver_prepare_poll(struct resolver *resolver, struct poll_set *set)
 void resolver_run(struct resolver *resolver, const struct poll_set *set)
 {
 	uint64_t now_ms = timer_now_ms();
-	struct name *next;
+	struct resolver_name *next;
 
 	lookups_run(resolver->lookups, set);
 	for (unsigned i = 0; i < resolver->name_count; i++)

@@ -29,24 +29,36 @@ struct resolver_options {
 	/* limits of a TTL; the pause between two failing tries does not exceed the second either */
 	uint64_t min_ttl_ms; /* at least 1 */
 	uint64_t max_ttl_ms;
-	uint64_t retry_ms; /* after the first failure, doubled by each more; 0: a second */
+	uint64_t retry_ms; /* after the first failure, doubled by each more; at least 1 */
 	bool want_v6;	   /* AAAA records too */
 };
 
 enum resolver_state { RESOLVER_PENDING, RESOLVER_RESOLVED, RESOLVER_FAILING };
 
-/* The state of a name. The pointers are valid until the next resolver_run(). */
-struct resolver_answer {
-	enum resolver_state state;
-	const char *error;		  /* why it fails, a static string; NULL: it does not */
-	const struct addr_set *addresses; /* with port 0; empty: there never was an address */
-	uint64_t wait_ms; /* from the answer, or the failure, to the next question */
-};
-
-/* resolver_run() calls it when a name's addresses or state change. It may call resolver_get(). */
-typedef void resolver_on_change(void *context, const struct resolver_answer *answer);
-
 struct resolver;
+struct resolver_name;
+
+/* resolver_run() calls it when a name's addresses or state change. */
+typedef void resolver_on_change(struct resolver_name *name);
+
+/* The caller's memory; it must stay as long as the resolver. */
+struct resolver_name {
+	/* set by the caller */
+	const char *text; /* one of dns_why_not_name() */
+	resolver_on_change *on_change;
+	/* for the caller to read */
+	enum resolver_state state;
+	const char *error;	   /* why it fails, a static string; NULL: it does not */
+	struct addr_set addresses; /* with port 0; empty: there never was an address */
+	uint64_t wait_ms;	   /* from the answer, or the failure, to the next question */
+	/* resolver.c's */
+	struct resolver *resolver;
+	unsigned failures;    /* in a row */
+	unsigned asked_count; /* families; 0: idle */
+	uint64_t early_ms;    /* when the first family's addresses are used; 0: none wait */
+	uint64_t due_ms;
+	struct lookup lookups[2]; /* of each family */
+};
 
 /* Makes the lookups too; files and errors as lookups_create(). */
 int resolver_create(struct resolver **resolver, const struct resolver_options *options,
@@ -55,16 +67,8 @@ int resolver_create(struct resolver **resolver, const struct resolver_options *o
 /* Drops the open questions, and calls no on_change. */
 void resolver_destroy(struct resolver *resolver);
 
-/*
- * Adds a copy of the name. The next resolver_run() asks for it. `on_change` may be NULL. Returns
- * the name's number (0, 1, ...), or -EINVAL (no name of dns_why_not_name()), -ENOSPC
- * (RESOLVER_NAMES_MOST) or -ENOMEM.
- */
-int resolver_add(struct resolver *resolver, const char *name, resolver_on_change *on_change,
-		 void *context);
-
-/* The state of a name, by the number of resolver_add(). */
-void resolver_get(const struct resolver *resolver, unsigned number, struct resolver_answer *answer);
+/* Adds a name, at most RESOLVER_NAMES_MOST in all. The next resolver_run() asks for it. */
+void resolver_add(struct resolver *resolver, struct resolver_name *name);
 
 /* Adds the descriptors to wait for, and when resolver_run() is due without an event. */
 void resolver_prepare_poll(struct resolver *resolver, struct poll_set *set);

@@ -8,13 +8,13 @@
 
 struct resolver_fixture fixture;
 
-static void on_change(void *context, const struct resolver_answer *answer)
+static void on_change(struct resolver_name *name)
 {
-	cr_assert_eq(context, &fixture.told);
+	cr_assert_eq(name, &fixture.name);
 	fixture.told.calls++;
-	fixture.told.state = answer->state;
-	fixture.told.error = answer->error;
-	fixture.told.addresses = *answer->addresses;
+	fixture.told.state = name->state;
+	fixture.told.error = name->error;
+	fixture.told.addresses = name->addresses;
 }
 
 void fixture_create(struct resolver_options options)
@@ -24,6 +24,7 @@ void fixture_create(struct resolver_options options)
 	options.lookup.servers =
 		options.lookup.servers ? options.lookup.servers : fixture.peer.server;
 	options.min_ttl_ms = options.min_ttl_ms ? options.min_ttl_ms : 1;
+	options.retry_ms = options.retry_ms ? options.retry_ms : 1000;
 	options.max_ttl_ms = options.max_ttl_ms ? options.max_ttl_ms : 3600000;
 	cr_assert_eq(resolver_create(&fixture.resolver, &options, &fault), 0, "%s",
 		     support_text(&fault));
@@ -32,7 +33,8 @@ void fixture_create(struct resolver_options options)
 
 void fixture_add(const char *name)
 {
-	cr_assert_eq(resolver_add(fixture.resolver, name, on_change, &fixture.told), 0);
+	fixture.name = (struct resolver_name){.text = name, .on_change = on_change};
+	resolver_add(fixture.resolver, &fixture.name);
 }
 
 void fixture_open(struct resolver_options options)
@@ -74,17 +76,9 @@ void fixture_await_query(void)
 		fixture_turn(fixture.peer.udp_fd);
 }
 
-struct resolver_answer fixture_get(void)
-{
-	struct resolver_answer answer;
-
-	resolver_get(fixture.resolver, 0, &answer);
-	return answer;
-}
-
 void fixture_await_state(enum resolver_state state)
 {
-	while (fixture_get().state != state)
+	while (fixture.name.state != state)
 		fixture_turn(-1);
 }
 

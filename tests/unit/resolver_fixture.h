@@ -12,6 +12,7 @@
 extern struct resolver_fixture {
 	struct dns_peer peer;
 	struct resolver *resolver;
+	struct resolver_name name;
 	/* what the resolver has told of the name */
 	struct {
 		unsigned calls;
@@ -39,8 +40,6 @@ void fixture_turn(int fd);
 void fixture_await_query(void);
 void fixture_await_state(enum resolver_state state);
 void fixture_await_calls(unsigned calls);
-
-struct resolver_answer fixture_get(void);
 
 /* Answers the next query with `count` addresses from `v4` on. */
 void fixture_serve(uint32_t ttl_s, uint32_t v4, unsigned count);

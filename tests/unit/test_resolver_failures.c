@@ -183,23 +183,23 @@ Test(resolver_failures, failures_are_further_and_further_apart)
 
 	fixture_open((struct resolver_options){.retry_ms = 2, .max_ttl_ms = 20});
 	for (size_t i = 0; i < ARRAY_COUNT(waits_ms); i++) {
-		uint64_t before_ms = fixture_get().wait_ms;
+		uint64_t before_ms = fixture.name.wait_ms;
 
 		fixture_serve_code(DNS_NXDOMAIN);
 		if (i)
 			cr_expect_geq(timer_now_ms() - answered_ms, waits_ms[i - 1]);
 		answered_ms = timer_now_ms();
 		/* the last two waits are the same */
-		while (fixture_get().wait_ms == before_ms && i + 1 < ARRAY_COUNT(waits_ms))
+		while (fixture.name.wait_ms == before_ms && i + 1 < ARRAY_COUNT(waits_ms))
 			fixture_turn(-1);
-		cr_expect_eq(fixture_get().wait_ms, waits_ms[i], "failure %zu: %zu ms", i,
-			     (size_t)fixture_get().wait_ms);
+		cr_expect_eq(fixture.name.wait_ms, waits_ms[i], "failure %zu: %zu ms", i,
+			     (size_t)fixture.name.wait_ms);
 	}
 	fixture_serve(0, V4(10, 0, 0, 1), 1);
 	fixture_await_calls(2);
 	fixture_serve_code(DNS_NXDOMAIN);
 	fixture_await_calls(3);
-	cr_expect_eq(fixture_get().wait_ms, 2, "a good answer did not end the series");
+	cr_expect_eq(fixture.name.wait_ms, 2, "a good answer did not end the series");
 	fixture_close();
 }
 
@@ -209,12 +209,12 @@ Test(resolver_failures, a_failure_is_asked_about_soon)
 	fixture_open((struct resolver_options){.retry_ms = 50000});
 	fixture_serve_code(DNS_NXDOMAIN);
 	fixture_await_calls(1);
-	cr_expect_eq(fixture_get().wait_ms, 50000);
+	cr_expect_eq(fixture.name.wait_ms, 50000);
 	fixture_close();
 	fixture_open((struct resolver_options){.retry_ms = 100000});
 	fixture_serve_code(DNS_NXDOMAIN);
 	fixture_await_calls(1);
-	cr_expect_eq(fixture_get().wait_ms, 60000);
+	cr_expect_eq(fixture.name.wait_ms, 60000);
 	fixture_close();
 }
 
