@@ -10,7 +10,6 @@
 #include "base/check.h"
 #include "config/capacity.h"
 #include "config/config_origin.h"
-#include "control/ready.h"
 #include "forward/listener_bind.h"
 #include "os/sock.h"
 #include "os/timer.h"
@@ -238,17 +237,37 @@ static enum MHD_Result answer_page(struct MHD_Connection *connection, unsigned s
 	return answer(connection, status, type, response);
 }
 
-/* "ready", or the reasons against it, a line each. */
+/* Prints the reasons why new connections should go to another process, one line each. */
+static void print_reasons(FILE *out, const struct http *http)
+{
+	const struct forwards *forwards = workers_forwards(http->workers);
+	int failed = workers_failed_listener(http->workers);
+	char listen[ADDR_TEXT_BYTES];
+
+	fputs(http->draining ? "draining\n" : "", out);
+	if (failed >= 0)
+		fprintf(out, "forward %s on %s: its listener has failed; the log says why\n",
+			forwards->list[failed].config->name,
+			addr_print(&forwards->list[failed].listen, listen));
+	if (http->config->ready != CONFIG_READY_BACKENDS)
+		return;
+	for (unsigned i = 0; i < forwards->count; i++)
+		if (!pool_up_count(pool_of(http, i)))
+			fprintf(out, "forward %s on %s: no backend is up\n",
+				forwards->list[i].config->name,
+				addr_print(&forwards->list[i].listen, listen));
+}
+
+/* "ready", or the reasons against it. */
 static enum MHD_Result answer_ready(struct MHD_Connection *connection, const struct http *http)
 {
-	const struct ready_state state = {http->config, http->workers, http->draining};
 	struct page page = {0};
 	bool ready;
 
 	page.out = open_memstream(&page.text, &page.bytes);
 	if (!page.out)
 		return MHD_NO;
-	ready_print_reasons(page.out, &state);
+	print_reasons(page.out, http);
 	ready = !ftell(page.out);
 	fputs(ready ? "ready\n" : "", page.out);
 	return answer_page(connection, ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE,

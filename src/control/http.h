@@ -4,7 +4,7 @@
  *
  *	/live		200 "live": the control loop runs. A worker that fails ends the process.
  *	/ready		200 "ready" while new connections are wanted; otherwise 503 and the reasons,
- *			a line each: ready.h
+ *			a line each
  *	/metrics	200 and every counter, also of each backend: metrics_text.h
  *
  * Only GET and HEAD, one request per connection, no TLS, no authentication. Bind it to loopback, or
