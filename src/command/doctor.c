@@ -16,12 +16,15 @@
 #define VALUE_COLUMNS  61
 #define REMEDY_COLUMNS 64
 
+/* By enum doctor_state. */
+static const char *const state_names[] = {"ok", "warn", "fail"};
+
 static void print_json(FILE *out, const char *name, const struct doctor_finding *finding,
 		       bool first)
 {
 	fputs(first ? "\n" : ",\n", out);
 	fprintf(out, "{\"name\":\"%s\",\"state\":\"%s\",\"value\":", name,
-		doctor_state_name(finding->state));
+		state_names[finding->state]);
 	json_print_string(out, finding->value);
 	fputs(",\"remedy\":", out);
 	json_print_string(out, finding->remedy);
@@ -58,8 +61,7 @@ static void print_words(FILE *out, const char *text, int columns)
 static void print_row(FILE *out, const char *name, const struct doctor_finding *finding)
 {
 	/* capitals: a failure must be seen */
-	const char *state =
-		finding->state == DOCTOR_FAIL ? "FAIL" : doctor_state_name(finding->state);
+	const char *state = finding->state == DOCTOR_FAIL ? "FAIL" : state_names[finding->state];
 
 	fprintf(out, "%-*s %-*s ", NAME_COLUMNS, name, STATE_COLUMNS, state);
 	print_words(out, finding->value, VALUE_COLUMNS);

@@ -2,12 +2,11 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "base/check.h"
 #include "base/units.h"
-#include "command/doctor_pipes.h"
 #include "os/engine.h"
 #include "os/host.h"
 
@@ -15,11 +14,21 @@
 
 PRINTF_LIKE(2, 3) static void say(char text[DOCTOR_TEXT_BYTES], const char *format, ...)
 {
-	__builtin_va_list arguments;
+	va_list arguments;
 
-	__builtin_va_start(arguments, format);
+	va_start(arguments, format);
 	vsnprintf(text, DOCTOR_TEXT_BYTES, format, arguments);
-	__builtin_va_end(arguments);
+	va_end(arguments);
+}
+
+PRINTF_LIKE(2, 3) static void warn(struct doctor_finding *finding, const char *remedy, ...)
+{
+	va_list arguments;
+
+	finding->state = DOCTOR_WARN;
+	va_start(arguments, remedy);
+	vsnprintf(finding->remedy, DOCTOR_TEXT_BYTES, remedy, arguments);
+	va_end(arguments);
 }
 
 /* Prints a rounded number of bytes: "1.4GiB". The forms of units.h are exact. */
@@ -75,12 +84,10 @@ static void explain_refusal(const struct doctor_facts *facts, struct doctor_find
 
 static bool judge_ring(const struct doctor_facts *facts, struct doctor_finding *finding)
 {
-	if (facts->config->engine == ENGINE_EPOLL) {
-		say(finding->value, "not used: --engine epoll");
-		return true;
-	}
-	if (!facts->ring_error) {
-		say(finding->value, "works");
+	bool is_unused = facts->config->engine == ENGINE_EPOLL;
+
+	if (is_unused || !facts->ring_error) {
+		say(finding->value, is_unused ? "not used: --engine epoll" : "works");
 		return true;
 	}
 	finding->state =
@@ -120,10 +127,8 @@ static bool judge_kernel(const struct doctor_facts *facts, struct doctor_finding
 {
 	say(finding->value, "Linux %u.%u%s%s", facts->kernel_major, facts->kernel_minor,
 	    facts->ring_error ? "" : ": ", facts->ring_error ? "" : facts->features);
-	if (!facts->ring_error && !strstr(facts->features, "defer_taskrun")) {
-		finding->state = DOCTOR_WARN;
-		say(finding->remedy, "use Linux 6.1 or newer, which interrupts workers less");
-	}
+	if (!facts->ring_error && !strstr(facts->features, "defer_taskrun"))
+		warn(finding, "use Linux 6.1 or newer, which interrupts workers less");
 	return true;
 }
 
@@ -137,8 +142,9 @@ static bool judge_descriptors(const struct doctor_facts *facts, struct doctor_fi
 	    capacity->host.descriptors, capacity->descriptor_sessions, capacity->maxconn);
 	if (capacity->descriptor_sessions && capacity->maxconn <= capacity->descriptor_sessions)
 		return true;
-	finding->state = capacity->descriptor_sessions ? DOCTOR_WARN : DOCTOR_FAIL;
-	say(finding->remedy, "ulimit -Hn %" PRIu64 ", or LimitNOFILE=%" PRIu64, needed, needed);
+	warn(finding, "ulimit -Hn %" PRIu64 ", or LimitNOFILE=%" PRIu64, needed, needed);
+	if (!capacity->descriptor_sessions)
+		finding->state = DOCTOR_FAIL;
 	return true;
 }
 
@@ -190,19 +196,18 @@ static bool judge_v6(const struct doctor_facts *facts, struct doctor_finding *fi
 {
 	if (!facts->wants_v6)
 		return false;
+	warn(finding, INTERFACES_V6_REMEDY);
+	if (!facts->v6_error && facts->v6 == INTERFACES_V6_ONLY_LOOPBACK) {
+		say(finding->value, "off on all interfaces but lo: no other host gets in by IPv6");
+		return true;
+	}
 	finding->state = DOCTOR_FAIL;
-	say(finding->remedy, INTERFACES_V6_REMEDY);
+	say(finding->value, "off (net.ipv6.conf.INTERFACE.disable_ipv6)");
 	if (facts->v6_error) {
 		say(finding->value, "no IPv6 socket can be opened");
 		say(finding->remedy, "boot without ipv6.disable=1, or allow AF_INET6 sockets");
-	} else if (facts->v6 == INTERFACES_V6_ONLY_LOOPBACK) {
-		finding->state = DOCTOR_WARN;
-		say(finding->value, "off on all interfaces but lo: no other host gets in by IPv6");
-	} else {
-		say(finding->value, "off (net.ipv6.conf.INTERFACE.disable_ipv6)");
 	}
-	return facts->v6_error || facts->v6 == INTERFACES_V6_ONLY_LOOPBACK ||
-	       facts->v6 == INTERFACES_V6_OFF;
+	return facts->v6_error || facts->v6 == INTERFACES_V6_OFF;
 }
 
 static bool judge_source(const struct doctor_facts *facts, struct doctor_finding *finding)
@@ -235,10 +240,8 @@ static bool judge_memlock(const struct doctor_facts *facts, struct doctor_findin
 	}
 	say(finding->value, "%s; the rings take %s", print_about(facts->memlock_bytes, limit),
 	    print_about(needed, wanted));
-	if (facts->memlock_bytes < needed) {
-		finding->state = DOCTOR_WARN;
-		say(finding->remedy, "ulimit -l unlimited, or LimitMEMLOCK=infinity");
-	}
+	if (facts->memlock_bytes < needed)
+		warn(finding, "ulimit -l unlimited, or LimitMEMLOCK=infinity");
 	return true;
 }
 
@@ -248,17 +251,13 @@ static bool judge_cpus(const struct doctor_facts *facts, struct doctor_finding *
 	unsigned right = host_workers_for(capacity->host.cpus, capacity->host.cgroup.cpu_millis);
 	char quota[32];
 
-	if (capacity->host.cgroup.cpu_millis)
-		say(finding->value, "%u, quota %s: %u worker%s", capacity->host.cpus,
-		    capacity_print_cpus(capacity->host.cgroup.cpu_millis, quota), capacity->workers,
-		    capacity->workers == 1 ? "" : "s");
-	else
-		say(finding->value, "%u: %u worker%s", capacity->host.cpus, capacity->workers,
-		    capacity->workers == 1 ? "" : "s");
-	if (capacity->workers > right) {
-		finding->state = DOCTOR_WARN;
-		say(finding->remedy, "--workers %u, or leave it out", right);
-	}
+	capacity_print_cpus(capacity->host.cgroup.cpu_millis, quota);
+	say(finding->value, "%u%s%s: %u worker%s", capacity->host.cpus,
+	    capacity->host.cgroup.cpu_millis ? ", quota " : "",
+	    capacity->host.cgroup.cpu_millis ? quota : "", capacity->workers,
+	    capacity->workers == 1 ? "" : "s");
+	if (capacity->workers > right)
+		warn(finding, "--workers %u, or leave it out", right);
 	return true;
 }
 
@@ -274,12 +273,10 @@ static bool judge_memory(const struct doctor_facts *facts, struct doctor_finding
 	}
 	say(finding->value, "%s, enough for %u sessions",
 	    print_about(capacity->host.cgroup.memory_bytes, limit), capacity->memory_sessions);
-	if (capacity->maxconn > capacity->memory_sessions) {
-		finding->state = DOCTOR_WARN;
-		say(finding->remedy,
-		    "--maxconn %u, docker run --memory %" PRIu64 "m, MemoryMax=%" PRIu64 "M",
-		    capacity->memory_sessions, mib, mib);
-	}
+	if (capacity->maxconn > capacity->memory_sessions)
+		warn(finding,
+		     "--maxconn %u, docker run --memory %" PRIu64 "m, MemoryMax=%" PRIu64 "M",
+		     capacity->memory_sessions, mib, mib);
 	return true;
 }
 
@@ -315,10 +312,8 @@ static bool judge_tcp_memory(const struct doctor_facts *facts, struct doctor_fin
 	stalled = pressure / (uint64_t)(facts->tcp_wmem_most + facts->tcp_rmem_most);
 	say(finding->value, "%s before pressure: %" PRIu64 " of %u sessions may stall",
 	    print_about(pressure, text), stalled, facts->capacity.maxconn);
-	if (stalled < facts->capacity.maxconn && !has_write_limits(facts->config)) {
-		finding->state = DOCTOR_WARN;
-		say(finding->remedy, "--timeout-write 1m");
-	}
+	if (stalled < facts->capacity.maxconn && !has_write_limits(facts->config))
+		warn(finding, "--timeout-write 1m");
 	return true;
 }
 
@@ -328,10 +323,9 @@ static bool judge_backlog(const struct doctor_facts *facts, struct doctor_findin
 
 	say(finding->value, "%" PRIu64, backlog);
 	if (facts->somaxconn != DOCTOR_UNKNOWN && (uint64_t)facts->somaxconn < backlog) {
-		finding->state = DOCTOR_WARN;
 		say(finding->value, "%" PRIu64 " is cut to %" PRId64 ": net.core.somaxconn",
 		    backlog, facts->somaxconn);
-		say(finding->remedy, "sysctl -w net.core.somaxconn=%" PRIu64, backlog);
+		warn(finding, "sysctl -w net.core.somaxconn=%" PRIu64, backlog);
 	}
 	return true;
 }
@@ -343,31 +337,15 @@ static bool judge_congestion(const struct doctor_facts *facts, struct doctor_fin
 		say(finding->value, "%s; %s on loopback", facts->congestion,
 		    facts->loopback_congestion);
 	} else if (!strncmp(facts->congestion, "bbr", 3)) {
-		finding->state = DOCTOR_WARN;
 		say(finding->value, "%s, which paces on loopback too", facts->congestion);
 		if (*facts->allowed_congestion)
-			say(finding->remedy,
-			    "sysctl -w net.ipv4.tcp_allowed_congestion_control=\"%s reno\"",
-			    facts->allowed_congestion);
+			warn(finding,
+			     "sysctl -w net.ipv4.tcp_allowed_congestion_control=\"%s reno\"",
+			     facts->allowed_congestion);
 		else
-			say(finding->remedy, "add reno to net.ipv4.tcp_allowed_congestion_control");
+			warn(finding, "add reno to net.ipv4.tcp_allowed_congestion_control");
 	}
 	return true;
-}
-
-static bool judge_sockets(const struct doctor_facts *facts, struct doctor_finding *finding)
-{
-	return judge_fault(&facts->tuning_fault, finding);
-}
-
-static bool judge_loops(const struct doctor_facts *facts, struct doctor_finding *finding)
-{
-	return judge_fault(&facts->loop_fault, finding);
-}
-
-static bool judge_files(const struct doctor_facts *facts, struct doctor_finding *finding)
-{
-	return judge_fault(&facts->file_fault, finding);
 }
 
 static bool judge_user(const struct doctor_facts *facts, struct doctor_finding *finding)
@@ -379,9 +357,8 @@ static bool judge_user(const struct doctor_facts *facts, struct doctor_finding *
 	if (user) {
 		say(finding->value, "becomes %.100s", user);
 	} else if (facts->root) {
-		finding->state = DOCTOR_WARN;
 		say(finding->value, "stays root, without capabilities");
-		say(finding->remedy, "--user nobody");
+		warn(finding, "--user nobody");
 	} else {
 		say(finding->value, "not root");
 	}
@@ -392,10 +369,9 @@ static bool judge_splice(const struct doctor_facts *facts, struct doctor_finding
 {
 	if (!facts->splice_error)
 		return false;
-	finding->state = DOCTOR_WARN;
 	say(finding->value, "refused (%s): all bytes are copied, bulk takes more CPU",
 	    strerrorname_np(-facts->splice_error));
-	say(finding->remedy, "allow splice in the seccomp profile");
+	warn(finding, "allow splice in the seccomp profile");
 	return true;
 }
 
@@ -403,36 +379,107 @@ static bool judge_sockmap(const struct doctor_facts *facts, struct doctor_findin
 {
 	if (facts->sock_ops_programs <= 0)
 		return false;
-	finding->state = DOCTOR_WARN;
 	say(finding->value,
 	    "%d sock_ops program%s on the control group; the kernel may corrupt streams if they "
 	    "use a sockmap",
 	    facts->sock_ops_programs, facts->sock_ops_programs == 1 ? "" : "s");
-	say(finding->remedy, "find the agent ('bpftool cgroup tree') and exclude sixpipe");
+	warn(finding, "find the agent ('bpftool cgroup tree') and exclude sixpipe");
+	return true;
+}
+
+/* The pages of a pipe, which the kernel rounds up to a power of two: pipe(7). */
+static uint64_t pages_of(const struct doctor_facts *facts, uint64_t bytes)
+{
+	uint64_t pages = 1;
+
+	while (pages * (uint64_t)facts->page_bytes < bytes)
+		pages *= 2;
+	return pages;
+}
+
+/* Why there are fewer or smaller pipes than wanted, and the remedy. */
+static void explain_pipes(const struct doctor_facts *facts, uint64_t count,
+			  char reason[DOCTOR_TEXT_BYTES], struct doctor_finding *finding)
+{
+	uint64_t pages = pages_of(facts, facts->config->pipe_bytes);
+	uint64_t limit = facts->pipe_user_pages > 0 ? (uint64_t)facts->pipe_user_pages : UINT64_MAX;
+	uint64_t descriptors = facts->capacity.host.descriptors;
+	char size[UNITS_TEXT_BYTES];
+
+	if (facts->pipe_max_bytes > 0 && facts->pipe_bytes < facts->config->pipe_bytes &&
+	    facts->config->pipe_bytes > (uint64_t)facts->pipe_max_bytes) {
+		say(reason, "fs.pipe-max-size is %s",
+		    units_print_size((uint64_t)facts->pipe_max_bytes, size));
+		warn(finding, "sysctl -w fs.pipe-max-size=%" PRIu64,
+		     pages * (uint64_t)facts->page_bytes);
+	} else if (descriptors < 2 * count) {
+		say(reason, "descriptors are too few");
+		warn(finding, "see the line 'descriptors'");
+	} else if (limit < count * pages) {
+		say(reason, "a user has %" PRIu64 " pages", limit);
+		warn(finding, "sysctl -w fs.pipe-user-pages-soft=%" PRIu64, count * pages);
+	} else if (limit != UINT64_MAX) {
+		say(reason, "the user's other programs have pipes");
+		warn(finding, "use another user, or sysctl -w fs.pipe-user-pages-soft=%" PRIu64,
+		     limit + count * pages);
+	} else {
+		say(reason, "the kernel gives no more");
+		warn(finding, "--maxpipes %u", facts->pipes);
+	}
+}
+
+static bool judge_pipes(const struct doctor_facts *facts, struct doctor_finding *finding)
+{
+	uint64_t bytes = facts->config->pipe_bytes, pages = pages_of(facts, bytes);
+	uint64_t count = (uint64_t)facts->capacity.workers * facts->capacity.pipes_per_worker;
+	bool too_large = facts->pipe_max_bytes > 0 && bytes > (uint64_t)facts->pipe_max_bytes;
+	uint64_t room =
+		facts->pipe_user_pages > 0 ? (uint64_t)facts->pipe_user_pages / pages : count;
+	char size[UNITS_TEXT_BYTES], wanted[UNITS_TEXT_BYTES], reason[DOCTOR_TEXT_BYTES];
+
+	units_print_size(facts->pipe_bytes, size);
+	units_print_size(bytes, wanted);
+	if (facts->pipes < count || facts->pipe_bytes < bytes) {
+		explain_pipes(facts, count, reason, finding);
+		if (facts->pipe_bytes < bytes)
+			say(finding->value, "%u of %s, not %" PRIu64 " of %s: %.40s", facts->pipes,
+			    size, count, wanted, reason);
+		else
+			say(finding->value, "%u of %" PRIu64 " pipes of %s can be had: %.40s",
+			    facts->pipes, count, wanted, reason);
+	} else if (too_large || room < count) {
+		say(finding->value, "%u of %s; an unprivileged user gets %" PRIu64 " (%s)",
+		    facts->pipes, wanted, too_large ? 0 : room,
+		    too_large ? "fs.pipe-max-size" : "fs.pipe-user-pages-soft");
+	} else {
+		say(finding->value,
+		    "%u of %s; an unprivileged user may have as many, all its programs together",
+		    facts->pipes, wanted);
+	}
 	return true;
 }
 
 static const struct doctor_check checks[] = {
-	{"io_uring", judge_ring},
-	{"kernel", judge_kernel},
-	{"splice", judge_splice},
-	{"sockmap", judge_sockmap},
-	{"memlock", judge_memlock},
-	{"cpus", judge_cpus},
-	{"memory", judge_memory},
-	{"descriptors", judge_descriptors},
-	{"pipes", doctor_judge_pipes},
-	{"tcp_memory", judge_tcp_memory},
-	{"backlog", judge_backlog},
-	{"congestion", judge_congestion},
-	{"ipv6", judge_v6},
-	{"ports", judge_ports},
-	{"metrics", judge_metrics},
-	{"source", judge_source},
-	{"sockets", judge_sockets},
-	{"loops", judge_loops},
-	{"files", judge_files},
-	{"user", judge_user},
+	{"io_uring", .judge = judge_ring},
+	{"kernel", .judge = judge_kernel},
+	{"splice", .judge = judge_splice},
+	{"sockmap", .judge = judge_sockmap},
+	{"memlock", .judge = judge_memlock},
+	{"cpus", .judge = judge_cpus},
+	{"memory", .judge = judge_memory},
+	{"descriptors", .judge = judge_descriptors},
+	{"pipes", .judge = judge_pipes},
+	{"tcp_memory", .judge = judge_tcp_memory},
+	{"backlog", .judge = judge_backlog},
+	{"congestion", .judge = judge_congestion},
+	{"ipv6", .judge = judge_v6},
+	{"ports", .judge = judge_ports},
+	{"metrics", .judge = judge_metrics},
+	{"source", .judge = judge_source},
+	{"sockets", .fault_at = offsetof(struct doctor_facts, tuning_fault)},
+	{"loops", .fault_at = offsetof(struct doctor_facts, loop_fault)},
+	{"files", .fault_at = offsetof(struct doctor_facts, file_fault)},
+	{"user", .judge = judge_user},
 };
 
 const struct doctor_check *doctor_checks(size_t *count)
@@ -444,15 +491,9 @@ const struct doctor_check *doctor_checks(size_t *count)
 bool doctor_judge(const struct doctor_check *check, const struct doctor_facts *facts,
 		  struct doctor_finding *finding)
 {
-	memset(finding, 0, sizeof(*finding));
-	finding->state = DOCTOR_OK;
-	return check->judge(facts, finding);
-}
+	const char *start = (const char *)facts;
 
-const char *doctor_state_name(enum doctor_state state)
-{
-	static const char *const names[] = {"ok", "warn", "fail"};
-
-	CHECK((unsigned)state < ARRAY_COUNT(names));
-	return names[state];
+	*finding = (struct doctor_finding){.state = DOCTOR_OK};
+	return check->judge ? check->judge(facts, finding)
+			    : judge_fault((const struct fault *)(start + check->fault_at), finding);
 }

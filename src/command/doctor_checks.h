@@ -44,7 +44,7 @@ struct doctor_facts {
 	int ring_error;	    /* 0, or why there is no ring: -errno */
 	char features[128]; /* of the ring */
 	int64_t uring_disabled;
-	int64_t seccomp_mode; /* 2: a filter, proc(5) */
+	int seccomp_mode; /* 2: a filter, PR_GET_SECCOMP of prctl(2) */
 	uint64_t memlock_bytes;
 	bool may_lock_memory; /* CAP_IPC_LOCK */
 
@@ -89,6 +89,8 @@ struct doctor_check {
 	const char *name;
 	/* `finding` is OK, without a remedy, before the call. False: the check does not apply. */
 	bool (*judge)(const struct doctor_facts *facts, struct doctor_finding *finding);
+	/* without judge(): where the facts have the fault to tell, if there is one */
+	size_t fault_at;
 };
 
 /* The table, in the order of the output. Static. */
@@ -97,6 +99,3 @@ const struct doctor_check *doctor_checks(size_t *count);
 /* Runs one check. Returns whether it applies. */
 bool doctor_judge(const struct doctor_check *check, const struct doctor_facts *facts,
 		  struct doctor_finding *finding);
-
-/* "ok", "warn", "fail". */
-const char *doctor_state_name(enum doctor_state state);

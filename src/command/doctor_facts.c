@@ -6,13 +6,13 @@
 #include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "admin/admin_socket.h"
 #include "base/check.h"
-#include "command/doctor_pipes.h"
 #include "config/config_loop.h"
 #include "config/config_origin.h"
 #include "config/tuning_check.h"
@@ -24,6 +24,7 @@
 #include "os/cgroup.h"
 #include "os/engine.h"
 #include "os/host.h"
+#include "os/pipe_pool.h"
 #include "os/sock.h"
 #include "relay/pump.h"
 
@@ -47,23 +48,6 @@ int64_t doctor_read_number(const char *root, const char *path, unsigned index)
 	return number;
 }
 
-int64_t doctor_read_field(const char *root, const char *path, const char *key)
-{
-	char text[FILE_BYTES];
-	size_t length = strlen(key);
-	int64_t number;
-
-	if (host_read_file(root, path, text, sizeof(text)))
-		return DOCTOR_UNKNOWN;
-	for (const char *line = text; line; line = strchr(line, '\n')) {
-		line += *line == '\n';
-		if (!strncmp(line, key, length) && line[length] == ':')
-			return sscanf(line + length + 1, "%" SCNd64, &number) == 1 ? number
-										   : DOCTOR_UNKNOWN;
-	}
-	return DOCTOR_UNKNOWN;
-}
-
 static void gather_kernel(const char *root, struct doctor_facts *facts)
 {
 	char text[FILE_BYTES];
@@ -72,7 +56,7 @@ static void gather_kernel(const char *root, struct doctor_facts *facts)
 	(void)host_read_file(root, "/proc/sys/kernel/osrelease", text, sizeof(text));
 	(void)sscanf(text, "%u.%u", &facts->kernel_major, &facts->kernel_minor);
 	facts->uring_disabled = doctor_read_number(root, "/proc/sys/kernel/io_uring_disabled", 0);
-	facts->seccomp_mode = doctor_read_field(root, "/proc/self/status", "Seccomp");
+	facts->seccomp_mode = prctl(PR_GET_SECCOMP);
 	facts->splice_error = pump_try_splice();
 	facts->sock_ops_programs = cgroup_count_sock_ops();
 	facts->ring_error = engine_create(ENGINE_IO_URING, &engine);
@@ -125,6 +109,26 @@ static void gather_settings(const char *root, struct doctor_facts *facts)
 	if (strlen(text) < sizeof(facts->allowed_congestion))
 		strcpy(facts->allowed_congestion, text);
 	facts->loopback_congestion = sock_choose_loopback_congestion(root);
+}
+
+/*
+ * Makes the pipes that a start would make now, as this user, and closes them. Meanwhile other
+ * programs of the user may get small pipes: pipe(7).
+ */
+static void gather_pipes(struct doctor_facts *facts)
+{
+	const struct capacity *capacity = &facts->capacity;
+	struct pipe_pool *pools[CONFIG_WORKER_LIMIT];
+
+	if (pipe_pools_create(pools, capacity->workers, capacity->pipes_per_worker,
+			      (uint32_t)facts->config->pipe_bytes))
+		return;
+	facts->pipe_bytes = UINT32_MAX;
+	for (unsigned i = 0; i < capacity->workers; i++) {
+		facts->pipes += pipe_pool_count(pools[i]);
+		facts->pipe_bytes = MIN(facts->pipe_bytes, pipe_pool_size_bytes(pools[i]));
+		pipe_pool_destroy(pools[i]);
+	}
 }
 
 static void try_listener(const struct addr *address, const struct sock_tuning *tuning,
@@ -259,7 +263,7 @@ void doctor_gather(const char *root, const struct config *config, struct doctor_
 	gather_kernel(root, facts);
 	gather_privileges(config, facts);
 	gather_settings(root, facts);
-	doctor_gather_pipes(facts);
+	gather_pipes(facts);
 	gather_listeners(facts);
 	gather_v6(facts);
 	gather_sources(facts);

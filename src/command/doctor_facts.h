@@ -15,6 +15,3 @@ void doctor_gather(const char *root, const struct config *config, struct doctor_
  * DOCTOR_UNKNOWN when there is no such file or number.
  */
 int64_t doctor_read_number(const char *root, const char *path, unsigned index);
-
-/* The number behind "KEY:" in a file such as /proc/self/status, or DOCTOR_UNKNOWN. */
-int64_t doctor_read_field(const char *root, const char *path, const char *key);

@@ -75,8 +75,7 @@ static void expect(const char *name, enum doctor_state state, const char *value,
 	struct doctor_finding finding;
 
 	judge(name, &finding);
-	cr_expect_eq(finding.state, state, "%s: %s: %s", name, doctor_state_name(finding.state),
-		     finding.value);
+	cr_expect_eq(finding.state, state, "%s: %d: %s", name, finding.state, finding.value);
 	cr_expect_not_null(strstr(finding.value, value), "%s: %s", name, finding.value);
 	cr_expect_not_null(strstr(finding.remedy, remedy), "%s: %s", name, finding.remedy);
 	cr_expect_eq(!*finding.remedy, state == DOCTOR_OK, "%s: %s", name, finding.remedy);

@@ -56,21 +56,6 @@ Test(doctor_facts, numbers)
 	cr_expect_eq(doctor_read_number("/no/such/root", "/x", 0), DOCTOR_UNKNOWN);
 }
 
-Test(doctor_facts, fields)
-{
-	char path[64];
-
-	make_file(path, "Name:\tx\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t7\nLast:");
-	cr_expect_eq(doctor_read_field("", path, "Seccomp"), 2);
-	cr_expect_eq(doctor_read_field("", path, "Seccomp_filters"), 7);
-	cr_expect_eq(doctor_read_field("", path, "NoNewPrivs"), 1);
-	cr_expect_eq(doctor_read_field("", path, "Name"), DOCTOR_UNKNOWN);
-	cr_expect_eq(doctor_read_field("", path, "Last"), DOCTOR_UNKNOWN);
-	cr_expect_eq(doctor_read_field("", path, "Sec"), DOCTOR_UNKNOWN);
-	unlink(path);
-	cr_expect_eq(doctor_read_field("", path, "Seccomp"), DOCTOR_UNKNOWN);
-}
-
 Test(doctor_facts, this_host)
 {
 	unsigned before = support_count_descriptors();

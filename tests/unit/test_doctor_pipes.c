@@ -1,4 +1,4 @@
-#include "command/doctor_pipes.h"
+#include "command/doctor_checks.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
@@ -39,9 +39,13 @@ TestSuite(doctor_pipes, .init = set_up, .fini = tear_down);
 
 static void expect(enum doctor_state state, const char *value, const char *remedy)
 {
-	struct doctor_finding finding = {.state = DOCTOR_OK};
+	struct doctor_finding finding;
+	size_t count;
+	const struct doctor_check *check = doctor_checks(&count);
 
-	cr_expect(doctor_judge_pipes(&facts, &finding));
+	while (strcmp(check->name, "pipes"))
+		check++;
+	cr_expect(doctor_judge(check, &facts, &finding));
 	cr_expect_eq(finding.state, state, "%s", finding.value);
 	cr_expect_not_null(strstr(finding.value, value), "%s", finding.value);
 	cr_expect_not_null(strstr(finding.remedy, remedy), "%s", finding.remedy);
