@@ -17,12 +17,6 @@ static const char *const words[ADMIN_VERB_COUNT] = {
 	[ADMIN_BANS] = "bans",
 };
 
-const char *admin_verb_word(enum admin_verb verb)
-{
-	CHECK((unsigned)verb < ADMIN_VERB_COUNT);
-	return words[verb];
-}
-
 enum admin_verb admin_verb_find(const char *word)
 {
 	unsigned verb = 0;
@@ -99,23 +93,9 @@ struct cidr admin_client_of(const struct in6_addr *address)
 	return cidr_client_of(address, IN6_IS_ADDR_LINKLOCAL(address) ? 128 : NETWORK_BITS);
 }
 
-/* Takes the next word off `*rest`, up to a blank or the end; NULL: there is none. */
-static char *take_word(char **rest)
-{
-	char *word = *rest;
-	size_t length = strcspn(word, " ");
-
-	if (!length)
-		return NULL;
-	*rest += length;
-	if (**rest)
-		*(*rest)++ = '\0';
-	return word;
-}
-
 static const char *parse_who(const char *word, struct admin_request *request)
 {
-	if (!word)
+	if (!word || !*word)
 		return "lacks WHO: an address, a block of addresses, or an address and port";
 	if (strlen(word) >= sizeof(request->given))
 		return "has a WHO that is too long";
@@ -125,6 +105,8 @@ static const char *parse_who(const char *word, struct admin_request *request)
 
 static const char *parse_option(const char *word, struct admin_request *request)
 {
+	if (!*word)
+		return "has a blank too many";
 	if (!strcmp(word, "json") && !request->json) {
 		request->json = true;
 		return NULL;
@@ -138,23 +120,20 @@ static const char *parse_option(const char *word, struct admin_request *request)
 const char *admin_request_parse(const char *line, struct admin_request *request)
 {
 	char copy[ADMIN_REQUEST_BYTES];
-	char *rest = copy, *word;
+	char *rest = copy;
 	const char *problem = NULL;
 
 	*request = (struct admin_request){0};
 	if (strlen(line) >= sizeof(copy))
 		return "is too long";
 	strcpy(copy, line);
-	word = take_word(&rest);
-	request->verb = word ? admin_verb_find(word) : ADMIN_VERB_COUNT;
+	request->verb = admin_verb_find(strsep(&rest, " "));
 	if (request->verb == ADMIN_VERB_COUNT)
 		return "is not known; there are who, ban, unban and bans";
 	if (request->verb != ADMIN_BANS)
-		problem = parse_who(take_word(&rest), request);
-	while (!problem && *rest) {
-		word = take_word(&rest);
-		problem = word ? parse_option(word, request) : "has a blank too many";
-	}
+		problem = parse_who(strsep(&rest, " "), request);
+	while (!problem && rest && *rest)
+		problem = parse_option(strsep(&rest, " "), request);
 	return problem;
 }
 
@@ -165,7 +144,7 @@ const char *admin_request_print(const struct admin_request *request, char line[A
 
 	if (request->for_ms)
 		snprintf(for_ms, sizeof(for_ms), " for=%" PRIu64, request->for_ms);
-	length = snprintf(line, ADMIN_REQUEST_BYTES, "%s%s%s%s%s\n", admin_verb_word(request->verb),
+	length = snprintf(line, ADMIN_REQUEST_BYTES, "%s%s%s%s%s\n", words[request->verb],
 			  *request->given ? " " : "", request->given, for_ms,
 			  request->json ? " json" : "");
 	CHECK(length > 0 && length < ADMIN_REQUEST_BYTES);

@@ -41,9 +41,6 @@ struct admin_request {
 	bool json;
 };
 
-/* "who", "ban", ... */
-const char *admin_verb_word(enum admin_verb verb);
-
 /* The verb called `word`; ADMIN_VERB_COUNT where there is none. */
 enum admin_verb admin_verb_find(const char *word);
 

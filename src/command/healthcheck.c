@@ -94,47 +94,41 @@ bool healthcheck_parse(const char *text, struct healthcheck_answer *answer)
 	return true;
 }
 
-static int fail_unreached(const struct request *request, int problem, struct fault *fault)
+/* Asks, and prints a good answer. Returns the exit code, with `fault` unless it is 0. */
+static int ask(const struct request *request, struct fault *fault)
 {
-	char where[ADDR_TEXT_BYTES];
 	const char *remedy = "is this sixpipe's --metrics address?";
-
-	if (problem == -ECONNREFUSED)
-		remedy = "nothing listens there: start sixpipe with --metrics, or give its address";
-	else if (problem == -ETIMEDOUT)
-		remedy = "it was given 2 s; is the process stopped, or the address another host's?";
-	fault_set(fault, NULL, NULL, "healthcheck %s%s: %s; %s",
-		  addr_print(&request->address, where), request->path, strerror(-problem), remedy);
-	return EXIT_FAILURE;
-}
-
-static int judge(const struct request *request, const char *text, struct fault *fault)
-{
+	struct client_answer text = {0};
 	struct healthcheck_answer answer;
-	char where[ADDR_TEXT_BYTES];
-	const char *remedy = "is this sixpipe's --metrics address?";
+	char where[ADDR_TEXT_BYTES], problem[288], head[64];
+	int result;
 
-	if (!healthcheck_parse(text, &answer)) {
-		fault_set(fault, NULL, NULL, "healthcheck %s%s: the answer is not HTTP; %s",
-			  addr_print(&request->address, where), request->path, remedy);
-		return EXIT_FAILURE;
+	snprintf(head, sizeof(head), "GET %s HTTP/1.0\r\n\r\n", request->path);
+	result = client_ask(&request->address, head, HEALTHCHECK_LIMIT_MS, &text);
+	snprintf(problem, sizeof(problem), "%s", strerror(-result));
+	if (result == -ECONNREFUSED) {
+		remedy = "nothing listens there: start sixpipe with --metrics, or give its address";
+	} else if (result == -ETIMEDOUT) {
+		remedy = "it was given 2 s; is the process stopped, or the address another host's?";
+	} else if (!result && !healthcheck_parse(text.text, &answer)) {
+		strcpy(problem, "the answer is not HTTP");
+	} else if (!result) {
+		snprintf(problem, sizeof(problem), "%u '%s'", answer.status, answer.line);
+		if (answer.status == 503)
+			remedy = "send no new connections to it; its log tells more";
 	}
-	if (answer.status == 200) {
+	free(text.text);
+	if (!result && answer.status == 200) {
 		puts(answer.line);
 		return EXIT_SUCCESS;
 	}
-	if (answer.status == 503)
-		remedy = "send no new connections to it; its log tells more";
-	fault_set(fault, NULL, NULL, "healthcheck %s%s: %u '%s'; %s",
-		  addr_print(&request->address, where), request->path, answer.status, answer.line,
-		  remedy);
+	fault_set(fault, NULL, NULL, "healthcheck %s%s: %s; %s",
+		  addr_print(&request->address, where), request->path, problem, remedy);
 	return EXIT_FAILURE;
 }
 
 int healthcheck_main(int argc, char **argv)
 {
-	struct client_answer answer = {0};
-	char head[64];
 	struct request request;
 	struct fault fault;
 	int result = parse(argc, argv, &request, &fault);
@@ -148,10 +142,6 @@ int healthcheck_main(int argc, char **argv)
 		usage_print_command(stdout, argv[0]);
 		return EXIT_SUCCESS;
 	}
-	snprintf(head, sizeof(head), "GET %s HTTP/1.0\r\n\r\n", request.path);
-	result = client_ask(&request.address, head, HEALTHCHECK_LIMIT_MS, &answer);
-	result = result ? fail_unreached(&request, result, &fault)
-			: judge(&request, answer.text, &fault);
-	free(answer.text);
+	result = ask(&request, &fault);
 	return result ? usage_fail(result, &fault) : result;
 }

@@ -10,14 +10,12 @@
 #include <unistd.h>
 
 #include "base/cidr.h"
+#include "base/log.h"
 #include "base/util.h"
-#include "control/resolv_conf.h"
 #include "os/timer.h"
 
 /* The TTL of an answer of /etc/hosts, which has none. Reading the file costs little. */
 #define HOSTS_TTL_MS 10000
-
-#define RESOLV_CONF  "/etc/resolv.conf"
 
 /* A name, a domain of the search list and two dots. */
 #define QUESTION_BYTES (2 * DNS_NAME_BYTES)
@@ -318,11 +316,48 @@ static void list_servers(const struct addr *servers, unsigned count,
 	}
 }
 
+static void tell_ignored(const char *path, const char *nameserver, const char *fault)
+{
+	struct log_line line;
+
+	if (!log_begin(&line, LOG_EVENT_nameserver_ignored))
+		return;
+	log_text(&line, "nameserver", nameserver);
+	log_text(&line, "file", path);
+	log_text(&line, "fault", fault);
+	log_end(&line);
+}
+
+/*
+ * Reads the servers of resolv.conf(5) itself, because c-ares drops the interface of a link-local
+ * one. Returns their number; 0 if the file cannot be read.
+ */
+static unsigned read_servers(const char *path, struct addr servers[DNS_SERVERS_MOST])
+{
+	char line[1024], item[ADDR_TEXT_BYTES];
+	FILE *file = fopen(path, "re");
+	const char *problem;
+	unsigned count = 0;
+
+	if (!file)
+		return 0;
+	while (count < DNS_SERVERS_MOST && fgets(line, sizeof(line), file)) {
+		if (!dns_parse_nameserver(line, &servers[count], item, &problem))
+			continue;
+		if (problem)
+			tell_ignored(path, item, problem);
+		else
+			count++;
+	}
+	fclose(file);
+	return count;
+}
+
 static const char *resolv_conf_of(const struct lookup_options *options)
 {
 	if (options->servers)
 		return "/dev/null";
-	return options->resolv_conf ? options->resolv_conf : RESOLV_CONF;
+	return options->resolv_conf ? options->resolv_conf : "/etc/resolv.conf";
 }
 
 /* `lookups`: "f" reads /etc/hosts, "b" asks the DNS. `servers` NULL: c-ares asks 127.0.0.1. */
@@ -340,14 +375,12 @@ static int open_channel(ares_channel *channel, char *lookups, const struct looku
 		.flags = ARES_FLAG_NOALIASES | (is_lone ? ARES_FLAG_NOCHECKRESP : 0),
 		.lookups = lookups,
 		.resolvconf_path = path,
-		.timeout = (int)MIN(options->timeout_ms, (uint64_t)INT_MAX),
-		.tries = (int)MIN(options->tries, (unsigned)INT_MAX),
+		.timeout = (int)options->timeout_ms,
+		.tries = (int)options->tries,
 	};
 	/* with --dns-server there is no search list: ndomains is 0 */
-	int mask = ARES_OPT_FLAGS | ARES_OPT_LOOKUPS | ARES_OPT_RESOLVCONF |
-		   (options->servers ? ARES_OPT_DOMAINS : 0) |
-		   (options->timeout_ms ? ARES_OPT_TIMEOUTMS : 0) |
-		   (options->tries ? ARES_OPT_TRIES : 0);
+	int mask = ARES_OPT_FLAGS | ARES_OPT_LOOKUPS | ARES_OPT_RESOLVCONF | ARES_OPT_TIMEOUTMS |
+		   ARES_OPT_TRIES | (options->servers ? ARES_OPT_DOMAINS : 0);
 	int status;
 
 	snprintf(path, sizeof(path), "%s", resolv_conf_of(options));
@@ -404,7 +437,7 @@ int lookups_create(struct lookups **lookups, const struct lookup_options *option
 		return -EINVAL;
 	}
 	if (!options->servers)
-		server_count = resolv_conf_servers(resolv_conf_of(options), servers);
+		server_count = read_servers(resolv_conf_of(options), servers);
 	list_servers(servers, server_count, list);
 	made = calloc(1, sizeof(*made));
 	status = made ? open_channels(made, options, server_count ? list : NULL) : ARES_ENOMEM;

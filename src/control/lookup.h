@@ -61,8 +61,8 @@ struct lookup_options {
 	 */
 	const char *servers;
 	const char *resolv_conf; /* NULL: /etc/resolv.conf */
-	uint64_t timeout_ms; /* of the first try per server, doubled by each further try; 0: 5 s */
-	unsigned tries;	     /* per server; 0: 4 */
+	uint64_t timeout_ms;	 /* of the first try per server, doubled by each further try */
+	unsigned tries;		 /* per server */
 };
 
 /*

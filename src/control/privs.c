@@ -51,11 +51,9 @@ static int resolve_user(const char *name, struct privs_target *target, struct fa
 			return 0;
 		}
 	}
-	if (!entry) {
-		fault_set(fault, "user", name,
-			  "no such user; create it (useradd --system), or give another");
-		return -ENOENT;
-	}
+	if (!entry)
+		return fault_set(fault, "user", name,
+				 "no such user; create it (useradd --system), or give another");
 	target->uid = entry->pw_uid;
 	target->gid = entry->pw_gid;
 	target->own_groups = true;
@@ -68,15 +66,10 @@ static int resolve_group(const char *name, struct privs_target *target, struct f
 	const struct group *entry = getgrnam(name);
 	uint32_t id;
 
-	if (entry) {
-		target->gid = entry->gr_gid;
-	} else if (parse_id(name, &id)) {
-		target->gid = id;
-	} else {
-		fault_set(fault, "user", name,
-			  "no such group; create it (groupadd --system), or give another");
-		return -ENOENT;
-	}
+	if (!entry && !parse_id(name, &id))
+		return fault_set(fault, "user", name,
+				 "no such group; create it (groupadd --system), or give another");
+	target->gid = entry ? entry->gr_gid : id;
 	target->own_groups = false;
 	return 0;
 }
@@ -90,18 +83,14 @@ int privs_resolve(const char *user, struct privs_target *target, struct fault *f
 	*target = (struct privs_target){.uid = geteuid(), .gid = getegid()};
 	if (!user)
 		return 0;
-	if (strlen(user) >= sizeof(name)) {
-		fault_set(fault, "user", user, "too long; give a user's name");
-		return -ENOENT;
-	}
+	if (strlen(user) >= sizeof(name))
+		return fault_set(fault, "user", user, "too long; give a user's name");
 	strcpy(name, user);
 	group = strchr(name, ':');
 	if (group)
 		*group++ = '\0';
-	if (!*name || (group && !*group)) {
-		fault_set(fault, "user", user, "a name is missing; give NAME or NAME:GROUP");
-		return -ENOENT;
-	}
+	if (!*name || (group && !*group))
+		return fault_set(fault, "user", user, "a name is missing; give NAME or NAME:GROUP");
 	snprintf(target->name, sizeof(target->name), "%s", name);
 	result = resolve_user(name, target, fault);
 	if (!result && group)

@@ -24,9 +24,16 @@ static enum action action_of(int number)
 	return DEFAULT;
 }
 
-static bool is_taken(int number)
+/* The signals with either action. */
+static sigset_t set_of(enum action one, enum action other)
 {
-	return action_of(number) == DRAIN || action_of(number) == RELOAD;
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (int number = 1; number <= SIGRTMAX; number++)
+		if (action_of(number) == one || action_of(number) == other)
+			sigaddset(&set, number);
+	return set;
 }
 
 void signals_ignore(void)
@@ -41,13 +48,9 @@ void signals_ignore(void)
 
 int signals_take(void)
 {
-	sigset_t taken;
+	sigset_t taken = set_of(DRAIN, RELOAD);
 	int fd, error;
 
-	sigemptyset(&taken);
-	for (int number = 1; number <= SIGRTMAX; number++)
-		if (is_taken(number))
-			sigaddset(&taken, number);
 	/* a blocked signal is kept for the signalfd even where it is ignored */
 	error = pthread_sigmask(SIG_BLOCK, &taken, NULL);
 	CHECK(!error);
@@ -57,12 +60,8 @@ int signals_take(void)
 
 int signals_open_stop(void)
 {
-	sigset_t stops;
+	sigset_t stops = set_of(DRAIN, DRAIN);
 
-	sigemptyset(&stops);
-	for (int number = 1; number <= SIGRTMAX; number++)
-		if (action_of(number) == DRAIN)
-			sigaddset(&stops, number);
 	return signalfd(-1, &stops, SFD_NONBLOCK | SFD_CLOEXEC);
 }
 

@@ -23,6 +23,8 @@ void fixture_create(struct resolver_options options)
 
 	options.lookup.servers =
 		options.lookup.servers ? options.lookup.servers : fixture.peer.server;
+	options.lookup.timeout_ms = options.lookup.timeout_ms ? options.lookup.timeout_ms : 5000;
+	options.lookup.tries = options.lookup.tries ? options.lookup.tries : 4;
 	options.min_ttl_ms = options.min_ttl_ms ? options.min_ttl_ms : 1;
 	options.retry_ms = options.retry_ms ? options.retry_ms : 1000;
 	options.max_ttl_ms = options.max_ttl_ms ? options.max_ttl_ms : 3600000;
