@@ -70,7 +70,7 @@ int admin_create(struct admin **admin, const struct admin_setup *setup, struct f
 		result = admin_job_init(&made->job, &made->tools);
 	if (!result)
 		result = admin_socket_open(&made->socket, config->admin, config->admin_mode != 0,
-					   &setup->owner, fault);
+					   setup->owner, fault);
 	if (result)
 		admin_destroy(made);
 	else

@@ -27,7 +27,7 @@ struct admin;
 struct admin_setup {
 	const struct forwards *forwards;
 	struct workers *workers;
-	struct admin_owner owner; /* of the socket's file */
+	struct forward_owner owner; /* of the socket's file */
 };
 
 /*

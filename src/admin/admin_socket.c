@@ -28,7 +28,7 @@ static int refuse(const char *path, int code, const char *why, struct fault *fau
 	return -code;
 }
 
-int admin_socket_check(const char *path, const struct admin_owner *owner, struct fault *fault)
+int admin_socket_check(const char *path, struct forward_owner owner, struct fault *fault)
 {
 	char directory[sizeof(struct sockaddr_un)];
 	struct stat status;
@@ -41,7 +41,7 @@ int admin_socket_check(const char *path, const struct admin_owner *owner, struct
 			    fault);
 	if (!S_ISDIR(status.st_mode))
 		return fail(path, ENOTDIR, "give a path in a directory", fault);
-	if (status.st_uid != 0 && status.st_uid != owner->uid && status.st_uid != geteuid())
+	if (status.st_uid != 0 && status.st_uid != owner.uid && status.st_uid != geteuid())
 		return refuse(path, EPERM,
 			      "its directory belongs to another user; take one that belongs to "
 			      "root or to the user sixpipe runs as",
@@ -76,7 +76,7 @@ static int explain(const char *path, int result, struct fault *fault)
 	return fail(path, -result, remedy_for(result), fault);
 }
 
-static int listen_on(struct admin_socket *self, const struct admin_owner *owner)
+static int listen_on(struct admin_socket *self, struct forward_owner owner)
 {
 	const struct sock_tuning tuning = {.local_mode = self->for_group ? 0660 : 0600};
 	unsigned waited_ms = 0;
@@ -89,14 +89,14 @@ static int listen_on(struct admin_socket *self, const struct admin_owner *owner)
 		self->fd = -1;
 		return result;
 	}
-	result = sock_give_local(self->name.sun_path, owner->uid, owner->gid);
+	result = sock_give_local(self->name.sun_path, owner.uid, owner.gid);
 	if (result)
 		admin_socket_close(self);
 	return result;
 }
 
 int admin_socket_open(struct admin_socket *self, const char *path, bool for_group,
-		      const struct admin_owner *owner, struct fault *fault)
+		      struct forward_owner owner, struct fault *fault)
 {
 	size_t length = strlen(path);
 	int result;

@@ -11,7 +11,7 @@
 #include <sys/types.h>
 #include <sys/un.h>
 
-#include "config/config.h"
+#include "forward/forward.h"
 
 struct admin_socket {
 	int fd;
@@ -20,25 +20,19 @@ struct admin_socket {
 	bool for_group;	     /* mode 0660: the group's members may connect too */
 };
 
-/* Who shall own the file. It is given away before the privileges are dropped. */
-struct admin_owner {
-	uid_t uid;
-	gid_t gid;
-};
-
 /*
  * Checks the directory of `path`. Returns 0, or -errno with `fault` as admin_socket_open(); -EPERM
  * means only this: the directory belongs to neither root nor the owner.
  */
-int admin_socket_check(const char *path, const struct admin_owner *owner, struct fault *fault);
+int admin_socket_check(const char *path, struct forward_owner owner, struct fault *fault);
 
 /*
- * Listens on `path` with mode 0600, or 0660 if `for_group`, and gives the file to `owner`. Replaces
+ * Listens on `path` with mode 0600, or 0660 if `for_group`, and gives the file to `owner`, for which the privileges must not be dropped yet. Replaces
  * an existing socket only if no process listens on it. Sets the umask for a moment, so call it
  * before there are threads. Returns 0, or -errno with `fault`: path, reason and remedy. unix(7).
  */
 int admin_socket_open(struct admin_socket *self, const char *path, bool for_group,
-		      const struct admin_owner *owner, struct fault *fault);
+		      struct forward_owner owner, struct fault *fault);
 
 /* Closes the socket. Removes the file if no other process listens there and we may remove it. */
 void admin_socket_close(struct admin_socket *self);

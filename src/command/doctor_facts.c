@@ -244,9 +244,7 @@ static void gather_files(const struct config *config, struct doctor_facts *facts
 		if ((result = check_files_of(&config->forwards[i].options, fault)))
 			config_origin_find_name(config, &config->forwards[i], fault);
 	if (!result && config->admin && !privs_resolve(config->user, &target, &unused)) {
-		const struct admin_owner owner = {.uid = target.uid, .gid = target.gid};
-
-		result = admin_socket_check(config->admin, &owner, fault);
+		result = admin_socket_check(config->admin, target.user, fault);
 		config_origin_find_name(config, NULL, fault);
 	}
 }

@@ -45,8 +45,8 @@ static int resolve_user(const char *name, struct privs_target *target, struct fa
 		entry = getpwuid(id);
 		if (!entry) {
 			/* no entry: the number itself, and its namesake for a group */
-			target->uid = id;
-			target->gid = id;
+			target->user.uid = id;
+			target->user.gid = id;
 			target->own_groups = false;
 			return 0;
 		}
@@ -54,8 +54,8 @@ static int resolve_user(const char *name, struct privs_target *target, struct fa
 	if (!entry)
 		return fault_set(fault, "user", name,
 				 "no such user; create it (useradd --system), or give another");
-	target->uid = entry->pw_uid;
-	target->gid = entry->pw_gid;
+	target->user.uid = entry->pw_uid;
+	target->user.gid = entry->pw_gid;
 	target->own_groups = true;
 	snprintf(target->name, sizeof(target->name), "%s", entry->pw_name);
 	return 0;
@@ -69,7 +69,7 @@ static int resolve_group(const char *name, struct privs_target *target, struct f
 	if (!entry && !parse_id(name, &id))
 		return fault_set(fault, "user", name,
 				 "no such group; create it (groupadd --system), or give another");
-	target->gid = entry ? entry->gr_gid : id;
+	target->user.gid = entry ? entry->gr_gid : id;
 	target->own_groups = false;
 	return 0;
 }
@@ -80,7 +80,7 @@ int privs_resolve(const char *user, struct privs_target *target, struct fault *f
 	char *group;
 	int result;
 
-	*target = (struct privs_target){.uid = geteuid(), .gid = getegid()};
+	*target = (struct privs_target){.user = {.uid = geteuid(), .gid = getegid()}};
 	if (!user)
 		return 0;
 	if (strlen(user) >= sizeof(name))
@@ -96,7 +96,8 @@ int privs_resolve(const char *user, struct privs_target *target, struct fault *f
 	if (!result && group)
 		result = resolve_group(group, target, fault);
 	/* root sets the groups even where the user stays the same */
-	target->change = geteuid() == 0 || target->uid != geteuid() || target->gid != getegid();
+	target->change =
+		geteuid() == 0 || target->user.uid != geteuid() || target->user.gid != getegid();
 	if (!result && target->change && geteuid() != 0) {
 		fault_set(fault, "user", user,
 			  "only root can become another user; start as root, or leave --user out");
@@ -126,11 +127,11 @@ static int become(const struct privs_target *target, struct fault *fault)
 
 	if (!target->change)
 		return 0;
-	if (target->own_groups ? initgroups(target->name, target->gid) : setgroups(0, NULL))
+	if (target->own_groups ? initgroups(target->name, target->user.gid) : setgroups(0, NULL))
 		what = "its groups cannot be set";
-	else if (setresgid(target->gid, target->gid, target->gid))
+	else if (setresgid(target->user.gid, target->user.gid, target->user.gid))
 		what = "its group cannot be set";
-	else if (setresuid(target->uid, target->uid, target->uid))
+	else if (setresuid(target->user.uid, target->user.uid, target->user.uid))
 		what = "we cannot become it";
 	if (!what)
 		return 0;
@@ -182,15 +183,16 @@ static bool is_dropped(const struct privs_target *target, bool bounding_cleared)
 		return false;
 	if (!target->change)
 		return true;
-	if (getresuid(&real, &effective, &saved) || real != target->uid ||
-	    effective != target->uid || saved != target->uid)
+	if (getresuid(&real, &effective, &saved) || real != target->user.uid ||
+	    effective != target->user.uid || saved != target->user.uid)
 		return false;
-	if (getresgid(&real_group, &effective_group, &saved_group) || real_group != target->gid ||
-	    effective_group != target->gid || saved_group != target->gid)
+	if (getresgid(&real_group, &effective_group, &saved_group) ||
+	    real_group != target->user.gid || effective_group != target->user.gid ||
+	    saved_group != target->user.gid)
 		return false;
 	if (!target->own_groups && getgroups(0, NULL) != 0)
 		return false;
-	return target->uid == 0 || setuid(0) != 0;
+	return target->user.uid == 0 || setuid(0) != 0;
 }
 
 int privs_drop(const struct privs_target *target, struct fault *fault)

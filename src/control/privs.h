@@ -17,14 +17,12 @@
 #pragma once
 
 #include <stdbool.h>
-#include <sys/types.h>
 
-#include "config/config.h"
+#include "forward/forward.h"
 
 struct privs_target {
 	bool change; /* false: the user stays */
-	uid_t uid;   /* of the new user */
-	gid_t gid;
+	struct forward_owner user;
 	bool own_groups; /* the user's supplementary groups too; false: `gid` alone */
 	char name[256];	 /* for initgroups(3) */
 };

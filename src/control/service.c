@@ -49,13 +49,12 @@ void service_init(struct service *service, const struct config *config)
 /* What may be made only before a start: routes, and directories in /run. */
 static void check_what_is_made(struct service *service, bool user_is_known)
 {
-	const struct admin_owner owner = {.uid = service->target.uid, .gid = service->target.gid};
 	const struct config *config = service->config;
 	struct fault fault;
 	int admin;
 
 	(void)forwards_make_sources(service->task.forwards, &service->errors);
-	admin = config->admin ? admin_socket_check(config->admin, &owner, &fault) : 0;
+	admin = config->admin ? admin_socket_check(config->admin, service->target.user, &fault) : 0;
 	/* without the user, nobody knows whose the directory must be */
 	if (admin && (user_is_known || admin != -EPERM))
 		(void)fail(service, &fault);
@@ -101,12 +100,11 @@ static bool bind_others(struct service *service)
 	struct admin_setup setup = {
 		.forwards = task->forwards,
 		.workers = task->workers,
-		.owner = {.uid = target->uid, .gid = target->gid},
+		.owner = target->user,
 	};
-	const struct forward_owner owner = {.uid = target->uid, .gid = target->gid};
 	struct fault fault;
 
-	if (target->change && forwards_give_files(task->forwards, owner, &service->errors))
+	if (target->change && forwards_give_files(task->forwards, target->user, &service->errors))
 		return false;
 	if (checker_create(&task->checker, task->forwards))
 		return fail_plainly(service, "out of memory; check fewer backends");

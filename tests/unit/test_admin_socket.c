@@ -17,14 +17,14 @@ TestSuite(admin_socket, .fini = support_check_leaks);
 
 static char directory[64];
 static char path[128];
-static struct admin_owner owner;
+static struct forward_owner owner;
 
 static void begin(void)
 {
 	strcpy(directory, "/tmp/sixpipe-test-XXXXXX");
 	cr_assert_not_null(mkdtemp(directory));
 	snprintf(path, sizeof(path), "%s/admin.sock", directory);
-	owner = (struct admin_owner){.uid = geteuid(), .gid = getegid()};
+	owner = (struct forward_owner){.uid = geteuid(), .gid = getegid()};
 }
 
 static void finish(void)
@@ -68,7 +68,7 @@ Test(admin_socket_path, modes)
 		struct fault fault = {0};
 		struct admin_socket socket;
 
-		cr_assert_eq(admin_socket_open(&socket, path, for_group, &owner, &fault), 0, "%s",
+		cr_assert_eq(admin_socket_open(&socket, path, for_group, owner, &fault), 0, "%s",
 			     support_text(&fault));
 		cr_expect_eq(mode_of_path(), for_group ? 0660 : 0600);
 		admin_socket_close(&socket);
@@ -97,7 +97,7 @@ Test(admin_socket_path, directories)
 		int result;
 
 		cr_assert_eq(chmod(directory, rows[i].mode), 0);
-		result = admin_socket_open(&socket, path, false, &owner, &fault);
+		result = admin_socket_open(&socket, path, false, owner, &fault);
 		cr_expect_eq(result, rows[i].says ? -EACCES : 0, "%o: %d", rows[i].mode, result);
 		if (rows[i].says)
 			cr_expect_not_null(strstr(support_text(&fault), rows[i].says), "%s",
@@ -114,11 +114,11 @@ Test(admin_socket_path, another_users_directory)
 
 	if (chown(directory, 12345, (gid_t)-1))
 		cr_skip_test("only root can give a directory away");
-	cr_expect_eq(admin_socket_open(&socket, path, false, &owner, &fault), -EPERM);
+	cr_expect_eq(admin_socket_open(&socket, path, false, owner, &fault), -EPERM);
 	cr_expect_not_null(strstr(support_text(&fault), "belongs to another user"), "%s",
 			   support_text(&fault));
 	owner.uid = 12345;
-	cr_expect_eq(admin_socket_open(&socket, path, false, &owner, &fault), 0, "%s",
+	cr_expect_eq(admin_socket_open(&socket, path, false, owner, &fault), 0, "%s",
 		     support_text(&fault));
 	mode_of_path();
 	admin_socket_close(&socket);
@@ -130,9 +130,9 @@ Test(admin_socket_path, what_is_there_already)
 	struct admin_socket first, second;
 	int fd;
 
-	cr_assert_eq(admin_socket_open(&first, path, false, &owner, &fault), 0, "%s",
+	cr_assert_eq(admin_socket_open(&first, path, false, owner, &fault), 0, "%s",
 		     support_text(&fault));
-	cr_expect_eq(admin_socket_open(&second, path, false, &owner, &fault), -EADDRINUSE);
+	cr_expect_eq(admin_socket_open(&second, path, false, owner, &fault), -EADDRINUSE);
 	cr_expect_not_null(strstr(support_text(&fault), "another process listens there"), "%s",
 			   support_text(&fault));
 	fd = connect_to();
@@ -142,7 +142,7 @@ Test(admin_socket_path, what_is_there_already)
 	/* as after a crash: the file stays, nobody listens */
 	close(first.fd);
 	cr_expect_eq(connect_to(), -1);
-	cr_assert_eq(admin_socket_open(&second, path, false, &owner, &fault), 0, "%s",
+	cr_assert_eq(admin_socket_open(&second, path, false, owner, &fault), 0, "%s",
 		     support_text(&fault));
 	fd = connect_to();
 	cr_expect_geq(fd, 0);
@@ -158,7 +158,7 @@ Test(admin_socket_path, what_is_there_already)
 	fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
 	cr_assert_geq(fd, 0);
 	close(fd);
-	cr_expect_eq(admin_socket_open(&first, path, false, &owner, &fault), -EEXIST);
+	cr_expect_eq(admin_socket_open(&first, path, false, owner, &fault), -EEXIST);
 	cr_expect_eq(access(path, F_OK), 0, "a file is never removed");
 }
 
@@ -174,7 +174,7 @@ Test(admin_socket, paths_that_will_not_do)
 		{"/nonexistent/admin.sock", -ENOENT},
 		{"/dev/null/admin.sock", -ENOTDIR},
 	};
-	struct admin_owner self = {.uid = geteuid(), .gid = getegid()};
+	struct forward_owner self = {.uid = geteuid(), .gid = getegid()};
 
 	memset(overlong, 'x', sizeof(overlong));
 	overlong[sizeof(overlong) - 1] = '\0';
@@ -182,7 +182,7 @@ Test(admin_socket, paths_that_will_not_do)
 		struct fault fault = {0};
 		struct admin_socket socket;
 
-		cr_expect_eq(admin_socket_open(&socket, rows[i].path, false, &self, &fault),
+		cr_expect_eq(admin_socket_open(&socket, rows[i].path, false, self, &fault),
 			     rows[i].error, "%s: %s", rows[i].path, support_text(&fault));
 		cr_expect_not_null(strstr(support_text(&fault), "; "), "there is a remedy: %s",
 				   support_text(&fault));

@@ -80,8 +80,8 @@ Test(privs, known)
 		/* only root may become somebody else */
 		cr_expect_eq(result, change && geteuid() ? -EPERM : 0, "%s: %s", row->user,
 			     support_text(&fault));
-		cr_expect_eq(target.uid, row->uid, "%s: %u", row->user, target.uid);
-		cr_expect_eq(target.gid, row->gid, "%s: %u", row->user, target.gid);
+		cr_expect_eq(target.user.uid, row->uid, "%s: %u", row->user, target.user.uid);
+		cr_expect_eq(target.user.gid, row->gid, "%s: %u", row->user, target.user.gid);
 		cr_expect_eq(target.own_groups, row->own_groups, "%s", row->user);
 		cr_expect_eq(target.change, change, "%s", row->user);
 		cr_expect_str_eq(target.name, row->name, "%s: %s", row->user, target.name);
