@@ -147,15 +147,8 @@ int admin_client_main(int argc, char **argv)
 	struct client_answer answer = {0};
 	int result = parse(argc, argv, &ask, &fault);
 
-	if (result < 0) {
-		if (!fault.option)
-			snprintf(fault.name, sizeof(fault.name), "%s", argv[0]);
-		return usage_fail(EXIT_USAGE, &fault);
-	}
-	if (result) {
-		usage_print_command(stdout, argv[0]);
-		return EXIT_SUCCESS;
-	}
+	if (result)
+		return client_stop(argv[0], result < 0 ? &fault : NULL);
 	result = exchange(&ask, &answer);
 	if (!result)
 		result = admin_client_split(answer.text, answer.bytes, &message, &output);

@@ -8,6 +8,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "config/usage.h"
 #include "os/timer.h"
 
 /* Far more than sixpipe answers. */
@@ -93,6 +94,17 @@ int client_ask(const struct addr *address, const char *request, uint64_t limit_m
 		answer->text = NULL;
 	}
 	return result;
+}
+
+int client_stop(const char *command, struct fault *fault)
+{
+	if (!fault) {
+		usage_print_command(stdout, command);
+		return EXIT_SUCCESS;
+	}
+	if (!fault->option && !*fault->name)
+		snprintf(fault->name, sizeof(fault->name), "%s", command);
+	return usage_fail(EXIT_USAGE, fault);
 }
 
 bool client_take_value(char **argv, int *at, const char *option, const char **value)

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/addr.h"
+#include "base/fault.h"
 
 struct client_answer {
 	char *text; /* NUL-terminated; the caller's to free */
@@ -19,6 +20,12 @@ struct client_answer {
  */
 int client_ask(const struct addr *address, const char *request, uint64_t limit_ms,
 	       struct client_answer *answer);
+
+/*
+ * For a command line that cannot be run: prints the help of `command` if it was asked for (`fault`
+ * NULL), otherwise the error. Returns the exit code.
+ */
+int client_stop(const char *command, struct fault *fault);
 
 /*
  * Whether argv[*at] is `option`, written as "--option VALUE" or "--option=VALUE". Stores the value,

@@ -133,15 +133,8 @@ int healthcheck_main(int argc, char **argv)
 	struct fault fault;
 	int result = parse(argc, argv, &request, &fault);
 
-	if (result < 0) {
-		if (!fault.option && !*fault.name)
-			snprintf(fault.name, sizeof(fault.name), "healthcheck");
-		return usage_fail(EXIT_USAGE, &fault);
-	}
-	if (result) {
-		usage_print_command(stdout, argv[0]);
-		return EXIT_SUCCESS;
-	}
+	if (result)
+		return client_stop(argv[0], result < 0 ? &fault : NULL);
 	result = ask(&request, &fault);
 	return result ? usage_fail(result, &fault) : result;
 }
