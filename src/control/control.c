@@ -12,25 +12,19 @@
 
 /* The order of the end ------------------------------------------------------------------------- */
 
-static uint64_t limit_ms(const struct control_end *end)
-{
-	switch (end->stage) {
-	case CONTROL_DELAYED:
-		return end->drain_delay_ms;
-	case CONTROL_DRAINING:
-		return end->drain_timeout_ms;
-	case CONTROL_EXPIRED:
-	case CONTROL_STOPPING:
-		return WORKERS_END_LIMIT_MS;
-	default:
-		return 0;
-	}
-}
-
 static void enter(struct control_end *end, enum control_stage stage, uint64_t now_ms)
 {
+	/* 0: the stage does not end by itself */
+	const uint64_t limits_ms[] = {
+		[CONTROL_DELAYED] = end->drain_delay_ms,
+		[CONTROL_DRAINING] = end->drain_timeout_ms,
+		[CONTROL_EXPIRED] = WORKERS_END_LIMIT_MS,
+		[CONTROL_STOPPING] = WORKERS_END_LIMIT_MS,
+		[CONTROL_HANGING] = 0,
+	};
+
 	end->stage = stage;
-	end->due_ms = limit_ms(end) ? now_ms + limit_ms(end) : POLL_SET_NEVER;
+	end->due_ms = limits_ms[stage] ? now_ms + limits_ms[stage] : POLL_SET_NEVER;
 }
 
 bool control_terminate(struct control_end *end, uint64_t now_ms)
