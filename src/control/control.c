@@ -110,7 +110,7 @@ static void on_signals(const struct control_task *task, struct control_end *end)
 	}
 }
 
-/* What the workers ended with, or that one of them has not ended in time. */
+/* The first error of a worker, or -ETIMEDOUT if a worker has not ended in time. */
 static int outcome(const struct control_task *task, const struct control_end *end)
 {
 	struct log_line line;

@@ -50,7 +50,7 @@ struct http {
 	struct addr listen; /* as bound */
 	int listen_fd;
 	bool draining;
-	bool listener_failed; /* the listener is destroyed, and could not be opened again */
+	bool listener_failed; /* it was destroyed and could not be opened again */
 	uint64_t accept_again_ms;
 	uint64_t accepted_count;
 	struct slot slots[CAPACITY_HTTP_CONNECTIONS];
@@ -78,7 +78,7 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
 		return;
 	}
 	slot = find_free(http);
-	CHECK(slot); /* accept_waiting() has seen to that */
+	CHECK(slot); /* accept_waiting() accepts only while a slot is free */
 	*slot = (struct slot){
 		.taken = true,
 		.fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)
@@ -104,7 +104,7 @@ static void end_overdue(struct http *http)
 			end(&http->slots[i]);
 }
 
-/* Whether `a` gives way before `b`: first those without a whole request, of these the oldest. */
+/* Whether `a` gives way before `b`: a connection without a whole request first, then by age. */
 static bool gives_way_before(const struct slot *a, const struct slot *b)
 {
 	return a->asked != b->asked ? b->asked : a->number < b->number;
@@ -176,15 +176,6 @@ static size_t collect_forward(const struct http *http, unsigned index, struct me
 								 .name = name};
 		add_values(&rows[row], &now);
 	}
-	return count;
-}
-
-static size_t collect_backends(const struct http *http, struct metrics_backend *rows)
-{
-	size_t count = 0;
-
-	for (unsigned i = 0; i < http->config->forward_count; i++)
-		count += collect_forward(http, i, rows + count);
 	return count;
 }
 
@@ -279,6 +270,7 @@ static enum MHD_Result answer_metrics(struct MHD_Connection *connection, const s
 	struct metrics_backend *backends = calloc(backends_limit(http), sizeof(*backends));
 	struct metrics_totals totals;
 	struct page page = {0};
+	size_t count = 0;
 
 	page.out = backends ? open_memstream(&page.text, &page.bytes) : NULL;
 	if (!page.out) {
@@ -290,8 +282,10 @@ static enum MHD_Result answer_metrics(struct MHD_Connection *connection, const s
 	for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++)
 		totals.closed_by_reason[i] =
 			workers_closed_count(http->workers, (enum close_reason)i);
+	for (unsigned i = 0; i < http->config->forward_count; i++)
+		count += collect_forward(http, i, backends + count);
 	metrics_text_print(page.out, &totals);
-	metrics_text_print_backends(page.out, backends, collect_backends(http, backends));
+	metrics_text_print_backends(page.out, backends, count);
 	free(backends);
 	return answer_page(connection, MHD_HTTP_OK, METRICS_TEXT_TYPE, &page);
 }
@@ -328,8 +322,8 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 static struct MHD_Daemon *start_daemon(struct http *http)
 {
 	/*
-	 * We accept, not libmicrohttpd, which would try again and again without descriptors. Epoll
-	 * and no thread: so there is one descriptor to wait for.
+	 * sixpipe accepts connections itself, because libmicrohttpd would retry all the time when
+	 * there is no descriptor left. With MHD_USE_EPOLL there is one descriptor to wait for.
 	 */
 	return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, on_request,
 				http, MHD_OPTION_CONNECTION_LIMIT,
@@ -425,7 +419,7 @@ void http_prepare_poll(struct http *http, struct poll_set *set)
 			poll_set_due(set, http->slots[i].deadline_ms);
 }
 
-/* An accept has failed. A listener that was destroyed (ss -K) would wake the loop all the time. */
+/* A listener that was destroyed (ss -K) would wake the loop all the time, so it is opened again. */
 static void on_accept_failed(struct http *http, int error)
 {
 	if (sock_listener_error(http->listen_fd) == -ECONNABORTED) {
@@ -449,7 +443,7 @@ static void accept_waiting(struct http *http)
 			return;
 		}
 		sock_get_peer(fd, &peer);
-		/* it closes the socket if it fails; a connection that has ended has no address */
+		/* MHD_add_connection() closes the socket if it fails. A closed connection has no address. */
 		if (peer.length_bytes)
 			MHD_add_connection(http->daemon, fd, &peer.any, peer.length_bytes);
 		else
@@ -463,7 +457,7 @@ void http_run(struct http *http, bool draining)
 	if (timer_now_ms() >= http->accept_again_ms)
 		accept_waiting(http);
 	MHD_run(http->daemon);
-	/* after MHD_run(): a request that has come counts, however late it is read (SIGSTOP) */
+	/* after MHD_run(): a request that came in time is answered, however late it is read (SIGSTOP) */
 	end_overdue(http);
 	make_room(http);
 }

@@ -26,20 +26,19 @@
 struct http;
 
 /*
- * Listens on config->metrics. Needs the privileges of the start for ports below 1024, starts no
- * thread and answers nobody yet. `workers`, those of `config`, are the ones whose counters /metrics
- * shows; both must outlive it. Returns 0 and the listener, or -errno with `fault` naming the
- * address, the reason and the remedy.
+ * Listens on config->metrics. Ports below 1024 need the privileges of the start. Starts no
+ * thread and answers no request yet. /metrics shows the counters of `workers`, which run `config`.
+ * Both must outlive the struct. Returns 0, or -errno with `fault`: address, reason and remedy.
  */
 int http_create(struct http **http, const struct config *config, const struct workers *workers,
 		struct fault *fault);
 
-/* The address that it listens on: that of the configuration, a port of 0 replaced. */
+/* The listener's address, with the port that the kernel chose where the configuration has 0. */
 const struct addr *http_address(const struct http *http);
 
 /*
- * For a start that fails already: adds to `errors` why config->metrics cannot be listened on, if it
- * cannot. Binds it for a moment, bind(2).
+ * For a start that has failed: adds an error if config->metrics cannot be listened on. Binds the
+ * address for a moment, bind(2).
  */
 void http_check(const struct config *config, struct config_errors *errors);
 

@@ -44,7 +44,7 @@ static int resolve_user(const char *name, struct privs_target *target, struct fa
 	if (!entry && parse_id(name, &id)) {
 		entry = getpwuid(id);
 		if (!entry) {
-			/* no entry: the number itself, and its namesake for a group */
+			/* no entry: the number is both the user and the group */
 			target->user.uid = id;
 			target->user.gid = id;
 			target->own_groups = false;
@@ -106,7 +106,7 @@ int privs_resolve(const char *user, struct privs_target *target, struct fault *f
 	return result;
 }
 
-/* Needs CAP_SETPCAP. Without it no_new_privs makes the bounding set meaningless. */
+/* Needs CAP_SETPCAP. Without CAP_SETPCAP the set stays, but no_new_privs makes it useless. */
 static int clear_bounding(bool *cleared, struct fault *fault)
 {
 	capng_get_caps_process();

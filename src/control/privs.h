@@ -2,17 +2,17 @@
  * Drops user and privileges in stages. The main thread runs them in this order (service.h):
  *
  *	1 make and size pipes	sizes beyond the user's budget need CAP_SYS_RESOURCE; later the
- *				budget is the new user's
+ *				new user's budget counts
  *	2 make the rings	kernel.io_uring_disabled = 1 wants CAP_SYS_ADMIN, or a group that
  *				stage 4 leaves
- *	3 bind the listeners	that of --metrics too. Ports below 1024 need CAP_NET_BIND_SERVICE;
- *				nothing listens before all else is there
- *	4 become --user		groups first, then gid, then uid: afterwards none of the others
- *				could change
+ *	3 bind the listeners	also the listener of --metrics. Ports below 1024 need CAP_NET_BIND_SERVICE;
+ *				all that can fail for other reasons comes first
+ *	4 become --user		groups, then gid, then uid: with a new uid the groups could not
+ *				be changed
  *	5 clear capabilities	effective, permitted, inheritable, ambient and bounding; the
  *				bounding set goes before stage 4, while CAP_SETPCAP is there
- *	6 no_new_privs		no execve(2) can bring anything back
- *	7 start the workers	all of this is per thread, and inherited by threads made afterwards
+ *	6 no_new_privs		no execve(2) can bring a privilege back
+ *	7 start the workers	privileges are per thread; a new thread inherits them
  */
 #pragma once
 

@@ -29,7 +29,7 @@ struct resolver {
 
 /* Answers -------------------------------------------------------------------------------------- */
 
-/* Joins the families' addresses; one without an answer keeps its own. Whether this changes. */
+/* Joins the addresses of all families. Returns whether the name's addresses change. */
 static bool replace_addresses(struct resolver_name *name)
 {
 	struct addr_set set = {0};
@@ -37,6 +37,7 @@ static bool replace_addresses(struct resolver_name *name)
 
 	for (unsigned i = 0; i < name->resolver->family_count; i++) {
 		const struct lookup *lookup = &name->lookups[i];
+		/* a family without an answer keeps its addresses */
 		const struct addr_set *from = lookup->is_known ? &lookup->found : &name->addresses;
 
 		set.dropped_count += from->dropped_count;
@@ -60,7 +61,7 @@ static uint64_t retry_delay_ms(const struct resolver *resolver, unsigned failure
 	return MIN(delay_ms, most_ms);
 }
 
-/* The error of a name: rather of a family without an answer than of one that has no address. */
+/* The error of a name: of a family without an answer, or else of a family without an address. */
 static const char *failure(const struct resolver_name *name)
 {
 	const struct lookup *blamed = &name->lookups[0];
@@ -101,7 +102,7 @@ static void tell(struct resolver_name *name, enum resolver_state before, bool ch
 		name->on_change(name);
 }
 
-/* One family has answered, and the other is silent for RESOLUTION_DELAY_MS. */
+/* One family has answered, and the other has not within RESOLUTION_DELAY_MS. */
 static void settle_early(struct resolver_name *name)
 {
 	enum resolver_state before = name->state;
@@ -129,7 +130,7 @@ static void settle(struct resolver_name *name)
 		name->error = failure(name);
 		name->wait_ms = UINT64_MAX;
 	}
-	/* a family without an answer is asked for again as soon as a name without an address */
+	/* a family without an answer is asked for again as early as a name without an address */
 	if (!found || partial) {
 		name->wait_ms = MIN(name->wait_ms, retry_delay_ms(resolver, name->failures));
 		name->failures++;

@@ -46,7 +46,7 @@ void service_init(struct service *service, const struct config *config)
 	capacity_compute(config, &host, &service->limits);
 }
 
-/* What may be made only before a start: routes, and directories in /run. */
+/* Checks what users make shortly before a start, such as routes and directories in /run. */
 static void check_what_is_made(struct service *service, bool user_is_known)
 {
 	const struct config *config = service->config;
@@ -55,7 +55,7 @@ static void check_what_is_made(struct service *service, bool user_is_known)
 
 	(void)forwards_make_sources(service->task.forwards, &service->errors);
 	admin = config->admin ? admin_socket_check(config->admin, service->target.user, &fault) : 0;
-	/* without the user, nobody knows whose the directory must be */
+	/* -EPERM depends on the user: skip it if the user is not known */
 	if (admin && (user_is_known || admin != -EPERM))
 		(void)fail(service, &fault);
 }
@@ -79,10 +79,7 @@ bool service_check(struct service *service)
 	(void)config_loop_check(config, true, &service->errors);
 	if (!config->check)
 		check_what_is_made(service, user_is_known);
-	/*
-	 * last, because one file may have more errors than there is room for; --check reads files
-	 * too
-	 */
+	/* last, because the errors of one file may leave no room for others. --check too. */
 	(void)forwards_make_admission(service->task.forwards, MAX(service->limits.maxconn, 1U),
 				      &service->errors);
 	if (service->errors.count)
@@ -91,7 +88,7 @@ bool service_check(struct service *service)
 	return true;
 }
 
-/* What listens beside the forwards, and what looks after the backends. */
+/* Makes the other listeners, the checker and the resolver. */
 static bool bind_others(struct service *service)
 {
 	struct control_task *task = &service->task;
@@ -130,7 +127,7 @@ bool service_bind(struct service *service)
 		return fail_plainly(service, "cannot make a signalfd; raise the descriptor limit");
 	if (!workers_create(&task->workers, &setup, &service->errors))
 		return bind_others(service);
-	/* the same run tells that this cannot be listened on either */
+	/* the user sees the errors of all listeners in one run */
 	http_check(service->config, &service->errors);
 	return false;
 }
@@ -162,7 +159,7 @@ static bool start_threads(struct service *service)
 	}
 	report_privileges(config);
 	report_limits(config, &service->limits, task->workers);
-	/* the first save tells whether the user that we have become may write the files */
+	/* the first save shows whether the new user may write the files */
 	if (source_addresses_first_file(sources) && saver_create(&task->saver, sources, &fault))
 		return fail(service, &fault);
 	if (task->names && names_wait(task->names, &service->errors))
@@ -184,7 +181,7 @@ bool service_run(struct service *service, bool *ended_well)
 	if (!start_threads(service))
 		return false;
 	report_ready(&service->limits, task->workers, task->http ? http_address(task->http) : NULL);
-	/* a worker that is gone took its sessions along: the others cannot be ended in order */
+	/* a worker that failed took its sessions along: the others cannot be ended in order */
 	service->stuck = control_run(task) != 0;
 	*ended_well = !service->stuck;
 	if (service->stuck)
@@ -209,10 +206,7 @@ bool service_finish(struct service *service)
 	names_destroy(task->names);
 	if (task->workers) {
 		workers_destroy(task->workers);
-		/*
-		 * where binding failed, forwards_open() has: a file that it did not make is
-		 * another's
-		 */
+		/* without workers, forwards_open() has removed the files that it made */
 		forwards_remove_files(task->forwards);
 	}
 	if (task->signal_fd >= 0)

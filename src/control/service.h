@@ -2,11 +2,11 @@
  * The forwarding service from a checked configuration to its end. main() calls the steps in this
  * order; each has its reason to come before the next:
  *
- *	service_check	asks the host all that can be asked without binding, and reads all files
+ *	service_check	checks all of the host that can be checked without binding, and reads all files
  *	service_bind	makes the workers and every socket that listens: needs the privileges
  *	service_drop	gives the privileges up for good (privs.h)
  *	service_run	starts the threads, and serves until a signal ends it
- *	service_finish	takes down whatever was made
+ *	service_finish	frees everything that was made
  *
  * A step that fails has added what is wrong to `errors`, and only service_finish() may follow.
  * All functions are for the main thread.
@@ -25,8 +25,8 @@ struct service {
 	struct config_errors errors; /* of the host */
 	struct capacity limits;
 	struct privs_target target;
-	struct control_task task; /* what was made so far */
-	bool stuck;		  /* a thread still uses all this, and cannot be ended */
+	struct control_task task; /* holds everything that was made so far */
+	bool stuck;		  /* a thread still uses this, and cannot be ended */
 };
 
 /*
@@ -45,8 +45,8 @@ bool service_bind(struct service *service);
 bool service_drop(struct service *service);
 
 /*
- * Serves. Returns false where that could not begin. Otherwise true when it has ended; *ended_well:
- * no worker failed on the way.
+ * Serves until the end. Returns false if the start of the threads failed. Otherwise stores in
+ * *ended_well whether no worker failed.
  */
 bool service_run(struct service *service, bool *ended_well);
 

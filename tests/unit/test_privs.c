@@ -120,7 +120,7 @@ Test(privs, unknown)
 		struct privs_target target;
 		int result = privs_resolve(rows[i].user, &target, &fault);
 
-		cr_expect_eq(result, -ENOENT, "'%s': %d", rows[i].user, result);
+		cr_expect_eq(result, -EINVAL, "'%s': %d", rows[i].user, result);
 		cr_expect_eq(strncmp(support_text(&fault), rows[i].error, strlen(rows[i].error)), 0,
 			     "%s", support_text(&fault));
 		cr_expect_not_null(strstr(support_text(&fault), rows[i].remedy), "%s",
