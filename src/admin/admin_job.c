@@ -173,7 +173,7 @@ static void answer_who(struct admin_job *job, struct admin_answer *answer)
 	sessions.records = job->found;
 	sessions.count = job->found_count;
 	sessions.truncated = job->truncated;
-	/* an address with a port stands for its session, whoever has the lease now */
+	/* an address with a port means its session, even if another client has the lease now */
 	found = sessions.count || job->has_lease;
 	sessions.lease =
 		job->has_lease && (!job->request.who.port || !sessions.count) ? &job->lease : NULL;
@@ -292,8 +292,7 @@ static bool begin_ban(struct admin_job *job, struct admin_answer *answer)
 	if (is_of_pool) {
 		answer_about(job, answer, ADMIN_BAD,
 			     "has addresses of a pool of --source, from which no client comes; ban "
-			     "these "
-			     "one by one, or a block of clients");
+			     "these one by one, or a block of clients");
 		return true;
 	}
 	job->client = who->is_block ? who->block : admin_client_of(&who->block.network);

@@ -27,9 +27,10 @@ struct admin_socket {
 int admin_socket_check(const char *path, struct forward_owner owner, struct fault *fault);
 
 /*
- * Listens on `path` with mode 0600, or 0660 if `for_group`, and gives the file to `owner`, for which the privileges must not be dropped yet. Replaces
- * an existing socket only if no process listens on it. Sets the umask for a moment, so call it
- * before there are threads. Returns 0, or -errno with `fault`: path, reason and remedy. unix(7).
+ * Listens on `path` with mode 0600, or 0660 if `for_group`, and gives the file to `owner`, before
+ * the privileges are dropped. Replaces an existing socket only if no process listens on it. Sets
+ * the umask for a moment, so call it before there are threads. Returns 0, or -errno with `fault`:
+ * path, reason and remedy. unix(7).
  */
 int admin_socket_open(struct admin_socket *self, const char *path, bool for_group,
 		      struct forward_owner owner, struct fault *fault);

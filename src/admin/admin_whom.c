@@ -113,7 +113,7 @@ const char *admin_whom_choose(struct admin_job *job, enum admin_code *code)
 		addr_from_v4((struct in_addr){htonl(cidr_v4_of(&who->block.network))});
 
 	*code = ADMIN_BAD;
-	/* with a port: the session's client, whoever has the lease now */
+	/* an address with a port means its session's client, even if another client has the lease now */
 	if ((!who->port || !job->found_count) && find_holder(job))
 		return look_beside_holder(job);
 	if (job->found_count)
@@ -128,7 +128,7 @@ const char *admin_whom_choose(struct admin_job *job, enum admin_code *code)
 	*code = ADMIN_BAD;
 	if (addr_is_loopback(&address) || interfaces_have(NULL, &address))
 		return shared;
-	/* no session's source address: a client that comes by IPv4 */
+	/* the address is no source address of a session: it is a client that comes by IPv4 */
 	job->client = who->block;
 	return NULL;
 }

@@ -1,4 +1,4 @@
-/* What the commands that ask a running sixpipe share: one request, and its whole answer. */
+/* Shared by the commands that ask a running sixpipe: one request and its whole answer. */
 #pragma once
 
 #include <stdbool.h>
@@ -9,7 +9,7 @@
 #include "base/fault.h"
 
 struct client_answer {
-	char *text; /* NUL-terminated; the caller's to free */
+	char *text; /* NUL-terminated; the caller frees it */
 	size_t bytes;
 };
 

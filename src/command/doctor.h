@@ -1,4 +1,4 @@
-/* `sixpipe doctor`: tells what this host allows, and the remedy for each lack. */
+/* `sixpipe doctor`: shows what this host allows and lacks, with a remedy for each lack. */
 #pragma once
 
 #include <stdio.h>
@@ -7,9 +7,9 @@
 
 /*
  * Runs the command. `argv` holds --json and the options and addresses of sixpipe itself; the
- * environment is read too. Returns the exit code: 0 it can serve, 1 it cannot, 2 bad usage.
+ * environment is read too. Returns the exit code: 0: sixpipe can serve, 1: it cannot, 2: bad usage.
  */
 int doctor_main(int argc, char **argv);
 
-/* Prints all findings, for people or as one JSON object. Returns whether it can serve. */
+/* Prints all findings, for people or as one JSON object. Returns whether sixpipe can serve. */
 bool doctor_print(FILE *out, const struct doctor_facts *facts, bool json);

@@ -56,7 +56,7 @@ static bool rings_are_locked(const struct doctor_facts *facts)
 	return facts->kernel_major < 5 || (facts->kernel_major == 5 && facts->kernel_minor < 12);
 }
 
-/* io_uring_setup(2) was refused: by the sysctl, by a seccomp filter, or by something else. */
+/* Why io_uring_setup(2) was refused: the sysctl, a seccomp filter, or another reason. */
 static void explain_refusal(const struct doctor_facts *facts, struct doctor_finding *finding)
 {
 	const char *name = strerrorname_np(-facts->ring_error);
@@ -135,7 +135,7 @@ static bool judge_kernel(const struct doctor_facts *facts, struct doctor_finding
 static bool judge_descriptors(const struct doctor_facts *facts, struct doctor_finding *finding)
 {
 	const struct capacity *capacity = &facts->capacity;
-	/* where there is no room for a session: what a thousand sessions need */
+	/* with no room for a single session, the remedy makes room for a thousand */
 	uint64_t needed = capacity->descriptors_needed + (capacity->maxconn ? 0 : 2000);
 
 	say(finding->value, "%" PRIu64 ", enough for %u sessions; maxconn is %u",
@@ -168,7 +168,7 @@ static bool judge_listener(const struct doctor_listener *listener, struct doctor
 
 	if (!judge_fault(&listener->fault, finding))
 		say(finding->value, "%s can be bound", addr_print(&listener->address, text));
-	/* the sixpipe in question may run already */
+	/* it may be this sixpipe that runs already */
 	if (listener->error == -EADDRINUSE)
 		finding->state = DOCTOR_WARN;
 	return true;

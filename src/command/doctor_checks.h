@@ -1,6 +1,6 @@
 /*
  * The checks of `sixpipe doctor`: pure functions of facts, so that tests can make up any host. Each
- * check is a row of one table. It tells what it found and, for a lack, the remedy.
+ * check is a row of one table, and yields a finding.
  */
 #pragma once
 
@@ -19,15 +19,15 @@
 
 enum doctor_state {
 	DOCTOR_OK,
-	DOCTOR_WARN, /* it can serve, but worse than it could */
-	DOCTOR_FAIL, /* it cannot serve as configured */
+	DOCTOR_WARN, /* sixpipe can serve, but not at its best */
+	DOCTOR_FAIL, /* sixpipe cannot serve as configured */
 };
 
 /* An address to listen on, and the outcome of binding it. */
 struct doctor_listener {
 	struct addr address;
 	int error;	    /* 0 or -errno */
-	struct fault fault; /* why it cannot be bound; without a reason: it can */
+	struct fault fault; /* why it cannot be bound; without a reason: it can be */
 };
 
 /* Numbers are those of the kernel's own files; DOCTOR_UNKNOWN where there is no such file. */
@@ -55,7 +55,7 @@ struct doctor_facts {
 	int64_t pipe_user_pages; /* 0: no limit */
 	int64_t page_bytes;
 	unsigned pipes;	     /* that the kernel gives now; 0: fewer than one per worker */
-	uint32_t pipe_bytes; /* the size of the smallest of them */
+	uint32_t pipe_bytes; /* the size of the smallest pipe */
 
 	struct doctor_listener listener; /* the first that cannot be bound, or else the first */
 	struct doctor_listener metrics;	 /* the listener of --metrics */
@@ -68,7 +68,7 @@ struct doctor_facts {
 
 	/* the first --source that cannot be used, or else the first; NULL: there is none */
 	const struct config_source *source;
-	struct fault source_fault; /* without a reason: they can */
+	struct fault source_fault; /* without a reason: all can be used */
 
 	int64_t tcp_pressure_pages; /* the second of net.ipv4.tcp_mem */
 	int64_t tcp_wmem_most, tcp_rmem_most;
@@ -87,7 +87,7 @@ struct doctor_finding {
 
 struct doctor_check {
 	const char *name;
-	/* `finding` is OK, without a remedy, before the call. False: the check does not apply. */
+	/* Before the call `finding` is OK and empty. False: the check does not apply. */
 	bool (*judge)(const struct doctor_facts *facts, struct doctor_finding *finding);
 	/* without judge(): where the facts have the fault to tell, if there is one */
 	size_t fault_at;

@@ -66,7 +66,7 @@ static void gather_kernel(const char *root, struct doctor_facts *facts)
 	engine_destroy(engine);
 }
 
-/* Takes what a check of the start has added, of which a finding tells the first. */
+/* Takes the first error that a check of the start has added: a finding shows only one. */
 static void take_errors(struct config_errors *errors, struct fault *fault)
 {
 	if (errors->count)
@@ -195,7 +195,7 @@ static void gather_sources(struct doctor_facts *facts)
 	}
 }
 
-/* A save makes a new file in the directory of the state file, so the directory must be there. */
+/* A save makes a new file in the directory of the state file, so the directory must exist. */
 static int check_state(const char *path, struct fault *fault)
 {
 	char directory[PATH_MAX];

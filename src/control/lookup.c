@@ -76,24 +76,19 @@ static void take_records(struct lookup *lookup, struct ares_addrinfo *info)
 	ares_freeaddrinfo(info);
 }
 
-/* Whether a server has said which addresses there are, or that there is none. */
-static bool is_answer(int status)
-{
-	return status == ARES_SUCCESS || status == ARES_ENODATA || status == ARES_ENOTFOUND;
-}
-
 static void finish(struct lookup *lookup, int status)
 {
-	lookup->is_known = is_answer(status);
+	lookup->is_known =
+		status == ARES_SUCCESS || status == ARES_ENODATA || status == ARES_ENOTFOUND;
 	lookup->error = describe_status(status);
 	lookup->on_answer(lookup);
 }
 
 /* The search ----------------------------------------------------------------------------------- */
 
-/* One of the full names that a lookup asks for. */
+/* A full name that a lookup asks for. */
 struct question {
-	char text[QUESTION_BYTES]; /* full, with a dot at its end: c-ares adds nothing to it then */
+	char text[QUESTION_BYTES]; /* with a dot at its end, so that c-ares adds no domain */
 	bool is_as_is;
 };
 
@@ -160,12 +155,12 @@ static void on_dns(void *context, int status, int timeouts, struct ares_addrinfo
 	if (status == ARES_EDESTRUCTION)
 		return;
 	take_records(lookup, info);
-	/* there are addresses, maybe none to connect to */
+	/* the name has addresses, though perhaps none that can be connected to */
 	if (status == ARES_SUCCESS) {
 		finish(lookup, status);
 		return;
 	}
-	/* the name is too long with this domain: there is no such name */
+	/* with this domain the name is too long to exist */
 	if (status == ARES_EBADNAME)
 		status = ARES_ENOTFOUND;
 	keep_status(lookup, status);
@@ -432,10 +427,8 @@ int lookups_create(struct lookups **lookups, const struct lookup_options *option
 
 	if (options->servers)
 		problem = dns_parse_servers(options->servers, servers, &server_count, item);
-	if (problem) {
-		fault_set_words(fault, "dns-server", item, problem);
-		return -EINVAL;
-	}
+	if (problem)
+		return fault_set_words(fault, "dns-server", item, problem);
 	if (!options->servers)
 		server_count = read_servers(resolv_conf_of(options), servers);
 	list_servers(servers, server_count, list);

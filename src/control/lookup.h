@@ -48,7 +48,7 @@ struct lookup {
 	const char *error;     /* why none was found: a static string */
 	uint64_t ttl_ms;       /* of the addresses */
 	/* lookup.c's */
-	int status;	/* ARES_*: what the answer is, if no name has an address */
+	int status;	/* ARES_*: of the whole search, if no name has an address */
 	unsigned step;	/* of the search */
 	bool is_first;	/* nothing has been answered yet */
 	bool is_silent; /* no answer came in time: the domains that are left are not asked for */

@@ -27,7 +27,7 @@ struct privs_target {
 	char name[256];	 /* for initgroups(3) */
 };
 
-/* Whether the process has the effective capability now: CAP_NET_BIND_SERVICE and others of capabilities(7). */
+/* Whether the process has an effective capability now, such as CAP_NET_BIND_SERVICE. */
 bool privs_has_capability(unsigned capability);
 
 /*
