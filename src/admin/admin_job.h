@@ -20,7 +20,7 @@
 #include "relay/query.h"
 #include "relay/worker.h"
 
-/* The most sessions in one answer: live sessions first, then those that ended last. */
+/* The most sessions in one answer: live sessions first, then the last that ended. */
 #define ADMIN_SESSION_LIMIT 1024
 
 /* The widest ban. A wider one is taken for a typing error: it would refuse whole continents. */

@@ -27,7 +27,7 @@ static struct cidr client_of(const struct admin_job *job, const struct session_r
 		&job->tools.forwards->config->forwards[record->forward].options;
 	const struct addr *shown = record->is_embedded ? &record->source : &record->client;
 	bool is_of_pool = options->source.kind == CONFIG_SOURCE_POOL;
-	/* a lease pool counts a link-local address as one client, whatever its link */
+	/* a lease pool counts a link-local address as one client on all links */
 	struct in6_addr address = is_of_pool ? cidr_address_of(shown) : cidr_address_on_link(shown);
 
 	if (is_of_pool && options->pseudo_prefix == CONFIG_PSEUDO_PREFIX_128)
@@ -56,7 +56,7 @@ static const char *refuse_local(const struct cidr *client)
 	return NULL;
 }
 
-/* Finds the client that has the lease, or else the last one that had it. */
+/* Finds the client that has the lease, or else the last client that had it. */
 static bool find_holder(struct admin_job *job)
 {
 	if (job->has_lease)

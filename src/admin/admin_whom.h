@@ -9,7 +9,7 @@ bool admin_whom_find_lease(struct admin_job *job);
 /*
  * Sets job->client to the client that WHO means, by the sessions in job->found:
  *
- *	- a leased address: the client that has the lease now, or else the last one that had it.
+ *	- a leased address: the client that has the lease now, or else the last client that had it.
  *	  job->previous is another client that had it before.
  *	- any other address, or an address with a port: the client of all sessions found. It must be
  *	  one client, for ports are used again, and for each backend.

@@ -36,7 +36,7 @@
 
 struct target {
 	struct timer timer;
-	uint64_t due_ms; /* of the next check, or of the one that runs */
+	uint64_t due_ms; /* of the next check, or of the running check */
 	struct target *next_waiting;
 	const struct forward *forward;
 	unsigned member; /* of the forward's pool */

@@ -2,7 +2,8 @@
  * Active checks of backends: a TCP connect from the control thread and, with --check-send and
  * --check-expect, a request and its answer. The verdicts go to the pools (upstream_checked()).
  *
- *	- Each backend is checked once per --check-interval; those of a forward are spread over it.
+ *	- Each backend is checked once per --check-interval; the checks of a forward are spread
+ *	  over it.
  *	- At most CHECKER_PARALLEL_LIMIT checks run at a time; other checks are late. One forward
  *	  leaves half of them to other forwards with checks.
  *	- A check that is due while the last one of the same backend runs is left out.
@@ -40,5 +41,5 @@ void checker_destroy(struct checker *checker);
 /* Adds the descriptors to wait for, and when checker_run() is due without an event. */
 void checker_prepare_poll(const struct checker *checker, struct poll_set *set);
 
-/* Begins the checks that are due, and continues those whose sockets are ready. */
+/* Begins the checks that are due, and continues the checks whose sockets are ready. */
 void checker_run(struct checker *checker, const struct poll_set *set);

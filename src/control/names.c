@@ -135,7 +135,7 @@ static void tell_cut(const struct name *name, const struct target *target, unsig
 
 /* Members -------------------------------------------------------------------------------------- */
 
-/* Returns whether the pool had a slot for each address. `tell`: log those that are left out. */
+/* Returns whether the pool had a slot for each address. `tell`: log addresses left out. */
 static bool set_target(const struct name *name, const struct target *target, bool tell)
 {
 	const struct addr_set *addresses = &name->dns.addresses;

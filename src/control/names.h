@@ -15,9 +15,8 @@
 struct names;
 
 /*
- * Reads resolv.conf(5) where no --dns-server is given, and asks nobody yet; *names is NULL where no
- * backend has a name. `forwards` must outlive it. Returns 0, or -errno with `fault`
- * naming the object, the reason and the remedy.
+ * Reads resolv.conf(5) where no --dns-server is given, and asks no server yet; *names is NULL where
+ * no backend has a name. `forwards` must outlive it. Returns 0, or -errno with `fault`.
  */
 int names_create(struct names **names, struct forwards *forwards, struct fault *fault);
 

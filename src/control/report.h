@@ -8,7 +8,7 @@
 /* Warns if the descriptor limit or the control group's memory is too small for --maxconn. */
 void report_short_limits(const struct capacity *limits);
 
-/* After the privilege drop, so that the limits are those under which the workers run. */
+/* Call it after the privilege drop, which changes the limits. */
 void report_limits(const struct config *config, const struct capacity *limits,
 		   const struct workers *workers);
 void report_privileges(const struct config *config);
