@@ -108,12 +108,12 @@ class Doctor(PrivilegesCase):
         missing = self.doctor('--metrics', '[2001:db8::dead]:9006', code=1)['metrics']
         self.assertEqual(missing['state'], 'fail')
         self.assertIn('2001:db8::dead', missing['value'])
-        self.assertIn('no interface has this address', missing['value'])
+        self.assertIn('Cannot assign requested address', missing['value'])
         self.assertNotIn('--freebind', missing['remedy'])
 
     def test_address_that_is_not_of_this_host(self):
         ports = self.doctor('[2001:db8::dead]:2000', '127.0.0.1:9', code=1)['ports']
-        self.assertIn('no interface has this address', ports['value'])
+        self.assertIn('Cannot assign requested address', ports['value'])
         self.assertIn('--freebind', ports['remedy'])
 
     def test_dual_stack_takes_the_port_of_both_families(self):
@@ -133,7 +133,7 @@ class Doctor(PrivilegesCase):
             pathlib.Path(path).touch()
             other = self.doctor(f'unix:{path}', code=1)['ports']
             self.assertEqual(other['state'], 'fail')
-            self.assertIn('a file that is not a socket has this path', other['value'])
+            self.assertIn('File exists', other['value'])
             os.unlink(path)
             dead = f'{directory}/dead'
             with contextlib.closing(socket.socket(socket.AF_UNIX)) as holder:
