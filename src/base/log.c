@@ -1,14 +1,12 @@
 #include "base/log.h"
 
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/check.h"
 #include "base/json.h"
-#include "base/log_ring.h"
 
 struct event_kind {
 	const char *word;
@@ -29,19 +27,11 @@ struct rate {
 	uint64_t suppressed;
 };
 
+static const char *const level_names[] = {"error", "warn", "info", "debug"};
+
 static enum log_level max_level = LOG_INFO;
-static atomic_bool given_up; /* stderr is not read: see log_stop() */
 static enum log_format line_format = LOG_LOGFMT;
 static _Thread_local struct rate rates[LOG_EVENT_COUNT];
-static _Thread_local struct log_ring *own_ring;
-
-const char *log_level_name(enum log_level level)
-{
-	static const char *const names[] = {"error", "warn", "info", "debug"};
-
-	CHECK((unsigned)level < ARRAY_COUNT(names));
-	return names[level];
-}
 
 void log_init(enum log_level level, enum log_format format)
 {
@@ -49,55 +39,18 @@ void log_init(enum log_level level, enum log_format format)
 	line_format = format;
 }
 
-static void report_dropped(uint64_t lines, int error)
+/* Appends all of a text or nothing, so that a line is never cut within a value. */
+static void append(struct log_line *line, const char *text)
 {
-	struct log_line line;
+	size_t count = strlen(text);
 
-	if (!log_begin(&line, LOG_EVENT_log_dropped))
-		return;
-	log_number(&line, "lines", lines);
-	if (error)
-		log_error(&line, "error", error);
-	log_end(&line);
-}
-
-void log_hold(void)
-{
-	own_ring = log_rings_hold(report_dropped);
-}
-
-int log_start(unsigned worker_count)
-{
-	log_hold();
-	return log_rings_start(worker_count);
-}
-
-void log_attach(unsigned worker)
-{
-	own_ring = log_rings_get(worker);
-}
-
-void log_stop(unsigned limit_ms)
-{
-	given_up = given_up || !log_rings_stop(limit_ms);
-}
-
-/* Appends all bytes or none, so that a line is never cut within a value. */
-static bool append_bytes(struct log_line *line, const char *bytes, size_t count)
-{
 	/* 32 bytes are kept for `]`, `,"truncated":true}` and the newline */
 	if (line->length_bytes + count > sizeof(line->text) - 32) {
 		line->truncated = true;
-		return false;
+		return;
 	}
-	memcpy(line->text + line->length_bytes, bytes, count);
+	memcpy(line->text + line->length_bytes, text, count);
 	line->length_bytes += count;
-	return true;
-}
-
-static bool append(struct log_line *line, const char *text)
-{
-	return append_bytes(line, text, strlen(text));
 }
 
 static void append_escaped_byte(struct log_line *line, unsigned char byte)
@@ -201,7 +154,7 @@ bool log_begin(struct log_line *line, enum log_event event)
 	uint64_t suppressed;
 	struct timespec now;
 
-	if (kind->level > max_level || given_up)
+	if (kind->level > max_level)
 		return false;
 	clock_gettime(CLOCK_REALTIME, &now);
 	if (rate->second != now.tv_sec) {
@@ -225,7 +178,7 @@ bool log_begin(struct log_line *line, enum log_event event)
 	log_text(line, "ts",
 		 log_date_print((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000,
 				date));
-	log_text(line, "level", log_level_name(kind->level));
+	log_text(line, "level", level_names[kind->level]);
 	log_text(line, "event", kind->word);
 	if (suppressed)
 		log_number(line, "suppressed", suppressed);
@@ -269,7 +222,6 @@ void log_list_begin(struct log_line *line, const char *key)
 	append_key(line, key);
 	append(line, "[");
 	line->list_open = !line->truncated;
-	line->list_has_items = false;
 	if (!line->list_open)
 		line->length_bytes = before;
 }
@@ -284,15 +236,14 @@ void log_list_item(struct log_line *line, const char *key, const char *value)
 	}
 	if (line->truncated)
 		return;
-	if (line->list_has_items)
+	if (line->text[line->length_bytes - 1] != '[')
 		append(line, ",");
 	append_value(line, value);
 	if (line->truncated)
 		line->length_bytes = before;
-	line->list_has_items = true;
 }
 
-/* Uses the bytes that append_bytes() keeps free, so the end of a line always fits. */
+/* Uses the bytes that append() keeps free, so the end of a line always fits. */
 static void append_end(struct log_line *line, const char *text)
 {
 	size_t count = strlen(text);
@@ -315,14 +266,4 @@ void log_end(struct log_line *line)
 		append_end(line, line->json ? ",\"truncated\":true" : " truncated=true");
 	append_end(line, line->json ? "}\n" : "\n");
 	log_print(line->text, line->length_bytes);
-}
-
-void log_print(const char *text, size_t length_bytes)
-{
-	if (given_up)
-		return;
-	if (own_ring)
-		log_ring_put(own_ring, text, length_bytes);
-	else
-		log_write_all(text, length_bytes);
 }

@@ -2,7 +2,7 @@
  * The log: one line per log event on stderr, as logfmt or JSON.
  *
  * A worker never writes to stderr itself, because the reader of stderr may stall. log_attach()
- * gives a thread a log ring (log_ring.h); the writer thread, which log_start() creates, writes the
+ * gives a thread a log ring (log_ring.c); the writer thread, which log_start() creates, writes the
  * lines of the log rings to stderr. A line is dropped and counted if its ring is full or if a write
  * to stderr fails (a full disk). A thread without a ring writes to stderr at once.
  *
@@ -36,7 +36,6 @@ struct log_line {
 	bool json;
 	bool truncated;
 	bool list_open;
-	bool list_has_items;
 };
 
 /* Sets level and format. Call it before any thread starts. The default is info and logfmt. */
@@ -101,5 +100,5 @@ void log_end(struct log_line *line);
  */
 void log_print(const char *text, size_t length_bytes);
 
-/* "error", "warn", "info", "debug". */
-const char *log_level_name(enum log_level level);
+/* The number of lines lost since the start, because a ring was full or a write to stderr failed. */
+uint64_t log_dropped_count(void);

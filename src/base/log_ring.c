@@ -1,5 +1,3 @@
-#include "base/log_ring.h"
-
 #include <errno.h>
 #include <poll.h>
 #include <stdatomic.h>
@@ -11,9 +9,17 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "base/thread.h"
 
+#define RING_BYTES 262144 /* about 1,500 lines of the access log between two writes */
+
 /*
+ * Log rings carry the log lines of threads to stderr. Each worker and the main thread has a ring
+ * with one producer and one consumer. The consumer is the writer thread, the only thread that may
+ * block in write(2). The main thread's ring exists before the writer thread starts and after it has
+ * ended.
+ *
  * Theory of operation. `head_bytes` and `tail_bytes` count all bytes that were put into the ring
  * and taken out of it. They only grow; their difference is the content of the ring. Only the ring's
  * own thread stores head, and only the writer stores tail, so neither needs a lock.
@@ -27,7 +33,7 @@ struct log_ring {
 	_Alignas(CACHE_LINE_BYTES) _Atomic uint64_t head_bytes;
 	_Atomic uint64_t dropped_count;
 	_Alignas(CACHE_LINE_BYTES) _Atomic uint64_t tail_bytes;
-	char bytes[LOG_RING_BYTES];
+	char bytes[RING_BYTES];
 };
 
 static struct log_ring main_ring;
@@ -36,16 +42,21 @@ static unsigned ring_count;
 static int wake_fd = -1; /* never closed, for the same reason */
 static bool writer_runs;
 static pthread_t writer;
-static log_on_dropped *report_dropped;
 static atomic_bool writer_sleeps;
 static atomic_bool stopping;
+static atomic_bool given_up; /* stderr is not read: see log_stop() */
+static _Thread_local struct log_ring *own_ring;
 
 /* Used only by the thread that writes. */
 static int write_error;	 /* the errno of the last write, 0 if it succeeded */
 static int lost_error;	 /* the errno with which lines were last lost, until it is reported */
 static bool line_is_cut; /* the last write ended within a line */
 
-size_t log_write_all(const char *text, size_t length_bytes)
+/*
+ * Writes all bytes to stderr; may block. Stops at an error such as a full disk. Returns the number
+ * of bytes that were not written.
+ */
+static size_t write_all(const char *text, size_t length_bytes)
 {
 	size_t all_bytes = length_bytes;
 
@@ -80,14 +91,15 @@ static void wake_writer(void)
 	(void)written; /* EAGAIN: the counter is full, so the writer wakes anyway */
 }
 
-void log_ring_put(struct log_ring *ring, const char *line, size_t length_bytes)
+/* Copies a whole line into the ring, or counts it as dropped. Wakes the writer if it sleeps. */
+static void put(struct log_ring *ring, const char *line, size_t length_bytes)
 {
 	uint64_t head = atomic_load_explicit(&ring->head_bytes, memory_order_relaxed);
 	uint64_t tail = atomic_load_explicit(&ring->tail_bytes, memory_order_acquire);
-	size_t at = head % LOG_RING_BYTES;
-	size_t before_wrap = MIN(length_bytes, LOG_RING_BYTES - at);
+	size_t at = head % RING_BYTES;
+	size_t before_wrap = MIN(length_bytes, RING_BYTES - at);
 
-	if (length_bytes > LOG_RING_BYTES - (head - tail)) {
+	if (length_bytes > RING_BYTES - (head - tail)) {
 		atomic_fetch_add_explicit(&ring->dropped_count, 1, memory_order_relaxed);
 		return;
 	}
@@ -98,10 +110,20 @@ void log_ring_put(struct log_ring *ring, const char *line, size_t length_bytes)
 		wake_writer();
 }
 
+void log_print(const char *text, size_t length_bytes)
+{
+	if (given_up)
+		return;
+	if (own_ring)
+		put(own_ring, text, length_bytes);
+	else
+		write_all(text, length_bytes);
+}
+
 /* Writes a piece of a ring. Lines that could not be written are lost and counted. */
 static void write_piece(struct log_ring *ring, const char *bytes, size_t count)
 {
-	size_t lost_bytes = log_write_all(bytes, count);
+	size_t lost_bytes = write_all(bytes, count);
 	uint64_t lines = 0;
 
 	for (const char *at = bytes + count - lost_bytes; at < bytes + count; at++)
@@ -117,9 +139,9 @@ static bool write_out(struct log_ring *ring)
 {
 	uint64_t tail = atomic_load_explicit(&ring->tail_bytes, memory_order_relaxed);
 	uint64_t head = atomic_load(&ring->head_bytes);
-	size_t at = tail % LOG_RING_BYTES;
+	size_t at = tail % RING_BYTES;
 	size_t bytes = head - tail;
-	size_t before_wrap = MIN(bytes, LOG_RING_BYTES - at);
+	size_t before_wrap = MIN(bytes, RING_BYTES - at);
 
 	if (!bytes)
 		return false;
@@ -142,11 +164,17 @@ static bool write_out_all(void)
 static void report_new_drops(void)
 {
 	static uint64_t reported;
-	uint64_t dropped = log_rings_dropped_count();
+	uint64_t dropped = log_dropped_count();
+	struct log_line line;
 
 	if (dropped == reported)
 		return;
-	report_dropped(dropped - reported, lost_error);
+	if (log_begin(&line, LOG_EVENT_log_dropped)) {
+		log_number(&line, "lines", dropped - reported);
+		if (lost_error)
+			log_error(&line, "error", lost_error);
+		log_end(&line);
+	}
 	if (write_error)
 		return;
 	reported = dropped;
@@ -189,31 +217,31 @@ static int start_writer(void)
 	return error;
 }
 
-int log_rings_start(unsigned count)
+void log_hold(void)
+{
+	own_ring = &main_ring;
+}
+
+int log_start(unsigned worker_count)
 {
 	void *memory;
 
-	CHECK(!rings && count);
+	CHECK(!rings && worker_count);
+	log_hold();
 	/* zeroed, page-aligned, and resident only page by page as it is used */
-	memory = mmap(NULL, count * sizeof(struct log_ring), PROT_READ | PROT_WRITE,
+	memory = mmap(NULL, worker_count * sizeof(struct log_ring), PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (memory == MAP_FAILED)
 		return -errno;
 	rings = memory;
-	ring_count = count;
+	ring_count = worker_count;
 	return start_writer();
 }
 
-struct log_ring *log_rings_hold(log_on_dropped *on_dropped)
+void log_attach(unsigned worker)
 {
-	report_dropped = on_dropped;
-	return &main_ring;
-}
-
-struct log_ring *log_rings_get(unsigned index)
-{
-	CHECK(index < ring_count);
-	return &rings[index];
+	CHECK(worker < ring_count);
+	own_ring = &rings[worker];
 }
 
 static bool holds_lines(void)
@@ -225,16 +253,16 @@ static bool holds_lines(void)
 	return any;
 }
 
-bool log_rings_stop(unsigned limit_ms)
+void log_stop(unsigned limit_ms)
 {
 	struct timespec limit;
 
-	if (!writer_runs && !holds_lines())
-		return true;
+	if (given_up || (!writer_runs && !holds_lines()))
+		return;
 	/* a failed start has lines too: start the writer, or without a thread write here */
 	if (!writer_runs && start_writer()) {
 		write_out_all();
-		return true;
+		return;
 	}
 	atomic_store(&stopping, true);
 	wake_writer();
@@ -246,14 +274,15 @@ bool log_rings_stop(unsigned limit_ms)
 		limit.tv_nsec -= 1000000000;
 	}
 	/* if stderr is never read, the process must end nevertheless: give up */
-	if (pthread_timedjoin_np(writer, NULL, &limit))
-		return false;
+	if (pthread_timedjoin_np(writer, NULL, &limit)) {
+		given_up = true;
+		return;
+	}
 	writer_runs = false;
 	atomic_store(&writer_sleeps, false);
-	return true;
 }
 
-uint64_t log_rings_dropped_count(void)
+uint64_t log_dropped_count(void)
 {
 	uint64_t sum = atomic_load_explicit(&main_ring.dropped_count, memory_order_relaxed);
 

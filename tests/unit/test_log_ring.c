@@ -1,5 +1,3 @@
-#include "base/log_ring.h"
-
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -126,7 +124,7 @@ Test(log_ring, lines_of_all_threads_arrive_whole_and_in_order)
 		cr_assert(!pthread_create(&threads[i], NULL, log_lines, (void *)i));
 	for (unsigned i = 0; i < WORKER_LIMIT; i++)
 		pthread_join(threads[i], NULL);
-	dropped = log_rings_dropped_count();
+	dropped = log_dropped_count();
 	log_stop(SUPPORT_PATIENCE_MS);
 	text = support_capture_end();
 	take_lines(&tally, text);
@@ -190,9 +188,9 @@ static void stall_read(struct stall *stall)
 /* Logs until the ring is full, which must not block. */
 static void stall_overflow(struct stall *stall)
 {
-	uint64_t before = log_rings_dropped_count();
+	uint64_t before = log_dropped_count();
 
-	while (log_rings_dropped_count() < before + 10) {
+	while (log_dropped_count() < before + 10) {
 		log_one(0, stall->logged++);
 		cr_assert_lt(stall->logged, 100000);
 	}
@@ -201,7 +199,7 @@ static void stall_overflow(struct stall *stall)
 /* Reads until every line that was not dropped has arrived. */
 static void stall_drain(struct stall *stall)
 {
-	uint64_t expected = stall->logged - log_rings_dropped_count();
+	uint64_t expected = stall->logged - log_dropped_count();
 	struct tally tally = {0};
 
 	while (tally.lines < expected) {
@@ -244,7 +242,7 @@ static void check_stalled_reader(int pipe_flags)
 	stall_begin(&stall, pipe_flags);
 	stall_overflow(&stall);
 	stall_drain(&stall);
-	dropped = log_rings_dropped_count();
+	dropped = log_dropped_count();
 	stall_end(&stall, &tally);
 	cr_expect_eq(tally.lines + dropped, stall.logged);
 	cr_expect_eq(tally.dropped, dropped, "%lu told of %lu", (unsigned long)tally.dropped,
@@ -282,7 +280,7 @@ Test(log_ring, drops_within_one_second_are_all_told_in_the_end)
 	}
 	frozen_s++;
 	log_one(0, stall.logged++);
-	dropped = log_rings_dropped_count();
+	dropped = log_dropped_count();
 	stall_drain(&stall);
 	frozen_s = 0;
 	stall_end(&stall, &tally);
@@ -339,7 +337,7 @@ Test(log_ring, lines_before_the_writer_starts_do_not_block_and_are_written)
 	stall_overflow(&stall);
 	cr_assert_eq(log_start(1), 0);
 	stall_drain(&stall);
-	dropped = log_rings_dropped_count();
+	dropped = log_dropped_count();
 	stall_end(&stall, &tally);
 	cr_expect_eq(tally.lines + dropped, stall.logged);
 	cr_expect_eq(tally.dropped, dropped);
@@ -361,7 +359,7 @@ Test(log_ring, lines_that_stderr_refuses_are_counted_and_told)
 	cr_assert_eq(log_start(1), 0);
 	for (unsigned i = 0; i < 7; i++)
 		log_one(0, i);
-	while (log_rings_dropped_count() < 7)
+	while (log_dropped_count() < 7)
 		sched_yield();
 	cr_assert_geq(dup2(kept, STDERR_FILENO), 0);
 	log_one(0, 7);
