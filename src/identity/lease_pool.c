@@ -12,22 +12,6 @@
 /* Attempts for one client. An attempt fails only if another thread got a lease in the meantime. */
 #define ATTEMPT_LIMIT 128
 
-struct counters {
-	_Alignas(CACHE_LINE_BYTES) _Atomic int64_t in_use;
-	_Atomic int64_t live; /* can be too small for a moment, even negative */
-	_Atomic uint64_t collisions;
-	_Atomic uint64_t evictions;
-	_Atomic uint64_t exhausted;
-};
-
-struct lease_pool {
-	struct lease_block block;
-	unsigned client_bits;
-	uint32_t bucket_count; /* a power of 2 */
-	struct lease_bucket *buckets;
-	struct counters counters;
-};
-
 /* A client that needs a lease. */
 struct request {
 	struct lease_bucket *bucket;
@@ -361,7 +345,7 @@ bool lease_pool_find(const struct lease_pool *pool, struct in_addr address, stru
 
 void lease_pool_read_stats(const struct lease_pool *pool, struct lease_pool_stats *stats)
 {
-	const struct counters *counters = &pool->counters;
+	const struct lease_counters *counters = &pool->counters;
 	int64_t in_use = atomic_load_explicit(&counters->in_use, memory_order_relaxed);
 	int64_t live = atomic_load_explicit(&counters->live, memory_order_relaxed);
 
@@ -373,21 +357,6 @@ void lease_pool_read_stats(const struct lease_pool *pool, struct lease_pool_stat
 }
 
 /* For the state file --------------------------------------------------------------------------- */
-
-const struct lease_block *lease_pool_block(const struct lease_pool *pool)
-{
-	return &pool->block;
-}
-
-unsigned lease_pool_client_bits(const struct lease_pool *pool)
-{
-	return pool->client_bits;
-}
-
-uint32_t lease_pool_bucket_count(const struct lease_pool *pool)
-{
-	return pool->bucket_count;
-}
 
 /* Drops records that `view` has replaced: those of the same address or prefix. */
 static unsigned drop_replaced(struct lease_record *records, unsigned count,

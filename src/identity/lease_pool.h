@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "base/cidr.h"
+#include "base/util.h"
 #include "identity/lease_block.h"
 #include "identity/lease_bucket.h"
 
@@ -92,9 +93,21 @@ struct lease_record {
 	int32_t used_s; /* time of last use, by the pool's clock */
 };
 
-const struct lease_block *lease_pool_block(const struct lease_pool *pool);
-unsigned lease_pool_client_bits(const struct lease_pool *pool);
-uint32_t lease_pool_bucket_count(const struct lease_pool *pool);
+struct lease_counters {
+	_Alignas(CACHE_LINE_BYTES) _Atomic int64_t in_use;
+	_Atomic int64_t live; /* can be too small for a moment, even negative */
+	_Atomic uint64_t collisions;
+	_Atomic uint64_t evictions;
+	_Atomic uint64_t exhausted;
+};
+
+struct lease_pool {
+	struct lease_block block;
+	unsigned client_bits;
+	uint32_t bucket_count; /* a power of 2 */
+	struct lease_bucket *buckets;
+	struct lease_counters counters;
+};
 
 /*
  * Reads the leases of one bucket into `records` and returns their number. Each address and each

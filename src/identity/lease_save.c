@@ -42,36 +42,36 @@ static const char *remedy_of(int number)
 	}
 }
 
-/* A state file, a file beside it that is worked on, and where to say what is wrong. */
-struct place {
+/* A state file, a file beside it, and the fault to set. */
+struct state_paths {
 	const char *path;
 	char beside[PATH_MAX];
 	struct fault *fault;
 };
 
-/* -errno of a call that failed for `file`, one of the place or its directory. */
-static int fail_errno(const struct place *place, const char *what, const char *file)
+/* -errno of a call that failed for `file`: one of the two files or their directory. */
+static int fail_errno(const struct state_paths *paths, const char *what, const char *file)
 {
 	int number = errno;
 
-	fault_set(place->fault, "pseudo-state", place->path, "cannot %s '%.160s': %s; %s", what,
+	fault_set(paths->fault, "pseudo-state", paths->path, "cannot %s '%.160s': %s; %s", what,
 		  file, strerror(number), remedy_of(number));
 	return -number;
 }
 
-static int name_beside(struct place *place, const char *suffix)
+static int name_beside(struct state_paths *paths, const char *suffix)
 {
-	if (snprintf(place->beside, PATH_MAX, "%s%s", place->path, suffix) < PATH_MAX)
+	if (snprintf(paths->beside, PATH_MAX, "%s%s", paths->path, suffix) < PATH_MAX)
 		return 0;
 	errno = ENAMETOOLONG;
-	return fail_errno(place, "write", place->path);
+	return fail_errno(paths, "write", paths->path);
 }
 
 /* Locking -------------------------------------------------------------------------------------- */
 
-static int fail_shared(const struct place *place)
+static int fail_shared(const struct state_paths *paths)
 {
-	fault_set(place->fault, "pseudo-state", place->path,
+	fault_set(paths->fault, "pseudo-state", paths->path,
 		  "another process or listener keeps its addresses there, and both would give them "
 		  "away; give each its own file");
 	return -EBUSY;
@@ -81,22 +81,22 @@ int lease_state_lock(const char *path, bool make, int *lock_fd, struct fault *fa
 {
 	/* NFS locks only files open for writing; a link could lead to a file of another user */
 	const int flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
-	struct place place = {.path = path, .fault = fault};
-	int result = name_beside(&place, ".lock");
+	struct state_paths paths = {.path = path, .fault = fault};
+	int result = name_beside(&paths, ".lock");
 	int fd;
 
 	if (result)
 		return result;
-	fd = open(place.beside, make ? flags | O_CREAT | O_EXCL : flags, 0600);
+	fd = open(paths.beside, make ? flags | O_CREAT | O_EXCL : flags, 0600);
 	if (fd < 0 && errno == ENOENT && !make)
 		return 0;
 	if (fd < 0 && errno == EEXIST)
-		return fail_shared(&place);
+		return fail_shared(&paths);
 	if (fd < 0)
-		return fail_errno(&place, make ? "make" : "open", place.beside);
+		return fail_errno(&paths, make ? "make" : "open", paths.beside);
 	if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) {
 		close(fd);
-		return fail_shared(&place);
+		return fail_shared(&paths);
 	}
 	*lock_fd = fd;
 	return 0;
@@ -106,13 +106,12 @@ int lease_state_lock(const char *path, bool make, int *lock_fd, struct fault *fa
 
 static void write_header(FILE *file, const struct lease_pool *pool)
 {
-	const struct lease_block *block = lease_pool_block(pool);
 	char text[CIDR_TEXT_BYTES];
 
 	fprintf(file, "sixpipe-sources %d\nblock %s\nclient-prefix %u\nkey ", LEASE_STATE_VERSION,
-		cidr_print(&block->cidr, text), lease_pool_client_bits(pool));
+		cidr_print(&pool->block.cidr, text), pool->client_bits);
 	for (unsigned i = 0; i < SIPHASH_KEY_BYTES; i++)
-		fprintf(file, "%02x", block->key[i]);
+		fprintf(file, "%02x", pool->block.key[i]);
 	fputc('\n', file);
 }
 
@@ -139,7 +138,7 @@ static void write_leases(FILE *file, const struct lease_pool *pool, const struct
 	char address[INET_ADDRSTRLEN], client[CIDR_TEXT_BYTES];
 	uint64_t count = 0;
 
-	for (uint32_t i = 0; i < lease_pool_bucket_count(pool); i++) {
+	for (uint32_t i = 0; i < pool->bucket_count; i++) {
 		unsigned in_bucket = lease_pool_read_bucket(pool, i, records);
 
 		/* so that the same leases make the same file */
@@ -155,19 +154,19 @@ static void write_leases(FILE *file, const struct lease_pool *pool, const struct
 }
 
 /* Writes the new file, which must not exist yet, and waits until it is on the disk. */
-static int write_new(const struct place *place, const struct lease_pool *pool,
+static int write_new(const struct state_paths *paths, const struct lease_pool *pool,
 		     const struct lease_clock *clock)
 {
 	/* O_EXCL and O_NOFOLLOW: never a file or link that another process made */
-	int fd = open(place->beside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int fd = open(paths->beside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	int result = 0;
 	FILE *file;
 
 	if (fd < 0)
-		return fail_errno(place, "make", place->beside);
+		return fail_errno(paths, "make", paths->beside);
 	file = fdopen(fd, "w");
 	if (!file) {
-		result = fail_errno(place, "write", place->beside);
+		result = fail_errno(paths, "write", paths->beside);
 		close(fd);
 		return result;
 	}
@@ -175,25 +174,25 @@ static int write_new(const struct place *place, const struct lease_pool *pool,
 	write_leases(file, pool, clock);
 	errno = EIO; /* for the case that only an earlier write failed */
 	if (fflush(file) || ferror(file) || fsync(fd))
-		result = fail_errno(place, "write", place->beside);
+		result = fail_errno(paths, "write", paths->beside);
 	if (fclose(file) && !result)
-		result = fail_errno(place, "write", place->beside);
+		result = fail_errno(paths, "write", paths->beside);
 	return result;
 }
 
 /* Waits until the directory's new entry is on the disk. */
-static int sync_directory(const struct place *place)
+static int sync_directory(const struct state_paths *paths)
 {
 	char directory[PATH_MAX];
 	int result = 0;
 	int fd;
 
-	host_directory_of(place->path, directory, sizeof(directory));
+	host_directory_of(paths->path, directory, sizeof(directory));
 	fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return fail_errno(place, "open", directory);
+		return fail_errno(paths, "open", directory);
 	if (fsync(fd) && errno != EINVAL) /* EINVAL: a filesystem without fsync for directories */
-		result = fail_errno(place, "sync", directory);
+		result = fail_errno(paths, "sync", directory);
 	close(fd);
 	return result;
 }
@@ -201,19 +200,19 @@ static int sync_directory(const struct place *place)
 int lease_pool_save(const struct lease_pool *pool, const char *path,
 		    const struct lease_clock *clock, struct fault *fault)
 {
-	struct place place = {.path = path, .fault = fault};
-	int result = name_beside(&place, ".new");
+	struct state_paths paths = {.path = path, .fault = fault};
+	int result = name_beside(&paths, ".new");
 
 	if (result)
 		return result;
-	if (unlink(place.beside) && errno != ENOENT)
-		return fail_errno(&place, "remove", place.beside);
-	result = write_new(&place, pool, clock);
-	if (!result && rename(place.beside, path))
-		result = fail_errno(&place, "replace", path);
+	if (unlink(paths.beside) && errno != ENOENT)
+		return fail_errno(&paths, "remove", paths.beside);
+	result = write_new(&paths, pool, clock);
+	if (!result && rename(paths.beside, path))
+		result = fail_errno(&paths, "replace", path);
 	if (result) {
-		unlink(place.beside);
+		unlink(paths.beside);
 		return result;
 	}
-	return sync_directory(&place);
+	return sync_directory(&paths);
 }

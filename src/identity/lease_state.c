@@ -210,44 +210,28 @@ static int read_header(struct reader *reader)
 	return 0;
 }
 
-/* Opens a state file and reads its header; the caller closes the file if this returns 0. */
-static int open_state(struct reader *reader, const char *path, struct fault *fault)
+/*
+ * Opens the state file and reads its header. If there is no such file, `reader->file` stays NULL.
+ * The caller closes `reader->file` if it is not NULL, also after an error.
+ */
+static int open_state(struct reader *reader)
 {
-	int fd = open_secret(STATE, path, fault);
+	int fd = open_secret(STATE, reader->path, reader->fault);
 	int result;
 
 	if (fd < 0)
-		return fd;
-	memset(reader, 0, sizeof(*reader));
-	reader->path = path;
-	reader->fault = fault;
+		return fd == -ENOENT ? 0 : fd;
 	reader->file = fdopen(fd, "r");
-	if (!reader->file) {
-		result = fail_errno(fault, STATE, path, "read it");
-		close(fd);
-		return result;
-	}
-	result = read_header(reader);
-	if (result)
-		fclose(reader->file);
+	if (reader->file)
+		return read_header(reader);
+	result = fail_errno(reader->fault, STATE, reader->path, "read it");
+	close(fd);
 	return result;
-}
-
-int lease_state_read_key(const char *path, uint8_t key[SIPHASH_KEY_BYTES], struct fault *fault)
-{
-	struct reader reader;
-	int result = open_state(&reader, path, fault);
-
-	if (result)
-		return result;
-	memcpy(key, reader.key, sizeof(reader.key));
-	fclose(reader.file);
-	return 0;
 }
 
 static int check_header(const struct reader *reader, const struct lease_pool *pool)
 {
-	const struct lease_block *block = lease_pool_block(pool);
+	const struct lease_block *block = &pool->block;
 	char text[CIDR_TEXT_BYTES];
 
 	cidr_print(&block->cidr, text);
@@ -256,12 +240,12 @@ static int check_header(const struct reader *reader, const struct lease_pool *po
 					"holds addresses of %s, not of %s; give that block, or "
 					"remove the file to give every client another address",
 					reader->block, text);
-	if (reader->client_bits != lease_pool_client_bits(pool))
+	if (reader->client_bits != pool->client_bits)
 		return fault_set_object(reader->fault, STATE, reader->path,
 					"holds clients by /%" PRIu64
 					", not /%u; give that prefix length, or remove the file to "
 					"give every client another address",
-					reader->client_bits, lease_pool_client_bits(pool));
+					reader->client_bits, pool->client_bits);
 	if (memcmp(reader->key, block->key, sizeof(block->key)) != 0)
 		return fault_set_object(reader->fault, STATE, reader->path,
 					"was written with another key; give that key, or remove "
@@ -313,14 +297,15 @@ static int read_lease(struct reader *reader, struct lease_pool *pool,
 	return 0;
 }
 
-/* Reads the lines after the header. */
+/* Reads the lines after the header into a pool. */
 static int read_leases(struct reader *reader, struct lease_pool *pool,
-		       const struct lease_clock *clock, uint64_t *count)
+		       const struct lease_clock *clock, uint64_t *dropped)
 {
+	struct lease_pool_stats stats;
+	uint64_t count, said;
 	const char *value;
-	uint64_t said;
 
-	for (*count = 0;; ++*count) {
+	for (count = 0;; count++) {
 		int result = next_line(reader);
 
 		if (result)
@@ -334,30 +319,11 @@ static int read_leases(struct reader *reader, struct lease_pool *pool,
 	value = value_of(reader, "end");
 	if (!value || units_parse_count(value, &said))
 		return fail_line(reader, "is neither a lease nor 'end COUNT'; remove the line");
-	if (said != *count)
+	if (said != count)
 		return fail_line(reader, "does not count the leases above; some are lost, or were "
 					 "added: restore the file, or correct the count");
 	if (fgetc(reader->file) != EOF)
 		return fail_line(reader, "should be the last line; remove what follows");
-	return 0;
-}
-
-int lease_pool_load(struct lease_pool *pool, const char *path, const struct lease_clock *clock,
-		    uint64_t *dropped, struct fault *fault)
-{
-	struct lease_pool_stats stats;
-	struct reader reader;
-	uint64_t count;
-	int result = open_state(&reader, path, fault);
-
-	if (result)
-		return result;
-	result = check_header(&reader, pool);
-	if (!result)
-		result = read_leases(&reader, pool, clock, &count);
-	fclose(reader.file);
-	if (result)
-		return result;
 	lease_pool_read_stats(pool, &stats);
 	*dropped = count - stats.in_use;
 	return 0;
@@ -365,20 +331,16 @@ int lease_pool_load(struct lease_pool *pool, const char *path, const struct leas
 
 /* Opening a pool ------------------------------------------------------------------------------- */
 
-static int choose_key(const struct lease_files *files, uint8_t key[SIPHASH_KEY_BYTES],
-		      struct fault *fault)
+/* The key for the pool: from the key file, else from the state file, else a random key. */
+static int choose_key(const struct lease_files *files, const struct reader *reader,
+		      uint8_t key[SIPHASH_KEY_BYTES])
 {
-	int result;
-
 	if (files->key_path)
-		return lease_key_read(files->key_path, key, fault);
-	if (files->state_path) {
-		result = lease_state_read_key(files->state_path, key, fault);
-		if (result != -ENOENT)
-			return result;
-	}
-	if (getrandom(key, SIPHASH_KEY_BYTES, 0) != SIPHASH_KEY_BYTES)
-		return fail_errno(fault, NULL, "source key", "draw it (getrandom(2))");
+		return lease_key_read(files->key_path, key, reader->fault);
+	if (reader->file)
+		memcpy(key, reader->key, SIPHASH_KEY_BYTES);
+	else if (getrandom(key, SIPHASH_KEY_BYTES, 0) != SIPHASH_KEY_BYTES)
+		return fail_errno(reader->fault, NULL, "source key", "draw it (getrandom(2))");
 	return 0;
 }
 
@@ -386,22 +348,25 @@ int lease_pool_open(const struct lease_pool_options *options, const struct lease
 		    const struct lease_clock *clock, struct lease_pool **pool, uint64_t *dropped,
 		    struct fault *fault)
 {
+	struct reader reader = {.path = files->state_path, .fault = fault};
 	uint8_t key[SIPHASH_KEY_BYTES];
-	struct lease_pool *made;
-	int result = choose_key(files, key, fault);
+	struct lease_pool *made = NULL;
+	int result = files->state_path ? open_state(&reader) : 0;
 
 	*dropped = 0;
 	if (!result)
+		result = choose_key(files, &reader, key);
+	if (!result)
 		result = lease_pool_create(options, key, &made, fault);
+	if (!result && reader.file)
+		result = check_header(&reader, made);
+	if (!result && reader.file)
+		result = read_leases(&reader, made, clock, dropped);
+	if (reader.file)
+		fclose(reader.file);
 	if (result)
-		return result;
-	if (files->state_path) {
-		result = lease_pool_load(made, files->state_path, clock, dropped, fault);
-		if (result && result != -ENOENT) {
-			lease_pool_destroy(made);
-			return result;
-		}
-	}
-	*pool = made;
-	return 0;
+		lease_pool_destroy(made);
+	else
+		*pool = made;
+	return result;
 }

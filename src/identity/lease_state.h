@@ -73,18 +73,6 @@ int lease_pool_save(const struct lease_pool *pool, const char *path,
 		    const struct lease_clock *clock, struct fault *fault);
 
 /*
- * Reads the leases of a state file into a pool that no other thread uses yet. Returns 0; -ENOENT,
- * without `fault`, if there is no file; -EINVAL if the file is malformed, or was written for
- * another block, prefix length or key; other errnos of open(2) and read(2). On failure the pool may
- * have some of the leases.
- */
-int lease_pool_load(struct lease_pool *pool, const char *path, const struct lease_clock *clock,
-		    uint64_t *dropped, struct fault *fault);
-
-/* Reads only the key of a state file. Returns as lease_pool_load() does. */
-int lease_state_read_key(const char *path, uint8_t key[SIPHASH_KEY_BYTES], struct fault *fault);
-
-/*
  * Reads a key file: 32 hexadecimal digits, with or without a newline. Returns 0; -EINVAL if the
  * file is wrong; or -errno of open(2) or read(2).
  */

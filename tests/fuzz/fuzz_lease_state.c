@@ -14,33 +14,24 @@
 #include "base/check.h"
 #include "fuzz.h"
 
-static struct lease_pool *make_pool(void)
-{
-	static const uint8_t key[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-	struct lease_pool_options options = {.client_bits = 64, .lease_count = 64};
-	struct fault fault;
-	struct lease_pool *pool;
-
-	CHECK(!cidr_parse("192.0.2.16/28", &options.block));
-	CHECK(!lease_pool_create(&options, key, &pool, &fault));
-	return pool;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 {
 	const struct lease_clock clock = {1000000, 1767225600};
+	struct lease_pool_options options = {.client_bits = 64, .lease_count = 64};
 	struct lease_record record[LEASE_BUCKET_LEASES], back[LEASE_BUCKET_LEASES];
-	struct lease_pool *pool = make_pool(), *again = make_pool();
+	struct lease_pool *pool = NULL, *again = NULL;
 	char path[64], text[FAULT_TEXT_BYTES];
+	const struct lease_files files = {.state_path = path};
 	struct fault fault;
 	int fd = memfd_create("state", MFD_CLOEXEC);
 	uint64_t dropped;
 	int result;
 
+	CHECK(!cidr_parse("192.0.2.16/28", &options.block));
 	CHECK(fd >= 0 && !fchmod(fd, 0600) && write(fd, bytes, count) == (ssize_t)count);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	memset(&fault, 0xff, sizeof(fault)); /* what is not written is not terminated */
-	result = lease_pool_load(pool, path, &clock, &dropped, &fault);
+	result = lease_pool_open(&options, &files, &clock, &pool, &dropped, &fault);
 	if (result) {
 		CHECK(result == -EINVAL && strlen(fault_print(&fault, text)) < sizeof(text) &&
 		      *fault.reason);
@@ -48,6 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 		unsigned leases = lease_pool_read_bucket(pool, 0, record);
 
 		CHECK(!dropped);
+		CHECK(!lease_pool_create(&options, pool->block.key, &again, &fault));
 		for (unsigned i = 0; i < leases; i++)
 			CHECK(!lease_pool_restore(again, &record[i]));
 		CHECK(lease_pool_read_bucket(again, 0, back) == leases);

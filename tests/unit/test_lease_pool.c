@@ -57,12 +57,12 @@ static struct in_addr acquire(struct lease_pool *pool, const char *client, uint6
 static unsigned candidates_of(const struct lease_pool *pool, const struct in6_addr *client,
 			      struct in_addr candidates[LEASE_CANDIDATES])
 {
-	struct cidr identity = cidr_client_of(client, lease_pool_client_bits(pool));
+	struct cidr identity = cidr_client_of(client, pool->client_bits);
 	struct lease_draw draw;
 	unsigned count = 0;
 	uint32_t address;
 
-	lease_draw_init(&draw, lease_pool_block(pool), &identity.network);
+	lease_draw_init(&draw, &pool->block, &identity.network);
 	while (lease_draw_next(&draw, &address))
 		candidates[count++].s_addr = htonl(address);
 	return count;
