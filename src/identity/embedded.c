@@ -4,7 +4,11 @@
 
 #include "base/util.h"
 
-bool embedded_is_global(struct in_addr v4)
+/*
+ * Whether the address is global: not private, shared, loopback, link-local, for documentation or
+ * benchmarks, multicast or reserved by the IANA registry of special-purpose addresses (RFC 6890).
+ */
+static bool is_global(struct in_addr v4)
 {
 	static const struct {
 		uint32_t network;
@@ -54,7 +58,7 @@ bool embedded_ipv4(const struct in6_addr *address, struct in_addr *v4)
 		memcpy(&found, bytes + 2, sizeof(found));
 	else
 		return false;
-	if (!(IN6_IS_ADDR_V4MAPPED(address) ? is_of_a_host(found) : embedded_is_global(found)))
+	if (!(IN6_IS_ADDR_V4MAPPED(address) ? is_of_a_host(found) : is_global(found)))
 		return false;
 	*v4 = found;
 	return true;

@@ -17,9 +17,3 @@
  * Other prefixes that a site may use for NAT64 are not known.
  */
 bool embedded_ipv4(const struct in6_addr *address, struct in_addr *v4);
-
-/*
- * Whether the address is global: not private, shared, loopback, link-local, for documentation or
- * benchmarks, multicast or reserved by the IANA registry of special-purpose addresses (RFC 6890).
- */
-bool embedded_is_global(struct in_addr v4);

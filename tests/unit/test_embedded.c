@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <string.h>
 
 #include "base/util.h"
 #include "support.h"
@@ -55,6 +56,16 @@ Test(embedded, rows)
 	}
 }
 
+/* By the well-known prefix of NAT64. */
+static bool is_taken(struct in_addr v4)
+{
+	struct in6_addr v6 = {.s6_addr = {0x00, 0x64, 0xff, 0x9b}};
+	struct in_addr found;
+
+	memcpy(&v6.s6_addr[12], &v4, sizeof(v4));
+	return embedded_ipv4(&v6, &found);
+}
+
 /* The first and last of each special block, and their neighbours outside. */
 Test(embedded, only_global_ones_by_translation)
 {
@@ -73,13 +84,13 @@ Test(embedded, only_global_ones_by_translation)
 
 		cr_assert(inet_pton(AF_INET, special[i][0], &first) == 1 &&
 			  inet_pton(AF_INET, special[i][1], &last) == 1);
-		cr_expect_not(embedded_is_global(first), "%s", special[i][0]);
-		cr_expect_not(embedded_is_global(last), "%s", special[i][1]);
+		cr_expect_not(is_taken(first), "%s", special[i][0]);
+		cr_expect_not(is_taken(last), "%s", special[i][1]);
 		first.s_addr = htonl(ntohl(first.s_addr) - 1);
 		last.s_addr = htonl(ntohl(last.s_addr) + 1);
 		if (first.s_addr != INADDR_NONE)
-			cr_expect(embedded_is_global(first), "before %s", special[i][0]);
+			cr_expect(is_taken(first), "before %s", special[i][0]);
 		if (last.s_addr)
-			cr_expect(embedded_is_global(last), "after %s", special[i][1]);
+			cr_expect(is_taken(last), "after %s", special[i][1]);
 	}
 }
