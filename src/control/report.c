@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "os/sock.h"
 #include "relay/session.h"
+#include "stats/metrics_text.h"
 
 void report_short_limits(const struct capacity *limits)
 {

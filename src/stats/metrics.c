@@ -1,15 +1,5 @@
 #include "stats/metrics.h"
 
-#include "base/check.h"
-
-static const char *const words[METRIC_COUNT] = {
-#define METRIC(word, kind, meaning) #word,
-#define BACKEND_METRIC(word, kind, meaning)
-#include "stats/metrics.def"
-#undef METRIC
-#undef BACKEND_METRIC
-};
-
 /* There is one writer, so a load and a store suffice; no locked instruction is needed. */
 static void change(_Atomic uint64_t *value, uint64_t amount)
 {
@@ -41,10 +31,4 @@ uint64_t metrics_get(const struct metrics *metrics, enum metric metric)
 uint64_t metrics_get_closed(const struct metrics *metrics, enum close_reason reason)
 {
 	return atomic_load_explicit(&metrics->closed_by_reason[reason], memory_order_relaxed);
-}
-
-const char *metrics_word(enum metric metric)
-{
-	CHECK((unsigned)metric < METRIC_COUNT);
-	return words[metric];
 }

@@ -32,4 +32,3 @@ void metrics_count_close(struct metrics *metrics, enum close_reason reason);
 /* Any thread. */
 uint64_t metrics_get(const struct metrics *metrics, enum metric metric);
 uint64_t metrics_get_closed(const struct metrics *metrics, enum close_reason reason);
-const char *metrics_word(enum metric metric);

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/utf8.h"
 
 enum kind { COUNTER, GAUGE };
@@ -20,6 +21,12 @@ static const struct row {
 #undef METRIC
 #undef BACKEND_METRIC
 };
+
+const char *metrics_word(enum metric metric)
+{
+	CHECK((unsigned)metric < METRIC_COUNT);
+	return rows[metric].word;
+}
 
 static void print_name(FILE *out, const struct row *row)
 {

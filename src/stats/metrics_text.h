@@ -15,6 +15,9 @@
 
 #define METRICS_TEXT_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
+/* The word of a metric in metrics.def; static. */
+const char *metrics_word(enum metric metric);
+
 /* The sums over all workers. */
 struct metrics_totals {
 	uint64_t values[METRIC_COUNT];

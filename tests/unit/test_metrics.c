@@ -1,4 +1,4 @@
-#include "stats/metrics.h"
+#include "stats/metrics_text.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>
