@@ -64,7 +64,7 @@ static double look_up(const struct prefix_set *set, const struct in6_addr *addre
 	uint64_t began_ns = now_ns();
 
 	for (unsigned i = 0; i < LOOKUPS; i++)
-		*sum += prefix_set_verdict(set, &addresses[i % ADDRESSES], NULL);
+		*sum += prefix_set_verdict(set, &addresses[i % ADDRESSES]);
 	return (double)(now_ns() - began_ns) / LOOKUPS;
 }
 

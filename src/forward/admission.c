@@ -200,7 +200,7 @@ enum admission_verdict admission_enter(struct admission *admission, const struct
 	if (!admission->rules && !admission->clients)
 		return ADMISSION_OK;
 	address = cidr_address_of(client);
-	if (admission->rules && prefix_set_verdict(admission->rules, &address, NULL) == PREFIX_DENY)
+	if (admission->rules && prefix_set_verdict(admission->rules, &address) == PREFIX_DENY)
 		return ADMISSION_DENIED;
 	if (!admission->clients)
 		return ADMISSION_OK;

@@ -21,9 +21,6 @@
 
 static const char not_a_text[] = "the line holds a NUL byte; this is not a text file";
 
-/* Rule and verdict in one word, so that a look-up does not read the rules themselves. */
-#define OUTCOME(rule, verdict) ((rule) << 1 | (verdict))
-
 typedef unsigned __int128 number; /* an address in host byte order */
 
 struct rule {
@@ -37,6 +34,7 @@ struct block {
 	number first;
 	number last;
 	uint32_t rule;
+	uint8_t verdict; /* enum prefix_verdict */
 };
 
 struct prefix_set {
@@ -47,13 +45,12 @@ struct prefix_set {
 	bool allows;	      /* has rules that allow: where no rule matches, the verdict is deny */
 	/* Range i begins at firsts[i] and ends before firsts[i + 1]; firsts[0] is ::. */
 	number *firsts;
-	uint32_t *outcomes; /* OUTCOME() of the rule that decides in range i */
+	uint8_t *verdicts; /* enum prefix_verdict of the rule that decides in range i */
 };
 
 /* The sweep's state. */
 struct sweep {
 	struct prefix_set *set;
-	enum prefix_verdict otherwise;
 	unsigned depth;
 	struct block open[DEPTH_LIMIT];
 };
@@ -70,7 +67,7 @@ void prefix_set_destroy(struct prefix_set *set)
 		return;
 	free(set->rules);
 	free(set->firsts);
-	free(set->outcomes);
+	free(set->verdicts);
 	free(set);
 }
 
@@ -250,17 +247,15 @@ static int compare_blocks(const void *left, const void *right)
 static void begin_range(struct sweep *sweep, number first)
 {
 	struct prefix_set *set = sweep->set;
-	uint32_t rule = sweep->open[sweep->depth - 1].rule;
-	uint32_t outcome = rule == PREFIX_SET_NO_RULE ? OUTCOME(rule, sweep->otherwise)
-						      : OUTCOME(rule, set->rules[rule].verdict);
+	uint8_t verdict = sweep->open[sweep->depth - 1].verdict;
 
 	/* the range before is empty if it began at the same address */
 	if (set->range_count && set->firsts[set->range_count - 1] == first)
 		set->range_count--;
-	if (set->range_count && set->outcomes[set->range_count - 1] == outcome)
+	if (set->range_count && set->verdicts[set->range_count - 1] == verdict)
 		return;
 	set->firsts[set->range_count] = first;
-	set->outcomes[set->range_count++] = outcome;
+	set->verdicts[set->range_count++] = verdict;
 }
 
 /* Closes the blocks that end before `first`. */
@@ -282,13 +277,15 @@ static void open_block(struct sweep *sweep, const struct block *block)
 	begin_range(sweep, block->first);
 }
 
-static void sweep_over(struct prefix_set *set, const struct block *blocks,
-		       enum prefix_verdict otherwise)
+static void sweep_over(struct prefix_set *set, const struct block *blocks)
 {
-	struct sweep sweep = {.set = set, .otherwise = otherwise, .depth = 1};
+	struct sweep sweep = {.set = set, .depth = 1};
 	const number end = ~(number)0;
 
-	sweep.open[0] = (struct block){.last = end, .rule = PREFIX_SET_NO_RULE};
+	/* where no rule matches */
+	sweep.open[0] = (struct block){.last = end,
+				       .rule = UINT32_MAX,
+				       .verdict = set->allows ? PREFIX_DENY : PREFIX_ALLOW};
 	begin_range(&sweep, 0);
 	for (uint32_t i = 0; i < set->rule_count; i++) {
 		close_before(&sweep, blocks[i].first);
@@ -309,7 +306,10 @@ static struct block *sort_blocks(const struct prefix_set *set)
 		/* a shift by 128 would be undefined */
 		number inside = rule->bits < 128 ? ~(number)0 >> rule->bits : 0;
 
-		blocks[i] = (struct block){.first = first, .last = first | inside, .rule = i};
+		blocks[i] = (struct block){.first = first,
+					   .last = first | inside,
+					   .rule = i,
+					   .verdict = rule->verdict};
 	}
 	qsort(blocks, set->rule_count, sizeof(*blocks), compare_blocks);
 	return blocks;
@@ -324,12 +324,12 @@ int prefix_set_compile(struct prefix_set *set)
 	CHECK(!set->range_count);
 	blocks = sort_blocks(set);
 	set->firsts = calloc(range_limit, sizeof(*set->firsts));
-	set->outcomes = calloc(range_limit, sizeof(*set->outcomes));
-	if (!blocks || !set->firsts || !set->outcomes) {
+	set->verdicts = calloc(range_limit, sizeof(*set->verdicts));
+	if (!blocks || !set->firsts || !set->verdicts) {
 		free(blocks);
 		return -ENOMEM;
 	}
-	sweep_over(set, blocks, set->allows ? PREFIX_DENY : PREFIX_ALLOW);
+	sweep_over(set, blocks);
 	CHECK(set->range_count <= range_limit);
 	free(blocks);
 	return 0;
@@ -337,12 +337,11 @@ int prefix_set_compile(struct prefix_set *set)
 
 /* Looking up ----------------------------------------------------------------------------------- */
 
-enum prefix_verdict prefix_set_verdict(const struct prefix_set *set, const struct in6_addr *address,
-				       uint32_t *rule)
+enum prefix_verdict prefix_set_verdict(const struct prefix_set *set, const struct in6_addr *address)
 {
 	number wanted = number_of(address);
 	const number *base = set->firsts;
-	uint32_t count = set->range_count, outcome;
+	uint32_t count = set->range_count;
 
 	CHECK(count);
 	/* the last range that begins at or before the address; no branch depends on the address */
@@ -352,10 +351,7 @@ enum prefix_verdict prefix_set_verdict(const struct prefix_set *set, const struc
 		base = base[half] <= wanted ? base + half : base;
 		count -= half;
 	}
-	outcome = set->outcomes[base - set->firsts];
-	if (rule)
-		*rule = outcome >> 1 == PREFIX_SET_NO_RULE >> 1 ? PREFIX_SET_NO_RULE : outcome >> 1;
-	return (enum prefix_verdict)(outcome & 1);
+	return (enum prefix_verdict)set->verdicts[base - set->firsts];
 }
 
 uint32_t prefix_set_rule_count(const struct prefix_set *set)

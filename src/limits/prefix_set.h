@@ -19,20 +19,17 @@
 #include "base/cidr.h"
 #include "base/fault.h"
 
-/* The most rules of a set. They take up to 61 MB, and 96 MB more while they are compiled. */
+/* The most rules of a set. They take up to 55 MB, and 96 MB more while they are compiled. */
 #define PREFIX_SET_RULE_LIMIT 1000000
 
 /* The most characters of a line in a file, with its comment, without its end. */
 #define PREFIX_SET_LINE_LIMIT 1000
 
-/* Instead of the number of a rule: no rule matched. */
-#define PREFIX_SET_NO_RULE UINT32_MAX
-
 enum prefix_verdict { PREFIX_DENY, PREFIX_ALLOW };
 
 struct prefix_set;
 
-/* Called with each fault of a file, whose object is "path:line"; the fault is valid during the call. */
+/* Called with each fault of a file. Its object is "path:line". The fault is valid for the call. */
 struct prefix_set_faults {
 	void (*tell)(void *listener, struct fault *fault);
 	void *listener;
@@ -72,14 +69,11 @@ int prefix_set_add_file(struct prefix_set *set, const char *path, enum prefix_ve
  */
 int prefix_set_compile(struct prefix_set *set);
 
-/*
- * Looks an address up (see cidr_address_of()) in a compiled set. Unless `rule` is NULL, stores the
- * number of the rule that decided, or PREFIX_SET_NO_RULE, in `*rule`.
- */
-enum prefix_verdict prefix_set_verdict(const struct prefix_set *set, const struct in6_addr *address,
-				       uint32_t *rule);
+/* Looks an address up (see cidr_address_of()) in a compiled set. */
+enum prefix_verdict prefix_set_verdict(const struct prefix_set *set,
+				       const struct in6_addr *address);
 
 uint32_t prefix_set_rule_count(const struct prefix_set *set);
 
-/* The block of a rule, for messages. */
+/* The block of a rule. */
 struct cidr prefix_set_rule(const struct prefix_set *set, uint32_t rule);
