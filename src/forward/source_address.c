@@ -244,18 +244,9 @@ static struct lease_pool_stats read_stats(const struct source_addresses *sources
 {
 	struct lease_pool_stats sum = {0};
 
-	for (unsigned i = 0; i < sources->count; i++) {
-		struct lease_pool_stats own;
-
-		if (!sources->list[i].owns_pool)
-			continue;
-		lease_pool_read_stats(sources->list[i].pool, &own);
-		sum.in_use += own.in_use;
-		sum.live += own.live;
-		sum.collisions += own.collisions;
-		sum.evictions += own.evictions;
-		sum.exhausted += own.exhausted;
-	}
+	for (unsigned i = 0; i < sources->count; i++)
+		if (sources->list[i].owns_pool)
+			lease_pool_add_stats(sources->list[i].pool, &sum);
 	return sum;
 }
 

@@ -343,17 +343,17 @@ bool lease_pool_find(const struct lease_pool *pool, struct in_addr address, stru
 	return true;
 }
 
-void lease_pool_read_stats(const struct lease_pool *pool, struct lease_pool_stats *stats)
+void lease_pool_add_stats(const struct lease_pool *pool, struct lease_pool_stats *sum)
 {
 	const struct lease_counters *counters = &pool->counters;
 	int64_t in_use = atomic_load_explicit(&counters->in_use, memory_order_relaxed);
 	int64_t live = atomic_load_explicit(&counters->live, memory_order_relaxed);
 
-	stats->in_use = (uint64_t)MAX(in_use, 0);
-	stats->live = (uint64_t)MAX(live, 0);
-	stats->collisions = atomic_load_explicit(&counters->collisions, memory_order_relaxed);
-	stats->evictions = atomic_load_explicit(&counters->evictions, memory_order_relaxed);
-	stats->exhausted = atomic_load_explicit(&counters->exhausted, memory_order_relaxed);
+	sum->in_use += (uint64_t)MAX(in_use, 0);
+	sum->live += (uint64_t)MAX(live, 0);
+	sum->collisions += atomic_load_explicit(&counters->collisions, memory_order_relaxed);
+	sum->evictions += atomic_load_explicit(&counters->evictions, memory_order_relaxed);
+	sum->exhausted += atomic_load_explicit(&counters->exhausted, memory_order_relaxed);
 }
 
 /* For the state file --------------------------------------------------------------------------- */

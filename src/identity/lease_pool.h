@@ -81,8 +81,11 @@ void lease_pool_release(struct lease_pool *pool, struct in_addr address, uint64_
  */
 bool lease_pool_find(const struct lease_pool *pool, struct in_addr address, struct cidr *client);
 
-/* Each number is exact, but the numbers are not read at the same moment. */
-void lease_pool_read_stats(const struct lease_pool *pool, struct lease_pool_stats *stats);
+/*
+ * Adds the numbers of a pool to `sum`. Each number is exact, but the numbers are not read at the
+ * same moment.
+ */
+void lease_pool_add_stats(const struct lease_pool *pool, struct lease_pool_stats *sum);
 
 /* For lease_state.c and lease_save.c ----------------------------------------------------------- */
 

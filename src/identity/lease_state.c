@@ -301,7 +301,7 @@ static int read_lease(struct reader *reader, struct lease_pool *pool,
 static int read_leases(struct reader *reader, struct lease_pool *pool,
 		       const struct lease_clock *clock, uint64_t *dropped)
 {
-	struct lease_pool_stats stats;
+	struct lease_pool_stats stats = {0};
 	uint64_t count, said;
 	const char *value;
 
@@ -324,7 +324,7 @@ static int read_leases(struct reader *reader, struct lease_pool *pool,
 					 "added: restore the file, or correct the count");
 	if (fgetc(reader->file) != EOF)
 		return fail_line(reader, "should be the last line; remove what follows");
-	lease_pool_read_stats(pool, &stats);
+	lease_pool_add_stats(pool, &stats);
 	*dropped = count - stats.in_use;
 	return 0;
 }

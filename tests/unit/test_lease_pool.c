@@ -70,9 +70,9 @@ static unsigned candidates_of(const struct lease_pool *pool, const struct in6_ad
 
 static struct lease_pool_stats stats_of(const struct lease_pool *pool)
 {
-	struct lease_pool_stats stats;
+	struct lease_pool_stats stats = {0};
 
-	lease_pool_read_stats(pool, &stats);
+	lease_pool_add_stats(pool, &stats);
 	return stats;
 }
 
