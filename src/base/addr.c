@@ -215,24 +215,12 @@ const char *addr_print(const struct addr *address, char text[ADDR_TEXT_BYTES])
 {
 	char host[ADDR_TEXT_BYTES];
 
-	addr_print_host(address, host);
 	if (!address->length_bytes || addr_is_local(address))
-		memcpy(text, host, sizeof(host));
-	else
-		snprintf(text, ADDR_TEXT_BYTES, strchr(host, ':') ? "[%.60s]:%u" : "%.60s:%u", host,
-			 addr_port(address));
+		return addr_print_host(address, text);
+	addr_print_host(address, host);
+	snprintf(text, ADDR_TEXT_BYTES, strchr(host, ':') ? "[%.60s]:%u" : "%.60s:%u", host,
+		 addr_port(address));
 	return text;
-}
-
-static void unmap(struct addr *address)
-{
-	struct sockaddr_in6 mapped = address->v6;
-
-	memset(address, 0, sizeof(*address));
-	address->length_bytes = sizeof(address->v4);
-	address->v4.sin_family = AF_INET;
-	address->v4.sin_port = mapped.sin6_port;
-	memcpy(&address->v4.sin_addr, mapped.sin6_addr.s6_addr + 12, sizeof(address->v4.sin_addr));
 }
 
 struct addr addr_from_v4(struct in_addr v4)
@@ -242,6 +230,16 @@ struct addr addr_from_v4(struct in_addr v4)
 	address.v4.sin_family = AF_INET;
 	address.v4.sin_addr = v4;
 	return address;
+}
+
+static void unmap(struct addr *address)
+{
+	unsigned port = addr_port(address);
+	struct in_addr v4;
+
+	memcpy(&v4, &address->v6.sin6_addr.s6_addr[12], sizeof(v4));
+	*address = addr_from_v4(v4);
+	addr_set_port(address, port);
 }
 
 void addr_from_sockaddr(struct addr *address, const struct sockaddr_storage *from)
