@@ -65,7 +65,8 @@ const char *cidr_print_on_link(const struct cidr *cidr, char text[CIDR_TEXT_BYTE
 bool cidr_means(const struct cidr *cidr, const struct addr *endpoint);
 
 /*
- * The link in a link-local address, 0 where it has none: four bytes that are 0 on the wire (RFC 4291, 2.5.6).
+ * The link in a link-local address, 0 if it has none: four bytes that are 0 on the wire (RFC 4291,
+ * 2.5.6).
  */
 uint32_t cidr_link_of(const struct in6_addr *address);
 void cidr_set_link(struct in6_addr *address, uint32_t link);

@@ -5,7 +5,10 @@
 
 #define JSON_BYTE_BYTES 8
 
-/* How a byte is written within a string; bytes that are not printable ASCII as \u00XX. Returns `text`. */
+/*
+ * Prints a byte as it is written within a string. Bytes that are not printable ASCII become \u00XX.
+ * Returns `text`.
+ */
 const char *json_print_byte(char byte, char text[JSON_BYTE_BYTES]);
 
 /* Prints a string with its quotes. */

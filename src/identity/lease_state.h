@@ -15,8 +15,9 @@
  * number of leases, so a file that was cut off is detected. The key is a secret: it tells which
  * clients can get the same address. A file that every user can read is refused.
  *
- * All functions block and allocate, so they are for the start and the saver thread. A `fault`
- * has the file for its object, with the line where there is one, and the option that named the file.
+ * All functions block and allocate, so they are for the start and the saver thread. A `fault` has
+ * the option that named the file, and as its object the file, with the number of the line if a line
+ * is wrong.
  */
 #pragma once
 
