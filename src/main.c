@@ -34,7 +34,7 @@ static int serve(const struct config *config)
 	if (!ended_well)
 		result = EXIT_FAILURE;
 	if (!service_finish(&service)) {
-		log_stop(LOG_FLUSH_LIMIT_MS);
+		log_stop(LOG_FLUSH_LIMIT_S);
 		_exit(result);
 	}
 	return result;
@@ -106,6 +106,6 @@ int main(int argc, char **argv)
 	if (startup_prepare(&fault))
 		return usage_fail(EXIT_FAILURE, &fault);
 	result = usage_finish(run_command(argc, argv));
-	log_stop(LOG_FLUSH_LIMIT_MS);
+	log_stop(LOG_FLUSH_LIMIT_S);
 	return result;
 }

@@ -53,16 +53,6 @@ static void append(struct log_line *line, const char *text)
 	line->length_bytes += count;
 }
 
-static void append_escaped_byte(struct log_line *line, unsigned char byte)
-{
-	char code[JSON_BYTE_BYTES];
-
-	json_print_byte((char)byte, code);
-	if (!line->json && code[1] == 'u')
-		snprintf(code, sizeof(code), "\\x%02x", byte);
-	append(line, code);
-}
-
 /* In logfmt, a value without blanks and special characters needs no quotes. */
 static bool is_bare(const char *value)
 {
@@ -79,27 +69,30 @@ static bool is_bare(const char *value)
 
 static void append_value(struct log_line *line, const char *value)
 {
+	char code[JSON_BYTE_BYTES];
+
 	if (!line->json && is_bare(value)) {
 		append(line, value);
 		return;
 	}
 	append(line, "\"");
-	for (; *value; value++)
-		append_escaped_byte(line, (unsigned char)*value);
+	for (; *value; value++) {
+		json_print_byte(*value, code);
+		if (!line->json && code[1] == 'u')
+			snprintf(code, sizeof(code), "\\x%02x", (unsigned char)*value);
+		append(line, code);
+	}
 	append(line, "\"");
 }
 
 static void append_key(struct log_line *line, const char *key)
 {
-	if (line->json) {
-		append(line, line->length_bytes > 1 ? ",\"" : "\"");
-		append(line, key);
-		append(line, "\":");
-	} else {
-		append(line, line->length_bytes ? " " : "");
-		append(line, key);
-		append(line, "=");
-	}
+	bool first = line->length_bytes <= line->json; /* JSON begins with '{' */
+
+	append(line, first ? "" : line->json ? "," : " ");
+	append(line, line->json ? "\"" : "");
+	append(line, key);
+	append(line, line->json ? "\":" : "=");
 }
 
 /* Appends a whole field, or leaves the field out and marks the line as truncated. */

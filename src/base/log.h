@@ -58,14 +58,14 @@ int log_start(unsigned worker_count);
 void log_attach(unsigned worker);
 
 /*
- * Waits at most `limit_ms` until the lines in the log rings are written, and ends the writer
+ * Waits at most `limit_s` seconds until the lines in the log rings are written, and ends the writer
  * thread. Lines that the caller logs later need another log_stop(). If the reader of stderr takes
  * longer, all further lines are dropped.
  */
-void log_stop(unsigned limit_ms);
+void log_stop(unsigned limit_s);
 
 /* How long the last lines of a process may take to reach a slow reader of stderr. */
-#define LOG_FLUSH_LIMIT_MS 2000
+#define LOG_FLUSH_LIMIT_S 2
 
 /*
  * Begins a line. Returns false if the event's level is off or its rate is used up: then the caller

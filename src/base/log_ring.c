@@ -253,7 +253,7 @@ static bool holds_lines(void)
 	return any;
 }
 
-void log_stop(unsigned limit_ms)
+void log_stop(unsigned limit_s)
 {
 	struct timespec limit;
 
@@ -267,12 +267,7 @@ void log_stop(unsigned limit_ms)
 	atomic_store(&stopping, true);
 	wake_writer();
 	clock_gettime(CLOCK_REALTIME, &limit);
-	limit.tv_sec += limit_ms / 1000;
-	limit.tv_nsec += (long)(limit_ms % 1000) * 1000000;
-	if (limit.tv_nsec >= 1000000000) {
-		limit.tv_sec++;
-		limit.tv_nsec -= 1000000000;
-	}
+	limit.tv_sec += limit_s;
 	/* if stderr is never read, the process must end nevertheless: give up */
 	if (pthread_timedjoin_np(writer, NULL, &limit)) {
 		given_up = true;

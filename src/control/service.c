@@ -189,7 +189,7 @@ bool service_run(struct service *service, bool *ended_well)
 	workers_join(task->workers);
 	if (task->saver)
 		saver_save_last(task->saver);
-	log_stop(LOG_FLUSH_LIMIT_MS);
+	log_stop(LOG_FLUSH_LIMIT_S);
 	report_stopped(task->workers);
 	return true;
 }

@@ -125,7 +125,7 @@ Test(log_ring, lines_of_all_threads_arrive_whole_and_in_order)
 	for (unsigned i = 0; i < WORKER_LIMIT; i++)
 		pthread_join(threads[i], NULL);
 	dropped = log_dropped_count();
-	log_stop(SUPPORT_PATIENCE_MS);
+	log_stop(SUPPORT_PATIENCE_MS / 1000);
 	text = support_capture_end();
 	take_lines(&tally, text);
 	cr_expect_eq(tally.lines + dropped, (uint64_t)WORKER_LIMIT * LINES_PER_THREAD);
@@ -221,7 +221,7 @@ static void stall_end(struct stall *stall, struct tally *tally)
 {
 	ssize_t got;
 
-	log_stop(SUPPORT_PATIENCE_MS);
+	log_stop(SUPPORT_PATIENCE_MS / 1000);
 	dup2(stall->saved_stderr, STDERR_FILENO);
 	while ((got = read(stall->read_fd, stall->text + stall->length,
 			   stall->limit - stall->length - 1)) > 0)
@@ -296,7 +296,7 @@ Test(log_ring, stopping_does_not_wait_for_a_reader_for_ever)
 
 	stall_begin(&stall, 0);
 	stall_overflow(&stall);
-	log_stop(10);
+	log_stop(1);
 	dup2(stall.saved_stderr, STDERR_FILENO);
 	free(stall.text);
 }
@@ -312,9 +312,9 @@ Test(log_ring, held_lines_come_with_the_end_where_no_writer_was_started)
 	log_hold();
 	log_one(0, 1);
 	log_one(0, 2);
-	log_stop(SUPPORT_PATIENCE_MS);
+	log_stop(SUPPORT_PATIENCE_MS / 1000);
 	log_one(0, 3);
-	log_stop(SUPPORT_PATIENCE_MS);
+	log_stop(SUPPORT_PATIENCE_MS / 1000);
 	text = support_capture_end();
 	take_lines(&tally, text);
 	cr_expect_eq(tally.lines, 3);
@@ -363,7 +363,7 @@ Test(log_ring, lines_that_stderr_refuses_are_counted_and_told)
 		sched_yield();
 	cr_assert_geq(dup2(kept, STDERR_FILENO), 0);
 	log_one(0, 7);
-	log_stop(SUPPORT_PATIENCE_MS);
+	log_stop(SUPPORT_PATIENCE_MS / 1000);
 	text = support_capture_end();
 	cr_expect_not_null(strstr(text, " lines=7 error=\"No space left on device\"\n"), "%s",
 			   text);
