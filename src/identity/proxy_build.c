@@ -145,14 +145,6 @@ static void put_tlvs(struct output *output, const struct proxy_build *build)
 			strlen(build->customs[i].text));
 }
 
-/* Byte 12 or 13 of the header. */
-static void put_nibbles(struct output *output, unsigned high, unsigned low)
-{
-	uint8_t byte = (uint8_t)(high << 4 | low);
-
-	put(output, &byte, sizeof(byte));
-}
-
 /* Fills in the fields that depend on the whole header: first the length, then the checksum. */
 static void seal(struct output *output, bool checksum)
 {
@@ -175,15 +167,16 @@ static void put_v2(struct output *output, const struct proxy_build *build)
 	bool checksum = build->checksum && !is_local;
 	struct endpoints endpoints;
 	bool known = find_endpoints(build, &endpoints);
+	unsigned command = is_local ? PROXY_V2_COMMAND_LOCAL : PROXY_V2_COMMAND_PROXY;
+	unsigned family = PROXY_V2_FAMILY_UNSPEC, transport = PROXY_V2_TRANSPORT_UNSPEC;
 
+	if (known) {
+		family = endpoints.is_v4 ? PROXY_V2_FAMILY_INET : PROXY_V2_FAMILY_INET6;
+		transport = PROXY_V2_TRANSPORT_STREAM;
+	}
 	put(output, PROXY_V2_SIGNATURE, PROXY_V2_SIGNATURE_BYTES);
-	put_nibbles(output, PROXY_V2_VERSION,
-		    is_local ? PROXY_V2_COMMAND_LOCAL : PROXY_V2_COMMAND_PROXY);
-	if (known)
-		put_nibbles(output, endpoints.is_v4 ? PROXY_V2_FAMILY_INET : PROXY_V2_FAMILY_INET6,
-			    PROXY_V2_TRANSPORT_STREAM);
-	else
-		put_nibbles(output, PROXY_V2_FAMILY_UNSPEC, PROXY_V2_TRANSPORT_UNSPEC);
+	/* bytes 12 and 13 */
+	put_u16(output, PROXY_V2_VERSION << 12 | command << 8 | family << 4 | transport);
 	put_u16(output, 0); /* the length, for seal() */
 	if (known)
 		put_endpoints(output, &endpoints);
