@@ -39,6 +39,15 @@ static bool is_up(const struct pool_slot *slot)
 	return !(atomic_load_explicit(&slot->health, memory_order_relaxed) & POOL_NOT_UP_MASK);
 }
 
+/* Whether the member has its maxconn sessions; also notes a full member that is up. */
+static bool is_full(struct search *search, const struct pool_slot *slot, uint64_t claims)
+{
+	if ((claims & POOL_LIVE_MASK) < atomic_load_explicit(&slot->maxconn, memory_order_relaxed))
+		return false;
+	search->full |= is_up(slot);
+	return true;
+}
+
 /* The member's weight now, in parts of POOL_WHOLE; 0 when the member cannot be chosen. */
 static uint32_t weigh(struct search *search, unsigned member)
 {
@@ -53,13 +62,8 @@ static uint32_t weigh(struct search *search, unsigned member)
 		       search->ask->now_ms))
 		return 0;
 	claims = atomic_load_explicit(&pool->claims[member], memory_order_relaxed);
-	if (claims & POOL_CLOSED)
+	if ((claims & POOL_CLOSED) || is_full(search, slot, claims))
 		return 0;
-	if ((claims & POOL_LIVE_MASK) >=
-	    atomic_load_explicit(&slot->maxconn, memory_order_relaxed)) {
-		search->full |= is_up(slot);
-		return 0;
-	}
 	return weight * pool_ramp(pool, slot, search->ask->now_ms);
 }
 
@@ -216,13 +220,8 @@ static bool count_in(struct search *search, unsigned member)
 	uint64_t word = atomic_load_explicit(claims, memory_order_acquire);
 
 	do {
-		if (word & POOL_CLOSED)
+		if ((word & POOL_CLOSED) || is_full(search, slot, word))
 			return false;
-		if ((word & POOL_LIVE_MASK) >=
-		    atomic_load_explicit(&slot->maxconn, memory_order_relaxed)) {
-			search->full |= is_up(slot);
-			return false;
-		}
 	} while (!atomic_compare_exchange_weak_explicit(
 		claims, &word, word + 1 + (1ULL << POOL_TOTAL_SHIFT), memory_order_acq_rel,
 		memory_order_acquire));
