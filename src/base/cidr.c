@@ -132,16 +132,12 @@ const char *cidr_print(const struct cidr *cidr, char text[CIDR_TEXT_BYTES])
 {
 	bool v4 = cidr_is_v4(cidr);
 	unsigned bits = cidr->bits - (v4 ? V4_OFFSET_BITS : 0);
-	char host[INET6_ADDRSTRLEN];
-	char length[8] = "";
-	const char *printed;
+	const char *printed = inet_ntop(v4 ? AF_INET : AF_INET6,
+					&cidr->network.s6_addr[v4 ? 12 : 0], text, CIDR_TEXT_BYTES);
 
-	printed = inet_ntop(v4 ? AF_INET : AF_INET6, &cidr->network.s6_addr[v4 ? 12 : 0], host,
-			    sizeof(host));
 	CHECK(printed);
 	if (cidr->bits < 128)
-		snprintf(length, sizeof(length), "/%u", bits);
-	snprintf(text, CIDR_TEXT_BYTES, "%s%s", host, length);
+		snprintf(text + strlen(text), CIDR_TEXT_BYTES - strlen(text), "/%u", bits);
 	return text;
 }
 

@@ -136,10 +136,6 @@ const char *units_print_duration(uint64_t milliseconds, char text[UNITS_TEXT_BYT
 
 const char *units_print_rate(uint64_t bytes_per_s, char text[UNITS_TEXT_BYTES])
 {
-	size_t length;
-
 	units_print_size(bytes_per_s, text);
-	length = strlen(text);
-	snprintf(text + length, UNITS_TEXT_BYTES - length, "/s");
-	return text;
+	return strcat(text, "/s");
 }
