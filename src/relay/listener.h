@@ -1,11 +1,13 @@
 /*
- * Listeners of one worker: accepting, the limit of --maxconn, and the choice of the worker.
+ * The listeners of one worker: they accept connections, keep to --maxconn, and choose the worker of
+ * each connection.
  *
- * Policy. At maxconn, the process's or the listener's own, accepting pauses; clients wait in the kernel's backlog, and one accepted in
- * the meantime waits here, until a session ends. A socket that ends for good (ss -K, its interface was deleted) is opened again,
- * at once or every LISTENER_REPAIR_MS. Want of descriptors or memory pauses accepting for
- * LISTENER_RETRY_MS at a time. Nothing is shed, but for what one accept brings beyond the first
- * connection that has to wait here: those are reset and counted.
+ * When the limit of the process or of the forward is reached, accepting pauses. Clients then wait
+ * in the kernel's backlog, and a connection that was accepted in the meantime waits here, until a
+ * session ends. A socket that has ended for good (ss -K, or its interface was deleted) is opened
+ * again, at once or every LISTENER_REPAIR_MS. When descriptors or memory are short, accepting
+ * pauses for LISTENER_RETRY_MS at a time. One connection per listener can wait here; if a multishot
+ * accept brings more, these are reset and counted.
  */
 #pragma once
 
@@ -21,81 +23,84 @@
 
 #define LISTENER_RETRY_MS 100
 
-/* How often a listener that failed is opened again, and one that is bound to an interface is looked at. */
+/* How often a failed listener is opened again, and a listener of an interface is inspected. */
 #define LISTENER_REPAIR_MS 1000
 
-/* timer.kind of a listener's timer: when it is due, listeners_resume(). */
+/* timer.kind of the timers of listeners: when one is due, call listeners_resume(). */
 #define LISTENER_TIMER 2
 
 struct listener {
 	struct forward *forward;
-	int fd;			  /* -1: closed for good */
-	bool armed;		  /* an accept is in flight */
-	bool many;		  /* it is a multishot one */
-	bool cancelled;		  /* its last event is awaited */
-	bool full;		  /* pausing for --maxconn-forward */
-	bool starved;		  /* pausing for want of descriptors */
-	atomic_bool failed;	  /* it could not be opened again yet; read by the control thread */
-	int fault;		  /* -errno, sock_listener_error(); 0: the socket is good */
-	char device[IF_NAMESIZE]; /* that it is bound to; "": none */
-	unsigned careful_count;	  /* connections to accept one by one, since it was */
+	int fd;		    /* -1: closed for good */
+	bool armed;	    /* an accept is in flight */
+	bool many;	    /* the accept is a multishot accept */
+	bool cancelled;	    /* the accept is cancelled; its last event is still to come */
+	bool full;	    /* accepting pauses because of --maxconn-forward */
+	bool starved;	    /* accepting pauses because descriptors are short */
+	atomic_bool failed; /* the last attempt to repair failed; the control thread reads it */
+	int error;	    /* -errno of sock_listener_error(); 0: the socket is good */
+	char device[IF_NAMESIZE]; /* the interface that the socket is bound to; "": none */
+	unsigned careful_count;	  /* so many connections are still accepted one by one */
 	uint32_t backlog;
-	uint32_t many_room; /* accept one by one when there is less room than this for sessions */
-	int waiting_fd;	    /* accepted and not admitted yet; -1: none */
-	struct timer timer;
+	uint32_t many_room; /* a multishot accept needs room for more sessions than this */
+	int waiting_fd;	    /* a connection that was accepted and not admitted yet; -1: none */
+	struct timer timer; /* armed while accepting pauses for a time */
 };
 
 struct listeners {
 	struct listener *listeners; /* one per forward */
 	unsigned count;
 	struct sessions *sessions;
-	struct engine **engines; /* of all workers */
-	bool no_multishot;	 /* the kernel does not know it: before Linux 5.19 */
-	bool full;		 /* pausing for maxconn */
-	bool closing;
-	struct timer look_timer; /* while one is bound to an interface */
-	unsigned sending_count;	 /* connections on their way to other workers */
+	struct engine **engines;   /* of all workers */
+	bool no_multishot;	   /* the kernel has no multishot accept: before Linux 5.19 */
+	bool full;		   /* accepting pauses because of --maxconn */
+	bool closing;		   /* listeners_close() was called */
+	struct timer device_timer; /* armed while a listener is bound to an interface */
+	unsigned sending_count;	   /* connections on their way to other workers */
 };
 
 /*
- * Takes over the listening sockets `fds`, one per forward of `sessions`. `sessions` and
- * `engines` must outlive it. Returns 0 or -ENOMEM.
+ * Takes over the listening sockets `fds`, one per forward of `sessions`. `sessions` and `engines`
+ * must outlive the listeners. Returns 0 or -ENOMEM.
  */
 int listeners_init(struct listeners *listeners, const int *fds, struct sessions *sessions,
 		   struct engine **engines, unsigned worker_count);
 void listeners_finish(struct listeners *listeners);
 
-/* Begins to accept, or goes on with it where a pause may be over. Call when sessions have ended. */
+/* Accepts on every listener that does not have to pause. Call it when sessions have ended. */
 void listeners_resume(struct listeners *listeners);
 
-/* Pauses accepting for LISTENER_RETRY_MS: a session could not get the descriptors that it needs. */
+/* Pauses accepting for LISTENER_RETRY_MS, because a session could not get its descriptors. */
 void listeners_pause(struct listeners *listeners);
 
-/* Takes ENGINE_OP_ACCEPT, ENGINE_OP_HANDED_OVER and ENGINE_OP_HAND_OVER_SENT. */
+/* Takes an event with ENGINE_OP_ACCEPT, ENGINE_OP_HANDED_OVER or ENGINE_OP_HAND_OVER_SENT. */
 void listeners_on_event(struct listeners *listeners, const struct engine_event *event);
 
-/*
- * Stops accepting for good: connections that wait in the backlog are served, then the sockets
- * closed.
- */
+/* Stops accepting for good: serves the connections of the backlogs, then closes the sockets. */
 void listeners_close(struct listeners *listeners);
 
-/* Whether that is done, and nothing is on its way to another worker. */
+/* Whether all sockets are closed and no connection is on its way to another worker. */
 bool listeners_are_closed(const struct listeners *listeners);
 
-/* listener_repair.c: sockets that have ended for good --------------------------------------------- */
+/* listener_repair.c: sockets that have ended for good ------------------------------------------ */
 
-/* Finds out which interface a listener is bound to, by --bind-device or by a link-local address. */
+/* Finds the interface of a listener: from --bind-device, or from its link-local address. */
 void listener_learn_device(struct listener *listener);
 
-/* Looks for listeners whose interface is gone, every LISTENER_REPAIR_MS: sets `fault`. Returns whether there are any. */
+/*
+ * Once every LISTENER_REPAIR_MS: looks for listeners whose interface is gone, and sets `error` of
+ * each. Returns whether it found any.
+ */
 bool listeners_find_lost(struct listeners *listeners);
 
 /*
- * Opens a listener with a `fault`, and nothing in flight, again. Returns true, and `fault` is 0; or false, it has
- * failed, and its timer says when to try again. Logs both, the latter once.
+ * Opens a listener that has an `error` and no accept in flight. Returns true and clears `error`, or
+ * returns false and arms the timer for the next attempt. Logs a success, and the first failure.
  */
-bool listener_repair(struct listeners *listeners, unsigned index);
+bool listener_repair(struct listeners *listeners, struct listener *listener);
 
-/* Logs that a listening socket with `fault`, sock_listener_error(), was opened again (`error` 0) or could not be (-errno). */
-void listener_tell_repair(const struct addr *listen, int fault, int error);
+/*
+ * Logs that a listening socket with the error `socket_error` (sock_listener_error()) was opened
+ * again. If that failed, `error` is its -errno, otherwise 0.
+ */
+void listener_log_repair(const struct addr *listen, int socket_error, int error);

@@ -1,8 +1,14 @@
 /*
- * Theory of operation. Two things end a listening socket for good. It is destroyed from outside (ss -K): an accept
- * fails, and the same socket can listen again. Or the interface that it is bound to is deleted: there is no event, so such sockets
- * are looked at every LISTENER_REPAIR_MS; and a new socket is needed, for an interface of the same name is another.
- * A socket that is only bound to an address serves again by itself once the address is there again.
+ * Theory of operation. A listening socket ends for good in two ways.
+ *
+ * - It is destroyed from outside (ss -K). Then an accept fails, and the same socket can listen
+ *   again.
+ * - The interface that it is bound to is deleted. There is no event for this, so such sockets are
+ *   inspected every LISTENER_REPAIR_MS. A new socket is needed, because a new interface is another
+ *   interface, even with the same name.
+ *
+ * A socket that is bound to an address only needs no repair: it accepts again once the address is
+ * back.
  */
 #include "relay/listener.h"
 
@@ -27,26 +33,24 @@ void listener_learn_device(struct listener *listener)
 
 bool listeners_find_lost(struct listeners *self)
 {
-	bool found = false, watches = false;
+	bool found = false;
 
-	if (timer_is_armed(&self->look_timer))
+	if (timer_is_armed(&self->device_timer))
 		return false;
 	for (unsigned i = 0; i < self->count; i++) {
 		struct listener *listener = &self->listeners[i];
 
 		if (!*listener->device)
 			continue;
-		watches = true;
-		if (!listener->fault)
-			listener->fault = sock_listener_error(listener->fd);
-		found |= listener->fault != 0;
+		timer_arm(self->sessions->wheel, &self->device_timer, LISTENER_REPAIR_MS);
+		if (!listener->error)
+			listener->error = sock_listener_error(listener->fd);
+		found |= listener->error != 0;
 	}
-	if (watches)
-		timer_arm(self->sessions->wheel, &self->look_timer, LISTENER_REPAIR_MS);
 	return found;
 }
 
-static const char *find_remedy(int fault, int error)
+static const char *find_remedy(int socket_error, int error)
 {
 	if (error == -ENODEV)
 		return "make the interface again";
@@ -54,12 +58,12 @@ static const char *find_remedy(int fault, int error)
 		return "give the interface its address again";
 	if (error == -EADDRINUSE)
 		return "stop the program that has the port now";
-	if (fault == -ENODEV)
+	if (socket_error == -ENODEV)
 		return "restart sixpipe: this needs the privileges of its start";
 	return "restart sixpipe";
 }
 
-void listener_tell_repair(const struct addr *listen, int fault, int error)
+void listener_log_repair(const struct addr *listen, int socket_error, int error)
 {
 	struct log_line line;
 
@@ -67,16 +71,16 @@ void listener_tell_repair(const struct addr *listen, int fault, int error)
 		return;
 	log_addr(&line, "listen", listen);
 	log_text(&line, "cause",
-		 fault == -ENODEV ? "its interface was deleted"
-				  : "its socket was destroyed from outside (ss -K)");
+		 socket_error == -ENODEV ? "its interface was deleted"
+					 : "its socket was destroyed from outside (ss -K)");
 	if (error) {
 		log_error(&line, "error", error);
-		log_text(&line, "remedy", find_remedy(fault, error));
+		log_text(&line, "remedy", find_remedy(socket_error, error));
 	}
 	log_end(&line);
 }
 
-/* A socket in place of the one whose interface is gone. Returns 0 or -errno. */
+/* Opens a new socket for a listener whose interface was deleted. Returns 0 or -errno. */
 static int replace_socket(struct listeners *self, struct listener *listener)
 {
 	struct addr address = listener->forward->listen;
@@ -96,31 +100,25 @@ static int replace_socket(struct listeners *self, struct listener *listener)
 	return 0;
 }
 
-static void set_failed(struct listeners *self, struct listener *listener, bool failed)
+bool listener_repair(struct listeners *self, struct listener *listener)
 {
-	if (failed == atomic_load(&listener->failed))
-		return;
-	atomic_store(&listener->failed, failed);
-	if (failed)
-		metrics_add(self->sessions->metrics, METRIC_listeners_failed, 1);
-	else
-		metrics_subtract(self->sessions->metrics, METRIC_listeners_failed, 1);
-}
-
-bool listener_repair(struct listeners *self, unsigned index)
-{
-	struct listener *listener = &self->listeners[index];
+	struct metrics *metrics = self->sessions->metrics;
 	const struct addr *listen = &listener->forward->listen;
-	int error = listener->fault == -ENODEV
+	bool failed_before = atomic_load(&listener->failed);
+	int error = listener->error == -ENODEV
 			    ? replace_socket(self, listener)
 			    : sock_listen_again(listener->fd, listen, listener->backlog);
 
-	if (!error || !atomic_load(&listener->failed))
-		listener_tell_repair(listen, listener->fault, error);
+	if (!error || !failed_before)
+		listener_log_repair(listen, listener->error, error);
 	if (error)
 		timer_arm(self->sessions->wheel, &listener->timer, LISTENER_REPAIR_MS);
 	else
-		listener->fault = 0;
-	set_failed(self, listener, error);
+		listener->error = 0;
+	atomic_store(&listener->failed, error != 0);
+	if (error && !failed_before)
+		metrics_add(metrics, METRIC_listeners_failed, 1);
+	else if (!error && failed_before)
+		metrics_subtract(metrics, METRIC_listeners_failed, 1);
 	return !error;
 }

@@ -1,4 +1,4 @@
-/* listener.c: what a worker's listeners do about connections for other workers. */
+/* listener.c: connections that a worker's listeners hand over to other workers. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -17,8 +17,8 @@ TestSuite(listener, .fini = support_check_leaks);
 
 #define SLOTS 4
 
-/* Worker 0 of two, whose clients are refused as soon as a session is opened: they send no PROXY header. */
-struct desk {
+/* Worker 0 of two. Its sessions end at once, because their clients are not in --trust. */
+struct job {
 	struct config config;
 	struct timer_wheel wheel;
 	struct load load;
@@ -28,73 +28,73 @@ struct desk {
 	struct engine *engines[2];
 };
 
-static struct desk *begin(void)
+static struct job *begin(void)
 {
 	static char words[][24] = {"sixpipe",	     "[::1]:2000", "192.0.2.80:80",
 				   "--accept-proxy", "--trust",	   "2001:db8::/32"};
 	char *argv[ARRAY_COUNT(words)];
-	struct desk *desk = aligned_alloc(CACHE_LINE_BYTES, sizeof(*desk));
+	struct job *job = aligned_alloc(CACHE_LINE_BYTES, sizeof(*job));
 	struct command_line line = {0};
 	struct fault fault = {0};
 	int fd = -1;
 
-	cr_assert_not_null(desk);
-	memset(desk, 0, sizeof(*desk));
+	cr_assert_not_null(job);
+	memset(job, 0, sizeof(*job));
 	for (unsigned i = 0; i < ARRAY_COUNT(words); i++)
 		argv[i] = words[i];
-	config_init(&desk->config);
-	line.config = &desk->config;
+	config_init(&job->config);
+	line.config = &job->config;
 	cr_assert_eq(support_parse(&line, ARRAY_COUNT(argv), argv, &fault), 0, "%s",
 		     support_text(&fault));
-	timer_wheel_init(&desk->wheel, 0);
-	cr_assert_eq(load_init(&desk->load, SLOTS, UINT32_MAX, 2), 0);
+	timer_wheel_init(&job->wheel, 0);
+	cr_assert_eq(load_init(&job->load, SLOTS, UINT32_MAX, 2), 0);
 	for (unsigned i = 0; i < 2; i++)
-		desk->engines[i] = fixture_open();
-	desk->sessions.config = &desk->config;
-	desk->sessions.wheel = &desk->wheel;
-	desk->sessions.load = &desk->load;
-	desk->sessions.engine = desk->engines[0];
-	desk->sessions.metrics = desk->sessions.pump.metrics = &desk->metrics;
-	cr_assert_eq(sessions_init(&desk->sessions, SLOTS), 0);
-	desk->sessions.forwards = fixture_forwards(&desk->config, SLOTS);
-	cr_assert_eq(listeners_init(&desk->listeners, &fd, &desk->sessions, desk->engines, 2), 0);
-	return desk;
+		job->engines[i] = fixture_open();
+	job->sessions.config = &job->config;
+	job->sessions.wheel = &job->wheel;
+	job->sessions.load = &job->load;
+	job->sessions.engine = job->engines[0];
+	job->sessions.metrics = job->sessions.pump.metrics = &job->metrics;
+	cr_assert_eq(sessions_init(&job->sessions, SLOTS), 0);
+	job->sessions.forwards = fixture_forwards(&job->config, SLOTS);
+	cr_assert_eq(listeners_init(&job->listeners, &fd, &job->sessions, job->engines, 2), 0);
+	return job;
 }
 
-static void finish(struct desk *desk)
+static void finish(struct job *job)
 {
-	listeners_finish(&desk->listeners);
-	sessions_finish(&desk->sessions);
-	forwards_destroy(desk->sessions.forwards);
+	listeners_finish(&job->listeners);
+	sessions_finish(&job->sessions);
+	forwards_destroy(job->sessions.forwards);
 	for (unsigned i = 0; i < 2; i++)
-		engine_destroy(desk->engines[i]);
-	load_finish(&desk->load);
-	config_finish(&desk->config);
-	free(desk);
+		engine_destroy(job->engines[i]);
+	load_finish(&job->load);
+	config_finish(&job->config);
+	free(job);
 }
 
 /*
- * In a drain a worker ends when no session is admitted for it. One that sleeps because a connection is on its way has
- * to be told that it is not any more.
+ * In a drain a worker ends when no session is admitted for it. If it sleeps because it waits for a
+ * connection from another worker, and the connection does not come, it must be woken.
  */
 Test(listener, a_hand_over_that_fails_wakes_the_worker_that_waits_for_it)
 {
-	struct desk *desk = begin();
+	struct job *job = begin();
 	struct engine_event event = {.result = -EAGAIN};
 	int fds[2];
 
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
-	cr_assert_eq(load_admit_here(&desk->load, 1), 1);
-	cr_assert(!load_retire(&desk->load, 1));
-	cr_assert(fixture_is_quiet(desk->engines[1]));
-	desk->listeners.sending_count = 1;
+	cr_assert_eq(load_admit_here(&job->load, 1), 1);
+	cr_assert(!load_retire(&job->load, 1));
+	cr_assert(fixture_is_quiet(job->engines[1]));
+	job->listeners.sending_count = 1;
 	event.token = engine_token(ENGINE_OP_HAND_OVER_SENT, 1, 0, (unsigned)fds[0]);
-	listeners_on_event(&desk->listeners, &event);
-	cr_expect_eq(engine_token_op(fixture_next(desk->engines[1]).token), ENGINE_OP_WAKE);
-	cr_expect(load_retire(&desk->load, 1));
-	cr_expect_eq(metrics_get(&desk->metrics, METRIC_sessions_opened), 1, "served here");
-	cr_expect_eq(load_room(&desk->load), SLOTS, "and over: nobody is trusted");
-	cr_expect(listeners_are_closed(&desk->listeners));
+	listeners_on_event(&job->listeners, &event);
+	cr_expect_eq(engine_token_op(fixture_next(job->engines[1]).token), ENGINE_OP_WAKE);
+	cr_expect(load_retire(&job->load, 1));
+	cr_expect_eq(metrics_get(&job->metrics, METRIC_sessions_opened), 1, "served here");
+	cr_expect_eq(load_room(&job->load), SLOTS, "and over: the client is not trusted");
+	cr_expect(listeners_are_closed(&job->listeners));
 	close(fds[1]);
-	finish(desk);
+	finish(job);
 }
