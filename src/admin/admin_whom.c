@@ -40,7 +40,7 @@ static bool is_source(const struct admin_who *who, const struct session_record *
 {
 	struct query query = {.block = who->block, .port = who->port};
 
-	return query_means(&query, &record->source);
+	return query_matches(&query, &record->source);
 }
 
 static bool is_leased(const struct session_record *record)

@@ -1,35 +1,34 @@
 /*
- * Theory of operation. Questions are numbered. The control thread writes the question, then its
- * number; a worker that sees a number which it has not answered begins to work, and writes that
- * number on its desk once the answer is there. The two release stores hand the question over one
- * way and the answer the other, so neither is ever read while it is written.
+ * Theory of operation. Questions have numbers. The control thread writes the question, then its
+ * number. A worker that sees a number which it has not answered begins to work, and writes that
+ * number beside its answer when the answer is complete. Both numbers are written with release
+ * stores, so no thread reads the question or an answer while another writes it.
  *
- * A worker first walks through its table of sessions and then back through its history. Both go on
- * changing between two turns. A session that is opened behind the walk is not told of; one that has
- * been told of as live and ends meanwhile is found again in the history, and replaced.
+ * A worker first walks through its table of sessions, then back through its history. Both can
+ * change between two ticks. A session that is opened in a slot behind the walk is not in the
+ * answer. A session that was open when the walk came by, and has ended since, is found again in the
+ * history; its record is replaced.
  */
 #include "relay/query.h"
 
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/check.h"
 #include "base/memory.h"
 
-enum stage { STAGE_SESSIONS, STAGE_HISTORY };
-
-struct desk {
+/* The part of a question that one worker answers. */
+struct task {
 	_Alignas(CACHE_LINE_BYTES) _Atomic uint32_t answered; /* number of a question */
 	atomic_bool left;
 
-	/* the worker's, and the control thread's once it is answered */
-	uint32_t taken; /* the question that the rest is about */
-	enum stage stage;
-	uint32_t slot;		/* next to look at */
-	uint64_t entry;		/* of the history: one more than the next to look at */
-	uint64_t history_began; /* its end when the question was taken */
+	/* the worker's until the question is answered, then the control thread's */
+	uint32_t taken;		/* number of the question that the members below are about */
+	uint32_t slot;		/* the next to inspect */
+	bool walked;		/* through the table */
+	uint64_t entry;		/* of the history: the next to inspect is the entry before */
+	uint64_t history_began; /* the end of the history when the work began */
 	struct query_answer answer;
 };
 
@@ -37,12 +36,12 @@ struct queries {
 	struct query query;
 	_Atomic uint32_t asked; /* number of the last question; 0: none yet */
 	unsigned worker_count;
-	struct desk desks[];
+	struct task tasks[];
 };
 
 int queries_create(struct queries **queries, unsigned worker_count)
 {
-	size_t bytes = sizeof(**queries) + worker_count * sizeof((*queries)->desks[0]);
+	size_t bytes = sizeof(**queries) + worker_count * sizeof((*queries)->tasks[0]);
 	struct queries *made = memory_alloc_lines(bytes);
 
 	if (!made)
@@ -57,7 +56,7 @@ void queries_destroy(struct queries *queries)
 	free(queries);
 }
 
-/* The control thread ---------------------------------------------------------------------------- */
+/* The control thread --------------------------------------------------------------------------- */
 
 void queries_ask(struct queries *queries, const struct query *query)
 {
@@ -65,32 +64,32 @@ void queries_ask(struct queries *queries, const struct query *query)
 
 	CHECK(queries_are_answered(queries));
 	queries->query = *query;
-	/* 0 is no question: see queries_take_turn() */
+	/* 0 means no question: queries_work() */
 	asked = asked + 1 ? asked + 1 : 1;
 	atomic_store_explicit(&queries->asked, asked, memory_order_release);
 }
 
-static bool has_answered(const struct queries *queries, const struct desk *desk)
+static bool has_answered(const struct queries *queries, const struct task *task)
 {
-	return atomic_load_explicit(&desk->answered, memory_order_acquire) ==
+	return atomic_load_explicit(&task->answered, memory_order_acquire) ==
 	       atomic_load_explicit(&queries->asked, memory_order_relaxed);
 }
 
 bool queries_are_answered(const struct queries *queries)
 {
 	for (unsigned i = 0; i < queries->worker_count; i++)
-		if (!has_answered(queries, &queries->desks[i]) &&
-		    !atomic_load_explicit(&queries->desks[i].left, memory_order_acquire))
+		if (!has_answered(queries, &queries->tasks[i]) &&
+		    !atomic_load_explicit(&queries->tasks[i].left, memory_order_acquire))
 			return false;
 	return true;
 }
 
 const struct query_answer *queries_answer(const struct queries *queries, unsigned worker)
 {
-	const struct desk *desk = &queries->desks[worker];
+	const struct task *task = &queries->tasks[worker];
 
 	CHECK(worker < queries->worker_count);
-	return has_answered(queries, desk) ? &desk->answer : NULL;
+	return has_answered(queries, task) ? &task->answer : NULL;
 }
 
 unsigned queries_worker_count(const struct queries *queries)
@@ -100,32 +99,26 @@ unsigned queries_worker_count(const struct queries *queries)
 
 /* A worker ------------------------------------------------------------------------------------- */
 
-bool query_means(const struct query *query, const struct addr *endpoint)
+bool query_matches(const struct query *query, const struct addr *endpoint)
 {
 	if (!endpoint->length_bytes || (query->port && query->port != addr_port(endpoint)))
 		return false;
 	return cidr_means(&query->block, endpoint);
 }
 
-static bool is_meant(const struct query *query, const struct addr *client,
-		     const struct addr *source)
-{
-	return query_means(query, client) || query_means(query, source);
-}
-
-/* As session_admit() asks it of the bans. */
-static bool is_to_be_reset(const struct query *query, const struct session *session)
+/* Whether a ban of the block would refuse the session's client: session_admit(). */
+static bool matches_as_ban(const struct query *query, const struct session *session)
 {
 	struct in6_addr inside;
 
-	/* who came by a local socket has no address that could be meant */
+	/* a client of a local socket has no address that a block can have */
 	if (addr_is_local(session_client(session)))
 		return false;
-	return query_means(query, session_client(session)) ||
+	return query_matches(query, session_client(session)) ||
 	       (session_embedded_client(session, &inside) && cidr_contains(&query->block, &inside));
 }
 
-static void tell(struct query_answer *answer, const struct session_record *record)
+static void add_record(struct query_answer *answer, const struct session_record *record)
 {
 	if (answer->count == QUERY_RECORD_LIMIT)
 		answer->truncated = true;
@@ -133,110 +126,109 @@ static void tell(struct query_answer *answer, const struct session_record *recor
 		answer->records[answer->count++] = *record;
 }
 
-/* Looks at one slot of the table; returns the steps that took. */
-static unsigned look_at_slot(const struct query *query, struct desk *desk,
+/* Inspects the next slot of the table. Returns the number of steps. */
+static unsigned inspect_slot(const struct query *query, struct task *task,
 			     struct sessions *sessions)
 {
-	struct session *session = sessions_at(sessions, desk->slot++);
+	struct session *session = sessions_at(sessions, task->slot++);
 	struct session_record record;
 
 	if (!session)
 		return 1;
 	if (query->kind == QUERY_RESET) {
-		/* not the client yet, but the proxy that announces it: session_admit() will ask */
-		if (!session_knows_client(session) || !is_to_be_reset(query, session))
+		/* until the client is known, the peer is a proxy; session_admit() decides later */
+		if (!session_knows_client(session) || !matches_as_ban(query, session))
 			return 1;
-		desk->answer.reset_count++;
+		task->answer.reset_count++;
 		session_end(sessions, session, CLOSE_banned);
 		return QUERY_RESET_STEPS;
 	}
-	if (!is_meant(query, session_client(session), session_source(session)))
+	if (!query_matches(query, session_client(session)) &&
+	    !query_matches(query, session_source(session)))
 		return 1;
 	session_describe(sessions, session, &record);
-	/* one that is closing has sockets yet, and will be in the history when it has none */
+	/* a closing session still has sockets; it will be in the history when they are closed */
 	record.closed_ms = 0;
-	tell(&desk->answer, &record);
+	add_record(&task->answer, &record);
 	return 1;
 }
 
-/* The same session, which had been told of as live: the end of it is news. */
-static bool replace_live(struct query_answer *answer, const struct session_record *record)
+/* Replaces the record of a session that was open at the time; false: there is no such record. */
+static bool replace_open(struct query_answer *answer, const struct session_record *record)
 {
 	for (unsigned i = 0; i < answer->count; i++) {
-		struct session_record *told = &answer->records[i];
+		struct session_record *open = &answer->records[i];
 
-		if (told->closed_ms || told->opened_ms != record->opened_ms ||
-		    told->forward != record->forward || !addr_equal(&told->client, &record->client))
+		if (open->closed_ms || open->opened_ms != record->opened_ms ||
+		    open->forward != record->forward || !addr_equal(&open->client, &record->client))
 			continue;
-		*told = *record;
+		*open = *record;
 		return true;
 	}
 	return false;
 }
 
-/* Looks at one entry; returns false when there are no more. */
-static bool look_at_entry(const struct query *query, struct desk *desk,
+/* Inspects the next entry of the history. Returns false if there are no more. */
+static bool inspect_entry(const struct query *query, struct task *task,
 			  const struct history *history)
 {
 	const struct session_record *record =
-		desk->entry ? history_find(history, --desk->entry) : NULL;
-	bool ended_meanwhile = desk->entry >= desk->history_began;
+		task->entry ? history_find(history, --task->entry) : NULL;
+	bool ended_meanwhile = task->entry >= task->history_began;
 
 	if (!record)
 		return false;
-	if (!is_meant(query, &record->client, &record->source))
+	if (!query_matches(query, &record->client) && !query_matches(query, &record->source))
 		return true;
-	if (!ended_meanwhile || !replace_live(&desk->answer, record))
-		tell(&desk->answer, record);
+	if (!ended_meanwhile || !replace_open(&task->answer, record))
+		add_record(&task->answer, record);
 	return true;
 }
 
 /* Returns whether the answer is complete. */
-static bool work(const struct query *query, struct desk *desk, struct sessions *sessions)
+static bool work(const struct query *query, struct task *task, struct sessions *sessions)
 {
 	const struct history *history = query->kind == QUERY_WHO ? sessions->history : NULL;
 	unsigned steps = 0;
 
-	while (desk->stage == STAGE_SESSIONS && steps < QUERY_TURN_STEPS) {
-		if (desk->slot < sessions_slot_end(sessions)) {
-			steps += look_at_slot(query, desk, sessions);
-			continue;
-		}
-		desk->stage = STAGE_HISTORY;
-		desk->entry = history ? history_end(history) : 0;
-	}
-	if (desk->stage == STAGE_SESSIONS)
+	while (!task->walked && steps < QUERY_TICK_STEPS &&
+	       task->slot < sessions_slot_end(sessions))
+		steps += inspect_slot(query, task, sessions);
+	if (steps >= QUERY_TICK_STEPS)
 		return false;
-	for (; steps < QUERY_TURN_STEPS; steps++)
-		if (desk->answer.truncated || !look_at_entry(query, desk, history))
+	if (!task->walked)
+		task->entry = history ? history_end(history) : 0;
+	task->walked = true;
+	for (; steps < QUERY_TICK_STEPS; steps++)
+		if (task->answer.truncated || !inspect_entry(query, task, history))
 			return true;
 	return false;
 }
 
-enum query_turn queries_take_turn(struct queries *queries, struct sessions *sessions)
+enum query_progress queries_work(struct queries *queries, struct sessions *sessions)
 {
-	struct desk *desk = &queries->desks[sessions->worker];
+	struct task *task = &queries->tasks[sessions->worker];
 	uint32_t asked = atomic_load_explicit(&queries->asked, memory_order_acquire);
 
-	if (asked == atomic_load_explicit(&desk->answered, memory_order_relaxed))
-		return QUERY_TURN_NOTHING;
-	if (desk->taken != asked) {
-		desk->taken = asked;
-		desk->stage = STAGE_SESSIONS;
-		desk->slot = 0;
-		desk->history_began = sessions->history ? history_end(sessions->history) : 0;
-		desk->answer.count = 0;
-		desk->answer.truncated = false;
-		desk->answer.reset_count = 0;
+	if (asked == atomic_load_explicit(&task->answered, memory_order_relaxed))
+		return QUERY_NONE;
+	if (task->taken != asked) {
+		task->taken = asked;
+		task->slot = 0;
+		task->walked = false;
+		task->history_began = sessions->history ? history_end(sessions->history) : 0;
+		task->answer.count = 0;
+		task->answer.truncated = false;
+		task->answer.reset_count = 0;
 	}
-	if (!work(&queries->query, desk, sessions))
-		return QUERY_TURN_MORE;
-	atomic_store_explicit(&desk->answered, asked, memory_order_release);
-	return QUERY_TURN_ANSWERED;
+	if (!work(&queries->query, task, sessions))
+		return QUERY_MORE;
+	atomic_store_explicit(&task->answered, asked, memory_order_release);
+	return QUERY_ANSWERED;
 }
 
 void queries_leave(struct queries *queries, unsigned worker)
 {
 	CHECK(worker < queries->worker_count);
-	atomic_store_explicit(&queries->desks[worker].left, true, memory_order_release);
+	atomic_store_explicit(&queries->tasks[worker].left, true, memory_order_release);
 }

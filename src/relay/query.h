@@ -1,10 +1,10 @@
 /*
- * What the control thread asks the workers about their sessions, and their answers. Workers own
- * their sessions, so nobody else looks into them: the question is laid on each worker's desk, the
- * worker is woken (engine_wake()), and it answers in its own time, a bounded piece each tick. No
- * locks, and no memory but what is taken at creation.
+ * What the control thread asks the workers about their sessions, and the answers. Only a worker may
+ * read its sessions. So the control thread stores a question and wakes the workers (engine_wake());
+ * each worker answers for its own sessions, a bounded part in each tick. No locks, and no
+ * allocation after the start.
  *
- * One question at a time. The control thread asks, and touches nothing until all have answered.
+ * There is one question at a time, and it does not change until all workers have answered.
  */
 #pragma once
 
@@ -14,71 +14,71 @@
 #include "relay/session.h"
 #include "stats/history.h"
 
-/* The most that one worker tells of in one answer. */
+/* The most sessions in the answer of one worker. */
 #define QUERY_RECORD_LIMIT 256
 
 /*
- * What a worker does for a question in one tick: so many slots or entries of the history looked at,
- * about 50 us. Ending a session counts as QUERY_RESET_STEPS.
+ * The work that a worker does for a question in one tick, about 50 us. To inspect a slot or an
+ * entry of the history is one step; to end a session is QUERY_RESET_STEPS.
  */
-#define QUERY_TURN_STEPS  1024
+#define QUERY_TICK_STEPS  1024
 #define QUERY_RESET_STEPS 16
 
 enum query_kind {
-	QUERY_WHO,   /* tell of the sessions, live and ended, whose client or source is meant */
-	QUERY_RESET, /* end the live sessions whose client is meant: close reason `banned` */
+	QUERY_WHO, /* describe the sessions, open or ended, whose client or source address matches */
+	QUERY_RESET, /* end the open sessions whose client matches: close reason `banned` */
 };
 
 struct query {
 	enum query_kind kind;
 	struct cidr block;
-	unsigned port; /* of an address in the block; 0: any */
+	unsigned port; /* 0: any port */
 };
 
 struct query_answer {
-	unsigned count;	      /* of `records`: the live ones first, then the latest to end first */
-	bool truncated;	      /* there were more */
-	unsigned reset_count; /* sessions ended */
+	unsigned count; /* of `records`: open sessions, then ended sessions, latest end first */
+	bool truncated; /* more sessions matched */
+	unsigned reset_count; /* sessions ended by QUERY_RESET */
 	struct session_record records[QUERY_RECORD_LIMIT];
 };
 
-/* Whether an endpoint is meant: in the block and, where one is given, with that port. */
-bool query_means(const struct query *query, const struct addr *endpoint);
+/* Whether the block of the query has the address, and the port matches. */
+bool query_matches(const struct query *query, const struct addr *endpoint);
 
 struct queries;
 
-/* Creates the desks of `worker_count` workers. Returns 0 or -ENOMEM. */
+/* Creates the questions and answers of `worker_count` workers. Returns 0 or -ENOMEM. */
 int queries_create(struct queries **queries, unsigned worker_count);
 
 /* NULL is allowed. */
 void queries_destroy(struct queries *queries);
 
-/* The control thread's ------------------------------------------------------------------------- */
+/* For the control thread ----------------------------------------------------------------------- */
 
-/* Lays a question on all desks; the workers are the caller's to wake. All must have answered. */
+/* Stores a question. The last one must be answered. The caller wakes the workers. */
 void queries_ask(struct queries *queries, const struct query *query);
 
-/* Whether every worker has answered the last question, or left. True before the first. */
+/* Whether every worker has answered the last question, or has left. True before the first. */
 bool queries_are_answered(const struct queries *queries);
 
-/* What a worker has answered, until the next question; NULL when it has left without. */
+/* The answer of a worker, valid until the next question; NULL if the worker left without answer. */
 const struct query_answer *queries_answer(const struct queries *queries, unsigned worker);
 
 unsigned queries_worker_count(const struct queries *queries);
 
-/* A worker's ----------------------------------------------------------------------------------- */
+/* For a worker --------------------------------------------------------------------------------- */
 
-enum query_turn {
-	QUERY_TURN_NOTHING,  /* there is no question */
-	QUERY_TURN_MORE,     /* work is left: come back in the next tick, without waiting */
-	QUERY_TURN_ANSWERED, /* the control thread should look */
+enum query_progress {
+	QUERY_NONE,	/* there is no question */
+	QUERY_MORE,	/* there is more to do: call again in the next tick, which must not wait */
+	QUERY_ANSWERED, /* the answer is complete: wake the control thread */
 };
 
 /*
- * Works on the question, if there is one, for one tick. `sessions` are the calling worker's; where
- * they have no history only live sessions are told of. Sessions may be over when this returns.
+ * Works on the question, if there is one, for one tick. `sessions` are those of the calling worker;
+ * without a history, the answer has open sessions only. Sessions may be over when this returns.
  */
-enum query_turn queries_take_turn(struct queries *queries, struct sessions *sessions);
+enum query_progress queries_work(struct queries *queries, struct sessions *sessions);
 
-/* The worker ends, and will answer no more. */
+/* The worker ends and answers no more questions. */
 void queries_leave(struct queries *queries, unsigned worker);

@@ -1,7 +1,8 @@
 /*
- * Theory of operation. A tick: wait for events, take each one in (which marks sessions ready), let
- * due timers fire, run every ready session once. Handlers never wait and never call each other
- * around the tick. With nothing to do the wait has no end and the thread makes no system call.
+ * Theory of operation. A worker's loop runs ticks: run_tick(). A tick waits for events and takes
+ * them, which marks sessions ready; then runs the ready sessions, and fires the timers that are
+ * due. No handler of an event waits. Without work the wait has no time limit, so an idle worker
+ * makes no system call.
  */
 #include "relay/worker_parts.h"
 
@@ -14,17 +15,17 @@
 #include "os/host.h"
 
 /*
- * Events taken in before their sessions run: bounds how long the first of them waits. Scenario:
- * small-512 (bench/).
+ * The most events of a tick: their sessions run when all events are taken. Scenario: small-512
+ * (bench/).
  */
 #define TICK_EVENT_LIMIT 256
 
-static void tell_main(struct workers *workers)
+static void wake_main(struct workers *workers)
 {
 	uint64_t one = 1;
 	ssize_t written = write(workers->event_fd, &one, sizeof(one));
 
-	(void)written; /* cannot fail short of 2^64 workers */
+	(void)written; /* EAGAIN: the counter is full, so the main thread will wake anyway */
 }
 
 static void wake_waiting_workers(struct workers *workers, unsigned own)
@@ -66,7 +67,7 @@ static void dispatch(struct worker *worker, const struct engine_event *event)
 		sessions_on_event(&worker->sessions, event);
 		break;
 	case ENGINE_OP_WAKE:
-		/* the phase changed, or there is room for a connection that waits */
+		/* there may be a new phase, or room for a waiting connection */
 		worker->resume = worker->phase == WORKER_SERVE;
 		break;
 	default:
@@ -87,20 +88,20 @@ static void fire_timers(struct worker *worker)
 	}
 }
 
-/* A piece of the answer to what the control thread asks, if it does. */
+/* Answers a part of the control thread's question, if there is one. */
 static void work_on_query(struct worker *worker)
 {
-	enum query_turn turn = QUERY_TURN_NOTHING;
+	enum query_progress progress = QUERY_NONE;
 
 	if (worker->workers->queries)
-		turn = queries_take_turn(worker->workers->queries, &worker->sessions);
-	worker->asked = turn == QUERY_TURN_MORE;
-	if (turn == QUERY_TURN_ANSWERED)
-		tell_main(worker->workers);
+		progress = queries_work(worker->workers->queries, &worker->sessions);
+	worker->asked = progress == QUERY_MORE;
+	if (progress == QUERY_ANSWERED)
+		wake_main(worker->workers);
 }
 
-/* Says that the kernel is short of memory, and that nobody was lost by it. */
-static void report_pauses(struct worker *worker)
+/* Logs that the engine has paused because the kernel was short of memory. */
+static void log_engine_pauses(struct worker *worker)
 {
 	uint64_t pauses = engine_take_pauses(worker->sessions.engine);
 	struct log_line line;
@@ -123,9 +124,9 @@ static int run_tick(struct worker *worker)
 
 	if (count < 0)
 		return count;
-	report_pauses(worker);
+	log_engine_pauses(worker);
 	sessions->now_ms = timer_now_ms();
-	/* what the events arm is counted from now, and what they cancel does not fire any more */
+	/* before the events: timers that they arm count from now, and those they cancel never fire */
 	timer_wheel_advance(&worker->wheel, sessions->now_ms);
 	for (int i = 0; i < count; i++)
 		dispatch(worker, &events[i]);
@@ -138,27 +139,24 @@ static int run_tick(struct worker *worker)
 }
 
 /*
- * Tells the listeners, ours and those of other workers, what this tick means for accepting. What had to
- * wait and is opened here may be over at once, which others have to be told as well.
+ * Tells the listeners of all workers what this tick means for accepting. Repeats this while
+ * sessions that listeners_resume() opens end at once, or find no descriptor.
  */
 static void settle_accepting(struct worker *worker)
 {
 	struct sessions *sessions = &worker->sessions;
-	bool resume = worker->resume;
 
-	worker->resume = false;
-	while (sessions->starved || sessions->released || resume) {
+	while (sessions->starved || sessions->released || worker->resume) {
 		bool starved = sessions->starved, released = sessions->released;
+		bool resume = worker->resume || released;
 
-		sessions->starved = false;
-		sessions->released = false;
+		sessions->starved = sessions->released = worker->resume = false;
 		if (starved)
 			listeners_pause(&worker->listeners);
 		if (released)
 			wake_waiting_workers(worker->workers, sessions->worker);
-		if (released || resume)
+		if (resume)
 			listeners_resume(&worker->listeners);
-		resume = false;
 	}
 }
 
@@ -183,7 +181,7 @@ static void *run_worker(void *argument)
 	snprintf(name, sizeof(name), "sixpipe/%u", worker->sessions.worker);
 	pthread_setname_np(pthread_self(), name);
 	log_attach(worker->sessions.worker);
-	/* where it is refused the kernel goes on choosing */
+	/* if this is refused, the kernel chooses the CPU */
 	if (worker->sessions.config->pin == CONFIG_PIN_ON)
 		(void)host_pin_thread(worker->sessions.worker);
 	error = engine_enable(worker->sessions.engine);
@@ -191,7 +189,7 @@ static void *run_worker(void *argument)
 		worker->sessions.now_ms = timer_now_ms();
 		timer_wheel_init(&worker->wheel, worker->sessions.now_ms);
 		atomic_fetch_add(&worker->workers->up_count, 1);
-		tell_main(worker->workers);
+		wake_main(worker->workers);
 		error = serve(worker);
 	}
 	if (error) {
@@ -206,7 +204,7 @@ static void *run_worker(void *argument)
 	if (worker->workers->queries)
 		queries_leave(worker->workers->queries, worker->sessions.worker);
 	atomic_fetch_add(&worker->workers->ended_count, 1);
-	tell_main(worker->workers);
+	wake_main(worker->workers);
 	return NULL;
 }
 

@@ -96,7 +96,7 @@ static char *ask(const char *line)
 	admin_job_begin(&job, &request, 0);
 	while (!admin_job_continue(&job, &answer))
 		for (unsigned i = 0; i < queries_worker_count(queries); i++)
-			while (queries_take_turn(queries, &sessions[i]) == QUERY_TURN_MORE)
+			while (queries_work(queries, &sessions[i]) == QUERY_MORE)
 				;
 	cr_assert_not_null(answer.text);
 	return answer.text;

@@ -18,7 +18,7 @@ TestSuite(query, .fini = support_check_leaks);
 #define REMEMBER 300
 
 /* A worker's sessions, without sockets and without an engine. */
-struct desk_job {
+struct job {
 	struct config config;
 	struct timer_wheel wheel;
 	struct load load;
@@ -36,11 +36,11 @@ static struct addr endpoint_of(const char *text)
 	return endpoint;
 }
 
-static struct desk_job *begin(void)
+static struct job *begin(void)
 {
 	static char words[][16] = {"sixpipe", "[::1]:2000", "192.0.2.80:80"};
 	char *argv[] = {words[0], words[1], words[2]};
-	struct desk_job *job = aligned_alloc(CACHE_LINE_BYTES, sizeof(*job));
+	struct job *job = aligned_alloc(CACHE_LINE_BYTES, sizeof(*job));
 	struct command_line line = {0};
 	struct fault fault = {0};
 
@@ -64,7 +64,7 @@ static struct desk_job *begin(void)
 	return job;
 }
 
-static void finish(struct desk_job *job)
+static void finish(struct job *job)
 {
 	sessions_begin_end(&job->sessions, CLOSE_stopped);
 	while (sessions_end_some(&job->sessions))
@@ -78,7 +78,7 @@ static void finish(struct desk_job *job)
 	free(job);
 }
 
-static struct session *open_session(struct desk_job *job, const struct addr *client,
+static struct session *open_session(struct job *job, const struct addr *client,
 				    const struct addr *source)
 {
 	struct session *session;
@@ -97,7 +97,7 @@ static struct session *open_session(struct desk_job *job, const struct addr *cli
 	return session;
 }
 
-static void end_session(struct desk_job *job, struct session *session)
+static void end_session(struct job *job, struct session *session)
 {
 	job->sessions.now_ms++;
 	session_end(&job->sessions, session, CLOSE_stopped);
@@ -111,27 +111,27 @@ static struct query query_of(enum query_kind kind, const char *block, unsigned p
 	return query;
 }
 
-/* Takes turns until the answer is there; returns how many it took. */
-static unsigned take_turns(struct desk_job *job)
+/* Works until the answer is complete. Returns the number of ticks. */
+static unsigned work_ticks(struct job *job)
 {
-	unsigned turns = 1;
-	enum query_turn turn;
+	unsigned ticks = 1;
+	enum query_progress progress;
 
-	while ((turn = queries_take_turn(job->queries, &job->sessions)) == QUERY_TURN_MORE) {
+	while ((progress = queries_work(job->queries, &job->sessions)) == QUERY_MORE) {
 		cr_assert(!queries_are_answered(job->queries));
 		cr_assert_null(queries_answer(job->queries, 0));
-		turns++;
+		ticks++;
 	}
-	cr_assert_eq(turn, QUERY_TURN_ANSWERED);
+	cr_assert_eq(progress, QUERY_ANSWERED);
 	cr_assert(queries_are_answered(job->queries));
-	cr_assert_eq(queries_take_turn(job->queries, &job->sessions), QUERY_TURN_NOTHING);
-	return turns;
+	cr_assert_eq(queries_work(job->queries, &job->sessions), QUERY_NONE);
+	return ticks;
 }
 
-static const struct query_answer *ask(struct desk_job *job, const struct query *query)
+static const struct query_answer *ask(struct job *job, const struct query *query)
 {
 	queries_ask(job->queries, query);
-	take_turns(job);
+	work_ticks(job);
 	return queries_answer(job->queries, 0);
 }
 
@@ -158,16 +158,16 @@ Test(query, means)
 		struct query query = query_of(QUERY_WHO, rows[i].block, rows[i].port);
 		struct addr endpoint = endpoint_of(rows[i].endpoint);
 
-		cr_expect_eq(query_means(&query, &endpoint), rows[i].meant, "row %zu", i);
+		cr_expect_eq(query_matches(&query, &endpoint), rows[i].meant, "row %zu", i);
 	}
 }
 
 Test(query, nothing_is_answered_before_a_question)
 {
-	struct desk_job *job = begin();
+	struct job *job = begin();
 
 	cr_expect(queries_are_answered(job->queries));
-	cr_expect_eq(queries_take_turn(job->queries, &job->sessions), QUERY_TURN_NOTHING);
+	cr_expect_eq(queries_work(job->queries, &job->sessions), QUERY_NONE);
 	finish(job);
 }
 
@@ -193,7 +193,7 @@ Test(query, who)
 
 	/* the same whether they live or have ended */
 	for (unsigned ended = 0; ended < 2; ended++) {
-		struct desk_job *job = begin();
+		struct job *job = begin();
 
 		for (size_t i = 0; i < ARRAY_COUNT(sessions); i++) {
 			struct addr client = endpoint_of(sessions[i][0]);
@@ -226,7 +226,7 @@ Test(query, who)
 
 Test(query, what_is_told_of_a_live_session)
 {
-	struct desk_job *job = begin();
+	struct job *job = begin();
 	struct addr client = endpoint_of("[2001:db8::5]:7001");
 	struct addr source = endpoint_of("240.1.2.3:41001");
 	struct addr backend = endpoint_of("192.0.2.80:80");
@@ -261,7 +261,7 @@ Test(query, the_answer_is_bounded)
 {
 	static const struct addr none;
 	struct query query = query_of(QUERY_WHO, "::/0", 0);
-	struct desk_job *job = begin();
+	struct job *job = begin();
 
 	for (unsigned live = 0; live <= QUERY_RECORD_LIMIT + 1; live++) {
 		const struct query_answer *answer = ask(job, &query);
@@ -274,13 +274,13 @@ Test(query, the_answer_is_bounded)
 	finish(job);
 }
 
-/* A turn looks at so many slots and no more, free ones included; the same for the history. */
+/* A tick inspects a fixed number of slots, free slots included, or entries of the history. */
 Test(query, a_turn_is_bounded)
 {
 	static const struct addr none;
 	struct query query = query_of(QUERY_WHO, "192.0.2.1", 0);
 	struct query reset = query_of(QUERY_RESET, "2001:db8::/32", 0);
-	struct desk_job *job = begin();
+	struct job *job = begin();
 
 	for (unsigned i = 0; i < SLOTS; i++) {
 		struct addr client = numbered_client(i);
@@ -288,14 +288,14 @@ Test(query, a_turn_is_bounded)
 		open_session(job, &client, &none);
 	}
 	queries_ask(job->queries, &query);
-	cr_expect_eq(take_turns(job), (SLOTS + QUERY_TURN_STEPS - 1) / QUERY_TURN_STEPS);
+	cr_expect_eq(work_ticks(job), (SLOTS + QUERY_TICK_STEPS - 1) / QUERY_TICK_STEPS);
 	queries_ask(job->queries, &reset);
-	cr_expect_eq(take_turns(job),
-		     (SLOTS * QUERY_RESET_STEPS + QUERY_TURN_STEPS - 1) / QUERY_TURN_STEPS);
+	cr_expect_eq(work_ticks(job),
+		     (SLOTS * QUERY_RESET_STEPS + QUERY_TICK_STEPS - 1) / QUERY_TICK_STEPS);
 	cr_expect_eq(queries_answer(job->queries, 0)->reset_count, SLOTS);
 	cr_expect_eq(session_table_used_count(job->sessions.table), 0);
 	queries_ask(job->queries, &query);
-	cr_expect_eq(take_turns(job), (SLOTS + REMEMBER + QUERY_TURN_STEPS - 1) / QUERY_TURN_STEPS,
+	cr_expect_eq(work_ticks(job), (SLOTS + REMEMBER + QUERY_TICK_STEPS - 1) / QUERY_TICK_STEPS,
 		     "free slots count too");
 	finish(job);
 }
@@ -310,7 +310,7 @@ Test(query, reset_ends_the_sessions_of_the_client_alone)
 		{"[2001:db9::7]:7004", "[2001:db8::9]:41004"},
 	};
 	struct query reset = query_of(QUERY_RESET, "2001:db8::/64", 0);
-	struct desk_job *job = begin();
+	struct job *job = begin();
 
 	for (size_t i = 0; i < ARRAY_COUNT(sessions); i++) {
 		struct addr client = endpoint_of(sessions[i][0]);
@@ -335,16 +335,16 @@ Test(query, a_session_that_ends_meanwhile_is_told_of_once)
 	struct addr client = endpoint_of("[2001:db8::5]:7001"), other = numbered_client(1);
 	static const struct addr none;
 	const struct query_answer *answer;
-	struct desk_job *job = begin();
+	struct job *job = begin();
 	struct session *session = open_session(job, &client, &none);
 
-	/* so that the walk takes several turns */
+	/* so that the walk takes several ticks */
 	for (unsigned i = 1; i < SLOTS; i++)
 		open_session(job, &other, &none);
 	queries_ask(job->queries, &query);
-	cr_assert_eq(queries_take_turn(job->queries, &job->sessions), QUERY_TURN_MORE);
+	cr_assert_eq(queries_work(job->queries, &job->sessions), QUERY_MORE);
 	end_session(job, session);
-	take_turns(job);
+	work_ticks(job);
 	answer = queries_answer(job->queries, 0);
 	cr_assert_eq(answer->count, 1);
 	cr_expect_neq(answer->records[0].closed_ms, 0, "and as ended");
@@ -354,7 +354,7 @@ Test(query, a_session_that_ends_meanwhile_is_told_of_once)
 Test(query, a_worker_that_left_is_not_waited_for)
 {
 	struct query query = query_of(QUERY_WHO, "::/0", 0);
-	struct desk_job *job = begin();
+	struct job *job = begin();
 
 	queries_ask(job->queries, &query);
 	cr_expect(!queries_are_answered(job->queries));
@@ -396,7 +396,7 @@ Test(query, agrees_with_a_list)
 	unsigned ended[REMEMBER]; /* clients, in the order of their end */
 	uint64_t ended_count = 0, state = 3;
 	static const struct addr none;
-	struct desk_job *job = begin();
+	struct job *job = begin();
 
 	for (unsigned step = 0; step < MODEL_STEPS; step++) {
 		unsigned at = (unsigned)(support_random(&state) % ARRAY_COUNT(list));
@@ -438,14 +438,14 @@ Test(query, agrees_with_a_list)
 
 static void *run_worker(void *argument)
 {
-	struct desk_job *job = argument;
+	struct job *job = argument;
 	unsigned answered = 0;
 
 	while (answered < QUESTIONS) {
-		enum query_turn turn = queries_take_turn(job->queries, &job->sessions);
+		enum query_progress progress = queries_work(job->queries, &job->sessions);
 
-		answered += turn == QUERY_TURN_ANSWERED;
-		if (turn == QUERY_TURN_NOTHING)
+		answered += progress == QUERY_ANSWERED;
+		if (progress == QUERY_NONE)
 			sched_yield();
 	}
 	queries_leave(job->queries, 0);
@@ -455,7 +455,7 @@ static void *run_worker(void *argument)
 Test(query, questions_and_answers_between_threads, .timeout = 60)
 {
 	static const struct addr none;
-	struct desk_job *job = begin();
+	struct job *job = begin();
 	pthread_t thread;
 
 	for (unsigned i = 0; i < 10; i++) {
