@@ -11,7 +11,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/units.h"
 #include "base/util.h"
 #include "os/host.h"
 
@@ -47,37 +46,31 @@ static uint64_t to_millis(uint64_t quota_us, uint64_t period_us)
 	return (quota_us * 1000 + period_us - 1) / period_us;
 }
 
-static uint64_t parse_number(const char *text, size_t length)
+/* The number at the start of a text, which a blank or a newline may end; 0: there is none. */
+static uint64_t parse_number(const char *text)
 {
-	char digits[32];
-	uint64_t number;
+	char *end;
+	uint64_t number = strtoull(text, &end, 10);
 
-	if (length >= sizeof(digits))
-		return 0;
-	memcpy(digits, text, length);
-	digits[length] = '\0';
-	return units_parse_count(digits, &number) ? 0 : number;
+	return strchr(" \n", *end) ? number : 0;
 }
 
 uint64_t cgroup_parse_cpu_max(const char *text)
 {
-	size_t quota_length = strcspn(text, " \n");
-	const char *period = text + quota_length + strspn(text + quota_length, " ");
+	const char *period = strchr(text, ' ');
 
-	return to_millis(parse_number(text, quota_length),
-			 parse_number(period, strcspn(period, " \n")));
+	return period ? to_millis(parse_number(text), parse_number(period)) : 0;
 }
 
 uint64_t cgroup_parse_cfs(const char *quota_text, const char *period_text)
 {
-	/* -1 means no quota; parse_number() returns 0 for it */
-	return to_millis(parse_number(quota_text, strcspn(quota_text, "\n")),
-			 parse_number(period_text, strcspn(period_text, "\n")));
+	/* -1 means no quota; strtoull(3) makes it the largest number, which to_millis() refuses */
+	return to_millis(parse_number(quota_text), parse_number(period_text));
 }
 
 uint64_t cgroup_parse_memory(const char *text)
 {
-	uint64_t bytes = parse_number(text, strcspn(text, "\n"));
+	uint64_t bytes = parse_number(text);
 
 	return bytes < MEMORY_MOST ? bytes : 0;
 }
@@ -256,45 +249,33 @@ static uint64_t read_memory(const char *group)
 	return cgroup_parse_memory(text);
 }
 
-/* The least limit that `read` finds in the process's group and the groups above it. */
-static uint64_t read_hierarchy(const char *root, const char *controller,
-			       uint64_t (*read)(const char *group))
+/*
+ * The least limit that `read` finds in the process's group and the groups above it. Where both
+ * versions are mounted, each controller is in one of them.
+ */
+static uint64_t read_limit(const char *root, const char *controller,
+			   uint64_t (*read)(const char *group))
 {
+	const char *const hierarchies[] = {NULL, controller};
 	struct group group;
 	uint64_t limit = 0;
 
-	if (!find_group(root, controller, &group))
-		return 0;
-	do
-		limit = least(limit, read(group.path));
-	while (go_up(&group));
+	for (unsigned i = 0; i < ARRAY_COUNT(hierarchies); i++)
+		for (bool found = find_group(root, hierarchies[i], &group); found;
+		     found = go_up(&group))
+			limit = least(limit, read(group.path));
 	return limit;
 }
 
 void cgroup_read_limits(const char *root, struct cgroup_limits *limits)
 {
-	/* where both versions are mounted, each controller is in one of them */
-	limits->cpu_millis =
-		least(read_hierarchy(root, NULL, read_cpu), read_hierarchy(root, "cpu", read_cpu));
-	limits->memory_bytes = least(read_hierarchy(root, NULL, read_memory),
-				     read_hierarchy(root, "memory", read_memory));
-}
-
-static int count_programs(int group_fd, uint32_t attach_type)
-{
-	union bpf_attr query;
-
-	memset(&query, 0, sizeof(query));
-	query.query.target_fd = (uint32_t)group_fd;
-	query.query.attach_type = attach_type;
-	query.query.query_flags = BPF_F_QUERY_EFFECTIVE;
-	if (syscall(SYS_bpf, BPF_PROG_QUERY, &query, sizeof(query)))
-		return -errno;
-	return (int)query.query.prog_cnt;
+	limits->cpu_millis = read_limit(root, "cpu", read_cpu);
+	limits->memory_bytes = read_limit(root, "memory", read_memory);
 }
 
 int cgroup_count_sock_ops(void)
 {
+	union bpf_attr query;
 	struct group group;
 	int fd, count;
 
@@ -303,7 +284,12 @@ int cgroup_count_sock_ops(void)
 	fd = open(group.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	count = count_programs(fd, BPF_CGROUP_SOCK_OPS);
+	memset(&query, 0, sizeof(query));
+	query.query.target_fd = (uint32_t)fd;
+	query.query.attach_type = BPF_CGROUP_SOCK_OPS;
+	query.query.query_flags = BPF_F_QUERY_EFFECTIVE;
+	count = syscall(SYS_bpf, BPF_PROG_QUERY, &query, sizeof(query)) ? -errno
+									: (int)query.query.prog_cnt;
 	close(fd);
 	return count;
 }
