@@ -46,9 +46,12 @@ enum sock_failure sock_classify(int error)
 	}
 }
 
-static int set_option(int fd, int level, int option, int value)
+/* Returns `fd`; or `error` if there is one, and closes `fd`. */
+static int keep_unless(int error, int fd)
 {
-	return setsockopt(fd, level, option, &value, sizeof(value)) ? -errno : 0;
+	if (error)
+		close(fd);
+	return error ? error : fd;
 }
 
 static int open_tcp(const struct addr *address, const struct sock_tuning *tuning,
@@ -65,11 +68,7 @@ static int open_tcp(const struct addr *address, const struct sock_tuning *tuning
 	if (local)
 		sock_keep_urgent(fd);
 	error = local ? 0 : sock_tune(fd, address, tuning, congestion_error);
-	if (error) {
-		close(fd);
-		return error;
-	}
-	return fd;
+	return keep_unless(error, fd);
 }
 
 /*
@@ -114,42 +113,34 @@ static int open_bound(struct addr *address, const struct sock_tuning *tuning, bo
 		return fd;
 	error = sock_tune_listener(fd, address, tuning);
 	if (!error)
-		error = set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+		error = sock_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	if (!error && !first)
-		error = set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+		error = sock_set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (!error)
 		error = bind_and_learn_port(fd, address, early);
 	if (!error && first)
-		error = set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-	if (error) {
-		close(fd);
-		return error;
-	}
-	return fd;
+		error = sock_set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	return keep_unless(error, fd);
 }
 
 int sock_open_listeners(struct addr *address, const struct sock_tuning *tuning, unsigned backlog,
 			int *fds, unsigned count)
 {
-	unsigned opened;
+	unsigned opened = 0;
 	int error = 0;
 
 	if (addr_is_local(address))
 		return sock_listen_local(address, backlog, (mode_t)tuning->local_mode, fds, count);
-	for (opened = 0; opened < count && !error; opened++) {
+	for (; opened < count && !error; opened += !error) {
 		fds[opened] = open_bound(address, tuning, opened == 0, true);
-		if (fds[opened] < 0)
-			error = fds[opened];
+		error = MIN(fds[opened], 0);
 	}
-	if (error)
-		opened--;
 	/* listen when all are bound, so that the group is complete before the first connection */
 	for (unsigned i = 0; i < count && !error; i++)
 		if (listen(fds[i], (int)backlog))
 			error = -errno;
-	if (error)
-		while (opened)
-			close(fds[--opened]);
+	while (error && opened)
+		close(fds[--opened]);
 	return error;
 }
 
@@ -159,13 +150,10 @@ int sock_join_listeners(const struct addr *address, const struct sock_tuning *tu
 	struct addr copy = *address;
 	/* not early, because that reads files; the caller tries again after a while anyway */
 	int fd = open_bound(&copy, tuning, false, false);
-	int error;
 
-	if (fd < 0 || !listen(fd, (int)backlog))
+	if (fd < 0)
 		return fd;
-	error = -errno;
-	close(fd);
-	return error;
+	return keep_unless(listen(fd, (int)backlog) ? -errno : 0, fd);
 }
 
 int sock_listener_error(int listener_fd)
@@ -240,16 +228,12 @@ int sock_open_backend(const struct addr *backend, const struct sock_tuning *tuni
 	if (fd < 0)
 		return fd;
 	error = addr_is_local(backend) ? 0 : sock_tune_backend(fd, tuning);
-	if (error) {
-		close(fd);
-		return error;
-	}
-	return fd;
+	return keep_unless(error, fd);
 }
 
 int sock_bind_source(int fd, const struct addr *source)
 {
-	int error = set_option(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+	int error = sock_set(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
 
 	if (!error && bind(fd, &source->any, source->length_bytes))
 		error = -errno;
@@ -308,7 +292,7 @@ int sock_accept(int listener_fd)
 void sock_keep_urgent(int fd)
 {
 	/* fails for local sockets before Linux 5.15, which have no urgent bytes */
-	(void)set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
+	(void)sock_set(fd, SOL_SOCKET, SO_OOBINLINE, 1);
 }
 
 int sock_shut_write(int fd)
@@ -383,27 +367,31 @@ uint32_t sock_room_bytes(int fd, bool *writable)
 void sock_limit_unsent(int fd, uint32_t bytes)
 {
 	/* fails only for a dead socket, which the owner notices at its next call */
-	(void)set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, (int)bytes);
+	(void)sock_set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, (int)bytes);
 }
 
 void sock_set_low_water(int fd, uint32_t bytes)
 {
 	/* fails only for a dead socket, which is readable anyway */
-	(void)set_option(fd, SOL_SOCKET, SO_RCVLOWAT, (int)bytes);
+	(void)sock_set(fd, SOL_SOCKET, SO_RCVLOWAT, (int)bytes);
+}
+
+/* The number of bytes that ioctl(2) answers to `request`; 0 if it fails. */
+static uint32_t ask_bytes(int fd, unsigned long request)
+{
+	int bytes = 0;
+
+	return ioctl(fd, request, &bytes) || bytes < 0 ? 0 : (uint32_t)bytes;
 }
 
 uint32_t sock_unsent_bytes(int fd)
 {
-	int bytes = 0;
-
-	return ioctl(fd, SIOCOUTQNSD, &bytes) || bytes < 0 ? 0 : (uint32_t)bytes;
+	return ask_bytes(fd, SIOCOUTQNSD);
 }
 
 uint32_t sock_unread_bytes(int fd)
 {
-	int bytes = 0;
-
-	return ioctl(fd, SIOCINQ, &bytes) || bytes < 0 ? 0 : (uint32_t)bytes;
+	return ask_bytes(fd, SIOCINQ);
 }
 
 typedef int name_function(int fd, struct sockaddr *address, socklen_t *length_bytes);

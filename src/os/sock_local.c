@@ -150,7 +150,7 @@ int sock_listen_local(const struct addr *address, unsigned backlog, mode_t mode,
 		      unsigned count)
 {
 	int error = remove_leftover(address);
-	unsigned opened = 0;
+	unsigned opened = 1;
 	bool bound;
 
 	if (error)
@@ -158,17 +158,13 @@ int sock_listen_local(const struct addr *address, unsigned backlog, mode_t mode,
 	fds[0] = open_socket(SOCK_STREAM);
 	if (fds[0] < 0)
 		return fds[0];
-	opened = 1;
 	error = bind_with_mode(fds[0], address, mode);
 	bound = !error;
 	if (!error && listen(fds[0], (int)backlog))
 		error = -errno;
-	for (; opened < count && !error; opened++) {
+	for (; opened < count && !error; opened += !error) {
 		fds[opened] = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
-		if (fds[opened] < 0) {
-			error = -errno;
-			break;
-		}
+		error = fds[opened] < 0 ? -errno : 0;
 	}
 	while (error && opened)
 		close(fds[--opened]);

@@ -21,7 +21,7 @@
 
 #define SYSCTL_BYTES 512
 
-static int set_option(int fd, int level, int option, int value)
+int sock_set(int fd, int level, int option, int value)
 {
 	return setsockopt(fd, level, option, &value, sizeof(value)) ? -errno : 0;
 }
@@ -31,35 +31,28 @@ static int set_name(int fd, int level, int option, const char *name)
 	return setsockopt(fd, level, option, name, (socklen_t)strlen(name)) ? -errno : 0;
 }
 
-/* tcp(7) takes 1 to 32767 s. */
-static int to_seconds(uint64_t milliseconds)
-{
-	return (int)MIN(MAX(milliseconds / 1000, 1), 32767);
-}
+/* An option of a socket. 0: the kernel's default is kept. */
+struct option {
+	int level;
+	int name;
+	uint64_t value;
+};
 
-static int set_tos(int fd, sa_family_t family, uint64_t tos)
-{
-	int error;
-
-	if (!tos)
-		return 0;
-	/* for IPv6 sockets too: they use it towards IPv4-mapped peers */
-	error = set_option(fd, IPPROTO_IP, IP_TOS, (int)tos);
-	if (!error && family == AF_INET6)
-		error = set_option(fd, IPPROTO_IPV6, IPV6_TCLASS, (int)tos);
-	return error;
-}
-
-/* Must be set before listen(2) and connect(2), which choose the window scale. */
-static int set_buffers(int fd, const struct sock_tuning *tuning)
+static int set_all(int fd, const struct option *options, unsigned count)
 {
 	int error = 0;
 
-	if (tuning->send_bytes)
-		error = set_option(fd, SOL_SOCKET, SO_SNDBUF, (int)tuning->send_bytes);
-	if (!error && tuning->receive_bytes)
-		error = set_option(fd, SOL_SOCKET, SO_RCVBUF, (int)tuning->receive_bytes);
+	for (unsigned i = 0; i < count && !error; i++)
+		if (options[i].value)
+			error = sock_set(fd, options[i].level, options[i].name,
+					 (int)options[i].value);
 	return error;
+}
+
+/* tcp(7) takes 1 to 32767 s. 0 stays 0. */
+static uint64_t to_seconds(uint64_t milliseconds)
+{
+	return milliseconds ? MIN(MAX(milliseconds / 1000, 1), 32767) : 0;
 }
 
 const char *sock_wanted_congestion(const struct addr *address, const struct sock_tuning *tuning)
@@ -73,18 +66,19 @@ int sock_tune(int fd, const struct addr *address, const struct sock_tuning *tuni
 	      int *congestion_error)
 {
 	const char *congestion = sock_wanted_congestion(address, tuning);
-	/*
-	 * RFC 6093: urgent data stays in the stream, so that no byte is lost or stalls the stream
-	 */
-	int error = set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
+	const struct option options[] = {
+		/* RFC 6093: urgent data stays in the stream: no byte is lost or stalls the stream */
+		{SOL_SOCKET, SO_OOBINLINE, 1},
+		{IPPROTO_TCP, TCP_USER_TIMEOUT, MIN(tuning->user_timeout_ms, (uint64_t)INT_MAX)},
+		/* for IPv6 sockets too: they use it towards IPv4-mapped peers */
+		{IPPROTO_IP, IP_TOS, tuning->tos},
+		{IPPROTO_IPV6, IPV6_TCLASS, address->any.sa_family == AF_INET6 ? tuning->tos : 0},
+		/* before listen(2) and connect(2), which choose the window scale */
+		{SOL_SOCKET, SO_SNDBUF, tuning->send_bytes},
+		{SOL_SOCKET, SO_RCVBUF, tuning->receive_bytes},
+	};
+	int error = set_all(fd, options, ARRAY_COUNT(options));
 
-	if (!error && tuning->user_timeout_ms)
-		error = set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
-				   (int)MIN(tuning->user_timeout_ms, (uint64_t)INT_MAX));
-	if (!error)
-		error = set_tos(fd, address->any.sa_family, tuning->tos);
-	if (!error)
-		error = set_buffers(fd, tuning);
 	if (!error && tuning->reset_on_close)
 		sock_reset_on_close(fd, true);
 	*congestion_error = 0;
@@ -95,8 +89,8 @@ int sock_tune(int fd, const struct addr *address, const struct sock_tuning *tuni
 
 int sock_free_bind(int fd, sa_family_t family)
 {
-	return family == AF_INET6 ? set_option(fd, IPPROTO_IPV6, IPV6_FREEBIND, 1)
-				  : set_option(fd, IPPROTO_IP, IP_FREEBIND, 1);
+	return family == AF_INET6 ? sock_set(fd, IPPROTO_IPV6, IPV6_FREEBIND, 1)
+				  : sock_set(fd, IPPROTO_IP, IP_FREEBIND, 1);
 }
 
 void sock_reset_on_close(int fd, bool reset)
@@ -109,36 +103,34 @@ void sock_reset_on_close(int fd, bool reset)
 
 int sock_tune_listener(int fd, const struct addr *address, const struct sock_tuning *tuning)
 {
+	const struct option options[] = {
+		{IPPROTO_TCP, TCP_NODELAY, 1},
+		{SOL_SOCKET, SO_MARK, tuning->mark},
+		{IPPROTO_TCP, TCP_FASTOPEN, tuning->fastopen_queue},
+		{IPPROTO_TCP, TCP_DEFER_ACCEPT, to_seconds(tuning->defer_accept_ms)},
+	};
 	bool dual = tuning->dual_stack && addr_is_v6_wildcard(address);
 	int error = sock_keep_alive(fd, tuning);
 
-	if (!error)
-		error = set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	if (!error && address->any.sa_family == AF_INET6)
-		error = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, !dual);
+		error = sock_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, !dual);
 	if (!error && tuning->freebind)
 		error = sock_free_bind(fd, address->any.sa_family);
 	if (!error && tuning->device)
 		error = set_name(fd, SOL_SOCKET, SO_BINDTODEVICE, tuning->device);
-	if (!error && tuning->mark)
-		error = set_option(fd, SOL_SOCKET, SO_MARK, (int)(uint32_t)tuning->mark);
-	if (!error && tuning->fastopen_queue)
-		error = set_option(fd, IPPROTO_TCP, TCP_FASTOPEN, (int)tuning->fastopen_queue);
-	if (!error && tuning->defer_accept_ms)
-		error = set_option(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT,
-				   to_seconds(tuning->defer_accept_ms));
-	return error;
+	return error ? error : set_all(fd, options, ARRAY_COUNT(options));
 }
 
-static int set_ports(int fd, struct sock_ports ports)
+static int join_ports(struct sock_ports ports)
 {
-	return set_option(fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE,
-			  (int)((uint32_t)ports.last << 16 | ports.first));
+	return (int)((uint32_t)ports.last << 16 | ports.first);
 }
 
 int sock_tune_backend(int fd, const struct sock_tuning *tuning)
 {
-	return tuning->ports.first ? set_ports(fd, tuning->ports) : 0;
+	return tuning->ports.first
+		       ? sock_set(fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE, join_ports(tuning->ports))
+		       : 0;
 }
 
 void sock_send_at_once(int fd)
@@ -146,29 +138,19 @@ void sock_send_at_once(int fd)
 	/*
 	 * fails for local sockets, and for a dead socket, which the owner notices at its next call
 	 */
-	(void)set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	(void)sock_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 }
 
 int sock_keep_alive(int fd, const struct sock_tuning *tuning)
 {
-	int error;
+	const struct option options[] = {
+		{SOL_SOCKET, SO_KEEPALIVE, 1},
+		{IPPROTO_TCP, TCP_KEEPIDLE, to_seconds(tuning->keepalive_ms)},
+		{IPPROTO_TCP, TCP_KEEPINTVL, to_seconds(tuning->keepalive_interval_ms)},
+		{IPPROTO_TCP, TCP_KEEPCNT, tuning->keepalive_count},
+	};
 
-	if (!tuning->keepalive_ms)
-		return 0;
-	error = set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-	if (!error)
-		error = set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, to_seconds(tuning->keepalive_ms));
-	if (!error && tuning->keepalive_interval_ms)
-		error = set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL,
-				   to_seconds(tuning->keepalive_interval_ms));
-	if (!error && tuning->keepalive_count)
-		error = set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, (int)tuning->keepalive_count);
-	return error;
-}
-
-static int open_socket(void)
-{
-	return socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+	return tuning->keepalive_ms ? set_all(fd, options, ARRAY_COUNT(options)) : 0;
 }
 
 const char *sock_choose_loopback_congestion(const char *root)
@@ -202,37 +184,42 @@ struct sock_ports sock_read_port_range(const char *root)
 	return range;
 }
 
+/* Sets an option of a test socket: 0 or -errno. `granted` gets the value afterwards; 0: unknown. */
+static int try_option(int level, int option, int value, int *granted)
+{
+	socklen_t length = sizeof(*granted);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+	int error;
+
+	*granted = 0;
+	if (fd < 0)
+		return -errno;
+	error = sock_set(fd, level, option, value);
+	if (!error)
+		(void)getsockopt(fd, level, option, granted, &length);
+	close(fd);
+	return error;
+}
+
 int sock_try_ports(struct sock_ports ports)
 {
-	int fd = open_socket();
-	int error = fd < 0 ? -errno : set_ports(fd, ports);
+	int granted;
 
-	if (fd >= 0)
-		close(fd);
-	return error;
+	return try_option(IPPROTO_IP, IP_LOCAL_PORT_RANGE, join_ports(ports), &granted);
 }
 
 int sock_try_mark(uint64_t mark)
 {
-	int fd = open_socket();
-	int error = fd < 0 ? -errno : set_option(fd, SOL_SOCKET, SO_MARK, (int)(uint32_t)mark);
+	int granted;
 
-	if (fd >= 0)
-		close(fd);
-	return error;
+	return try_option(SOL_SOCKET, SO_MARK, (int)(uint32_t)mark, &granted);
 }
 
 uint64_t sock_try_buffer(int option, uint64_t bytes)
 {
-	int fd = open_socket(), value = 0;
-	socklen_t length = sizeof(value);
+	int granted;
 
-	if (fd < 0)
-		return 0;
-	if (set_option(fd, SOL_SOCKET, option, (int)bytes) ||
-	    getsockopt(fd, SOL_SOCKET, option, &value, &length))
-		value = 0;
-	close(fd);
+	(void)try_option(SOL_SOCKET, option, (int)bytes, &granted);
 	/* the kernel doubles the value for its own overhead: socket(7) */
-	return (uint64_t)value / 2;
+	return (uint64_t)granted / 2;
 }

@@ -60,6 +60,9 @@ struct sock_tuning {
 	struct sock_ports system_ports; /* sock_read_port_range() */
 };
 
+/* Sets an option whose value is an int: setsockopt(2). Returns 0 or -errno. */
+int sock_set(int fd, int level, int option, int value);
+
 /*
  * The congestion control for connections that stay on this host (TCP_CONGESTION, tcp(7)). If the
  * system's default is bbr, which paces, its timers cost more CPU than the rest of a forwarder, and
