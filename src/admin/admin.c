@@ -63,9 +63,7 @@ int admin_create(struct admin **admin, const struct admin_setup *setup, struct f
 	made->tools = (struct admin_tools){.forwards = setup->forwards, .workers = setup->workers};
 	result = bans_create(&made->tools.bans);
 	if (!result)
-		result = queries_create(&made->tools.queries, workers_count(setup->workers));
-	if (!result)
-		result = workers_attach(setup->workers, made->tools.bans, made->tools.queries);
+		result = workers_attach(setup->workers, made->tools.bans, &made->tools.queries);
 	if (!result)
 		result = admin_job_init(&made->job, &made->tools);
 	if (!result)

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "os/engine.h"
 #include "os/sock.h"
 #include "relay/session.h"
 #include "stats/metrics_text.h"
@@ -120,8 +121,7 @@ static void read_congestion(const struct forwards *forwards, char loopback[SOCK_
 void report_limits(const struct config *config, const struct capacity *limits,
 		   const struct workers *workers)
 {
-	unsigned pipes = workers_pipe_count(workers);
-	uint32_t pipe_bytes = workers_pipe_bytes(workers);
+	const struct workers_pipes pipes = workers_pipes(workers);
 	const struct cgroup_limits *cgroup = &limits->host.cgroup;
 	char quota[32], congestion[SOCK_CONGESTION_BYTES];
 	struct log_line line;
@@ -138,8 +138,8 @@ void report_limits(const struct config *config, const struct capacity *limits,
 		if (cgroup->cpu_millis)
 			log_text(&line, "cpu_quota",
 				 capacity_print_cpus(cgroup->cpu_millis, quota));
-		log_number(&line, "pipes", pipes);
-		log_number(&line, "pipe_bytes", pipe_bytes);
+		log_number(&line, "pipes", pipes.count);
+		log_number(&line, "pipe_bytes", pipes.smallest_bytes);
 		log_number(&line, "backlog", config_largest_backlog(config));
 		log_number(&line, "session_bytes", session_bytes());
 		if (*congestion)
@@ -148,11 +148,11 @@ void report_limits(const struct config *config, const struct capacity *limits,
 	}
 	if (workers_splice_refusal(workers))
 		warn_of_splice(workers_splice_refusal(workers));
-	else if ((pipes < limits->workers * limits->pipes_per_worker ||
-		  pipe_bytes < config->pipe_bytes) &&
+	else if ((pipes.count < limits->workers * limits->pipes_per_worker ||
+		  pipes.smallest_bytes < config->pipe_bytes) &&
 		 log_begin(&line, LOG_EVENT_pipes_short)) {
-		log_number(&line, "pipes", pipes);
-		log_number(&line, "pipe_bytes", pipe_bytes);
+		log_number(&line, "pipes", pipes.count);
+		log_number(&line, "pipe_bytes", pipes.smallest_bytes);
 		log_number(&line, "wanted_pipes", limits->workers * limits->pipes_per_worker);
 		log_number(&line, "wanted_pipe_bytes", config->pipe_bytes);
 		log_text(&line, "effect", "bytes are copied while no pipe is free");
@@ -185,12 +185,13 @@ void report_ready(const struct capacity *limits, const struct workers *workers,
 		  const struct addr *metrics)
 {
 	const struct forwards *forwards = workers_forwards(workers);
+	const struct engine *engine = workers_first_engine(workers);
 	char text[ADDR_TEXT_BYTES];
 	struct log_line line;
 
 	if (log_begin(&line, LOG_EVENT_engine)) {
-		log_text(&line, "engine", workers_engine_name(workers));
-		log_text(&line, "features", workers_engine_features(workers));
+		log_text(&line, "engine", engine_name(engine));
+		log_text(&line, "features", engine_features(engine));
 		if (workers_engine_refusal(workers)) {
 			log_error(&line, "io_uring", workers_engine_refusal(workers));
 			log_text(&line, "remedy", "sixpipe doctor tells what forbids io_uring");
@@ -199,7 +200,7 @@ void report_ready(const struct capacity *limits, const struct workers *workers,
 	}
 	if (!log_begin(&line, LOG_EVENT_ready))
 		return;
-	log_text(&line, "engine", workers_engine_name(workers));
+	log_text(&line, "engine", engine_name(engine));
 	log_number(&line, "workers", limits->workers);
 	log_number(&line, "pid", (uint64_t)getpid());
 	log_text(&line, "version", SIXPIPE_VERSION);
@@ -216,6 +217,7 @@ void report_ready(const struct capacity *limits, const struct workers *workers,
 
 void report_stopped(const struct workers *workers)
 {
+	const struct workers_pipes pipes = workers_pipes(workers);
 	struct log_line line;
 
 	if (!log_begin(&line, LOG_EVENT_stopped))
@@ -232,7 +234,7 @@ void report_stopped(const struct workers *workers)
 		if (count)
 			log_number(&line, key, count);
 	}
-	log_number(&line, "pipes_total", workers_pipe_count(workers));
-	log_number(&line, "pipes_free", workers_free_pipe_count(workers));
+	log_number(&line, "pipes_total", pipes.count);
+	log_number(&line, "pipes_free", pipes.free_count);
 	log_end(&line);
 }

@@ -1,4 +1,4 @@
-/* What can be read off the workers. */
+/* Sums and facts of all workers: worker.h. */
 #include "relay/worker_parts.h"
 
 struct forwards *workers_forwards(const struct workers *workers)
@@ -35,51 +35,24 @@ int workers_failed_listener(const struct workers *workers)
 	return -1;
 }
 
-unsigned workers_count(const struct workers *workers)
+struct workers_pipes workers_pipes(const struct workers *workers)
 {
-	return workers->count;
-}
+	struct workers_pipes pipes = {.smallest_bytes = workers->splice_refusal ? 0 : UINT32_MAX};
 
-unsigned workers_pipe_count(const struct workers *workers)
-{
-	unsigned sum = 0;
+	for (unsigned i = 0; i < workers->count && !workers->splice_refusal; i++) {
+		const struct pipe_pool *pool = workers->list[i].sessions.pump.pipes;
+		uint32_t bytes = pipe_pool_size_bytes(pool);
 
-	for (unsigned i = 0; i < workers->count && !workers->splice_refusal; i++)
-		sum += pipe_pool_count(workers->list[i].sessions.pump.pipes);
-	return sum;
-}
-
-unsigned workers_free_pipe_count(const struct workers *workers)
-{
-	unsigned sum = 0;
-
-	for (unsigned i = 0; i < workers->count && !workers->splice_refusal; i++)
-		sum += pipe_pool_free_count(workers->list[i].sessions.pump.pipes);
-	return sum;
-}
-
-uint32_t workers_pipe_bytes(const struct workers *workers)
-{
-	uint32_t smallest = UINT32_MAX;
-
-	if (workers->splice_refusal)
-		return 0;
-	for (unsigned i = 0; i < workers->count; i++) {
-		uint32_t bytes = pipe_pool_size_bytes(workers->list[i].sessions.pump.pipes);
-
-		smallest = MIN(smallest, bytes);
+		pipes.count += pipe_pool_count(pool);
+		pipes.free_count += pipe_pool_free_count(pool);
+		pipes.smallest_bytes = MIN(pipes.smallest_bytes, bytes);
 	}
-	return smallest;
+	return pipes;
 }
 
-const char *workers_engine_name(const struct workers *workers)
+const struct engine *workers_first_engine(const struct workers *workers)
 {
-	return engine_name(workers->engines[0]);
-}
-
-const char *workers_engine_features(const struct workers *workers)
-{
-	return engine_features(workers->engines[0]);
+	return workers->engines[0];
 }
 
 int workers_engine_refusal(const struct workers *workers)

@@ -1,4 +1,4 @@
-/* Making workers with all that they need, and taking them down: worker.h. */
+/* Creates and destroys the workers: worker.h. */
 #include "relay/worker_parts.h"
 
 #include <errno.h>
@@ -43,10 +43,7 @@ static int make_worker(struct workers *workers, unsigned index, const struct wor
 	sessions->pump.scratch = malloc(PUMP_SCRATCH_BYTES);
 	result = sessions->pump.scratch ? 0 : -ENOMEM;
 	if (!result)
-		/*
-		 * any worker may get all sessions, when it is the last one to serve; unused slots
-		 * cost nothing
-		 */
+		/* a worker can get all sessions if the others have ended; unused slots cost nothing */
 		result = sessions_init(sessions, maxconn);
 	if (result) {
 		fault_set(fault, NULL, NULL, "no memory for %u sessions: %s; lower --maxconn",
@@ -58,7 +55,15 @@ static int make_worker(struct workers *workers, unsigned index, const struct wor
 	return 0;
 }
 
-/* All together, for they share what the kernel allows the user. */
+static void set_shortage(struct fault *fault, const char *what, unsigned worker_count, int error)
+{
+	fault_set(fault, NULL, NULL,
+		  "cannot make %s for each of %u workers: %s; raise the descriptor limit "
+		  "(ulimit -n), or lower --workers",
+		  what, worker_count, strerror(-error));
+}
+
+/* Creates the pipes of all workers together, because they share the user's budget: pipe(7). */
 static int make_pipes(struct workers *workers, const struct config *config,
 		      const struct capacity *limits, struct fault *fault)
 {
@@ -70,10 +75,7 @@ static int make_pipes(struct workers *workers, const struct config *config,
 	result = pipe_pools_create(pools, workers->count, limits->pipes_per_worker,
 				   (uint32_t)config->pipe_bytes);
 	if (result) {
-		fault_set(fault, NULL, NULL,
-			  "cannot make a pipe for each of %u workers: %s; raise the descriptor "
-			  "limit (ulimit -n), or lower --workers",
-			  workers->count, strerror(-result));
+		set_shortage(fault, "a pipe", workers->count, result);
 		return result;
 	}
 	for (unsigned i = 0; i < workers->count; i++)
@@ -99,10 +101,7 @@ static int make_engines(struct workers *workers, const struct config *config, st
 			  "give --engine auto",
 			  strerror(-result));
 	} else {
-		fault_set(fault, NULL, NULL,
-			  "cannot make an engine for each of %u workers: %s; raise the descriptor "
-			  "limit (ulimit -n), or lower --workers",
-			  workers->count, strerror(-result));
+		set_shortage(fault, "an engine", workers->count, result);
 	}
 	return result;
 }
@@ -165,7 +164,7 @@ int workers_create(struct workers **workers, const struct workers_setup *setup,
 	if (!result)
 		result = bind_workers(made, errors);
 	if (result) {
-		/* the listeners' errors are there already */
+		/* forwards_open() has added its own errors */
 		if (!errors->count)
 			config_origin_add_to(errors, setup->config, NULL, &fault);
 		workers_destroy(made);
@@ -175,16 +174,16 @@ int workers_create(struct workers **workers, const struct workers_setup *setup,
 	return 0;
 }
 
-int workers_attach(struct workers *workers, struct bans *bans, struct queries *queries)
+int workers_attach(struct workers *workers, struct bans *bans, struct queries **queries)
 {
-	int result = 0;
+	int result = queries_create(queries, workers->count);
 
 	for (unsigned i = 0; i < workers->count && !result; i++) {
 		workers->list[i].sessions.bans = bans;
 		result = history_create(&workers->list[i].sessions.history, HISTORY_LIMIT);
 	}
 	workers->bans = bans;
-	workers->queries = queries;
+	workers->queries = *queries;
 	return result;
 }
 

@@ -1,4 +1,4 @@
-/* What workers are made of. For worker*.c alone. */
+/* The members of workers. For worker*.c only. */
 #pragma once
 
 #include <pthread.h>
@@ -17,25 +17,25 @@ struct worker {
 	struct timer_wheel wheel;
 	struct metrics metrics;
 	enum worker_phase phase;
-	bool resume;	  /* accepting may go on */
-	bool asked;	  /* a question is being worked on */
-	atomic_int error; /* -errno that ended it */
+	bool resume;	  /* call listeners_resume() at the end of the tick */
+	bool asked;	  /* there is more to do for a question: do not wait */
+	atomic_int error; /* 0, or the -errno that ended the worker */
 };
 
 struct workers {
 	struct worker *list;
 	struct engine **engines;
 	unsigned engine_count;
-	int refusal; /* why there is no io_uring: -errno, 0 where there is or none was asked for */
-	int splice_refusal; /* 0, or why splice(2) cannot be called: -errno; then there are no pipes */
+	int refusal;	    /* workers_engine_refusal() */
+	int splice_refusal; /* workers_splice_refusal() */
 	unsigned count;
 	unsigned started_count;
 	struct forwards *forwards;
-	struct bans *bans; /* these two are NULL without --admin, and not ours */
-	struct queries *queries;
+	struct bans *bans;	 /* NULL without --admin; the caller's */
+	struct queries *queries; /* NULL without --admin; the caller's */
 	struct load load;
 	atomic_int phase;
 	atomic_uint up_count;
 	atomic_uint ended_count;
-	int event_fd; /* counts workers that came up or ended */
+	int event_fd; /* workers_end_fd(): eventfd(2) */
 };
