@@ -15,17 +15,18 @@
 #include "os/timer.h"
 
 /*
- * What a limit lets through at once after a pause: 1/16 s of its rate, several times what a timer comes
- * late by, and little enough that two seconds are within 5 %. Scenario: test_admission.
+ * After a pause, a bandwidth limit lets a burst of 1/16 s of its rate pass at once. This is several
+ * times the delay of a late timer, and small enough that the rate over two seconds is within 5 %.
+ * Scenario: test_admission.
  */
 #define BURSTS_PER_SECOND 16
 
 struct admission {
-	/* admitted and not ended, where there is a limit */
+	/* sessions that have not ended; counted only if there is a limit */
 	_Alignas(CACHE_LINE_BYTES) _Atomic uint32_t sessions;
-	uint32_t limit;					     /* 0: none */
-	_Alignas(CACHE_LINE_BYTES) struct prefix_set *rules; /* NULL: everybody */
-	bool owns_rules;	       /* another forward with the same has them otherwise */
+	uint32_t limit;					     /* 0: no limit */
+	_Alignas(CACHE_LINE_BYTES) struct prefix_set *rules; /* NULL: all are allowed */
+	bool owns_rules;	       /* false: an earlier forward owns the same rules */
 	struct client_limits *clients; /* NULL: no limits */
 	struct admission_bandwidth bandwidth[2];
 };
@@ -43,18 +44,18 @@ static int add_list(struct prefix_set *set, const struct config_rule *rule)
 
 		const char *fault = config_rules_next(&at, &cidr, word);
 
-		CHECK(!fault); /* config_set() has seen to that */
+		CHECK(!fault); /* config_set() has checked the list */
 		result = prefix_set_add(set, &cidr, verdict);
 	}
 	return result;
 }
 
-/* A file of rules that is read, and what gave it. */
+/* A file of rules, and the option that names the file. */
 struct rule_file {
 	const struct config *config;
 	struct config_errors *errors;
 	const struct config_value *value;
-	bool told; /* of a line at least */
+	bool told; /* a fault of a line was reported */
 };
 
 static void tell_fault(void *listener, struct fault *fault)
@@ -66,7 +67,7 @@ static void tell_fault(void *listener, struct fault *fault)
 	file->told = true;
 }
 
-/* What is wrong with the file as a whole is about the option, anything else about a line of the file. */
+/* A fault of the file as a whole names the option; other faults name a line of the file. */
 static int add_file(struct prefix_set *set, const struct admission_setup *setup,
 		    const struct config_rule *rule, struct config_errors *errors)
 {
@@ -87,7 +88,7 @@ static int add_file(struct prefix_set *set, const struct admission_setup *setup,
 	return result;
 }
 
-/* All files are read, so that what is wrong with any of them is told. */
+/* Reads all files, so that the faults of all files are reported. */
 static int make_rules(struct prefix_set **set, const struct admission_setup *setup,
 		      struct config_errors *errors)
 {
@@ -228,7 +229,7 @@ uint32_t admission_room(const struct admission *admission)
 
 	if (!admission->limit)
 		return UINT32_MAX;
-	/* sequentially consistent with load_wait() and the release of what ended the session */
+	/* sequentially consistent with load_wait() and with the release of an ended session */
 	sessions = atomic_load(&admission->sessions);
 	return sessions < admission->limit ? admission->limit - sessions : 0;
 }

@@ -126,13 +126,13 @@ int forwards_make_upstreams(struct forwards *forwards)
 	return result;
 }
 
-/* Listening sockets ------------------------------------------------------------------------------ */
+/* Listening sockets ---------------------------------------------------------------------------- */
 
-/* The files of local ones go too: until the end of the start nobody else would remove them. */
+/* Closes the sockets, and removes the files of local listeners. */
 static void unbind(const struct forwards *forwards, unsigned worker_count, int *fds)
 {
 	for (unsigned i = 0; i < forwards->count; i++) {
-		if (fds[i] < 0) /* not bound: a file there is another's */
+		if (fds[i] < 0) /* not bound: the file belongs to another program */
 			continue;
 		for (unsigned j = 0; j < worker_count; j++) {
 			close(fds[j * forwards->count + i]);

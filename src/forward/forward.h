@@ -1,8 +1,9 @@
 /*
- * The forwards of a process. A forward listens on one address and passes its clients on to its backends. It is made
- * once, from a configuration that config_check() has seen and that nobody changes any more: whatever the start finds
- * out, such as the port that the kernel chose, is here. All workers share it: its parts are atomics, or do not
- * change once the workers run.
+ * The forwards of a process. A forward listens on one address and passes its clients on to its
+ * backends. A forward is made once, from a configuration that config_check() has checked and that
+ * does not change any more. What is found out at the start, such as the port that the kernel chose,
+ * is in the forward. All workers share the forwards: the members are atomic, or constant while the
+ * workers run.
  */
 #pragma once
 
@@ -18,9 +19,9 @@
 
 struct forward {
 	const struct config_forward *config;
-	unsigned index;	    /* in the configuration */
+	unsigned index;	    /* of the forward in the configuration */
 	struct addr listen; /* as bound: forwards_open() replaces a port of 0 */
-	/* the configured one, with the host's port range and its congestion control for loopback */
+	/* as configured, with the host's port range and congestion control for loopback */
 	struct sock_tuning tuning;
 	struct upstream *upstream;	/* NULL until forwards_make_upstreams() */
 	struct admission *admission;	/* NULL until forwards_make_admission() */
@@ -28,79 +29,82 @@ struct forward {
 	struct loops *loops;		/* of all forwards */
 };
 
-/* Backends by name, all forwards' together. */
+/* The names of backends, of all forwards together. */
 struct forward_names {
-	uint64_t resolved, failing; /* names now */
-	uint64_t failures, changes; /* so far */
+	uint64_t resolved, failing; /* now */
+	uint64_t failures, changes; /* since the start */
 };
 
 struct forwards {
 	const struct config *config;
 	struct source_addresses *sources; /* NULL until forwards_make_sources() */
 	struct loops *loops;
-	struct forward_names names; /* the control thread's */
+	struct forward_names names; /* written by the control loop */
 	unsigned count;
 	struct forward list[];
 };
 
-/* Making: the main thread, before the privilege drop --------------------------------------------- */
+/* Making: the main thread, before the privilege drop ------------------------------------------- */
 
 /*
- * Makes the forwards, without what they own; reads the host's tuning in /proc/sys. `config` must outlive it. Returns 0, or -ENOMEM or -EAGAIN (no random number), and `errors` has got the reason.
+ * Makes the forwards; the functions below make their upstream, admission and source addresses.
+ * Reads the host's tuning in /proc/sys. `config` must outlive the forwards. Returns 0, or -ENOMEM
+ * or -EAGAIN (no random number) and adds the reason to `errors`.
  */
 int forwards_create(struct forwards **forwards, const struct config *config,
 		    struct config_errors *errors);
 
-/* NULL is allowed. No session may hold a tenancy any more. */
+/* NULL is allowed. No session may hold a tenancy. */
 void forwards_destroy(struct forwards *forwards);
 
-/* Makes the source addresses: source_addresses_create(). Not with --check: routes may be made later. */
+/* Calls source_addresses_create(). Not for --check, because the routes may be made later. */
 int forwards_make_sources(struct forwards *forwards, struct config_errors *errors);
 
 /*
- * Makes the admission of each forward, for `maxconn` sessions at most; reads the files of rules. Returns 0, or the first
- * -errno, and `errors` has got all.
+ * Makes the admission of each forward: admission_create(). `maxconn` is the most sessions of the
+ * process. Returns 0, or the first -errno and adds all faults to `errors`.
  */
 int forwards_make_admission(struct forwards *forwards, uint32_t maxconn,
 			    struct config_errors *errors);
 
-/* Makes the pools of backends. Returns 0 or -ENOMEM. */
+/* Makes the upstream of each forward. Returns 0 or -ENOMEM. */
 int forwards_make_upstreams(struct forwards *forwards);
 
 /*
- * Binds every forward's listening sockets, one per worker: fds[worker * count + forward]. Ports of 0 are replaced
- * in `listen`. Returns 0, or -errno, and then nothing is left open, nor a file that was made, and `errors`
- * has got all: each names the address, the reason and the remedy.
+ * Binds the listening sockets of all forwards, one per worker: fds[worker * count + forward].
+ * Replaces ports of 0 in `listen`. Returns 0, or -errno and adds all faults to `errors`: each names
+ * the address, the reason and the remedy. After an error no socket is left open, and no new file is
+ * left.
  */
 int forwards_open(struct forwards *forwards, unsigned worker_count, int *fds,
 		  struct config_errors *errors);
 
-/* The user that the process becomes, and whom the files of its local listeners are given to. */
+/* The user of --user, who becomes the owner of the files of local listeners. */
 struct forward_owner {
 	uid_t uid;
 	gid_t gid;
 };
 
 /*
- * Gives the files of local listeners to that user, so that --unix-mode lets the user's group in. Returns 0, or -errno
- * and `errors` has got what names the listener and the remedy.
+ * Gives the files of local listeners to the user, so that --unix-mode lets the user's group in.
+ * Returns 0, or -errno and adds a fault with the listener and the remedy to `errors`: chown(2).
  */
 int forwards_give_files(const struct forwards *forwards, struct forward_owner owner,
 			struct config_errors *errors);
 
 /*
- * Removes the files of local listeners, as far as we still may, once nobody listens there any more:
- * after all workers have ended.
+ * Removes the files of local listeners that the process may still remove. Call it after all workers
+ * have ended.
  */
 void forwards_remove_files(const struct forwards *forwards);
 
-/* Running ---------------------------------------------------------------------------------------- */
+/* Running -------------------------------------------------------------------------------------- */
 
 /*
- * Whether a session of the forward must not be connected to this backend, for the session would come back to where it
- * is now: loops.h. `now_ms` is CLOCK_MONOTONIC. Any thread.
+ * Whether a session of the forward must not connect to this backend, because the session would come
+ * back to the forward: loops.h. `now_ms` is CLOCK_MONOTONIC. Any thread.
  */
 bool forward_forbids(const struct forward *forward, const struct addr *backend, uint64_t now_ms);
 
-/* The metrics that are about forwards and what they own, summed; 0 for all others. Control thread. */
+/* The value of a metric about forwards, summed; 0 for another metric. Control loop. */
 uint64_t forwards_metric(const struct forwards *forwards, enum metric metric);

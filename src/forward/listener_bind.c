@@ -9,7 +9,7 @@
 #include "os/route.h"
 #include "os/sock.h"
 
-/* Why an address cannot be bound that bind(2) calls not available, and what to do. */
+/* After EADDRNOTAVAIL of bind(2): why the address cannot be bound, and the remedy. */
 static const char *explain_not_available(const struct addr *address, bool may_freebind)
 {
 	switch (interfaces_ask_v6(address)) {
@@ -97,7 +97,7 @@ void listener_describe_error(const struct addr *address, int error, bool may_fre
 			 addr_print(address, where), strerror(-error), remedy);
 }
 
-/* Why nobody reaches a listener that was bound nevertheless, and what to do; NULL: it can be reached. */
+/* Why no client reaches a listener that was bound, and the remedy; NULL: clients reach it. */
 static const char *explain_unreachable(const struct addr *address, const struct sock_tuning *tuning,
 				       const char **remedy)
 {

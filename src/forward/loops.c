@@ -1,8 +1,9 @@
 /*
- * Theory of operation. A step goes from a session's forward to the forward whose listener its backend reaches. Recent
- * steps are remembered. If known steps lead from a step's end back to its start, the step closes a loop and is not taken.
- * A step to the same forward always does. So a loop of N forwards ends with its Nth session. A step is forgotten after a
- * while, for names and addresses change.
+ * Theory of operation. If a backend's address is that of a listener of this process, a session
+ * takes a step: from its own forward to the forward of that listener. Recent steps are remembered.
+ * If known steps lead from the end of a new step back to its start, the new step closes a loop and
+ * is not taken. A step to the same forward always closes a loop. So a loop of N forwards ends with
+ * its Nth session. Steps are forgotten after a while, because names and addresses change.
  */
 #include "forward/loops.h"
 
@@ -15,26 +16,26 @@
 #include "base/siphash.h"
 #include "config/config_loop.h"
 
-/* How long a step counts. A session takes its steps within --timeout-connect each, 5 s by default. */
+/* How long a step is remembered. Each step takes at most --timeout-connect, 5 s by default. */
 #define STEP_MS 10000
 
 /*
- * Answers of the kernel that are kept, each for a few milliseconds: meanwhile a loop by an address
- * that has just come here may take some sessions, and they end with the next answer.
+ * The kernel's answers are kept for a few milliseconds. If an address moves to this host in that
+ * time, some sessions may go round in a loop; the next answer ends the loop.
  */
 #define ANSWERS	    64
 #define ANSWER_MS   10
-#define ANSWER_TIME 0x7fff /* the bits of the millisecond */
+#define ANSWER_TIME 0x7fff /* the bits of an answer that hold the millisecond */
 #define ANSWER_YES  0x8000
 #define ANSWER_HASH (~(uint64_t)0xffff)
 
 struct loops {
 	const struct config *config;
 	uint8_t key[SIPHASH_KEY_BYTES];
-	const struct addr *listens[CONFIG_FORWARD_LIMIT]; /* as bound, once they are */
-	/* of the listeners, side by side, for most backends have another; 0: of a local one, or not bound yet */
+	const struct addr *listens[CONFIG_FORWARD_LIMIT]; /* as configured, then as bound */
+	/* of the listeners, side by side: most backends have another port; 0: local, or not bound */
 	uint16_t ports[CONFIG_FORWARD_LIMIT];
-	/* the upper bits of the question's hash, ANSWER_YES, and the millisecond */
+	/* the upper bits of the question's hash, ANSWER_YES, and the millisecond of the answer */
 	_Atomic uint64_t answers[ANSWERS];
 	/* from * forward_count + to: when a session last took the step, 0: never */
 	_Atomic uint64_t steps_ms[];
@@ -77,7 +78,7 @@ static bool has_step(struct loops *self, unsigned from, unsigned to, uint64_t no
 	return step_ms && now_ms - step_ms < STEP_MS;
 }
 
-/* Whether known steps lead from one forward to another, or it is the same. */
+/* Whether known steps lead from one forward to the other, or both are the same. */
 static bool leads_to(struct loops *self, unsigned from, unsigned to, uint64_t now_ms)
 {
 	bool met[CONFIG_FORWARD_LIMIT] = {0};
@@ -98,7 +99,7 @@ static bool leads_to(struct loops *self, unsigned from, unsigned to, uint64_t no
 	return met[to];
 }
 
-/* Whether the listener gets what is sent to the address, as asked within the last ANSWER_MS. */
+/* Whether connections to the address reach the listener; the answer is ANSWER_MS old at most. */
 static bool reaches(struct loops *self, unsigned forward, const struct addr *to, uint64_t now_ms)
 {
 	struct {
@@ -125,8 +126,8 @@ static bool reaches(struct loops *self, unsigned forward, const struct addr *to,
 }
 
 /*
- * The forward whose listener gets what is sent to the address, or -1. Who has the address is not asked
- * for a listener on one interface: that takes getifaddrs(3), which allocates.
+ * The forward whose listener connections to the address reach, or -1. For a listener on one
+ * interface the kernel is not asked who has the address: that takes getifaddrs(3), which allocates.
  */
 static int find_taker(struct loops *self, const struct addr *to, uint64_t now_ms)
 {

@@ -1,11 +1,14 @@
 /*
- * The bound on loops while sessions run: a session is not connected to a backend whose address brings it to a
- * listener of this process from which it would come back. At the start config_loop.h finds what can be told
- * there; this finds what comes later: names that change, addresses that move to this host. A session that
- * another process, another host or a NAT rule sends back is not found, nor one to a listener with --bind-device by
- * an address that is not the listener's: --maxconn and --per-source-maxconn bound those.
+ * Finds loops while sessions run: a session does not connect to a backend whose address leads to a
+ * listener of this process and from there back to the session's forward. At the start config_loop.h
+ * finds the loops in the configuration. This module finds loops that come later: names that change,
+ * addresses that move to this host. Two kinds of loops are not found, and only --maxconn and
+ * --per-source-maxconn limit them:
  *
- * One for the process, shared by all workers: atomics, no lock, no allocation after creation.
+ * - loops through another process, another host or a NAT rule;
+ * - loops to a listener with --bind-device, by an address that is not the listener's.
+ *
+ * All workers share one struct loops: atomics, no lock, no allocation after creation.
  */
 #pragma once
 
@@ -16,20 +19,21 @@
 
 struct loops;
 
-/* `config` must outlive it. Returns 0 or -errno: calloc(3), getrandom(2). */
+/* `config` must outlive the loops. Returns 0 or -errno: calloc(3), getrandom(2). */
 int loops_create(struct loops **loops, const struct config *config);
 
 /* NULL is allowed. */
 void loops_destroy(struct loops *loops);
 
-/* The forward's listener is bound to `listen`, which must outlive the loops. Before the workers run. */
+/* Sets the bound address of a listener; it must outlive the loops. Before the workers run. */
 void loops_set_listen(struct loops *loops, unsigned forward, const struct addr *listen);
 
 /*
- * Whether a connect of a session of `forward` to `backend`, at `now_ms` of CLOCK_MONOTONIC, would close a loop; if
- * it would not, the session is taken to go that way. Where a listener of this process would take the connect
- * if the address is this host's, the kernel is asked for that, at most 100 times a second and address: some
- * 20 microseconds, without waiting. Local sockets are not looked at. Any thread.
+ * Whether a connect of a session of `forward` to `backend`, at `now_ms` of CLOCK_MONOTONIC, would
+ * close a loop. If not, the step is remembered, because the session is expected to connect now. The
+ * kernel is asked whether this host has the address if a listener of this process would then take
+ * the connect: at most 100 times a second for each address, about 20 microseconds, without waiting.
+ * Local sockets are never in a loop. Any thread.
  */
 bool loops_would_close(struct loops *loops, unsigned forward, const struct addr *backend,
 		       uint64_t now_ms);

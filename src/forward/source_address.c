@@ -15,22 +15,22 @@
 #include "identity/lease_state.h"
 #include "os/timer.h"
 
-/* Of a forward; the file and its lock are only of the first of those that share a pool. */
+/* Of a forward. If forwards share a pool, only the first of them has the file and its lock. */
 struct source_address {
 	const struct source_addresses *all;
 	const struct config_forward *forward;
-	struct lease_pool *pool; /* NULL: none */
-	bool owns_pool;		 /* an earlier forward with the same block has it otherwise */
-	char *state_path;	 /* NULL: none */
-	int lock_fd;		 /* of the state file; -1: to be made by the first save */
+	struct lease_pool *pool; /* NULL: --source names no pool */
+	bool owns_pool;		 /* false: an earlier forward with the same block owns the pool */
+	char *state_path;	 /* NULL: the leases are not saved */
+	int lock_fd;		 /* of the state file; -1: the first save makes the file */
 };
 
 struct source_addresses {
 	const struct config *config;
-	struct lease_pool_stats saved; /* when the files were written last */
-	bool failed;		       /* ... and could not be */
+	struct lease_pool_stats saved; /* at the last save */
+	bool failed;		       /* the last save failed */
 	unsigned count;
-	struct source_address list[]; /* by forward */
+	struct source_address list[]; /* by index of the forward */
 };
 
 /* Making --------------------------------------------------------------------------------------- */
@@ -77,7 +77,7 @@ static struct lease_pool *find_shared(const struct source_address *source)
 	return NULL;
 }
 
-/* The file behind links, so that a save replaces that and not a link; one that is not there yet by its name. */
+/* Finds the file behind links, so that a save does not replace a link. */
 static int find_state(struct source_address *source, const char *path, struct fault *fault)
 {
 	source->state_path = realpath(path, NULL);
@@ -108,7 +108,7 @@ static int make_source(struct source_address *source, struct fault *fault)
 	source->owns_pool = !result;
 	if (!result)
 		return 0;
-	/* the next forward with this block will say the same, and not that another has the file */
+	/* so that the next forward with this block reports the same fault, not a locked file */
 	if (source->lock_fd >= 0)
 		close(source->lock_fd);
 	source->lock_fd = -1;
@@ -173,7 +173,7 @@ struct source_address *source_addresses_of(struct source_addresses *sources, uns
 
 /* Using ---------------------------------------------------------------------------------------- */
 
-/* The client's own IPv4 address, where it may be used: one of a pool is that of whom the pool gives it to. */
+/* The IPv4 address inside the client's. False: there is none, or the address is in a pool. */
 static bool find_embedded(const struct source_addresses *sources, const struct in6_addr *identity,
 			  struct in_addr *address)
 {
@@ -283,8 +283,8 @@ bool source_addresses_are_unsaved(const struct source_addresses *sources)
 	struct lease_pool_stats now = read_stats(sources);
 
 	/*
-	 * Not whether clients come again: when they were there decides who is forgotten first, and where
-	 * that happens leases end, and all times are written with them.
+	 * A new session of a known client needs no save: the time of its last session only decides
+	 * which lease is evicted first, and each eviction causes a save of all times.
 	 */
 	return source_addresses_first_file(sources) &&
 	       (sources->failed || now.in_use != sources->saved.in_use ||
@@ -321,7 +321,7 @@ int source_addresses_save(struct source_addresses *sources, struct fault *fault)
 			config_origin_find_name(sources->config, source->forward, fault);
 		}
 	}
-	/* after a failure all is tried again, whatever happens meanwhile */
+	/* after a failure the next save tries again, even if no lease has changed */
 	sources->failed = result;
 	sources->saved = now;
 	return result;

@@ -7,12 +7,12 @@
 #include "os/host.h"
 #include "os/route.h"
 
-/* Addresses of a block that are asked for, from end to end: they find a route for a part of it. */
+/* The addresses of a block that are tried, evenly spread: a part of it may be routed elsewhere. */
 #define PROBES 67
 
 /*
- * Tries addresses from end to end of a block, not the very first and last. *astray is the first that is not
- * this host's, *partly whether others are.
+ * Tries addresses of a block, from end to end, but not the very first and last. *astray is the
+ * first address that is not routed to this host; *partly says whether other addresses are.
  */
 static int try_block(const struct cidr *block, struct addr *astray, bool *partly)
 {
@@ -37,7 +37,7 @@ static int try_block(const struct cidr *block, struct addr *astray, bool *partly
 	return error;
 }
 
-/* Where nobody could be asked: what the program may do here is not the route's fault. */
+/* The kernel could not be asked: the fault is a missing permission, not a route. */
 static int fault_unknown(int error, struct fault *fault)
 {
 	fault_set(fault, "source", NULL,
@@ -83,7 +83,7 @@ static int check_address(const struct config_source *source, struct fault *fault
 	return error;
 }
 
-/* An embedded address is used where it can be bound, which must not be everywhere. */
+/* An embedded address is used if bind(2) takes it, so bind(2) must not take every address. */
 static int check_nonlocal_bind(struct fault *fault)
 {
 	char text[16];
@@ -104,7 +104,7 @@ static bool is_loopback(const struct config_source *source)
 	return source->kind == CONFIG_SOURCE_ADDRESS && addr_is_loopback(&source->address);
 }
 
-/* Whether loopback reaches every backend; what names stand for is not known yet. */
+/* Whether loopback reaches every backend by address; the addresses of names are not known yet. */
 static int check_reach(const struct config_forward *forward, struct fault *fault)
 {
 	for (unsigned i = 0; i < forward->backend_count; i++) {

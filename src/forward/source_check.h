@@ -1,12 +1,12 @@
-/* Whether this host lets connections come from what --source names. */
+/* Checks that this host can use the addresses of --source. */
 #pragma once
 
 #include "config/config.h"
 
 /*
- * Whether connections to a forward's backends can be made from what its --source names: its addresses are this
- * host's, by an interface or a local route, and no backend is out of their reach. Returns 0, or -errno with
- * `fault`. Before the configuration's threads start.
+ * Checks that a forward can connect to its backends from the addresses of its --source: an
+ * interface has them, or a local route leads to them, and they reach every backend. Returns 0, or
+ * -errno and `fault`. Before the workers start.
  */
 int source_check(const struct config_forward *forward, struct fault *fault);
 

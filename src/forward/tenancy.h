@@ -1,11 +1,11 @@
 /*
- * What a session holds of its forward. It is taken step by step as the session comes to know its client, its source
- * address and its backend:
+ * All that a session holds of its forward: its count, client ticket, source address and claim on a
+ * backend. The session takes them step by step:
  *
- *	tenancy_begin -> tenancy_enter -> tenancy_choose_source -> tenancy_choose_backend ... -> tenancy_end
+ *	tenancy_begin -> tenancy_enter -> tenancy_choose_source -> tenancy_choose_backend ...
  *
- * and given back by the one call, however far the session came. A connection that never becomes a session
- * gives its own back in the same way. The functions do not wait; each tenancy is one thread's at a time. `now_ms`
+ * tenancy_end() gives all of them back, after any of these steps, also for a connection that never
+ * becomes a session. The functions do not wait. Only one thread uses a tenancy at a time. `now_ms`
  * is CLOCK_MONOTONIC.
  */
 #pragma once
@@ -18,49 +18,49 @@
 /* All zeros: nothing is held. */
 struct tenancy {
 	struct forward *forward;
-	/* of the connections to backends; its port is of the latest connect, if that is to be logged */
+	/* of the connections to backends; with the port of the latest connect if that is logged */
 	struct addr source;
-	struct upstream_claim claim; /* with a member of the pool of backends */
+	struct upstream_claim claim; /* on a member of the upstream */
 	client_ticket ticket;	     /* of the client limits */
-	bool counted : 1;	     /* for --maxconn-forward; as long as the tenancy lasts */
-	bool leased : 1;	     /* `source` is out of a lease pool */
+	bool counted : 1;	     /* for --maxconn-forward, until tenancy_end() */
+	bool leased : 1;	     /* `source` is from a lease pool */
 	bool embedded : 1;	     /* `source` is the address inside the client's */
 };
 
 /*
- * Begins with a connection of the forward: counts it. False, and nothing is held: --maxconn-forward is reached. Who
- * waits for that waits for any session to end: load_wait().
+ * Counts a connection of the forward. False: --maxconn-forward is reached, and nothing is held. To
+ * wait for room, wait until any session ends: load_wait().
  */
 bool tenancy_begin(struct tenancy *tenancy, struct forward *forward);
 
 /*
- * Goes on with a connection that tenancy_begin() has counted, and that came here without its tenancy: from accept, or from
- * another worker.
+ * Makes the tenancy of a connection that tenancy_begin() has counted already: it comes from accept
+ * or from another worker, as a descriptor without its tenancy.
  */
 void tenancy_resume(struct tenancy *tenancy, struct forward *forward);
 
-/* Asks whether the client is served, and counts it at the client limits: admission_enter(). Once. */
+/* Asks whether the client may have a session, and counts it: admission_enter(). Call it once. */
 enum admission_verdict tenancy_enter(struct tenancy *tenancy, const struct addr *client,
 				     uint64_t now_ms);
 
 /*
- * Sets the source address, none where the kernel chooses; with `embedded`, the one inside the client's address where
- * that is wanted. Returns 0 or -EADDRNOTAVAIL: source_address_choose(). A second call is for a session whose source was
- * an embedded one.
+ * Sets the source address: source_address_choose(). It is empty if the kernel chooses. `embedded`:
+ * the address inside the client's may be chosen. If that address turns out unusable, call this
+ * again without `embedded`. Returns 0 or -EADDRNOTAVAIL.
  */
 int tenancy_choose_source(struct tenancy *tenancy, const struct addr *client, bool embedded,
 			  uint64_t now_ms);
 
-/* The source address as it was chosen, without what the latest connect has added to it. */
+/* Makes the source address what was chosen, without what the latest connect has added. */
 void tenancy_restore_source(struct tenancy *tenancy);
 
-/* Claims a member; in place of one that failed, which `tried` gets. Returns what upstream_choose() does. */
+/* Claims a member, as upstream_choose() does; adds the member that failed before to `tried`. */
 int tenancy_choose_backend(struct tenancy *tenancy, struct pool_tried *tried,
 			   const struct addr *client, uint64_t now_ms);
 
-/* The address of the member that is claimed, and what is configured for it; NULL: none is claimed. */
+/* The address and the configuration of the claimed member; NULL: no member is claimed. */
 const struct addr *tenancy_backend_address(const struct tenancy *tenancy);
 const struct config_backend *tenancy_backend(const struct tenancy *tenancy);
 
-/* Gives back all that is held; harmless when that is nothing. */
+/* Gives back all that is held; harmless if nothing is held. */
 void tenancy_end(struct tenancy *tenancy, uint64_t now_ms);

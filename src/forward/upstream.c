@@ -13,7 +13,7 @@
 
 _Static_assert(CONFIG_BACKEND_LIMIT <= POOL_MEMBERS_LIMIT, "every backend is a member");
 
-/* Changed when a backend's state changes, or by the one thread that checks. */
+/* Written at changes of state, and by the control loop; so no counter is hot. */
 struct counts {
 	_Atomic uint64_t downs;
 	_Atomic uint64_t ups;
@@ -53,7 +53,7 @@ static int make_pool(struct pool **pool, const struct config_forward *forward)
 {
 	const struct config_forward_options *options = &forward->options;
 	const struct pool_settings settings = {
-		/* how many addresses names will have is not known */
+		/* the number of addresses of a name is not known */
 		.slots = forward->name_count ? POOL_MEMBERS_LIMIT : forward->backend_count,
 		.balance = (enum pool_balance)options->balance,
 		.max_fails = (unsigned)options->max_fails,
@@ -108,14 +108,14 @@ static void count(_Atomic uint64_t *counter)
 	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
 }
 
-/* What brought a change about. */
+/* The cause of a change of state. */
 struct cause {
 	const char *word;
-	int error;	   /* an errno, or */
-	const char *fault; /* ... words; neither: it went well */
+	int error;	   /* errno or -errno; 0: see `fault` */
+	const char *fault; /* in words; NULL: success */
 };
 
-/* Logs and counts a change of which this thread alone was told. */
+/* Logs and counts a change. The pool reports each change to one thread only. */
 static void tell_change(struct upstream *upstream, const struct addr *backend,
 			enum pool_change change, const struct cause *cause)
 {
@@ -141,11 +141,11 @@ static void tell_change(struct upstream *upstream, const struct addr *backend,
 enum upstream_fault upstream_fault_of(int error)
 {
 	switch (abs(error)) {
-	case EADDRNOTAVAIL: /* the source address, or all its ports towards this backend are in use */
+	case EADDRNOTAVAIL: /* no source address, or no free port of it */
 		return UPSTREAM_FAULT_HERE;
 	case EAGAIN: /* a local socket's backlog is full; TCP does not say this */
 	case ECONNRESET:
-	case EPIPE: /* it did accept, and may have had a reason of this one connection */
+	case EPIPE: /* the backend did accept, and may have had a reason in this connection */
 		return UPSTREAM_FAULT_PASSING;
 	default:
 		return sock_classify(error) == SOCK_DESCRIPTORS ? UPSTREAM_FAULT_HERE
@@ -185,7 +185,7 @@ static unsigned count_in_use(const struct pool *pool, uint64_t now_ms)
 	return count;
 }
 
-/* Addresses that no member of a backend has. */
+/* The addresses of a group that no member of the pool has. */
 static unsigned count_missing(const struct pool *pool, const struct pool_group *group,
 			      uint64_t now_ms)
 {
@@ -215,13 +215,13 @@ int upstream_set_addresses(struct upstream *upstream, unsigned backend,
 
 	CHECK(is_named(&configured->backends[backend]));
 	*left_out = result ? count_missing(pool, &group, now_ms) : 0;
-	/* as config_check() does for addresses: to refuse clients for the sake of one helps nobody */
+	/* as config_check() does for addresses: a failure never takes the only backend away */
 	if (configured->auto_max_fails)
 		pool_set_max_fails(pool, count_in_use(pool, now_ms) > 1);
 	return result;
 }
 
-/* Backends that are up, down or off: as `metric` says. */
+/* The number of members that are up, down or off, as `metric` says. */
 static uint64_t count_backends(const struct upstream *upstream, enum metric metric)
 {
 	uint64_t now_ms = timer_now_ms();
@@ -294,7 +294,7 @@ int upstream_choose(struct upstream *upstream, struct upstream_claim *claim,
 	return 0;
 }
 
-/* Whether the connect was begun with bytes in its SYN, or -errno. */
+/* Returns whether a connect with data in its SYN was begun, or -errno. */
 static int connect_early(int fd, const struct sockaddr *address, socklen_t length_bytes,
 			 struct upstream_call *call)
 {
@@ -303,14 +303,14 @@ static int connect_early(int fd, const struct sockaddr *address, socklen_t lengt
 	if (!call->early_bytes)
 		return false;
 	taken = sock_connect_with(fd, address, length_bytes, call->early, call->early_bytes);
-	/* no ports left towards this backend: an ordinary connect says so as well, as its answer */
+	/* if no port is left, an ordinary connect reports this too, in its answer */
 	if (taken < 0)
 		return taken == -EOPNOTSUPP || taken == -EADDRNOTAVAIL ? false : (int)taken;
 	call->taken_bytes = (uint32_t)taken;
 	return true;
 }
 
-/* It is connected at once or not at all; a ring would have a kernel thread wait for a full backlog. */
+/* On a local socket connect(2) does not wait. With io_uring a kernel thread waits for the backlog. */
 static int connect_local(int fd, const struct sockaddr *address, socklen_t length_bytes)
 {
 	return connect(fd, address, length_bytes) ? -errno : true;
@@ -346,7 +346,7 @@ int upstream_connect(const struct upstream *upstream, const struct upstream_clai
 		return begun;
 	}
 	if (call->taken_bytes && call->taken_bytes < call->header_bytes) {
-		/* half a header: what is left of it might not be told any more when this is answered */
+		/* half a header: its rest might not be known any more when the answer comes */
 		close(fd);
 		call->early_bytes = 0;
 		return upstream_connect(upstream, claim, engine, call);
@@ -406,6 +406,6 @@ const struct config_backend *upstream_backend(const struct upstream *upstream,
 
 void upstream_keep_alive(const struct upstream *upstream, int fd)
 {
-	/* a dead socket refuses it, and tells its owner by other ways */
+	/* a dead socket refuses this, and its failure is found in another way */
 	(void)sock_keep_alive(fd, upstream->setup.tuning);
 }
