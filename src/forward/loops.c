@@ -33,7 +33,7 @@ struct loops {
 	const struct config *config;
 	uint8_t key[SIPHASH_KEY_BYTES];
 	const struct addr *listens[CONFIG_FORWARD_LIMIT]; /* as configured, then as bound */
-	/* of the listeners, side by side: most backends have another port; 0: local, or not bound */
+	/* of the listeners; most backends have another port; 0: a local socket, or not bound yet */
 	uint16_t ports[CONFIG_FORWARD_LIMIT];
 	/* the upper bits of the question's hash, ANSWER_YES, and the millisecond of the answer */
 	_Atomic uint64_t answers[ANSWERS];

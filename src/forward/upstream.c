@@ -310,7 +310,7 @@ static int connect_early(int fd, const struct sockaddr *address, socklen_t lengt
 	return true;
 }
 
-/* On a local socket connect(2) does not wait. With io_uring a kernel thread waits for the backlog. */
+/* On a local socket connect(2) does not wait; in io_uring a thread would wait for the backlog. */
 static int connect_local(int fd, const struct sockaddr *address, socklen_t length_bytes)
 {
 	return connect(fd, address, length_bytes) ? -errno : true;

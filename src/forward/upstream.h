@@ -80,8 +80,7 @@ struct upstream_call {
 	 * Results, also of a connect that fails. After `congestion_error` the socket keeps the
 	 * system's congestion control.
 	 */
-	uint32_t
-		taken_bytes; /* the part of the early data that travels: 0, or the header at least */
+	uint32_t taken_bytes; /* of the early data: 0, or header_bytes or more */
 	int congestion_error; /* 0, or -errno of setting the congestion control */
 	int source_error;     /* 0, or -errno of bind(2) to the source address */
 };

@@ -1,9 +1,8 @@
 /*
- * Theory of operation. Each lane waits for one thing at a time, its source or its target: a bulk
- * lane for one event at a time, so that what it cannot use yet does not wake it; a chatty one has a
- * watch on its source, so that a wait costs nothing. An event makes the session ready. When it
- * runs (session_ready.c), each lane moves a limited number of bytes; a lane that stops is armed for
- * what it waits for.
+ * Theory of operation. An event or a timer makes a session ready. When the session runs
+ * (session_ready.c), each of its two lanes moves a limited number of bytes. A lane that stops
+ * before that waits for one thing: its read side, its write side (session_wait.c) or an allowance
+ * (session_pace.c).
  */
 
 #include <errno.h>
@@ -16,9 +15,9 @@
 #include "relay/session_private.h"
 
 /*
- * The side that has ended its stream is not read from any more, so its RST would go unnoticed until
- * something is written to it. Sessions that stay half-closed longer than this guard it; the others,
- * which are most, do not pay for it. Scenario: crc-64 (bench/).
+ * A side that has ended its stream is not read any more, so its RST would be noticed only at the
+ * next write to it. A session that is half-closed for longer than this makes a request that finds
+ * the RST. Most sessions are not, and save the request. Scenario: crc-64 (bench/).
  */
 #define GUARD_DELAY_MS 100
 
@@ -54,17 +53,17 @@ static bool is_half_closed(const struct session *session)
 	       (session->lane[SESSION_BACKEND].state == LANE_SHUT);
 }
 
-static enum close_reason reason_of_lane(const struct session *session, unsigned source)
+static enum close_reason reason_of_lane(const struct session *session, unsigned lane)
 {
-	return close_reason_of_error(source, session->lane[source].read_error);
+	return close_reason_of_error(lane, session->lane[lane].read_error);
 }
 
-static void shut_target(struct session *session, unsigned lane)
+static void shut_write_side(struct session *session, unsigned lane)
 {
 	const struct lane *other = &session->lane[!lane];
 	int error = 0;
 
-	/* when both streams have ended, closing the socket says the same */
+	/* if both streams have ended, close(2) sends the FIN */
 	if (other->state != LANE_SHUT || other->write_error)
 		error = sock_shut_write(session->fd[!lane]);
 	else
@@ -74,12 +73,12 @@ static void shut_target(struct session *session, unsigned lane)
 		lane_on_shut(&session->lane[lane]);
 		return;
 	}
-	/* ENOTCONN says that the socket is dead; what it died of may still wait on it */
+	/* ENOTCONN: the connection has failed; the socket may still hold the reason */
 	error = sock_take_error(session->fd[!lane]);
 	lane_on_write_failed(&session->lane[lane], error ? error : ENOTCONN);
 }
 
-/* Whether a lane at this step goes on to take bytes, and so keeps the credit that it has. */
+/* Whether a lane at this step is going to move bytes, and so keeps its allowance. */
 static bool wants_allowance(enum lane_step step)
 {
 	return step == LANE_MEASURE || step == LANE_FILL || step == LANE_FLUSH ||
@@ -87,10 +86,10 @@ static bool wants_allowance(enum lane_step step)
 }
 
 /*
- * A backend's socket gets TCP_NODELAY only when more than one message was passed to it. Nothing is
- * in flight before the first message, so TCP sends that at once in any case, and sessions with one
- * short message save the call. `moved_before_bytes` is what the lane had moved before it ran now.
- * Scenario: crc-64 (bench/).
+ * Sets TCP_NODELAY on a backend's socket when a second message was passed to the backend. TCP sends
+ * the first message at once in any case, so a session with one short message saves the system call.
+ * `moved_before_bytes`: the bytes that the lane had moved before this run. Scenario: crc-64
+ * (bench/).
  */
 static void end_delay(struct session *session, uint64_t moved_before_bytes)
 {
@@ -98,7 +97,7 @@ static void end_delay(struct session *session, uint64_t moved_before_bytes)
 
 	if (session->sends_at_once || lane->moved_bytes == moved_before_bytes)
 		return;
-	/* a first run that moves no more than the first fill takes is one message */
+	/* a first run that moves no more than the first fill takes has moved one message */
 	if (!moved_before_bytes && lane->moved_bytes < LANE_ROOM_FLOOR_BYTES)
 		return;
 	session_send_at_once(session);
@@ -110,7 +109,7 @@ void session_send_at_once(struct session *session)
 	session->sends_at_once = true;
 }
 
-/* Runs one lane until it waits, and arms what it waits for. Returns whether it has more to move. */
+/* Runs one lane until it waits, and makes its wait. Returns whether the lane has more to move. */
 static bool run_lane(struct sessions *sessions, struct session *session, unsigned i,
 		     uint32_t budget_bytes)
 {
@@ -139,7 +138,7 @@ static bool run_lane(struct sessions *sessions, struct session *session, unsigne
 		session_wait_writable(sessions, session, i, session->lane[!i].state != LANE_OPEN);
 		return false;
 	case LANE_SHUT_WRITE_SIDE:
-		shut_target(session, i);
+		shut_write_side(session, i);
 		return false;
 	case LANE_RESET_WRITE_SIDE:
 	case LANE_REST:
@@ -151,9 +150,10 @@ static bool run_lane(struct sessions *sessions, struct session *session, unsigne
 }
 
 /*
- * What lane i found out about its target is news about lane !i's source. Returns whether that lane
- * has something to do about it now. Its socket may know of nothing, so it is not left waiting for
- * that; what it waits for at its own target it still needs.
+ * The write side of lane i is the read side of lane !i: reports a write error of lane i to the
+ * other lane as a read error. The socket may not report the error again, so the other lane
+ * stops waiting for this socket; its wait for its own write side goes on. Returns whether the other
+ * lane can run.
  */
 static bool tell_other_lane(struct sessions *sessions, struct session *session, unsigned i)
 {
@@ -171,10 +171,7 @@ bool session_relay(struct sessions *sessions, struct session *session, uint32_t 
 	bool was_half_closed = is_half_closed(session);
 	bool again = false;
 
-	/*
-	 * told at once: what the first lane found failed must not look like a clean end to the
-	 * second
-	 */
+	/* reports errors between the runs: a failure must not look like a clean end to lane 1 */
 	for (unsigned i = 0; i < 2; i++) {
 		again |= run_lane(sessions, session, i, lane_bytes);
 		again |= tell_other_lane(sessions, session, i);
@@ -184,7 +181,7 @@ bool session_relay(struct sessions *sessions, struct session *session, uint32_t 
 		const struct lane *lane = &session->lane[i];
 		bool over = lane->state == LANE_SHUT && lane->read_error;
 
-		/* a source that failed after its end was passed on has nothing left to deliver */
+		/* a read side that fails after its end was passed on has nothing left to deliver */
 		if (over || lane_next(lane) == LANE_RESET_WRITE_SIDE) {
 			if (i == SESSION_BACKEND && session_move_on(sessions, session))
 				return false;
@@ -264,7 +261,7 @@ void sessions_on_timer(struct sessions *sessions, struct timer *timer)
 		}
 		if (is_half_closed(session) && !session->guarding)
 			session_wait_failed(sessions, session);
-		/* it has something to move, so it is not silent */
+		/* a ready session has bytes to move, so it is not silent */
 		if (session->queued)
 			session->active_ms = sessions->now_ms;
 		if (!session_keeps_limits(sessions, session, &reason))
@@ -282,7 +279,7 @@ void session_end(struct sessions *sessions, struct session *session, enum close_
 		session_close(sessions, session, reason);
 		return;
 	}
-	/* what its peer has not received by now is given up, unless its kernel delivers that in any case */
+	/* drops the undelivered bytes, unless the session ends with a FIN, which delivers them */
 	if (close_reason_rule((enum close_reason)session->reason)->how != CLOSE_HOW_FIN)
 		session->reason = (uint8_t)reason;
 	if (!session->queued)

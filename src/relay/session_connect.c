@@ -10,15 +10,16 @@
 #include "os/sock.h"
 
 /*
- * What may wait unsent in the sockets of sessions that are opened in a crowd (load.h). Less slows
- * fast ones down, more lets stalled ones take the host's TCP memory: tests/integration/test_stalled.
+ * In a crowd (load.h), a new session's sockets may hold this many unsent bytes. With fewer, fast
+ * sessions become slower; with more, stalled sessions take the host's TCP memory:
+ * tests/integration/test_stalled.
  */
 #define CROWD_UNSENT_BYTES 131072
 
-/* Sessions that last so long get keepalive towards the backend. Scenario: crc-64 (bench/). */
+/* A session of this age gets keepalive towards the backend. Scenario: crc-64 (bench/). */
 #define KEEPALIVE_DELAY_MS 1000
 
-/* With its port; a socket that was reset meanwhile knows nothing more. */
+/* Learns the source address with its port. A socket that was reset meanwhile has no address. */
 static void learn_source(struct session *session)
 {
 	struct addr source;
@@ -28,7 +29,7 @@ static void learn_source(struct session *session)
 		session->tenancy.source = source;
 }
 
-/* A read of a local socket stops at every message that descriptors come with, unix(7). */
+/* A read of a local socket stops at each message that carries descriptors: unix(7). */
 static void tell_lanes_of_local(struct session *session)
 {
 	const struct addr *listen = &session->tenancy.forward->listen;
@@ -38,7 +39,7 @@ static void tell_lanes_of_local(struct session *session)
 		addr_is_local(tenancy_backend_address(&session->tenancy));
 }
 
-/* Whether more than one message may be passed to the backend before the client's lane runs twice. */
+/* Whether the first run of the client's lane may pass more than one message to the backend. */
 static bool begins_with_several(const struct session *session, const struct config_backend *backend,
 				struct session_early early)
 {
@@ -52,7 +53,7 @@ static void begin_relay(struct sessions *sessions, struct session *session)
 	struct session_early early = session->early;
 
 	session->state = SESSION_RELAYING;
-	/* a client has often sent its request by now; a backend that was just connected to, hardly */
+	/* by now the client has often sent its request; the backend has hardly sent bytes */
 	lane_init(&session->lane[SESSION_CLIENT], true);
 	lane_init(&session->lane[SESSION_BACKEND], false);
 	tell_lanes_of_local(session);
@@ -69,7 +70,7 @@ static void begin_relay(struct sessions *sessions, struct session *session)
 	session_begin_limits(sessions, session, KEEPALIVE_DELAY_MS);
 }
 
-/* What the error's own words leave open; NULL: nothing. */
+/* The remedy for a failed connect; NULL: strerror(3) says enough. */
 static const char *find_remedy(const struct addr *backend, int error)
 {
 	switch (abs(error)) {
@@ -83,26 +84,26 @@ static const char *find_remedy(const struct addr *backend, int error)
 	case EAFNOSUPPORT:
 		return "this host has no IPv6 (ipv6.disable=1), or AF_INET6 sockets are forbidden "
 		       "here";
-	case EDEADLK: /* of no system call: begin_connect() */
+	case EDEADLK: /* set by begin_connect() */
 		return "a listener of this process accepts connections to this address; "
 		       "give the service's address as the backend";
 	case ETIMEDOUT:
-		return "the backend is off, a firewall drops the packets, or the backend is slower than "
-		       "--timeout-connect";
-	case EAGAIN: /* of local sockets alone */
+		return "the backend is off, a firewall drops the packets, or the backend is "
+		       "slower than --timeout-connect";
+	case EAGAIN: /* only for local sockets */
 		return "the backlog of the backend is full; raise it in the backend";
 	case EACCES:
 		if (addr_is_local(backend))
-			return "sixpipe's user may not write to this socket or enter its directory; give "
-			       "that user the permission (chmod, or a group)";
+			return "sixpipe's user may not write to this socket or enter its directory; "
+			       "give that user the permission (chmod, or a group)";
 		/* fall through */
 	case EINVAL:
 	case ENETUNREACH:
-		return "a route of this host forbids the connection, or there is no route; 'ip route get "
-		       "ADDRESS' shows it";
+		return "a route of this host forbids the connection, or there is no route; 'ip "
+		       "route get ADDRESS' shows it";
 	case EPERM:
-		return "a firewall, or an eBPF program of this process's control group, forbids the "
-		       "connection";
+		return "a firewall, or an eBPF program of this process's control group, forbids "
+		       "the connection";
 	default:
 		return NULL;
 	}
@@ -150,11 +151,11 @@ static void tell_congestion_refused(struct sessions *sessions, const struct sess
 	log_end(&line);
 }
 
-/* The connect was not to be: says so to all who count it. */
+/* Logs and counts a failed connect, and reports it to the upstream. */
 static void fail_backend(struct sessions *sessions, struct session *session, int error)
 {
 	tell_failure(sessions, session, error);
-	/* from an address that the client brought along, only a refusal is surely the backend's */
+	/* from an embedded source address, only a refusal is surely the backend's fault */
 	if (session->tenancy.embedded && error != -ECONNREFUSED)
 		error = -EADDRNOTAVAIL;
 	upstream_answered(session->tenancy.forward->upstream, &session->tenancy.claim, error,
@@ -173,7 +174,7 @@ static void tell_exhausted(const struct session *session)
 	log_end(&line);
 }
 
-/* Sets where the connection to the backend is to come from; false, and it is closed: no address is left. */
+/* Sets the source address. False: no address is left, and the session was closed. */
 static bool choose_source(struct sessions *sessions, struct session *session, bool embedded)
 {
 	if (tenancy_choose_source(&session->tenancy, &session->client, embedded,
@@ -186,8 +187,8 @@ static bool choose_source(struct sessions *sessions, struct session *session, bo
 }
 
 /*
- * The source address cannot be bound, or is no longer this host's. No backend is to blame, and none would
- * do better.
+ * The source address cannot be bound, or no longer belongs to this host. This is not the backend's
+ * fault, and another backend would not help.
  */
 static void fail_source(struct sessions *sessions, struct session *session, int error)
 {
@@ -225,15 +226,18 @@ static void refuse(struct sessions *sessions, struct session *session, enum log_
 }
 
 /*
- * Chooses the session's next backend. False, and the session is closed, where there is none; for the
- * reason `exhausted` if that is because those before have failed.
+ * Chooses the session's next backend. False: there is none, and the session was closed. If all
+ * backends were tried, the reason is `exhausted`.
  */
 static bool choose_backend(struct sessions *sessions, struct session *session,
 			   enum close_reason exhausted)
 {
 	bool again = session->tenancy.claim.stage == UPSTREAM_FAILED;
-	/* one that a backend has answered ends for what that has done since, not for what the others are */
-	bool had_one = again && exhausted == CLOSE_backend_reset;
+	/*
+	 * After a backend accepted the connection, a session ends with that backend's error, even
+	 * if other backends are down.
+	 */
+	bool was_accepted = again && exhausted == CLOSE_backend_reset;
 	int refusal = tenancy_choose_backend(&session->tenancy, &session->tried, &session->client,
 					     sessions->now_ms);
 
@@ -242,7 +246,7 @@ static bool choose_backend(struct sessions *sessions, struct session *session,
 			metrics_add(sessions->metrics, METRIC_redispatches, 1);
 		return true;
 	}
-	if (had_one || refusal == POOL_ALL_TRIED)
+	if (was_accepted || refusal == POOL_ALL_TRIED)
 		session_close(sessions, session, exhausted);
 	else if (refusal == POOL_ALL_DOWN)
 		refuse(sessions, session, LOG_EVENT_no_backend, CLOSE_no_backend);
@@ -251,14 +255,14 @@ static bool choose_backend(struct sessions *sessions, struct session *session,
 	return false;
 }
 
-/* Whether the client's own address can be used with the chosen backend: that of loopback stays on this host. */
+/* Whether the source address can reach the backend: a loopback address stays on this host. */
 static bool suits_backend(const struct session *session)
 {
 	return !addr_is_loopback(&session->tenancy.source) ||
 	       addr_is_loopback(tenancy_backend_address(&session->tenancy));
 }
 
-/* As upstream_connect(), with the reserve where there is no other descriptor. */
+/* Calls upstream_connect(); uses the reserve if there is no other descriptor. */
 static int connect_upstream(struct sessions *sessions, struct session *session,
 			    struct upstream_call *call)
 {
@@ -273,9 +277,9 @@ static int connect_upstream(struct sessions *sessions, struct session *session,
 }
 
 /*
- * Begins to connect to the chosen backend. Returns 0, or -errno and nothing was begun: -EADDRNOTAVAIL
- * where the source can't be used, and `source_error` is the reason; -EDEADLK where the backend would
- * bring the session back here.
+ * Begins to connect to the chosen backend. Returns 0, or -errno and nothing was begun.
+ * -EADDRNOTAVAIL: the source address cannot be used, and `source_error` is the reason. -EDEADLK:
+ * the connection would come back to this forward.
  */
 static int begin_connect(struct sessions *sessions, struct session *session, int *source_error)
 {
@@ -318,7 +322,9 @@ static int begin_connect(struct sessions *sessions, struct session *session, int
 	return 0;
 }
 
-/* Begins to connect to one backend after another, or closes: choose_backend(). */
+/*
+ * Begins to connect to one backend after another, until a connect has begun or the session closes.
+ */
 static void connect_next(struct sessions *sessions, struct session *session,
 			 enum close_reason exhausted)
 {
@@ -351,8 +357,8 @@ static void connect_next(struct sessions *sessions, struct session *session,
 }
 
 /*
- * Whether a backend that was connected to and has reset that since is the session's for good: what it
- * sent before is the client's, and what was sent to it is not another's. Or else nothing is lost.
+ * Whether the session must stay with a backend that accepted and then reset the connection: the
+ * backend has received or sent bytes, and these must not be lost or sent to another backend.
  */
 static bool has_passed_bytes(const struct session *session)
 {
@@ -393,7 +399,7 @@ bool session_finish_connect(struct sessions *sessions, struct session *session)
 	return false;
 }
 
-/* Whether a header was, or could be, sent before the stream: then a backend has been told something. */
+/* Whether the backend may have received a PROXY header. */
 static bool may_send_header(const struct session *session)
 {
 	const struct config_forward *forward = session->tenancy.forward->config;
@@ -405,8 +411,9 @@ static bool may_send_header(const struct session *session)
 }
 
 /*
- * Whether a backend's reset is as that of a connect: within the time that one may take, nothing passed in either
- * direction. So is what a backend resets that closes its listener before it has accepted.
+ * Whether a backend's reset counts as a failed connect: it came within --timeout-connect, and no
+ * byte was passed in either direction. A backend that closes its listener before accept(2) causes
+ * such resets.
  */
 static bool may_move_on(const struct sessions *sessions, const struct session *session)
 {
@@ -430,7 +437,7 @@ bool session_move_on(struct sessions *sessions, struct session *session)
 	tell_failure(sessions, session, session->lane[SESSION_BACKEND].read_error);
 	timer_cancel(sessions->wheel, &session->timer);
 	session_pace_end(sessions, session);
-	/* a wait for the client's bytes goes on, and lasts until there is a lane again */
+	/* a wait for the client's bytes stays in flight; the next lane takes its answer */
 	if (session->waits[SESSION_CLIENT] == SESSION_WAIT_ALLOWANCE)
 		session->waits[SESSION_CLIENT] = SESSION_WAIT_NONE;
 	session_close_backend(sessions, session);

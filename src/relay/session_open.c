@@ -1,4 +1,4 @@
-/* From an accepted client to a session: opening it, and asking whether the client is served. */
+/* Opens a session for an accepted connection, and checks whether the client may have a session. */
 #include "relay/session_private.h"
 
 #include "base/check.h"
@@ -22,18 +22,18 @@ static bool is_banned(const struct sessions *sessions, const struct session *ses
 {
 	struct in6_addr client;
 
-	/* local clients have no address, and no ban is for them */
+	/* local clients have no address that can be banned */
 	if (!sessions->bans || !bans_count(sessions->bans) || addr_is_local(&session->client))
 		return false;
 	client = cidr_address_of(&session->client);
 	if (bans_contains(sessions->bans, &client, sessions->now_ms))
 		return true;
-	/* a ban may be for a link alone */
+	/* a ban may be for one link */
 	if (IN6_IS_ADDR_LINKLOCAL(&client)) {
 		client = cidr_address_on_link(&session->client);
 		return bans_contains(sessions->bans, &client, sessions->now_ms);
 	}
-	/* what backends see is what they ban: a 6to4 site has its IPv4 address in 65,536 blocks */
+	/* a ban of the embedded IPv4 address, which is the address that backends see */
 	return session_embedded_client(session, &client) &&
 	       bans_contains(sessions->bans, &client, sessions->now_ms);
 }
@@ -47,7 +47,7 @@ bool session_admit(struct sessions *sessions, struct session *session)
 	};
 	enum admission_verdict verdict;
 
-	/* whoever set the ban knows of it: no line */
+	/* no log line: who set the ban knows it */
 	if (is_banned(sessions, session)) {
 		metrics_add(sessions->metrics, METRIC_connections_banned, 1);
 		session_close(sessions, session, CLOSE_banned);
@@ -79,7 +79,7 @@ void session_open(struct sessions *sessions, struct forward *forward, int client
 	metrics_add(sessions->metrics, METRIC_sessions_open, 1);
 	if (sessions->ending)
 		session_close(sessions, session, (enum close_reason)sessions->end_reason);
-	/* one that is gone by now has left no address, nor anybody to answer to */
+	/* a client that is gone already has no address */
 	else if (forward->config->needs_client && !session->client.length_bytes)
 		session_close(sessions, session, CLOSE_client_reset);
 	else if (session_options(session)->accept_proxy)

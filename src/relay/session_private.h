@@ -15,81 +15,76 @@
 /* A session ------------------------------------------------------------------------------------ */
 
 enum session_state {
-	SESSION_FREE,	 /* the slot is nobody's; nothing is in flight */
-	SESSION_OPENING, /* fd[0] is the client; its PROXY protocol header may have yet to come */
-	SESSION_CONNECTING, /* fd[0] is the client; fd[1] is being connected to one backend after
-			       another */
-	SESSION_RELAYING,   /* both sockets are up; each lane runs or waits for one thing */
-	SESSION_CLOSING, /* the reason is set; waits for requests in flight, or for bytes to arrive */
+	SESSION_FREE,	    /* the slot is free; nothing is in flight */
+	SESSION_OPENING,    /* fd[0] is the client; the session may wait for a PROXY header */
+	SESSION_CONNECTING, /* fd[1] connects to one backend after another */
+	SESSION_RELAYING,   /* both sockets are connected; each lane runs or waits for one thing */
+	SESSION_CLOSING, /* the reason is set; requests are in flight, or bytes are undelivered */
 };
 
-/* What went with a SYN (--fastopen-backends): all of our header, and the client's first bytes. */
+/* The early data that went with a SYN: the whole header for the backend, and client's bytes. */
 struct session_early {
-	uint16_t header_bytes; /* 0 where nothing went, or no header is sent */
-	uint16_t client_bytes; /* in the client's socket until the connect has succeeded */
+	uint16_t header_bytes; /* 0: nothing went, or no header is sent */
+	uint16_t client_bytes; /* they stay in the client's socket until the connect succeeds */
 };
 
 /* What a lane waits for. */
 enum session_wait {
 	SESSION_WAIT_NONE,
-	SESSION_WAIT_READABLE,	/* its source, once */
-	SESSION_WAIT_ARRIVAL,	/* for its source's watch to tell of something */
-	SESSION_WAIT_WRITABLE,	/* its target, once */
-	SESSION_WAIT_ALLOWANCE, /* the timer of its pacing: nothing is in flight */
+	SESSION_WAIT_READABLE,	/* a wait for its read side */
+	SESSION_WAIT_ARRIVAL,	/* an answer of the watch on its read side */
+	SESSION_WAIT_WRITABLE,	/* a wait for its write side */
+	SESSION_WAIT_ALLOWANCE, /* the timer of session_pace.c: no request is in flight */
 };
 
-/*
- * Index 0 is the client, 1 the backend; lane i moves fd[i] to fd[!i]. session.c is the only owner
- * of what is in here.
- */
+/* Index 0 is the client, 1 the backend; lane i moves bytes from fd[i] to fd[!i]. */
 struct session {
 	int fd[2]; /* -1: not open */
 	union {
 		struct {			    /* before SESSION_RELAYING */
 			struct pool_tried tried;    /* backends that failed */
 			struct session_early early; /* of the connect in flight */
-			int32_t answer; /* of the header's wait or the connect, until it runs */
-			uint16_t wanted_bytes; /* the client's SO_RCVLOWAT; 0: it was not set */
-			bool connect_expired;  /* --timeout-connect has passed */
+			int32_t answer;		    /* to the header's wait or the connect */
+			uint16_t wanted_bytes;	    /* the client's SO_RCVLOWAT; 0: not set */
+			bool connect_expired;	    /* --timeout-connect has passed */
 		};
-		struct lane lane[2]; /* from then on; as zeroed in one that closes before */
+		struct lane lane[2]; /* from SESSION_RELAYING on; zeroed if it closes before */
 	};
-	struct pipe *pipe[2]; /* borrowed by the lane, NULL when it holds nothing */
+	struct pipe *pipe[2]; /* borrowed by the lane; NULL: no bytes are in it */
 	struct timer timer;
 	struct session *next; /* in the free list or a queue of ready sessions */
 	struct session *chatty_next;
-	struct session **chatty_link; /* what points to it in the chatty list; NULL: not in there */
-	uint64_t id;		      /* of this worker's, counted up */
+	struct session **chatty_link; /* the link to this session; NULL: not in the chatty list */
+	uint64_t id;		      /* the count of sessions of this worker */
 	uint64_t opened_ms;
-	uint64_t active_ms; /* when a byte last moved, or the connect began */
+	uint64_t active_ms; /* when the last byte moved, or the connect began */
 	uint32_t slot;
 	uint32_t generation;
 	uint8_t state;		/* enum session_state */
 	uint8_t reason;		/* enum close_reason, once closing */
-	uint8_t in_flight;	/* requests that the engine has not answered for the last time */
+	uint8_t in_flight;	/* requests whose last answer is still to come */
 	uint8_t waits[2];	/* enum session_wait, by lane */
-	bool watched[2];	/* a watch on fd[i] is one of them */
-	bool connecting : 1;	/* the connect is one of them */
-	bool guarding : 1;	/* the wait for a failure of `guarded_side` is one of them */
+	bool watched[2];	/* a watch on fd[i] is in flight */
+	bool connecting : 1;	/* the connect is in flight */
+	bool guarding : 1;	/* the wait for a failure of `guarded_side` is in flight */
 	bool kept_alive : 1;	/* keepalive is on towards the backend */
-	bool sends_at_once : 1; /* ... and so is TCP_NODELAY */
+	bool sends_at_once : 1; /* TCP_NODELAY is on towards the backend */
 	bool guarded_side : 1;
-	bool named : 1;	   /* the backend was told our id of the session */
+	bool named : 1;	   /* the backend's header has our id of the session */
 	bool queued : 1;   /* in a queue of ready sessions */
-	bool moved_on : 1; /* from a backend that had answered: once is enough */
-	struct tenancy
-		tenancy; /* of its forward, and where the connection to the backend comes from */
+	bool moved_on : 1; /* session_move_on() was used; it works once in a session */
+	struct tenancy tenancy;
 	union {
-		struct { /* while relaying, for --timeout-write; modulo 2^32, by side */
-			uint32_t delivered[2];	  /* bytes its peer had taken: session_time.c */
-			uint32_t delivered_ms[2]; /* ... and when that was first so */
+		struct { /* while relaying, for --timeout-write, by side: session_time.c */
+			uint32_t delivered[2];	  /* bytes that the peer has taken; modulo 2^32 */
+			uint32_t delivered_ms[2]; /* when this count was first seen; modulo 2^32 */
 		};
 		struct {			    /* while closing */
-			uint32_t delivery_wait_ms;  /* the pause before the next count of */
-			uint64_t undelivered_bytes; /* ... bytes on their way, as counted last */
+			uint32_t delivery_wait_ms;  /* the pause before the next count */
+			uint64_t undelivered_bytes; /* at the last count */
 		};
 	};
-	/* who the client is, as the header says where one was sent; filled in if forward.wants_client */
+	/* the address in the PROXY header or of the socket; set if the forward has wants_client */
 	struct addr client;
 };
 
@@ -98,10 +93,10 @@ enum {
 	SESSION_BACKEND
 }; /* the index of each side, and of the lane that comes from it */
 
-/* What an ENGINE_OP_READY token's lane number is about; the lane or side is added to it. */
+/* The lane number of an ENGINE_OP_READY token is one of these plus the lane or side. */
 enum session_request {
 	SESSION_REQUEST_WAIT = 0,  /* a lane's wait */
-	SESSION_REQUEST_WATCH = 2, /* the watch on a lane's source */
+	SESSION_REQUEST_WATCH = 2, /* the watch on a lane's read side */
 	SESSION_REQUEST_GUARD = 4, /* the wait for a side's failure */
 	SESSION_REQUEST_END = 6,
 };
@@ -110,13 +105,13 @@ enum session_request {
 uint64_t session_token(const struct session *session, enum session_request request, unsigned index);
 uint64_t session_connect_token(const struct session *session);
 
-/* What is set for the session's forward. */
+/* The options of the session's forward. */
 static inline const struct config_forward_options *session_options(const struct session *session)
 {
 	return &session->tenancy.forward->config->options;
 }
 
-/* What the pump moves a lane's bytes by. */
+/* A lane with its pipe and descriptors, for the pump. */
 static inline struct pump_flow session_flow(struct session *session, unsigned lane)
 {
 	return (struct pump_flow){
@@ -127,7 +122,7 @@ static inline struct pump_flow session_flow(struct session *session, unsigned la
 	};
 }
 
-/* timer.kind of a session's timer, of the one for all that are chatty, and of its pace's. */
+/* timer.kind of: a session's timer, the timer of all chatty sessions, a session's pace timer. */
 #define SESSION_TIMER	    1
 #define SESSION_QUIET_TIMER 3
 #define SESSION_PACE_TIMER  4
@@ -135,17 +130,17 @@ static inline struct pump_flow session_flow(struct session *session, unsigned la
 /* "0011223344556677-18446744073709551615" and NUL, rounded up. */
 #define SESSION_ID_TEXT_BYTES 48
 
-/* Prints what no other session has, of this process or another; returns `text`. */
+/* Prints an id that no other session has, of this process or another; returns `text`. */
 const char *session_print_id(const struct sessions *sessions, const struct session *session,
 			     char text[SESSION_ID_TEXT_BYTES]);
 
 /* session_table.c: the slots of one worker's sessions ------------------------------------------ */
 
 /*
- * The fixed table of one worker's sessions. A slot has a generation, which changes when the slot is
- * freed, so that an event for the former session is told from one for the present. The table's
- * memory is reserved at the start and becomes resident as slots are first used, the lowest numbers
- * first.
+ * The table of one worker's sessions. A slot has a generation, which changes when the slot is
+ * freed: so an event of the former session is not taken for an event of the present session. The
+ * table's memory is reserved at the start and becomes resident when slots are first used, the
+ * lowest numbers first.
  */
 struct session_table;
 
@@ -153,29 +148,26 @@ struct session_table;
 int session_table_create(struct session_table **table, uint32_t slot_count);
 void session_table_destroy(struct session_table *table);
 
-/*
- * Gives a zeroed session with slot, generation and closed descriptors set; NULL when all are in
- * use.
- */
+/* Returns a zeroed session with slot, generation and fd[] = -1 set; NULL: all slots are in use. */
 struct session *session_table_take(struct session_table *table);
 
-/* Frees the slot: nothing may be in flight for it. */
+/* Frees the slot. No request of the session may be in flight. */
 void session_table_give(struct session_table *table, struct session *session);
 
-/* The session that a token speaks of, or NULL when that session is over. */
+/* The session that a token names; NULL: the session is over. */
 struct session *session_table_find(struct session_table *table, uint32_t slot, uint32_t generation);
 
-/* For walks: the session in use in `slot`, or NULL. No slot from the end on has ever been used. */
+/* The session in `slot`, or NULL. No slot from session_table_end() on has ever been used. */
 struct session *session_table_at(struct session_table *table, uint32_t slot);
 uint32_t session_table_end(const struct session_table *table);
 
 uint32_t session_table_used_count(const struct session_table *table);
 
-/* session_admit.c: whether a client is served -------------------------------------------------- */
+/* session_open.c: whether a client may have a session ------------------------------------------ */
 
 /*
- * Checks whether a session whose client is known may go on to a backend: bans, rules and limits.
- * False: no, and the session was closed with the reason.
+ * Checks bans, rules and limits for a session whose client is known. False: the client is refused,
+ * and the session was closed with the reason.
  */
 bool session_admit(struct sessions *sessions, struct session *session);
 
