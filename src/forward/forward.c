@@ -74,7 +74,7 @@ int forwards_make_sources(struct forwards *forwards, struct config_errors *error
 	int result = source_addresses_create(&forwards->sources, forwards->config, errors);
 
 	for (unsigned i = 0; i < forwards->count && !result; i++)
-		forwards->list[i].sources = source_addresses_of(forwards->sources, i);
+		forwards->list[i].source = source_addresses_of(forwards->sources, i);
 	return result;
 }
 

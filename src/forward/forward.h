@@ -23,10 +23,10 @@ struct forward {
 	struct addr listen; /* as bound: forwards_open() replaces a port of 0 */
 	/* as configured, with the host's port range and congestion control for loopback */
 	struct sock_tuning tuning;
-	struct upstream *upstream;	/* NULL until forwards_make_upstreams() */
-	struct admission *admission;	/* NULL until forwards_make_admission() */
-	struct source_address *sources; /* NULL until forwards_make_sources() */
-	struct loops *loops;		/* of all forwards */
+	struct upstream *upstream;     /* NULL until forwards_make_upstreams() */
+	struct admission *admission;   /* NULL until forwards_make_admission() */
+	struct source_address *source; /* NULL until forwards_make_sources() */
+	struct loops *loops;	       /* of all forwards */
 };
 
 /* The names of backends, of all forwards together. */

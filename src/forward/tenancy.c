@@ -37,7 +37,7 @@ int tenancy_choose_source(struct tenancy *tenancy, const struct addr *client, bo
 	int error;
 
 	CHECK(tenancy->counted && !tenancy->leased);
-	error = source_address_choose(tenancy->forward->sources, &ask, &choice);
+	error = source_address_choose(tenancy->forward->source, &ask, &choice);
 	if (error)
 		return error;
 	tenancy->source = choice.address;
@@ -82,7 +82,7 @@ void tenancy_end(struct tenancy *tenancy, uint64_t now_ms)
 		return;
 	upstream_leave(forward->upstream, &tenancy->claim);
 	if (tenancy->leased)
-		source_address_release(forward->sources, &tenancy->source, now_ms);
+		source_address_release(forward->source, &tenancy->source, now_ms);
 	admission_leave(forward->admission, tenancy->ticket);
 	admission_uncount_session(forward->admission);
 	tenancy->leased = false;
