@@ -5,14 +5,17 @@
 #include "base/log.h"
 #include "os/sock.h"
 
-static void refuse(struct sessions *sessions, struct session *session, enum close_reason reason)
+void session_refuse(struct sessions *sessions, struct session *session, enum close_reason reason,
+		    const char *fault)
 {
 	struct log_line line;
 
-	if (log_begin(&line, LOG_EVENT_refused)) {
+	if (log_begin(&line, fault ? LOG_EVENT_proxy_refused : LOG_EVENT_refused)) {
 		log_addr(&line, "client", &session->client);
 		log_addr(&line, "listen", &session->tenancy.forward->listen);
 		log_text(&line, "reason", close_reason_rule(reason)->word);
+		if (fault)
+			log_text(&line, "fault", fault);
 		log_end(&line);
 	}
 	session_close(sessions, session, reason);
@@ -56,7 +59,7 @@ bool session_admit(struct sessions *sessions, struct session *session)
 	verdict = tenancy_enter(&session->tenancy, &session->client, sessions->now_ms);
 	if (verdict == ADMISSION_OK)
 		return true;
-	refuse(sessions, session, reasons[verdict]);
+	session_refuse(sessions, session, reasons[verdict], NULL);
 	return false;
 }
 

@@ -171,6 +171,10 @@ uint32_t session_table_used_count(const struct session_table *table);
  */
 bool session_admit(struct sessions *sessions, struct session *session);
 
+/* Logs that the client is refused, and closes. `fault`: of the client's PROXY header, or NULL. */
+void session_refuse(struct sessions *sessions, struct session *session, enum close_reason reason,
+		    const char *fault);
+
 /* session_connect.c: connects to one backend after another until one accepts ------------------- */
 
 /* Begins to connect a session whose client is known; its state becomes SESSION_CONNECTING. */
@@ -198,7 +202,7 @@ void session_blame_silence(struct sessions *sessions, struct session *session);
 /* --timeout-connect has passed: cancels the connect, unless its answer is on the way. */
 void session_expire_connect(struct sessions *sessions, struct session *session);
 
-/* session_proxy_in.c: the client's PROXY header ------------------------------------------------ */
+/* session_proxy.c: the PROXY headers of the client and the backend ----------------------------- */
 
 /* Makes a new session of a forward with --accept-proxy wait for the header of its client. */
 void session_await_header(struct sessions *sessions, struct session *session);
@@ -211,8 +215,6 @@ void session_read_header(struct sessions *sessions, struct session *session);
 
 /* Takes the session's timer: --timeout-proxy has passed, or the header is to be read again. */
 void session_on_header_timer(struct sessions *sessions, struct session *session);
-
-/* session_proxy_out.c: the backend's PROXY header ---------------------------------------------- */
 
 /*
  * With --fastopen-backends, prepares the early data for the SYN to the chosen backend: its
