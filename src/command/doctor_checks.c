@@ -212,11 +212,11 @@ static bool judge_v6(const struct doctor_facts *facts, struct doctor_finding *fi
 
 static bool judge_source(const struct doctor_facts *facts, struct doctor_finding *finding)
 {
-	char text[SOURCE_CHECK_TEXT_BYTES];
+	char text[SOURCE_ADDRESS_TEXT_BYTES];
 
 	if (!facts->source)
 		return false;
-	source_check_print(facts->source, text);
+	source_address_print(facts->source, text);
 	if (!*facts->source_fault.reason) {
 		say(finding->value, "%s can be used", text);
 		return true;

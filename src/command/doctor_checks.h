@@ -8,7 +8,7 @@
 
 #include "config/capacity.h"
 #include "config/config.h"
-#include "forward/source_check.h"
+#include "forward/source_address.h"
 #include "os/interfaces.h"
 
 /* A number that the host does not show. */

@@ -19,7 +19,7 @@
 #include "control/privs.h"
 #include "forward/forward.h"
 #include "forward/listener_bind.h"
-#include "forward/source_check.h"
+#include "forward/source_address.h"
 #include "identity/lease_state.h"
 #include "os/cgroup.h"
 #include "os/engine.h"
@@ -185,7 +185,7 @@ static void gather_sources(struct doctor_facts *facts)
 
 	for (unsigned i = 0; i < config->forward_count; i++) {
 		const struct config_source *source = &config->forwards[i].options.source;
-		int error = source_check(&config->forwards[i], &facts->source_fault);
+		int error = source_address_check(&config->forwards[i], &facts->source_fault);
 
 		if (error ||
 		    (!facts->source && (source->kind != CONFIG_SOURCE_NONE || source->embedded)))

@@ -20,9 +20,9 @@ struct source_address;
 
 /*
  * Makes the lease pools of a configuration, reads their keys and state files, and checks the
- * routes: source_check(). `config` must outlive the source addresses. Call it before the privilege
- * drop, which may take the right to read key files. Returns 0, or -errno and adds all faults to
- * `errors`.
+ * routes: source_address_check(). `config` must outlive the source addresses. Call it before the
+ * privilege drop, which may take the right to read key files. Returns 0, or -errno and adds all
+ * faults to `errors`.
  */
 int source_addresses_create(struct source_addresses **sources, const struct config *config,
 			    struct config_errors *errors);
@@ -32,6 +32,18 @@ void source_addresses_destroy(struct source_addresses *sources);
 
 /* The source addresses of a forward, by its index; valid as long as `sources`. */
 struct source_address *source_addresses_of(struct source_addresses *sources, unsigned forward);
+
+/*
+ * Checks that a forward can connect to its backends from the addresses of its --source: an
+ * interface has them, or a local route leads to them, and they reach every backend. Returns 0, or
+ * -errno and `fault`. Before the workers start.
+ */
+int source_address_check(const struct config_forward *forward, struct fault *fault);
+
+/* Prints the option: "240.0.0.0/4", "192.0.2.7", "embedded,240.0.0.0/4": returns `text`. */
+#define SOURCE_ADDRESS_TEXT_BYTES (ADDR_TEXT_BYTES + 16)
+const char *source_address_print(const struct config_source *source,
+				 char text[SOURCE_ADDRESS_TEXT_BYTES]);
 
 /* The client that a source address is chosen for. */
 struct source_address_ask {
