@@ -66,26 +66,23 @@ static int try_block(const struct cidr *block, struct addr *astray, bool *partly
 	return error;
 }
 
-/* The kernel could not be asked: the fault is a missing permission, not a route. */
-static int fault_unknown(int error, struct fault *fault)
+static int check_route(const struct config_source *source, struct fault *fault)
 {
-	fault_set(fault, "source", NULL,
-		  "the kernel cannot be asked for its routes: %s; allow AF_NETLINK sockets "
-		  "(RestrictAddressFamilies= of systemd, a seccomp profile)",
-		  strerror(-error));
-	return error;
-}
-
-static int check_pool(const struct config_source *source, struct fault *fault)
-{
+	bool is_pool = source->kind == CONFIG_SOURCE_POOL, partly = false;
 	char text[ADDR_TEXT_BYTES];
 	struct addr astray;
-	bool partly;
-	int error = try_block(&source->pool, &astray, &partly);
+	int error = is_pool ? try_block(&source->pool, &astray, &partly)
+			    : route_check_local(&source->address);
 
-	if (error && error != -EADDRNOTAVAIL)
-		return fault_unknown(error, fault);
-	if (error && partly) {
+	if (error && error != -EADDRNOTAVAIL) {
+		fault_set(fault, "source", NULL,
+			  "the kernel cannot be asked for its routes: %s; allow AF_NETLINK sockets "
+			  "(RestrictAddressFamilies= of systemd, a seccomp profile)",
+			  strerror(-error));
+	} else if (error && !is_pool) {
+		fault_set(fault, "source", NULL,
+			  "no interface of this host has it; give one of 'ip address'");
+	} else if (error && partly) {
 		fault_set(fault, "source", NULL,
 			  "%s of it is not routed to this host; see ip route get %s; give a block "
 			  "of which no part goes elsewhere",
@@ -95,19 +92,6 @@ static int check_pool(const struct config_source *source, struct fault *fault)
 			fault, "source", NULL,
 			"this host does not route it to itself; run: ip route add local %s dev lo",
 			cidr_print(&source->pool, text));
-	}
-	return error;
-}
-
-static int check_address(const struct config_source *source, struct fault *fault)
-{
-	int error = route_check_local(&source->address);
-
-	if (error && error != -EADDRNOTAVAIL)
-		return fault_unknown(error, fault);
-	if (error) {
-		fault_set(fault, "source", NULL,
-			  "no interface of this host has it; give one of 'ip address'");
 	}
 	return error;
 }
@@ -157,10 +141,8 @@ int source_address_check(const struct config_forward *forward, struct fault *fau
 	char text[SOURCE_ADDRESS_TEXT_BYTES];
 	int error = 0;
 
-	if (source->kind == CONFIG_SOURCE_ADDRESS)
-		error = check_address(source, fault);
-	if (source->kind == CONFIG_SOURCE_POOL)
-		error = check_pool(source, fault);
+	if (source->kind != CONFIG_SOURCE_NONE)
+		error = check_route(source, fault);
 	if (!error && source->embedded)
 		error = check_nonlocal_bind(fault);
 	if (!error && is_loopback(source))
