@@ -9,6 +9,8 @@
 #include "os/route.h"
 #include "os/sock.h"
 
+#define IP_REMEDY_BYTES 160
+
 /* After EADDRNOTAVAIL of bind(2): why the address cannot be bound, and the remedy. */
 static const char *explain_not_available(const struct addr *address, bool may_freebind)
 {
@@ -29,6 +31,7 @@ static const char *explain_not_available(const struct addr *address, bool may_fr
 	}
 }
 
+/* The remedy for an error of a local listener. */
 static const char *local_remedy(int error)
 {
 	switch (-error) {
@@ -48,53 +51,49 @@ static const char *local_remedy(int error)
 	}
 }
 
-void listener_describe_error(const struct addr *address, int error, bool may_freebind,
-			     struct fault *fault)
+/* The remedy for an error of an IP listener; some remedies are printed into `text`. */
+static const char *ip_remedy(const struct addr *address, int error, bool may_freebind,
+			     char text[IP_REMEDY_BYTES])
 {
-	char where[ADDR_TEXT_BYTES];
-	const char *remedy = "choose another address";
-	char stop[160];
-
-	if (addr_is_local(address)) {
-		fault_set_object(fault, NULL, NULL, "cannot listen on %s: %s; %s",
-				 addr_print(address, where), strerror(-error), local_remedy(error));
-		return;
-	}
 	switch (-error) {
 	case EADDRINUSE:
-		snprintf(stop, sizeof(stop),
+		snprintf(text, IP_REMEDY_BYTES,
 			 "stop the program that has it (ss -ltnp 'sport = :%u' shows it), or "
 			 "choose another port",
 			 addr_port(address));
-		remedy = stop;
-		break;
+		return text;
 	case EACCES:
-		remedy = "ports below 1024 need CAP_NET_BIND_SERVICE: start as root with --user "
-			 "NAME, or choose a higher port";
-		break;
+		return "ports below 1024 need CAP_NET_BIND_SERVICE: start as root with --user "
+		       "NAME, or choose a higher port";
 	case EADDRNOTAVAIL:
-		remedy = explain_not_available(address, may_freebind);
-		break;
+		return explain_not_available(address, may_freebind);
 	case EAFNOSUPPORT:
-		remedy = address->any.sa_family == AF_INET6
-				 ? "there is no IPv6 here; boot the host without ipv6.disable=1, "
-				   "allow AF_INET6 (RestrictAddressFamilies= of systemd, a seccomp "
-				   "profile), or listen on IPv4"
-				 : "allow AF_INET (RestrictAddressFamilies= of systemd, a seccomp "
-				   "profile)";
-		break;
+		return address->any.sa_family == AF_INET6
+			       ? "there is no IPv6 here; boot the host without ipv6.disable=1, "
+				 "allow AF_INET6 (RestrictAddressFamilies= of systemd, a seccomp "
+				 "profile), or listen on IPv4"
+			       : "allow AF_INET (RestrictAddressFamilies= of systemd, a seccomp "
+				 "profile)";
 	case EMFILE:
-		remedy = "raise the descriptor limit (ulimit -n)";
-		break;
+		return "raise the descriptor limit (ulimit -n)";
 	case ENODEV:
-		remedy = "choose an interface that 'ip link' shows";
-		break;
+		return "choose an interface that 'ip link' shows";
 	case EINVAL:
-		remedy = "is it an address to listen on? 'ip address' lists those of this host";
-		break;
+		return "is it an address to listen on? 'ip address' lists those of this host";
+	default:
+		return "choose another address";
 	}
+}
+
+void listener_describe_error(const struct addr *address, int error, bool may_freebind,
+			     struct fault *fault)
+{
+	char where[ADDR_TEXT_BYTES], text[IP_REMEDY_BYTES];
+
 	fault_set_object(fault, NULL, NULL, "cannot listen on %s: %s; %s",
-			 addr_print(address, where), strerror(-error), remedy);
+			 addr_print(address, where), strerror(-error),
+			 addr_is_local(address) ? local_remedy(error)
+						: ip_remedy(address, error, may_freebind, text));
 }
 
 /* Why no client reaches a listener that was bound, and the remedy; NULL: clients reach it. */
