@@ -115,13 +115,9 @@ int forwards_make_upstreams(struct forwards *forwards)
 
 	for (unsigned i = 0; i < forwards->count && !result; i++) {
 		struct forward *forward = &forwards->list[i];
-		const struct upstream_setup setup = {
-			.config = forward->config,
-			.listen = &forward->listen,
-			.tuning = &forward->tuning,
-		};
 
-		result = upstream_create(&forward->upstream, &setup);
+		result = upstream_create(&forward->upstream, forward->config, &forward->listen,
+					 &forward->tuning);
 	}
 	return result;
 }
@@ -179,7 +175,7 @@ int forwards_open(struct forwards *forwards, unsigned worker_count, int *fds,
 	return result;
 }
 
-int forwards_give_files(const struct forwards *forwards, struct forward_owner owner,
+int forwards_give_files(const struct forwards *forwards, uid_t uid, gid_t gid,
 			struct config_errors *errors)
 {
 	struct fault fault;
@@ -191,7 +187,7 @@ int forwards_give_files(const struct forwards *forwards, struct forward_owner ow
 
 		if (!addr_is_local(listen) || !*listen->local.name->sun_path)
 			continue;
-		result = sock_give_local(listen->local.name->sun_path, owner.uid, owner.gid);
+		result = sock_give_local(listen->local.name->sun_path, uid, gid);
 		if (!result)
 			continue;
 		fault_set(&fault, "listen", addr_print(listen, text),
@@ -211,11 +207,6 @@ void forwards_remove_files(const struct forwards *forwards)
 }
 
 /* Running -------------------------------------------------------------------------------------- */
-
-bool forward_forbids(const struct forward *forward, const struct addr *backend, uint64_t now_ms)
-{
-	return loops_would_close(forward->loops, forward->index, backend, now_ms);
-}
 
 uint64_t forwards_metric(const struct forwards *forwards, enum metric metric)
 {

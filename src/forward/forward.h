@@ -79,17 +79,11 @@ int forwards_make_upstreams(struct forwards *forwards);
 int forwards_open(struct forwards *forwards, unsigned worker_count, int *fds,
 		  struct config_errors *errors);
 
-/* The user of --user, who becomes the owner of the files of local listeners. */
-struct forward_owner {
-	uid_t uid;
-	gid_t gid;
-};
-
 /*
- * Gives the files of local listeners to the user, so that --unix-mode lets the user's group in.
+ * Gives the files of local listeners to the user of --user, so that --unix-mode lets its group in.
  * Returns 0, or -errno and adds a fault with the listener and the remedy to `errors`: chown(2).
  */
-int forwards_give_files(const struct forwards *forwards, struct forward_owner owner,
+int forwards_give_files(const struct forwards *forwards, uid_t uid, gid_t gid,
 			struct config_errors *errors);
 
 /*
@@ -99,12 +93,6 @@ int forwards_give_files(const struct forwards *forwards, struct forward_owner ow
 void forwards_remove_files(const struct forwards *forwards);
 
 /* Running -------------------------------------------------------------------------------------- */
-
-/*
- * Whether a session of the forward must not connect to this backend, because the session would come
- * back to the forward: loops.h. `now_ms` is CLOCK_MONOTONIC. Any thread.
- */
-bool forward_forbids(const struct forward *forward, const struct addr *backend, uint64_t now_ms);
 
 /* The value of a metric about forwards, summed; 0 for another metric. Control loop. */
 uint64_t forwards_metric(const struct forwards *forwards, enum metric metric);

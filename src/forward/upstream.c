@@ -22,7 +22,9 @@ struct counts {
 };
 
 struct upstream {
-	struct upstream_setup setup;
+	const struct config_forward *config;
+	const struct addr *listen;
+	const struct sock_tuning *tuning;
 	struct pool *pool;
 	struct counts counts;
 };
@@ -78,16 +80,19 @@ static int make_pool(struct pool **pool, const struct config_forward *forward)
 	return result;
 }
 
-int upstream_create(struct upstream **upstream, const struct upstream_setup *setup)
+int upstream_create(struct upstream **upstream, const struct config_forward *config,
+		    const struct addr *listen, const struct sock_tuning *tuning)
 {
 	struct upstream *made = calloc(1, sizeof(*made));
-	int result = made ? make_pool(&made->pool, setup->config) : -ENOMEM;
+	int result = made ? make_pool(&made->pool, config) : -ENOMEM;
 
 	if (result) {
 		upstream_destroy(made);
 		return result;
 	}
-	made->setup = *setup;
+	made->config = config;
+	made->listen = listen;
+	made->tuning = tuning;
 	*upstream = made;
 	return 0;
 }
@@ -128,7 +133,7 @@ static void tell_change(struct upstream *upstream, const struct addr *backend,
 	if (!log_begin(&line, down ? LOG_EVENT_backend_down : LOG_EVENT_backend_up))
 		return;
 	log_addr(&line, "backend", backend);
-	log_addr(&line, "listen", upstream->setup.listen);
+	log_addr(&line, "listen", upstream->listen);
 	log_text(&line, "cause", cause->word);
 	if (cause->error)
 		log_error(&line, "error", cause->error);
@@ -203,7 +208,7 @@ static unsigned count_missing(const struct pool *pool, const struct pool_group *
 int upstream_set_addresses(struct upstream *upstream, unsigned backend,
 			   const struct addr_set *addresses, unsigned *left_out)
 {
-	const struct config_forward *configured = upstream->setup.config;
+	const struct config_forward *configured = upstream->config;
 	struct pool *pool = upstream->pool;
 	const struct pool_group group = {
 		.terms = make_member(configured, backend),
@@ -269,7 +274,7 @@ uint64_t upstream_metric(const struct upstream *upstream, enum metric metric)
 int upstream_choose(struct upstream *upstream, struct upstream_claim *claim,
 		    const struct upstream_ask *ask)
 {
-	const struct config_forward_options *options = &upstream->setup.config->options;
+	const struct config_forward_options *options = &upstream->config->options;
 	struct pool_ask asked = {.tried = ask->tried, .now_ms = ask->now_ms};
 	struct pool_claim member = {0};
 	int chosen;
@@ -310,17 +315,11 @@ static int connect_early(int fd, const struct sockaddr *address, socklen_t lengt
 	return true;
 }
 
-/* On a local socket connect(2) does not wait; in io_uring a thread would wait for the backlog. */
-static int connect_local(int fd, const struct sockaddr *address, socklen_t length_bytes)
-{
-	return connect(fd, address, length_bytes) ? -errno : true;
-}
-
 int upstream_connect(const struct upstream *upstream, const struct upstream_claim *claim,
 		     struct engine *engine, struct upstream_call *call)
 {
 	const struct addr *backend = upstream_address(upstream, claim);
-	int fd = sock_open_backend(backend, upstream->setup.tuning, &call->congestion_error);
+	int fd = sock_open_backend(backend, upstream->tuning, &call->congestion_error);
 	const struct sockaddr *address;
 	socklen_t length_bytes;
 	int begun;
@@ -337,8 +336,9 @@ int upstream_connect(const struct upstream *upstream, const struct upstream_clai
 		return -EADDRNOTAVAIL;
 	}
 	address = addr_sockaddr(backend, &length_bytes);
+	/* connect(2) to a local socket does not wait; in io_uring a thread waits for the backlog */
 	if (addr_is_local(backend))
-		begun = connect_local(fd, address, length_bytes);
+		begun = connect(fd, address, length_bytes) ? -errno : true;
 	else
 		begun = connect_early(fd, address, length_bytes, call);
 	if (begun < 0) {
@@ -394,7 +394,7 @@ const struct addr *upstream_address(const struct upstream *upstream,
 const struct config_backend *upstream_backend(const struct upstream *upstream,
 					      const struct upstream_claim *claim)
 {
-	const struct config_forward *configured = upstream->setup.config;
+	const struct config_forward *configured = upstream->config;
 	unsigned group;
 
 	if (!claim->member.held)
@@ -402,10 +402,4 @@ const struct config_backend *upstream_backend(const struct upstream *upstream,
 	group = pool_group(upstream->pool, &claim->member);
 	CHECK(group < configured->backend_count);
 	return &configured->backends[group];
-}
-
-void upstream_keep_alive(const struct upstream *upstream, int fd)
-{
-	/* a dead socket refuses this, and its failure is found in another way */
-	(void)sock_keep_alive(fd, upstream->setup.tuning);
 }

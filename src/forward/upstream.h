@@ -24,15 +24,12 @@
 /* Shared by all workers. */
 struct upstream;
 
-/* All of these must outlive the upstream. */
-struct upstream_setup {
-	const struct config_forward *config; /* config_check() has checked it */
-	const struct addr *listen;	     /* the forward's address, for the log */
-	const struct sock_tuning *tuning;    /* of sockets towards the backends */
-};
-
-/* Returns 0 or -ENOMEM. */
-int upstream_create(struct upstream **upstream, const struct upstream_setup *setup);
+/*
+ * Makes the upstream of a forward. `listen` is the forward's address, for the log; `tuning` is for
+ * the sockets towards the backends. All arguments must outlive the upstream. Returns 0 or -ENOMEM.
+ */
+int upstream_create(struct upstream **upstream, const struct config_forward *config,
+		    const struct addr *listen, const struct sock_tuning *tuning);
 
 /* No claim may be held. NULL is allowed. */
 void upstream_destroy(struct upstream *upstream);
@@ -117,9 +114,6 @@ const struct addr *upstream_address(const struct upstream *upstream,
 				    const struct upstream_claim *claim);
 const struct config_backend *upstream_backend(const struct upstream *upstream,
 					      const struct upstream_claim *claim);
-
-/* Turns keepalive on for a connection that has lasted a while. Short connections do not need it. */
-void upstream_keep_alive(const struct upstream *upstream, int fd);
 
 /* Checks --------------------------------------------------------------------------------------- */
 

@@ -255,8 +255,9 @@ void sessions_on_timer(struct sessions *sessions, struct timer *timer)
 		break;
 	case SESSION_RELAYING:
 		if (!session->kept_alive) {
-			upstream_keep_alive(session->tenancy.forward->upstream,
-					    session->fd[SESSION_BACKEND]);
+			/* a dead socket refuses this, and its failure is found in another way */
+			(void)sock_keep_alive(session->fd[SESSION_BACKEND],
+					      &session->tenancy.forward->tuning);
 			session->kept_alive = true;
 		}
 		if (is_half_closed(session) && !session->guarding)

@@ -162,28 +162,21 @@ static void fail_backend(struct sessions *sessions, struct session *session, int
 			  sessions->now_ms);
 }
 
-static void tell_exhausted(const struct session *session)
-{
-	struct log_line line;
-
-	if (!log_begin(&line, LOG_EVENT_source_exhausted))
-		return;
-	log_addr(&line, "client", &session->client);
-	log_addr(&line, "listen", &session->tenancy.forward->listen);
-	log_text(&line, "remedy", "give --source a larger block, or raise --pseudo-leases");
-	log_end(&line);
-}
-
 /* Sets the source address. False: no address is left, and the session was closed. */
 static bool choose_source(struct sessions *sessions, struct session *session, bool embedded)
 {
-	if (tenancy_choose_source(&session->tenancy, &session->client, embedded,
-				  sessions->now_ms)) {
-		tell_exhausted(session);
-		session_close(sessions, session, CLOSE_no_source);
-		return false;
+	struct log_line line;
+
+	if (!tenancy_choose_source(&session->tenancy, &session->client, embedded, sessions->now_ms))
+		return true;
+	if (log_begin(&line, LOG_EVENT_source_exhausted)) {
+		log_addr(&line, "client", &session->client);
+		log_addr(&line, "listen", &session->tenancy.forward->listen);
+		log_text(&line, "remedy", "give --source a larger block, or raise --pseudo-leases");
+		log_end(&line);
 	}
-	return true;
+	session_close(sessions, session, CLOSE_no_source);
+	return false;
 }
 
 /*
@@ -283,6 +276,7 @@ static int connect_upstream(struct sessions *sessions, struct session *session,
  */
 static int begin_connect(struct sessions *sessions, struct session *session, int *source_error)
 {
+	const struct forward *forward = session->tenancy.forward;
 	struct upstream_call call = {
 		.source = &session->tenancy.source,
 		.token = session_connect_token(session),
@@ -290,8 +284,8 @@ static int begin_connect(struct sessions *sessions, struct session *session, int
 	int fd;
 
 	*source_error = 0;
-	if (forward_forbids(session->tenancy.forward, tenancy_backend_address(&session->tenancy),
-			    sessions->now_ms))
+	if (loops_would_close(forward->loops, forward->index,
+			      tenancy_backend_address(&session->tenancy), sessions->now_ms))
 		return -EDEADLK;
 	if (session->moved_on)
 		tenancy_restore_source(&session->tenancy);

@@ -44,13 +44,10 @@ static void make(const struct setting *settings, size_t count)
 	cr_assert_eq(support_check(&config, &fault), 0, "%s", support_text(&fault));
 	for (unsigned i = 0; i < ARRAY_COUNT(upstreams); i++) {
 		const struct config_forward *forward = &config.forwards[i];
-		const struct upstream_setup setup = {
-			.config = forward,
-			.listen = &forward->listen,
-			.tuning = &forward->options.tuning,
-		};
 
-		cr_assert_eq(upstream_create(&upstreams[i], &setup), 0);
+		cr_assert_eq(upstream_create(&upstreams[i], forward, &forward->listen,
+					     &forward->options.tuning),
+			     0);
 	}
 }
 
