@@ -27,17 +27,17 @@ int sessions_init(struct sessions *sessions, uint32_t slot_count)
 {
 	int result = session_table_create(&sessions->table, slot_count);
 
+	sessions->slot_count = slot_count;
 	session_queue_init(&sessions->small);
 	session_queue_init(&sessions->bulk);
-	return result ? result
-		      : session_paces_create(&sessions->paces, sessions->config, slot_count);
+	return result ? result : session_paces_create(sessions);
 }
 
 void sessions_finish(struct sessions *sessions)
 {
 	if (sessions->table)
 		session_table_destroy(sessions->table);
-	session_paces_destroy(sessions->paces);
+	session_paces_destroy(sessions);
 }
 
 unsigned session_bytes(void)

@@ -38,7 +38,8 @@ struct sessions {
 	struct session_table *table;
 	struct timer_wheel *wheel;
 	struct forwards *forwards;
-	struct session_paces *paces; /* NULL: no forward has a limit on bandwidth */
+	uint32_t slot_count;	    /* of the table */
+	struct session_pace *paces; /* by slot; NULL: no forward has a limit on bandwidth */
 	struct load *load;
 	struct metrics *metrics;
 	const struct bans *bans; /* NULL: no client is banned; shared with the control loop */

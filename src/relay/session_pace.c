@@ -30,38 +30,24 @@ struct session_pace {
 	struct lane_pace lanes[2];
 };
 
-struct session_paces {
-	uint32_t slot_count;
-	struct session_pace slots[];
-};
-
-static size_t paces_bytes(uint32_t slot_count)
+int session_paces_create(struct sessions *sessions)
 {
-	return sizeof(struct session_paces) + (size_t)slot_count * sizeof(struct session_pace);
-}
-
-int session_paces_create(struct session_paces **paces, const struct config *config,
-			 uint32_t slot_count)
-{
-	*paces = NULL;
-	if (!admission_limits_bandwidth(config))
+	if (!admission_limits_bandwidth(sessions->config))
 		return 0;
-	*paces = host_reserve_memory(paces_bytes(slot_count));
-	if (!*paces)
-		return -ENOMEM;
-	(*paces)->slot_count = slot_count;
-	return 0;
+	sessions->paces = host_reserve_memory(sessions->slot_count * sizeof(*sessions->paces));
+	return sessions->paces ? 0 : -ENOMEM;
 }
 
-void session_paces_destroy(struct session_paces *paces)
+void session_paces_destroy(struct sessions *sessions)
 {
-	if (paces)
-		host_release_memory(paces, paces_bytes(paces->slot_count));
+	if (sessions->paces)
+		host_release_memory(sessions->paces,
+				    sessions->slot_count * sizeof(*sessions->paces));
 }
 
 static struct session_pace *pace_of(const struct sessions *sessions, const struct session *session)
 {
-	return &sessions->paces->slots[session->slot];
+	return &sessions->paces[session->slot];
 }
 
 static uint64_t now_us(const struct sessions *sessions)
@@ -168,7 +154,7 @@ void session_pace_on_timer(struct sessions *sessions, struct timer *timer)
 {
 	struct session_pace *self = CONTAINER_OF(timer, struct session_pace, timer);
 	struct session *session =
-		session_table_at(sessions->table, (uint32_t)(self - sessions->paces->slots));
+		session_table_at(sessions->table, (uint32_t)(self - sessions->paces));
 	bool waiting = false;
 
 	CHECK(session && session->state == SESSION_RELAYING);

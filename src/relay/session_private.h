@@ -298,13 +298,11 @@ void session_cancel_waits(struct sessions *sessions, struct session *session);
 /* session_pace.c: allowances for lanes with limits on bandwidth (--limit-up and its like) ------ */
 
 /*
- * Makes room for the bandwidth limits of as many sessions as the table has, unless no forward has a
- * limit: NULL then. Returns 0 or -ENOMEM.
+ * Makes sessions->paces with an entry for each slot of the table, if any forward has a bandwidth
+ * limit. Returns 0 or -ENOMEM.
  */
-int session_paces_create(struct session_paces **paces, const struct config *config,
-			 uint32_t slot_count);
-/* NULL is allowed. */
-void session_paces_destroy(struct session_paces *paces);
+int session_paces_create(struct sessions *sessions);
+void session_paces_destroy(struct sessions *sessions);
 
 /* Makes the lanes of a session that begins to relay paced, where its forward has a limit. */
 void session_pace_begin(struct sessions *sessions, struct session *session);

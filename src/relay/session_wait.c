@@ -118,7 +118,7 @@ void session_wait_failed(struct sessions *sessions, struct session *session)
 }
 
 /* The guard's answer: the side that ended its stream has failed, or both sides have ended. */
-static void session_on_guard(struct sessions *sessions, struct session *session, unsigned side)
+static void on_guard(struct sessions *sessions, struct session *session, unsigned side)
 {
 	int error;
 
@@ -149,8 +149,8 @@ static void on_writable(struct session *session, unsigned lane, int32_t answer)
 }
 
 /* The answer to a lane's wait. */
-static void session_on_wait(struct sessions *sessions, struct session *session, unsigned lane,
-			    int32_t answer)
+static void on_wait(struct sessions *sessions, struct session *session, unsigned lane,
+		    int32_t answer)
 {
 	unsigned wait = session->waits[lane];
 
@@ -171,8 +171,8 @@ static void session_on_wait(struct sessions *sessions, struct session *session, 
 }
 
 /* An answer of the watch on a lane's read side. Without `more` the watch has ended. */
-static void session_on_watch(struct sessions *sessions, struct session *session, unsigned lane,
-			     const struct engine_event *event)
+static void on_watch(struct sessions *sessions, struct session *session, unsigned lane,
+		     const struct engine_event *event)
 {
 	CHECK(session->watched[lane]);
 	session->watched[lane] = event->more;
@@ -194,13 +194,13 @@ void session_on_answer(struct sessions *sessions, struct session *session,
 	CHECK(number < SESSION_REQUEST_END);
 	switch (number & ~1U) {
 	case SESSION_REQUEST_WAIT:
-		session_on_wait(sessions, session, number & 1, event->result);
+		on_wait(sessions, session, number & 1, event->result);
 		break;
 	case SESSION_REQUEST_WATCH:
-		session_on_watch(sessions, session, number & 1, event);
+		on_watch(sessions, session, number & 1, event);
 		break;
 	default:
-		session_on_guard(sessions, session, number & 1);
+		on_guard(sessions, session, number & 1);
 	}
 }
 
