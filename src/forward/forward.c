@@ -1,7 +1,6 @@
 #include "forward/forward.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
