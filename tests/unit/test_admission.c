@@ -102,7 +102,7 @@ Test(admission, files_are_read_where_they_stand)
 	config_init(&config);
 	support_must_set(&config, "deny", "192.0.2.7");
 	support_must_set(&config, "allow-file", path);
-	/* both have the same list, and share what is made of it */
+	/* both forwards have the same list, and share the rules */
 	listen_on(&config, "[::1]:2000");
 	listen_on(&config, "[::1]:2001");
 	forwards = create(&config);
@@ -118,7 +118,7 @@ Test(admission, files_are_read_where_they_stand)
 	unlink(path);
 }
 
-/* ... and with the option that gave it; without a line, the option comes first. */
+/* A fault names the line of the file and its option; without a line, the option comes first. */
 Test(admission, a_bad_file_is_named_with_its_line)
 {
 	char path[] = "/tmp/test_admission.XXXXXX", begin[128];

@@ -1,4 +1,4 @@
-/* session.c: how all sessions of a worker end. Sessions without an engine. */
+/* session.c: how all sessions of a worker end. There is no engine. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,7 +58,7 @@ static void finish(struct setup *setup)
 	free(setup);
 }
 
-/* A relaying session; every second one awaits an answer of the engine, and so does not end at once. */
+/* Opens relaying sessions; every second has a request in flight, and so does not end at once. */
 static void open_sessions(struct setup *setup, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
@@ -72,7 +72,7 @@ static void open_sessions(struct setup *setup, uint32_t count)
 	}
 }
 
-/* The last answers come. */
+/* Takes the last answers. */
 static void answer_all(struct setup *setup)
 {
 	for (uint32_t slot = 0; slot < session_table_end(setup->sessions.table); slot++) {
@@ -120,7 +120,7 @@ Test(session, all_end_a_piece_at_a_time_and_each_once)
 	}
 	cr_expect_eq(pieces, (SLOTS + SESSION_END_SLOTS - 1) / SESSION_END_SLOTS);
 
-	/* those that await an answer are not looked at again */
+	/* sessions with a request in flight are not ended a second time */
 	for (uint32_t slot = 1; slot < SLOTS; slot += 2)
 		session_table_at(setup->sessions.table, slot)->reason = CLOSE_done;
 	cr_expect(!sessions_end_some(&setup->sessions));
@@ -146,7 +146,7 @@ Test(session, a_later_end_is_for_what_is_left)
 	finish(setup);
 }
 
-/* Wherever its slot is: one on its way from another worker comes late. */
+/* Whatever its slot is: a session from another worker may be opened late. */
 Test(session, what_is_opened_during_the_end_is_over_at_once)
 {
 	struct setup *setup = begin();

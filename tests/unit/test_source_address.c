@@ -15,7 +15,7 @@ TestSuite(sources, .fini = support_check_leaks);
 static char directory[] = "/tmp/test_sources.XXXXXX";
 static char state_path[64], lock_path[72], link_path[64];
 
-/* A listener with --source `source`, and the state file if there is a path for it. */
+/* A forward with --source `source`, and with a state file if `state` is not NULL. */
 static void begin(struct config *config, const char *source, const char *state)
 {
 	struct fault fault = {0};
@@ -97,7 +97,7 @@ Test(sources, a_save_that_failed_is_due_again)
 	remove_directory();
 }
 
-/* A session that stays, and a client that comes again, are no reason to write all leases every minute. */
+/* A session that stays, or a known client that comes again, causes no save. */
 Test(sources, what_is_used_again_is_saved_already)
 {
 	struct fault fault = {0};
@@ -132,7 +132,7 @@ static void expect_shared(int result, const struct fault *fault)
 			   support_text(fault));
 }
 
-/* Of a second process, whose option is in line 7 of a file. */
+/* `config` is of a second process; its option is in line 7 of a file. */
 static void expect_refused(struct config *config)
 {
 	struct source_addresses *sources;
@@ -156,7 +156,7 @@ Test(sources, a_state_file_is_of_one_process)
 	other.file = "f";
 	other.origin = (struct config_origin){CONFIG_ORIGIN_FILE, 7};
 	support_must_set(&other, "pseudo-state", state_path);
-	/* the second round finds the lock file that the first has left */
+	/* the second round finds the lock file of the first */
 	for (unsigned round = 1; round <= 2; round++) {
 		cr_assert_eq(source_addresses_create(&sources, &config, &config.errors), 0);
 		for (unsigned saves = 1; saves <= 2; saves++) {
@@ -174,7 +174,7 @@ Test(sources, a_state_file_is_of_one_process)
 	remove_directory();
 }
 
-/* Two that have found no file: with a key of its own each, only one may write it. */
+/* Two processes found no file and made a key each: only one of them may write the file. */
 Test(sources, of_two_first_starts_one_has_the_state)
 {
 	struct fault fault = {0};
@@ -188,14 +188,14 @@ Test(sources, of_two_first_starts_one_has_the_state)
 	cr_assert_eq(source_addresses_save(second, &fault), 0, "%s", support_text(&fault));
 	expect_shared(source_addresses_save(first, &fault), &fault);
 	source_addresses_destroy(second);
-	/* nor when the other has ended: it has saved what is not known here */
+	/* nor after the other has ended: its saved leases are not known here */
 	expect_shared(source_addresses_save(first, &fault), &fault);
 	source_addresses_destroy(first);
 	config_finish(&config);
 	remove_directory();
 }
 
-/* A file of an earlier program, or restored from a backup, has no lock file beside it. */
+/* A file restored from a backup has no lock file beside it. */
 Test(sources, a_state_without_a_lock_is_taken)
 {
 	struct fault fault = {0};
@@ -278,7 +278,7 @@ Test(sources, a_link_to_the_state_stays_one)
 	remove_directory();
 }
 
-/* Whatever a client claims to be: an address of the pool is that of whom the pool gives it to. */
+/* A client whose embedded address is in a pool gets a lease, not that address. */
 Test(sources, an_embedded_address_of_the_pool_is_not_taken)
 {
 	struct source_addresses *sources;

@@ -16,7 +16,7 @@ static struct config config;
 static struct forwards *forwards;
 static struct addr client;
 
-/* A forward with a limit of each kind, all of them 1. */
+/* A forward with each kind of limit, all set to 1. */
 static void begin(void)
 {
 	struct fault fault;
@@ -35,7 +35,7 @@ static void begin(void)
 static void end(void)
 {
 	cr_expect_eq(forwards_metric(forwards, METRIC_source_leases_live), 0);
-	forwards_destroy(forwards); /* aborts where a claim is left */
+	forwards_destroy(forwards); /* aborts if a claim is left */
 	config_finish(&config);
 }
 
@@ -46,7 +46,7 @@ static int choose(struct tenancy *tenancy)
 	return tenancy_choose_backend(tenancy, &tried, &client, NOW_MS);
 }
 
-/* Wherever a session ends, its forward has everything again: the next session comes just as far. */
+/* After any step, tenancy_end() gives everything back: the next session can take every step. */
 Test(tenancy, one_end_gives_back_every_step)
 {
 	begin();
@@ -74,7 +74,7 @@ Test(tenancy, one_end_gives_back_every_step)
 	end();
 }
 
-/* A connection is counted by accept, and its session may be opened by another worker. */
+/* Accept counts a connection, and another worker may open its session. */
 Test(tenancy, a_count_travels_without_its_tenancy)
 {
 	struct tenancy accepted, of_session = {0};
@@ -88,7 +88,7 @@ Test(tenancy, a_count_travels_without_its_tenancy)
 	end();
 }
 
-/* What the latest connect has added for the log goes, and what was chosen stays. */
+/* The port of the latest connect is removed, and the chosen address stays. */
 Test(tenancy, a_source_is_restored_as_chosen)
 {
 	struct tenancy tenancy;

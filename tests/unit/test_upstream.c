@@ -21,7 +21,7 @@ struct setting {
 	const char *value;
 };
 
-/* What a session keeps. */
+/* What a session has of an upstream. */
 struct journey {
 	struct upstream_claim claim;
 	struct pool_tried tried;
@@ -30,7 +30,7 @@ struct journey {
 static struct config config;
 static struct upstream *upstreams[2];
 
-/* One listener with these options, and behind them another with one backend. */
+/* A forward with these options, and a second forward with one backend. */
 static void make(const struct setting *settings, size_t count)
 {
 	struct fault fault = {0};
@@ -77,7 +77,7 @@ static int choose(unsigned forward, struct journey *path, uint64_t now_ms)
 	return upstream_choose(upstreams[forward], &path->claim, &ask);
 }
 
-/* The port that a session of its own gets, over at once; 0: none. */
+/* Opens and ends a session; returns the port of its backend, or 0 if there was no backend. */
 static unsigned port_of_one(unsigned forward)
 {
 	struct journey path = {0};
@@ -99,13 +99,13 @@ Test(upstream, backends_take_turns)
 	make(three, ARRAY_COUNT(three));
 	for (unsigned i = 0; i < 10; i++) {
 		cr_expect_eq(port_of_one(0), 1 + i % BACKENDS);
-		/* every forward has its own turns */
+		/* every forward goes round its own backends */
 		cr_expect_eq(port_of_one(1), 9);
 	}
 	finish();
 }
 
-/* Fails each choice in turn until there is none; the ports, and how it ended. */
+/* Fails each choice until there is none left. Returns the last refusal, and the ports chosen. */
 static int exhaust(struct journey *path, int error, unsigned *ports, unsigned *count)
 {
 	int choice;
@@ -126,13 +126,13 @@ Test(upstream, each_backend_is_tried_once)
 		struct journey path = {0};
 		unsigned ports[BACKENDS], count, seen = 0;
 
-		/* a reset is nobody's fault, so all are up still */
+		/* a reset does not count against a backend, so all are still up */
 		cr_expect_eq(exhaust(&path, -ECONNRESET, ports, &count), POOL_ALL_TRIED);
 		cr_assert_eq(count, BACKENDS);
 		for (unsigned i = 0; i < count; i++)
 			seen |= 1U << ports[i];
 		cr_expect_eq(seen, 2 + 4 + 8);
-		/* the last one can be named until the end */
+		/* the last backend is known until the end of the session */
 		cr_expect_eq(addr_port(upstream_address(upstreams[0], &path.claim)),
 			     ports[count - 1]);
 		upstream_leave(upstreams[0], &path.claim);
@@ -160,7 +160,7 @@ Test(upstream, retries_are_further_backends)
 	}
 }
 
-/* What takes a backend down, and what does not. */
+/* Which errors take a backend down. */
 Test(upstream, failures_are_the_backends_or_ours)
 {
 	static const struct {
@@ -227,7 +227,7 @@ Test(upstream, all_down_is_told_from_all_full_and_all_tried)
 	upstream_answered(upstreams[0], &failing.claim, -ECONNREFUSED, NOW_MS);
 	cr_expect_eq(choose(0, &failing, NOW_MS), POOL_ALL_FULL);
 	upstream_leave(upstreams[0], &holding.claim);
-	/* the backend has room again: the same session may go on */
+	/* the backend has room again: the same session may choose it */
 	cr_assert_eq(choose(0, &failing, NOW_MS), 0);
 	upstream_answered(upstreams[0], &failing.claim, -ECONNREFUSED, NOW_MS);
 	cr_expect_eq(choose(0, &failing, NOW_MS), POOL_ALL_TRIED);
@@ -237,7 +237,7 @@ Test(upstream, all_down_is_told_from_all_full_and_all_tried)
 	finish();
 }
 
-/* A probe that the session gave up without an answer is the next session's. */
+/* If a session gives up a probe without an answer, the next session makes the probe. */
 Test(upstream, a_path_that_is_left_says_nothing)
 {
 	struct journey paths[BACKENDS] = {0};
@@ -294,7 +294,7 @@ Test(upstream, parameters_and_checks_reach_the_pool)
 	cr_expect_eq(metric(METRIC_backend_downs), 1);
 	cr_expect_eq(metric(METRIC_backend_ups), 1);
 
-	/* the backup has no checks: the traffic that took it down brings it up */
+	/* the backup has no checks: sessions take it down and bring it up */
 	verdict.fault = "no answer";
 	upstream_checked(upstreams[0], &verdict, NOW_MS);
 	cr_assert_eq(choose(0, &path, NOW_MS), 0);
@@ -316,7 +316,7 @@ static void *choose_many(void *argument)
 	return NULL;
 }
 
-/* Turns are shared by all workers: none is lost or taken twice. */
+/* All workers share the order of the backends: no choice is lost or made twice. */
 Test(upstream, threads_share_the_turns)
 {
 	_Atomic unsigned chosen[BACKENDS + 1] = {0};
@@ -329,7 +329,7 @@ Test(upstream, threads_share_the_turns)
 	finish();
 }
 
-/* 127.0.HIGH.1 and the following, with port 80. */
+/* Sets addresses from 127.0.HIGH.1 on, with port 80. */
 static struct addr_set addresses(unsigned high, unsigned count)
 {
 	struct addr_set set = {0};
@@ -355,7 +355,7 @@ static unsigned set_addresses(unsigned backend, unsigned high, unsigned count)
 	return left_out;
 }
 
-/* A name is as many backends as it has addresses, with its parameters, and as none before it has any. */
+/* A name gives a member for each of its addresses, with the parameters of the backend. */
 Test(upstream, names_bring_backends)
 {
 	static const struct setting named[] = {{"backend", "web.example:80 weight=2"},
@@ -372,7 +372,7 @@ Test(upstream, names_bring_backends)
 	cr_expect_eq(choose(0, &path, NOW_MS), 0);
 	cr_expect_eq(upstream_backend(upstreams[0], &path.claim), first);
 	upstream_answered(upstreams[0], &path.claim, 0, NOW_MS);
-	/* it has gone, and the session goes on */
+	/* the member has gone, and the session continues */
 	cr_expect_eq(set_addresses(0, 2, 1), 0);
 	cr_expect_eq(upstream_backend(upstreams[0], &path.claim), first);
 	cr_expect_neq(upstream_address(upstreams[0], &path.claim), NULL);
@@ -381,7 +381,7 @@ Test(upstream, names_bring_backends)
 	finish();
 }
 
-/* A pool with names has 256 places, whatever is configured. */
+/* A pool with names has 256 slots. */
 Test(upstream, more_addresses_than_places)
 {
 	static const struct setting named[] = {{"backend", "a:80"}, {"backend", "b:80"},
