@@ -194,6 +194,11 @@ void admission_destroy(struct admission *admission)
 enum admission_verdict admission_enter(struct admission *admission, const struct addr *client,
 				       uint64_t now_ms, client_ticket *ticket)
 {
+	static const enum admission_verdict verdicts[] = {
+		[CLIENT_OK] = ADMISSION_OK,
+		[CLIENT_TOO_MANY] = ADMISSION_SOURCE_MAXCONN,
+		[CLIENT_TOO_FAST] = ADMISSION_SOURCE_RATE,
+	};
 	struct in6_addr address;
 
 	*ticket = CLIENT_UNCOUNTED;
@@ -204,14 +209,7 @@ enum admission_verdict admission_enter(struct admission *admission, const struct
 		return ADMISSION_DENIED;
 	if (!admission->clients)
 		return ADMISSION_OK;
-	switch (client_limits_enter(admission->clients, &address, now_ms, ticket)) {
-	case CLIENT_TOO_MANY:
-		return ADMISSION_SOURCE_MAXCONN;
-	case CLIENT_TOO_FAST:
-		return ADMISSION_SOURCE_RATE;
-	default:
-		return ADMISSION_OK;
-	}
+	return verdicts[client_limits_enter(admission->clients, &address, now_ms, ticket)];
 }
 
 void admission_leave(struct admission *admission, client_ticket ticket)

@@ -35,22 +35,20 @@ int forwards_create(struct forwards **forwards, const struct config *config,
 		calloc(1, sizeof(*made) + config->forward_count * sizeof(made->list[0]));
 	int result = made ? loops_create(&made->loops, config) : -ENOMEM;
 
-	if (!result) {
-		made->config = config;
-		made->count = config->forward_count;
-		for (unsigned i = 0; i < made->count; i++) {
-			made->list[i].config = &config->forwards[i];
-			made->list[i].index = i;
-			made->list[i].listen = config->forwards[i].listen;
-			made->list[i].loops = made->loops;
-		}
-		make_tuning(made);
-	}
 	if (result) {
 		config_errors_add_words(errors, "out of memory; lower --maxconn");
 		forwards_destroy(made);
 		return result;
 	}
+	made->config = config;
+	made->count = config->forward_count;
+	for (unsigned i = 0; i < made->count; i++) {
+		made->list[i].config = &config->forwards[i];
+		made->list[i].index = i;
+		made->list[i].listen = config->forwards[i].listen;
+		made->list[i].loops = made->loops;
+	}
+	make_tuning(made);
 	*forwards = made;
 	return 0;
 }
