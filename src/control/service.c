@@ -101,8 +101,7 @@ static bool bind_others(struct service *service)
 	};
 	struct fault fault;
 
-	if (target->change && forwards_give_files(task->forwards, target->user.uid,
-						  target->user.gid, &service->errors))
+	if (target->change && forwards_give_files(task->forwards, target->user, &service->errors))
 		return false;
 	if (checker_create(&task->checker, task->forwards))
 		return fail_plainly(service, "out of memory; check fewer backends");

@@ -172,7 +172,7 @@ int forwards_open(struct forwards *forwards, unsigned worker_count, int *fds,
 	return result;
 }
 
-int forwards_give_files(const struct forwards *forwards, uid_t uid, gid_t gid,
+int forwards_give_files(const struct forwards *forwards, struct forward_owner owner,
 			struct config_errors *errors)
 {
 	struct fault fault;
@@ -184,7 +184,7 @@ int forwards_give_files(const struct forwards *forwards, uid_t uid, gid_t gid,
 
 		if (!addr_is_local(listen) || !*listen->local.name->sun_path)
 			continue;
-		result = sock_give_local(listen->local.name->sun_path, uid, gid);
+		result = sock_give_local(listen->local.name->sun_path, owner.uid, owner.gid);
 		if (!result)
 			continue;
 		fault_set(&fault, "listen", addr_print(listen, text),

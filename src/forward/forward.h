@@ -79,11 +79,17 @@ int forwards_make_upstreams(struct forwards *forwards);
 int forwards_open(struct forwards *forwards, unsigned worker_count, int *fds,
 		  struct config_errors *errors);
 
+/* A user that files are given to. */
+struct forward_owner {
+	uid_t uid;
+	gid_t gid;
+};
+
 /*
  * Gives the files of local listeners to the user of --user, so that --unix-mode lets its group in.
  * Returns 0, or -errno and adds a fault with the listener and the remedy to `errors`: chown(2).
  */
-int forwards_give_files(const struct forwards *forwards, uid_t uid, gid_t gid,
+int forwards_give_files(const struct forwards *forwards, struct forward_owner owner,
 			struct config_errors *errors);
 
 /*
