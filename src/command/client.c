@@ -51,13 +51,13 @@ static int send_request(int fd, const struct addr *address, const char *request)
 	return 0;
 }
 
-static int receive(int fd, uint64_t deadline_ms, FILE *out)
+static int receive(int fd, uint64_t deadline_ms, size_t enough_bytes, FILE *out)
 {
 	char piece[16384];
 	ssize_t got = 1;
 	int result = 0;
 
-	while (got && !result && ftell(out) < ANSWER_LIMIT_BYTES) {
+	while (got && !result && (size_t)ftell(out) < enough_bytes) {
 		result = limit_wait(fd, deadline_ms);
 		got = result ? 0 : recv(fd, piece, sizeof(piece), 0);
 		if (got > 0)
@@ -79,13 +79,15 @@ int client_ask(const struct addr *address, const char *request, uint64_t limit_m
 
 	if (fd < 0)
 		return -errno;
-	*answer = (struct client_answer){0};
+	answer->text = NULL;
 	out = open_memstream(&answer->text, &answer->bytes);
 	result = out ? limit_wait(fd, deadline_ms) : -ENOMEM;
 	if (!result)
 		result = send_request(fd, address, request);
 	if (!result)
-		result = receive(fd, deadline_ms, out);
+		result = receive(fd, deadline_ms,
+				 answer->enough_bytes ? answer->enough_bytes : ANSWER_LIMIT_BYTES,
+				 out);
 	if (out && fclose(out) && !result)
 		result = -ENOMEM;
 	close(fd);

@@ -11,11 +11,12 @@
 struct client_answer {
 	char *text; /* NUL-terminated; the caller frees it */
 	size_t bytes;
+	size_t enough_bytes; /* set before the question: no more is read than this needs; 0: all is */
 };
 
 /*
  * Connects to `address`, sends `request`, which fits a new socket's buffer, and reads until the end
- * of the stream. Returns 0, or -errno without an answer: -ETIMEDOUT where all of this takes longer
+ * of the stream, or until `enough_bytes` have come. Returns 0, or -errno without an answer: -ETIMEDOUT where all of this takes longer
  * than `limit_ms`. connect(2), recv(2).
  */
 int client_ask(const struct addr *address, const char *request, uint64_t limit_ms,

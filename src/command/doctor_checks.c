@@ -156,8 +156,8 @@ static bool judge_fault(const struct fault *fault, struct doctor_finding *findin
 	if (!*fault->reason)
 		return false;
 	finding->state = DOCTOR_FAIL;
-	say(finding->value, "%.150s", fault_print_reason(fault, text));
-	say(finding->remedy, "%.150s", *fault->remedy ? fault->remedy : "give another");
+	say(finding->value, "%s", fault_print_reason(fault, text));
+	say(finding->remedy, "%s", *fault->remedy ? fault->remedy : "give another");
 	return true;
 }
 

@@ -15,7 +15,7 @@
 #define DOCTOR_UNKNOWN (-1)
 
 /* The longest value and remedy. */
-#define DOCTOR_TEXT_BYTES 160
+#define DOCTOR_TEXT_BYTES 512
 
 enum doctor_state {
 	DOCTOR_OK,

@@ -9,7 +9,8 @@
 #include "config/config_address.h"
 #include "config/usage.h"
 
-#define VARIABLE "SIXPIPE_METRICS"
+#define VARIABLE     "SIXPIPE_METRICS"
+#define ANSWER_BYTES 1024 /* holds the status and the first line of the body */
 
 struct request {
 	const char *path; /* "/ready", "/live" */
@@ -98,7 +99,7 @@ bool healthcheck_parse(const char *text, struct healthcheck_answer *answer)
 static int ask(const struct request *request, struct fault *fault)
 {
 	const char *remedy = "is this sixpipe's --metrics address?";
-	struct client_answer text = {0};
+	struct client_answer text = {.enough_bytes = ANSWER_BYTES};
 	struct healthcheck_answer answer;
 	char where[ADDR_TEXT_BYTES], problem[288], head[64];
 	int result;

@@ -4,8 +4,14 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "control/lookup.h"
 #include "control/signals.h"
 #include "os/timer.h"
+
+/* Two each for signals and workers, and for HTTP; one for the saver. */
+_Static_assert(2 + 2 + CAPACITY_ADMIN_DESCRIPTORS + CHECKER_PARALLEL_LIMIT + LOOKUP_POLL_FDS + 1 <=
+		       POLL_SET_LIMIT,
+	       "the control loop never waits for more than a set holds");
 
 /* The time for workers to end once every session is being reset. */
 #define WORKERS_END_LIMIT_MS 30000

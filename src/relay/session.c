@@ -246,6 +246,8 @@ void sessions_on_timer(struct sessions *sessions, struct timer *timer)
 		session_close(sessions, session, CLOSE_session_timeout);
 		return;
 	}
+	/* an answer in time is not late: sessions run before timers fire */
+	CHECK(!session->queued || session->state >= SESSION_RELAYING);
 	switch (session->state) {
 	case SESSION_OPENING:
 		session_on_header_timer(sessions, session);
