@@ -42,7 +42,7 @@ class Choice(Case):
         done = self.run_sixpipe('--engine', 'io_uring', '[::1]:0', '127.0.0.1:9',
                                 preexec_fn=lambda: forbid_io_uring(errno.EPERM))
         self.assertEqual(done.returncode, 1)
-        for text in ('--engine io_uring', os.strerror(errno.EPERM), 'seccomp', '--engine auto'):
+        for text in ("--engine 'io_uring'", os.strerror(errno.EPERM), 'seccomp', '--engine auto'):
             self.assertIn(text, done.stderr)
 
     def test_another_failure_is_no_reason_to_fall_back(self):
