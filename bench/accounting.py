@@ -1,8 +1,8 @@
 """What a forwarder has used, by the kernel's counters: CPU, memory, descriptors.
 
-CPU time is that of a control group, if one can be made: the group counts every process, thread and
-io_uring worker that the forwarder starts, including those that have ended. Otherwise CPU time is the
-sum over all processes of the forwarder's session, with the children that each has waited for.
+CPU time is read from a control group, if the bench may make one. The group counts every process,
+thread and io_uring worker of the forwarder, ended ones too. Otherwise CPU time is the sum over all
+processes of the forwarder's session, and over the children that these processes have waited for.
 """
 
 import contextlib

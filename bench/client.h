@@ -100,8 +100,8 @@ struct worker {
 	int wake_fd;
 	struct conn *conns;
 	unsigned conn_count;
-	unsigned opened;  /* so many of conns have been opened in CONNECT */
-	unsigned pending; /* so many of these are not through CONNECT */
+	unsigned opened;  /* connections of `conns` that were opened in CONNECT */
+	unsigned pending; /* connections whose CONNECT is not complete yet */
 	unsigned next_due;
 	unsigned small_first;
 	unsigned small_count;
