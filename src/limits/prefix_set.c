@@ -8,6 +8,7 @@
  */
 #include "limits/prefix_set.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -229,7 +230,7 @@ static number number_of(const struct in6_addr *address)
 
 	memcpy(&high, address->s6_addr, sizeof(high));
 	memcpy(&low, &address->s6_addr[8], sizeof(low));
-	return (number)__builtin_bswap64(high) << 64 | __builtin_bswap64(low);
+	return (number)be64toh(high) << 64 | be64toh(low);
 }
 
 static int compare_blocks(const void *left, const void *right)
