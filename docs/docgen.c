@@ -1,8 +1,8 @@
 /*
  * docgen man|markdown: copies a template from stdin to stdout, with every line that is one of
- * @OPTIONS@,
- * @COMMANDS@, @SIGNALS@, @CLOSE_REASONS@, @LOG_EVENTS@, @METRICS@ and @BACKEND_METRICS@ replaced by that table, from the
- * .def files in src/.
+ * @OPTIONS@, @COMMANDS@, @SIGNALS@, @CLOSE_REASONS@, @CLOSE_REASON_REMEDIES@, @LOG_EVENTS@,
+ * @LOG_EVENT_REMEDIES@, @METRICS@ and @BACKEND_METRICS@ replaced by that table, from the .def files
+ * in src/.
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -15,36 +15,37 @@ struct row {
 	const char *word;
 	const char *note; /* NULL: none */
 	const char *meaning;
+	const char *remedy; /* NULL: the table has none */
 };
 
 static const struct row commands[] = {
-#define COMMAND(word, function, arguments, help) {#word, arguments, help},
+#define COMMAND(word, function, arguments, help) {#word, arguments, help, NULL},
 #include "config/commands.def"
 #undef COMMAND
 };
 
 static const struct row signals[] = {
-#define SIGNAL(name, action, meaning)		   {#name, #action, meaning},
-#define SIGNAL_RANGE(first, last, action, meaning) {#first " to " #last, #action, meaning},
+#define SIGNAL(name, action, meaning)		   {#name, #action, meaning, NULL},
+#define SIGNAL_RANGE(first, last, action, meaning) {#first " to " #last, #action, meaning, NULL},
 #include "control/signals.def"
 #undef SIGNAL
 #undef SIGNAL_RANGE
 };
 
 static const struct row close_reasons[] = {
-#define CLOSE_REASON(word, side, how, meaning) {#word, #how, meaning},
+#define CLOSE_REASON(word, side, how, meaning, remedy) {#word, #how, meaning, remedy},
 #include "stats/close_reasons.def"
 #undef CLOSE_REASON
 };
 
 static const struct row log_events[] = {
-#define LOG_EVENT(word, level, rate, meaning) {#word, #level, meaning},
+#define LOG_EVENT(word, level, rate, meaning, remedy) {#word, #level, meaning, remedy},
 #include "base/log_events.def"
 #undef LOG_EVENT
 };
 
 static const struct row metrics[] = {
-#define METRIC(word, kind, meaning) {#word, #kind, meaning},
+#define METRIC(word, kind, meaning) {#word, #kind, meaning, NULL},
 #define BACKEND_METRIC(word, kind, meaning)
 #include "stats/metrics.def"
 #undef METRIC
@@ -53,7 +54,7 @@ static const struct row metrics[] = {
 
 static const struct row backend_metrics[] = {
 #define METRIC(word, kind, meaning)
-#define BACKEND_METRIC(word, kind, meaning) {"backend_" #word, #kind, meaning},
+#define BACKEND_METRIC(word, kind, meaning) {"backend_" #word, #kind, meaning, NULL},
 #include "stats/metrics.def"
 #undef METRIC
 #undef BACKEND_METRIC
@@ -160,6 +161,19 @@ static void print_rows(const struct row *rows, size_t count, const char *heading
 	}
 }
 
+/* For markdown only: what each row means, and what to do. */
+static void print_remedies(const struct row *rows, size_t count, const char *heading)
+{
+	printf("%s\n| --- | --- | --- |\n", heading);
+	for (size_t i = 0; i < count; i++) {
+		printf("| `%s` | ", rows[i].word);
+		print_text(rows[i].meaning);
+		fputs(" | ", stdout);
+		print_text(rows[i].remedy);
+		puts(" |");
+	}
+}
+
 int main(int argc, char **argv)
 {
 	char line[1024];
@@ -182,6 +196,12 @@ int main(int argc, char **argv)
 		else if (!strcmp(line, "@LOG_EVENTS@\n"))
 			print_rows(log_events, ARRAY_COUNT(log_events),
 				   "| event | level | meaning |");
+		else if (!strcmp(line, "@CLOSE_REASON_REMEDIES@\n"))
+			print_remedies(close_reasons, ARRAY_COUNT(close_reasons),
+				       "| reason | meaning | what to do |");
+		else if (!strcmp(line, "@LOG_EVENT_REMEDIES@\n"))
+			print_remedies(log_events, ARRAY_COUNT(log_events),
+				       "| event | meaning | what to do |");
 		else if (!strcmp(line, "@METRICS@\n"))
 			print_rows(metrics, ARRAY_COUNT(metrics), "| counter | kind | meaning |");
 		else if (!strcmp(line, "@BACKEND_METRICS@\n"))

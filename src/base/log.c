@@ -15,7 +15,7 @@ struct event_kind {
 };
 
 static const struct event_kind kinds[LOG_EVENT_COUNT] = {
-#define LOG_EVENT(word, level, rate, meaning) {#word, LOG_##level, rate},
+#define LOG_EVENT(word, level, rate, meaning, remedy) {#word, LOG_##level, rate},
 #include "base/log_events.def"
 #undef LOG_EVENT
 };

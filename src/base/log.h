@@ -21,7 +21,7 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 enum log_format { LOG_LOGFMT, LOG_JSON };
 
 enum log_event {
-#define LOG_EVENT(word, level, rate, meaning) LOG_EVENT_##word,
+#define LOG_EVENT(word, level, rate, meaning, remedy) LOG_EVENT_##word,
 #include "base/log_events.def"
 #undef LOG_EVENT
 	LOG_EVENT_COUNT

@@ -4,7 +4,7 @@
 #include "os/sock.h"
 
 static const struct close_rule rules[CLOSE_REASON_COUNT] = {
-#define CLOSE_REASON(word, side, how, meaning) {#word, CLOSE_SIDE_##side, CLOSE_HOW_##how},
+#define CLOSE_REASON(word, side, how, meaning, remedy) {#word, CLOSE_SIDE_##side, CLOSE_HOW_##how},
 #include "stats/close_reasons.def"
 #undef CLOSE_REASON
 };

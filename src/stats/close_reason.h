@@ -2,7 +2,7 @@
 #pragma once
 
 enum close_reason {
-#define CLOSE_REASON(word, side, how, meaning) CLOSE_##word,
+#define CLOSE_REASON(word, side, how, meaning, remedy) CLOSE_##word,
 #include "stats/close_reasons.def"
 #undef CLOSE_REASON
 	CLOSE_REASON_COUNT

@@ -16,7 +16,8 @@ class Docs(unittest.TestCase):
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.root = pathlib.Path(directory.name)
-        for name in ('scripts/docs', 'man/sixpipe.8', 'man/sixpipe.8.in', 'docs/reference.md', 'docs/reference.md.in'):
+        for name in ('scripts/docs', 'man/sixpipe.8', 'man/sixpipe.8.in', 'docs/reference.md', 'docs/reference.md.in',
+                     'docs/messages.md', 'docs/messages.md.in'):
             (self.root / name).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / name, self.root / name)
 
