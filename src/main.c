@@ -14,6 +14,7 @@
 #include "config/config_dump.h"
 #include "config/config_parse.h"
 #include "config/usage.h"
+#include "control/manager.h"
 #include "control/service.h"
 #include "os/startup.h"
 
@@ -30,6 +31,8 @@ static int serve(const struct config *config)
 	else
 		ok = ok && service_bind(&service) && service_drop(&service) &&
 		     service_run(&service, &ended_well);
+	if (!ok)
+		manager_fail(&service.manager, &service.errors);
 	result = ok ? EXIT_SUCCESS : usage_fail_all(EXIT_FAILURE, &service.errors);
 	if (!ended_well)
 		result = EXIT_FAILURE;
@@ -38,6 +41,16 @@ static int serve(const struct config *config)
 		_exit(result);
 	}
 	return result;
+}
+
+static int refuse_config(const struct config *config)
+{
+	struct manager manager;
+
+	manager_open(&manager);
+	manager_fail(&manager, &config->errors);
+	manager_close(&manager);
+	return usage_fail_all(EXIT_USAGE, &config->errors);
 }
 
 static int print_help(const char *topic)
@@ -67,7 +80,7 @@ static int forward_or_print(int argc, char **argv)
 
 	config_init(&config);
 	if (config_parse(&line, argc, argv))
-		result = usage_fail_all(EXIT_USAGE, &config.errors);
+		result = refuse_config(&config);
 	else if (config.version)
 		usage_print_version(stdout);
 	else if (config.help)

@@ -8,13 +8,16 @@
 #include "control/signals.h"
 #include "os/timer.h"
 
-/* Two each for signals and workers, and for HTTP; one for the saver. */
-_Static_assert(2 + 2 + CAPACITY_ADMIN_DESCRIPTORS + CHECKER_PARALLEL_LIMIT + LOOKUP_POLL_FDS + 1 <=
+/* Two each for signals and workers, and for HTTP; one each for saver and service manager. */
+_Static_assert(2 + 2 + CAPACITY_ADMIN_DESCRIPTORS + CHECKER_PARALLEL_LIMIT + LOOKUP_POLL_FDS + 2 <=
 		       POLL_SET_LIMIT,
 	       "the control loop never waits for more than a set holds");
 
 /* The time for workers to end once every session is being reset. */
 #define WORKERS_END_LIMIT_MS 30000
+
+/* The time for the last save and the last log lines. */
+#define LAST_WORK_LIMIT_MS (SAVER_END_LIMIT_MS + 2 * LOG_FLUSH_LIMIT_S * 1000)
 
 /* The order of the end ------------------------------------------------------------------------- */
 
@@ -58,6 +61,23 @@ bool control_expire(struct control_end *end, uint64_t now_ms)
 	return true;
 }
 
+uint64_t control_time_left_ms(const struct control_end *end)
+{
+	uint64_t stage_ms[] = {
+		[CONTROL_SERVING] = 0,
+		[CONTROL_DELAYED] = end->drain_delay_ms + end->drain_timeout_ms,
+		[CONTROL_DRAINING] = end->drain_timeout_ms,
+		[CONTROL_EXPIRED] = 0,
+		[CONTROL_STOPPING] = 0,
+		[CONTROL_HANGING] = 0,
+	};
+
+	if (end->stage == CONTROL_SERVING ||
+	    (end->stage == CONTROL_DRAINING && !end->drain_timeout_ms))
+		return 0;
+	return stage_ms[end->stage] + WORKERS_END_LIMIT_MS + LAST_WORK_LIMIT_MS;
+}
+
 /* Stages --------------------------------------------------------------------------------------- */
 
 static void log_stage(const struct control_task *task, enum log_event event)
@@ -74,21 +94,30 @@ static void log_stage(const struct control_task *task, enum log_event event)
 	log_end(&line);
 }
 
-/* Tells the workers which stage has begun, and logs it. */
-static void begin_stage(const struct control_task *task, enum control_stage stage)
+/* Tells the workers and the service manager which stage has begun, and logs it. */
+static void begin_stage(const struct control_task *task, const struct control_end *end)
 {
 	static const struct {
 		enum worker_phase phase;
 		enum log_event event;
+		const char *word; /* for the service manager */
 	} stages[] = {
-		[CONTROL_DELAYED] = {WORKER_SERVE, LOG_EVENT_drain_delayed},
-		[CONTROL_DRAINING] = {WORKER_DRAIN, LOG_EVENT_draining},
-		[CONTROL_EXPIRED] = {WORKER_EXPIRE, LOG_EVENT_stopping},
-		[CONTROL_STOPPING] = {WORKER_STOP, LOG_EVENT_stopping},
+		[CONTROL_DELAYED] = {WORKER_SERVE, LOG_EVENT_drain_delayed,
+				     "accepting until the drain begins"},
+		[CONTROL_DRAINING] = {WORKER_DRAIN, LOG_EVENT_draining, "draining"},
+		[CONTROL_EXPIRED] = {WORKER_EXPIRE, LOG_EVENT_stopping, "resetting"},
+		[CONTROL_STOPPING] = {WORKER_STOP, LOG_EVENT_stopping, "resetting"},
 	};
+	enum control_stage stage = end->stage;
 
 	if (stage == CONTROL_HANGING)
 		return;
+	if (task->manager)
+		manager_enter(task->manager, &(struct manager_stage){
+						     .word = stages[stage].word,
+						     .due_ms = end->due_ms,
+						     .extend_ms = control_time_left_ms(end),
+					     });
 	if (stage > CONTROL_DELAYED)
 		workers_enter(task->workers, stages[stage].phase);
 	log_stage(task, stages[stage].event);
@@ -100,7 +129,7 @@ static void on_terminate(const struct control_task *task, struct control_end *en
 	if (end->stage == CONTROL_SERVING && task->saver)
 		saver_ask(task->saver);
 	if (control_terminate(end, timer_now_ms()))
-		begin_stage(task, end->stage);
+		begin_stage(task, end);
 }
 
 static void on_signals(const struct control_task *task, struct control_end *end)
@@ -150,6 +179,8 @@ static void wait_for_something(const struct control_task *task, uint64_t due_ms,
 		names_prepare_poll(task->names, set);
 	if (task->saver)
 		saver_prepare_poll(task->saver, set);
+	if (task->manager)
+		manager_prepare_poll(task->manager, set);
 	poll_set_wait(set);
 }
 
@@ -169,7 +200,7 @@ int control_run(const struct control_task *task)
 		wait_for_something(task, end.due_ms, &set);
 		on_signals(task, &end);
 		if (control_expire(&end, timer_now_ms()))
-			begin_stage(task, end.stage);
+			begin_stage(task, &end);
 		/* so that poll(2) waits for the next end; the loop asks which workers run */
 		if (read(workers_end_fd(task->workers), &ended, sizeof(ended)) < 0)
 			ended = 0;
@@ -183,6 +214,8 @@ int control_run(const struct control_task *task)
 			names_run(task->names, &set);
 		if (task->saver)
 			saver_run(task->saver);
+		if (task->manager)
+			manager_run(task->manager);
 	}
 	/* the workers have gone, so every query has its answer */
 	if (task->admin)

@@ -12,6 +12,7 @@
 #include "admin/admin.h"
 #include "control/checker.h"
 #include "control/http.h"
+#include "control/manager.h"
 #include "control/names.h"
 #include "control/saver.h"
 #include "os/poll_set.h"
@@ -24,6 +25,7 @@ struct control_task {
 	struct checker *checker; /* NULL: no backend is checked */
 	struct names *names;	 /* NULL: every backend is given by address */
 	struct saver *saver;	 /* NULL: no state is kept in files */
+	struct manager *manager; /* NULL: no service manager wants messages */
 	struct forwards *forwards;
 	int signal_fd; /* of signals_take() */
 	uint64_t drain_delay_ms;
@@ -50,6 +52,12 @@ struct control_end {
 /* The order of the end, by TERM (or INT) and by time. Each returns whether a new stage begins. */
 bool control_terminate(struct control_end *end, uint64_t now_ms);
 bool control_expire(struct control_end *end, uint64_t now_ms);
+
+/*
+ * How long the end may take from now on, until the process exits; 0: the sessions decide it. For the
+ * service manager, which must not kill the process earlier.
+ */
+uint64_t control_time_left_ms(const struct control_end *end);
 
 /*
  * Runs until every worker has ended, and returns 0. Returns earlier if a worker ends with an error

@@ -42,6 +42,9 @@ void service_init(struct service *service, const struct config *config)
 	log_init((enum log_level)config->log_level, (enum log_format)config->log_format);
 	log_hold();
 	signals_ignore();
+	service->manager.notify.fd = -1;
+	if (!config->check)
+		manager_open(&service->manager);
 	capacity_read_host("", &host);
 	capacity_compute(config, &host, &service->limits);
 }
@@ -103,6 +106,11 @@ static bool bind_others(struct service *service)
 
 	if (target->change && forwards_give_files(task->forwards, target->user, &service->errors))
 		return false;
+	if (manager_listens(&service->manager)) {
+		task->manager = &service->manager;
+		if (workers_make_pulse(task->workers))
+			return fail_plainly(service, "out of memory; lower --workers");
+	}
 	if (checker_create(&task->checker, task->forwards))
 		return fail_plainly(service, "out of memory; check fewer backends");
 	if (names_create(&task->names, task->forwards, &fault))
@@ -162,6 +170,9 @@ static bool start_threads(struct service *service)
 	/* the first save shows whether the new user may write the files */
 	if (source_addresses_first_file(sources) && saver_create(&task->saver, sources, &fault))
 		return fail(service, &fault);
+	if (task->names && config->resolve_timeout_ms)
+		manager_wait(&service->manager, "the names of backends",
+			     config->resolve_timeout_ms);
 	if (task->names && names_wait(task->names, &service->errors))
 		return false;
 	result = workers_start(task->workers);
@@ -181,16 +192,21 @@ bool service_run(struct service *service, bool *ended_well)
 	if (!start_threads(service))
 		return false;
 	report_ready(&service->limits, task->workers, task->http ? http_address(task->http) : NULL);
+	manager_ready(&service->manager, task->workers);
 	/* a worker that failed took its sessions along: the others cannot be ended in order */
 	service->stuck = control_run(task) != 0;
 	*ended_well = !service->stuck;
-	if (service->stuck)
+	if (service->stuck) {
+		manager_fail_words(&service->manager, "failed: a worker ended with an error or "
+						      "hangs; the log says more");
 		return true;
+	}
 	workers_join(task->workers);
 	if (task->saver)
 		saver_save_last(task->saver);
 	log_stop(LOG_FLUSH_LIMIT_S);
 	report_stopped(task->workers);
+	manager_end(&service->manager);
 	return true;
 }
 
@@ -200,6 +216,7 @@ bool service_finish(struct service *service)
 
 	if (service->stuck)
 		return false;
+	manager_close(&service->manager);
 	admin_destroy(task->admin);
 	http_destroy(task->http);
 	checker_destroy(task->checker);

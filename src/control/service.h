@@ -18,6 +18,7 @@
 #include "config/capacity.h"
 #include "config/config.h"
 #include "control/control.h"
+#include "control/manager.h"
 #include "control/privs.h"
 
 struct service {
@@ -26,7 +27,8 @@ struct service {
 	struct capacity limits;
 	struct privs_target target;
 	struct control_task task; /* holds everything that was made so far */
-	bool stuck;		  /* a thread still uses this, and cannot be ended */
+	struct manager manager;
+	bool stuck; /* a thread still uses this, and cannot be ended */
 };
 
 /*

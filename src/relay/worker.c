@@ -100,6 +100,15 @@ static void work_on_query(struct worker *worker)
 		wake_main(worker->workers);
 }
 
+/* Answers whether this worker turns, if the control thread asks. */
+static void answer_pulse(struct worker *worker)
+{
+	struct pulse *pulse = worker->workers->pulse;
+
+	if (pulse && pulse_answer(pulse, worker->sessions.worker))
+		wake_main(worker->workers);
+}
+
 /* Logs that the engine has paused because the kernel was short of memory. */
 static void log_engine_pauses(struct worker *worker)
 {
@@ -135,6 +144,7 @@ static int run_tick(struct worker *worker)
 	sessions_run_ready(sessions);
 	fire_timers(worker);
 	work_on_query(worker);
+	answer_pulse(worker);
 	return 0;
 }
 
@@ -203,6 +213,8 @@ static void *run_worker(void *argument)
 	}
 	if (worker->workers->queries)
 		queries_leave(worker->workers->queries, worker->sessions.worker);
+	if (worker->workers->pulse)
+		pulse_leave(worker->workers->pulse, worker->sessions.worker);
 	atomic_fetch_add(&worker->workers->ended_count, 1);
 	wake_main(worker->workers);
 	return NULL;
@@ -242,6 +254,16 @@ void workers_wake(struct workers *workers)
 {
 	for (unsigned i = 0; i < workers->count; i++)
 		engine_wake(workers->engines[i]);
+}
+
+void workers_ask_pulse(struct workers *workers)
+{
+	pulse_ask(workers->pulse);
+}
+
+unsigned workers_silent_count(const struct workers *workers)
+{
+	return pulse_silent_count(workers->pulse);
 }
 
 int workers_end_fd(const struct workers *workers)

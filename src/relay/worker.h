@@ -52,6 +52,15 @@ void workers_enter(struct workers *workers, enum worker_phase phase);
 /* Wakes all workers, so that they see a new question (query.h). */
 void workers_wake(struct workers *workers);
 
+/*
+ * Whether the workers turn (pulse.h). workers_make_pulse(): before the start; returns 0 or -ENOMEM.
+ * workers_ask_pulse() asks each worker for an answer in its next tick; to get answers of idle
+ * workers too, wake them. workers_silent_count(): the running workers that have not answered.
+ */
+int workers_make_pulse(struct workers *workers);
+void workers_ask_pulse(struct workers *workers);
+unsigned workers_silent_count(const struct workers *workers);
+
 /* A descriptor that is readable (poll(2)) when a worker has ended or has answered a question. */
 int workers_end_fd(const struct workers *workers);
 

@@ -187,6 +187,11 @@ int workers_attach(struct workers *workers, struct bans *bans, struct queries **
 	return result;
 }
 
+int workers_make_pulse(struct workers *workers)
+{
+	return pulse_create(&workers->pulse, workers->count);
+}
+
 static void destroy_worker(struct worker *worker)
 {
 	struct sessions *sessions = &worker->sessions;
@@ -206,6 +211,7 @@ void workers_destroy(struct workers *workers)
 		destroy_worker(&workers->list[i]);
 	for (unsigned i = 0; i < workers->engine_count; i++)
 		engine_destroy(workers->engines[i]);
+	pulse_destroy(workers->pulse);
 	load_finish(&workers->load);
 	if (workers->event_fd >= 0)
 		close(workers->event_fd);

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "relay/listener.h"
+#include "relay/pulse.h"
 #include "relay/query.h"
 #include "relay/session.h"
 #include "relay/worker.h"
@@ -33,6 +34,7 @@ struct workers {
 	struct forwards *forwards;
 	struct bans *bans;	 /* NULL without --admin; the caller's */
 	struct queries *queries; /* NULL without --admin; the caller's */
+	struct pulse *pulse;	 /* NULL without workers_make_pulse() */
 	struct load load;
 	atomic_int phase;
 	atomic_uint up_count;

@@ -75,3 +75,29 @@ Test(control, order_of_the_end)
 				 stages);
 	}
 }
+
+/* The time for which the service manager is asked: what is left, and 39 s for workers, disk and log. */
+Test(control, time_left)
+{
+	static const struct {
+		enum control_stage stage;
+		uint64_t drain_delay_ms, drain_timeout_ms, left_ms;
+	} rows[] = {
+		{CONTROL_SERVING, 2000, 5000, 0},
+		{CONTROL_DELAYED, 2000, 5000, 46000},
+		{CONTROL_DELAYED, 2000, 0, 41000},
+		{CONTROL_DRAINING, 2000, 5000, 44000},
+		/* sessions may last for ever: the manager decides */
+		{CONTROL_DRAINING, 2000, 0, 0},
+		{CONTROL_EXPIRED, 2000, 5000, 39000},
+		{CONTROL_STOPPING, 2000, 0, 39000},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct control_end end = {.stage = rows[i].stage,
+					  .drain_delay_ms = rows[i].drain_delay_ms,
+					  .drain_timeout_ms = rows[i].drain_timeout_ms};
+
+		cr_expect_eq(control_time_left_ms(&end), rows[i].left_ms, "row %zu", i);
+	}
+}

@@ -1,0 +1,46 @@
+/*
+ * The service manager's protocol, sd_notify(3): datagrams with lines KEY=VALUE to the socket that
+ * $NOTIFY_SOCKET names. manager.h says what is sent and when. The environment is left as it is:
+ * sixpipe starts no other program that could misuse it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The longest message, with its descriptors in NOTIFY_FD_LIMIT places. */
+#define NOTIFY_TEXT_BYTES 1024
+#define NOTIFY_FD_LIMIT	  253 /* SCM_MAX_FD: unix(7) */
+
+struct notify {
+	int fd; /* connected to the service manager; -1: nobody wants messages */
+};
+
+/*
+ * Connects to $NOTIFY_SOCKET: the path of a local socket, or @NAME of an abstract one. Call it
+ * before the privilege drop, so that the mode of the socket's directory does not matter. Returns 0,
+ * also if the variable is not set or names a vsock(7) address, for virtual machines; otherwise
+ * -errno, and notify->fd is -1.
+ */
+int notify_open(struct notify *notify);
+void notify_close(struct notify *notify);
+
+/*
+ * Sends a message: lines that end with "\n", except the last. Does not wait. Returns 0, also if
+ * nobody wants messages, or -errno of sendmsg(2). -EAGAIN: the manager has not read the earlier
+ * messages yet; notify->fd is writable (POLLOUT) when there is room.
+ */
+int notify_send(const struct notify *notify, const char *text);
+
+/*
+ * The same, with descriptors for the manager to keep (FDSTORE=1): 1 to NOTIFY_FD_LIMIT. They stay
+ * the caller's too.
+ */
+int notify_send_fds(const struct notify *notify, const char *text, const int *fds,
+		    unsigned fd_count);
+
+/*
+ * The time within which the manager wants to hear WATCHDOG=1 again, in milliseconds:
+ * sd_watchdog_enabled(3). 0: there is no watchdog, or it is for another process ($WATCHDOG_PID).
+ */
+uint64_t notify_watchdog_ms(void);
