@@ -98,7 +98,7 @@ const char *options_foreign_remedy(const char *name, size_t name_length)
 	for (size_t i = 0; i < ARRAY_COUNT(daemons); i++)
 		if (strlen(daemons[i]) == name_length && !memcmp(daemons[i], name, name_length))
 			return "sixpipe stays in the foreground: start it by systemd "
-			       "(examples/sixpipe.service), or with '&' at the end";
+			       "(sixpipe.service), or with '&' at the end";
 	return NULL;
 }
 

@@ -61,7 +61,7 @@ BAD_USAGE = (
 # Mistakes of people who know other programs, and the whole message of each.
 EVERY = 'write [::]:{0} for every address of this host, or [::1]:{0} for itself alone'.format
 MONITORING = 'write [::1]:9100 for this host alone, or the address that monitoring connects to'
-FOREGROUND = "sixpipe stays in the foreground: start it by systemd (examples/sixpipe.service), or with '&' at the end"
+FOREGROUND = "sixpipe stays in the foreground: start it by systemd (sixpipe.service), or with '&' at the end"
 MISTAKES = (
     (('--source', 'eth0', *GOOD), "--source 'eth0': not a way to choose an address; give none, an address, pseudo[:CIDR], "
                                   'loopback[:CIDR] or embedded[,one of these]'),
