@@ -25,6 +25,7 @@
 #define CONFIG_TLV_LIMIT       16   /* as many as there are types for custom use */
 #define CONFIG_TLV_BYTES_LIMIT 2048 /* of all texts together: a header has room for them */
 #define CONFIG_BYTES_LIMIT     255  /* of --check-send, --check-expect */
+#define CONFIG_NAME_LIMIT      63   /* bytes of a forward's name */
 #define CONFIG_WORKER_LIMIT    256  /* a token has eight bits for a worker */
 
 /* The values of --send-proxy, in its order. */
@@ -133,7 +134,7 @@ struct config_forward_options {
 };
 
 struct config_forward {
-	const char *name; /* of its section; otherwise a number that config_check() gives */
+	const char *name; /* of its section or variable; otherwise config_check() gives a number */
 	struct config_origin origin;
 	struct config_values values; /* listen, backends and everything in `options`, as given */
 	bool broken;		     /* a value was refused, so a missing value is not reported */
@@ -164,8 +165,8 @@ struct config {
 	struct config_forward *forwards;
 	unsigned forward_count;
 	struct config_forward_options defaults; /* of new forwards */
-	unsigned file_forward_count;		/* forwards of the file; they come first */
-	unsigned name_count;			/* backends by name; set by config_check() */
+	unsigned early_forward_count; /* of the file or the environment; they come first */
+	unsigned name_count;	      /* backends by name; set by config_check() */
 
 	const char *file;	     /* NULL: none */
 	struct config_origin origin; /* of the next config_set() */
@@ -208,6 +209,9 @@ struct config {
 	"one too many; 256 listeners are the limit, start another process for more"
 _Static_assert(CONFIG_FORWARD_LIMIT == 256, "as the words say");
 
+#define CONFIG_NO_NAME "no name for a forward; give 1 to 63 of A-Z, a-z, 0-9, '_', '.' and '-'"
+_Static_assert(CONFIG_NAME_LIMIT == 63, "as the words say");
+
 /* fault_set() for a forward's --listen, with its address as the value. Returns -EINVAL. */
 PRINTF_LIKE(3, 4)
 int config_fault_listen(struct fault *fault, const struct config_forward *forward,
@@ -224,6 +228,12 @@ void config_finish(struct config *config);
  */
 struct config_forward *config_begin_forward(struct config *config, const char *name);
 
+/* Whether a text can be the name of a forward. If not, CONFIG_NO_NAME is the text for the user. */
+bool config_is_name(const char *name);
+
+/* The forward of that name, or NULL. */
+const struct config_forward *config_find_forward(const struct config *config, const char *name);
+
 /*
  * Replaces every forward with a range of ports by one forward for each port. A backend with a range
  * gives each forward one port. Called after all checks, so that a fault is reported once and not
@@ -234,12 +244,12 @@ void config_expand_ranges(struct config *config);
 /*
  * Sets one option from `text`, which is copied. `config->origin` says where the text was given.
  * `text` may be NULL for a flag: yes.
- * - LISTEN adds a forward; in a file, the section has added the forward, and LISTEN sets its
- *   address.
+ * - LISTEN of the command line adds a forward. Elsewhere the forward is there already, made by its
+ *   section or by its number, and LISTEN sets its address.
  * - BACKEND adds a backend to the latest forward.
- * - An option of a forward is set in the latest forward. If there is no forward besides the file's,
- *   the option is set in the defaults and in all forwards of the file: the command line and the
- *   environment replace the file's values.
+ * - An option of a forward is set in the latest forward. If there are only early forwards, the
+ *   option is set in the defaults and in all of them: the command line replaces the values of the
+ *   environment, and both replace the values of the file.
  * Returns 0, or -EINVAL with `fault`, which names the option as its origin does.
  */
 int config_set(struct config *config, const struct option_spec *option, const char *text,

@@ -198,7 +198,7 @@ static int fail_times(const struct config *config, struct fault *fault)
 	static const char max_ttl[] = "dns-max-ttl";
 	char least[UNITS_TEXT_BYTES], most[UNITS_TEXT_BYTES];
 	const struct option_spec *option = options_find(max_ttl, strlen(max_ttl));
-	const struct config_origin unknown = {CONFIG_ORIGIN_DEFAULT, 0};
+	const struct config_origin unknown = {.kind = CONFIG_ORIGIN_DEFAULT};
 
 	units_print_duration(config->dns_min_ttl_ms, least);
 	units_print_duration(config->dns_max_ttl_ms, most);
@@ -338,6 +338,18 @@ static void check_dependence(struct config *config, const struct dependence *row
 	add_fault(config, wanting, &fault);
 }
 
+static int fail_without_backend(const struct config_forward *forward, struct fault *fault)
+{
+	const struct option_spec *backend = options_find("backend", strlen("backend"));
+	char name[CONFIG_VARIABLE_BYTES];
+
+	if (forward->origin.kind != CONFIG_ORIGIN_ENVIRONMENT)
+		return config_fault_listen(fault, forward,
+					   "has no backend; add --backend ADDRESS after it");
+	return config_fault_listen(fault, forward, "has no backend; set %s as well",
+				   config_origin_variable(backend, forward->origin.number, name));
+}
+
 static void check_forward(struct config *config, struct config_forward *forward)
 {
 	/* after a refused value, a missing value is not reported */
@@ -349,8 +361,7 @@ static void check_forward(struct config *config, struct config_forward *forward)
 	if (config_conflict_of_listeners(config, forward, &fault))
 		add_fault(config, forward, &fault);
 	if (!forward->backend_count && whole) {
-		config_fault_listen(&fault, forward,
-				    "has no backend; add --backend ADDRESS after it");
+		fail_without_backend(forward, &fault);
 		add_fault(config, forward, &fault);
 	}
 	/* the other checks need a listener and backends */

@@ -84,7 +84,7 @@ static void print_value(struct dump *dump, const struct config_value *value)
 static void print_option(struct dump *dump, const struct config_values *values,
 			 const struct option_spec *option)
 {
-	const struct config_value off = {option, "no", {CONFIG_ORIGIN_DEFAULT, 0}};
+	const struct config_value off = {option, "no", {.kind = CONFIG_ORIGIN_DEFAULT}};
 	const struct config_value *value;
 	unsigned at = 0, count = 0;
 

@@ -120,30 +120,19 @@ static void begin_globals(struct reader *reader)
 	reader->section_line = reader->line;
 }
 
-static const struct config_forward *find_forward(const struct config *config, const char *name)
-{
-	for (unsigned i = 0; i < config->forward_count; i++)
-		if (!strcmp(config->forwards[i].name, name))
-			return &config->forwards[i];
-	return NULL;
-}
-
 static void begin_forward(struct reader *reader, const char *name)
 {
 	struct config *config = reader->config;
-	const struct config_forward *other = find_forward(config, name);
-	size_t count, length = strlen(name);
+	const struct config_forward *other = config_find_forward(config, name);
+	size_t count;
 
 	skip_section(reader);
 	options_list(&count);
 	memset(reader->given_lines, 0, count * sizeof(*reader->given_lines));
 	reader->lost_line = false;
-	config->origin = (struct config_origin){CONFIG_ORIGIN_FILE, reader->line};
-	if (!length || length > CONFIG_NAME_LIMIT || strspn(name, NAME_BYTES) != length) {
-		fail(reader, reader->line,
-		     "[forward %.80s]: no name for a forward; give 1 to %d of A-Z, a-z, 0-9, '_', "
-		     "'.' and '-'",
-		     name, CONFIG_NAME_LIMIT);
+	config->origin = (struct config_origin){.kind = CONFIG_ORIGIN_FILE, .line = reader->line};
+	if (!config_is_name(name)) {
+		fail(reader, reader->line, "[forward %.80s]: " CONFIG_NO_NAME, name);
 	} else if (other) {
 		fail(reader, reader->line,
 		     "[forward %s]: is at line %u already; give this one another name", name,
@@ -356,7 +345,7 @@ static int on_pair(void *user, const char *section, const char *name, const char
 	if (strlen(value) > CONFIG_FILE_VALUE_LIMIT)
 		return fail(reader, reader->line, "%s: has %zu bytes; %d are the limit of a value",
 			    name, strlen(value), CONFIG_FILE_VALUE_LIMIT);
-	config->origin = (struct config_origin){CONFIG_ORIGIN_FILE, reader->line};
+	config->origin = (struct config_origin){.kind = CONFIG_ORIGIN_FILE, .line = reader->line};
 	if (config_set(config, option, value, &fault))
 		add_fault(reader, &fault);
 	return 1;
@@ -387,7 +376,7 @@ void config_file_parse(struct config *config, const char *path, const char *text
 	reader.section = SECTION_GLOBAL;
 	if (!reader.has_any)
 		fail(&reader, 1, "holds no option; write NAME = VALUE and [forward NAME]");
-	config->file_forward_count = config->forward_count;
+	config->early_forward_count = config->forward_count;
 	free(reader.given_lines);
 }
 

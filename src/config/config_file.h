@@ -14,7 +14,6 @@
 #define CONFIG_FILE_LINE_LIMIT	8192 /* bytes of a line */
 #define CONFIG_FILE_VALUE_LIMIT                                                                    \
 	4096 /* bytes of a value; its line has room for more, as --dump-config needs */
-#define CONFIG_NAME_LIMIT 63 /* bytes of a forward's name */
 
 /*
  * Reads the file at `path`, which may be a pipe, into a configuration without forwards. Adds every

@@ -8,11 +8,13 @@
 
 #define SHOWN_BYTES 200 /* of a file's name */
 
-const char *config_origin_variable(const struct option_spec *option,
+const char *config_origin_variable(const struct option_spec *option, unsigned number,
 				   char name[CONFIG_VARIABLE_BYTES])
 {
-	int length =
-		snprintf(name, CONFIG_VARIABLE_BYTES, CONFIG_VARIABLE_PREFIX "%s", option->name);
+	int length = number ? snprintf(name, CONFIG_VARIABLE_BYTES, CONFIG_VARIABLE_FORWARD "%u_%s",
+				       number, option->name)
+			    : snprintf(name, CONFIG_VARIABLE_BYTES, CONFIG_VARIABLE_PREFIX "%s",
+				       option->name);
 
 	CHECK(length < CONFIG_VARIABLE_BYTES);
 	for (char *at = name; *at; at++)
@@ -27,7 +29,7 @@ const char *config_origin_print(const struct config *config, const struct config
 		snprintf(text, CONFIG_ORIGIN_BYTES, "%.*s:%u", SHOWN_BYTES, config->file,
 			 value->origin.line);
 	else if (value->origin.kind == CONFIG_ORIGIN_ENVIRONMENT)
-		config_origin_variable(value->option, text);
+		config_origin_variable(value->option, value->origin.number, text);
 	else
 		strcpy(text, value->origin.kind == CONFIG_ORIGIN_COMMAND_LINE ? "command line"
 									      : "default");

@@ -3,14 +3,18 @@
 
 #include "config/config.h"
 
-#define CONFIG_VARIABLE_PREFIX "SIXPIPE_"
-#define CONFIG_VARIABLE_BYTES  64 /* of a variable that stands for an option */
+#define CONFIG_VARIABLE_PREFIX	"SIXPIPE_"
+#define CONFIG_VARIABLE_FORWARD CONFIG_VARIABLE_PREFIX "FORWARD_"
+#define CONFIG_VARIABLE_BYTES	64 /* of a variable that stands for an option */
 
 /* Room for the beginning of a file's name, a line and more. */
 #define CONFIG_ORIGIN_BYTES 240
 
-/* Prints the name of an option's environment variable. Returns `name`. */
-const char *config_origin_variable(const struct option_spec *option,
+/*
+ * Prints the name of an option's environment variable: SIXPIPE_BACKLOG or, with the number of a
+ * forward, SIXPIPE_FORWARD_1_BACKLOG. Returns `name`.
+ */
+const char *config_origin_variable(const struct option_spec *option, unsigned number,
 				   char name[CONFIG_VARIABLE_BYTES]);
 
 /* Prints "default", "FILE:LINE", the variable, or "command line"; returns `text`. */

@@ -139,7 +139,7 @@ static int parse_option(struct command_line *line, int argc, char **argv, int *a
 /* Whether a word is a parameter, which belongs into the argument of its backend. */
 static bool is_parameter(const struct config *config, const char *word)
 {
-	return config->forward_count > config->file_forward_count &&
+	return config->forward_count > config->early_forward_count &&
 	       options_find_parameter(word, strcspn(word, "="));
 }
 
@@ -184,7 +184,7 @@ static int parse_word(struct config *config, const char *word, bool first, struc
 {
 	const char *name = first ? "listen" : "backend";
 
-	if (first && config->forward_count > config->file_forward_count) {
+	if (first && config->forward_count > config->early_forward_count) {
 		fault_set(fault, NULL, word,
 			  "a plain argument beside --listen; put --backend before it");
 		return LOST;
@@ -221,6 +221,24 @@ static int find_file(const struct command_line *line, int argc, char **argv, con
 	if (!*file)
 		*file = config_env_find(line->environment, config);
 	return 0;
+}
+
+/* Whether the command line has a LISTEN or a BACKEND, right or wrong. */
+static bool has_forward(int argc, char **argv)
+{
+	const struct option_spec *option;
+	const char *value;
+
+	for (int i = 1; i < argc; i++) {
+		if (argv[i][0] != '-')
+			return true;
+		if (!strcmp(argv[i], "--"))
+			return i + 1 < argc;
+		option = strncmp(argv[i], "--", 2) ? NULL : read_option(argc, argv, &i, &value);
+		if (option && (option->type == OPTION_LISTEN || option->type == OPTION_BACKEND))
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -262,7 +280,7 @@ static bool parse_words(struct command_line *line, int argc, char **argv)
 			return true;
 		}
 	}
-	if (result == LOST || !words || config->forward_count <= config->file_forward_count + 1)
+	if (result == LOST || !words || config->forward_count <= config->early_forward_count + 1)
 		return result != LOST;
 	fault_set(&fault, "listen", NULL,
 		  "given beside plain arguments; put --listen and --backend before all of them");
@@ -293,15 +311,12 @@ int config_parse(struct command_line *line, int argc, char **argv)
 		config_file_read(config, file);
 	of_file = errors->count;
 	config_env_set_options(config, line->environment);
+	/* after a fault in the file, its forward may be missing: the environment has no other */
+	if (!config->forward_count && !of_file && !has_forward(argc, argv))
+		config_env_add_forwards(config, line->environment);
 	whole &= parse_words(line, argc, argv);
 	if (config->help || config->version)
 		return 0;
-	/*
-	 * after a fault in the file, its forward may be missing: the environment is no replacement
-	 */
-	if (whole && !config->forward_count && !of_file &&
-	    config_env_add_forward(config, line->environment, line->forwards_optional, &fault))
-		config_origin_add_to(errors, config, NULL, &fault);
 	config->broken = errors->count > of_file;
 	if (whole && line->forwards_optional && is_partial(config) && !errors->count)
 		return 0;

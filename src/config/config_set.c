@@ -13,17 +13,18 @@
 #include "config/config_field.h"
 #include "config/config_origin.h"
 
-#define BLANKS " \t\n"
+#define BLANKS	   " \t\n"
+#define NAME_BYTES "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
 
 /* An address or a parameter. */
 #define ADDRESS_WORD_BYTES 300
 
 /* Forwards ------------------------------------------------------------------------------------- */
 
-/* The forward that options are set in. After a file was read, its forwards do not count. */
+/* The forward that options are set in. After all early forwards are made, they do not count. */
 static struct config_forward *latest_forward(struct config *config)
 {
-	if (config->forward_count == config->file_forward_count)
+	if (config->forward_count == config->early_forward_count)
 		return NULL;
 	return &config->forwards[config->forward_count - 1];
 }
@@ -40,6 +41,21 @@ struct config_forward *config_begin_forward(struct config *config, const char *n
 		config_grow(config->forwards, config->forward_count + 1, sizeof(forward));
 	config->forwards[config->forward_count] = forward;
 	return &config->forwards[config->forward_count++];
+}
+
+bool config_is_name(const char *name)
+{
+	size_t length = strlen(name);
+
+	return length && length <= CONFIG_NAME_LIMIT && strspn(name, NAME_BYTES) == length;
+}
+
+const struct config_forward *config_find_forward(const struct config *config, const char *name)
+{
+	for (unsigned i = 0; i < config->forward_count; i++)
+		if (config->forwards[i].name && !strcmp(config->forwards[i].name, name))
+			return &config->forwards[i];
+	return NULL;
 }
 
 static void shift_port(struct addr *address, unsigned by)
@@ -130,8 +146,9 @@ static int set_listen(struct config *config, const char *text, struct fault *fau
 	if (problem)
 		return config_address_explain(CONFIG_ADDRESS_LISTEN, config->origin.kind, text,
 					      problem, fault);
-	forward = config->origin.kind == CONFIG_ORIGIN_FILE ? latest_forward(config)
-							    : config_begin_forward(config, NULL);
+	forward = config->origin.kind == CONFIG_ORIGIN_COMMAND_LINE
+			  ? config_begin_forward(config, NULL)
+			  : latest_forward(config);
 	if (!forward)
 		return fault_set_words(fault, NULL, text, CONFIG_TOO_MANY_FORWARDS);
 	forward->listen = endpoint.addr;

@@ -21,7 +21,8 @@ enum config_origin_kind {
 
 struct config_origin {
 	enum config_origin_kind kind;
-	unsigned line; /* of the file, from 1 */
+	unsigned line;	 /* of the file, from 1 */
+	unsigned number; /* in SIXPIPE_FORWARD_1_LISTEN; 0: the variable has none */
 };
 
 struct config_value {

@@ -107,7 +107,8 @@ static void print_overview(FILE *out)
 	for (size_t i = 0; i < ARRAY_COUNT(commands); i++)
 		fprintf(out, " %s", commands[i].word);
 	fputs("\n\n"
-	      "By file, too: --config FILE; by environment: SIXPIPE_MAXCONN for --maxconn.\n"
+	      "By file, too: --config FILE; by environment: SIXPIPE_MAXCONN for --maxconn,\n"
+	      "SIXPIPE_FORWARD_1_LISTEN, SIXPIPE_FORWARD_1_BACKEND, ... for each forward.\n"
 	      "Signals: TERM and INT drain until --drain-timeout, the second one stops at once.\n"
 	      "Exit codes: 0 success, 1 failure, 2 bad usage. The manual: man 8 sixpipe\n",
 	      out);

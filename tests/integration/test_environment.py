@@ -1,6 +1,8 @@
 """Configuration by environment: the real program with SIXPIPE_ variables."""
 
+import pathlib
 import subprocess
+import tempfile
 import unittest
 
 from harness import SIXPIPE, Case, environment
@@ -20,6 +22,10 @@ BAD = (
     ('SIXPIPE_ACCESS_LOG', 'maybe', ("'maybe'", 'yes')),
     ('SIXPIPE_MAXCON', '7', ('SIXPIPE_MAXCONN?',)),
     ('SIXPIPE_BAKCEND', '127.0.0.1:9', ('SIXPIPE_BACKEND?',)),
+    ('SIXPIPE_FORWARD_1_BAKCEND', '127.0.0.1:9', ('SIXPIPE_FORWARD_1_BACKEND?',)),
+    ('SIXPIPE_FORWARD_2_LISTEN', '[::1]:0', ('has no backend', 'SIXPIPE_FORWARD_2_BACKEND')),
+    ('SIXPIPE_FORWARD_WEB_LISTEN', '[::1]:0', ('by a number', 'SIXPIPE_FORWARD_1_NAME')),
+    ('SIXPIPE_FORWARD_1_LISTEN', '[::1]:0', ('SIXPIPE_LISTEN is set too',)),
 )
 
 
@@ -50,6 +56,42 @@ class Environment(Case):
         with self.sixpipe(engine='auto', popen={'env': variables}) as proxy:
             for backend in (*backends, *backends):
                 self.pair(proxy, backend)
+
+    def test_several_forwards(self):
+        """Each forward has its own backend, its own options and its own name in the metrics."""
+        first, second = self.backend(), self.backend()
+        variables = environment(SIXPIPE_LISTEN='[::1]:0', SIXPIPE_BACKEND=first.address,
+                                SIXPIPE_FORWARD_12_LISTEN='[::1]:0', SIXPIPE_FORWARD_12_BACKEND=second.address,
+                                SIXPIPE_FORWARD_12_SEND_PROXY='v1', SIXPIPE_FORWARD_12_NAME='mail',
+                                SIXPIPE_METRICS='[::1]:0')
+        with self.sixpipe(engine='auto', popen={'env': variables}) as proxy:
+            self.assertEqual(len(proxy.endpoints), 2)
+            for endpoint, backend, greeting in zip(proxy.endpoints, (first, second), (b'', b'PROXY TCP6 ::1 ::1 ')):
+                client = self.connect(endpoint)
+                server = backend.accept()
+                client.finish_sending()
+                received, _ = server.recv_to_end()
+                self.assertEqual(received[:len(greeting)], greeting)
+                self.assertEqual(bool(received), bool(greeting))
+                server.close()
+            samples = self.samples(proxy)
+            for name, backend in (('1', first), ('mail', second)):
+                begin, part = f'sixpipe_backend_connects_total{{forward="{name}",', f'backend="{backend.address}"'
+                self.assertEqual([value for series, value in samples.items()
+                                  if series.startswith(begin) and part in series], [1])
+
+    def test_file_of_shared_settings(self):
+        """The forwards of the environment are used beside a file without forwards, and not beside its forwards."""
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        shared, whole = (pathlib.Path(directory.name) / name for name in ('shared.conf', 'whole.conf'))
+        shared.write_text('backlog = 7\n')
+        whole.write_text('[forward web]\nlisten = [::1]:2\nbackend = 127.0.0.1:9\n')
+        variables = {'SIXPIPE_FORWARD_4_LISTEN': '[::1]:4', 'SIXPIPE_FORWARD_4_BACKEND': '127.0.0.1:9'}
+        for file, listeners in ((shared, ['[::1]:4']), (whole, ['[::1]:2'])):
+            done = self.run_sixpipe('--dump-config', env=environment(SIXPIPE_CONFIG=str(file), **variables))
+            rows = [line.split() for line in done.stdout.splitlines()]
+            self.assertEqual([row[2] for row in rows if row[:1] == ['listen']], listeners, done)
 
     def test_command_line_goes_before(self):
         variables = {**FORWARD, 'SIXPIPE_LISTEN': '[2001:db8::dead]:1', 'SIXPIPE_MAXCONN': '7'}

@@ -132,7 +132,7 @@ Test(admission, a_bad_file_is_named_with_its_line)
 	config_init(&config);
 	listen_on(&config, "[::1]:2000");
 	config.file = "f";
-	config.origin = (struct config_origin){CONFIG_ORIGIN_FILE, 7};
+	config.origin = (struct config_origin){.kind = CONFIG_ORIGIN_FILE, .line = 7};
 	support_must_set(&config, "deny", "192.0.2.9");
 	config.origin.line = 8;
 	support_must_set(&config, "deny-file", path);

@@ -180,6 +180,10 @@ static const struct row rows[] = {
 	  "SIXPIPE_PORT_53_UDP_PORT=53", "SIXPIPE_LISTEN_PORT_53_UDP=x"},
 	 {L, B},
 	 .forwards = L ">" B},
+	{{"SIXPIPE_FORWARD_1_SERVICE_HOST=10.0.0.1", "SIXPIPE_FORWARD_1_PORT=tcp://10.0.0.1:2000",
+	  "SIXPIPE_FORWARD_1_PORT_2000_TCP_ADDR=10.0.0.1", "SIXPIPE_FORWARD_WEB_SERVICE_PORT=2000"},
+	 {L, B},
+	 .forwards = L ">" B},
 	{{"SIXPIPE_PORTS=1"}, {L, B}, .error = "SIXPIPE_PORTS: no such variable", .remedy = "; "},
 	{{"SIXPIPE_PORT_X=1"}, {L, B}, .error = "SIXPIPE_PORT_X: no such variable", .remedy = "; "},
 	{{"SIXPIPE_SERVICE=1"},
@@ -297,8 +301,13 @@ Test(config_env, help_needs_no_environment)
 
 Test(config_env, names_and_values_of_any_length_fit_the_error)
 {
-	static const char *const names[] = {
-		"SIXPIPE_", "SIXPIPE_MAXCONN=", "SIXPIPE_LISTEN=", "SIXPIPE_LISTEN=[::1]:1 "};
+	static const char *const names[] = {"SIXPIPE_",
+					    "SIXPIPE_MAXCONN=",
+					    "SIXPIPE_LISTEN=",
+					    "SIXPIPE_LISTEN=[::1]:1 ",
+					    "SIXPIPE_FORWARD_1_",
+					    "SIXPIPE_FORWARD_",
+					    "SIXPIPE_FORWARD_1_NAME="};
 	char *text = malloc(4200), *backend = malloc(4200);
 
 	cr_assert(text && backend);

@@ -233,8 +233,8 @@ Test(config_parse, all_errors_at_once)
 		  "--version '1': ", "--access-log '2': "}},
 		{{"--maxconn", "x"},
 		 {"SIXPIPE_WORKERS=y", "SIXPIPE_FROB=1", "SIXPIPE_LISTEN=z"},
-		 {"SIXPIPE_FROB: ", "SIXPIPE_WORKERS 'y': ", "--maxconn 'x': ",
-		  "SIXPIPE_LISTEN 'z': "}},
+		 {"SIXPIPE_FROB: ", "SIXPIPE_WORKERS 'y': ", "SIXPIPE_LISTEN 'z': ",
+		  "--maxconn 'x': "}},
 		/* the next word may be the value, and the listener may be the one before */
 		{{L, "--workers=y", "--frob", "x", "--maxconn", "x"},
 		 {NULL},

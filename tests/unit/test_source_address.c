@@ -74,7 +74,7 @@ Test(sources, a_save_that_failed_is_due_again)
 	make_directory();
 	begin(&config, "loopback", NULL);
 	config.file = "f";
-	config.origin = (struct config_origin){CONFIG_ORIGIN_FILE, 7};
+	config.origin = (struct config_origin){.kind = CONFIG_ORIGIN_FILE, .line = 7};
 	support_must_set(&config, "pseudo-state", state_path);
 	cr_assert_eq(source_addresses_create(&sources, &config, &config.errors), 0);
 	cr_assert_eq(source_addresses_save(sources, &fault), 0, "%s", support_text(&fault));
@@ -154,7 +154,7 @@ Test(sources, a_state_file_is_of_one_process)
 	begin(&config, "loopback", state_path);
 	begin(&other, "loopback:127.99.0.0/16", state_path);
 	other.file = "f";
-	other.origin = (struct config_origin){CONFIG_ORIGIN_FILE, 7};
+	other.origin = (struct config_origin){.kind = CONFIG_ORIGIN_FILE, .line = 7};
 	support_must_set(&other, "pseudo-state", state_path);
 	/* the second round finds the lock file of the first */
 	for (unsigned round = 1; round <= 2; round++) {
