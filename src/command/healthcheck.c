@@ -14,6 +14,7 @@
 
 struct request {
 	const char *path; /* "/ready", "/live" */
+	bool optional;	  /* without an address, nothing is asked */
 	struct addr address;
 };
 
@@ -34,6 +35,11 @@ static int choose_address(struct request *request, const char *option, struct fa
 	const char *problem;
 	int result = 0;
 
+	/* as in config_env.h, an empty variable counts as unset */
+	if (!option && text && !*text)
+		text = NULL;
+	if (!text && request->optional)
+		return 0;
 	if (!text)
 		return fault_set(fault, NULL, NULL,
 				 "no address to ask; give --metrics ADDRESS, or set " VARIABLE);
@@ -53,12 +59,12 @@ static int choose_address(struct request *request, const char *option, struct fa
 	return 0;
 }
 
-/* Returns 0, 1 when help was asked for, or -EINVAL. */
+/* Returns 0, 1 when help was asked for, or -EINVAL. Without anything to ask, there is no address. */
 static int parse(int argc, char **argv, struct request *request, struct fault *fault)
 {
 	const char *address = NULL;
 
-	request->path = "/ready";
+	*request = (struct request){.path = "/ready"};
 	for (int i = 1; i < argc; i++) {
 		const char *argument = argv[i];
 
@@ -66,9 +72,11 @@ static int parse(int argc, char **argv, struct request *request, struct fault *f
 			return 1;
 		if (!strcmp(argument, "--live"))
 			request->path = "/live";
+		else if (!strcmp(argument, "--optional"))
+			request->optional = true;
 		else if (!client_take_value(argv, &i, "--metrics", &address))
 			return fault_set(fault, NULL, argument,
-					 "not known; give --live or --metrics ADDRESS");
+					 "not known; give --live, --optional or --metrics ADDRESS");
 		else if (!address)
 			return fault_set(fault, "metrics", NULL, "has no value; give ADDRESS");
 	}
@@ -136,6 +144,10 @@ int healthcheck_main(int argc, char **argv)
 
 	if (result)
 		return client_stop(argv[0], result < 0 ? &fault : NULL);
+	if (!request.address.length_bytes) {
+		puts("nothing asked: " VARIABLE " is not set");
+		return EXIT_SUCCESS;
+	}
 	result = ask(&request, &fault);
 	return result ? usage_fail(result, &fault) : result;
 }

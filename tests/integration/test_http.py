@@ -399,6 +399,18 @@ class Healthcheck(HttpCase):
             with self.subTest(host=host), self.sixpipe('[::1]:0', '127.0.0.1:9', '--metrics', f'{host}:0') as proxy:
                 self.assertEqual(self.healthcheck('--metrics', self.address(proxy)), (0, 'ready'))
 
+    def test_optional(self):
+        """Without an address nothing is asked; with an address, the answer counts."""
+        for environment in ({}, {'SIXPIPE_METRICS': ''}):
+            code, line = self.healthcheck('--optional', **environment)
+            self.assertEqual((code, 'nothing asked' in line, 'SIXPIPE_METRICS' in line), (0, True, True), line)
+        with socket.socket(socket.AF_INET6) as unused:
+            unused.bind(('::1', 0))
+            where = endpoint_name(unused.getsockname())
+            self.assertEqual(self.healthcheck('--optional', SIXPIPE_METRICS=where)[0], 1)
+        with self.sixpipe('[::1]:0', '127.0.0.1:9', *METRICS) as proxy:
+            self.assertEqual(self.healthcheck('--optional', SIXPIPE_METRICS=self.address(proxy)), (0, 'ready'))
+
     def test_nothing_listens(self):
         with socket.socket(socket.AF_INET6) as unused:
             unused.bind(('::1', 0))
@@ -437,7 +449,8 @@ class Healthcheck(HttpCase):
     def test_usage(self):
         rows = (((), {}, 'SIXPIPE_METRICS'), (('--metrics',), {}, '--metrics'),
                 (('--metrics', '9100'), {}, "--metrics '9100'"), (('--metrics', '[::1]:0'), {}, 'port 0'),
-                ((), {'SIXPIPE_METRICS': 'x'}, "SIXPIPE_METRICS 'x'"), (('--ready',), {}, "'--ready'"))
+                ((), {'SIXPIPE_METRICS': 'x'}, "SIXPIPE_METRICS 'x'"), ((), {'SIXPIPE_METRICS': ''}, 'no address'),
+                (('--optional',), {'SIXPIPE_METRICS': 'x'}, "SIXPIPE_METRICS 'x'"), (('--ready',), {}, "'--ready'"))
         for args, environment, word in rows:
             with self.subTest(args=args):
                 code, line = self.healthcheck(*args, **environment)
