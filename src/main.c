@@ -16,7 +16,19 @@
 #include "config/usage.h"
 #include "control/manager.h"
 #include "control/service.h"
+#include "os/activation.h"
 #include "os/startup.h"
+
+static void print_checked(const struct config *config)
+{
+	char text[ADDR_TEXT_BYTES];
+
+	puts("configuration OK");
+	for (unsigned i = 0; i < config->forward_count; i++)
+		if (!config->forwards[i].listen.length_bytes)
+			printf("not checked: %s, whose socket is passed at the start\n",
+			       config_print_listen(&config->forwards[i], text));
+}
 
 static int serve(const struct config *config)
 {
@@ -27,7 +39,7 @@ static int serve(const struct config *config)
 	service_init(&service, config);
 	ok = service_check(&service);
 	if (ok && config->check)
-		puts("configuration OK");
+		print_checked(config);
 	else
 		ok = ok && service_bind(&service) && service_drop(&service) &&
 		     service_run(&service, &ended_well);
@@ -76,10 +88,13 @@ static int forward_or_print(int argc, char **argv)
 {
 	static struct config config; /* too large for a small stack */
 	struct command_line line = {.config = &config, .environment = environ};
+	struct fault fault;
 	int result = EXIT_SUCCESS;
 
 	config_init(&config);
-	if (config_parse(&line, argc, argv))
+	if (activation_take(&config.passed, &fault))
+		result = usage_fail(EXIT_FAILURE, &fault);
+	else if (config_parse(&line, argc, argv))
 		result = refuse_config(&config);
 	else if (config.version)
 		usage_print_version(stdout);

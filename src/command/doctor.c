@@ -8,6 +8,7 @@
 #include "command/doctor_facts.h"
 #include "config/config_parse.h"
 #include "config/usage.h"
+#include "os/activation.h"
 
 /* A screen of 80 columns: name, state, and text. */
 #define SCREEN_COLUMNS 80
@@ -127,10 +128,13 @@ int doctor_main(int argc, char **argv)
 		.config = &config, .environment = environ, .forwards_optional = true};
 	bool json = take_json(&argc, argv);
 	struct doctor_facts facts;
+	struct fault fault;
 	int result;
 
 	config_init(&config);
-	if (config_parse(&line, argc, argv)) {
+	if (activation_take(&config.passed, &fault)) {
+		result = usage_fail(EXIT_FAILURE, &fault);
+	} else if (config_parse(&line, argc, argv)) {
 		result = usage_fail_all(EXIT_USAGE, &config.errors);
 	} else if (config.version) {
 		usage_print_version(stdout);

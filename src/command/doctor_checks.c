@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/units.h"
+#include "command/doctor_facts.h"
 #include "os/engine.h"
 #include "os/host.h"
 
@@ -164,10 +165,8 @@ static bool judge_fault(const struct fault *fault, struct doctor_finding *findin
 /* Whether a listener can be bound. */
 static bool judge_listener(const struct doctor_listener *listener, struct doctor_finding *finding)
 {
-	char text[ADDR_TEXT_BYTES];
-
 	if (!judge_fault(&listener->fault, finding))
-		say(finding->value, "%s can be bound", addr_print(&listener->address, text));
+		doctor_print_listener(listener, finding->value);
 	/* it may be this sixpipe that runs already */
 	if (listener->error == -EADDRINUSE)
 		finding->state = DOCTOR_WARN;

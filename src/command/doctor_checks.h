@@ -26,6 +26,8 @@ enum doctor_state {
 /* An address to listen on, and the outcome of binding it. */
 struct doctor_listener {
 	struct addr address;
+	const struct config_forward
+		*activated; /* of systemd:NAME; NULL: sixpipe binds the address */
 	int error;	    /* 0 or -errno */
 	struct fault fault; /* why it cannot be bound; without a reason: it can be */
 };

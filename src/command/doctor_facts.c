@@ -131,6 +131,22 @@ static void gather_pipes(struct doctor_facts *facts)
 	}
 }
 
+void doctor_print_listener(const struct doctor_listener *listener, char text[DOCTOR_TEXT_BYTES])
+{
+	const struct config_forward *forward = listener->activated;
+	const char *outcome = !forward		      ? "can be bound"
+			      : forward->passed_count ? "was passed by the service manager"
+						      : "is checked at the start, when its socket "
+							"is passed";
+	char name[ADDR_TEXT_BYTES];
+
+	if (forward)
+		config_print_listen(forward, name);
+	else
+		addr_print(&listener->address, name);
+	snprintf(text, DOCTOR_TEXT_BYTES, "%s %s", name, outcome);
+}
+
 static void try_listener(const struct addr *address, const struct sock_tuning *tuning,
 			 bool may_freebind, struct doctor_listener *listener)
 {
@@ -149,7 +165,10 @@ static void gather_listeners(struct doctor_facts *facts)
 		const struct config_forward *forward = &config->forwards[i - 1];
 		struct doctor_listener listener;
 
-		try_listener(&forward->listen, &forward->options.tuning, true, &listener);
+		if (forward->socket_name)
+			listener = (struct doctor_listener){.activated = forward};
+		else
+			try_listener(&forward->listen, &forward->options.tuning, true, &listener);
 		if (listener.error || (i == 1 && !facts->listener.error))
 			facts->listener = listener;
 	}

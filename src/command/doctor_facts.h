@@ -15,3 +15,6 @@ void doctor_gather(const char *root, const struct config *config, struct doctor_
  * DOCTOR_UNKNOWN when there is no such file or number.
  */
 int64_t doctor_read_number(const char *root, const char *path, unsigned index);
+
+/* Prints a listener that has no fault, and why it can be used. */
+void doctor_print_listener(const struct doctor_listener *listener, char text[DOCTOR_TEXT_BYTES]);

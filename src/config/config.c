@@ -8,11 +8,23 @@
 #include "base/check.h"
 #include "base/units.h"
 
+bool config_has_listener(const struct config_forward *forward)
+{
+	return forward->listen.length_bytes || forward->socket_name;
+}
+
 const char *config_print_listen(const struct config_forward *forward, char text[ADDR_TEXT_BYTES])
 {
+	char address[ADDR_TEXT_BYTES];
+	bool known = forward->listen.length_bytes;
 	size_t length;
 
-	addr_print(&forward->listen, text);
+	addr_print(&forward->listen, address);
+	if (forward->socket_name)
+		snprintf(text, ADDR_TEXT_BYTES, known ? "systemd:%.40s (%.60s)" : "systemd:%.100s",
+			 forward->socket_name, address);
+	else
+		memcpy(text, address, sizeof(address));
 	length = strlen(text);
 	if (forward->port_count > 1)
 		snprintf(text + length, ADDR_TEXT_BYTES - length, "-%u",
@@ -100,5 +112,6 @@ void config_finish(struct config *config)
 	config_values_finish(&config->default_values);
 	config_errors_finish(&config->errors);
 	config_kept_finish(&config->kept);
+	activation_finish(&config->passed);
 	memset(config, 0, sizeof(*config));
 }

@@ -15,6 +15,7 @@
 #include "config/dns.h"
 #include "config/options.h"
 #include "identity/proxy_protocol.h"
+#include "os/activation.h"
 #include "os/sock_tuning.h"
 
 #define CONFIG_FORWARD_LIMIT   256  /* listeners; each costs a socket per worker */
@@ -138,9 +139,13 @@ struct config_forward {
 	struct config_origin origin;
 	struct config_values values; /* listen, backends and everything in `options`, as given */
 	bool broken;		     /* a value was refused, so a missing value is not reported */
-	struct addr listen;
+	struct addr listen;	     /* systemd:NAME, without a passed socket: "no address" */
 	unsigned port_count; /* of a range that begins with `listen`; 1 after config_check() */
-	bool is_of_range;    /* made for a port of a range, but not the first port */
+	bool is_of_range;    /* made for a port of a range or a passed socket, but not the first */
+	const char *socket_name; /* NAME of systemd:NAME; NULL: sixpipe opens the sockets itself */
+	/* the passed sockets, all on `listen`; config_check() sets them */
+	const int *passed_fds;
+	unsigned passed_count;
 	struct config_backend *backends;
 	unsigned backend_count;
 	unsigned name_count; /* backends by name; set by config_check() */
@@ -174,6 +179,7 @@ struct config {
 	struct config_values default_values;
 	struct config_kept *kept; /* texts; names of local sockets */
 	struct config_errors errors;
+	struct activation passed; /* set by the caller before config_check() */
 	bool broken; /* as config_forward.broken, for all forwards: outside of the file */
 
 	const char *user; /* NULL: the user does not change */
@@ -235,6 +241,12 @@ bool config_is_name(const char *name);
 const struct config_forward *config_find_forward(const struct config *config, const char *name);
 
 /*
+ * Inserts a copy of a forward `distance` places behind it, with its place as a part of its name.
+ * Pointers to forwards are not valid afterwards.
+ */
+void config_insert_copy(struct config *config, unsigned index, unsigned distance);
+
+/*
  * Replaces every forward with a range of ports by one forward for each port. A backend with a range
  * gives each forward one port. Called after all checks, so that a fault is reported once and not
  * for each port.
@@ -265,7 +277,10 @@ int config_check(struct config *config);
 
 /* Questions about a checked configuration: */
 
-/* Prints a listener's address, with its range of ports; returns `text`. */
+/* Whether the forward was given a listener, by address or by name. */
+bool config_has_listener(const struct config_forward *forward);
+
+/* Prints a listener as it was given, and the address of passed sockets; returns `text`. */
 const char *config_print_listen(const struct config_forward *forward, char text[ADDR_TEXT_BYTES]);
 
 /* Prints a backend's address, or its name and port; returns `text`. */

@@ -10,7 +10,9 @@
 
 #include "base/check.h"
 #include "base/units.h"
+#include "config/config_activation.h"
 #include "config/config_conflict.h"
+#include "config/config_field.h"
 #include "config/config_loop.h"
 #include "config/config_origin.h"
 #include "config/config_source.h"
@@ -271,9 +273,15 @@ static bool sends_v2(const struct config_forward *forward)
 	return !forward->backend_count;
 }
 
+/* Also true for systemd:NAME without a passed socket: its address is not known. */
 static bool is_on_wildcard(const struct config_forward *forward)
 {
-	return addr_is_v6_wildcard(&forward->listen);
+	return addr_is_v6_wildcard(&forward->listen) || !forward->listen.length_bytes;
+}
+
+static bool binds(const struct config_forward *forward)
+{
+	return !forward->socket_name;
 }
 
 /* Also true without backends: their absence has been reported. */
@@ -296,6 +304,12 @@ static const struct dependence dependences[] = {
 	{"dual-stack", is_on_wildcard,
 	 "no listener that it holds for is on [::], and others have one family; listen on [::], or "
 	 "leave it out"},
+	{"freebind", binds,
+	 "systemd binds the socket; write FreeBind=yes in the .socket unit, and leave it out"},
+	{"bind-device", binds,
+	 "systemd binds the socket; write BindToDevice= in the .socket unit, and leave it out"},
+	{"unix-mode", binds,
+	 "systemd makes the file; write SocketMode= in the .socket unit, and leave it out"},
 	{"check-send", is_checked,
 	 "no backend is checked; add --check-backends, or check behind a backend's address"},
 	{"check-expect", is_checked,
@@ -309,11 +323,16 @@ static const struct dependence dependences[] = {
 
 static bool is_given(const struct config_forward *forward, const struct option_spec *option)
 {
+	const struct config_value *value;
 	unsigned at = 0;
+	bool given = false;
 
-	if (option->type == OPTION_FLAG)
-		return *(const bool *)((const char *)&forward->options + option->offset);
-	return config_values_next(&forward->values, option, &at);
+	while ((value = config_values_next(&forward->values, option, &at)) && !given) {
+		given = value->origin.kind != CONFIG_ORIGIN_DEFAULT;
+		if (option->type == OPTION_FLAG)
+			(void)config_field_read_flag(value->text, &given);
+	}
+	return given;
 }
 
 static void check_dependence(struct config *config, const struct dependence *row)
@@ -365,7 +384,7 @@ static void check_forward(struct config *config, struct config_forward *forward)
 		add_fault(config, forward, &fault);
 	}
 	/* the other checks need a listener and backends */
-	if (!forward->backend_count || !forward->listen.length_bytes)
+	if (!forward->backend_count || !config_has_listener(forward))
 		return;
 	if (check_range(config, forward, &fault))
 		add_fault(config, forward, &fault);
@@ -424,6 +443,7 @@ int config_check(struct config *config)
 	struct config_errors *errors = &config->errors;
 	bool whole = !errors->count;
 
+	config_activation_apply(config);
 	for (unsigned i = 0; i < config->forward_count; i++)
 		check_forward(config, &config->forwards[i]);
 	if (whole && !config->forward_count) {

@@ -8,7 +8,8 @@
 
 /* The addresses, ports and interface of a listener. */
 struct claim {
-	const struct addr *address;
+	const struct addr *address; /* "no address": the sockets of `socket_name`, not known yet */
+	const char *socket_name;
 	unsigned port_count;
 	const char *device; /* NULL: all */
 	bool dual_stack;
@@ -33,6 +34,7 @@ static struct claim claim_of(const struct config_forward *forward)
 {
 	return (struct claim){
 		.address = &forward->listen,
+		.socket_name = forward->listen.length_bytes ? NULL : forward->socket_name,
 		.port_count = forward->port_count,
 		.device = forward->options.tuning.device,
 		.dual_stack = forward->options.tuning.dual_stack,
@@ -86,6 +88,8 @@ static enum relation relate(const struct claim *a, const struct claim *b)
 {
 	bool around, within;
 
+	if (a->socket_name && b->socket_name)
+		return strcmp(a->socket_name, b->socket_name) ? APART : SAME;
 	if (addr_is_local(a->address) || addr_is_local(b->address))
 		return is_same_local(a->address, b->address) ? SAME : APART;
 	if (!share_a_port(a, b) || (a->device && b->device && strcmp(a->device, b->device)))

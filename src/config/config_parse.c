@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "config/config_activation.h"
 #include "config/config_env.h"
 #include "config/config_field.h"
 #include "config/config_file.h"
@@ -77,7 +78,8 @@ static bool is_no_value(const struct option_spec *option, const char *word)
 	if (!strncmp(word, "--", 2))
 		return option->type != OPTION_BYTES;
 	return !takes_address(option) &&
-	       (*word == '[' || addr_is_local_text(word) || !addr_parse(word, &address));
+	       (*word == '[' || addr_is_local_text(word) || config_activation_is_text(word) ||
+		!addr_parse(word, &address));
 }
 
 static int fail_without_value(const struct option_spec *option, const char *next,

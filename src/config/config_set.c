@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "config/config_activation.h"
 #include "config/config_address.h"
 #include "config/config_field.h"
 #include "config/config_origin.h"
@@ -63,6 +64,36 @@ static void shift_port(struct addr *address, unsigned by)
 	addr_set_port(address, addr_port(address) + by);
 }
 
+/* A copy with memory of its own, `distance` places behind its original. */
+static struct config_forward copy_forward(struct config *config,
+					  const struct config_forward *forward, unsigned distance)
+{
+	struct config_forward made = *forward;
+	char name[64];
+
+	made.is_of_range = true;
+	config_values_copy(&made.values, &forward->values);
+	made.backends = config_grow(NULL, made.backend_count, sizeof(*made.backends));
+	memcpy(made.backends, forward->backends, made.backend_count * sizeof(*made.backends));
+	if (made.name) {
+		snprintf(name, sizeof(name), "%.50s+%u", made.name, distance);
+		made.name = config_text_keep(&config->kept, name);
+	}
+	return made;
+}
+
+void config_insert_copy(struct config *config, unsigned index, unsigned distance)
+{
+	unsigned at = index + distance, count = config->forward_count;
+	struct config_forward copy = copy_forward(config, &config->forwards[index], distance);
+
+	config->forwards = config_grow(config->forwards, count + 1, sizeof(copy));
+	memmove(&config->forwards[at + 1], &config->forwards[at], (count - at) * sizeof(copy));
+	config->forwards[at] = copy;
+	config->forward_count = count + 1;
+	config->early_forward_count += at <= config->early_forward_count;
+}
+
 /*
  * The forward for port `index` of the range. The first takes the memory of `forward`, others get
  * copies.
@@ -70,20 +101,12 @@ static void shift_port(struct addr *address, unsigned by)
 static struct config_forward for_port(struct config *config, const struct config_forward *forward,
 				      unsigned index)
 {
-	struct config_forward made = *forward;
-	char name[64];
+	struct config_forward made;
 
+	made = index ? copy_forward(config, forward, index) : *forward;
 	made.port_count = 1;
 	if (!index)
 		return made;
-	made.is_of_range = true;
-	config_values_copy(&made.values, &forward->values);
-	made.backends = config_grow(NULL, made.backend_count, sizeof(*made.backends));
-	memcpy(made.backends, forward->backends, made.backend_count * sizeof(*made.backends));
-	if (made.name) {
-		snprintf(name, sizeof(name), "%.50s+%u", made.name, index);
-		made.name = config_text_keep(&config->kept, name);
-	}
 	shift_port(&made.listen, index);
 	for (unsigned i = 0; i < made.backend_count; i++)
 		if (made.backends[i].port_count > 1)
@@ -139,10 +162,14 @@ static const char *parse_endpoint(struct config *config, enum config_address_use
 
 static int set_listen(struct config *config, const char *text, struct fault *fault)
 {
-	struct config_backend endpoint = {0};
+	struct config_backend endpoint = {.port_count = 1};
 	struct config_forward *forward;
-	const char *problem = parse_endpoint(config, CONFIG_ADDRESS_LISTEN, text, &endpoint);
+	const char *socket_name = NULL, *problem;
 
+	if (config_activation_is_text(text))
+		problem = config_activation_parse(text, &socket_name);
+	else
+		problem = parse_endpoint(config, CONFIG_ADDRESS_LISTEN, text, &endpoint);
 	if (problem)
 		return config_address_explain(CONFIG_ADDRESS_LISTEN, config->origin.kind, text,
 					      problem, fault);
@@ -153,6 +180,7 @@ static int set_listen(struct config *config, const char *text, struct fault *fau
 		return fault_set_words(fault, NULL, text, CONFIG_TOO_MANY_FORWARDS);
 	forward->listen = endpoint.addr;
 	forward->port_count = endpoint.port_count;
+	forward->socket_name = socket_name;
 	return 0;
 }
 

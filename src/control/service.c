@@ -7,6 +7,7 @@
 
 #include "admin/admin_socket.h"
 #include "base/log.h"
+#include "config/config_activation.h"
 #include "config/config_loop.h"
 #include "config/config_origin.h"
 #include "config/tuning_check.h"
@@ -80,8 +81,10 @@ bool service_check(struct service *service)
 				   "raise it (ulimit -n), or lower --workers or --maxpipes");
 	(void)tuning_check(config, "", &service->errors);
 	(void)config_loop_check(config, true, &service->errors);
-	if (!config->check)
+	if (!config->check) {
 		check_what_is_made(service, user_is_known);
+		(void)config_activation_require(config, &service->errors);
+	}
 	/* last, because the errors of one file may leave no room for others. --check too. */
 	(void)forwards_make_admission(service->task.forwards, MAX(service->limits.maxconn, 1U),
 				      &service->errors);

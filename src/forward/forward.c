@@ -47,6 +47,7 @@ int forwards_create(struct forwards **forwards, const struct config *config,
 		made->list[i].index = i;
 		made->list[i].listen = config->forwards[i].listen;
 		made->list[i].loops = made->loops;
+		atomic_flag_clear(&made->list[i].repairing);
 	}
 	make_tuning(made);
 	*forwards = made;
@@ -121,6 +122,13 @@ int forwards_make_upstreams(struct forwards *forwards)
 
 /* Listening sockets ---------------------------------------------------------------------------- */
 
+/* Whether the process makes the file of a local listener, and removes it. */
+static bool has_file(const struct forward *forward)
+{
+	return addr_is_local(&forward->listen) && *forward->listen.local.name->sun_path &&
+	       !forward->config->passed_count;
+}
+
 /* Closes the sockets, and removes the files of local listeners. */
 static void unbind(const struct forwards *forwards, unsigned worker_count, int *fds)
 {
@@ -131,19 +139,32 @@ static void unbind(const struct forwards *forwards, unsigned worker_count, int *
 			close(fds[j * forwards->count + i]);
 			fds[j * forwards->count + i] = -1;
 		}
-		if (addr_is_local(&forwards->list[i].listen))
+		if (has_file(&forwards->list[i]))
 			sock_remove_local(&forwards->list[i].listen);
 	}
 }
 
-static void add_error(const struct forwards *forwards, const struct forward *forward, int result,
-		      struct config_errors *errors)
+/* Opens the sockets of a forward, or takes passed sockets over. Returns 0, or -errno with `fault`. */
+static int open_forward(struct forward *forward, struct listener_sockets *sockets,
+			struct fault *fault)
 {
-	struct fault fault;
+	uint32_t early_count;
+	int result;
 
-	listener_describe_error(&forward->listen, result, true, &fault);
-	fault.option = "listen";
-	config_origin_add_to(errors, forwards->config, forward->config, &fault);
+	if (!forward->config->passed_count) {
+		result = listener_bind(&forward->listen, &forward->tuning,
+				       (unsigned)forward->config->options.backlog, sockets);
+		if (!result)
+			return 0;
+		listener_describe_error(&forward->listen, result, true, fault);
+		fault->option = "listen";
+		return result;
+	}
+	result = listener_adopt(forward->config, &forward->tuning, sockets, &early_count);
+	atomic_store(&forward->early_count, early_count);
+	if (result)
+		listener_describe_adoption(forward->config, result, sockets->count, fault);
+	return result;
 }
 
 int forwards_open(struct forwards *forwards, unsigned worker_count, int *fds,
@@ -152,14 +173,14 @@ int forwards_open(struct forwards *forwards, unsigned worker_count, int *fds,
 	struct listener_sockets sockets = {.fds = calloc(worker_count, sizeof(int)),
 					   .count = worker_count};
 	int result = sockets.fds ? 0 : -ENOMEM;
+	struct fault fault;
 
 	for (unsigned i = 0; i < forwards->count && sockets.fds; i++) {
 		struct forward *forward = &forwards->list[i];
-		int bound = listener_bind(&forward->listen, &forward->tuning,
-					  (unsigned)forward->config->options.backlog, &sockets);
+		int bound = open_forward(forward, &sockets, &fault);
 
 		if (bound)
-			add_error(forwards, forward, bound, errors);
+			config_origin_add_to(errors, forwards->config, forward->config, &fault);
 		else
 			loops_set_listen(forwards->loops, i, &forward->listen);
 		result = result ? result : bound;
@@ -182,7 +203,7 @@ int forwards_give_files(const struct forwards *forwards, struct forward_owner ow
 		char text[ADDR_TEXT_BYTES];
 		int result;
 
-		if (!addr_is_local(listen) || !*listen->local.name->sun_path)
+		if (!has_file(&forwards->list[i]))
 			continue;
 		result = sock_give_local(listen->local.name->sun_path, owner.uid, owner.gid);
 		if (!result)
@@ -199,7 +220,7 @@ int forwards_give_files(const struct forwards *forwards, struct forward_owner ow
 void forwards_remove_files(const struct forwards *forwards)
 {
 	for (unsigned i = 0; i < forwards->count; i++)
-		if (addr_is_local(&forwards->list[i].listen))
+		if (has_file(&forwards->list[i]))
 			sock_remove_local(&forwards->list[i].listen);
 }
 

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <sys/types.h>
 
 #include "config/config.h"
@@ -27,6 +28,12 @@ struct forward {
 	struct admission *admission;   /* NULL until forwards_make_admission() */
 	struct source_address *source; /* NULL until forwards_make_sources() */
 	struct loops *loops;	       /* of all forwards */
+	/*
+	 * connections that were in the backlog of a passed socket when its options were set; those
+	 * whose options were set since do not count any more
+	 */
+	_Atomic uint32_t early_count;
+	atomic_flag repairing; /* by one worker, if all workers share the passed socket */
 };
 
 /* The names of backends, of all forwards together. */
@@ -71,8 +78,8 @@ int forwards_make_admission(struct forwards *forwards, uint32_t maxconn,
 int forwards_make_upstreams(struct forwards *forwards);
 
 /*
- * Binds the listening sockets of all forwards, one per worker: fds[worker * count + forward].
- * Replaces ports of 0 in `listen`. Returns 0, or -errno and adds all faults to `errors`: each names
+ * Binds the listening sockets of all forwards, one per worker: fds[worker * count + forward]. Takes
+ * passed sockets over, which belong to the workers from then on. Replaces ports of 0 in `listen`. Returns 0, or -errno and adds all faults to `errors`: each names
  * the address, the reason and the remedy. After an error no socket is left open, and no new file is
  * left.
  */

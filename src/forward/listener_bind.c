@@ -1,8 +1,10 @@
 #include "forward/listener_bind.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "os/interfaces.h"
@@ -97,7 +99,7 @@ void listener_describe_error(const struct addr *address, int error, bool may_fre
 }
 
 /* Why no client reaches a listener that was bound, and the remedy; NULL: clients reach it. */
-static const char *explain_unreachable(const struct addr *address, const struct sock_tuning *tuning,
+static const char *explain_unreachable(const struct addr *address, bool may_lack_address,
 				       const char **remedy)
 {
 	*remedy = NULL;
@@ -117,15 +119,15 @@ static const char *explain_unreachable(const struct addr *address, const struct 
 	case INTERFACES_V6_FINE:
 		break;
 	}
-	if (!tuning->freebind || addr_is_local(address) || addr_is_wildcard(address) ||
+	if (!may_lack_address || addr_is_local(address) || addr_is_wildcard(address) ||
 	    route_check_local(address) != -EADDRNOTAVAIL)
 		return NULL;
 	return "no interface has this address yet; the listener takes clients when one has it";
 }
 
-static void tell_unreachable(const struct addr *address, const struct sock_tuning *tuning)
+static void tell_unreachable(const struct addr *address, bool may_lack_address)
 {
-	const char *remedy, *reason = explain_unreachable(address, tuning, &remedy);
+	const char *remedy, *reason = explain_unreachable(address, may_lack_address, &remedy);
 	struct log_line line;
 
 	if (!reason || !log_begin(&line, LOG_EVENT_listener_unreachable))
@@ -146,6 +148,51 @@ int listener_bind(struct addr *listen, const struct sock_tuning *tuning, unsigne
 		result = sock_open_listeners(listen, tuning, backlog, sockets->fds, sockets->count);
 	while (sock_may_try_again(result, &sockets->waited_ms));
 	if (!result)
-		tell_unreachable(listen, tuning);
+		tell_unreachable(listen, tuning->freebind);
 	return result;
+}
+
+int listener_adopt(const struct config_forward *forward, const struct sock_tuning *tuning,
+		   struct listener_sockets *sockets, uint32_t *early_count)
+{
+	unsigned passed = forward->passed_count, backlog = (unsigned)forward->options.backlog;
+	uint32_t early;
+	int result = passed > sockets->count ? -E2BIG : 0;
+
+	*early_count = 0;
+	for (unsigned i = 0; i < passed && !result; i++) {
+		sockets->fds[i] = forward->passed_fds[i];
+		result = sock_adopt_listener(sockets->fds[i], &forward->listen, tuning, backlog,
+					     &early);
+		*early_count += early;
+	}
+	/* one socket of the service manager is enough: all workers accept from its queue */
+	for (unsigned i = passed; i < sockets->count && !result; i++) {
+		sockets->fds[i] = fcntl(sockets->fds[i % passed], F_DUPFD_CLOEXEC, 0);
+		if (sockets->fds[i] >= 0)
+			continue;
+		result = -errno;
+		while (i-- > passed)
+			close(sockets->fds[i]);
+		break;
+	}
+	if (!result)
+		tell_unreachable(&forward->listen, true);
+	return result;
+}
+
+void listener_describe_adoption(const struct config_forward *forward, int error,
+				unsigned worker_count, struct fault *fault)
+{
+	if (error == -E2BIG)
+		config_fault_listen(fault, forward,
+				    "%u sockets were passed for %u workers, each of which takes "
+				    "one; give --workers %u, or remove sockets with ReusePort=yes "
+				    "from the .socket unit",
+				    forward->passed_count, worker_count, forward->passed_count);
+	else
+		config_fault_listen(fault, forward, "its passed socket cannot be used: %s; %s",
+				    strerror(-error),
+				    error == -EMFILE ? "raise the descriptor limit (ulimit -n)"
+						     : "leave out options of sockets");
 }

@@ -25,6 +25,18 @@ int listener_bind(struct addr *listen, const struct sock_tuning *tuning, unsigne
 		  struct listener_sockets *sockets);
 
 /*
+ * Takes over the passed sockets of `forward`: each worker has one, or a duplicate of one. Sets
+ * *early_count as sock_adopt_listener() does. Returns 0, or -errno: -E2BIG if there are more
+ * sockets than workers; otherwise fcntl(2), setsockopt(2), listen(2). Then the sockets stay open.
+ */
+int listener_adopt(const struct config_forward *forward, const struct sock_tuning *tuning,
+		   struct listener_sockets *sockets, uint32_t *early_count);
+
+/* Describes why listener_adopt() failed, with `worker_count` workers. */
+void listener_describe_adoption(const struct config_forward *forward, int error,
+				unsigned worker_count, struct fault *fault);
+
+/*
  * Describes why listening on `address` failed: the address, the reason (`error`, -errno) and the
  * remedy. `may_freebind`: --freebind applies to this address.
  */

@@ -144,6 +144,39 @@ int sock_open_listeners(struct addr *address, const struct sock_tuning *tuning, 
 	return error;
 }
 
+int sock_adopt_listener(int listener_fd, const struct addr *address,
+			const struct sock_tuning *tuning, unsigned backlog, uint32_t *early_count)
+{
+	struct tcp_info info = {0};
+	socklen_t length_bytes = sizeof(info);
+	bool local = addr_is_local(address);
+	int unused, error = local ? 0 : sock_tune(listener_fd, address, tuning, &unused);
+
+	*early_count = 0;
+	if (!error && !local)
+		error = sock_tune_bound(listener_fd, tuning);
+	if (!error && listen(listener_fd, (int)backlog))
+		error = -errno;
+	/* of a listening socket: the length of its queue of connections (tcp_get_info() of Linux) */
+	if (!error && !local &&
+	    !getsockopt(listener_fd, IPPROTO_TCP, TCP_INFO, &info, &length_bytes))
+		*early_count = info.tcpi_unacked;
+	return error;
+}
+
+bool sock_tune_early(int fd, const struct addr *address, const struct sock_tuning *tuning)
+{
+	int urgent = 0, unused;
+	socklen_t length_bytes = sizeof(urgent);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &urgent, &length_bytes) || urgent)
+		return false;
+	/* fails for a dead socket, and for SO_MARK, which needs the privileges of the start */
+	(void)sock_tune(fd, address, tuning, &unused);
+	(void)sock_tune_client(fd, tuning);
+	return true;
+}
+
 int sock_join_listeners(const struct addr *address, const struct sock_tuning *tuning,
 			unsigned backlog)
 {

@@ -36,6 +36,20 @@ int sock_open_listeners(struct addr *address, const struct sock_tuning *tuning, 
 			int *fds, unsigned count);
 
 /*
+ * Makes a passed listening socket (os/activation.h) one of ours: sets those options that a bound
+ * socket takes, and `backlog`, by another listen(2). Returns 0 and sets *early_count to the number
+ * of connections that were in the backlog before and may lack the options; or returns -errno.
+ */
+int sock_adopt_listener(int listener_fd, const struct addr *address,
+			const struct sock_tuning *tuning, unsigned backlog, uint32_t *early_count);
+
+/*
+ * Sets the options that a socket accepted from a passed listener lacks, because it was in the
+ * backlog before sock_adopt_listener(). Returns whether it lacked them.
+ */
+bool sock_tune_early(int fd, const struct addr *address, const struct sock_tuning *tuning);
+
+/*
  * Opens one more listening socket on an address that sock_open_listeners() has opened. Returns the
  * socket or -errno: bind(2), socket(7).
  */

@@ -103,21 +103,37 @@ void sock_reset_on_close(int fd, bool reset)
 
 int sock_tune_listener(int fd, const struct addr *address, const struct sock_tuning *tuning)
 {
-	const struct option options[] = {
-		{IPPROTO_TCP, TCP_NODELAY, 1},
-		{SOL_SOCKET, SO_MARK, tuning->mark},
-		{IPPROTO_TCP, TCP_FASTOPEN, tuning->fastopen_queue},
-		{IPPROTO_TCP, TCP_DEFER_ACCEPT, to_seconds(tuning->defer_accept_ms)},
-	};
 	bool dual = tuning->dual_stack && addr_is_v6_wildcard(address);
-	int error = sock_keep_alive(fd, tuning);
+	int error = 0;
 
-	if (!error && address->any.sa_family == AF_INET6)
+	if (address->any.sa_family == AF_INET6)
 		error = sock_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, !dual);
 	if (!error && tuning->freebind)
 		error = sock_free_bind(fd, address->any.sa_family);
 	if (!error && tuning->device)
 		error = set_name(fd, SOL_SOCKET, SO_BINDTODEVICE, tuning->device);
+	return error ? error : sock_tune_bound(fd, tuning);
+}
+
+int sock_tune_bound(int fd, const struct sock_tuning *tuning)
+{
+	const struct option options[] = {
+		{IPPROTO_TCP, TCP_FASTOPEN, tuning->fastopen_queue},
+		{IPPROTO_TCP, TCP_DEFER_ACCEPT, to_seconds(tuning->defer_accept_ms)},
+	};
+	int error = sock_tune_client(fd, tuning);
+
+	return error ? error : set_all(fd, options, ARRAY_COUNT(options));
+}
+
+int sock_tune_client(int fd, const struct sock_tuning *tuning)
+{
+	const struct option options[] = {
+		{IPPROTO_TCP, TCP_NODELAY, 1},
+		{SOL_SOCKET, SO_MARK, tuning->mark},
+	};
+	int error = sock_keep_alive(fd, tuning);
+
 	return error ? error : set_all(fd, options, ARRAY_COUNT(options));
 }
 

@@ -85,7 +85,9 @@ const char *sock_wanted_congestion(const struct addr *address, const struct sock
 
 /*
  * Set the options of a new socket: sock_tune() those for both kinds of sockets, then one of the
- * others. `address` is the address that the socket will be bound or connected to. They return 0, or
+ * others. sock_tune_listener() is for before bind(2). sock_tune_bound() sets the part of it that a
+ * bound listener takes, and sock_tune_client() the part that an accepted socket inherits.
+ * `address` is the address that the socket will be bound or connected to. They return 0, or
  * -errno of the first option that was refused: setsockopt(2). A refused congestion control is no
  * error, because the connection still works: `congestion_error` gets 0 or the -errno (-EPERM: needs
  * CAP_NET_ADMIN; -ENOENT: not loaded).
@@ -93,6 +95,8 @@ const char *sock_wanted_congestion(const struct addr *address, const struct sock
 int sock_tune(int fd, const struct addr *address, const struct sock_tuning *tuning,
 	      int *congestion_error);
 int sock_tune_listener(int fd, const struct addr *address, const struct sock_tuning *tuning);
+int sock_tune_bound(int fd, const struct sock_tuning *tuning);
+int sock_tune_client(int fd, const struct sock_tuning *tuning);
 int sock_tune_backend(int fd, const struct sock_tuning *tuning);
 
 /*

@@ -66,24 +66,6 @@ int startup_prepare(struct fault *fault)
 	return result;
 }
 
-/* The number in an environment variable; 0: no variable or no number. */
-static long read_variable(const char *name)
-{
-	const char *text = getenv(name);
-
-	return text ? strtol(text, NULL, 10) : 0;
-}
-
-/* The first descriptor after those of the service manager. */
-static int first_inherited(void)
-{
-	long passed = read_variable("LISTEN_FDS");
-
-	if (read_variable("LISTEN_PID") != getpid() || passed < 0 || passed > INT_MAX / 2)
-		passed = 0;
-	return STDERR_FILENO + 1 + (int)passed;
-}
-
 static void close_where_inherited(int fd)
 {
 	int flags = fcntl(fd, F_GETFD);
@@ -94,7 +76,7 @@ static void close_where_inherited(int fd)
 
 void startup_close_inherited(void)
 {
-	int first = first_inherited();
+	const int first = STDERR_FILENO + 1;
 	DIR *directory = opendir("/proc/self/fd");
 	const struct dirent *entry;
 

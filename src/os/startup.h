@@ -23,8 +23,8 @@
 int startup_prepare(struct fault *fault);
 
 /*
- * Closes the descriptors from 3 on that this process inherited by execve(2), except those that a
- * service manager passes by LISTEN_FDS and LISTEN_PID (sd_listen_fds(3)). Descriptors that this
- * process has opened are not closed, because they are close-on-exec.
+ * Closes the descriptors from 3 on that this process inherited by execve(2). Descriptors that this
+ * process has opened are not closed, because they are close-on-exec; nor are those that
+ * activation_take() has taken.
  */
 void startup_close_inherited(void);

@@ -106,6 +106,13 @@ static void refuse(struct listeners *self, int fd)
 	metrics_add(self->sessions->metrics, METRIC_connections_shed, 1);
 }
 
+/* Sets the options of a connection that was in the backlog of a passed socket at the start. */
+static void tune_early(struct forward *forward, int fd)
+{
+	if (sock_tune_early(fd, &forward->listen, &forward->tuning))
+		atomic_fetch_sub(&forward->early_count, 1);
+}
+
 /* Gives an accepted connection to a worker. Returns false if a limit is reached. */
 static bool admit(struct listeners *self, struct listener *listener, int fd)
 {
@@ -113,6 +120,8 @@ static bool admit(struct listeners *self, struct listener *listener, int fd)
 	struct tenancy tenancy;
 	int worker;
 
+	if (atomic_load_explicit(&listener->forward->early_count, memory_order_relaxed))
+		tune_early(listener->forward, fd);
 	if (!tenancy_begin(&tenancy, listener->forward))
 		return false;
 	worker = listener->careful_count ? load_admit_here(sessions->load, sessions->worker)

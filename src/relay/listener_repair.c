@@ -52,6 +52,8 @@ bool listeners_find_lost(struct listeners *self)
 
 static const char *find_remedy(int socket_error, int error)
 {
+	if (error == -ENOTSUP)
+		return "restart the .socket unit, which opened the socket, and sixpipe";
 	if (error == -ENODEV)
 		return "make the interface again";
 	if (error == -EADDRNOTAVAIL)
@@ -86,6 +88,9 @@ static int replace_socket(struct listeners *self, struct listener *listener)
 	struct addr address = listener->forward->listen;
 	int fd;
 
+	if (listener->forward->config->passed_count)
+		return -ENOTSUP; /* a new socket would not be the service manager's */
+
 	if (address.any.sa_family == AF_INET6 && address.v6.sin6_scope_id) {
 		address.v6.sin6_scope_id = if_nametoindex(listener->device);
 		if (!address.v6.sin6_scope_id)
@@ -100,15 +105,37 @@ static int replace_socket(struct listeners *self, struct listener *listener)
 	return 0;
 }
 
+/*
+ * All workers can share one passed socket: the first makes it listen again, and the others find
+ * that it does. Returns -EBUSY while another worker is at it.
+ */
+static int listen_again(struct listener *listener)
+{
+	struct forward *forward = listener->forward;
+	int error = 0;
+
+	if (!forward->config->passed_count)
+		return sock_listen_again(listener->fd, &forward->listen, listener->backlog);
+	if (atomic_flag_test_and_set(&forward->repairing))
+		return -EBUSY;
+	if (sock_listener_error(listener->fd))
+		error = sock_listen_again(listener->fd, &forward->listen, listener->backlog);
+	atomic_flag_clear(&forward->repairing);
+	return error;
+}
+
 bool listener_repair(struct listeners *self, struct listener *listener)
 {
 	struct metrics *metrics = self->sessions->metrics;
 	const struct addr *listen = &listener->forward->listen;
 	bool failed_before = atomic_load(&listener->failed);
-	int error = listener->error == -ENODEV
-			    ? replace_socket(self, listener)
-			    : sock_listen_again(listener->fd, listen, listener->backlog);
+	int error = listener->error == -ENODEV ? replace_socket(self, listener)
+					       : listen_again(listener);
 
+	if (error == -EBUSY) {
+		timer_arm(self->sessions->wheel, &listener->timer, LISTENER_RETRY_MS);
+		return false;
+	}
 	if (!error || !failed_before)
 		listener_log_repair(listen, listener->error, error);
 	if (error)

@@ -5,7 +5,6 @@ import ctypes
 import os
 import resource
 import signal
-import socket
 import subprocess
 import tempfile
 import unittest
@@ -153,25 +152,6 @@ class Inherited(Started):
         self.exchange(backend)
         self.assertFalse(name in self.fds(process).values(), 'it is open still')
         self.assertEqual(os.read(read_end, 1), b'')
-
-    def test_listen_fds_stay_open(self):
-        backend = self.backend()
-        given = socket.create_server(('127.0.0.1', 0))
-        self.addCleanup(given.close)
-        name = os.readlink(f'/proc/self/fd/{given.fileno()}')
-
-        for count, kept in (('1', True), ('0', False)):
-            with self.subTest(LISTEN_FDS=count):
-                shell = f'export LISTEN_PID=$$ LISTEN_FDS={count}; exec 3<&{given.fileno()}; exec "$0" "$@"'
-                process = subprocess.Popen(['sh', '-c', shell, SIXPIPE, '--engine', self.engine, f'unix:{self.path}',
-                                            backend.address], env=environment(), stderr=subprocess.DEVNULL,
-                                           pass_fds=(given.fileno(),))
-                self.addCleanup(self.end, process)
-                self.exchange(backend)
-                self.assertEqual(self.fds(process).get(3) == name, kept)
-                self.assertEqual(list(self.fds(process).values()).count(name), kept)
-                self.end(process)
-                os.unlink(self.path)
 
     def test_a_file_of_the_shell_is_read_first(self):
         """An inherited descriptor of --config <(...) is read before it is closed."""
