@@ -223,18 +223,6 @@ void manager_enter(struct manager *manager, const struct manager_stage *stage)
 	tell(manager, words, PART_STOPPING | (stage->extend_ms ? PART_EXTEND : 0));
 }
 
-void manager_end(struct manager *manager)
-{
-	char words[MANAGER_STATUS_BYTES], sessions[MANAGER_COUNT_BYTES];
-
-	if (!manager->workers)
-		return;
-	snprintf(words, sizeof(words), "stopped, after %s",
-		 manager_print_count(workers_metric(manager->workers, METRIC_sessions_opened),
-				     "session", sessions));
-	tell(manager, words, 0);
-}
-
 /* The loop ------------------------------------------------------------------------------------- */
 
 void manager_prepare_poll(const struct manager *manager, struct poll_set *set)

@@ -67,9 +67,6 @@ void manager_ready(struct manager *manager, struct workers *workers);
 /* A stage of the end begins. */
 void manager_enter(struct manager *manager, const struct manager_stage *stage);
 
-/* All workers have ended. The last message. */
-void manager_end(struct manager *manager);
-
 /* Adds what to wait for, and when manager_run() is due without an event. */
 void manager_prepare_poll(const struct manager *manager, struct poll_set *set);
 

@@ -209,7 +209,6 @@ bool service_run(struct service *service, bool *ended_well)
 		saver_save_last(task->saver);
 	log_stop(LOG_FLUSH_LIMIT_S);
 	report_stopped(task->workers);
-	manager_end(&service->manager);
 	return true;
 }
 
