@@ -171,14 +171,13 @@ class Failing(NotifyCase):
 
     def test_a_wrong_configuration(self):
         self.assertEqual(self.failed('[::1]:0', '127.0.0.1:99999', '--backlog', 'many'),
-                         [{'STATUS': "failed: BACKEND '127.0.0.1:99999': port is not a number from 1 to 65535 (and 1 more)"}])
+                         [{'STATUS': "failed: BACKEND '127.0.0.1:99999': has a port above 65535 (and 1 more)"}])
 
     def test_a_port_that_is_taken(self):
         other = self.backend()
         taken = f'127.0.0.1:{other.address.rpartition(":")[2]}'
         messages = self.failed(taken, '127.0.0.1:1')
-        self.assertEqual(len(messages), 1)
-        self.assertRegex(messages[0]['STATUS'], f"^failed: LISTEN '{taken}': .*already in use")
+        self.assertEqual(messages, [{'STATUS': f'failed: cannot listen on {taken}: Address already in use'}])
 
     def test_names_that_the_start_waits_for(self):
         """The start says what it waits for, and asks for as much time."""
