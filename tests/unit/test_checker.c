@@ -231,7 +231,7 @@ static void hang(bool is_shared)
 {
 	unsigned expected = is_shared ? CHECKER_PARALLEL_LIMIT / 2 : CHECKER_PARALLEL_LIMIT;
 	uint64_t end_ms = timer_now_ms() + SUPPORT_PATIENCE_MS;
-	unsigned before;
+	unsigned before, running;
 
 	config_init(&config);
 	set("listen", "[::1]:2000");
@@ -254,7 +254,9 @@ static void hang(bool is_shared)
 	}
 	for (unsigned i = 0; i < 10; i++)
 		pass(0);
-	cr_expect_eq(support_count_descriptors() - before, expected);
+	/* a check of the second listener may just run, every 10 ms */
+	running = support_count_descriptors() - before;
+	cr_expect(running == expected || (is_shared && running == expected + 1), "%u run", running);
 	cr_expect_eq(forwards_metric(forwards, METRIC_checks_failed), 0);
 	finish();
 }
