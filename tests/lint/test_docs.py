@@ -16,8 +16,9 @@ class Docs(unittest.TestCase):
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.root = pathlib.Path(directory.name)
-        for name in ('scripts/docs', 'man/sixpipe.8', 'man/sixpipe.8.in', 'docs/reference.md', 'docs/reference.md.in',
-                     'docs/messages.md', 'docs/messages.md.in'):
+        templates = [page for folder in ('man', 'docs') for page in (ROOT / folder).glob('*.in')]
+        pages = [page.with_suffix('') for page in templates]
+        for name in (page.relative_to(ROOT) for page in (ROOT / 'scripts' / 'docs', *templates, *pages)):
             (self.root / name).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / name, self.root / name)
 
