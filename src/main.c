@@ -93,8 +93,8 @@ static int forward_or_print(int argc, char **argv)
 
 	config_init(&config);
 	if (activation_take(&config.passed, &fault))
-		result = usage_fail(EXIT_FAILURE, &fault);
-	else if (config_parse(&line, argc, argv))
+		config_errors_add(&config.errors, &fault);
+	if (config.errors.count || config_parse(&line, argc, argv))
 		result = refuse_config(&config);
 	else if (config.version)
 		usage_print_version(stdout);

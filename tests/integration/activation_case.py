@@ -15,15 +15,20 @@ FIRST_FREE = 100  # the manager's own descriptors are out of the way of those th
 
 class ActivationCase(Case):
 
-    def listen(self, host='::1', port=0, *, dual_stack=False, kind=socket.SOCK_STREAM, reuse_port=False, backlog=16):
+    def listen(self, host='::1', port=0, *, dual_stack=False, kind=socket.SOCK_STREAM, reuse_port=False, backlog=16,
+               device=None):
         """A socket as a .socket unit makes it."""
         family = socket.AF_UNIX if host[0] in '/\0' else socket.AF_INET6 if ':' in host else socket.AF_INET
         made = socket.socket(family, kind)
         self.addCleanup(made.close)
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dual_stack)
+        if family != socket.AF_UNIX:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if reuse_port:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if device:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
         made.bind(host if family == socket.AF_UNIX else (host, port))
         if kind == socket.SOCK_STREAM:
             made.listen(backlog)

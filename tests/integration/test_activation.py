@@ -6,7 +6,7 @@ import socket
 import tempfile
 
 from activation_case import ActivationCase
-from harness import wait_until
+from harness import environment, wait_until
 from peers import endpoint_name
 
 WORKERS = 4
@@ -225,16 +225,16 @@ class Refused(ActivationCase):
     def test_variables(self):
         forward = ('systemd:web', '192.0.2.1:80')
         listener = self.listen()
-        self.assert_refused([('web', listener)], forward, ('LISTEN_FDS', "'x' is no number"), 1, LISTEN_FDS='x')
-        self.assert_refused([('web', listener)], forward, ('descriptor 4', 'Bad file'), 1, LISTEN_FDS='2')
-        self.assert_refused([('web', listener)], forward, ('2 names for the 1 sockets',), 1, LISTEN_FDNAMES='a:b')
+        self.assert_refused([('web', listener)], forward, ('LISTEN_FDS', "'x' is no number"), 2, LISTEN_FDS='x')
+        self.assert_refused([('web', listener)], forward, ('descriptor 4', 'Bad file'), 2, LISTEN_FDS='2')
+        self.assert_refused([('web', listener)], forward, ('2 names for the 1 sockets',), 2, LISTEN_FDNAMES='a:b')
         result = self.run_activated([('web', listener)], 'systemd:unknown', '192.0.2.1:80', '--check', LISTEN_FDNAMES=None)
         self.assertEqual((result.returncode, result.stdout), (0, 'configuration OK\n'), result.stderr)
 
     def test_sockets_for_another_process(self):
         """A shell between the manager and sixpipe."""
         result = self.run_sixpipe('systemd:web', '192.0.2.1:80',
-                                  env={**os.environ, 'LISTEN_FDS': '1', 'LISTEN_PID': '1', 'LISTEN_FDNAMES': 'web'})
+                                  env=environment(LISTEN_FDS='1', LISTEN_PID='1', LISTEN_FDNAMES='web'))
         self.assertEqual(result.returncode, 1, result.stderr)
         self.assertIn('process 1 (LISTEN_PID)', result.stderr)
         self.assertIn('exec', result.stderr)

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import unittest
 
+from activation_case import ActivationCase
 from harness import Case, wait_until
 from netns import Netns
 from peers import parse_endpoint
@@ -178,6 +179,35 @@ class Interface(ListenersCase):
                 self.netns.ip('link delete near0')
                 self.make_link(there)
                 self.assert_serves(proxy, ('2001:db8::1', 2100), there)
+
+
+class Passed(ListenersCase, ActivationCase):
+    """Sockets that a service manager has passed. All workers share one."""
+
+    def forward_passed(self, listener):
+        return self.activated([('web', listener)], 'systemd:web', self.server.address, '--workers', WORKERS,
+                              '--metrics', '[::1]:0', netns=self.netns)
+
+    def test_is_destroyed_and_listens_again(self):
+        listener = self.netns.run(self.listen, '::1', 81)
+        with self.forward_passed(listener) as proxy:
+            self.assert_serves(proxy)
+            for times in (1, 2):
+                self.destroy(proxy, 81)
+                proxy.wait_events('listener_reopened', times)  # by the worker that is first
+                self.assert_serves(proxy)
+            self.assert_idle_cpu(proxy)
+
+    def test_whose_interface_is_deleted(self):
+        """Only the manager can make such a socket again."""
+        with Netns() as there:
+            self.netns.link_to(there)
+            listener = self.netns.run(self.listen, '::', 2100, device='near0')
+            with self.forward_passed(listener) as proxy:
+                self.netns.ip('link delete near0')
+                failed = self.assert_failed(proxy)
+                self.assertIn('interface', failed['cause'])
+                self.assertIn('.socket unit', failed['remedy'])
 
 
 if __name__ == '__main__':
