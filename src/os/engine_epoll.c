@@ -125,9 +125,12 @@ static uint32_t mask_for(const struct descriptor *descriptor)
 	const uint64_t *tokens = descriptor->tokens;
 	uint32_t mask = EPOLLET;
 
-	/* level-triggered: connections left in the backlog are reported again */
+	/*
+	 * Level-triggered: connections left in the backlog are reported again. If workers share the
+	 * socket, a connection wakes one of them, not all: EPOLLEXCLUSIVE, Linux 4.5.
+	 */
 	if (is_accept(tokens[REQUEST_READABLE]))
-		return descriptor->many ? EPOLLIN : EPOLLIN | EPOLLONESHOT;
+		return descriptor->many ? EPOLLIN | EPOLLEXCLUSIVE : EPOLLIN | EPOLLONESHOT;
 	/* with ARRIVAL, the first wait to read needs no system call */
 	if (is_connect(tokens[REQUEST_WRITABLE]))
 		return mask | EPOLLOUT | ARRIVAL;
