@@ -194,8 +194,9 @@ static void answer_who(struct admin_job *job, struct admin_answer *answer)
 
 /* Bans ----------------------------------------------------------------------------------------- */
 
+/* `asker`: the job of the user who asked; NULL: the ban's time has passed. */
 static void log_ban(const struct admin_tools *tools, enum log_event event, const struct ban *ban,
-		    const char *cause)
+		    const struct admin_job *asker)
 {
 	struct admin_clock clock = read_clock();
 	char client[CIDR_TEXT_BYTES], date[LOG_DATE_BYTES];
@@ -206,16 +207,11 @@ static void log_ban(const struct admin_tools *tools, enum log_event event, const
 	log_text(&line, "client", cidr_print_on_link(&ban->client, client));
 	log_text(&line, "given", ban->given);
 	log_text(&line, "until", admin_date_print(&clock, ban->expires_ms, date));
-	log_text(&line, "cause", cause);
+	log_text(&line, "cause", asker ? "asked" : "expired");
+	if (asker)
+		log_number(&line, "uid", asker->asker);
 	log_number(&line, "bans", bans_count(tools->bans));
 	log_end(&line);
-}
-
-/* Prints who asked, as "uid 0". */
-static const char *cause_of(const struct admin_job *job, char text[32])
-{
-	snprintf(text, 32, "uid %u", (unsigned)job->asker);
-	return text;
 }
 
 /* Bans job->client. Returns whether the job is over: the ban failed. */
@@ -225,7 +221,6 @@ static bool make_ban(struct admin_job *job, struct admin_answer *answer)
 	uint64_t expires_ms = BANS_NEVER;
 	const char *problem = admin_whom_refuse(&job->client);
 	const struct ban *ban;
-	char cause[32];
 
 	if (problem) {
 		answer_about(job, answer, ADMIN_BAD, "%s", problem);
@@ -241,7 +236,7 @@ static bool make_ban(struct admin_job *job, struct admin_answer *answer)
 			     BANS_LIMIT);
 		return true;
 	}
-	log_ban(&job->tools, LOG_EVENT_ban, ban, cause_of(job, cause));
+	log_ban(&job->tools, LOG_EVENT_ban, ban, job);
 	job->has_ban = true;
 	ask(job, QUERY_RESET, &job->client, 0);
 	return false;
@@ -318,7 +313,7 @@ static const struct ban *find_ban(const struct admin_job *job)
 static void answer_unban(struct admin_job *job, struct admin_answer *answer)
 {
 	const struct ban *ban = find_ban(job);
-	char cause[32], covering[CIDR_TEXT_BYTES];
+	char covering[CIDR_TEXT_BYTES];
 	struct admin_text text;
 	struct ban taken;
 	bool removed;
@@ -339,7 +334,7 @@ static void answer_unban(struct admin_job *job, struct admin_answer *answer)
 	taken = *ban;
 	removed = bans_remove(job->tools.bans, &taken.client);
 	CHECK(removed);
-	log_ban(&job->tools, LOG_EVENT_unban, &taken, cause_of(job, cause));
+	log_ban(&job->tools, LOG_EVENT_unban, &taken, job);
 	if (!open_text(job, answer, ADMIN_DONE, "", &text))
 		return;
 	admin_text_print_unban(&text, &taken);
@@ -364,7 +359,7 @@ void admin_job_expire(const struct admin_tools *tools)
 	struct ban expired;
 
 	while (bans_take_expired(tools->bans, timer_now_ms(), &expired))
-		log_ban(tools, LOG_EVENT_unban, &expired, "expired");
+		log_ban(tools, LOG_EVENT_unban, &expired, NULL);
 }
 
 /* The job -------------------------------------------------------------------------------------- */

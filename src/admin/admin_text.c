@@ -67,6 +67,7 @@ static void print_session(const struct admin_text *text, const struct forwards *
 	fputs(text->json ? "{" : "", text->out);
 	print_string(text, "state", record->closed_ms ? "closed" : "live");
 	print_endpoint(text, "client", &record->client);
+	print_next(text, "forward", forwards->list[record->forward].config->name);
 	print_endpoint(text, "listen", &forwards->list[record->forward].listen);
 	print_endpoint(text, "backend", &record->backend);
 	print_endpoint(text, "source", &record->source);

@@ -198,6 +198,13 @@ void log_addr(struct log_line *line, const char *key, const struct addr *address
 	append_field(line, key, addr_print(address, text), false);
 }
 
+void log_forward(struct log_line *line, const char *name, const struct addr *listen)
+{
+	if (name)
+		log_text(line, "forward", name);
+	log_addr(line, "listen", listen);
+}
+
 void log_error(struct log_line *line, const char *key, int error)
 {
 	/* strerror(3) translates, which takes a lock; this function only reads a table */

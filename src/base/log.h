@@ -75,6 +75,11 @@ bool log_begin(struct log_line *line, enum log_event event);
 void log_text(struct log_line *line, const char *key, const char *value);
 void log_number(struct log_line *line, const char *key, uint64_t value);
 void log_addr(struct log_line *line, const char *key, const struct addr *address);
+/*
+ * Which forward the line is about, in all events by the same two keys: `forward`, the name of its
+ * section or its number (NULL: a listener of no forward), and `listen`.
+ */
+void log_forward(struct log_line *line, const char *name, const struct addr *listen);
 void log_error(struct log_line *line, const char *key, int error); /* an errno, of either sign */
 
 /* A list: begin, any number of items, end. A repeated key in logfmt, one array in JSON. */

@@ -210,6 +210,7 @@ static void skip(struct checker *checker, struct check *check, int error)
 	struct log_line line;
 
 	if (log_begin(&line, LOG_EVENT_check_skipped)) {
+		forward_log(check->target->forward, &line);
 		log_addr(&line, "backend", &check->address);
 		log_error(&line, "error", error);
 		log_end(&line);

@@ -425,7 +425,7 @@ static void on_accept_failed(struct http *http, int error)
 	if (sock_listener_error(http->listen_fd) == -ECONNABORTED) {
 		error = sock_listen_again(http->listen_fd, &http->listen, BACKLOG);
 		if (!error || !http->listener_failed)
-			listener_log_repair(&http->listen, -ECONNABORTED, error);
+			listener_log_repair(NULL, &http->listen, -ECONNABORTED, error);
 		http->listener_failed = error;
 	}
 	if (error && error != -EAGAIN && error != -ECONNABORTED)

@@ -311,7 +311,7 @@ static void list_servers(const struct addr *servers, unsigned count,
 	}
 }
 
-static void tell_ignored(const char *path, const char *nameserver, const char *fault)
+static void tell_ignored(const char *path, const char *nameserver, const char *error)
 {
 	struct log_line line;
 
@@ -319,7 +319,7 @@ static void tell_ignored(const char *path, const char *nameserver, const char *f
 		return;
 	log_text(&line, "nameserver", nameserver);
 	log_text(&line, "file", path);
-	log_text(&line, "fault", fault);
+	log_text(&line, "error", error);
 	log_end(&line);
 }
 

@@ -82,7 +82,7 @@ static bool begin_target(struct log_line *line, const struct name *name,
 	if (!begin_line(line, name, event))
 		return false;
 	log_number(line, "port", addr_port(&forward->config->backends[target->backend].addr));
-	log_addr(line, "listen", &forward->listen);
+	forward_log(forward, line);
 	return true;
 }
 

@@ -45,7 +45,7 @@ static void warn_of_congestion(const struct forward *forward, const char *wanted
 
 	if (!log_begin(&line, LOG_EVENT_congestion_refused))
 		return;
-	log_addr(&line, "listen", &forward->listen);
+	forward_log(forward, &line);
 	log_text(&line, "wanted", wanted);
 	log_text(&line, "in_use", in_use);
 	log_text(&line, "effect",
@@ -193,7 +193,7 @@ void report_ready(const struct capacity *limits, const struct workers *workers,
 		log_text(&line, "engine", engine_name(engine));
 		log_text(&line, "features", engine_features(engine));
 		if (workers_engine_refusal(workers)) {
-			log_error(&line, "io_uring", workers_engine_refusal(workers));
+			log_error(&line, "error", workers_engine_refusal(workers));
 			log_text(&line, "remedy", "sixpipe doctor tells what forbids io_uring");
 		}
 		log_end(&line);

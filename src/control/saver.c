@@ -108,12 +108,13 @@ static int await_end(struct saver *saver, int stop_fd, int *result, struct fault
 
 static void log_failure(const struct fault *fault)
 {
-	char text[FAULT_TEXT_BYTES];
 	struct log_line line;
 
 	if (!log_begin(&line, LOG_EVENT_state_failed))
 		return;
-	log_text(&line, "error", fault_print(fault, text));
+	log_text(&line, "file", fault->value);
+	log_text(&line, "error", fault->reason);
+	log_text(&line, "remedy", fault->remedy);
 	log_end(&line);
 }
 

@@ -177,8 +177,10 @@ int forwards_open(struct forwards *forwards, unsigned worker_count, int *fds,
 
 	for (unsigned i = 0; i < forwards->count && sockets.fds; i++) {
 		struct forward *forward = &forwards->list[i];
-		int bound = open_forward(forward, &sockets, &fault);
+		int bound;
 
+		sockets.forward = forward->config->name;
+		bound = open_forward(forward, &sockets, &fault);
 		if (bound)
 			config_origin_add_to(errors, forwards->config, forward->config, &fault);
 		else
@@ -225,6 +227,11 @@ void forwards_remove_files(const struct forwards *forwards)
 }
 
 /* Running -------------------------------------------------------------------------------------- */
+
+void forward_log(const struct forward *forward, struct log_line *line)
+{
+	log_forward(line, forward->config->name, &forward->listen);
+}
 
 uint64_t forwards_metric(const struct forwards *forwards, enum metric metric)
 {

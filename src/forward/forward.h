@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
+#include "base/log.h"
 #include "config/config.h"
 #include "forward/admission.h"
 #include "forward/loops.h"
@@ -106,6 +107,9 @@ int forwards_give_files(const struct forwards *forwards, struct forward_owner ow
 void forwards_remove_files(const struct forwards *forwards);
 
 /* Running -------------------------------------------------------------------------------------- */
+
+/* Logs which forward a line is about: log_forward(). */
+void forward_log(const struct forward *forward, struct log_line *line);
 
 /* The value of a metric about forwards, summed; 0 for another metric. Control loop. */
 uint64_t forwards_metric(const struct forwards *forwards, enum metric metric);

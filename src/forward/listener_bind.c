@@ -125,15 +125,15 @@ static const char *explain_unreachable(const struct addr *address, bool may_lack
 	return "no interface has this address yet; the listener takes clients when one has it";
 }
 
-static void tell_unreachable(const struct addr *address, bool may_lack_address)
+static void tell_unreachable(const char *forward, const struct addr *address, bool may_lack_address)
 {
-	const char *remedy, *reason = explain_unreachable(address, may_lack_address, &remedy);
+	const char *remedy, *cause = explain_unreachable(address, may_lack_address, &remedy);
 	struct log_line line;
 
-	if (!reason || !log_begin(&line, LOG_EVENT_listener_unreachable))
+	if (!cause || !log_begin(&line, LOG_EVENT_listener_unreachable))
 		return;
-	log_addr(&line, "listen", address);
-	log_text(&line, "reason", reason);
+	log_forward(&line, forward, address);
+	log_text(&line, "cause", cause);
 	if (remedy)
 		log_text(&line, "remedy", remedy);
 	log_end(&line);
@@ -148,7 +148,7 @@ int listener_bind(struct addr *listen, const struct sock_tuning *tuning, unsigne
 		result = sock_open_listeners(listen, tuning, backlog, sockets->fds, sockets->count);
 	while (sock_may_try_again(result, &sockets->waited_ms));
 	if (!result)
-		tell_unreachable(listen, tuning->freebind);
+		tell_unreachable(sockets->forward, listen, tuning->freebind);
 	return result;
 }
 
@@ -177,7 +177,7 @@ int listener_adopt(const struct config_forward *forward, const struct sock_tunin
 		break;
 	}
 	if (!result)
-		tell_unreachable(&forward->listen, true);
+		tell_unreachable(forward->name, &forward->listen, true);
 	return result;
 }
 

@@ -10,6 +10,7 @@
 
 /* The sockets of one forward, one per worker. */
 struct listener_sockets {
+	const char *forward; /* its name, for the log */
 	int *fds;
 	unsigned count;
 	/* time spent in waiting for addresses that cannot be bound yet, of all forwards together */

@@ -132,8 +132,8 @@ static void tell_change(struct upstream *upstream, const struct addr *backend,
 	count(down ? &upstream->counts.downs : &upstream->counts.ups);
 	if (!log_begin(&line, down ? LOG_EVENT_backend_down : LOG_EVENT_backend_up))
 		return;
+	log_forward(&line, upstream->config->name, upstream->listen);
 	log_addr(&line, "backend", backend);
-	log_addr(&line, "listen", upstream->listen);
 	log_text(&line, "cause", cause->word);
 	if (cause->error)
 		log_error(&line, "error", cause->error);

@@ -82,9 +82,9 @@ static void log_pause(const struct listener *listener, enum log_event event, con
 
 	if (!log_begin(&line, event))
 		return;
-	log_text(&line, "reason", reason);
 	if (listener)
-		log_addr(&line, "listen", &listener->forward->listen);
+		forward_log(listener->forward, &line);
+	log_text(&line, "reason", reason);
 	log_number(&line, "sessions", session_count);
 	log_end(&line);
 }
@@ -327,7 +327,7 @@ static void on_accept_failed(struct listeners *self, struct listener *listener, 
 		timer_arm(self->sessions->wheel, &listener->timer, LISTENER_RETRY_MS);
 	if (!log_begin(&line, LOG_EVENT_accept_failed))
 		return;
-	log_addr(&line, "listen", &listener->forward->listen);
+	forward_log(listener->forward, &line);
 	log_error(&line, "error", error);
 	log_end(&line);
 }

@@ -65,13 +65,14 @@ static const char *find_remedy(int socket_error, int error)
 	return "restart sixpipe";
 }
 
-void listener_log_repair(const struct addr *listen, int socket_error, int error)
+void listener_log_repair(const char *forward, const struct addr *listen, int socket_error,
+			 int error)
 {
 	struct log_line line;
 
 	if (!log_begin(&line, error ? LOG_EVENT_listener_failed : LOG_EVENT_listener_reopened))
 		return;
-	log_addr(&line, "listen", listen);
+	log_forward(&line, forward, listen);
 	log_text(&line, "cause",
 		 socket_error == -ENODEV ? "its interface was deleted"
 					 : "its socket was destroyed from outside (ss -K)");
@@ -127,7 +128,7 @@ static int listen_again(struct listener *listener)
 bool listener_repair(struct listeners *self, struct listener *listener)
 {
 	struct metrics *metrics = self->sessions->metrics;
-	const struct addr *listen = &listener->forward->listen;
+	const struct forward *forward = listener->forward;
 	bool failed_before = atomic_load(&listener->failed);
 	int error = listener->error == -ENODEV ? replace_socket(self, listener)
 					       : listen_again(listener);
@@ -137,7 +138,8 @@ bool listener_repair(struct listeners *self, struct listener *listener)
 		return false;
 	}
 	if (!error || !failed_before)
-		listener_log_repair(listen, listener->error, error);
+		listener_log_repair(forward->config->name, &forward->listen, listener->error,
+				    error);
 	if (error)
 		timer_arm(self->sessions->wheel, &listener->timer, LISTENER_REPAIR_MS);
 	else

@@ -57,7 +57,7 @@ static void log_close(struct sessions *sessions, const struct session *session)
 	if (session->named && backend && backend->send_proxy == CONFIG_SEND_PROXY_V2)
 		log_text(&line, "id", session_print_id(sessions, session, id));
 	log_addr(&line, "client", &session->client);
-	log_addr(&line, "listen", &session->tenancy.forward->listen);
+	forward_log(session->tenancy.forward, &line);
 	log_addr(&line, "backend", backend ? tenancy_backend_address(&session->tenancy) : &none);
 	log_addr(&line, "source", &session->tenancy.source);
 	log_number(&line, "bytes_up", session->lane[SESSION_CLIENT].moved_bytes);

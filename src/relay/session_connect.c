@@ -118,8 +118,9 @@ static void tell_failure(struct sessions *sessions, const struct session *sessio
 	metrics_add(sessions->metrics, METRIC_connects_failed, 1);
 	if (log_begin(&line,
 		      error == -EDEADLK ? LOG_EVENT_backend_loops : LOG_EVENT_backend_failed)) {
+		log_addr(&line, "client", &session->client);
+		forward_log(session->tenancy.forward, &line);
 		log_addr(&line, "backend", backend);
-		log_addr(&line, "listen", &session->tenancy.forward->listen);
 		if (error != -EDEADLK)
 			log_error(&line, "error", error);
 		if (remedy)
@@ -143,7 +144,7 @@ static void tell_congestion_refused(struct sessions *sessions, const struct sess
 	metrics_add(sessions->metrics, METRIC_congestion_refused, 1);
 	if (!first || !log_begin(&line, LOG_EVENT_congestion_refused))
 		return;
-	log_addr(&line, "listen", &forward->listen);
+	forward_log(forward, &line);
 	log_addr(&line, "backend", backend);
 	log_text(&line, "wanted", sock_wanted_congestion(backend, &forward->tuning));
 	log_error(&line, "error", error);
@@ -171,7 +172,7 @@ static bool choose_source(struct sessions *sessions, struct session *session, bo
 		return true;
 	if (log_begin(&line, LOG_EVENT_source_exhausted)) {
 		log_addr(&line, "client", &session->client);
-		log_addr(&line, "listen", &session->tenancy.forward->listen);
+		forward_log(session->tenancy.forward, &line);
 		log_text(&line, "remedy", "give --source a larger block, or raise --pseudo-leases");
 		log_end(&line);
 	}
@@ -188,8 +189,9 @@ static void fail_source(struct sessions *sessions, struct session *session, int 
 	struct log_line line;
 
 	if (log_begin(&line, LOG_EVENT_source_failed)) {
+		log_addr(&line, "client", &session->client);
+		forward_log(session->tenancy.forward, &line);
 		log_addr(&line, "source", &session->tenancy.source);
-		log_addr(&line, "listen", &session->tenancy.forward->listen);
 		log_error(&line, "error", error);
 		log_text(&line, "remedy",
 			 "route the address to this host: 'ip route get ADDRESS' must say local");
@@ -212,7 +214,8 @@ static void refuse(struct sessions *sessions, struct session *session, enum log_
 	struct log_line line;
 
 	if (log_begin(&line, event)) {
-		log_addr(&line, "listen", &session->tenancy.forward->listen);
+		log_addr(&line, "client", &session->client);
+		forward_log(session->tenancy.forward, &line);
 		log_end(&line);
 	}
 	session_close(sessions, session, reason);

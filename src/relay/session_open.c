@@ -12,10 +12,10 @@ void session_refuse(struct sessions *sessions, struct session *session, enum clo
 
 	if (log_begin(&line, fault ? LOG_EVENT_proxy_refused : LOG_EVENT_refused)) {
 		log_addr(&line, "client", &session->client);
-		log_addr(&line, "listen", &session->tenancy.forward->listen);
+		forward_log(session->tenancy.forward, &line);
 		log_text(&line, "reason", close_reason_rule(reason)->word);
 		if (fault)
-			log_text(&line, "fault", fault);
+			log_text(&line, "error", fault);
 		log_end(&line);
 	}
 	session_close(sessions, session, reason);

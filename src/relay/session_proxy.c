@@ -188,7 +188,7 @@ static void log_dropped_values(const struct session *session)
 	if (!log_begin(&line, LOG_EVENT_proxy_values_dropped))
 		return;
 	log_addr(&line, "client", &session->client);
-	log_addr(&line, "listen", &session->tenancy.forward->listen);
+	forward_log(session->tenancy.forward, &line);
 	log_number(&line, "limit_bytes", PROXY_HEADER_LIMIT);
 	log_end(&line);
 }

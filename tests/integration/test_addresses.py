@@ -59,7 +59,7 @@ class DuplicateAddressDetection(AddressCase):
             backend = self.backend(netns=netns)
             with self.sixpipe(f'[{ADDRESS}]:0', backend.address, '--workers', '2', '--metrics', f'[{ADDRESS}]:0',
                               netns=netns) as proxy:
-                self.assertIn('duplicate address detection', proxy.wait_event('listener_unreachable')['reason'])
+                self.assertIn('duplicate address detection', proxy.wait_event('listener_unreachable')['cause'])
                 self.end_detection(netns)
                 self.check_served(proxy, backend, netns)
                 metrics = self.connect((ADDRESS, int(proxy.ready['metrics'].rpartition(':')[2])), netns=netns)
@@ -104,7 +104,7 @@ class MissingAddress(AddressCase):
             with self.sixpipe('--freebind', '--listen', f'[{ADDRESS}]:0', '--backend', backend.address,
                               '--listen', '192.0.2.7:0', '--backend', backend.address, netns=netns) as proxy:
                 for event in proxy.wait_events('listener_unreachable', 2):
-                    self.assertIn('no interface has this address yet', event['reason'])
+                    self.assertIn('no interface has this address yet', event['cause'])
                 netns.ip(f'address add {ADDRESS}/128 dev lo nodad')
                 netns.ip('address add 192.0.2.7/32 dev lo')
                 self.check_served(proxy, backend, netns)
@@ -172,7 +172,7 @@ class WithoutIpv6(AddressCase):
                 with self.sixpipe('--listen', '[::]:0', '--backend', backend.address, '--listen', '127.0.0.1:0',
                                   '--backend', backend.address, netns=netns) as proxy:
                     event = proxy.wait_event('listener_unreachable')
-                    self.assertIn(reason, event['reason'])
+                    self.assertIn(reason, event['cause'])
                     self.assertIn('disable_ipv6=0', event['remedy'])
                     client = self.connect(proxy.endpoints[1], netns=netns)
                     client.sendall(b'hello')

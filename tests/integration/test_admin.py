@@ -42,7 +42,7 @@ class Who(AdminCase):
                     self.assertEqual((session['bytes_up'], session['bytes_down']), (11, 22))
             code, out, _ = self.ask('who', source)
             self.assertEqual(code, 0)
-            self.assertRegex(out, r'^state=live client=\[2001:db8::7\]:51234 listen=\S+ backend=\S+ source=\S+ '
+            self.assertRegex(out, r'^state=live client=\[2001:db8::7\]:51234 forward=1 listen=\S+ backend=\S+ source=\S+ '
                                   r'since=20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ bytes_up=11 bytes_down=22\n$')
             self.assertEqual(len(self.ask_json('who', '127.0.0.1')['sessions']), 2)
 

@@ -27,7 +27,7 @@ class Choice(Case):
                               popen={'preexec_fn': lambda code=code: forbid_io_uring(code)}) as proxy:
                 self.assertEqual(proxy.ready['engine'], 'epoll')
                 told = proxy.wait_event('engine')
-                self.assertEqual((told['engine'], told['io_uring']), ('epoll', os.strerror(code)))
+                self.assertEqual((told['engine'], told['error']), ('epoll', os.strerror(code)))
                 self.assertIn('doctor', told['remedy'])
                 self.assert_serves(proxy, backend)
 

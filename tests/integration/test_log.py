@@ -12,8 +12,8 @@ import unittest
 from harness import PATIENCE_S, Case, parse_logfmt, wait_until
 from peers import EOF, RESET
 
-ACCESS_FIELDS = ['ts', 'level', 'event', 'client', 'listen', 'backend', 'source', 'bytes_up', 'bytes_down',
-                 'duration_ms', 'reason']
+ACCESS_FIELDS = ['ts', 'level', 'event', 'client', 'forward', 'listen', 'backend', 'source', 'bytes_up',
+                 'bytes_down', 'duration_ms', 'reason']
 BACKEND_FAILED_PER_SECOND = 5  # for each worker
 
 

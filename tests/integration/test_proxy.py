@@ -230,7 +230,7 @@ class Accepted(Case):
                     self.assertEqual(client.recv_to_end(), (b'', RESET))
                     self.assert_reason(proxy, client, 'proxy_malformed')
                     refused = proxy.events('proxy_refused', client=client.name)
-                    self.assertTrue(not refused or refused[0]['fault'], refused)
+                    self.assertTrue(not refused or refused[0]['error'], refused)
             self.assertFalse(backend.has_waiting(0))
 
     def test_a_cut_off_header_reaches_no_backend(self):

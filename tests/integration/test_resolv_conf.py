@@ -61,8 +61,8 @@ class ResolvConf(Case):
             ignored = proxy.wait_events('nameserver_ignored', 2)
             self.assertEqual([line['nameserver'] for line in ignored], ['fe80::53%nosuch0', 'fe80::53'])
             self.assertEqual({line['file'] for line in ignored}, {'/etc/resolv.conf'})
-            self.assertIn('ip link', ignored[0]['fault'])
-            self.assertIn('fe80::53%eth0', ignored[1]['fault'])
+            self.assertIn('ip link', ignored[0]['error'])
+            self.assertIn('fe80::53%eth0', ignored[1]['error'])
 
 
 if __name__ == '__main__':

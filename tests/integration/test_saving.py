@@ -57,8 +57,9 @@ class HungDisk(Case):
 
     def check_told(self, proxy):
         failed = proxy.wait_event('state_failed')
-        self.assertIn(f"--pseudo-state '{self.state}': the filesystem has not answered for", failed['error'])
-        self.assertIn('fsfreeze -u', failed['error'])
+        self.assertEqual(failed['file'], str(self.state))
+        self.assertIn('the filesystem has not answered for', failed['error'])
+        self.assertIn('fsfreeze -u', failed['remedy'])
 
     def test_everything_goes_on_and_the_drain_ends(self):
         backend = self.backend()

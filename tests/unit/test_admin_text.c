@@ -83,24 +83,26 @@ Test(admin_text, sessions)
 	};
 	const struct session_record *records[] = {&live, &closed};
 	struct forwards *forwards = calloc(1, sizeof(*forwards) + sizeof(forwards->list[0]));
+	const struct config_forward forward = {.name = "web"};
 	struct cidr lease = block_of("2001:db8::/64");
 	struct admin_sessions sessions = {.forwards = forwards, .records = records, .count = 2};
 
 	cr_assert(forwards);
+	forwards->list[0].config = &forward;
 	forwards->list[0].listen = endpoint_of("[::1]:2000");
 
 	expect(PRINTED(false, admin_text_print_sessions(&text, &sessions)),
-	       "state=live client=[2001:db8::5]:51234 listen=[::1]:2000 backend=192.0.2.80:80 "
+	       "state=live client=[2001:db8::5]:51234 forward=web listen=[::1]:2000 backend=192.0.2.80:80 "
 	       "source=240.1.2.3:41234 since=2026-01-02T03:04:04.678Z bytes_up=11 bytes_down=22\n"
-	       "state=closed client=192.0.2.7:1 listen=[::1]:2000 backend=- source=- "
+	       "state=closed client=192.0.2.7:1 forward=web listen=[::1]:2000 backend=- source=- "
 	       "since=2026-01-02T03:04:04.678Z bytes_up=0 bytes_down=0 "
 	       "closed=2026-01-02T03:04:05.678Z reason=connect_failed\n");
 	expect(PRINTED(true, admin_text_print_sessions(&text, &sessions)),
 	       "{\"lease\":null,\"sessions\":["
-	       "{\"state\":\"live\",\"client\":\"[2001:db8::5]:51234\",\"listen\":\"[::1]:2000\","
+	       "{\"state\":\"live\",\"client\":\"[2001:db8::5]:51234\",\"forward\":\"web\",\"listen\":\"[::1]:2000\","
 	       "\"backend\":\"192.0.2.80:80\",\"source\":\"240.1.2.3:41234\","
 	       "\"since\":\"2026-01-02T03:04:04.678Z\",\"bytes_up\":11,\"bytes_down\":22},"
-	       "{\"state\":\"closed\",\"client\":\"192.0.2.7:1\",\"listen\":\"[::1]:2000\","
+	       "{\"state\":\"closed\",\"client\":\"192.0.2.7:1\",\"forward\":\"web\",\"listen\":\"[::1]:2000\","
 	       "\"backend\":null,\"source\":null,\"since\":\"2026-01-02T03:04:04.678Z\","
 	       "\"bytes_up\":0,\"bytes_down\":0,\"closed\":\"2026-01-02T03:04:05.678Z\","
 	       "\"reason\":\"connect_failed\"}],\"truncated\":false}\n");
