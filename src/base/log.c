@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/json.h"
+#include "base/log_ring.h"
 
 struct event_kind {
 	const char *word;
@@ -162,6 +163,7 @@ bool log_begin(struct log_line *line, enum log_event event)
 	suppressed = rate->suppressed;
 	rate->suppressed = 0;
 
+	line->level = kind->level;
 	line->length_bytes = 0;
 	line->json = line_format == LOG_JSON;
 	line->truncated = false;
@@ -265,5 +267,5 @@ void log_end(struct log_line *line)
 	if (line->truncated)
 		append_end(line, line->json ? ",\"truncated\":true" : " truncated=true");
 	append_end(line, line->json ? "}\n" : "\n");
-	log_print(line->text, line->length_bytes);
+	log_ring_put(line->level, line->text, line->length_bytes);
 }

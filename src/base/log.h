@@ -1,10 +1,11 @@
 /*
- * The log: one line per log event on stderr, as logfmt or JSON.
+ * The log: one line per log event, as logfmt or JSON, on stderr, in a file or to syslog.
  *
- * A worker never writes to stderr itself, because the reader of stderr may stall. log_attach()
- * gives a thread a log ring (log_ring.c); the writer thread, which log_start() creates, writes the
- * lines of the log rings to stderr. A line is dropped and counted if its ring is full or if a write
- * to stderr fails (a full disk). A thread without a ring writes to stderr at once.
+ * A worker never writes to the log's target itself, because the reader of stderr may stall.
+ * log_attach() gives a thread a log ring (log_ring.c); the writer thread, which log_start()
+ * creates, writes the lines of the log rings to the target (log_target.h). A line is dropped and
+ * counted if its ring is full or if the target refuses it (a full disk, no syslog daemon). A thread
+ * without a ring writes at once.
  *
  * Each log event has a rate in log_events.def. Lines beyond the rate are counted, and the next line
  * of the same event has `suppressed=N`. Values are escaped: one event is always one line.
@@ -14,8 +15,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/addr.h"
+#include "base/fault.h"
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 enum log_format { LOG_LOGFMT, LOG_JSON };
@@ -33,6 +36,7 @@ enum log_event {
 struct log_line {
 	char text[LOG_LINE_BYTES];
 	size_t length_bytes;
+	enum log_level level;
 	bool json;
 	bool truncated;
 	bool list_open;
@@ -40,6 +44,25 @@ struct log_line {
 
 /* Sets level and format. Call it before any thread starts. The default is info and logfmt. */
 void log_init(enum log_level level, enum log_format format);
+
+/*
+ * Without one of these two calls, lines go to stderr. With them, lines of level error go to stderr
+ * too. Main thread, after log_hold() and before log_start(): lines that wait go to the new target.
+ * `path` must stay. log_to_file() returns 0, or -errno with `fault`: base/log_file.h says which
+ * file is refused. log_to_syslog() connects with the first line, and again when it must.
+ */
+int log_to_file(const char *path, uid_t uid, gid_t gid, struct fault *fault);
+void log_to_syslog(const char *path);
+
+/* The socket of the syslog daemon: syslog(3). */
+#define LOG_SYSLOG_PATH "/dev/log"
+
+/*
+ * Makes the writer thread open the file of log_to_file() anew: the old one has another name by now.
+ * If that fails, the old file stays in use, and event=log_reopen_failed says why. Without a file,
+ * does nothing. Main thread; does not wait.
+ */
+void log_reopen(void);
 
 /*
  * Gives the main thread, which must be the caller, a log ring of its own. From then on its lines
@@ -59,12 +82,12 @@ void log_attach(unsigned worker);
 
 /*
  * Waits at most `limit_s` seconds until the lines in the log rings are written, and ends the writer
- * thread. Lines that the caller logs later need another log_stop(). If the reader of stderr takes
- * longer, all further lines are dropped.
+ * thread. Lines that the caller logs later need another log_stop(). If the target takes longer, all
+ * further lines are dropped.
  */
 void log_stop(unsigned limit_s);
 
-/* How long the last lines of a process may take to reach a slow reader of stderr. */
+/* How long the last lines of a process may take to reach a slow target. */
 #define LOG_FLUSH_LIMIT_S 2
 
 /*
@@ -101,9 +124,10 @@ void log_end(struct log_line *line);
 
 /*
  * Logs text that is not an event but is for a person (an error of the start): `length_bytes` of
- * whole lines. They go the same way as the caller's log lines and stay in order with them.
+ * whole lines, each at most LOG_LINE_BYTES. They have level error, go the same way as the caller's
+ * log lines and stay in order with them.
  */
 void log_print(const char *text, size_t length_bytes);
 
-/* The number of lines lost since the start, because a ring was full or a write to stderr failed. */
+/* The number of lines lost since the start, because a ring was full or the target refused it. */
 uint64_t log_dropped_count(void);

@@ -1,5 +1,6 @@
+#include "base/log_ring.h"
+
 #include <errno.h>
-#include <poll.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
@@ -10,15 +11,16 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/log_target.h"
 #include "base/thread.h"
 
 #define RING_BYTES 262144 /* about 1,500 lines of the access log between two writes */
 
 /*
- * Log rings carry the log lines of threads to stderr. Each worker and the main thread has a ring
- * with one producer and one consumer. The consumer is the writer thread, the only thread that may
- * block in write(2). The main thread's ring exists before the writer thread starts and after it has
- * ended.
+ * Log rings carry the log lines of threads to the log's target (log_target.h). Each worker and the
+ * main thread has a ring with one producer and one consumer. The consumer is the writer thread, the
+ * only thread that may block in write(2). The main thread's ring exists before the writer thread
+ * starts and after it has ended. In a ring, a byte goes before each line: its level.
  *
  * Theory of operation. `head_bytes` and `tail_bytes` count all bytes that were put into the ring
  * and taken out of it. They only grow; their difference is the content of the ring. Only the ring's
@@ -44,44 +46,14 @@ static bool writer_runs;
 static pthread_t writer;
 static atomic_bool writer_sleeps;
 static atomic_bool stopping;
-static atomic_bool given_up; /* stderr is not read: see log_stop() */
+static atomic_bool given_up; /* the target takes nothing: see log_stop() */
 static _Thread_local struct log_ring *own_ring;
 
+static atomic_bool reopen_wanted;
+
 /* Used only by the thread that writes. */
-static int write_error;	 /* the errno of the last write, 0 if it succeeded */
-static int lost_error;	 /* the errno with which lines were last lost, until it is reported */
-static bool line_is_cut; /* the last write ended within a line */
-
-/*
- * Writes all bytes to stderr; may block. Stops at an error such as a full disk. Returns the number
- * of bytes that were not written.
- */
-static size_t write_all(const char *text, size_t length_bytes)
-{
-	size_t all_bytes = length_bytes;
-
-	write_error = 0;
-	if (line_is_cut && write(STDERR_FILENO, "\n", 1) == 1)
-		line_is_cut = false;
-	while (length_bytes) {
-		ssize_t written = write(STDERR_FILENO, text, length_bytes);
-
-		if (written > 0) {
-			text += written;
-			length_bytes -= (size_t)written;
-		} else if (written < 0 && errno == EAGAIN) {
-			/* another process made stderr non-blocking; wait as if it were blocking */
-			struct pollfd writable = {.fd = STDERR_FILENO, .events = POLLOUT};
-
-			poll(&writable, 1, -1);
-		} else if (written < 0 && errno != EINTR) {
-			write_error = errno;
-			line_is_cut |= length_bytes < all_bytes && text[-1] != '\n';
-			break;
-		}
-	}
-	return length_bytes;
-}
+static int lost_error;	       /* the errno with which lines were last lost, until it is reported */
+static struct log_loss unheld; /* of the last line that was written without a ring */
 
 static void wake_writer(void)
 {
@@ -91,62 +63,109 @@ static void wake_writer(void)
 	(void)written; /* EAGAIN: the counter is full, so the writer wakes anyway */
 }
 
-/* Copies a whole line into the ring, or counts it as dropped. Wakes the writer if it sleeps. */
-static void put(struct log_ring *ring, const char *line, size_t length_bytes)
+static void wake_sleeping_writer(void)
 {
-	uint64_t head = atomic_load_explicit(&ring->head_bytes, memory_order_relaxed);
-	uint64_t tail = atomic_load_explicit(&ring->tail_bytes, memory_order_acquire);
-	size_t at = head % RING_BYTES;
-	size_t before_wrap = MIN(length_bytes, RING_BYTES - at);
-
-	if (length_bytes > RING_BYTES - (head - tail)) {
-		atomic_fetch_add_explicit(&ring->dropped_count, 1, memory_order_relaxed);
-		return;
-	}
-	memcpy(ring->bytes + at, line, before_wrap);
-	memcpy(ring->bytes, line + before_wrap, length_bytes - before_wrap);
-	atomic_store(&ring->head_bytes, head + length_bytes);
 	if (atomic_load(&writer_sleeps) && atomic_exchange(&writer_sleeps, false))
 		wake_writer();
 }
 
-void log_print(const char *text, size_t length_bytes)
+/* Copies bytes into the ring, behind the first `at_bytes` bytes that were ever put into it. */
+static void copy_in(struct log_ring *ring, uint64_t at_bytes, const char *bytes, size_t count)
+{
+	size_t at = at_bytes % RING_BYTES;
+	size_t before_wrap = MIN(count, RING_BYTES - at);
+
+	memcpy(ring->bytes + at, bytes, before_wrap);
+	memcpy(ring->bytes, bytes + before_wrap, count - before_wrap);
+}
+
+/* Copies a whole line into the ring, or counts it as dropped. Wakes the writer if it sleeps. */
+static void put(struct log_ring *ring, enum log_level level, const char *line, size_t length_bytes)
+{
+	uint64_t head = atomic_load_explicit(&ring->head_bytes, memory_order_relaxed);
+	uint64_t tail = atomic_load_explicit(&ring->tail_bytes, memory_order_acquire);
+	const char level_byte = (char)level;
+
+	if (1 + length_bytes > RING_BYTES - (head - tail)) {
+		atomic_fetch_add_explicit(&ring->dropped_count, 1, memory_order_relaxed);
+		return;
+	}
+	copy_in(ring, head, &level_byte, 1);
+	copy_in(ring, head + 1, line, length_bytes);
+	atomic_store(&ring->head_bytes, head + 1 + length_bytes);
+	wake_sleeping_writer();
+}
+
+void log_ring_put(enum log_level level, const char *line, size_t length_bytes)
 {
 	if (given_up)
 		return;
-	if (own_ring)
-		put(own_ring, text, length_bytes);
-	else
-		write_all(text, length_bytes);
+	if (own_ring) {
+		put(own_ring, level, line, length_bytes);
+		return;
+	}
+	unheld = (struct log_loss){0};
+	log_target_put(level, line, length_bytes, &unheld);
+	log_target_flush(&unheld);
 }
 
-/* Writes a piece of a ring. Lines that could not be written are lost and counted. */
-static void write_piece(struct log_ring *ring, const char *bytes, size_t count)
+void log_print(const char *text, size_t length_bytes)
 {
-	size_t lost_bytes = write_all(bytes, count);
-	uint64_t lines = 0;
+	const char *end;
 
-	for (const char *at = bytes + count - lost_bytes; at < bytes + count; at++)
-		lines += *at == '\n';
-	if (!lines)
-		return;
-	atomic_fetch_add_explicit(&ring->dropped_count, lines, memory_order_relaxed);
-	lost_error = write_error;
+	for (; length_bytes; length_bytes -= (size_t)(end - text), text = end) {
+		end = memchr(text, '\n', length_bytes);
+		CHECK(end);
+		end++;
+		log_ring_put(LOG_ERROR, text, (size_t)(end - text));
+	}
+}
+
+/*
+ * Finds the line that begins behind the first `at_bytes` bytes. A line that goes around the end of
+ * the ring is copied to `whole`. Stores its length.
+ */
+static const char *find_line(const struct log_ring *ring, uint64_t at_bytes,
+			     char whole[LOG_LINE_BYTES], size_t *length_bytes)
+{
+	const char *start = ring->bytes + at_bytes % RING_BYTES;
+	size_t before_wrap = RING_BYTES - at_bytes % RING_BYTES;
+	const char *end = memchr(start, '\n', before_wrap);
+
+	if (end) {
+		*length_bytes = (size_t)(end + 1 - start);
+		return start;
+	}
+	end = memchr(ring->bytes, '\n', LOG_LINE_BYTES - before_wrap);
+	CHECK(end);
+	*length_bytes = before_wrap + (size_t)(end + 1 - ring->bytes);
+	memcpy(whole, start, before_wrap);
+	memcpy(whole + before_wrap, ring->bytes, *length_bytes - before_wrap);
+	return whole;
 }
 
 /* Writes the content of a ring, which is always whole lines. Returns whether there was any. */
 static bool write_out(struct log_ring *ring)
 {
+	static char whole[LOG_LINE_BYTES];
 	uint64_t tail = atomic_load_explicit(&ring->tail_bytes, memory_order_relaxed);
 	uint64_t head = atomic_load(&ring->head_bytes);
-	size_t at = tail % RING_BYTES;
-	size_t bytes = head - tail;
-	size_t before_wrap = MIN(bytes, RING_BYTES - at);
+	struct log_loss loss = {0};
 
-	if (!bytes)
+	if (tail == head)
 		return false;
-	write_piece(ring, ring->bytes + at, before_wrap);
-	write_piece(ring, ring->bytes, bytes - before_wrap);
+	while (tail != head) {
+		enum log_level level = (enum log_level)ring->bytes[tail % RING_BYTES];
+		size_t length_bytes;
+		const char *line = find_line(ring, tail + 1, whole, &length_bytes);
+
+		log_target_put(level, line, length_bytes, &loss);
+		tail += 1 + length_bytes;
+	}
+	log_target_flush(&loss);
+	atomic_fetch_add_explicit(&ring->dropped_count, loss.lines, memory_order_relaxed);
+	if (loss.lines)
+		lost_error = loss.error;
 	atomic_store_explicit(&ring->tail_bytes, head, memory_order_release);
 	return true;
 }
@@ -160,25 +179,78 @@ static bool write_out_all(void)
 	return any | write_out(&main_ring);
 }
 
+static const char *find_remedy(int error)
+{
+	switch (error) {
+	case ENOSPC:
+	case EDQUOT:
+		return "make room for the log file";
+	case EFBIG:
+		return "raise the limit on file sizes (ulimit -f, LimitFSIZE=), or rotate the file";
+	case ENOENT:
+	case ECONNREFUSED:
+		return "start the syslog daemon, or use --log-file";
+	default:
+		return NULL;
+	}
+}
+
+/* Tells stderr, once, that the log's file or socket takes no lines. */
+static void report_failure(void)
+{
+	const char *remedy = find_remedy(lost_error);
+	struct log_line line;
+
+	if (!log_target_path() || !log_begin(&line, LOG_EVENT_log_failed))
+		return;
+	log_text(&line, "file", log_target_path());
+	log_error(&line, "error", lost_error);
+	if (remedy)
+		log_text(&line, "remedy", remedy);
+	log_end(&line);
+}
+
 /* If the report cannot be written either, the next report includes these lines. */
 static void report_new_drops(void)
 {
 	static uint64_t reported;
+	static bool fails;
 	uint64_t dropped = log_dropped_count();
 	struct log_line line;
 
 	if (dropped == reported)
 		return;
+	if (lost_error && !fails)
+		report_failure();
+	fails = lost_error;
 	if (log_begin(&line, LOG_EVENT_log_dropped)) {
 		log_number(&line, "lines", dropped - reported);
 		if (lost_error)
 			log_error(&line, "error", lost_error);
 		log_end(&line);
 	}
-	if (write_error)
+	if (unheld.lines)
 		return;
 	reported = dropped;
 	lost_error = 0;
+	fails = false;
+}
+
+static void reopen(void)
+{
+	struct fault fault;
+	bool failed = log_target_reopen(&fault);
+	struct log_line line;
+
+	if (!log_begin(&line, failed ? LOG_EVENT_log_reopen_failed : LOG_EVENT_log_reopened))
+		return;
+	log_text(&line, "file", log_target_path());
+	if (failed) {
+		log_text(&line, "error", fault.reason);
+		log_text(&line, "effect", "lines go to the file that was open before");
+		log_text(&line, "remedy", fault.remedy);
+	}
+	log_end(&line);
 }
 
 static void *run_writer(void *unused)
@@ -189,6 +261,10 @@ static void *run_writer(void *unused)
 	for (;;) {
 		bool last = atomic_load(&stopping);
 
+		if (atomic_exchange(&reopen_wanted, false)) {
+			reopen();
+			report_new_drops(); /* the new file may take what the old refused */
+		}
 		if (write_out_all()) {
 			report_new_drops();
 			continue;
@@ -196,7 +272,7 @@ static void *run_writer(void *unused)
 		if (last)
 			return NULL;
 		atomic_store(&writer_sleeps, true);
-		if (write_out_all() || atomic_load(&stopping))
+		if (write_out_all() || atomic_load(&stopping) || atomic_load(&reopen_wanted))
 			continue;
 		if (read(wake_fd, &wakes, sizeof(wakes)) < 0 && errno != EINTR && errno != EAGAIN)
 			return NULL;
@@ -238,6 +314,24 @@ int log_start(unsigned worker_count)
 	return start_writer();
 }
 
+int log_to_file(const char *path, uid_t uid, gid_t gid, struct fault *fault)
+{
+	return log_target_set_file(path, uid, gid, fault);
+}
+
+void log_to_syslog(const char *path)
+{
+	log_target_set_syslog(path);
+}
+
+void log_reopen(void)
+{
+	if (!log_target_is_file())
+		return;
+	atomic_store(&reopen_wanted, true);
+	wake_sleeping_writer();
+}
+
 void log_attach(unsigned worker)
 {
 	CHECK(worker < ring_count);
@@ -268,7 +362,7 @@ void log_stop(unsigned limit_s)
 	wake_writer();
 	clock_gettime(CLOCK_REALTIME, &limit);
 	limit.tv_sec += limit_s;
-	/* if stderr is never read, the process must end nevertheless: give up */
+	/* if the target takes nothing, the process must end nevertheless: give up */
 	if (pthread_timedjoin_np(writer, NULL, &limit)) {
 		given_up = true;
 		return;

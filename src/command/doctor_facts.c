@@ -13,6 +13,8 @@
 
 #include "admin/admin_socket.h"
 #include "base/check.h"
+#include "base/log.h"
+#include "base/log_file.h"
 #include "config/config_loop.h"
 #include "config/config_origin.h"
 #include "config/tuning_check.h"
@@ -214,8 +216,8 @@ static void gather_sources(struct doctor_facts *facts)
 	}
 }
 
-/* A save makes a new file in the directory of the state file, so the directory must exist. */
-static int check_state(const char *path, struct fault *fault)
+/* A save makes a new file beside the state file, so the directory must exist; likewise the log. */
+static int check_directory(const char *option, const char *path, struct fault *fault)
 {
 	char directory[PATH_MAX];
 	struct stat status;
@@ -223,7 +225,7 @@ static int check_state(const char *path, struct fault *fault)
 	host_directory_of(path, directory, sizeof(directory));
 	if (!stat(directory, &status) && S_ISDIR(status.st_mode))
 		return 0;
-	fault_set(fault, "pseudo-state", path, "no such directory; make it, writable by --user");
+	fault_set(fault, option, path, "no such directory; make it, writable by --user");
 	return -ENOENT;
 }
 
@@ -235,7 +237,7 @@ static int check_files_of(const struct config_forward_options *options, struct f
 	if (options->pseudo_key)
 		result = lease_key_read(options->pseudo_key, key, fault);
 	if (!result && options->pseudo_state)
-		result = check_state(options->pseudo_state, fault);
+		result = check_directory("pseudo-state", options->pseudo_state, fault);
 	return result;
 }
 
@@ -253,6 +255,23 @@ static int check_rules(const struct config *config, struct fault *fault)
 	return result;
 }
 
+static int check_log(const struct config *config, uid_t uid, struct fault *fault)
+{
+	struct stat status;
+	int result = 0;
+
+	if (config->log_file)
+		result = log_file_check(config->log_file, uid, fault);
+	if (config->log_file && !result)
+		result = check_directory("log-file", config->log_file, fault);
+	if (config->log_target != CONFIG_LOG_SYSLOG || !stat(LOG_SYSLOG_PATH, &status))
+		return result;
+	fault_set(fault, "log-target", "syslog",
+		  "there is no " LOG_SYSLOG_PATH
+		  ", so log lines would be lost; start a syslog daemon, or use --log-file");
+	return -ENOENT;
+}
+
 static void gather_files(const struct config *config, struct doctor_facts *facts)
 {
 	struct privs_target target;
@@ -262,10 +281,14 @@ static void gather_files(const struct config *config, struct doctor_facts *facts
 	for (unsigned i = 0; i < config->forward_count && !result; i++)
 		if ((result = check_files_of(&config->forwards[i].options, fault)))
 			config_origin_find_name(config, &config->forwards[i], fault);
-	if (!result && config->admin && !privs_resolve(config->user, &target, &unused)) {
+	if (result || privs_resolve(config->user, &target, &unused))
+		return;
+	if (config->admin)
 		result = admin_socket_check(config->admin, target.user, fault);
+	if (!result)
+		result = check_log(config, target.user.uid, fault);
+	if (result)
 		config_origin_find_name(config, NULL, fault);
-	}
 }
 
 void doctor_gather(const char *root, const struct config *config, struct doctor_facts *facts)

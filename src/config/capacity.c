@@ -70,6 +70,7 @@ void capacity_compute(const struct config *config, const struct capacity_host *h
 		(config->metrics.length_bytes ? CAPACITY_HTTP_DESCRIPTORS : 0) +
 			(config->admin ? CAPACITY_ADMIN_DESCRIPTORS : 0) + count_checks(config) +
 			count_state_descriptors(config) +
+			(config->log_file || config->log_target ? CAPACITY_LOG_DESCRIPTORS : 0) +
 			(config->name_count ? CAPACITY_DNS_DESCRIPTORS : 0));
 	limits->descriptor_sessions = host_sessions_for(host->descriptors, fixed);
 	limits->memory_sessions = host_sessions_in_memory(host->cgroup.memory_bytes);

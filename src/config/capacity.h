@@ -20,6 +20,9 @@
 #define CAPACITY_ADMIN_CONNECTIONS 32
 #define CAPACITY_ADMIN_DESCRIPTORS (CAPACITY_ADMIN_CONNECTIONS + 1)
 
+/* The log's file or socket, and a second one while it is opened anew. */
+#define CAPACITY_LOG_DESCRIPTORS 2
+
 /* Active checks of backends at a time; each has one descriptor. */
 #define CAPACITY_CHECK_DESCRIPTORS 64
 

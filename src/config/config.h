@@ -163,6 +163,9 @@ enum config_resolve { CONFIG_RESOLVE_TRY, CONFIG_RESOLVE_REQUIRE };
 /* The values of --ready, in its order. */
 enum config_ready { CONFIG_READY_LISTENERS, CONFIG_READY_BACKENDS };
 
+/* The values of --log-target, in its order. */
+enum config_log_target { CONFIG_LOG_STDERR, CONFIG_LOG_SYSLOG };
+
 /* The values of --pin, in its order. */
 enum config_pin { CONFIG_PIN_AUTO, CONFIG_PIN_ON, CONFIG_PIN_OFF };
 
@@ -191,6 +194,8 @@ struct config {
 	uint64_t maxpipes;
 	uint64_t drain_delay_ms;   /* 0: none */
 	uint64_t drain_timeout_ms; /* 0: never */
+	uint64_t log_target;	   /* enum config_log_target */
+	const char *log_file;	   /* NULL: none */
 	uint64_t log_level;	   /* enum log_level */
 	uint64_t log_format;	   /* enum log_format */
 	bool access_log;

@@ -412,6 +412,19 @@ static void check_admin(struct config *config)
 	add_fault(config, NULL, &fault);
 }
 
+static void check_log(struct config *config)
+{
+	struct fault fault;
+
+	if (!config->log_file || config->log_target != CONFIG_LOG_SYSLOG)
+		return;
+	fault_set(
+		&fault, "log-file", config->log_file,
+		"the log has one target, and --log-target syslog is another; leave one of the two "
+		"out");
+	add_fault(config, NULL, &fault);
+}
+
 /*
  * Names the forwards without a section by numbers from 1, without those that a section has as its
  * name.
@@ -465,6 +478,7 @@ int config_check(struct config *config)
 	}
 	check_names(config);
 	check_admin(config);
+	check_log(config);
 	/* after a refused value, the option that another needs may be missing */
 	for (size_t i = 0; i < ARRAY_COUNT(dependences) && whole; i++)
 		check_dependence(config, &dependences[i]);

@@ -59,7 +59,7 @@ enum option_scope {
 	OPTION_GROUP(TIMEOUTS, "timeouts", "time limits; 0 is never")                              \
 	OPTION_GROUP(LISTENERS, "listeners", "how clients are accepted")                           \
 	OPTION_GROUP(SOCKETS, "sockets", "dead peers, buffers, TCP")                               \
-	OPTION_GROUP(LOGGING, "logging", "the log on stderr")                                      \
+	OPTION_GROUP(LOGGING, "logging", "what the log has, where")                                \
 	OPTION_GROUP(MONITORING, "monitoring", "health, metrics, admin")                           \
 	OPTION_GROUP(GENERAL, "general", "checking, dumping, help")
 

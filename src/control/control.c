@@ -140,6 +140,8 @@ static void on_signals(const struct control_task *task, struct control_end *end)
 	while ((wish = signals_read(task->signal_fd)) != SIGNALS_NONE) {
 		if (wish == SIGNALS_DRAIN)
 			on_terminate(task, end);
+		else if (wish == SIGNALS_REOPEN)
+			log_reopen();
 		else if (log_begin(&line, LOG_EVENT_reload_ignored))
 			log_end(&line);
 	}

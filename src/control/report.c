@@ -1,11 +1,15 @@
 #include "control/report.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "os/engine.h"
+#include "os/host.h"
 #include "os/sock.h"
 #include "relay/session.h"
 #include "stats/metrics_text.h"
@@ -178,6 +182,29 @@ void report_privileges(const struct config *config)
 	log_number(&line, "gid", getgid());
 	log_text(&line, "capabilities", "none");
 	log_text(&line, "no_new_privs", "yes");
+	log_end(&line);
+}
+
+void report_log(const struct config *config)
+{
+	char directory[PATH_MAX];
+	struct log_line line;
+	int error;
+
+	if (!config->log_file)
+		return;
+	host_directory_of(config->log_file, directory, sizeof(directory));
+	error = faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) ? errno : 0;
+	if (!error || !log_begin(&line, LOG_EVENT_log_reopen_limited))
+		return;
+	log_text(&line, "file", config->log_file);
+	log_error(&line, "error", error);
+	log_text(
+		&line, "effect",
+		"after a rotation, SIGUSR1 opens the new file only if another program has made it");
+	log_text(&line, "remedy",
+		 "let logrotate make it ('create 0640 USER GROUP'), or log into a directory of "
+		 "--user, as systemd's LogsDirectory= makes it");
 	log_end(&line);
 }
 

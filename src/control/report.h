@@ -13,6 +13,9 @@ void report_limits(const struct config *config, const struct capacity *limits,
 		   const struct workers *workers);
 void report_privileges(const struct config *config);
 
+/* Warns if the process may not make files in the directory of --log-file, after the drop. */
+void report_log(const struct config *config);
+
 /*
  * Every worker serves: the engine in use, and event=ready. `metrics` is what --metrics listens on,
  * NULL: nothing.

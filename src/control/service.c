@@ -7,6 +7,7 @@
 
 #include "admin/admin_socket.h"
 #include "base/log.h"
+#include "base/log_file.h"
 #include "config/config_activation.h"
 #include "config/config_loop.h"
 #include "config/config_origin.h"
@@ -62,6 +63,9 @@ static void check_what_is_made(struct service *service, bool user_is_known)
 	/* -EPERM depends on the user: skip it if the user is not known */
 	if (admin && (user_is_known || admin != -EPERM))
 		(void)fail(service, &fault);
+	if (config->log_file && user_is_known &&
+	    log_file_check(config->log_file, service->target.user.uid, &fault))
+		(void)fail(service, &fault);
 }
 
 bool service_check(struct service *service)
@@ -92,6 +96,23 @@ bool service_check(struct service *service)
 		return false;
 	report_short_limits(&service->limits);
 	return true;
+}
+
+/*
+ * Leads the log to its target. The file is made with the privileges of the start, and lines that
+ * were logged so far go there too.
+ */
+static bool open_log(struct service *service)
+{
+	const struct config *config = service->config;
+	const struct forward_owner owner = service->target.user;
+	struct fault fault;
+
+	if (config->log_target == CONFIG_LOG_SYSLOG)
+		log_to_syslog(LOG_SYSLOG_PATH);
+	if (!config->log_file || !log_to_file(config->log_file, owner.uid, owner.gid, &fault))
+		return true;
+	return fail(service, &fault);
 }
 
 /* Makes the other listeners, the checker and the resolver. */
@@ -136,6 +157,8 @@ bool service_bind(struct service *service)
 	task->signal_fd = signals_take();
 	if (task->signal_fd < 0)
 		return fail_plainly(service, "cannot make a signalfd; raise the descriptor limit");
+	if (!open_log(service))
+		return false;
 	if (!workers_create(&task->workers, &setup, &service->errors))
 		return bind_others(service);
 	/* the user sees the errors of all listeners in one run */
@@ -169,6 +192,7 @@ static bool start_threads(struct service *service)
 		return fail(service, &fault);
 	}
 	report_privileges(config);
+	report_log(config);
 	report_limits(config, &service->limits, task->workers);
 	/* the first save shows whether the new user may write the files */
 	if (source_addresses_first_file(sources) && saver_create(&task->saver, sources, &fault))

@@ -9,7 +9,7 @@
 
 #include "base/check.h"
 
-enum action { IGNORE, DEFAULT, DRAIN, RELOAD };
+enum action { IGNORE, DEFAULT, DRAIN, RELOAD, REOPEN };
 
 /* SIGRTMIN is not a constant: the C library takes the first of the real-time signals for itself. */
 static enum action action_of(int number)
@@ -24,33 +24,38 @@ static enum action action_of(int number)
 	return DEFAULT;
 }
 
-/* The signals with either action. */
-static sigset_t set_of(enum action one, enum action other)
+/* The signals with this action. */
+static sigset_t set_of(enum action action)
 {
 	sigset_t set;
 
 	sigemptyset(&set);
 	for (int number = 1; number <= SIGRTMAX; number++)
-		if (action_of(number) == one || action_of(number) == other)
+		if (action_of(number) == action)
 			sigaddset(&set, number);
 	return set;
 }
 
 void signals_ignore(void)
 {
-	for (int number = 1; number <= SIGRTMAX; number++)
-		if (action_of(number) == IGNORE || action_of(number) == RELOAD) {
+	for (int number = 1; number <= SIGRTMAX; number++) {
+		enum action action = action_of(number);
+
+		if (action == IGNORE || action == RELOAD || action == REOPEN) {
 			bool failed = signal(number, SIG_IGN) == SIG_ERR;
 
 			CHECK(!failed);
 		}
+	}
 }
 
 int signals_take(void)
 {
-	sigset_t taken = set_of(DRAIN, RELOAD);
+	sigset_t taken = set_of(DRAIN), reload = set_of(RELOAD), reopen = set_of(REOPEN);
 	int fd, error;
 
+	sigorset(&taken, &taken, &reload);
+	sigorset(&taken, &taken, &reopen);
 	/* a blocked signal is kept for the signalfd even where it is ignored */
 	error = pthread_sigmask(SIG_BLOCK, &taken, NULL);
 	CHECK(!error);
@@ -60,7 +65,7 @@ int signals_take(void)
 
 int signals_open_stop(void)
 {
-	sigset_t stops = set_of(DRAIN, DRAIN);
+	sigset_t stops = set_of(DRAIN);
 
 	return signalfd(-1, &stops, SFD_NONBLOCK | SFD_CLOEXEC);
 }
@@ -71,5 +76,12 @@ enum signals_wish signals_read(int fd)
 
 	if (read(fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
 		return SIGNALS_NONE;
-	return action_of((int)info.ssi_signo) == RELOAD ? SIGNALS_RELOAD : SIGNALS_DRAIN;
+	switch (action_of((int)info.ssi_signo)) {
+	case RELOAD:
+		return SIGNALS_RELOAD;
+	case REOPEN:
+		return SIGNALS_REOPEN;
+	default:
+		return SIGNALS_DRAIN;
+	}
 }

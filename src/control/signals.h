@@ -1,7 +1,7 @@
 /* Puts signals.def in force: what each signal does to a process that serves. signal(7). */
 #pragma once
 
-/* Ignores what the table ignores, and HUP until signals_take(). TERM and INT still end a start. */
+/* Ignores what the table ignores, and HUP and USR1 until signals_take(). TERM and INT still end a start. */
 void signals_ignore(void);
 
 /*
@@ -15,6 +15,7 @@ enum signals_wish {
 	SIGNALS_NONE,
 	SIGNALS_DRAIN,	/* TERM, INT */
 	SIGNALS_RELOAD, /* HUP */
+	SIGNALS_REOPEN, /* USR1 */
 };
 
 /*

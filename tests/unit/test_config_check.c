@@ -107,6 +107,18 @@ Test(config_check, pools_that_make_no_sense)
 		 "and 192.0.2.2:1 has none"},
 		{{{{"ready", "backends"}, {"listen", "[::]:1"}, {"backend", "192.0.2.1:1 check"}}},
 		 "add --metrics ADDRESS"},
+		{{{{"log-file", "/var/log/x"},
+		   {"log-target", "stderr"},
+		   {"listen", "[::]:1"},
+		   {"backend", "192.0.2.1:1"}}},
+		 NULL},
+		{{{{"log-target", "syslog"}, {"listen", "[::]:1"}, {"backend", "192.0.2.1:1"}}},
+		 NULL},
+		{{{{"log-file", "/var/log/x"},
+		   {"log-target", "syslog"},
+		   {"listen", "[::]:1"},
+		   {"backend", "192.0.2.1:1"}}},
+		 "leave one of the two out"},
 	};
 	struct fault fault = {0};
 

@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -372,4 +375,114 @@ Test(log_ring, lines_that_stderr_refuses_are_counted_and_told)
 	free(text);
 	close(full);
 	close(kept);
+}
+
+/* Other targets -------------------------------------------------------------------------------- */
+
+/* Each line keeps its level on its way, also a line that goes around the end of the ring. */
+Test(log_ring, the_journal_gets_the_level_of_each_line)
+{
+	const unsigned count = 3000;
+	struct stat status;
+	unsigned lines = 0;
+	char stream[64];
+	char *text;
+
+	support_capture_begin();
+	cr_assert(!fstat(STDERR_FILENO, &status));
+	snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)status.st_dev,
+		 (unsigned long long)status.st_ino);
+	setenv("JOURNAL_STREAM", stream, 1);
+	cr_assert_eq(log_start(1), 0);
+	log_attach(0);
+	for (unsigned i = 0; i < count; i++) {
+		static const enum log_event events[] = {LOG_EVENT_close, LOG_EVENT_backend_down,
+							LOG_EVENT_worker_hangs};
+		struct log_line line;
+
+		cr_assert(log_begin(&line, events[i % 3]));
+		log_text(&line, "fill", "........................................");
+		log_end(&line);
+	}
+	log_print("for a person\nin two lines\n", strlen("for a person\nin two lines\n"));
+	log_stop(SUPPORT_PATIENCE_MS / 1000);
+	text = support_capture_end();
+	for (char *at = text, *end; *at; at = end + 1, lines++) {
+		end = strchr(at, '\n');
+		cr_assert_not_null(end);
+		*end = '\0';
+		cr_expect(strstr(at, " level=info ")   ? !strncmp(at, "<6>ts=", 6)
+			  : strstr(at, " level=warn ") ? !strncmp(at, "<4>ts=", 6)
+			  : strstr(at, " level=error ")
+				  ? !strncmp(at, "<3>ts=", 6)
+				  : !strncmp(at, "<3>for a person", 15) ||
+					    !strncmp(at, "<3>in two lines", 15),
+			  "%s", at);
+	}
+	cr_expect_eq(lines, count + 2 - log_dropped_count() + (log_dropped_count() > 0));
+	free(text);
+}
+
+Test(log_ring, the_writer_opens_the_file_anew)
+{
+	char directory[] = "/tmp/sixpipe-log-XXXXXX", path[64], old[64], text[1024] = "";
+	struct fault fault;
+	struct stat status;
+	int fd;
+
+	cr_assert_not_null(mkdtemp(directory));
+	snprintf(path, sizeof(path), "%s/log", directory);
+	snprintf(old, sizeof(old), "%s/log.1", directory);
+	log_hold();
+	log_one(0, 1);
+	cr_assert_eq(log_to_file(path, geteuid(), getegid(), &fault), 0);
+	cr_assert_eq(log_start(1), 0);
+	cr_assert(!rename(path, old));
+	log_reopen();
+	while (stat(path, &status) || !status.st_size)
+		sched_yield();
+	log_one(0, 2);
+	log_stop(SUPPORT_PATIENCE_MS / 1000);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	cr_assert_geq(fd, 0);
+	cr_assert_gt(read(fd, text, sizeof(text) - 1), 0);
+	close(fd);
+	cr_expect_not_null(strstr(text, " event=log_reopened file=/tmp/"), "%s", text);
+	cr_expect_not_null(strstr(text, "number=2\n"), "%s", text);
+	cr_expect(!unlink(path) && !unlink(old) && !rmdir(directory));
+}
+
+/* The queue of the daemon's socket is full: the writer waits, the logging thread does not. */
+Test(log_ring, a_syslog_daemon_that_stalls_costs_lines_and_is_told)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	char directory[] = "/tmp/sixpipe-log-XXXXXX";
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct stall stall = {.limit = 4 << 20};
+	uint64_t lines = 0, told = 0;
+
+	cr_assert_not_null(mkdtemp(directory));
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/log", directory);
+	cr_assert(fd >= 0 && !bind(fd, (struct sockaddr *)&address, sizeof(address)));
+	log_to_syslog(address.sun_path);
+	cr_assert_eq(log_start(1), 0);
+	log_attach(0);
+	stall_overflow(&stall);
+	while (lines + told < stall.logged || told < log_dropped_count()) {
+		char line[LOG_LINE_BYTES];
+		ssize_t got;
+
+		support_poll(fd, POLLIN);
+		got = recv(fd, line, sizeof(line) - 1, 0);
+		cr_assert_gt(got, 0);
+		line[got] = '\0';
+		if (strstr(line, "event=log_dropped"))
+			told += number_after(line, " lines=");
+		else
+			lines++;
+	}
+	cr_expect_eq(lines + told, stall.logged);
+	log_stop(SUPPORT_PATIENCE_MS / 1000);
+	close(fd);
+	cr_expect(!unlink(address.sun_path) && !rmdir(directory));
 }
