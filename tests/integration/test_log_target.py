@@ -15,7 +15,7 @@ import tempfile
 import unittest
 
 import peers
-from harness import SIXPIPE, Case, environment, parse_line, wait_until
+from harness import ROOT, SIXPIPE, Case, environment, parse_line, wait_until
 from netns import Netns
 from peers import EOF
 
@@ -170,6 +170,37 @@ class File(Case):
         whole = old.read_text().rpartition('\n')[0] + '\n' + self.path.read_text()
         logged = len(events_of(whole, 'close'))
         self.assertEqual(logged + sum(event.int('lines') for event in events_of(whole, 'log_dropped')), len(names))
+
+    def test_logrotate(self):
+        """The file of the package, with other paths and users, and a systemctl that knows one service."""
+        if not shutil.which('logrotate'):
+            self.skipTest('logrotate is not installed')
+        if os.geteuid() != 0:
+            self.skipTest('logrotate changes users')
+        rules = (ROOT / 'deploy' / 'systemd' / 'logrotate.in').read_text()
+        for theirs, ours in (('@localstatedir@/log/sixpipe', str(self.folder)), ('sixpipe adm', 'nobody adm')):
+            self.assertIn(theirs, rules)
+            rules = rules.replace(theirs, ours)
+        tools = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        (tools / 'rules').write_text(rules)
+        os.chmod(self.folder, 0o755)
+        shutil.chown(self.folder, 'nobody')
+        with self.logging() as proxy:
+            first = self.one_session(proxy)
+            self.wait_line(self.path, 'close', client=first)
+            systemctl = tools / 'systemctl'
+            systemctl.write_text('#!/bin/sh\n[ "$1 $2 $3" = "kill --kill-who=main --signal=USR1" ] || exit 2\n'
+                                 f'case $4 in sixpipe@*) kill -USR1 {proxy.pid} ;; *) exit 1 ;; esac\n')
+            systemctl.chmod(0o755)
+            subprocess.run(['logrotate', '--force', '--verbose', '--state', tools / 'state', tools / 'rules'],
+                           check=True, capture_output=True, env={**os.environ, 'PATH': f'{tools}:{os.environ["PATH"]}'})
+            self.wait_line(self.path, 'log_reopened')
+            second = self.one_session(proxy)
+            self.wait_line(self.path, 'close', client=second)
+            status = self.path.stat()
+            self.assertEqual(stat.filemode(status.st_mode), '-rw-r-----')
+        old = self.path.with_suffix('.log.1')
+        self.assertEqual([event['client'] for event in events_of(old.read_text(), 'close')], [first])
 
 
 class Journal(Case):
