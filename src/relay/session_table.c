@@ -7,7 +7,7 @@
 #include "os/engine.h"
 #include "os/host.h"
 
-/* docs/first-forward.md promises this much of sixpipe's own memory for an idle session. */
+/* docs/security.md promises this much of sixpipe's own memory for an idle session. */
 _Static_assert(sizeof(struct session) <= 512, "an idle session must fit in 512 bytes");
 
 uint64_t session_token(const struct session *session, enum session_request request, unsigned index)

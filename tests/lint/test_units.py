@@ -1,4 +1,4 @@
-"""deploy/systemd/: systemd accepts the units, and rates them as docs/run.md says. SIXPIPE names the binary."""
+"""deploy/systemd/: systemd accepts the units, and rates them as docs/security.md says. SIXPIPE names the binary."""
 
 import os
 import pathlib
@@ -56,7 +56,7 @@ class Units(unittest.TestCase):
                 self.assertLess(float(rating[1]), WORST_RATING)
                 version = subprocess.run(['systemd-analyze', '--version'], capture_output=True, text=True, check=True).stdout
                 if version.startswith('systemd 252 '):  # other versions count other settings
-                    documented = re.search(r'rates the unit ([0-9.]+) of 10, "(\w+)"', (ROOT / 'docs' / 'run.md').read_text())
+                    documented = re.search(r'rates the unit ([0-9.]+) of 10, "(\w+)"', (ROOT / 'docs' / 'security.md').read_text())
                     self.assertEqual(documented.groups(), rating.groups())
 
 
