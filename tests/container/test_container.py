@@ -153,7 +153,7 @@ class Sidecar(containers.Case):
 
     def test_manifests(self):
         """The arguments, the user and the probe of each manifest."""
-        for name, user in (('sidecar.yaml', 65532), ('daemonset.yaml', 65533)):
+        for name, user in (('sidecar/deployment.yaml', 65532), ('edge/daemonset.yaml', 65533)):
             with self.subTest(name):
                 with open(KUBELET_PROFILE.parent / name, encoding='utf-8') as file:
                     pod = yaml.safe_load(file)['spec']['template']['spec']

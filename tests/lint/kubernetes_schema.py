@@ -1,4 +1,4 @@
-"""The parts of Kubernetes' API that deploy/kubernetes/ uses, written by hand from its reference: the keys of each object.
+"""The parts of Kubernetes' API, and of a kustomization, that deploy/kubernetes/ uses, written by hand from its reference: the keys of each object.
 
 A dict is an object with these keys; keys that end in '!' are required. A list with one schema is a list of such items.
 Map is an object with any keys, OneOf a choice of words. Other schemas are functions that return True for a good value.
@@ -94,6 +94,11 @@ KINDS = {
         'spec!': {'selector!': SELECTOR, 'template!': TEMPLATE,
                   'updateStrategy': {'type!': OneOf('RollingUpdate', 'OnDelete'),
                                      'rollingUpdate': {'maxUnavailable': number, 'maxSurge': number}}},
+    },
+    ('v1', 'Namespace'): {'apiVersion!': text, 'kind!': text, 'metadata!': METADATA},
+    ('kustomize.config.k8s.io/v1beta1', 'Kustomization'): {
+        'apiVersion!': text, 'kind!': text, 'resources!': [text],
+        'images': [{'name!': text, 'newName!': text, 'newTag!': text}], 'patches': [{'path!': text}],
     },
     ('v1', 'Service'): {
         'apiVersion!': text, 'kind!': text, 'metadata!': METADATA,

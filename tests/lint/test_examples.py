@@ -40,7 +40,7 @@ class Examples(unittest.TestCase):
 
     def test_the_sidecar_equals_the_kubernetes_sidecar(self):
         """File and arguments of the pod give the same options, except for names of forwards and comments."""
-        arguments = re.findall(r'^ +- (--\S+)$', (ROOT / 'deploy' / 'kubernetes' / 'sidecar.yaml').read_text(), re.MULTILINE)
+        arguments = re.findall(r'^ +- (--\S+)$', (ROOT / 'deploy' / 'kubernetes' / 'sidecar' / 'deployment.yaml').read_text(), re.MULTILINE)
         self.assertGreater(len(arguments), 5)
         dumps = [run('--dump-config', *given) for given in (arguments, ('--config', DIRECTORY / 'sidecar.conf'))]
         self.assertEqual([done.returncode for done in dumps], [0, 0], [done.stderr for done in dumps])
@@ -48,7 +48,7 @@ class Examples(unittest.TestCase):
 
 
     def test_no_example_uses_node_exporters_port(self):
-        paths = [ROOT / 'README.md', *DIRECTORY.glob('*'), *(ROOT / 'deploy').glob('*/*'), *(ROOT / 'docs').glob('*.md')]
+        paths = [ROOT / 'README.md', *DIRECTORY.glob('*'), *(ROOT / 'deploy').glob('**/*'), *(ROOT / 'docs').glob('*.md')]
         self.assertEqual([str(path) for path in paths if path.is_file() and ':9100' in path.read_text()], [])
 
 

@@ -7,6 +7,7 @@ import copy
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import unittest
@@ -20,7 +21,9 @@ import kubernetes_schema as schema
 
 DIRECTORY = pathlib.Path(__file__).resolve().parents[2] / 'deploy' / 'kubernetes'
 SIXPIPE = os.environ.get('SIXPIPE', '')
-PATCHES = {'sidecar-io-uring.yaml': 'sidecar.yaml', 'daemonset-io-uring.yaml': 'daemonset.yaml'}
+KUBECTL = shutil.which('kubectl')
+PATCHES = {'sidecar/io-uring.yaml': 'sidecar/deployment.yaml', 'edge/io-uring.yaml': 'edge/daemonset.yaml'}
+FOLDERS = ('sidecar', 'edge')
 
 
 class Loader(yaml.SafeLoader):
@@ -40,12 +43,13 @@ def load(name):
 
 def objects():
     """Every object with its file's name, including patched objects."""
-    for path in sorted(DIRECTORY.glob('*.yaml')):
-        if path.name in PATCHES:
-            yield path.name, merge(load(PATCHES[path.name])[0], load(path.name)[0])
-        else:
-            for item in load(path.name):
-                yield path.name, item
+    for path in sorted(DIRECTORY.glob('*/*.yaml')):
+        name = str(path.relative_to(DIRECTORY))
+        if name in PATCHES:
+            yield name, merge(load(PATCHES[name])[0], load(name)[0])
+        elif path.name != 'kustomization.yaml':
+            for item in load(name):
+                yield name, item
 
 
 def merge(base, patch):
@@ -119,7 +123,17 @@ class Structure(unittest.TestCase):
     def test_all_parts_are_there(self):
         self.assertEqual(sorted((item['apiVersion'], item['kind']) for name, item in objects() if name not in PATCHES),
                          [('apps/v1', 'DaemonSet'), ('apps/v1', 'Deployment'),
-                          ('networking.k8s.io/v1', 'NetworkPolicy'), ('v1', 'Service'), ('v1', 'Service')])
+                          ('networking.k8s.io/v1', 'NetworkPolicy'), ('v1', 'Namespace'), ('v1', 'Service'),
+                          ('v1', 'Service')])
+
+    def test_patches_are_of_their_object(self):
+        """kustomize finds the object by these keys."""
+        for patch, base in PATCHES.items():
+            with self.subTest(patch):
+                patch, base = load(patch)[0], load(base)[0]
+                for key in ('apiVersion', 'kind'):
+                    self.assertEqual(patch[key], base[key])
+                self.assertLessEqual(patch['metadata'].items(), base['metadata'].items())
 
     def test_selectors_match_labels(self):
         for name, item in workloads():
@@ -139,6 +153,54 @@ class Structure(unittest.TestCase):
                          for key in ('name', 'containerPort')]
                 self.assertEqual(len(names), len(set(names)))
                 self.assertEqual(len(ports), len(set(ports)))
+
+
+class Kustomization(unittest.TestCase):
+    """Each folder can be applied as it is, by kubectl apply -k."""
+
+    def test_every_key_is_known(self):
+        for folder in FOLDERS:
+            with self.subTest(folder):
+                self.assertEqual(schema.object_problems(load(f'{folder}/kustomization.yaml')[0]), [])
+
+    def test_every_file_is_named_once(self):
+        for folder in FOLDERS:
+            with self.subTest(folder):
+                files = {path.name for path in (DIRECTORY / folder).glob('*.yaml')} - {'kustomization.yaml'}
+                named_files = load(f'{folder}/kustomization.yaml')[0]['resources']
+                self.assertEqual(len(named_files), len(set(named_files)))
+                # the patch is there for those who want it
+                self.assertEqual(files - set(named_files), {'io-uring.yaml'})
+                self.assertEqual(set(named_files) - files, set())
+                self.assertIn('#   - path: io-uring.yaml\n',
+                              (DIRECTORY / folder / 'kustomization.yaml').read_text(encoding='utf-8'))
+
+    def test_images_are_those_of_the_manifests(self):
+        for folder in FOLDERS:
+            with self.subTest(folder):
+                manifest = next(item for name, item in workloads() if name.startswith(folder))
+                for image in load(f'{folder}/kustomization.yaml')[0]['images']:
+                    self.assertEqual(image['newName'], image['name'])
+                    self.assertEqual(f'{image["name"]}:{image["newTag"]}', sixpipe_of(manifest)['image'])
+
+    def test_objects_are_of_one_namespace(self):
+        spaces = {folder: {item['metadata'].get('namespace') for name, item in objects()
+                           if name.startswith(folder) and item['kind'] != 'Namespace'} for folder in FOLDERS}
+        made = [item['metadata']['name'] for item in of_kind('Namespace')]
+        self.assertEqual(spaces, {'sidecar': {None}, 'edge': set(made)})
+
+    @unittest.skipUnless(KUBECTL, 'kubectl is not installed')
+    def test_kubectl_builds_it(self):
+        for folder in FOLDERS:
+            with self.subTest(folder):
+                done = subprocess.run([KUBECTL, 'kustomize', DIRECTORY / folder], capture_output=True, text=True,
+                                      check=False)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                wanted = [item for name, item in objects() if name.startswith(folder) and name not in PATCHES]
+                built = list(yaml.safe_load_all(done.stdout))
+                for item in wanted:
+                    self.assertIn(item, built)
+                self.assertEqual(len(built), len(wanted))
 
 
 class Security(unittest.TestCase):
@@ -168,7 +230,7 @@ class Security(unittest.TestCase):
     def test_users_differ(self):
         """Pipes are counted per user and node."""
         users = {name: sixpipe_of(item)['securityContext']['runAsUser'] for name, item in workloads()}
-        self.assertNotEqual(users['sidecar.yaml'], users['daemonset.yaml'])
+        self.assertNotEqual(users['sidecar/deployment.yaml'], users['edge/daemonset.yaml'])
 
 
 class Agreement(unittest.TestCase):
@@ -262,7 +324,7 @@ class Checker(unittest.TestCase):
     """Tests the checks themselves: each mistake is found."""
 
     def mistakes(self, change):
-        item = copy.deepcopy(load('sidecar.yaml')[0])
+        item = copy.deepcopy(load('sidecar/deployment.yaml')[0])
         change(item, pod_of(item), pod_of(item)['initContainers'][0])
         return schema.object_problems(item) + schema.restricted_problems(pod_of(item))
 
