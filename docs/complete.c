@@ -15,7 +15,8 @@ enum value {
 	VALUE_USER,
 	VALUE_INTERFACE,
 	VALUE_CONGESTION,
-	VALUE_OTHER, /* a value that the shell cannot know */
+	VALUE_BACKEND, /* an address, and in the same word parameters */
+	VALUE_OTHER,   /* a value that the shell cannot know */
 	VALUE_COUNT
 };
 
@@ -90,6 +91,8 @@ static struct argument describe(const struct option_spec *option)
 		set_words(&argument, "none|pseudo|loopback|embedded");
 	else if (option->type == OPTION_FLAG)
 		argument.value = VALUE_NONE;
+	else if (option->type == OPTION_BACKEND)
+		argument.value = VALUE_BACKEND;
 	else if (!strcmp(option->name, "user"))
 		argument.value = VALUE_USER;
 	else if (!strcmp(option->name, "bind-device"))
@@ -161,6 +164,27 @@ static void for_each_option(void (*print)(const struct argument *argument))
 	}
 }
 
+/* The parameters of backends: "weight=", "backup", a word for each choice. */
+static void print_parameters(void)
+{
+	size_t count;
+	const struct option_spec *parameters = options_parameters(&count);
+
+	for (size_t i = 0; i < count; i++) {
+		const struct argument argument = describe(&parameters[i]);
+		const char *at = argument.words;
+
+		if (!*at)
+			printf(" %s%s", argument.name, argument.value == VALUE_NONE ? "" : "=");
+		for (; *at; at += strspn(at, " ")) {
+			int length = (int)strcspn(at, " ");
+
+			printf(" %s=%.*s", argument.name, length, at);
+			at += length;
+		}
+	}
+}
+
 /* bash ----------------------------------------------------------------------------------------- */
 
 static void bash_option(const struct argument *argument)
@@ -177,6 +201,7 @@ static void bash_value(const struct argument *argument)
 		[VALUE_INTERFACE] = "words=$(command ls /sys/class/net)",
 		[VALUE_CONGESTION] =
 			"words=$(cat /proc/sys/net/ipv4/tcp_allowed_congestion_control)",
+		[VALUE_BACKEND] = "_sixpipe_backend \"$2\"",
 		[VALUE_OTHER] = "",
 	};
 
@@ -190,6 +215,13 @@ static void bash_options(void)
 {
 	fputs("_sixpipe_options='", stdout);
 	for_each_option(bash_option);
+	puts("'");
+}
+
+static void bash_parameters(void)
+{
+	fputs("_sixpipe_parameters='", stdout);
+	print_parameters();
 	puts("'");
 }
 
@@ -229,6 +261,7 @@ static void bash_commands(void)
 
 static const struct part bash_parts[] = {
 	{"@OPTIONS@", bash_options},
+	{"@PARAMETERS@", bash_parameters},
 	{"@COMMANDS@", bash_commands},
 	{"@VALUES@", bash_values},
 };
@@ -244,6 +277,7 @@ static void zsh_option(const struct argument *argument)
 		[VALUE_INTERFACE] = "_net_interfaces",
 		[VALUE_CONGESTION] =
 			"{compadd -- $(</proc/sys/net/ipv4/tcp_allowed_congestion_control)}",
+		[VALUE_BACKEND] = "_sixpipe_backend",
 		[VALUE_OTHER] = " ",
 	};
 	const char *note = argument->value == VALUE_WORDS ? "value" : argument->note;
@@ -276,6 +310,13 @@ static void zsh_options(void)
 	puts(")");
 }
 
+static void zsh_parameters(void)
+{
+	fputs("\tlocal -a parameters=(", stdout);
+	print_parameters();
+	puts(")");
+}
+
 static void zsh_commands(void)
 {
 	struct argument argument;
@@ -302,6 +343,7 @@ static void zsh_commands(void)
 
 static const struct part zsh_parts[] = {
 	{"@OPTIONS@", zsh_options},
+	{"@PARAMETERS@", zsh_parameters},
 	{"@COMMANDS@", zsh_commands},
 };
 
@@ -317,6 +359,7 @@ static void fish_option(const struct argument *argument)
 		[VALUE_INTERFACE] = " -x -a '(command ls /sys/class/net)'",
 		[VALUE_CONGESTION] = " -x -a '(string split \" \" "
 				     "</proc/sys/net/ipv4/tcp_allowed_congestion_control)'",
+		[VALUE_BACKEND] = " -x -a '(__sixpipe_backend)'",
 		[VALUE_OTHER] = " -x",
 	};
 
@@ -342,6 +385,13 @@ static void fish_forward_option(const struct argument *argument)
 static void fish_options(void)
 {
 	for_each_option(fish_forward_option);
+}
+
+static void fish_parameters(void)
+{
+	fputs("    set -l parameters", stdout);
+	print_parameters();
+	putchar('\n');
 }
 
 static void fish_commands(void)
@@ -374,6 +424,7 @@ static void fish_command_words(void)
 
 static const struct part fish_parts[] = {
 	{"@OPTIONS@", fish_options},
+	{"@PARAMETERS@", fish_parameters},
 	{"@COMMANDS@", fish_commands},
 	{"@COMMAND_WORDS@", fish_command_words},
 };

@@ -6,13 +6,14 @@ import pathlib
 import pty
 import re
 import select
+import shlex
 import shutil
 import subprocess
 import time
 import unittest
 
 COMPLETIONS = pathlib.Path(os.environ['COMPLETIONS'])
-LIMIT_S = 30
+LIMIT_S = 60
 ENVIRONMENT = {'PATH': os.environ['PATH'], 'TERM': 'dumb', 'HOME': '/nonexistent', 'LC_ALL': 'C.UTF-8', 'COLUMNS': '200',
                'LINES': '200'}
 
@@ -22,6 +23,9 @@ ROWS = [
     ('sixpipe --engine ', ['auto', 'io_uring', 'epoll'], ['--engine', 'doctor']),
     ('sixpipe --engine=i', ['io_uring'], ['epoll']),
     ('sixpipe --listen "[::]:80" --timeout-co', ['--timeout-connect'], []),
+    ("sixpipe --backend '192.0.2.1:80 ", ['weight', 'maxconn', 'send-proxy', 'backup'], ['--engine']),
+    ("sixpipe '[::]:80' '192.0.2.1:80 weight=3 send-proxy=", ['v1', 'v2'], ['backup']),
+    ("sixpipe --check-send 'GET ", [], ['weight']),
     ('sixpipe --source ', ['none', 'pseudo', 'loopback', 'embedded'], []),
     ('sixpipe --config meson', ['meson.build'], []),
     ('sixpipe --bind-device l', ['lo'], []),
@@ -78,7 +82,8 @@ class Terminal:
 
     def complete(self, line):
         """What the shell prints for TAB after the line: a list, or the whole of the only word that fits."""
-        os.write(self.fd, line.encode() + b'\t')
+        quote = "'" if line.count("'") % 2 else ''
+        os.write(self.fd, line.encode() + b'\t' + quote.encode())
         # the line is run: sixpipe is a function that prints what a single candidate has made of the line
         self.count += 1
         os.write(self.fd, b'\necho EN""D%d\n' % self.count)
@@ -135,9 +140,9 @@ class Zsh(OnTerminal, unittest.TestCase):
 class Fish(unittest.TestCase):
     def offered(self, line):
         file = COMPLETIONS / 'sixpipe.fish'
-        done = subprocess.run([find('fish'), '--no-config', '-c', f"source '{file}'; complete -C '{line}'"],
+        done = subprocess.run([find('fish'), '--no-config', '-c', f"source '{file}'; complete -C {shlex.quote(line)}"],
                               cwd=pathlib.Path(__file__).parent, capture_output=True, text=True, check=True, timeout=LIMIT_S)
-        return {offer.split('\t')[0].split('=')[-1] for offer in done.stdout.splitlines()}
+        return {word for offer in done.stdout.splitlines() for word in re.findall(r'[-\w.]+', offer.split('\t')[0])}
 
     def test_rows(self):
         for line, wanted, refused in ROWS:
