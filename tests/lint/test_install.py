@@ -12,6 +12,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 FILES = [
     '{sbindir}/sixpipe',
     '{mandir}/man8/sixpipe.8',
+    '{mandir}/man5/sixpipe.conf.5',
+    '{datadir}/bash-completion/completions/sixpipe',
+    '{datadir}/zsh/{zsh_completions}/_sixpipe',
+    '{datadir}/fish/vendor_completions.d/sixpipe.fish',
     '{prefix}/lib/systemd/system/sixpipe.service',
     '{prefix}/lib/systemd/system/sixpipe.socket',
     '{prefix}/lib/systemd/system/sixpipe@.service',
@@ -36,6 +40,7 @@ class Install(unittest.TestCase):
         prefix = pathlib.Path(options['prefix'])
         cls.paths = {name: str(prefix / options[name]) for name in ('sbindir', 'mandir', 'sysconfdir', 'datadir')}
         cls.paths['prefix'] = str(prefix)
+        cls.paths['zsh_completions'] = options['zsh_completions']
 
     def installed(self):
         return {'/' + str(path.relative_to(self.destination)) for path in self.destination.rglob('*') if path.is_file()}
