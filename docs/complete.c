@@ -198,9 +198,8 @@ static void bash_value(const struct argument *argument)
 	static const char *const actions[VALUE_COUNT] = {
 		[VALUE_FILE] = "_sixpipe_files \"$2\"",
 		[VALUE_USER] = "words=$(compgen -u)",
-		[VALUE_INTERFACE] = "words=$(command ls /sys/class/net)",
-		[VALUE_CONGESTION] =
-			"words=$(cat /proc/sys/net/ipv4/tcp_allowed_congestion_control)",
+		[VALUE_INTERFACE] = "words=$(cd /sys/class/net && echo *)",
+		[VALUE_CONGESTION] = "words=$(</proc/sys/net/ipv4/tcp_allowed_congestion_control)",
 		[VALUE_BACKEND] = "_sixpipe_backend \"$2\"",
 		[VALUE_OTHER] = "",
 	};

@@ -138,9 +138,13 @@ class Zsh(OnTerminal, unittest.TestCase):
 
 
 class Fish(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.fish = find('fish')
+
     def offered(self, line):
         file = COMPLETIONS / 'sixpipe.fish'
-        done = subprocess.run([find('fish'), '--no-config', '-c', f"source '{file}'; complete -C {shlex.quote(line)}"],
+        done = subprocess.run([self.fish, '--no-config', '-c', f"source '{file}'; complete -C {shlex.quote(line)}"],
                               cwd=pathlib.Path(__file__).parent, capture_output=True, text=True, check=True, timeout=LIMIT_S)
         return {word for offer in done.stdout.splitlines() for word in re.findall(r'[-\w.]+', offer.split('\t')[0])}
 
