@@ -29,6 +29,7 @@ COMMAND_LIMIT_S = 120
 BUSYBOX = pathlib.Path('/bin/busybox')
 SIXPIPE_IMAGE = 'localhost/sixpipe'
 BUSYBOX_IMAGE = 'localhost/busybox'
+HARDENED = ('--read-only', '--read-only-tmpfs=false', '--cap-drop', 'ALL', '--security-opt', 'no-new-privileges')
 IO_URING_PROFILE = ROOT / 'deploy' / 'container' / 'seccomp.json'
 
 CACHE = pathlib.Path('/var/lib/containers/cache')
@@ -163,21 +164,26 @@ def least_of(which, wanted):
 
 
 class Container:
-    """One running container. A context manager that removes the container at the end."""
+    """One running container. A context manager that removes the container at the end.
 
-    def __init__(self, podman, image, *args, options=()):
+    With a name instead of an image: a container that runs already.
+    """
+
+    def __init__(self, podman, image=None, *args, options=(), name=None):
         self.podman = podman
-        self.command = ['run', '--detach', *options, image, *args]
+        self.command = ['run', '--detach', *options, image, *args] if image else None
+        self.id = name
 
     def __enter__(self):
-        self.id = self.podman(*self.command).strip()
+        if self.command:
+            self.id = self.podman(*self.command).strip()
         self.pid = self.inspect()['State']['Pid']
         self.thread = concurrent.futures.ThreadPoolExecutor(max_workers=1)
         return self
 
     def __exit__(self, *_):
         self.thread.shutdown()
-        self.podman('rm', '--force', '--time', '0', self.id)
+        self.podman('rm', '--force', '--ignore', '--time', '0', self.id)
 
     def inspect(self):
         return json.loads(self.podman('inspect', self.id))[0]

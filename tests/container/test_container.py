@@ -12,13 +12,12 @@ import yaml
 import containers
 import harness
 import peers
-from containers import BUSYBOX_IMAGE, IO_URING_PROFILE, PAGE, ROOT, SIXPIPE_IMAGE
+from containers import BUSYBOX_IMAGE, HARDENED, IO_URING_PROFILE, PAGE, ROOT, SIXPIPE_IMAGE
 
 IMAGE_LIMIT_BYTES = 15_000_000
 IO_URING = {'io_uring_setup', 'io_uring_enter', 'io_uring_register'}
 DEFAULT_PROFILE = '/usr/share/containers/seccomp.json'
 KUBELET_PROFILE = ROOT / 'deploy' / 'kubernetes' / 'sixpipe.json'
-HARDENED = ('--read-only', '--read-only-tmpfs=false', '--cap-drop', 'ALL', '--security-opt', 'no-new-privileges')
 
 
 def seccomp(path):
@@ -39,6 +38,32 @@ class Image(containers.Case):
         self.assertEqual(labels['org.opencontainers.image.title'], 'sixpipe')
         self.assertEqual(labels['org.opencontainers.image.version'], version)
         self.assertIn('IPv6', labels['org.opencontainers.image.description'])
+        self.assertEqual(labels['org.opencontainers.image.licenses'], 'MIT')
+        created = labels.get('org.opencontainers.image.created')
+        self.assertTrue(created is None or self.inspect()['Created'].startswith(created.rstrip('Z')), created)
+        self.assertEqual([name for name, value in labels.items() if not value], [])
+
+    def test_tags(self):
+        version = self.inspect()['Labels']['org.opencontainers.image.version']
+        self.assertLessEqual({f'{SIXPIPE_IMAGE}:{version}', f'{SIXPIPE_IMAGE}:latest'}, set(self.inspect()['RepoTags']))
+
+    def test_healthcheck(self):
+        self.assertEqual(self.inspect()['Healthcheck']['Test'],
+                         ['CMD', '/sixpipe', 'healthcheck', '--optional'])
+
+    def test_reproducible(self):
+        """A second build of the same binary at the same time gives the same layer. Podman writes a random number into the
+        rest of an image in Docker's format. A named tag is the only one."""
+        tag = 'localhost/again:one'
+        self.addCleanup(self.podman, 'rmi', '--force', tag)
+        builds = []
+        for _ in range(2):
+            self.podman.run('env', 'SOURCE_DATE_EPOCH=1700000000', ROOT / 'scripts' / 'image', tag)
+            builds.append(json.loads(self.podman('image', 'inspect', tag))[0])
+        for key in ('RootFS', 'Created', 'Labels'):
+            self.assertEqual(*[build[key] for build in builds], key)
+        self.assertEqual(builds[0]['RepoTags'], [tag])
+        self.assertEqual(builds[0]['Labels']['org.opencontainers.image.created'], '2023-11-14T22:13:20Z')
 
     def test_user_is_a_number_and_not_root(self):
         user, _, group = self.inspect()['User'].partition(':')
