@@ -52,8 +52,8 @@ class Image(containers.Case):
                          ['CMD', '/sixpipe', 'healthcheck', '--optional'])
 
     def test_reproducible(self):
-        """A second build of the same binary at the same time gives the same layer. Podman writes a random number into the
-        rest of an image in Docker's format. A named tag is the only one."""
+        """A second build of the same binary at the same time gives the same layer. Podman writes a random number into
+        the rest of an image in Docker's format. A named tag is the only one."""
         tag = 'localhost/again:one'
         self.addCleanup(self.podman, 'rmi', '--force', tag)
         builds = []

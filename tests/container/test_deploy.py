@@ -79,8 +79,8 @@ class Systemd(containers.Case):
             manager.bind(str(path))
             manager.settimeout(harness.PATIENCE_S)
             name = self.podman.run('env', f'NOTIFY_SOCKET={path}', 'podman', 'run', '--detach', '--sdnotify=container',
-                                   '--network', 'none', *HARDENED, SIXPIPE_IMAGE, '[::1]:2000', '127.0.0.1:8080').strip()
-            self.enterContext(containers.Container(self.podman, name=name))
+                                   '--network', 'none', *HARDENED, SIXPIPE_IMAGE, '[::1]:2000', '127.0.0.1:8080')
+            self.enterContext(containers.Container(self.podman, name=name.strip()))
             said = ''
             while 'READY=1' not in said:
                 said += manager.recv(4096).decode()

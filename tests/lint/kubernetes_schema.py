@@ -1,4 +1,5 @@
-"""The parts of Kubernetes' API, and of a kustomization, that deploy/kubernetes/ uses, written by hand from its reference: the keys of each object.
+"""The parts of Kubernetes' API and of kustomizations that deploy/kubernetes/ uses, by hand from their reference:
+the keys of each object.
 
 A dict is an object with these keys; keys that end in '!' are required. A list with one schema is a list of such items.
 Map is an object with any keys, OneOf a choice of words. Other schemas are functions that return True for a good value.

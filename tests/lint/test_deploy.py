@@ -110,8 +110,8 @@ class Compose(unittest.TestCase):
     @unittest.skipUnless(COMPOSE, 'docker-compose is not installed')
     def test_docker_compose_takes_the_file(self):
         for name in COMPOSE_FILES:
-            done = subprocess.run([COMPOSE, '--file', FOLDER / name, 'config', '--quiet'], capture_output=True, text=True,
-                                  check=False)
+            done = subprocess.run([COMPOSE, '--file', FOLDER / name, 'config', '--quiet'], capture_output=True,
+                                  text=True, check=False)
             self.assertEqual((done.returncode, done.stderr), (0, ''), name)
 
 

@@ -41,7 +41,7 @@ class Docs(unittest.TestCase):
 
 class Links(unittest.TestCase):
     def test_file_and_heading_exist(self):
-        pages = [page for pattern in ('*.md', 'docs/*.md', 'examples/*.md', 'deploy/*/*.md') for page in ROOT.glob(pattern)]
+        pages = [page for pattern in ('*.md', 'docs/*.md', 'examples/*.md', 'deploy/**/*.md') for page in ROOT.glob(pattern)]
         for page in pages:
             for link in re.findall(r'\]\((?!https?:)([^)\s]*)\)', page.read_text()):
                 with self.subTest(page=page.name, link=link):
