@@ -337,8 +337,13 @@ static void make_any(struct config *config)
 		}
 		set_some(config);
 	}
-	/* what some of the others are nothing without */
+	/* what some of the others are nothing without, or what goes with --log-file */
 	if (below(4)) {
+		config_set(config, options_find("log-target", strlen("log-target")), "stderr",
+			   &fault);
+		config_set(config, options_find("accept-proxy", strlen("accept-proxy")), "yes",
+			   &fault);
+		config_set(config, options_find("trust", strlen("trust")), "2001:db8::/32", &fault);
 		config_set(config, options_find("source", strlen("source")), "loopback", &fault);
 		config_set(config, options_find("send-proxy", strlen("send-proxy")), "v2", &fault);
 		config_set(config, options_find("check-backends", strlen("check-backends")), "yes",
