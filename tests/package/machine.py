@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import unittest
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
@@ -173,6 +174,7 @@ class Unit:
     def __init__(self, machine, name):
         self.machine = machine
         self.name = name
+        self.since_s = time.time()
 
     def systemctl(self, verb, *args):
         return self.machine('systemctl', verb, *args, self.name)
@@ -210,15 +212,10 @@ class Unit:
 
     # --- the journal ---
 
-    def mark(self):
-        """journal() tells what comes after this call."""
-        lines = self.machine('journalctl', '--quiet', '--lines=0', '--show-cursor').splitlines()
-        self.cursor = lines[-1].removeprefix('-- cursor: ')
-
     def journal(self, *options):
-        """[{field: value}] of the unit, from systemd and from sixpipe."""
+        """[{field: value}] since this object was made, from systemd and from sixpipe."""
         self.machine('journalctl', '--sync')
-        text = self.machine('journalctl', '--quiet', '--output=json', f'--after-cursor={self.cursor}',
+        text = self.machine('journalctl', '--quiet', '--output=json', f'--since=@{self.since_s:.6f}',
                             f'--unit={self.name}', *options)
         return [json.loads(line) for line in text.splitlines()]
 
@@ -252,11 +249,9 @@ class Case(peers.PeersMixin, unittest.TestCase):
         self.machine('systemctl', 'daemon-reload')
 
     def unit(self, name):
-        unit = Unit(self.machine, name)
-        unit.mark()
         if name.startswith('sixpipe@'):
             self.used.add(name)
-        return unit
+        return Unit(self.machine, name)
 
     def configure(self, text, name='sixpipe'):
         self.machine.path(str(CONFIGURATION / f'{name}.conf')).write_text(text)

@@ -121,7 +121,7 @@ class Failing(machine.Case):
         self.service.systemctl('start')
         self.service.systemctl('reload')
         self.service.wait_message('event=reload_ignored')
-        own = [entry for entry in self.service.journal('--priority=warning') if entry['_COMM'] == 'sixpipe']
+        own = [entry for entry in self.service.journal('--priority=warning') if entry['SYSLOG_IDENTIFIER'] == 'sixpipe']
         self.assertEqual([re.search('event=([a-z_]+)', entry['MESSAGE'])[1] for entry in own], ['reload_ignored'])
         self.assertEqual({entry['PRIORITY'] for entry in self.service.journal() if 'event=ready' in entry['MESSAGE']}, {'6'})
 
@@ -243,7 +243,7 @@ class Socket(machine.Case):
 class Log(machine.Case):
 
     def test_rotation(self):
-        self.configure(WEB + 'log-file = /var/log/sixpipe/web.log\n')
+        self.configure('log-file = /var/log/sixpipe/web.log\n' + WEB)
         if not self.machine.path('/usr/sbin/logrotate').exists():
             self.skipTest('logrotate is not installed')
         self.service.systemctl('start')
