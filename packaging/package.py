@@ -28,7 +28,7 @@ BUILDER = 1000  # the user who builds: may write to the folders of the build alo
 
 # What apt, dpkg and ldconfig write for each package, and the backups of /etc/passwd.
 NOT_A_TRACE = re.compile(
-    r'(proc|sys|dev|run|tmp|var/lib/apt|var/cache|var/log/(apt|dpkg.log|alternatives.log)|var/lib/dpkg'
+    r'(proc|sys|dev|tmp|var/lib/apt|var/cache|var/log/(apt|dpkg.log|alternatives.log)|var/lib/dpkg'
     r'|etc/ld.so.cache|etc/(passwd|group|shadow|gshadow)-|etc/.pwd.lock)(/|$)')
 
 
@@ -159,7 +159,7 @@ class Package:
         builds = [self.start_build(root, path, tarball, jobs) for path in ('build/first', 'build/the-second')]
         for process, log in builds:
             if process.wait() != 0:
-                raise Failed(f'dpkg-buildpackage: exit code {process.returncode}\n' + log.read_text(errors='replace')[-8000:])
+                raise Failed(f'dpkg-buildpackage: exit code {process.returncode}\n{log.read_text(errors="replace")[-8000:]}')
 
     def start_build(self, root, path, tarball, jobs):
         """Starts dpkg-buildpackage below root/path. Returns the process and the path of its output."""
@@ -189,9 +189,11 @@ class Package:
         # these two tell the folder and the time of the build
         _, differ, missing = filecmp.cmpfiles(
             first, second, [name for name in made if not name.endswith(('.buildinfo', '.changes'))], shallow=False)
+        for name in differ:
+            (RESULTS / 'second').mkdir(exist_ok=True)
+            shutil.copyfile(second / name, RESULTS / 'second' / name)
         if differ or missing:
-            kept = self.directory / 'build-root/build'
-            raise Failed(f'{", ".join(differ + missing)}: not equal in {kept}/first and the-second')
+            raise Failed(f'{", ".join(differ + missing)}: differs from the second build, in {RESULTS}/second')
 
     def start_lintian(self):
         changes = next(RESULTS.glob('*.changes'))
