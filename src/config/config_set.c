@@ -91,7 +91,6 @@ void config_insert_copy(struct config *config, unsigned index, unsigned distance
 	memmove(&config->forwards[at + 1], &config->forwards[at], (count - at) * sizeof(copy));
 	config->forwards[at] = copy;
 	config->forward_count = count + 1;
-	config->early_forward_count += at <= config->early_forward_count;
 }
 
 /*
