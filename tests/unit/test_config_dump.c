@@ -323,6 +323,10 @@ static void make_any(struct config *config)
 {
 	const struct option_spec *listen = options_find("listen", strlen("listen"));
 	const struct option_spec *backend = options_find("backend", strlen("backend"));
+	static const char *const needed[][2] = {
+		{"log-target", "stderr"}, {"accept-proxy", "yes"}, {"trust", "2001:db8::/32"},
+		{"source", "loopback"},	  {"send-proxy", "v2"},	   {"check-backends", "yes"},
+	};
 	char text[VALUE_BYTES];
 
 	config_init(config);
@@ -338,17 +342,9 @@ static void make_any(struct config *config)
 		set_some(config);
 	}
 	/* what some of the others are nothing without, or what goes with --log-file */
-	if (below(4)) {
-		config_set(config, options_find("log-target", strlen("log-target")), "stderr",
+	for (size_t i = 0; i < ARRAY_COUNT(needed) && below(16); i++)
+		config_set(config, options_find(needed[i][0], strlen(needed[i][0])), needed[i][1],
 			   &fault);
-		config_set(config, options_find("accept-proxy", strlen("accept-proxy")), "yes",
-			   &fault);
-		config_set(config, options_find("trust", strlen("trust")), "2001:db8::/32", &fault);
-		config_set(config, options_find("source", strlen("source")), "loopback", &fault);
-		config_set(config, options_find("send-proxy", strlen("send-proxy")), "v2", &fault);
-		config_set(config, options_find("check-backends", strlen("check-backends")), "yes",
-			   &fault);
-	}
 }
 
 /* Whether a field is the same in both, by its type; lists are compared by expect_same(). */
