@@ -244,9 +244,11 @@ class Case(peers.PeersMixin, unittest.TestCase):
         self.machine('systemctl', 'reset-failed', check=False)
         for path in self.machine.path(str(CONFIGURATION)).glob('*.conf'):
             path.unlink()
-        for path in self.machine.path('run/systemd/system').glob('sixpipe*'):
+        drop_ins = list(self.machine.path('run/systemd/system').glob('sixpipe*'))
+        for path in drop_ins:
             shutil.rmtree(path)
-        self.machine('systemctl', 'daemon-reload')
+        if drop_ins:
+            self.machine('systemctl', 'daemon-reload')
 
     def unit(self, name):
         if name.startswith('sixpipe@'):

@@ -189,6 +189,7 @@ class Instances(machine.Case):
             unit.systemctl('start')
         for port in (81, 82):
             self.assert_passes(*self.pair(backend, port))
+        self.close_peers()
         one.systemctl('stop')
         self.assertEqual(two.show('ActiveState'), 'active')
         self.assertIn('::1', self.machine('sixpipe', 'who', '--admin', '/run/sixpipe/82.sock', '::1'))
