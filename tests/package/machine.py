@@ -25,6 +25,7 @@ import peers  # noqa: E402
 CLONE_NEWNET = 0x40000000
 BOOT_LIMIT_S = 60
 COMMAND_LIMIT_S = 60
+INSTALL_LIMIT_S = 600  # it downloads packages
 ENVIRONMENT = {'PATH': '/usr/sbin:/usr/bin:/sbin:/bin', 'HOME': '/root', 'LC_ALL': 'C.UTF-8', 'TERM': 'dumb',
                'DEBIAN_FRONTEND': 'noninteractive', 'SYSTEMD_COLORS': '0', 'SYSTEMD_PAGER': ''}
 CONFIGURATION = pathlib.Path('etc/sixpipe')
@@ -41,10 +42,10 @@ class NotHere(Exception):
     """No machine can be booted on this host; the text says why."""
 
 
-def call(*command, **options):
+def call(*command, limit_s=COMMAND_LIMIT_S, **options):
     """Runs a command on this host. Returns stdout; AssertionError if it fails."""
     done = subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          errors='replace', timeout=COMMAND_LIMIT_S, check=False, env=ENVIRONMENT, **options)
+                          errors='replace', timeout=limit_s, check=False, env=ENVIRONMENT, **options)
     if done.returncode:
         raise AssertionError(f'{" ".join(map(str, command))}: exit code {done.returncode}: {done.stdout}{done.stderr}')
     return done.stdout
@@ -66,7 +67,7 @@ class Machine:
             return
         shutil.copy(self.package, self.root / 'tmp')
         call('chroot', self.root, 'apt-get', 'install', '-qq', '-y', '--no-install-recommends', 'logrotate',
-             f'/tmp/{self.package.name}')
+             f'/tmp/{self.package.name}', limit_s=INSTALL_LIMIT_S)
 
     def __enter__(self):
         for program in ('systemd-nspawn', 'nsenter'):

@@ -270,8 +270,11 @@ class ZRemoval(machine.Case):
         one = self.unit('sixpipe@one.service')
         self.configure(instance(81), 'one')
         self.service.systemctl('start')
-        one.systemctl('start')
+        one.systemctl('enable', '--now')
+        self.machine('systemctl', 'enable', 'sixpipe.socket')
         self.machine('dpkg', '--purge', 'sixpipe')
+        self.assertEqual(list(self.machine.path('/etc/systemd/system').glob('*.wants/sixpipe*')), [])
+        self.assertEqual(self.machine('getent', 'passwd', 'sixpipe', check=False), '')
         self.assertEqual(self.machine('sh', '-c', 'pidof sixpipe || true'), '')
         self.assertFalse(self.machine.path('/run/sixpipe').exists())
 
