@@ -157,7 +157,7 @@ int sock_adopt_listener(int listener_fd, const struct addr *address,
 		error = sock_tune_bound(listener_fd, tuning);
 	if (!error && listen(listener_fd, (int)backlog))
 		error = -errno;
-	/* of a listening socket: the length of its queue of connections (tcp_get_info() of Linux) */
+	/* tcpi_unacked of a listening socket is the number of connections in its backlog */
 	if (!error && !local &&
 	    !getsockopt(listener_fd, IPPROTO_TCP, TCP_INFO, &info, &length_bytes))
 		*early_count = info.tcpi_unacked;
