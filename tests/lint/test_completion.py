@@ -132,7 +132,7 @@ class Zsh(OnTerminal, unittest.TestCase):
         # compinit reads every function of zsh, which takes seconds: an empty dump stands for its result
         return ([find('zsh'), '-f', '-i'],
                 "unset zle_bracketed_paste; unsetopt prompt_sp prompt_cr beep list_beep; LISTMAX=0; "
-                f"fpath=('{COMPLETIONS}' $fpath); autoload -Uz compinit $^fpath/_*(N:t); compinit -C -d /dev/null; "
+                f"fpath=('{COMPLETIONS}' $fpath); autoload -Uz compinit $^fpath/_*(N:t); compinit -C -D; "
                 "zle -C complete-word .complete-word _main_complete; bindkey '^I' complete-word; bindkey '^U' kill-whole-line; "
                 "compdef _sixpipe sixpipe")
 
