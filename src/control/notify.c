@@ -2,14 +2,12 @@
 
 #include <errno.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "base/check.h"
 #include "base/units.h"
 
 /* Writes the address of $NOTIFY_SOCKET. Returns its length, or -errno. */
@@ -60,46 +58,16 @@ void notify_close(struct notify *notify)
 	notify->fd = -1;
 }
 
-static int send_message(const struct notify *notify, const struct msghdr *message)
+int notify_send(const struct notify *notify, const char *text)
 {
 	ssize_t sent;
 
 	if (notify->fd < 0)
 		return 0;
 	do
-		sent = sendmsg(notify->fd, message, MSG_NOSIGNAL | MSG_DONTWAIT);
+		sent = send(notify->fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (sent < 0 && errno == EINTR);
 	return sent < 0 ? -errno : 0;
-}
-
-int notify_send(const struct notify *notify, const char *text)
-{
-	struct iovec part = {.iov_base = (char *)(uintptr_t)text, .iov_len = strlen(text)};
-
-	return send_message(notify, &(struct msghdr){.msg_iov = &part, .msg_iovlen = 1});
-}
-
-int notify_send_fds(const struct notify *notify, const char *text, const int *fds,
-		    unsigned fd_count)
-{
-	struct iovec part = {.iov_base = (char *)(uintptr_t)text, .iov_len = strlen(text)};
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(NOTIFY_FD_LIMIT * sizeof(int))];
-	} control = {0};
-	struct msghdr message = {
-		.msg_iov = &part,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = CMSG_SPACE(fd_count * sizeof(int)),
-	};
-
-	CHECK(fd_count && fd_count <= NOTIFY_FD_LIMIT);
-	control.header.cmsg_level = SOL_SOCKET;
-	control.header.cmsg_type = SCM_RIGHTS;
-	control.header.cmsg_len = CMSG_LEN(fd_count * sizeof(int));
-	memcpy(CMSG_DATA(&control.header), fds, fd_count * sizeof(int));
-	return send_message(notify, &message);
 }
 
 /* The number in an environment variable; 0: no variable or no number. */

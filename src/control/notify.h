@@ -8,9 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The longest message, with its descriptors in NOTIFY_FD_LIMIT places. */
+/* The longest message. */
 #define NOTIFY_TEXT_BYTES 1024
-#define NOTIFY_FD_LIMIT	  253 /* SCM_MAX_FD: unix(7) */
 
 struct notify {
 	int fd; /* connected to the service manager; -1: nobody wants messages */
@@ -27,17 +26,10 @@ void notify_close(struct notify *notify);
 
 /*
  * Sends a message: lines that end with "\n", except the last. Does not wait. Returns 0, also if
- * nobody wants messages, or -errno of sendmsg(2). -EAGAIN: the manager has not read the earlier
+ * nobody wants messages, or -errno of send(2). -EAGAIN: the manager has not read the earlier
  * messages yet; notify->fd is writable (POLLOUT) when there is room.
  */
 int notify_send(const struct notify *notify, const char *text);
-
-/*
- * The same, with descriptors for the manager to keep (FDSTORE=1): 1 to NOTIFY_FD_LIMIT. They stay
- * the caller's too.
- */
-int notify_send_fds(const struct notify *notify, const char *text, const int *fds,
-		    unsigned fd_count);
 
 /*
  * The time within which the manager wants to hear WATCHDOG=1 again, in milliseconds:

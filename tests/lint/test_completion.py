@@ -129,7 +129,7 @@ class Bash(OnTerminal, unittest.TestCase):
 class Zsh(OnTerminal, unittest.TestCase):
     @staticmethod
     def start():
-        # compinit reads every function of zsh, which takes seconds: an empty dump stands for its result
+        # compinit reads every function of zsh, which takes seconds: -C -D reads none, and writes no dump
         return ([find('zsh'), '-f', '-i'],
                 "unset zle_bracketed_paste; unsetopt prompt_sp prompt_cr beep list_beep; LISTMAX=0; "
                 f"fpath=('{COMPLETIONS}' $fpath); autoload -Uz compinit $^fpath/_*(N:t); compinit -C -D; "

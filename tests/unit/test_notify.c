@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -77,38 +76,6 @@ Test(notify, a_message_arrives)
 		cr_expect_eq(notify.fd, -1);
 		close_manager(&manager);
 	}
-}
-
-Test(notify, descriptors_arrive)
-{
-	struct manager_socket manager;
-	struct notify notify;
-	char text[32], control[CMSG_SPACE(2 * sizeof(int))];
-	struct iovec part = {.iov_base = text, .iov_len = sizeof(text)};
-	struct msghdr message = {.msg_iov = &part,
-				 .msg_iovlen = 1,
-				 .msg_control = control,
-				 .msg_controllen = sizeof(control)};
-	struct cmsghdr *header;
-	int pipe_fds[2], got[2];
-	struct stat sent, received;
-
-	open_manager(&manager, true);
-	cr_assert_eq(notify_open(&notify), 0);
-	cr_assert(!pipe(pipe_fds));
-	cr_assert_eq(notify_send_fds(&notify, "FDSTORE=1", pipe_fds, 2), 0);
-	cr_assert_eq(recvmsg(manager.fd, &message, MSG_CMSG_CLOEXEC), (ssize_t)strlen("FDSTORE=1"));
-	header = CMSG_FIRSTHDR(&message);
-	cr_assert(header && header->cmsg_len == CMSG_LEN(sizeof(got)));
-	memcpy(got, CMSG_DATA(header), sizeof(got));
-	for (int i = 0; i < 2; i++) {
-		cr_assert(!fstat(pipe_fds[i], &sent) && !fstat(got[i], &received));
-		cr_expect_eq(sent.st_ino, received.st_ino);
-		close(got[i]);
-		close(pipe_fds[i]);
-	}
-	notify_close(&notify);
-	close_manager(&manager);
 }
 
 Test(notify, no_manager_or_a_wrong_address)
