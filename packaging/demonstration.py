@@ -28,8 +28,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def main():
     server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    command = ['chroot', sys.argv[1], 'sixpipe', '--user', 'sixpipe', '--access-log', '[::1]:2000',
-               f'127.0.0.1:{server.server_port}']
+    command = ['unshare', '--mount', f'--root={sys.argv[1]}', '--mount-proc',
+               'sixpipe', '--user', 'sixpipe', '--access-log', '[::1]:2000', f'127.0.0.1:{server.server_port}']
     forwarder = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     log = []
     for line in forwarder.stderr:

@@ -1,9 +1,9 @@
 """Builds the Debian package in a clean chroot, and checks it; see scripts/package, which runs this program.
 
-usage: python3 packaging/package.py DIRECTORY
+usage: python3 packaging/package.py
 
-DIRECTORY is empty and holds the chroots. The program runs as root in a mount and a process namespace of
-its own. It does not unmount what it mounts: the mounts end with the namespace.
+It runs as root. Each command in a chroot has a mount and a process namespace of its own: its mounts and its
+processes end with it, also when this program is stopped. The chroots are in a temporary directory.
 """
 
 import email.utils
@@ -13,9 +13,11 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
@@ -45,14 +47,15 @@ def call(command, **options):
     return result.stdout
 
 
-def in_root(root, command, **options):
-    return call(['chroot', str(root), *command], env=ENVIRONMENT, **options)
+CONTAINED = ['unshare', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc']
+
+
+def in_root(root, command):
+    return call([*CONTAINED, f'--root={root}', *command], env=ENVIRONMENT)
 
 
 def copy_root(base, root):
-    """A copy of the chroot base, with /proc."""
     call(['cp', '-a', '--reflink=auto', str(base), str(root)])
-    call(['mount', '-t', 'proc', 'proc', str(root / 'proc')])
     return root
 
 
@@ -70,7 +73,7 @@ class Version:
         self.epoch = int(email.utils.parsedate_to_datetime(date).timestamp())
         meson = re.search(r"version: '(.*?)'", (TOP / 'meson.build').read_text()).group(1)
         if meson != self.upstream:
-            raise Failed(f'packaging/debian/changelog is for version {self.upstream}, meson.build for {meson}')
+            sys.exit(f'packaging/debian/changelog is for version {self.upstream}, meson.build for {meson}')
 
 
 def make_tarball(version, directory):
@@ -126,8 +129,8 @@ def make_base(directory):
     archives = [str(sources)] if sources.read_text().strip() else []
     base = directory / 'base'
     # the lists of apt stay, so that the copies need no update
-    call(['mmdebstrap', '--mode=root', '--variant=minbase', '--include=systemd-sysv,dbus', '--skip=cleanup/apt',
-          '--dpkgopt=force-unsafe-io', *apt_options(), SUITE, str(base), *archives])
+    call([*CONTAINED, 'mmdebstrap', '--mode=root', '--variant=minbase', '--include=systemd-sysv,dbus',
+          '--skip=cleanup/apt', '--dpkgopt=force-unsafe-io', *apt_options(), SUITE, str(base), *archives])
     return base
 
 
@@ -142,6 +145,13 @@ class Package:
         self.version = Version()
         self.deb = RESULTS / f'sixpipe_{self.version.package}_{self.architecture()}.deb'
         self.base = self.root = self.before = self.lintian = None
+        self.children = []  # what runs beside this program
+
+    def stop(self):
+        """Ends the children that still run. unshare blocks SIGTERM."""
+        for child in self.children:
+            child.kill()
+            child.wait()
 
     @staticmethod
     def architecture():
@@ -157,9 +167,11 @@ class Package:
         tarball = make_tarball(self.version, self.directory)
         jobs = max(1, (os.cpu_count() or 1) // 2)
         builds = [self.start_build(root, path, tarball, jobs) for path in ('build/first', 'build/the-second')]
+        self.children += [process for process, _ in builds]
         for process, log in builds:
             if process.wait() != 0:
-                raise Failed(f'dpkg-buildpackage: exit code {process.returncode}\n{log.read_text(errors="replace")[-8000:]}')
+                end = log.read_text(errors='replace')[-8000:]
+                raise Failed(f'dpkg-buildpackage: exit code {process.returncode}\n{end}')
 
     def start_build(self, root, path, tarball, jobs):
         """Starts dpkg-buildpackage below root/path. Returns the process and the path of its output."""
@@ -171,8 +183,8 @@ class Package:
         shutil.copytree(TOP / 'packaging/debian', tree / 'debian')
         call(['chown', '-R', f'{BUILDER}:{BUILDER}', str(folder)])
         log = self.directory / (folder.name + '.log')
-        command = ['unshare', '--net', 'chroot', f'--userspec={BUILDER}:{BUILDER}', str(root), 'env',
-                   f'--chdir=/{path}/{tree.name}', 'dpkg-buildpackage', '-us', '-uc']
+        command = [*CONTAINED, '--net', f'--root={root}', f'--wd=/{path}/{tree.name}', 'setpriv',
+                   f'--reuid={BUILDER}', f'--regid={BUILDER}', '--clear-groups', 'dpkg-buildpackage', '-us', '-uc']
         with log.open('w') as output:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                                        env={**ENVIRONMENT, 'DEB_BUILD_OPTIONS': f'parallel={jobs}'})
@@ -200,9 +212,10 @@ class Package:
         self.lintian = subprocess.Popen(
             ['lintian', '--info', '--display-info', '--pedantic', '--fail-on', 'error,warning', str(changes)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.children.append(self.lintian)
 
     def check_install(self):
-        """is installed in a fresh chroot, makes its user, and starts nothing"""
+        """is installed in a fresh chroot, and makes its user"""
         self.start_lintian()
         self.root = copy_root(self.base, self.directory / 'fresh-root')
         self.before = snapshot(self.root)
@@ -211,10 +224,6 @@ class Package:
         user = in_root(self.root, ['getent', 'passwd', 'sixpipe'])
         if not re.fullmatch(r'sixpipe:[^:]*:[0-9]{1,3}:.*/nologin\n', user):
             raise Failed(f'the user sixpipe is {user!r}; it should be a system user without a shell')
-        running = [entry for entry in pathlib.Path('/proc').glob('[0-9]*/exe')
-                   if os.path.basename(os.readlink(entry) if os.access(entry, os.R_OK) else '') == 'sixpipe']
-        if running:
-            raise Failed(f'{running} runs')
 
     def install(self, *options):
         return in_root(self.root, [*APT_INSTALL, *options, '/tmp/' + self.deb.name])
@@ -310,40 +319,52 @@ def describe(path):
 
 def run_boot_test(package):
     """tests/package, which boots a chroot with the package. Returns its counts: passed, failed, skipped."""
-    program = TOP / 'tests/package/run.py'
-    if not program.exists():
-        return 0, 0, 0
     root = copy_root(package.base, package.directory / 'boot-root')
-    result = subprocess.run([sys.executable, '-B', str(program), str(package.deb), str(root)],
-                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
-    print(result.stdout, end='')
-    counts = re.search(r'^(\d+) passed, (\d+) failed, (\d+) skipped$', result.stdout, re.M)
-    if not counts:
-        return 0, 1, 0
-    passed, failed, skipped = map(int, counts.groups())
-    return passed, max(failed, int(result.returncode != 0)), skipped
-
-
-def main():
-    if len(sys.argv) != 2:
-        sys.exit(__doc__.split('\n\n')[1])
-    checks = ['build', 'reproducible', 'install', 'content', 'demonstration', 'configuration', 'removal', 'lintian']
-    counts = [0, 0, 0]
-    begin = time.monotonic()
+    process = subprocess.Popen([sys.executable, '-B', str(TOP / 'tests/package/run.py'), str(package.deb), str(root)],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     try:
-        package = Package(pathlib.Path(sys.argv[1]))
+        output, _ = process.communicate()
+    finally:
+        process.terminate()
+        process.wait()
+    print(output, end='')
+    counts = re.search(r'^(\d+) passed, (\d+) failed, (\d+) skipped$', output, re.M)
+    passed, failed, skipped = map(int, counts.groups()) if counts else (0, 0, 0)
+    return passed, max(failed, int(process.returncode != 0)), skipped
+
+
+def run_checks(directory):
+    """Runs all checks, up to the first that fails. Returns their counts: passed, failed, skipped."""
+    checks = ['build', 'reproducible', 'install', 'content', 'demonstration', 'configuration', 'removal', 'lintian']
+    begin = time.monotonic()
+    package = Package(directory)
+    passed = 0
+    try:
         for name in checks:
             check = getattr(package, 'check_' + name)
             check()
-            counts[0] += 1
+            passed += 1
             print(f'ok: {check.__doc__} ({time.monotonic() - begin:.0f} s)', flush=True)
-        counts = [sum(pair) for pair in zip(counts, run_boot_test(package))]
+        boot = run_boot_test(package)
+        return passed + boot[0], boot[1], boot[2]
     except Failed as failure:
-        counts[1] += 1
         print(f'FAILED: {failure}', flush=True)
-    print(f'the package is in {RESULTS.relative_to(TOP)}' if counts[1] == 0 else 'the package has faults')
-    print(f'{counts[0]} passed, {counts[1]} failed, {counts[2]} skipped')
-    sys.exit(1 if counts[1] else 0)
+        return passed, 1, 0
+    finally:
+        package.stop()
+
+
+def main():
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    directory = pathlib.Path(tempfile.mkdtemp(prefix='sixpipe-package-'))
+    try:
+        passed, failed, skipped = run_checks(directory)
+    finally:
+        subprocess.run(['rm', '-rf', str(directory)], check=True)
+    print('the package has faults' if failed else f'the package is in {RESULTS}')
+    print(f'{passed} passed, {failed} failed, {skipped} skipped')
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == '__main__':
