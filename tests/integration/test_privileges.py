@@ -168,12 +168,12 @@ class AsOrdinaryUser(PrivilegesCase):
 
 
 class FewCapabilities(PrivilegesCase):
-    """docs/run.md: the capabilities that it names are enough for a start as root."""
+    """docs/security.md: the capabilities that it names are enough for a start as root."""
 
     def test_the_documented_capabilities(self):
         self.need_root()
-        text = (ROOT / 'docs' / 'run.md').read_text()
-        kept = re.findall(r'CAP_[A-Z_]+', re.search(r'enough for a start as\s+root:(.*?);', text, re.DOTALL)[1])
+        text = (ROOT / 'docs' / 'security.md').read_text()
+        kept = re.findall(r'CAP_[A-Z_]+', re.search(r'These capabilities are enough:(.*?);', text, re.DOTALL)[1])
         self.assertIn('CAP_CHOWN', kept)
         names = {name: number for number, name in enumerate(CAPABILITY_NAMES)}
         libc = ctypes.CDLL(None, use_errno=True)
