@@ -245,14 +245,15 @@ class Package:
               str(self.root)])
 
     def check_configuration(self):
-        """an upgrade and a removal keep the operator's configuration"""
+        """an upgrade, a removal and a purge keep the operator's configuration"""
         own = self.root / 'etc/sixpipe/sixpipe.conf'
         own.write_text('# the operator wrote this\n')
         self.install('--reinstall')
-        in_root(self.root, ['apt-get', 'remove', '-qq', '-y', 'sixpipe'])
-        if own.read_text() != '# the operator wrote this\n':
-            raise Failed(f'{own} is now {own.read_text()!r}')
-        own.unlink()
+        for action in ('remove', 'purge'):
+            in_root(self.root, ['apt-get', action, '-qq', '-y', 'sixpipe'])
+            if own.read_text() != '# the operator wrote this\n':
+                raise Failed(f'after {action}: {own} is {own.read_text()!r}')
+        shutil.rmtree(own.parent)
 
     def check_removal(self):
         """is purged without a trace: no file, no user"""
