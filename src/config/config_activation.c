@@ -51,8 +51,8 @@ static void check_families(struct config *config, const struct config_forward *f
 	if (!addr_is_v6_wildcard(&facts->address) || facts->dual_stack == wanted)
 		return;
 	add_to(config, forward,
-	       wanted ? "accepts no IPv4 clients, as --dual-stack wants; write BindIPv6Only=both "
-			"in the .socket unit, or leave --dual-stack out"
+	       wanted ? "accepts no IPv4 clients, but --dual-stack is set; write "
+			"BindIPv6Only=both in the .socket unit, or leave --dual-stack out"
 		      : "accepts IPv4 clients too; write BindIPv6Only=ipv6-only in the .socket "
 			"unit, or add --dual-stack");
 }
@@ -182,7 +182,7 @@ static void set_missing(const struct config *config, const struct config_forward
 	else if (passed->other_process)
 		config_fault_listen(fault, forward,
 				    "the sockets were passed to process %ld (LISTEN_PID), not to "
-				    "this one; start sixpipe without a shell before it, or by exec",
+				    "this one; start sixpipe directly, or with exec from a shell",
 				    passed->other_process);
 	else
 		config_fault_listen(

@@ -305,11 +305,11 @@ static const struct dependence dependences[] = {
 	 "no listener that it holds for is on [::], and others have one family; listen on [::], or "
 	 "leave it out"},
 	{"freebind", binds,
-	 "systemd binds the socket; write FreeBind=yes in the .socket unit, and leave it out"},
+	 "systemd binds the socket; write FreeBind=yes in the .socket unit instead"},
 	{"bind-device", binds,
-	 "systemd binds the socket; write BindToDevice= in the .socket unit, and leave it out"},
+	 "systemd binds the socket; write BindToDevice= in the .socket unit instead"},
 	{"unix-mode", binds,
-	 "systemd makes the file; write SocketMode= in the .socket unit, and leave it out"},
+	 "systemd makes the file; write SocketMode= in the .socket unit instead"},
 	{"check-send", is_checked,
 	 "no backend is checked; add --check-backends, or check behind a backend's address"},
 	{"check-expect", is_checked,
@@ -418,10 +418,9 @@ static void check_log(struct config *config)
 
 	if (!config->log_file || config->log_target != CONFIG_LOG_SYSLOG)
 		return;
-	fault_set(
-		&fault, "log-file", config->log_file,
-		"the log has one target, and --log-target syslog is another; leave one of the two "
-		"out");
+	fault_set(&fault, "log-file", config->log_file,
+		  "the log has only one target, and --log-target syslog is given too; leave one of "
+		  "the two out");
 	add_fault(config, NULL, &fault);
 }
 

@@ -131,7 +131,7 @@ static int fail_unknown(const char *name, const char *word, unsigned number, str
 
 	if (!number && !strncmp(name, FORWARD, strlen(FORWARD)))
 		return fault_set_object(fault, NULL, name,
-					"names no forward by a number from 1 to %d; write " FORWARD
+					"has no forward number from 1 to %d; write " FORWARD
 					"1_LISTEN and so on, and " FORWARD
 					"1_NAME to give the forward a name",
 					NUMBER_MOST);

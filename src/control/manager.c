@@ -88,7 +88,7 @@ static void print_ending(const struct manager *manager, uint64_t now_ms, char *t
 	manager_print_count(workers_metric(manager->workers, METRIC_sessions_open), "session",
 			    sessions);
 	if (stage->due_ms == POLL_SET_NEVER)
-		snprintf(text, bytes, "%s: %s left, as long as they last", stage->word, sessions);
+		snprintf(text, bytes, "%s: %s left, without a time limit", stage->word, sessions);
 	else
 		snprintf(text, bytes, "%s: %s left, at most %" PRIu64 " s more", stage->word,
 			 sessions, (left_ms + 999) / 1000);

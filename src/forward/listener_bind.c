@@ -194,5 +194,5 @@ void listener_describe_adoption(const struct config_forward *forward, int error,
 		config_fault_listen(fault, forward, "its passed socket cannot be used: %s; %s",
 				    strerror(-error),
 				    error == -EMFILE ? "raise the descriptor limit (ulimit -n)"
-						     : "leave out options of sockets");
+						     : "remove socket options of this forward");
 }

@@ -174,7 +174,7 @@ const char *activation_inspect(int fd, struct activation_facts *facts)
 	if (!get_address(fd, facts))
 		return "is no socket; use ListenStream= in the .socket unit";
 	if (family != AF_INET6 && family != AF_INET && family != AF_UNIX)
-		return "is neither of IPv6 nor of IPv4 nor local; write an address or a path after "
+		return "is not an IPv6, IPv4 or local socket; write an address or a path after "
 		       "ListenStream= in the .socket unit";
 	if (ask(fd, SOL_SOCKET, SO_TYPE) != SOCK_STREAM)
 		return "is no stream socket; use ListenStream= in the .socket unit";

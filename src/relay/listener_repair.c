@@ -53,7 +53,7 @@ bool listeners_find_lost(struct listeners *self)
 static const char *find_remedy(int socket_error, int error)
 {
 	if (error == -ENOTSUP)
-		return "restart the .socket unit, which opened the socket, and sixpipe";
+		return "stop sixpipe and the .socket unit that opened the socket, then start both";
 	if (error == -ENODEV)
 		return "make the interface again";
 	if (error == -EADDRNOTAVAIL)

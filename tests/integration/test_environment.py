@@ -24,7 +24,7 @@ BAD = (
     ('SIXPIPE_BAKCEND', '127.0.0.1:9', ('SIXPIPE_BACKEND?',)),
     ('SIXPIPE_FORWARD_1_BAKCEND', '127.0.0.1:9', ('SIXPIPE_FORWARD_1_BACKEND?',)),
     ('SIXPIPE_FORWARD_2_LISTEN', '[::1]:0', ('has no backend', 'SIXPIPE_FORWARD_2_BACKEND')),
-    ('SIXPIPE_FORWARD_WEB_LISTEN', '[::1]:0', ('by a number', 'SIXPIPE_FORWARD_1_NAME')),
+    ('SIXPIPE_FORWARD_WEB_LISTEN', '[::1]:0', ('forward number', 'SIXPIPE_FORWARD_1_NAME')),
     ('SIXPIPE_FORWARD_1_LISTEN', '[::1]:0', ('SIXPIPE_LISTEN is set too',)),
 )
 

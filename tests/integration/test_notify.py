@@ -99,7 +99,7 @@ class Notify(NotifyCase):
             self.pair(proxy, backend)
             proxy.signal(signal.SIGTERM)
             self.assertEqual(self.manager.wait('STOPPING'), {
-                'STOPPING': '1', 'STATUS': 'draining: 1 session left, as long as they last'})
+                'STOPPING': '1', 'STATUS': 'draining: 1 session left, without a time limit'})
             proxy.finish(term=False)
 
     def test_a_backend_that_is_down(self):
