@@ -145,10 +145,14 @@ class Package:
         self.version = Version()
         self.deb = RESULTS / f'sixpipe_{self.version.package}_{self.architecture()}.deb'
         self.base = self.root = self.before = self.lintian = None
+        self.boot = None
         self.children = []  # what runs beside this program
 
     def stop(self):
-        """Ends the children that still run. unshare blocks SIGTERM."""
+        """Ends the children that still run. unshare blocks SIGTERM; the boot test needs it, to end its machine."""
+        if self.boot:
+            self.boot.terminate()
+            self.boot.wait()
         for child in self.children:
             child.kill()
             child.wait()
@@ -214,8 +218,24 @@ class Package:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.children.append(self.lintian)
 
+    def start_boot(self):
+        """Starts tests/package, which boots a chroot with the package. It mostly waits."""
+        root = copy_root(self.base, self.directory / 'boot-root')
+        program = TOP / 'tests/package/run.py'
+        self.boot = subprocess.Popen([sys.executable, '-B', str(program), str(self.deb), str(root)],
+                                     stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+
+    def finish_boot(self):
+        """The counts of tests/package: passed, failed, skipped."""
+        output, _ = self.boot.communicate()
+        print(output, end='')
+        counts = re.search(r'^(\d+) passed, (\d+) failed, (\d+) skipped$', output, re.M)
+        passed, failed, skipped = map(int, counts.groups()) if counts else (0, 0, 0)
+        return passed, max(failed, int(self.boot.returncode != 0)), skipped
+
     def check_install(self):
         """is installed in a fresh chroot, and makes its user"""
+        self.start_boot()
         self.start_lintian()
         self.root = copy_root(self.base, self.directory / 'fresh-root')
         self.before = snapshot(self.root)
@@ -318,22 +338,6 @@ def describe(path):
     return f'{stat.filemode(status.st_mode)} {status.st_uid}:{status.st_gid} {content}'
 
 
-def run_boot_test(package):
-    """tests/package, which boots a chroot with the package. Returns its counts: passed, failed, skipped."""
-    root = copy_root(package.base, package.directory / 'boot-root')
-    process = subprocess.Popen([sys.executable, '-B', str(TOP / 'tests/package/run.py'), str(package.deb), str(root)],
-                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-    try:
-        output, _ = process.communicate()
-    finally:
-        process.terminate()
-        process.wait()
-    print(output, end='')
-    counts = re.search(r'^(\d+) passed, (\d+) failed, (\d+) skipped$', output, re.M)
-    passed, failed, skipped = map(int, counts.groups()) if counts else (0, 0, 0)
-    return passed, max(failed, int(process.returncode != 0)), skipped
-
-
 def run_checks(directory):
     """Runs all checks, up to the first that fails. Returns their counts: passed, failed, skipped."""
     checks = ['build', 'reproducible', 'install', 'content', 'demonstration', 'configuration', 'removal', 'lintian']
@@ -346,7 +350,7 @@ def run_checks(directory):
             check()
             passed += 1
             print(f'ok: {check.__doc__} ({time.monotonic() - begin:.0f} s)', flush=True)
-        boot = run_boot_test(package)
+        boot = package.finish_boot()
         return passed + boot[0], boot[1], boot[2]
     except Failed as failure:
         print(f'FAILED: {failure}', flush=True)
