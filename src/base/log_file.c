@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -70,33 +71,90 @@ static int judge(const char *path, const struct stat *status, uid_t uid, struct 
 	return 0;
 }
 
+/*
+ * Opens the directory of a path, without following symbolic links, and sets `name` to the file's
+ * name in it. Returns the descriptor, or -1 with errno; ENOTDIR for a link, too.
+ */
+static int open_directory(const char *path, const char **name)
+{
+	const int flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+	int fd = open(*path == '/' ? "/" : ".", flags);
+	const char *slash;
+
+	for (; fd >= 0 && (slash = strchr(path, '/')); path = slash + 1) {
+		char part[NAME_MAX + 1];
+		size_t length = (size_t)(slash - path);
+		int parent = fd, error;
+
+		if (!length)
+			continue;
+		fd = -1;
+		errno = ENAMETOOLONG;
+		if (length < sizeof(part)) {
+			memcpy(part, path, length);
+			part[length] = '\0';
+			fd = openat(parent, part, flags);
+		}
+		error = errno;
+		close(parent);
+		errno = error;
+	}
+	*name = path;
+	return fd;
+}
+
+/*
+ * Makes the file, with O_EXCL: a file that comes to be under this name in this moment is not ours.
+ * For another user, a link on the way would let that user choose the directory where root makes a
+ * file for them. Returns the descriptor, or -errno with `fault`.
+ */
+static int make(const char *path, int flags, uid_t uid, gid_t gid, struct fault *fault)
+{
+	bool for_other = uid != geteuid();
+	const char *name = path;
+	int directory = for_other ? open_directory(path, &name) : AT_FDCWD;
+	int fd, error;
+
+	if (for_other && directory < 0 && (errno == ENOTDIR || errno == ELOOP))
+		return refuse(path, ELOOP,
+			      "its directory, or one above, is a symbolic link or no directory, "
+			      "and the file is made for another user; give the path that the link "
+			      "leads to, or make the file for --user first",
+			      fault);
+	fd = for_other && directory < 0 ? -1
+					: openat(directory, name, flags | O_CREAT | O_EXCL, 0640);
+	error = fd < 0 ? errno : 0;
+	if (error) {
+		error = fail_errno(path, "cannot be opened", error, fault);
+	} else if (for_other && fchown(fd, uid, gid)) {
+		error = fail_errno(path, "cannot be given to --user, which needs CAP_CHOWN", errno,
+				   fault);
+		unlinkat(directory, name, 0);
+		close(fd);
+	}
+	if (directory >= 0)
+		close(directory);
+	return error ? error : fd;
+}
+
 int log_file_open(const char *path, uid_t uid, gid_t gid, struct fault *fault)
 {
 	/* O_NONBLOCK: opening a FIFO would wait for a reader. It changes nothing for files. */
 	const int flags = O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
 	int result = log_file_check(path, uid, fault), fd;
 	struct stat status;
-	bool made;
 
 	if (result)
 		return result;
 	fd = open(path, flags);
-	made = fd < 0 && errno == ENOENT;
-	/* O_EXCL: a file that comes to be under this name in this moment is not ours */
-	if (made)
-		fd = open(path, flags | O_CREAT | O_EXCL, 0640);
+	if (fd < 0 && errno == ENOENT)
+		return make(path, flags, uid, gid, fault);
 	if (fd < 0)
 		return fail_errno(path, "cannot be opened", errno, fault);
-	if (fstat(fd, &status)) {
+	if (fstat(fd, &status))
 		result = fail_errno(path, "cannot be looked at", errno, fault);
-	} else if (!made) {
-		/* again: the file may have been replaced since log_file_check() */
+	else /* again: the file may have been replaced since log_file_check() */
 		result = judge(path, &status, uid, fault);
-	} else if (status.st_uid != uid && fchown(fd, uid, gid)) {
-		result = fail_errno(path, "cannot be given to --user, which needs CAP_CHOWN", errno,
-				    fault);
-		unlink(path);
-	}
 	if (!result)
 		return fd;
 	close(fd);

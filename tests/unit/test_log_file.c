@@ -103,6 +103,35 @@ Test(log_file, a_new_file_is_given_to_the_user)
 	cr_expect_not_null(strstr(fault.reason, "belongs to uid 65534"), "%s", fault.reason);
 }
 
+/* The links of the other user could lead root into any directory. */
+Test(log_file, no_new_file_is_given_away_behind_a_linked_directory)
+{
+	const uid_t other = 65534;
+	char folder[256];
+	struct fault fault;
+	int fd;
+
+	if (geteuid() != 0)
+		cr_skip_test("only root gives files away");
+	snprintf(folder, sizeof(folder), "%s", in_directory("folder"));
+	cr_assert(!mkdir(folder, 0755));
+	cr_assert(!symlink(folder, in_directory("link")));
+	cr_expect_eq(open_log("link/log", other, &fault), -ELOOP);
+	cr_expect_not_null(strstr(fault.reason, "is a symbolic link"), "%s", fault.reason);
+	cr_expect_eq(access(in_directory("folder/log"), F_OK), -1);
+	fd = open_log("folder//./log", other, &fault);
+	cr_assert_geq(fd, 0, "%s", fault.reason);
+	close(fd);
+	fd = open_log("link/log", other, &fault);
+	cr_expect_geq(fd, 0, "a file that is there already: %s", fault.reason);
+	close(fd);
+	cr_assert(!unlink(in_directory("folder/log")));
+	fd = open_log("link/log", geteuid(), &fault);
+	cr_expect_geq(fd, 0, "the user's own file: %s", fault.reason);
+	close(fd);
+	cr_assert(!unlink(in_directory("folder/log")));
+}
+
 struct refused_row {
 	const char *name;
 	int error;
