@@ -7,11 +7,10 @@
 
 #include "config/config_origin.h"
 
-#define PREFIX	     CONFIG_VARIABLE_PREFIX
-#define FORWARD	     CONFIG_VARIABLE_FORWARD
-#define BACKEND_MOST 512 /* longer texts are no addresses, and are shown in part */
-#define NUMBER_MOST  65535
-#define BLANKS	     " \t\n"
+#define PREFIX	    CONFIG_VARIABLE_PREFIX
+#define FORWARD	    CONFIG_VARIABLE_FORWARD
+#define NUMBER_MOST 65535
+#define BLANKS	    " \t\n"
 
 /* What the name of a variable says. */
 struct variable {
@@ -299,9 +298,10 @@ static int add_backends(struct config *config, const struct option_spec *option,
 
 	for (values += strspn(values, BLANKS); *values && !result;) {
 		size_t length = measure_backend(values);
-		char value[BACKEND_MOST];
+		char *value = config_keep(&config->kept, length + 1);
 
-		snprintf(value, sizeof(value), "%.*s", (int)MIN(length, sizeof(value)), values);
+		memcpy(value, values, length);
+		value[length] = '\0';
 		result = config_set(config, option, value, fault);
 		values += length;
 		values += strspn(values, BLANKS);

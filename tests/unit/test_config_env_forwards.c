@@ -16,6 +16,11 @@ TestSuite(config_env_forwards, .fini = support_check_leaks);
 #define B	   "127.0.0.1:80"
 #define WORD_LIMIT 8
 
+/* more than an address and its parameters need */
+#define BLANKS_32  "                                "
+#define BLANKS_160 BLANKS_32 BLANKS_32 BLANKS_32 BLANKS_32 BLANKS_32
+#define BLANKS_640 BLANKS_160 BLANKS_160 BLANKS_160 BLANKS_160
+
 struct row {
 	const char *environment[WORD_LIMIT];
 	const char *arguments[WORD_LIMIT];
@@ -54,6 +59,10 @@ static const struct row rows[] = {
 	 {NULL},
 	 .error = "SIXPIPE_FORWARD_1_LISTEN '" L "': has no backend",
 	 .remedy = "set SIXPIPE_FORWARD_1_BACKEND"},
+	{{"SIXPIPE_LISTEN=" L, "SIXPIPE_BACKEND=" B BLANKS_640 "weight=0x"},
+	 {NULL},
+	 .error = "SIXPIPE_BACKEND '" B,
+	 .remedy = "weight"},
 	{{"SIXPIPE_FORWARD_3_BACKEND=" B},
 	 {NULL},
 	 .error = "SIXPIPE_FORWARD_3_BACKEND '" B "': comes without",
