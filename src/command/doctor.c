@@ -133,7 +133,7 @@ int doctor_main(int argc, char **argv)
 
 	config_init(&config);
 	if (activation_take(&config.passed, &fault)) {
-		result = usage_fail(EXIT_FAILURE, &fault);
+		result = usage_fail(EXIT_USAGE, &fault);
 	} else if (config_parse(&line, argc, argv)) {
 		result = usage_fail_all(EXIT_USAGE, &config.errors);
 	} else if (config.version) {

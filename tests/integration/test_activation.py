@@ -261,6 +261,8 @@ class Commands(ActivationCase):
                               ([('web', listener)], f'systemd:web ({name_of(listener)}) was passed')):
             result = self.run_activated(passed, 'doctor', '--listen', 'systemd:web', '--backend', '127.0.0.1:80')
             self.assertIn(words, ' '.join(result.stdout.split()))
+        result = self.run_activated([('web', listener)], 'doctor', LISTEN_FDS='x')
+        self.assertEqual(result.returncode, 2, result.stderr)
 
     def test_file_and_environment(self):
         backend, listener = self.backend(), self.listen()
