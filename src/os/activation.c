@@ -45,8 +45,10 @@ static int set_names(struct activation *self, const char *names, struct fault *f
 					"sixpipe by a service manager that sets both",
 					count, self->count);
 	self->names = rest = strdup(names);
-	if (!rest)
+	if (!rest) {
+		fault_set(fault, NULL, NULL, "out of memory; pass fewer sockets (LISTEN_FDS)");
 		return -ENOMEM;
+	}
 	for (unsigned i = 0; i < count; i++)
 		self->sockets[i].name = strsep(&rest, ":");
 	return 0;
@@ -95,9 +97,10 @@ int activation_take(struct activation *activation, struct fault *fault)
 		process = read_number(pid, INT_MAX);
 	if (process < 0 || count < 0) {
 		result = fault_set_object(fault, NULL, process < 0 ? "LISTEN_PID" : "LISTEN_FDS",
-					  "'%.40s' is no number; unset it, or start sixpipe by a "
-					  "service manager that sets it",
-					  process < 0 ? pid : fds);
+					  "'%.40s' is no number from 0 to %d; unset it, or start "
+					  "sixpipe by a service manager that sets it",
+					  process < 0 ? pid : fds,
+					  process < 0 ? INT_MAX : COUNT_LIMIT);
 	} else if (process == getpid() && count) {
 		activation->count = (unsigned)count;
 		result = take(activation, getenv("LISTEN_FDNAMES"), fault);

@@ -98,17 +98,20 @@ Test(activation, variables)
 		{"1", "own", "", "3= "},
 		{"1", "1", "web", "other 1"},
 		{"x", "own", "web",
-		 "LISTEN_FDS: 'x' is no number; unset it, or start sixpipe by a service manager "
-		 "that sets it"},
+		 "LISTEN_FDS: 'x' is no number from 0 to 1048576; unset it, or start sixpipe by a "
+		 "service manager that sets it"},
 		{"1 ", "own", NULL,
-		 "LISTEN_FDS: '1 ' is no number; unset it, or start sixpipe by a service manager "
-		 "that sets it"},
+		 "LISTEN_FDS: '1 ' is no number from 0 to 1048576; unset it, or start sixpipe by a "
+		 "service manager that sets it"},
 		{"-1", "own", NULL,
-		 "LISTEN_FDS: '-1' is no number; unset it, or start sixpipe by a service manager "
-		 "that sets it"},
+		 "LISTEN_FDS: '-1' is no number from 0 to 1048576; unset it, or start sixpipe by a "
+		 "service manager that sets it"},
+		{"1048577", "own", NULL,
+		 "LISTEN_FDS: '1048577' is no number from 0 to 1048576; unset it, or start sixpipe "
+		 "by a service manager that sets it"},
 		{"1", "", NULL,
-		 "LISTEN_PID: '' is no number; unset it, or start sixpipe by a service manager "
-		 "that sets it"},
+		 "LISTEN_PID: '' is no number from 0 to 2147483647; unset it, or start sixpipe by a "
+		 "service manager that sets it"},
 		{"1", "own", "a:b",
 		 "LISTEN_FDNAMES: has 2 names for the 1 sockets of LISTEN_FDS; start sixpipe by a "
 		 "service manager that sets both"},
