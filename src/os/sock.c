@@ -144,12 +144,21 @@ int sock_open_listeners(struct addr *address, const struct sock_tuning *tuning, 
 	return error;
 }
 
+/* Whether no sixpipe has set the options of a socket; sock_tune() sets this one always. */
+static bool lacks_tuning(int fd)
+{
+	int urgent = 0;
+	socklen_t length_bytes = sizeof(urgent);
+
+	return !getsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &urgent, &length_bytes) && !urgent;
+}
+
 int sock_adopt_listener(int listener_fd, const struct addr *address,
 			const struct sock_tuning *tuning, unsigned backlog, uint32_t *early_count)
 {
 	struct tcp_info info = {0};
 	socklen_t length_bytes = sizeof(info);
-	bool local = addr_is_local(address);
+	bool local = addr_is_local(address), tuned_before = !local && !lacks_tuning(listener_fd);
 	int unused, error = local ? 0 : sock_tune(listener_fd, address, tuning, &unused);
 
 	*early_count = 0;
@@ -158,7 +167,7 @@ int sock_adopt_listener(int listener_fd, const struct addr *address,
 	if (!error && listen(listener_fd, (int)backlog))
 		error = -errno;
 	/* tcpi_unacked of a listening socket is the number of connections in its backlog */
-	if (!error && !local &&
+	if (!error && !local && !tuned_before &&
 	    !getsockopt(listener_fd, IPPROTO_TCP, TCP_INFO, &info, &length_bytes))
 		*early_count = info.tcpi_unacked;
 	return error;
@@ -166,10 +175,9 @@ int sock_adopt_listener(int listener_fd, const struct addr *address,
 
 bool sock_tune_early(int fd, const struct addr *address, const struct sock_tuning *tuning)
 {
-	int urgent = 0, unused;
-	socklen_t length_bytes = sizeof(urgent);
+	int unused;
 
-	if (getsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &urgent, &length_bytes) || urgent)
+	if (!lacks_tuning(fd))
 		return false;
 	/* fails for a dead socket, and for SO_MARK, which needs the privileges of the start */
 	(void)sock_tune(fd, address, tuning, &unused);

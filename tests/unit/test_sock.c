@@ -442,3 +442,45 @@ Test(sock, room_of_a_local_socket)
 	cr_expect_eq(sock_untaken_bytes(pair[0]), 0);
 	close_all(pair, 2);
 }
+
+/* Passed sockets ------------------------------------------------------------------------------ */
+
+static int connect_to(const struct addr *address)
+{
+	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	cr_assert_geq(fd, 0);
+	cr_assert(!connect(fd, &address->any, address->length_bytes));
+	return fd;
+}
+
+/* The second start finds a client with the options of the first, which it cannot tell from later ones. */
+Test(sock, early_clients_are_counted_only_by_the_first_that_adopts)
+{
+	const struct sock_tuning tuning = {0};
+	int listener = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_storage name;
+	socklen_t length_bytes = sizeof(name);
+	struct addr address;
+	int clients[2], accepted[2];
+	uint32_t early_count;
+
+	cr_assert(!addr_parse("[::1]:0", &address));
+	cr_assert(!bind(listener, &address.any, address.length_bytes));
+	cr_assert(!listen(listener, 8));
+	cr_assert(!getsockname(listener, (struct sockaddr *)&name, &length_bytes));
+	addr_from_sockaddr(&address, &name);
+	for (unsigned start = 0; start < ARRAY_COUNT(clients); start++) {
+		clients[start] = connect_to(&address);
+		cr_assert_eq(sock_adopt_listener(listener, &address, &tuning, 8, &early_count), 0);
+		cr_expect_eq(early_count, start ? 0U : 1U, "start %u: %u", start, early_count);
+		accepted[start] = sock_accept(listener);
+		cr_assert_geq(accepted[start], 0);
+		cr_expect_eq(sock_tune_early(accepted[start], &address, &tuning), !start);
+	}
+	for (unsigned i = 0; i < ARRAY_COUNT(clients); i++) {
+		close(clients[i]);
+		close(accepted[i]);
+	}
+	close(listener);
+}
