@@ -177,8 +177,8 @@ class File(Case):
             self.skipTest('logrotate is not installed')
         if os.geteuid() != 0:
             self.skipTest('logrotate changes users')
-        rules = (ROOT / 'deploy' / 'systemd' / 'logrotate.in').read_text()
-        for theirs, ours in (('@localstatedir@/log/sixpipe', str(self.folder)), ('sixpipe adm', 'nobody adm')):
+        rules = (ROOT / 'deploy' / 'systemd' / 'logrotate').read_text()
+        for theirs, ours in (('/var/log/sixpipe', str(self.folder)), ('sixpipe adm', 'nobody adm')):
             self.assertIn(theirs, rules)
             rules = rules.replace(theirs, ours)
         tools = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))

@@ -17,8 +17,8 @@ WORST_RATING = 2.0
 
 def fill(template):
     """The text of a template with the paths of the build."""
-    values = {'sbindir': str(SIXPIPE.parent), 'sysconfdir': '/etc', 'localstatedir': '/var'}
-    return re.sub('@(sbindir|sysconfdir|localstatedir)@', lambda match: values[match[1]], template.read_text())
+    values = {'sbindir': str(SIXPIPE.parent), 'sysconfdir': '/etc'}
+    return re.sub('@(sbindir|sysconfdir)@', lambda match: values[match[1]], template.read_text())
 
 
 class Units(unittest.TestCase):
