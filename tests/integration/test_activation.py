@@ -94,7 +94,7 @@ class Serving(ActivationCase):
         """A client that waited in the backlog before the start: its socket did not inherit sixpipe's options."""
         backend, listener = self.backend(), self.listen()
         early = [self.connect(listener.getsockname()[:2]) for _ in range(3)]
-        with self.activated([('web', listener)], 'systemd:web', backend.address) as proxy:
+        with self.activated([('web', listener)], '--workers', 1, 'systemd:web', backend.address) as proxy:
             clients = early + [self.connect(proxy.endpoint)]
             for client in clients:
                 server = backend.accept()
