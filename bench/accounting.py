@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a forwarder has used, by the kernel's counters: CPU, memory, descriptors.
 
 CPU time is read from a control group, if the bench may make one. The group counts every process,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The IPv4 end of the load: answers requests, takes and sends bulk data, and counts both. */
 #pragma once
 

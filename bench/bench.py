@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Measures sixpipe and its peers, one after the other, and writes the results."""
 
 import argparse

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The IPv6 end of the load. Connections of up to four roles run side by side, to measure how one
  * role affects another:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Which congestion control the sockets of a run use, by ss(8).
 
 A forwarder sets the congestion control of its own sockets. A forwarder may set it on one side only:

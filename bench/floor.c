@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * floor: a minimal forwarder, which does little beyond its system calls. The bench measures it for
  * reference. A forwarder that makes fewer and larger calls can need less CPU.

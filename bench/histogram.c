@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "histogram.h"
 
 /* Values under 64 have a bucket each; above, every power of two has 64. */

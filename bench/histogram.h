@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Counts of latencies, exact to 1/64 of the value. The table is fixed: recording costs a few
  * instructions, and no sample is dropped.

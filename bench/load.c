@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * load: makes the load that the bench measures with, and plays the backend.
  *

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The network of a run: loopback, or network namespaces made for the run."""
 
 import os

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Sockets and clocks for both ends of the load generator. */
 #pragma once
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The forwarders: sixpipe and its peers, each configured as an expert would.
 
 All run in the foreground as children of the bench, with the bench's user. Their files are in a

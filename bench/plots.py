@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The results as SVG, drawn by gnuplot."""
 
 import math

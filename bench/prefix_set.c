@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * usage: prefix_set The cost of --allow and --deny: the time to compile 10, 1,000, 100,000 and
  * 1,000,000 rules, and of one look-up, of addresses that are in a block and of addresses that

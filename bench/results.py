@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """From rounds to medians, and from medians to the targets that sixpipe must reach."""
 
 import os

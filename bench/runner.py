@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """One run: a backend, a forwarder, a client, and the kernel's counters."""
 
 import json

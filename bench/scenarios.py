@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What is measured: one row per scenario."""
 
 from dataclasses import dataclass

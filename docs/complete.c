@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "complete.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The options and the commands for the completions of shells; the templates are in completion/. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * docgen FORM: copies a template from stdin to stdout, with each line that is a name such as
  * @OPTIONS@ replaced by that table, from the .def files in src/. FORM is markdown or man (for

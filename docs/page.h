@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The tables in src/ for the manual (troff, man(7)) and for the pages in docs/ (markdown). */
 #pragma once
 

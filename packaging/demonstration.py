@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The README's example with an installed sixpipe: an IPv4-only page answers over IPv6.
 
 usage: tests/own-network python3 packaging/demonstration.py ROOT

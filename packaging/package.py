@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Builds the Debian package in a clean chroot, and checks it; see scripts/package, which runs this program.
 
 usage: python3 packaging/package.py

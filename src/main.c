@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * sixpipe: IPv6 in, splice through pipes, IPv4 out. The steps of forwarding: parse, check, bind,
  * drop, run (control/service.h). The other commands are in config/commands.def.

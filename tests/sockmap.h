@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Puts a TCP socket into an eBPF sockmap with a stream_verdict program that passes every byte on to
  * the socket itself, as agents do that look at traffic: bpf(2), BPF_PROG_TYPE_SK_SKB.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Adds up the results that meson wrote. The last line is 'N passed, N failed, N skipped'.
 
 usage: summarise.py FAILED-BUILDS BUILD...

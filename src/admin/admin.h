@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The admin socket of --admin. A command (`sixpipe who`, ban, unban, bans) sends one line
  * (admin_request.h) and gets one answer (admin_job.h). The control loop runs it; no client can make

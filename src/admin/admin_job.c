@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Theory of operation. `bans` and unban need only the table of bans. `who` asks the workers once. A
  * ban of a client's address asks the workers once, to end the client's sessions. A ban of another

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Carries out one request of an administrator. The bans are the control thread's; sessions are the
  * workers', and asking the workers takes a few ticks. One job runs at a time, because the workers

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The request of an administrator: one line from the command (`sixpipe who`, ban, unban, bans) to
  * the admin socket. Both the command and the server use this file.

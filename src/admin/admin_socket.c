@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "admin/admin_socket.h"
 
 #include <errno.h>

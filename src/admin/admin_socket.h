@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The file of the admin socket: who may create it, and who may connect to it.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The text of the admin socket's answers: for each session or ban a line of key=value, with the
  * keys of the access log; or one JSON document (RFC 8259). Times are RFC 3339, UTC, with

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Which client the WHO of a request means, and which blocks may be banned. */
 #pragma once
 

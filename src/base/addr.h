@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Endpoints: an IPv4 or IPv6 address with a port, or a local socket; read from text and printed.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "base/addr_set.h"
 
 #include <string.h>

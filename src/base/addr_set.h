@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A set of at most ADDR_SET_MOST endpoints in a fixed order: IPv4 first, then by address, then by
  * port. The order of insertion does not matter.

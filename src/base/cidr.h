@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Blocks of addresses, such as 2001:db8::/32, 192.0.2.0/24 or a single address. An IPv4 block is
  * stored in IPv4-mapped IPv6 form (::ffff:0:0/96), so that both families are compared in the same

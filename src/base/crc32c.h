@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* CRC-32C, the Castagnoli checksum, as RFC 9260 (SCTP), appendix A, defines it. */
 #pragma once
 

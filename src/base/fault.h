@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What is wrong with the configuration or with this host, as a value: the option, its value, the
  * reason and the remedy. config/config_origin.h adds where the option was given.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "base/json.h"
 
 const char *json_print_byte(char byte, char text[JSON_BYTE_BYTES])

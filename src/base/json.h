@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Text as a string of JSON: RFC 8259, section 7. */
 #pragma once
 

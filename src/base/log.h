@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The log: one line per log event, as logfmt or JSON, on stderr, in a file or to syslog.
  *

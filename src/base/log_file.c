@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "base/log_file.h"
 
 #include <errno.h>

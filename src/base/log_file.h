@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The file of --log-file. The start opens it with its privileges, in a directory where another user
  * may be able to write. So the file must be what it seems, or another user could lead the log into

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* How log.c hands finished lines to the log rings. log.h has the functions for other files. */
 #pragma once
 

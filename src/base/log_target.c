@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "base/log_target.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Where the lines of the log go: stderr, a file (log_file.h) or syslog. log_ring.c is the only
  * caller. One thread at a time uses these functions: the main thread, or the writer thread while it

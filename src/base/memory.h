@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Memory for data that several threads change. */
 #pragma once
 

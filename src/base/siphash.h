@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * SipHash-2-4: a 64-bit hash under a secret key, for short inputs (Aumasson and Bernstein,
  * "SipHash: a fast short-input PRF", 2012). Without the key nobody can predict a hash or find

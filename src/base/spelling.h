@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Finds the known name that a user probably meant by a misspelt word. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "base/thread.h"
 
 int thread_start(pthread_t *thread, void *(*run)(void *argument), void *argument)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Threads with a stack of fixed size, which `ulimit -s` does not change. */
 #pragma once
 

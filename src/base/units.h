@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Reads and prints counts, sizes, durations and rates in the form of the configuration.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Tells UTF-8 text (RFC 3629) from bytes that would garble a terminal or a log. */
 #pragma once
 

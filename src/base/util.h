@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Small macros that every layer uses. No functions, no state. */
 #pragma once
 

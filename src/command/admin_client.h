@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* `sixpipe who`, ban, unban and bans: ask a running sixpipe through its admin socket. */
 #pragma once
 

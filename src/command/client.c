@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "command/client.h"
 
 #include <errno.h>

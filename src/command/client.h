@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Shared by the commands that ask a running sixpipe: one request and its whole answer. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* `sixpipe doctor`: shows what this host allows and lacks, with a remedy for each lack. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The checks of `sixpipe doctor`: pure functions of facts, so that tests can make up any host. Each
  * check is a row of one table, and yields a finding.

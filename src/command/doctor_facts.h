@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Gathers the facts for doctor_checks.h: kernel settings, limits, capabilities, a ring, a bind. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "command/healthcheck.h"
 
 #include <errno.h>

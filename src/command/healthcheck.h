@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * `sixpipe healthcheck`: asks a running sixpipe at its --metrics address whether it is ready, for
  * images without a shell and an HTTP client.

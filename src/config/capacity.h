@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The numbers of workers, pipes and sessions, from the options and the host. Computed once, at the
  * start.

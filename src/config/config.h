@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The configuration: the values of all options. It is made once at the start. After config_check()
  * it does not change, and all threads read it. options.def lists the options with their types and

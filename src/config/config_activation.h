@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Listeners that the service manager opens: LISTEN is systemd:NAME, and the forward listens on the
  * sockets that were passed under this name (os/activation.h).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Texts of addresses: reads them, and explains why a text is not an address. The explanation knows
  * the usual mistakes, such as the forms of other programs, and says how to write the address.

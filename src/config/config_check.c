@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The checks of the whole configuration: forwards without backends, options that need others,
  * conflicts. Longer checks have files of their own and are called from here.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Listeners in conflict: bind(2) would refuse the second (tests/kernel/probe_listeners_overlap).
  * And backends that are the listener itself: every connection would come back. For a range of

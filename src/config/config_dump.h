@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* --dump-config: the configuration in effect, as a file that --config reads. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Reads the text of an option, by the option's type, into the option's field. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Theory of operation. libinih splits `name = value`, removes blanks and comments, and gives each
  * pair to on_pair(). read_line() gives the lines to libinih one by one, counts them, and handles

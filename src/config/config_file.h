@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The file of --config: INI, with the options' names without dashes. docs/configuration.md is the
  * user's description.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "config/config_loop.h"
 
 #include <errno.h>

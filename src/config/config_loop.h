@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Loops: a backend's address leads to the forward's own listener, or to another forward whose
  * backends lead back. One client would take all sessions. Only the kernel knows which addresses are

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The origin of a value: file and line, environment variable, command line or default. */
 #pragma once
 

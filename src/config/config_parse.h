@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Reads the command line, the environment and the file of --config into a configuration. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Theory of operation. config_set() finds the owner of the field by the option's scope: the
  * process, a forward or a backend. config_field.c reads the text into the field.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Reads and checks the value of --source. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The texts of all values and where each was given, for --dump-config and for errors. They are kept
  * beside the parsed values, so no type needs a printer.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "config/dns.h"
 
 #include <stdio.h>

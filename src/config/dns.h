@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The part of DNS that needs no library: checks host names, reads lists of servers, and says which
  * addresses of an answer are usable. Nothing is looked up here.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The table of the options in options.def: name, type and bounds of the value, and the field for
  * it. config_set() sets values.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Theory of operation. The kernel refuses some options when a socket is made. It accepts others and
  * does not obey them: it cuts a buffer that is larger than the sysctl, ignores a port range outside

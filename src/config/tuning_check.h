@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Whether this host and the privileges of the process allow the values of the socket options. */
 #pragma once
 

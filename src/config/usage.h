@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Prints --help and --version from the tables of options and commands, and errors on stderr. */
 #pragma once
 

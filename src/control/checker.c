@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Theory of operation. A target is a member of a pool; its timer tells when its next check is due.
  * A check is one of few slots with a socket. A target has a slot from the due time to the verdict;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Active checks of backends: a TCP connect from the control thread and, with --check-send and
  * --check-expect, a request and its answer. The verdicts go to the pools (upstream_checked()).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The main thread's loop while the workers run: signals, the drain, HTTP, the admin socket, the
  * checks of backends and their names.

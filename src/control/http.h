@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The HTTP listener of --metrics, for load balancers, orchestrators and Prometheus.
  * libmicrohttpd(3) runs in the control thread and has no thread of its own.

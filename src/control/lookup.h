@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Looks a name up: the addresses that it has of one family. c-ares(3) runs in the control thread,
  * and may allocate there.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the service manager hears (notify.h), and when. Without $NOTIFY_SOCKET every function does
  * nothing.

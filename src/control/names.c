@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Theory of operation. The resolver asks for each name once. A target is one backend with that
  * name; on_change() gives the name's addresses to all its targets.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Backends by name: the addresses that resolver.h finds become members of the pools. Control
  * thread; workers never wait for a name.

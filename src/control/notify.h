@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The service manager's protocol, sd_notify(3): datagrams with lines KEY=VALUE to the socket that
  * $NOTIFY_SOCKET names. manager.h says what is sent and when. The environment is left as it is:

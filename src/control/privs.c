@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "control/privs.h"
 
 #include <cap-ng.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Drops user and privileges in stages. The main thread runs them in this order (service.h):
  *

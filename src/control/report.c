@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "control/report.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The log lines of start and end: limits, privileges, engine, counters. Main thread. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Theory of operation. A name is idle until `due_ms`; then each family is looked up, for a server
  * may answer one family and be silent about the other. After the last family's answer settle() sets

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Keeps names resolved: each name is looked up (lookup.h) again when the TTL of its answer is over.
  * Control thread.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "control/saver.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The thread that saves the state of the lease pools (--pseudo-state). A filesystem that hangs
  * holds up only this thread. At most one save runs and one more is wanted. Nothing is copied: a

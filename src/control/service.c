@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "control/service.h"
 
 #include <errno.h>

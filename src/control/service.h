@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The forwarding service from a checked configuration to its end. main() calls the steps in this
  * order; each has its reason to come before the next:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Puts signals.def in force: what each signal does to a process that serves. signal(7). */
 #pragma once
 

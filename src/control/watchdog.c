@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "control/watchdog.h"
 
 #include "base/util.h"

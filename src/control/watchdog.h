@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * When the service manager hears that the process works. The control thread asks the workers
  * (pulse.h) three times within the manager's limit, and tells the manager each time that all have

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "forward/admission.h"
 
 #include <errno.h>

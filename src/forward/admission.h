@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The limits of one forward: which clients may connect (--allow, --deny), how many sessions the
  * forward may have (--maxconn-forward), how many sessions a client key may have and how often the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The forwards of a process. A forward listens on one address and passes its clients on to its
  * backends. A forward is made once, from a configuration that config_check() has checked and that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "forward/listener_bind.h"
 
 #include <errno.h>

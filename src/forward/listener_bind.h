@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Binds the listening sockets of a forward, and describes the errors. Main thread, before the
  * privilege drop.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Theory of operation. If a backend's address is that of a listener of this process, a session
  * takes a step: from its own forward to the forward of that listener. Recent steps are remembered.

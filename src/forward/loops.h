@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Finds loops while sessions run: a session does not connect to a backend whose address leads to a
  * listener of this process and from there back to the session's forward. At the start config_loop.h

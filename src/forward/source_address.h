@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The source addresses of connections to backends: --source. A client of a forward with a lease
  * pool gets an address of the pool: the same address as long as the pool remembers the client.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * All that a session holds of its forward: its count, client ticket, source address and claim on a
  * backend. The session takes them step by step:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "forward/upstream.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The backends of one forward. An upstream chooses a backend for a session (pool.h), connects to
  * the backend and learns from the result. A session has a struct upstream_claim and calls

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "identity/embedded.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The IPv4 address in an IPv6 address. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Which IPv4 addresses of a block a client may get, and in which order: arithmetic, no state.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "identity/lease_bucket.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A bucket of leases that many threads change at once, without locks. This file has the single
  * steps and the reason why they are correct; lease_pool.c puts the steps together.

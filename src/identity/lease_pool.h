@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A lease pool gives every IPv6 client an IPv4 source address of its own, the same address each
  * time.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The state file (--pseudo-state) and the key file of a lease pool, so that clients keep their
  * addresses over a restart.

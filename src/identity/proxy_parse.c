@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A header may arrive in parts, so each part is checked as the beginning of a header. When more
  * bytes of the same stream are there, PROXY_MORE may become another result; any other result stays.

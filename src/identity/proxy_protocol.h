@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The PROXY protocol, versions 1 and 2: a header that a load balancer sends before the first byte
  * of a connection to name the client. Specification: "The PROXY protocol" by Willy Tarreau

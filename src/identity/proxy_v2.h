@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The layout of a header of version 2 (2.2), shared by the parser and the builder. */
 #pragma once
 

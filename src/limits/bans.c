@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Theory of operation. The writer has a plain list of bans. The readers have a hash table of 64-bit
  * fingerprints, open addressed, with the time of expiry of each; and the set of prefix lengths in

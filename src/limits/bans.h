@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Clients that are refused: blocks of addresses, each until a time or for ever. One thread (the
  * control thread) adds and removes bans; any number of threads ask whether a client is banned,

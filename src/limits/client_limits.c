@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Theory of operation. The table is an array of buckets of eight entries. A client has its entry in
  * one of two buckets: in the one with fewer live entries. An entry is two words:

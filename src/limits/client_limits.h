@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Limits for each client: how many connections it may have at a time, and how many it may open per
  * second. Clients are told apart by their client key, a block of addresses, because the owner of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Theory of operation. The pacer's clock counts bytes: as many as the rate allows from time 0 until
  * now. It depends on the time alone, so rounding errors do not add up. `used` is on the same scale.

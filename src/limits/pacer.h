@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Bandwidth limits: token buckets of bytes. A pacer belongs to one direction of a session, or is
  * shared by all sessions of a forward, on any worker: atomics, no lock.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Theory of operation. Two blocks either do not overlap, or one lies in the other. Sorted by first
  * address, and the larger first where these are equal, each block follows the blocks that it lies

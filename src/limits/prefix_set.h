@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The rules of --allow and --deny: an ordered list of allowed and denied blocks of addresses. The
  * first rule whose block contains the address decides. If no rule matches, the address is denied

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Socket activation: the listening sockets that a service manager opens and passes to this process
  * by LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES. The protocol is that of sd_listen_fds(3).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The limits of the process's control groups: cgroups(7), versions 1 and 2, together or alone. Only
  * files are read, below a root directory that a test can choose.

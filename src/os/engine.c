@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "os/engine.h"
 
 #include <errno.h>

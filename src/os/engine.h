@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The event engine: a worker queues requests (accept, connect, wait, watch) and waits for the
  * events that answer them. Each worker has its own engine; only the worker's thread may call it,

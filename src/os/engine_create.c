@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Chooses the kind of engine and creates engines. */
 #include "os/engine.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The epoll engine, for hosts without io_uring. This is the only file that knows epoll(7).
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The interface that each engine implements; engine.h explains the functions. For engine*.c only.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The io_uring engine. This is the only file that knows liburing. Probes are in tests/kernel/.
  *

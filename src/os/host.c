@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "os/host.h"
 
 #include <errno.h>

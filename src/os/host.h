@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The resources of this host for the process: CPUs, descriptors, memory, files. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "os/interfaces.h"
 
 #include <ifaddrs.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The addresses of this host's interfaces, and whether IPv6 is on. The calls read files, so no
  * worker makes them.

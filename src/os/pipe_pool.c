@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "os/pipe_pool.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The pipes through which one worker splices. A lane borrows a pipe while bytes are in it, and
  * gives the pipe back empty. If the pipe still has bytes when the session ends, it is emptied

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a loop of the main thread waits for: descriptors, and the time when something is due. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A descriptor that is kept open so that it can be closed to free a descriptor when none is left. A
  * zeroed reserve is not open yet.

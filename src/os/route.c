@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "os/route.h"
 
 #include <errno.h>

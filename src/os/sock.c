@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "os/sock.h"
 
 #include <errno.h>

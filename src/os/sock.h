@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * TCP sockets and local sockets: opening listeners and backend sockets, reading a socket's state,
  * and the meaning of an errno for a session. Every returned descriptor is non-blocking and

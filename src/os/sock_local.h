@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Local listening sockets, in the file system or in the abstract namespace: unix(7). */
 #pragma once
 

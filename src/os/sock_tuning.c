@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "os/sock_tuning.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The options of TCP sockets, and functions that set them. The tuning of a forward is for its
  * listeners, from which accepted sockets inherit, and for its sockets towards backends. Some

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "os/startup.h"
 
 #include <dirent.h>

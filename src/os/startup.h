@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Repairs what a process can inherit from the process that started it: closed or foreign
  * descriptors, a small stack.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Theory of operation. The wheel has TIMER_LEVELS levels of 64 slots. A slot of level n is 8^n ms
  * long, its unit. Level n has the timers with delays from 63 * 8^(n-1) ms up to 63 * 8^n ms.

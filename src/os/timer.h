@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A timer wheel for one worker. Arming and cancelling take the same time however many timers there
  * are.

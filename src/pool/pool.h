@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The members of one forward's pool: which member a session gets, how many sessions each member
  * has, and which members are up. All workers share a pool, and no function waits: atomics only, no

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "base/check.h"
 #include "pool/pool_slots.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "relay/lane.h"
 
 #include <string.h>

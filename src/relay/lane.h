@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Theory of operation. A lane is one direction of a session, as a pure state machine: no system
  * calls, no descriptors, no clock. A lane has a read side, the socket that it reads from, and a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Theory of operation. Each worker has its own socket for every forward (SO_REUSEPORT). The kernel
  * spreads connections over these sockets by a hash. A worker that has at least two sessions more

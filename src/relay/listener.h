@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The listeners of one worker: they accept connections, keep to --maxconn, and choose the worker of
  * each connection.

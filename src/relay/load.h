@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Counts the sessions of the process and of each worker. Enforces --maxconn, and chooses the worker
  * for a new connection. Shared by all workers; atomics, no lock.

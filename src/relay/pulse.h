@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Whether the workers turn. The control thread asks, and each worker answers in its next tick. A
  * worker that is stuck does not answer. A question costs a worker one read of a shared number in

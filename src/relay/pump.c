@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Theory of operation. pump_run() does the lane's steps until the lane waits, ends or has used up
  * its budget. The rest of the file avoids three traps of the kernel, each with a probe in

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The pump does the steps that a lane asks for (lane.h). pump.c is the only file that moves bytes,
  * in one of three ways:

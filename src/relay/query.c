@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Theory of operation. Questions have numbers. The control thread writes the question, then its
  * number. A worker that sees a number which it has not answered begins to work, and writes that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the control thread asks the workers about their sessions, and the answers. Only a worker may
  * read its sessions. So the control thread stores a question and wakes the workers (engine_wake());

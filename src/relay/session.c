@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Theory of operation. An event or a timer makes a session ready. When the session runs
  * (session_ready.c), each of its two lanes moves a limited number of bytes. A lane that stops

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Sessions: a client, its backend and the two lanes between them, from accept to close. Only
  * session*.c opens, closes and owns a session's descriptors and pipes.

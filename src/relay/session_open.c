@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Opens a session for an accepted connection, and checks whether the client may have a session. */
 #include "relay/session_private.h"
 

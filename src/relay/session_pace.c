@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Theory of operation. A lane without allowance does not read until its share is due. Meanwhile the
  * socket of its read side fills, and the peer cannot send. A lane that stops for another reason

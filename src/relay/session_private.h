@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The functions that the files of the session layer call in each other; for session*.c alone. Each
  * of these files says at its top how it works.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Theory of operation. A client's PROXY header stays in the client's socket until a backend is
  * connected. This file first only peeks at the header, until it is complete, and notes the client's

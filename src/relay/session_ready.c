@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Theory of operation. An event only notes what the engine answered, and makes the session ready:
  * session_make_ready() puts it into one of two queues. This file runs the queues, once in each tick

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Theory of operation. A session has one timer, which is not armed anew for each byte. Moving bytes
  * only notes the time (active_ms). When the timer fires, session_keeps_limits() compares the limits

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Theory of operation. A lane that cannot move bytes waits for one thing: its read side, its write
  * side or an allowance. This file makes the requests of relaying sessions to the engine and takes

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Theory of operation. A worker's loop runs ticks: run_tick(). A tick waits for events and takes
  * them, which marks sessions ready; then runs the ready sessions, and fires the timers that are

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Workers: each has a thread, an engine, pipes, sessions and listening sockets of its own. The main
  * thread creates them before the privilege drop, and starts the threads after it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Sums and facts of all workers: worker.h. */
 #include "relay/worker_parts.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Creates and destroys the workers: worker.h. */
 #include "relay/worker_parts.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The members of workers. For worker*.c only. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "stats/close_reason.h"
 
 #include "base/check.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Why sessions end; the reasons are listed in close_reasons.def. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The sessions of one worker that ended last: a table of fixed size, written and read by that
  * worker alone. Its memory is allocated at creation and becomes resident as it is first used.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "stats/metrics.h"
 
 /* There is one writer, so a load and a store suffice; no locked instruction is needed. */

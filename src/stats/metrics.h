@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Counters of one worker; they are listed in metrics.def. Only the worker changes them, any thread
  * may read them: relaxed atomics, no lock, no shared cache line.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "stats/metrics_text.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * All counters as text for Prometheus: the exposition format 0.0.4
  * (prometheus.io/docs/instrumenting/exposition_formats). The names come from metrics.def and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Podman with its own storage in a temporary directory, which is removed at the end.
 
 The machine's own images, containers and settings are neither used nor changed. A container has no network but its

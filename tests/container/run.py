@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Builds the image with scripts/image and runs the tests of containers. The last line is 'N passed, N failed, N skipped'.
 
     run.py [test_container.Pid1 | test_container.Pid1.test_reaps_orphans] ...

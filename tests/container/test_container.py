@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The image in use: engines under seccomp profiles, beside another container, without rights, as PID 1."""
 
 import concurrent.futures

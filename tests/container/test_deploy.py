@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The image as its users run it: its healthcheck, several forwards by environment, the compose files."""
 
 import contextlib

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a fuzz harness provides: libFuzzer's interface, which replay_main.c calls too. */
 #pragma once
 

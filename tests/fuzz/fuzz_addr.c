@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* addr.h: whatever is accepted is printed in the room promised, and read back as itself. */
 #include "base/addr.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* admin_request.h: whatever line is accepted is printed as it was, and can be read back. */
 #include "admin/admin_request.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * config_parse.h: any command line and environment is either accepted, and then within its bounds,
  * or refused with a reason. The input's lines, or what NULs separate, are the words; those that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * config_file.h: any bytes are either a configuration, and then what --dump-config prints of it is the
  * same one, or each error names a line of the file. Only a missing forward has no line: that error names the file.

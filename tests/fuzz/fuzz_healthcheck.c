@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* healthcheck.h: whatever a server answers, what is shown of it is printable and fits. */
 #include "command/healthcheck.h"
 

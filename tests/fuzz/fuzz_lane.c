@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Compares lane.h with the model that counts bytes (tests/unit/lane_model.h). Each five bytes of
  * the input are one event: the first byte chooses the event, the others its size or error. Events

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * lease_state.h: a state file is either refused with a reason, or what a pool writes that has
  * read it can be read by another pool.

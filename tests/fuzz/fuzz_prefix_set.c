@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * prefix_set.h: any file is either taken as rules, which then decide as going through them in order
  * does, or refused with a reason.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * proxy_protocol.h: what is said of a piece of a header agrees with what is said of more of it, and
  * what was parsed can be built again and means the same.

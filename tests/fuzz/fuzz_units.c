@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* units.h: no text is misread, and what is printed is read back. */
 #include "base/units.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * usage: fuzz_NAME [FILE|DIRECTORY]...
  * Gives a fuzz harness, which is linked to this, the files named and then pseudo-random inputs, the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Plays the service manager that passes listening sockets: LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES."""
 
 import contextlib

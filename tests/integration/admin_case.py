@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Shared by the tests of --admin: a sixpipe with an admin socket, clients with PROXY headers, and the commands."""
 
 import contextlib

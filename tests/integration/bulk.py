@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """One end of a bulk connection, in a process of its own so that the two ends do not share an interpreter.
 
 As a program it takes over a connected socket, sends a stream made from a seed while it receives, and prints what it

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A control group for one test, of version 1 or 2: the version that has the controller on this host."""
 
 import os

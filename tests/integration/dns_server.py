@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A DNS server on loopback for tests: one port for UDP and TCP, and a zone that may change while it runs.
 
     with dns_server.DnsServer() as dns:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Runs the real sixpipe for a test, reads its log and checks what it leaves behind.
 
 A test derives from Case, opens peers (peers.py) through it and runs sixpipe as a context manager:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A network namespace for one test. It has no name, and ends with its last thread, process and socket."""
 
 import concurrent.futures

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Clients and backends, and how each of them sees a connection end."""
 
 import collections

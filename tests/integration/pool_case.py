@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Shared by the tests of backends: services that can stop and start again, and the backend that a session got."""
 
 import collections

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Other people's programs, run in the foreground for a test. A test is skipped if its program is not installed."""
 
 import glob

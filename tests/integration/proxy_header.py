@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Writes and reads PROXY protocol headers by the specification alone. The tests compare sixpipe's headers with
 these."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Runs integration tests: prints TAP 13 on stdout, and why a test failed on stderr.
 
     run.py [test_relay | test_relay.Ends | test_relay.Ends.test_simultaneous_close] ...

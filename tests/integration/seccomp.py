@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Seccomp filters that forbid a system call, as a container's profile does, and a supervisor that answers calls."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Puts sockets into an eBPF sockmap, as an agent that inspects all traffic does: bpf(2)."""
 
 import ctypes

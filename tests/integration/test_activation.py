@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Listening sockets that a service manager passes: LISTEN is systemd:NAME."""
 
 import os

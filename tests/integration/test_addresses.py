@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Listeners on addresses that no interface has (yet), and on hosts without IPv6. In namespaces of the test's own."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """--admin: sixpipe who, ban, unban and bans."""
 
 import contextlib

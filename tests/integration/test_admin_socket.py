@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """--admin: the socket that sixpipe who, ban, unban and bans go through."""
 
 import os

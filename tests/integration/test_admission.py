@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Which clients may connect, how many, how often and how fast: --allow, --deny, --maxconn-forward, --per-source-*,
 --limit-*."""
 

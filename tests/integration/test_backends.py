@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Which backend a session gets, and what happens if the backend cannot be reached."""
 
 import select

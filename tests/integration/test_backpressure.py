@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A peer that does not read costs bounded memory and no CPU, and delays no other session. Small sessions are served
 beside bulk."""
 

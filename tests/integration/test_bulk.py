@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Large transfers and many sessions at once, compared by hash."""
 
 import asyncio

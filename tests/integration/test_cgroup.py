@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A real control group with a CPU quota, and one with a memory limit."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Active checks of backends, and the metrics of each backend."""
 
 import re

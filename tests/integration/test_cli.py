@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The command line: each mistake is named in one line with its remedy; --check, --help and --version."""
 
 import pathlib

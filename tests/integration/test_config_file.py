@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The configuration file: the real program with --config and --dump-config."""
 
 import os

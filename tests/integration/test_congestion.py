@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The congestion control that ss(8) shows for a session's two sockets is the one that the log names."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """However the process dies, every peer gets a RST: a cut-off stream never looks complete."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """sixpipe doctor: its checks of this host, and of a host with less."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Which engine runs and why, and cases that depend on the engine or on how a worker waits."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Configuration by environment: the real program with SIXPIPE_ variables."""
 
 import pathlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """--fastopen-backends: a session's first bytes travel with the SYN to its backend."""
 
 import pathlib

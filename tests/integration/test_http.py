@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """--metrics: /live, /ready and /metrics beside the forwarding; --drain-delay; sixpipe healthcheck."""
 
 import contextlib

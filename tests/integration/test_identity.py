@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The backend knows the client: --source, and how other people's programs use source addresses and PROXY headers."""
 
 import collections

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """An idle process does nothing: no wake-up, no CPU."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Limits: --maxconn, descriptors that run out, and thousands of idle sessions."""
 
 import contextlib

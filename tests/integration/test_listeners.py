@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Listening sockets that fail while sixpipe runs: destroyed from outside (ss -K), or because their interface is
 deleted.
 

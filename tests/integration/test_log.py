@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The log: logfmt and JSON, fields of the access log, rates, and a reader of stderr that stalls."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Where the log goes: a file that is rotated, the systemd journal, a syslog daemon. What does not reach them."""
 
 import contextlib

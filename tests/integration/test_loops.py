@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Sessions that would come back to their own listener are refused: at the start if possible, otherwise while
 running."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Several forwards in one process, many workers: no byte crosses from one session to another."""
 
 import contextlib

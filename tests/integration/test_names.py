@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Backends by name: DNS answers become the pool of a listener, and a missing answer changes nothing."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a service manager hears over NOTIFY_SOCKET: READY, STATUS in words, STOPPING, WATCHDOG. The test is the manager."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Pools of backends: which backend gets a session, which backends are up, and how sixpipe learns it."""
 
 import collections

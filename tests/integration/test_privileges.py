@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The privileges of the running program, from /proc/PID/task/*/status of every thread."""
 
 import ctypes

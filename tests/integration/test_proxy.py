@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """PROXY protocol: the headers that backends get, and the headers that sixpipe accepts."""
 
 import contextlib

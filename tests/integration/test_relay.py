@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Byte-exact relaying: segments of any size, both directions at once, half-close, and the order of FINs."""
 
 import socket

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """At each stage of a session a RST is passed on as a RST, after the bytes before it, and never as a clean end."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """/etc/resolv.conf: the search list, and link-local servers."""
 
 import unittest

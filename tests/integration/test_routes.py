@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A backend without a usable route goes down. A lost source address takes no backend down."""
 
 import contextlib

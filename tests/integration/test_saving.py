@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """--pseudo-state on a disk that does not answer: fsync(2) does not return, and the process still obeys signals."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A kernel that is short of memory: no session ends because of it, and the process still obeys signals."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """TERM and INT drain, a second TERM or INT stops, other signals do no harm. No connection is lost silently."""
 
 import errno

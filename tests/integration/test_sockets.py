@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the options about sockets and listeners set, read from sixpipe's own sockets.
 
 The tests copy the sockets out of the running process by pidfd_getfd(2), which needs the right to trace the process.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """If splice(2) is forbidden or misses bytes, sixpipe copies, and says so."""
 
 import errno

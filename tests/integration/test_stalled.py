@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """2,000 downloads whose clients do not read, beside 100 whose clients read, all with the pipes of an ordinary user.
 
 By hand, with output of what it measured: python3 tests/integration/run.py -v test_stalled

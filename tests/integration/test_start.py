@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the process inherits at its start: descriptors that are closed, full, or meant for others."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A process that is stopped for longer than its timeouts (SIGSTOP, a frozen control group, a suspended host).
 
 Bytes that came meanwhile are in time, however late sixpipe reads them.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Timeouts: each ends a session with its own reason and a RST to both sides. 0 means never. Traffic restarts them.
 
 test_backends.py tests --timeout-connect, in a network that does not answer.

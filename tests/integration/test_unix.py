@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Local sockets, unix(7), on either side: all pairs of families, the file of a listener, and differences from TCP."""
 
 import contextlib

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Claim: a process with CAP_NET_ADMIN can set TCP_CONGESTION to a loaded name that is not in
  * net.ipv4.tcp_allowed_congestion_control; without the capability the answer is EPERM. Every

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Claim: epoll shows EPOLLERR or EPOLLHUP beside EPOLLOUT for a non-blocking connect that was
  * refused, and for a connection that was accepted and reset before anybody looked at it. A

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Claim: sendto(2) with MSG_FASTOPEN on a non-blocking socket begins to connect. It returns the
  * number of bytes that travel with the SYN, or EINPROGRESS (no bytes) if there is no cookie yet.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Claim: bind(2) to an address that no interface has fails with EADDRNOTAVAIL. With IPV6_FREEBIND,
  * or IP_FREEBIND for IPv4, a process without privileges can bind the address and listen. The same

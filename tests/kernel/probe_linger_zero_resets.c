@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Claim: close with SO_LINGER {1, 0} gives the peer ECONNRESET and drops the unsent bytes. SIOCOUTQ
  * is 0 once the peer's kernel has acknowledged every byte, even if the peer's program has not read

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Claim: options that are set on a listening socket do not reach the connections that are in its
  * backlog already. TCP_INFO of the listening socket tells their number in tcpi_unacked. A second

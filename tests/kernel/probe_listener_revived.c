@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Claim: a listening socket that was destroyed from outside (SOCK_DESTROY, as by ss -K) reports
  * POLLHUP and POLLERR, fails accept with EINVAL, and keeps its port. It serves again after

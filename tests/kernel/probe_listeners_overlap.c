@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Claim: while a socket listens on a port, bind(2) of another socket to the same port fails with
  * EADDRINUSE in these cases: one has the wildcard and the other an address of the same family; or

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Claim: a datagram socket that connects to the file of a stream socket gets EPROTOTYPE as long as
  * a process has the stream socket open, whether that listens or not and however full its backlog

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Claim: on TCP, recv(MSG_PEEK) leaves the bytes in the socket, and recv(NULL, m, MSG_TRUNC) then
  * discards exactly m of them.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Claim: F_SETPIPE_SZ rounds up to a power of two of pages, and F_GETPIPE_SZ returns that size. The
  * pipes of a user without CAP_SYS_RESOURCE and CAP_SYS_ADMIN may have fs.pipe-user-pages-soft pages

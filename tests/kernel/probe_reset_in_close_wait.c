@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Claim: a RST that arrives after the peer's FIN (in CLOSE_WAIT) leaves EPIPE as the socket's
  * error, not ECONNRESET. A splice from that socket goes on returning 0: only POLLERR, SO_ERROR and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Claim: if a socket is bound without SO_REUSEPORT and gets SO_REUSEPORT before listen(2), further
  * SO_REUSEPORT sockets of this user can bind the same port and share its connections. A bind

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Shared by the probes that use io_uring. */
 #pragma once
 

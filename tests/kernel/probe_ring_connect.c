@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Claim: IORING_OP_CONNECT on a non-blocking socket completes when the connection is decided, never
  * with EINPROGRESS: with 0, with ECONNREFUSED, or with ECANCELED if it was cancelled before.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Claim: a ring that one thread creates R_DISABLED takes no submission (EBADFD) until another
  * thread enables it by io_uring_register(2). From then on that thread is the ring's issuer; others

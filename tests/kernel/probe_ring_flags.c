@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Claim: the kernel creates a ring with SINGLE_ISSUER | DEFER_TASKRUN | SUBMIT_ALL | CQSIZE, also
  * with R_DISABLED. If it answers EINVAL, it is too old, and creates a ring with COOP_TASKRUN or

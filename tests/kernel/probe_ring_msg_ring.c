@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Claim: IORING_OP_MSG_RING puts a completion with the sender's user_data and result into the ring
  * of another thread, and wakes that thread from its wait, also with DEFER_TASKRUN.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Claim: a multishot accept that finds no free descriptor completes with EMFILE and without F_MORE:
  * it has ended. The connection stays in the backlog, and an accept that is armed later gets it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Claim: a poll that is armed in the ring keeps its file open: close(2) alone does not send the
  * FIN. The FIN is sent if the poll is cancelled before or after the close, or if the socket is shut

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Claim: a oneshot poll of a socket that is readable already completes at once, every time it is
  * armed.

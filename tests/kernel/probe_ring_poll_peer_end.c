@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Claim: on a full socket whose peer has ended its stream, a oneshot poll for POLLOUT completes at
  * once with POLLRDHUP, although nobody asked for that event. A oneshot poll for no event does the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Claim: with TASKRUN_FLAG the kernel sets IORING_SQ_TASKRUN in the ring's shared flags while a
  * completion waits for io_uring_enter(2). The enter clears the flag.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Claim: SO_MEMINFO shows the room of a socket: sndbuf - wmem_queued. Towards a peer that does not
  * read, a splice of at most 7/8 of the room is taken whole, if the pipe's buffers have a segment

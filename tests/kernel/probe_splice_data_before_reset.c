@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Claim: bytes that arrived before a RST can still be spliced; only after them comes ECONNRESET,
  * once. A send that fails also takes the error away: a later splice returns the bytes and then 0,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Claim: if the pipe was empty, EAGAIN from splice(socket -> pipe) means that the socket is empty.
  * If the pipe was full, EAGAIN means only that; bytes or a FIN may still wait in the socket. A pipe

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Claim: splice(pipe -> socket) with the exact number of bytes is delivered at once, whatever the
  * number of buffers.

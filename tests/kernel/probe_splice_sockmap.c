@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Claim: if a socket is in an eBPF sockmap with a stream_verdict program, splice(2) does not see
  * its bytes: it returns EAGAIN although poll(2) reports the socket readable, and 0 once the FIN is

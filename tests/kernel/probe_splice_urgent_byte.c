@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Claim: splice stops before a TCP urgent byte with EAGAIN for ever, although poll(2) reports the
  * socket readable, and SO_OOBINLINE does not change this. With SO_OOBINLINE, recv(MSG_PEEK) at this

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The parts of Kubernetes' API and of kustomizations that deploy/kubernetes/ uses, by hand from their reference:
 the keys of each object.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """sixpipe accepts each command line and each configuration file that the documents show. SIXPIPE names the binary.
 
 A command line stands in an indented block or between backquotes. It is parsed with --dump-config, which binds nothing

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The completions of bash, zsh and fish, in the real shells. COMPLETIONS is the folder with the three files that the build
 makes, SIXPIPE the program."""
 

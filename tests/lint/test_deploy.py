@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """deploy/: one version everywhere; compose files and the quadlet have known keys, few rights, and variables that
 sixpipe takes.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """scripts/docs finds the generator that scripts/build makes. DOCGEN is the one to put there. Links between pages hold."""
 
 import os

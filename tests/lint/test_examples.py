@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """examples/*.conf: sixpipe accepts each file, and the file that --dump-config prints. SIXPIPE names the binary."""
 
 import os

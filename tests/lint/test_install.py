@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """`meson install` installs all files, and the paths in them are those of the prefix. BUILD is the build directory."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """deploy/kubernetes/: known keys, Pod Security, matching names and ports, options that exist.
 
 SIXPIPE names the binary.

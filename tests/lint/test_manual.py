@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The manual pages are well formed, have every option, and their files can be read. SIXPIPE is the program."""
 
 import os

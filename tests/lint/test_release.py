@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """scripts/release and scripts/sbom, in small repositories whose scripts/build takes the program SIXPIPE. One version
 everywhere in this tree."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What scripts/ and the test runner print: little after success, the whole reason after a failure."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """deploy/systemd/: systemd accepts the units, and rates them as docs/security.md says. SIXPIPE names the binary."""
 
 import os

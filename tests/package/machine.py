@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A Debian root that systemd-nspawn boots, with the package installed, for tests with a real systemd.
 
 The machine has its own network, of a loopback alone. Commands run inside through nsenter. Peers are opened by a thread of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Boots a Debian root with the package, and runs the tests. The last line is 'N passed, N failed, N skipped'.
 
     run.py PACKAGE ROOT [test_systemd.Service | test_systemd.Service.test_status] ...

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The package on a running machine: an upgrade keeps the configuration and restarts what runs.
 
 The package is installed a second time, which is an upgrade for dpkg and the package's scripts.

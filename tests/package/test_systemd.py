@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The units of the package under a real systemd: start, status, failures, restarts, drain, instances, socket, log."""
 
 import os

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "client_limits_fixture.h"
 
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What test_client_limits.c and test_client_limits_threads.c share: clients named by a number. */
 #pragma once
 

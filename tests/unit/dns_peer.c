@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "dns_peer.h"
 
 #include <arpa/inet.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The server's end of DNS for a test: a UDP and a TCP socket on one port of 127.0.0.1, answers made
  * record by record. It runs in the test's own thread, so a test decides when what is answered.

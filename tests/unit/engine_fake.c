@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "engine_fake.h"
 
 #include <criterion/criterion.h>

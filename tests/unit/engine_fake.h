@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * An engine without a kernel, for tests of decisions. It notes the requests that it gets, checks
  * the rules of engine.h for them, and answers when the test says so. It knows waits, watches,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* For tests of engine.h: an engine that the test's own thread uses. */
 #pragma once
 

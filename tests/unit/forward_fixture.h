@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The forwards of a test's configuration, with all that sessions hold of them. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A second implementation of src/relay/lane.h, to compare lanes with. The model counts the bytes
  * that came in, went out and were lost; the lane must hold the difference. The model does not say

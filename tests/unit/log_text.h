@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Parses log lines: are they well-formed, and which value was escaped? */
 #pragma once
 

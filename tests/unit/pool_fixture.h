@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the tests of pools share: pools written as text, and choices as text. Members are
  * called a, b, c ... by their index and have the addresses 192.0.2.1:80, 192.0.2.2:80 ...

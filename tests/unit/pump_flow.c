@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "pump_flow.h"
 
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One lane over real sockets, for test_pump.c and test_pump_failures.c. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "resolver_fixture.h"
 
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What test_resolver.c and test_resolver_failures.c start from: a resolver that asks a server which
  * the test answers for, in the test's own thread. What must happen and does not fails the test.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Makes system calls of the calling thread fail, by seccomp(2). */
 #pragma once
 

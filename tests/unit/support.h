@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Shared by unit tests: TCP connections over loopback, captured stderr, counted descriptors,
  * threads, and calls that must abort. A failure in here fails the calling test.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "os/activation.h"
 
 #include <criterion/criterion.h>

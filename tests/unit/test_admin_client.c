@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "command/admin_client.h"
 
 #include <criterion/criterion.h>

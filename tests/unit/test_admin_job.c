@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "admin/admin_job.h"
 
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "admin/admin_text.h"
 
 #include <criterion/criterion.h>

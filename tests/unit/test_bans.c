@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "limits/bans.h"
 
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "limits/client_limits.h"
 
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* client_limits.h, used by several threads at once. test_client_limits.c has the rest. */
 #include <criterion/criterion.h>
 #include <pthread.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "config/config_address.h"
 
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config.h: what config_check() makes of the options together. test_config.c has the rest. */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "config/config_dump.h"
 
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Forwards by numbered variables: SIXPIPE_FORWARD_1_LISTEN and so on. */
 #include <criterion/criterion.h>
 #include <ctype.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "command/doctor_checks.h"
 
 #include <criterion/criterion.h>

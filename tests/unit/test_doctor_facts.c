@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "command/doctor_facts.h"
 
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "os/engine_ops.h"
 
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The io_uring engine while the kernel has no memory for requests: io_uring_enter(2) returns
  * EAGAIN.

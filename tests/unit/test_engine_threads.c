@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* engine.h: hand-over and wake-ups, between two threads. */
 #include <criterion/criterion.h>
 #include <pthread.h>

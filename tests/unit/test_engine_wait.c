@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* engine.h: readiness and cancelling. test_engine_threads.c and test_engine.c have the rest. */
 #include <criterion/criterion.h>
 #include <errno.h>

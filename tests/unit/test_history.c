@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "stats/history.h"
 
 #include <criterion/criterion.h>

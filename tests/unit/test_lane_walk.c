@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Compares lane.h with lane_model.h in all reachable states. test_lane.c has single stories. */
 #include <criterion/criterion.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "identity/lease_block.h"
 
 #include <arpa/inet.h>

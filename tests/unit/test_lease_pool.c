@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "identity/lease_pool.h"
 
 #include <arpa/inet.h>
@@ -362,8 +363,7 @@ struct crowd {
 	/* by last byte of the address: client + 1, and the number of holders */
 	_Atomic uint64_t at_address[256];
 	_Atomic uint64_t of_client[CROWD_CLIENTS]; /* address, and the number of holders */
-	_Atomic unsigned faults;
-	_Atomic unsigned refused;
+	_Atomic unsigned faults, refused;
 	_Atomic uint64_t clock_ms;
 	atomic_bool over;
 };

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A failed save names the option, its value, the reason and the remedy. */
 #include "identity/lease_state.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* listener.c: connections that a worker's listeners hand over to other workers. */
 #include <criterion/criterion.h>
 #include <errno.h>

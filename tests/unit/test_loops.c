@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "forward/loops.h"
 
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "control/names.h"
 
 #include <criterion/criterion.h>

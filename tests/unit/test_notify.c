@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "control/notify.h"
 
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "limits/pacer.h"
 
 #include <criterion/criterion.h>

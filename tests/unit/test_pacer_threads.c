@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* pacer.h, used by several threads at once. test_pacer.c has the rest. */
 #include <criterion/criterion.h>
 #include <stdatomic.h>

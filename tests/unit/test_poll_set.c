@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "os/poll_set.h"
 
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "limits/prefix_set.h"
 
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "relay/pulse.h"
 
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "relay/pump.h"
 
 #include <criterion/criterion.h>

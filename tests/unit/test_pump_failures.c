@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* pump.h: sockets that fail, pipes that are left with bytes, and budgets that are used up. */
 #include <criterion/criterion.h>
 #include <errno.h>

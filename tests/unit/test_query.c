@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "relay/query.h"
 
 #include <criterion/criterion.h>

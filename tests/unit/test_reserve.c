@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "os/reserve.h"
 
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* resolver.h: answers that are none, or not the right ones. test_resolver.c has the rest. */
 #include <criterion/criterion.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* resolver.h: the search list of resolv.conf(5). test_resolver.c has the rest. */
 #include <criterion/criterion.h>
 #include <stdio.h>

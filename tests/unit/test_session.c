@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* session.c: how all sessions of a worker end. There is no engine. */
 #include <criterion/criterion.h>
 #include <stdlib.h>

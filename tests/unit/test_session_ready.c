@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* session_ready.c: which session runs when. A fake engine, and a real pump over socket pairs. */
 #include <criterion/criterion.h>
 #include <signal.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "relay/session_private.h"
 
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* session_wait.c: what a relaying session waits for. On a fake engine. */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "control/signals.h"
 
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "forward/source_address.h"
 
 #include <criterion/criterion.h>

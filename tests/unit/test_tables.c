@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The texts of the tables in src/: what the manual, the pages in docs/ and --help print. */
 #include <criterion/criterion.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "config/tuning_check.h"
 
 #include <criterion/criterion.h>
