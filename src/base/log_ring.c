@@ -155,19 +155,23 @@ static bool write_out(struct log_ring *ring)
 
 	if (tail == head)
 		return false;
-	while (tail != head) {
-		enum log_level level = (enum log_level)ring->bytes[tail % RING_BYTES];
+	for (uint64_t at = tail; at != head;) {
+		enum log_level level = (enum log_level)ring->bytes[at % RING_BYTES];
 		size_t length_bytes;
-		const char *line = find_line(ring, tail + 1, whole, &length_bytes);
+		const char *line = find_line(ring, at + 1, whole, &length_bytes);
 
 		log_target_put(level, line, length_bytes, &loss);
-		tail += 1 + length_bytes;
+		at += 1 + length_bytes;
+		/* early, so that the thread has room for the next lines while this thread writes */
+		if (at == head || at - tail > RING_BYTES / 8) {
+			log_target_flush(&loss);
+			tail = at;
+			atomic_store_explicit(&ring->tail_bytes, tail, memory_order_release);
+		}
 	}
-	log_target_flush(&loss);
 	atomic_fetch_add_explicit(&ring->dropped_count, loss.lines, memory_order_relaxed);
 	if (loss.lines)
 		lost_error = loss.error;
-	atomic_store_explicit(&ring->tail_bytes, head, memory_order_release);
 	return true;
 }
 
