@@ -83,15 +83,11 @@ static void copy_to_stderr(enum log_level level, const char *line, size_t length
 }
 
 /*
- * Writes all bytes to stderr or the file; may block. Stops at an error such as a full disk. Returns
- * the number of bytes that were not written; then errno says why.
+ * Writes bytes to stderr or the file; may block. Stops at an error such as a full disk. Returns the
+ * number of bytes that were not written; then errno says why.
  */
-static size_t write_all(const char *text, size_t length_bytes)
+static size_t write_bytes(const char *text, size_t length_bytes)
 {
-	size_t all_bytes = length_bytes;
-
-	if (line_is_cut && write(target_fd, "\n", 1) == 1)
-		line_is_cut = false;
 	while (length_bytes) {
 		ssize_t written = write(target_fd, text, length_bytes);
 
@@ -104,11 +100,23 @@ static size_t write_all(const char *text, size_t length_bytes)
 
 			poll(&writable, 1, -1);
 		} else if (written < 0 && errno != EINTR) {
-			line_is_cut |= length_bytes < all_bytes && text[-1] != '\n';
 			break;
 		}
 	}
 	return length_bytes;
+}
+
+/* As write_bytes(), for whole lines. If the last write ended within a line, ends that line first. */
+static size_t write_all(const char *text, size_t length_bytes)
+{
+	size_t left_bytes;
+
+	if (line_is_cut && write_bytes("\n", 1))
+		return length_bytes;
+	left_bytes = write_bytes(text, length_bytes);
+	line_is_cut = left_bytes && left_bytes < length_bytes &&
+		      text[length_bytes - left_bytes - 1] != '\n';
+	return left_bytes;
 }
 
 /* syslog --------------------------------------------------------------------------------------- */
