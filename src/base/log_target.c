@@ -106,7 +106,7 @@ static size_t write_bytes(const char *text, size_t length_bytes)
 	return length_bytes;
 }
 
-/* As write_bytes(), for whole lines. If the last write ended within a line, ends that line first. */
+/* As write_bytes(), for whole lines. If the last write cut a line, ends that line first. */
 static size_t write_all(const char *text, size_t length_bytes)
 {
 	size_t left_bytes;
@@ -138,8 +138,9 @@ static int connect_to_syslog(void)
 }
 
 /*
- * Sends a line as a datagram, in the form of syslog(3) and RFC 3164 without a host name. Waits while
- * the daemon's queue is full. After a restart of the daemon, the socket must be connected anew.
+ * Sends a line as a datagram, in the form of syslog(3) and RFC 3164 without a host name. Waits
+ * while the daemon's queue is full. After a restart of the daemon, the socket must be connected
+ * anew.
  */
 static bool send_to_syslog(enum log_level level, const char *line, size_t length_bytes)
 {

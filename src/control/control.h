@@ -56,8 +56,8 @@ bool control_terminate(struct control_end *end, uint64_t now_ms);
 bool control_expire(struct control_end *end, uint64_t now_ms);
 
 /*
- * How long the end may take from now on, until the process exits; 0: the sessions decide it. For the
- * service manager, which must not kill the process earlier.
+ * How long the end may take from now on, until the process exits; 0: the sessions decide it. For
+ * the service manager, which must not kill the process earlier.
  */
 uint64_t control_time_left_ms(const struct control_end *end);
 

@@ -2,7 +2,10 @@
 /* Puts signals.def in force: what each signal does to a process that serves. signal(7). */
 #pragma once
 
-/* Ignores what the table ignores, and HUP and USR1 until signals_take(). TERM and INT still end a start. */
+/*
+ * Ignores the signals that the table ignores, and HUP and USR1 until signals_take(). TERM and INT
+ * still end a start.
+ */
 void signals_ignore(void);
 
 /*

@@ -145,7 +145,7 @@ static void unbind(const struct forwards *forwards, unsigned worker_count, int *
 	}
 }
 
-/* Opens the sockets of a forward, or takes passed sockets over. Returns 0, or -errno with `fault`. */
+/* Opens a forward's sockets, or takes passed sockets over. Returns 0, or -errno with `fault`. */
 static int open_forward(struct forward *forward, struct listener_sockets *sockets,
 			struct fault *fault)
 {

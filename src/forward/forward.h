@@ -81,9 +81,9 @@ int forwards_make_upstreams(struct forwards *forwards);
 
 /*
  * Binds the listening sockets of all forwards, one per worker: fds[worker * count + forward]. Takes
- * passed sockets over, which belong to the workers from then on. Replaces ports of 0 in `listen`. Returns 0, or -errno and adds all faults to `errors`: each names
- * the address, the reason and the remedy. After an error no socket is left open, and no new file is
- * left.
+ * passed sockets over, which belong to the workers from then on. Replaces ports of 0 in `listen`.
+ * Returns 0, or -errno and adds all faults to `errors`: each fault names the address, the reason
+ * and the remedy. After an error no socket is left open, and no new file is left.
  */
 int forwards_open(struct forwards *forwards, unsigned worker_count, int *fds,
 		  struct config_errors *errors);

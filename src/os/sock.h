@@ -40,8 +40,9 @@ int sock_open_listeners(struct addr *address, const struct sock_tuning *tuning, 
  * Makes a passed listening socket (os/activation.h) one of ours: sets those options that a bound
  * socket takes, and `backlog`, by another listen(2). Returns 0 and sets *early_count to the number
  * of connections that were in the backlog before and may lack the options
- * (tests/kernel/probe_listener_adopted); or returns -errno. If an earlier sixpipe has had the socket,
- * the count is 0: they have its options, and cannot be told from later ones.
+ * (tests/kernel/probe_listener_adopted); or returns -errno. If an earlier sixpipe has had the
+ * socket, the count is 0: these connections have the earlier options, and cannot be told from later
+ * connections.
  */
 int sock_adopt_listener(int listener_fd, const struct addr *address,
 			const struct sock_tuning *tuning, unsigned backlog, uint32_t *early_count);

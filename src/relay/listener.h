@@ -102,8 +102,8 @@ bool listener_repair(struct listeners *listeners, struct listener *listener);
 
 /*
  * Logs that a listening socket with the error `socket_error` (sock_listener_error()) was opened
- * again. If that failed, `error` is its -errno, otherwise 0. `forward` is the forward's name; NULL: the
- * listener of --metrics.
+ * again. If that failed, `error` is its -errno, otherwise 0. `forward` is the forward's name; NULL:
+ * the listener of --metrics.
  */
 void listener_log_repair(const char *forward, const struct addr *listen, int socket_error,
 			 int error);

@@ -92,7 +92,6 @@ static int replace_socket(struct listeners *self, struct listener *listener)
 
 	if (listener->forward->config->passed_count)
 		return -ENOTSUP; /* a new socket would not be the service manager's */
-
 	if (address.any.sa_family == AF_INET6 && address.v6.sin6_scope_id) {
 		address.v6.sin6_scope_id = if_nametoindex(listener->device);
 		if (!address.v6.sin6_scope_id)
