@@ -12,14 +12,15 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DIRECTORY = ROOT / 'deploy' / 'systemd'
 SIXPIPE = pathlib.Path(os.environ.get('SIXPIPE', '/usr/sbin/sixpipe'))
-SERVICES = ('sixpipe.service', 'sixpipe@.service')
+# what deploy/meson.build puts into the template of both
+SERVICES = {'sixpipe.service': {'name': 'sixpipe', 'instance': ''}, 'sixpipe@.service': {'name': '%i', 'instance': ' (%i)'}}
 WORST_RATING = 2.0
 
 
-def fill(template):
-    """The text of a template with the paths of the build."""
-    values = {'sbindir': str(SIXPIPE.parent), 'sysconfdir': '/etc'}
-    return re.sub('@(sbindir|sysconfdir)@', lambda match: values[match[1]], template.read_text())
+def fill(name):
+    """The text of a unit with the paths of the build."""
+    values = {'sbindir': str(SIXPIPE.parent), 'sysconfdir': '/etc', **SERVICES[name]}
+    return re.sub('@([a-z]+)@', lambda match: values[match[1]], (DIRECTORY / 'sixpipe.service.in').read_text())
 
 
 class Units(unittest.TestCase):
@@ -27,7 +28,7 @@ class Units(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         for name in SERVICES:
-            (self.folder / name).write_text(fill(DIRECTORY / f'{name}.in'))
+            (self.folder / name).write_text(fill(name))
         shutil.copy(DIRECTORY / 'sixpipe.socket', self.folder)
         (self.folder / 'sixpipe@one.service').symlink_to('sixpipe@.service')
 
@@ -38,7 +39,7 @@ class Units(unittest.TestCase):
                               timeout=60)
 
     def test_the_services_differ_in_the_name_of_the_file_alone(self):
-        one, many = ((DIRECTORY / f'{name}.in').read_text() for name in SERVICES)
+        one, many = (fill(name) for name in SERVICES)
         self.assertEqual(one.replace('sixpipe/sixpipe.conf', 'sixpipe/%i.conf').replace('services\n', 'services (%i)\n', 1), many)
 
     def test_systemd_accepts_them(self):
