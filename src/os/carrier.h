@@ -44,7 +44,7 @@ enum carrier_kind {
 	CARRIER_FORWARD,
 	CARRIER_MEMBER,
 	CARRIER_NAME,
-	CARRIER_CLIENT,	 /* an accepted connection without a session */
+	CARRIER_CLIENT, /* an accepted connection without a session */
 	CARRIER_SESSION,
 	CARRIER_PIPE,
 	CARRIER_STATE_END, /* how many records of each kind came before */

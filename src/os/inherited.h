@@ -25,9 +25,9 @@ struct inherited_socket {
 	int fd;	   /* -1: taken */
 	bool used; /* by this configuration */
 	/* how it was configured; equal texts mean the same socket */
-	char forward[INHERITED_NAME_BYTES];	/* name of the forward; "": none */
-	char given[INHERITED_NAME_BYTES];	/* address as configured, with its port 0; or a path */
-	char device[INHERITED_NAME_BYTES];	/* --bind-device; "": none */
+	char forward[INHERITED_NAME_BYTES]; /* name of the forward; "": none */
+	char given[INHERITED_NAME_BYTES];   /* address as configured, with its port 0; or a path */
+	char device[INHERITED_NAME_BYTES];  /* --bind-device; "": none */
 	char socket_name[INHERITED_NAME_BYTES]; /* systemd:NAME; "": the process has bound it */
 	struct addr bound;			/* getsockname(2) */
 	struct sockaddr_un bound_name;		/* of a local socket: `bound` points to it */
