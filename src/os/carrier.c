@@ -37,6 +37,7 @@ struct record_head {
 };
 
 struct message {
+	uint64_t count;		 /* of records, of all messages so far */
 	size_t used;		 /* of `bytes` */
 	size_t record;		 /* where the present record begins; reading: its next value */
 	size_t record_end;	 /* reading: where it ends */
@@ -96,6 +97,16 @@ int carrier_fd(const struct carrier *self)
 void carrier_set_due(struct carrier *self, uint64_t due_ms)
 {
 	self->due_ms = due_ms;
+}
+
+uint64_t carrier_put_count(const struct carrier *self)
+{
+	return self->out.count;
+}
+
+uint64_t carrier_take_count(const struct carrier *self)
+{
+	return self->in.count;
 }
 
 /* Waits until the socket is ready. Returns 0 or -errno. */
@@ -253,6 +264,7 @@ void carrier_end(struct carrier *self)
 	head.bytes = (uint32_t)(out->used - out->record - sizeof(head));
 	head.fd_count = (uint16_t)(out->fd_count - out->record_fds);
 	memcpy(out->bytes + out->record, &head, sizeof(head));
+	out->count++;
 }
 
 /* Reading -------------------------------------------------------------------------------------- */
@@ -329,6 +341,7 @@ int carrier_next(struct carrier *self, enum carrier_kind *kind)
 	in->record_end = in->record + head.bytes;
 	in->record_fds_end = in->record_fds + head.fd_count;
 	*kind = (enum carrier_kind)head.kind;
+	in->count++;
 	return 0;
 }
 

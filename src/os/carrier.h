@@ -26,13 +26,14 @@
 
 /* What a record is about; docs/takeover.md says who writes and reads it. Never renumber. */
 enum carrier_kind {
-	/* from the old process, before the new one reads its configuration */
-	CARRIER_HELLO = 1, /* versions and sizes */
+	/* from the new process, and the answer, before the new one reads its configuration */
+	CARRIER_HELLO = 1, /* versions; in the answer sizes too */
 	CARRIER_SOCKET,	   /* a listening socket, a lock: os/inherited.h */
 	CARRIER_GREETED,   /* the end of this part */
 	/* from the new process */
-	CARRIER_REFUSED,  /* it cannot take over: exit code, text */
-	CARRIER_PREPARED, /* it can, once it has the state: the names of its forwards */
+	CARRIER_REFUSED,  /* it cannot take over: exit code and one fault. It ends after the last */
+	CARRIER_SERVES,	  /* it has a forward of this name */
+	CARRIER_PREPARED, /* it can take over, once it has the state */
 	CARRIER_HAVE_ALL, /* it has everything */
 	/* from the old process, whose sessions are frozen */
 	CARRIER_COUNTERS,
@@ -69,6 +70,10 @@ int carrier_fd(const struct carrier *carrier);
 
 /* Sending and receiving fail with -ETIMEDOUT from `due_ms` (CLOCK_MONOTONIC) on. At first: never. */
 void carrier_set_due(struct carrier *carrier, uint64_t due_ms);
+
+/* How many records were put so far, and how many were taken. */
+uint64_t carrier_put_count(const struct carrier *carrier);
+uint64_t carrier_take_count(const struct carrier *carrier);
 
 /* Writing -------------------------------------------------------------------------------------- */
 
