@@ -16,6 +16,7 @@
 #include "config/config_parse.h"
 #include "config/usage.h"
 #include "control/manager.h"
+#include "control/parent.h"
 #include "control/service.h"
 #include "os/activation.h"
 #include "os/startup.h"
@@ -31,7 +32,8 @@ static void print_checked(const struct config *config)
 			       config_print_listen(&config->forwards[i], text));
 }
 
-static int serve(const struct config *config)
+/* In a process that serves; with --check, in the only process. */
+static int serve(const struct config *config, struct parent_link *link)
 {
 	struct service service;
 	bool ended_well = true, ok;
@@ -42,7 +44,7 @@ static int serve(const struct config *config)
 	if (ok && config->check)
 		print_checked(config);
 	else
-		ok = ok && service_bind(&service) && service_drop(&service) &&
+		ok = ok && service_bind(&service) && service_drop(&service, link) &&
 		     service_run(&service, &ended_well);
 	if (!ok)
 		manager_fail(&service.manager, &service.errors);
@@ -54,6 +56,16 @@ static int serve(const struct config *config)
 		_exit(result);
 	}
 	return result;
+}
+
+/* The parent stays, and a child serves. A process that takes over has its parent already. */
+static int fork_and_serve(const struct config *config, struct parent_link *link, char **argv)
+{
+	int exit_code;
+
+	if (!config->check && link->fd < 0 && !parent_fork(link, argv, &exit_code))
+		return exit_code;
+	return serve(config, link);
 }
 
 static int refuse_config(const struct config *config)
@@ -89,9 +101,12 @@ static int forward_or_print(int argc, char **argv)
 {
 	static struct config config; /* too large for a small stack */
 	struct command_line line = {.config = &config, .environment = environ};
+	struct parent_link link;
 	struct fault fault;
-	int result = EXIT_SUCCESS;
+	int carrier_fd, result = EXIT_SUCCESS;
 
+	if (parent_link_take(&link, &carrier_fd, &fault))
+		return usage_fail(EXIT_USAGE, &fault);
 	config_init(&config);
 	if (activation_take(&config.passed, &fault))
 		config_errors_add(&config.errors, &fault);
@@ -104,7 +119,7 @@ static int forward_or_print(int argc, char **argv)
 	else if (config.dump_config)
 		result = print_config(&config);
 	else
-		result = serve(&config);
+		result = fork_and_serve(&config, &link, argv);
 	config_finish(&config);
 	return result;
 }

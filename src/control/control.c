@@ -133,17 +133,19 @@ static void on_terminate(const struct control_task *task, struct control_end *en
 		begin_stage(task, end);
 }
 
-static void on_signals(const struct control_task *task, struct control_end *end)
+static void on_signals(const struct control_task *task, struct control_end *end,
+		       struct signals_count *count)
 {
 	enum signals_wish wish;
 	struct log_line line;
 
-	while ((wish = signals_read(task->signal_fd)) != SIGNALS_NONE) {
+	while ((wish = signals_read(task->signal_fd, count)) != SIGNALS_NONE) {
 		if (wish == SIGNALS_DRAIN)
 			on_terminate(task, end);
 		else if (wish == SIGNALS_REOPEN)
 			log_reopen();
-		else if (log_begin(&line, LOG_EVENT_reload_ignored))
+		else if (log_begin(&line, wish == SIGNALS_RELOAD ? LOG_EVENT_reload_ignored
+								 : LOG_EVENT_upgrade_ignored))
 			log_end(&line);
 	}
 }
@@ -194,6 +196,7 @@ int control_run(const struct control_task *task)
 		.drain_delay_ms = task->drain_delay_ms,
 		.drain_timeout_ms = task->drain_timeout_ms,
 	};
+	struct signals_count count = {0};
 	struct poll_set set;
 
 	while (workers_running_count(task->workers) && !workers_error(task->workers) &&
@@ -201,7 +204,7 @@ int control_run(const struct control_task *task)
 		uint64_t ended;
 
 		wait_for_something(task, end.due_ms, &set);
-		on_signals(task, &end);
+		on_signals(task, &end, &count);
 		if (control_expire(&end, timer_now_ms()))
 			begin_stage(task, &end);
 		/* so that poll(2) waits for the next end; the loop asks which workers run */

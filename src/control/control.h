@@ -7,7 +7,7 @@
  *			then stop accepting and let sessions finish until --drain-timeout, then
  *			reset them; once more, at any time: reset everything at once
  *	USR1		the log's file is opened anew
- *	HUP		logged: the configuration is read at the start alone
+ *	HUP, USR2	logged: the configuration is read at the start alone
  */
 #pragma once
 

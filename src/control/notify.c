@@ -83,8 +83,9 @@ static uint64_t read_number(const char *name)
 uint64_t notify_watchdog_ms(void)
 {
 	const char *pid = getenv("WATCHDOG_PID");
+	uint64_t number = read_number("WATCHDOG_PID");
 
-	if (pid && *pid && read_number("WATCHDOG_PID") != (uint64_t)getpid())
+	if (pid && *pid && number != (uint64_t)getpid() && number != (uint64_t)getppid())
 		return 0;
 	return read_number("WATCHDOG_USEC") / 1000;
 }

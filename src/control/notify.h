@@ -2,7 +2,7 @@
 /*
  * The service manager's protocol, sd_notify(3): datagrams with lines KEY=VALUE to the socket that
  * $NOTIFY_SOCKET names. manager.h says what is sent and when. The environment is left as it is:
- * sixpipe starts no other program that could misuse it.
+ * the next process that serves reads it too.
  */
 #pragma once
 
@@ -34,6 +34,7 @@ int notify_send(const struct notify *notify, const char *text);
 
 /*
  * The time within which the manager wants to hear WATCHDOG=1 again, in milliseconds:
- * sd_watchdog_enabled(3). 0: there is no watchdog, or it is for another process ($WATCHDOG_PID).
+ * sd_watchdog_enabled(3). 0: there is no watchdog, or $WATCHDOG_PID is neither this process nor its
+ * parent.
  */
 uint64_t notify_watchdog_ms(void);

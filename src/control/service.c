@@ -167,11 +167,12 @@ bool service_bind(struct service *service)
 	return false;
 }
 
-bool service_drop(struct service *service)
+bool service_drop(struct service *service, struct parent_link *link)
 {
 	struct fault fault;
 
-	if (privs_drop(&service->target, &fault))
+	if (privs_drop(&service->target, &fault) ||
+	    parent_link_drop(link, &service->target, &fault))
 		return fail(service, &fault);
 	return true;
 }

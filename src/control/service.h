@@ -20,6 +20,7 @@
 #include "config/config.h"
 #include "control/control.h"
 #include "control/manager.h"
+#include "control/parent_link.h"
 #include "control/privs.h"
 
 struct service {
@@ -44,8 +45,8 @@ bool service_check(struct service *service);
 /* Returns whether everything listens. */
 bool service_bind(struct service *service);
 
-/* Returns whether the privileges are gone, and no others are left. */
-bool service_drop(struct service *service);
+/* Returns whether the privileges are gone, those of the parent too, and no others are left. */
+bool service_drop(struct service *service, struct parent_link *link);
 
 /*
  * Serves until the end. Returns false if the start of the threads failed. Otherwise stores in

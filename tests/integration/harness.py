@@ -34,7 +34,6 @@ import unittest
 import peers
 
 
-
 def reachable_by_all(path):
     """`path`, or a copy of the program if other users cannot enter a directory of its path. Some tests run the
     program as another user, or as root without the capabilities that open every directory."""
@@ -139,6 +138,13 @@ def sockets_of(links):
     return {link for link in links if describe_fd(link) == 'socket'}
 
 
+def children_of(pid):
+    """The children of a process, the oldest first. A process that has ended has none."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return [int(child) for child in pathlib.Path(f'/proc/{pid}/task/{pid}/children').read_text().split()]
+    return []
+
+
 def wait_until(condition, timeout_s=PATIENCE_S, what='the condition'):
     """Polls for a condition that no event announces, such as another process's descriptors."""
     deadline = time.monotonic() + timeout_s
@@ -171,12 +177,13 @@ class Sixpipe:
         self.may_read = threading.Event()
         self.may_read.set()
         self.finished = False
+        self.found_pid = None
 
     def __enter__(self):
         run = self.netns.run if self.netns else lambda function, *args, **kwargs: function(*args, **kwargs)
         self.process = run(subprocess.Popen, self.argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                            stderr=subprocess.PIPE, **self.popen)
-        self.pid = self.process.pid
+        self.main_pid = self.process.pid
         self.reader = threading.Thread(target=self.read_log, daemon=True)
         self.reader.start()
         try:
@@ -258,18 +265,26 @@ class Sixpipe:
     def endpoint(self):
         return self.endpoints[0]
 
+    @property
+    def pid(self):
+        """The process that serves: the child of the process that was started, whose number is main_pid."""
+        if self.found_pid is None:
+            self.found_pid = wait_until(lambda: children_of(self.main_pid), what='a process that serves')[-1]
+        return self.found_pid
+
     def signal(self, number):
+        """To the parent process, as a service manager does."""
         self.process.send_signal(number)
 
     @contextlib.contextmanager
     def stopped(self):
         """Stops sixpipe within the block. After the block, sixpipe meets all that the test did meanwhile at once."""
-        self.signal(signal.SIGSTOP)
+        os.kill(self.pid, signal.SIGSTOP)
         wait_until(lambda: all(state in 'Tt' for state in self.task_states()), what='stopping sixpipe')
         try:
             yield
         finally:
-            self.signal(signal.SIGCONT)
+            os.kill(self.pid, signal.SIGCONT)
 
     def task_states(self):
         states = []

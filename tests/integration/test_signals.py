@@ -115,7 +115,7 @@ class Idle(Case):
                 child = int(os.read(reported, 16))
                 stat = f'/proc/{child}/stat'
                 with open(stat, encoding='utf-8') as line:
-                    self.assertEqual(line.read().rpartition(')')[2].split()[1], str(proxy.pid))
+                    self.assertEqual(line.read().rpartition(')')[2].split()[1], str(proxy.main_pid))
                 os.write(key, b'x')
                 wait_until(lambda: not os.path.exists(stat), what='reaping')
                 self.pair(proxy, backend)

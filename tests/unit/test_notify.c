@@ -141,20 +141,26 @@ Test(notify, a_full_socket_does_not_block)
 
 Test(notify, watchdog_of_this_process)
 {
-	char self[16], other[16];
+	char self[16], parent[16];
 	const struct {
 		const char *usec, *pid;
 		uint64_t ms;
 	} rows[] = {
-		{NULL, NULL, 0},	   {"30000000", NULL, 30000},
-		{"30000000", self, 30000}, {"30000000", "", 30000},
-		{"30000000", other, 0},	   {"30000000", "x", 0},
-		{"soon", self, 0},	   {"", self, 0},
-		{NULL, self, 0},	   {"-1", NULL, 0},
+		{NULL, NULL, 0},
+		{"30000000", NULL, 30000},
+		{"30000000", self, 30000},
+		{"30000000", "", 30000},
+		{"30000000", parent, 30000},
+		{"30000000", "1000000000", 0},
+		{"30000000", "x", 0},
+		{"soon", self, 0},
+		{"", self, 0},
+		{NULL, self, 0},
+		{"-1", NULL, 0},
 	};
 
 	snprintf(self, sizeof(self), "%d", getpid());
-	snprintf(other, sizeof(other), "%d", getppid());
+	snprintf(parent, sizeof(parent), "%d", getppid());
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		unsetenv("WATCHDOG_USEC");
 		unsetenv("WATCHDOG_PID");

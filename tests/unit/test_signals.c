@@ -69,18 +69,88 @@ Test(signals, those_that_are_taken_are_read)
 	static const struct {
 		int number;
 		enum signals_wish wish;
-	} rows[] = {{SIGTERM, SIGNALS_DRAIN}, {SIGINT, SIGNALS_DRAIN}, {SIGHUP, SIGNALS_RELOAD}};
+	} rows[] = {{SIGTERM, SIGNALS_DRAIN},
+		    {SIGINT, SIGNALS_DRAIN},
+		    {SIGHUP, SIGNALS_RELOAD},
+		    {SIGUSR2, SIGNALS_UPGRADE}};
+	struct signals_count count = {0};
 	int fd;
 
 	signals_ignore();
 	fd = signals_take();
 	cr_assert_geq(fd, 0);
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		cr_expect_eq(signals_read(fd), SIGNALS_NONE);
+		cr_expect_eq(signals_read(fd, &count), SIGNALS_NONE);
 		cr_assert(!kill(getpid(), rows[i].number));
 		support_poll(fd, POLLIN);
-		cr_expect_eq(signals_read(fd), rows[i].wish, "%s", strsignal(rows[i].number));
+		cr_expect_eq(signals_read(fd, &count), rows[i].wish, "%s",
+			     strsignal(rows[i].number));
 	}
-	cr_expect_eq(signals_read(fd), SIGNALS_NONE);
+	cr_expect_eq(signals_read(fd, &count), SIGNALS_NONE);
 	close(fd);
+}
+
+/* From the parent with the number of signals, or directly: `number` 0. */
+static struct signalfd_siginfo make_info(int number)
+{
+	if (!number)
+		return (struct signalfd_siginfo){.ssi_code = SI_USER, .ssi_pid = 1};
+	return (struct signalfd_siginfo){
+		.ssi_code = SI_QUEUE, .ssi_pid = (uint32_t)getppid(), .ssi_int = number};
+}
+
+Test(signals, one_that_comes_directly_and_from_the_parent_counts_once)
+{
+	static const struct {
+		const char *name;
+		int numbers[4];
+		unsigned length, sum;
+	} rows[] = {
+		{"direct", {0}, 1, 1},
+		{"to the parent", {1}, 1, 1},
+		{"to both", {0, 1}, 2, 1},
+		{"to both, the parent's first", {1, 0}, 2, 1},
+		{"twice to both", {0, 1, 0, 2}, 4, 2},
+		{"twice to the parent, the second read first", {2, 1}, 2, 2},
+		{"twice direct", {0, 0}, 2, 2},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct signals_count count = {0};
+
+		for (unsigned j = 0; j < rows[i].length; j++) {
+			struct signalfd_siginfo info = make_info(rows[i].numbers[j]);
+
+			signals_count(&count, &info);
+		}
+		cr_expect_eq(MAX(count.own, count.passed), rows[i].sum, "%s", rows[i].name);
+	}
+}
+
+Test(signals, each_that_was_counted_is_told)
+{
+	struct signals_count count = {.passed = 2};
+	int fd;
+
+	signals_ignore();
+	fd = signals_take();
+	cr_expect_eq(signals_read(fd, &count), SIGNALS_DRAIN);
+	cr_expect_eq(signals_read(fd, &count), SIGNALS_DRAIN);
+	cr_expect_eq(signals_read(fd, &count), SIGNALS_NONE);
+	close(fd);
+}
+
+Test(signals, the_parent_passes_on_what_is_read_and_abort)
+{
+	sigset_t set = signals_passed_on();
+
+	for (int number = 1; number <= SIGRTMAX; number++) {
+		bool passed = number == SIGTERM || number == SIGINT || number == SIGHUP ||
+			      number == SIGUSR1 || number == SIGUSR2 || number == SIGABRT;
+
+		cr_expect_eq(sigismember(&set, number) == 1, passed, "%d", number);
+		if (passed)
+			cr_expect_eq(signals_is_for_all(number),
+				     number != SIGHUP && number != SIGUSR2);
+	}
 }
