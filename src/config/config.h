@@ -17,6 +17,7 @@
 #include "config/options.h"
 #include "identity/proxy_protocol.h"
 #include "os/activation.h"
+#include "os/inherited.h"
 #include "os/sock_tuning.h"
 
 #define CONFIG_FORWARD_LIMIT   256  /* listeners; each costs a socket per worker */
@@ -144,7 +145,7 @@ struct config_forward {
 	unsigned port_count; /* of a range that begins with `listen`; 1 after config_check() */
 	bool is_of_range;    /* made for a port of a range or a passed socket, but not the first */
 	const char *socket_name; /* NAME of systemd:NAME; NULL: sixpipe opens the sockets itself */
-	/* the passed sockets, all on `listen`; config_check() sets them */
+	/* the passed sockets, all on `listen`; config_check() sets them. Also inherited ones */
 	const int *passed_fds;
 	unsigned passed_count;
 	struct config_backend *backends;
@@ -184,6 +185,8 @@ struct config {
 	struct config_kept *kept; /* texts; names of local sockets */
 	struct config_errors errors;
 	struct activation passed; /* set by the caller before config_check() */
+	/* from the process that this one takes over from; set before config_check(). NULL: none */
+	struct inherited *inherited;
 	bool broken; /* as config_forward.broken, for all forwards: outside of the file */
 
 	const char *user; /* NULL: the user does not change */

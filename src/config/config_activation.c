@@ -122,28 +122,41 @@ static void give_socket(struct config *config, struct config_forward *forward, i
 	forward->passed_count = count + 1;
 }
 
+/* Gives the forward at `index`, one of `count` of the same name, or a copy of it, a socket. */
+static void place_socket(struct config *config, unsigned index, unsigned *count, int fd)
+{
+	struct activation_facts *facts = config_keep(&config->kept, sizeof(*facts));
+	const char *problem = activation_inspect(fd, facts);
+	unsigned owner;
+
+	if (problem) {
+		add_to(config, &config->forwards[index], problem);
+		return;
+	}
+	owner = find_forward(config, index, count, facts); /* can move the forwards */
+	give_socket(config, &config->forwards[owner], fd);
+}
+
 /* Gives a forward the sockets of its name. Returns the number of forwards that it became. */
 static unsigned give_sockets(struct config *config, unsigned index)
 {
+	const char *name = config->forwards[index].socket_name;
 	unsigned count = 0;
 
 	for (unsigned i = 0; i < config->passed.count; i++) {
 		struct activation_socket *socket = &config->passed.sockets[i];
-		struct activation_facts *facts;
-		const char *problem;
-		unsigned owner;
 
-		if (strcmp(socket->name, config->forwards[index].socket_name) != 0)
+		if (strcmp(socket->name, name) != 0)
 			continue;
 		socket->taken = true;
-		facts = config_keep(&config->kept, sizeof(*facts));
-		problem = activation_inspect(socket->fd, facts);
-		if (problem) {
-			add_to(config, &config->forwards[index], problem);
-			continue;
-		}
-		owner = find_forward(config, index, &count, facts); /* can move the forwards */
-		give_socket(config, &config->forwards[owner], socket->fd);
+		place_socket(config, index, &count, socket->fd);
+	}
+	for (unsigned i = 0; config->inherited && i < config->inherited->count; i++) {
+		struct inherited_socket *socket = &config->inherited->sockets[i];
+
+		if (socket->role == INHERITED_LISTENER && socket->fd >= 0 &&
+		    !strcmp(socket->socket_name, name))
+			place_socket(config, index, &count, inherited_take(socket));
 	}
 	return MAX(count, 1U);
 }
@@ -174,7 +187,11 @@ static void set_missing(const struct config *config, const struct config_forward
 	char names[NAMES_BYTES];
 
 	print_names(passed, names);
-	if (passed->count)
+	if (config->inherited)
+		config_fault_listen(fault, forward,
+				    "the running process has no socket of this name, and systemd "
+				    "passes sockets only at a start; restart sixpipe");
+	else if (passed->count)
 		config_fault_listen(
 			fault, forward,
 			"no socket of this name was passed, but %s; give it the name by "
@@ -215,7 +232,7 @@ void config_activation_apply(struct config *config)
 	for (unsigned i = 0; i < config->forward_count;)
 		i += config->forwards[i].socket_name ? give_sockets(config, i) : 1;
 	/* after a refused line, the forward of a socket may be missing */
-	if (!config->passed.count || config->errors.count)
+	if ((!config->passed.count && !config->inherited) || config->errors.count)
 		return;
 	(void)config_activation_require(config, &config->errors);
 	for (unsigned i = 0; i < config->passed.count; i++)

@@ -307,6 +307,7 @@ int config_parse(struct command_line *line, int argc, char **argv)
 	bool whole;
 
 	line->help_topic = NULL;
+	errors->takes_over = config->inherited != NULL;
 	whole = !find_file(line, argc, argv, &file, &fault);
 	if (!whole)
 		config_errors_add(errors, &fault);

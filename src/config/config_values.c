@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "config/config_values.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -80,21 +82,38 @@ void config_kept_finish(struct config_kept **kept)
 	}
 }
 
+/* A permission that is missing may be one that the process before had at its start. */
+static void explain_lost_privileges(struct fault *fault)
+{
+	static const char words[] =
+		"or restart sixpipe, which has given up the privileges of its start";
+	size_t length = strlen(fault->remedy);
+
+	if (!strstr(fault->reason, strerror(EACCES)) && !strstr(fault->reason, strerror(EPERM)))
+		return;
+	if (length + sizeof(words) + 2 <= sizeof(fault->remedy))
+		snprintf(fault->remedy + length, sizeof(fault->remedy) - length, "%s%s",
+			 length ? ", " : "", words);
+}
+
 void config_errors_add(struct config_errors *errors, const struct fault *fault)
 {
 	char text[FAULT_TEXT_BYTES], other[FAULT_TEXT_BYTES];
+	struct fault added = *fault;
 
 	if (errors->count == CONFIG_ERROR_LIMIT) {
 		errors->more++;
 		return;
 	}
+	if (errors->takes_over)
+		explain_lost_privileges(&added);
 	/* forwards with the same origin have the same fault */
-	fault_print(fault, text);
+	fault_print(&added, text);
 	for (unsigned i = 0; i < errors->count; i++)
 		if (!strcmp(fault_print(&errors->list[i], other), text))
 			return;
 	errors->list = config_grow(errors->list, errors->count + 1, sizeof(*errors->list));
-	errors->list[errors->count++] = *fault;
+	errors->list[errors->count++] = added;
 }
 
 void config_errors_add_words(struct config_errors *errors, const char *words)

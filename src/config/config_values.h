@@ -50,8 +50,9 @@ struct config_kept {
 /* All faults that were found; all zeros: none. */
 struct config_errors {
 	struct fault *list;
-	unsigned count; /* at most CONFIG_ERROR_LIMIT */
-	unsigned more;	/* than that */
+	unsigned count;	 /* at most CONFIG_ERROR_LIMIT */
+	unsigned more;	 /* than that */
+	bool takes_over; /* the faults of a process that inherits: config->inherited */
 };
 
 /* Whether the option may be given again and adds to its values. */
@@ -79,7 +80,10 @@ void *config_keep(struct config_kept **kept, size_t bytes);
 const char *config_text_keep(struct config_kept **kept, const char *text);
 void config_kept_finish(struct config_kept **kept);
 
-/* Adds a fault, unless the same text is there already. */
+/*
+ * Adds a fault, unless the same text is there already. If `takes_over` is set, the remedy of a
+ * missing permission (EACCES, EPERM) says that a restart has the privileges which a takeover lacks.
+ */
 void config_errors_add(struct config_errors *errors, const struct fault *fault);
 
 /* The same for a static "REASON; REMEDY" that is about no option. */

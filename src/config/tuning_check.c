@@ -139,7 +139,9 @@ static void check_ports(struct look *look)
 static void check_listener(struct look *look)
 {
 	const struct sock_tuning *tuning = &look->forward->options.tuning;
-	int result = tuning->mark ? sock_try_mark(tuning->mark) : 0;
+	/* without privileges an inherited listener keeps its mark: forwards_open() compares */
+	bool may_mark = look->config->inherited || !tuning->mark;
+	int result = may_mark ? 0 : sock_try_mark(tuning->mark);
 
 	if (result)
 		refuse(look, "mark",

@@ -130,70 +130,127 @@ static bool has_file(const struct forward *forward)
 	       !forward->config->passed_count;
 }
 
-/* Closes the sockets, and removes the files of local listeners. */
-static void unbind(const struct forwards *forwards, unsigned worker_count, int *fds)
+/* Closes the sockets, and removes the files of local listeners that no other process has. */
+static void unbind(const struct forwards *forwards, struct forward_sockets *sockets)
 {
-	for (unsigned i = 0; i < forwards->count; i++) {
-		if (fds[i] < 0) /* not bound: the file belongs to another program */
-			continue;
-		for (unsigned j = 0; j < worker_count; j++) {
-			close(fds[j * forwards->count + i]);
-			fds[j * forwards->count + i] = -1;
-		}
-		if (has_file(&forwards->list[i]))
-			sock_remove_local(&forwards->list[i].listen);
+	for (unsigned i = 0; i < sockets->count; i++) {
+		const struct forward_socket *socket = &sockets->list[i];
+		bool last = i + 1 == sockets->count || socket[1].forward != socket->forward;
+
+		close(socket->fd);
+		if (last && has_file(&forwards->list[socket->forward]))
+			sock_remove_local(&forwards->list[socket->forward].listen);
 	}
+	free(sockets->list);
+	*sockets = (struct forward_sockets){0};
 }
 
-/* Opens a forward's sockets, or takes passed sockets over. Returns 0, or -errno with `fault`. */
-static int open_forward(struct forward *forward, struct listener_sockets *sockets,
-			struct fault *fault)
+static int bind_forward(struct forward *forward, const struct inherited *inherited,
+			struct listener_sockets *sockets, struct fault *fault)
 {
-	uint32_t early_count;
-	int result;
+	int result = listener_bind(&forward->listen, &forward->tuning,
+				   (unsigned)forward->config->options.backlog, sockets);
 
-	if (!forward->config->passed_count) {
-		result = listener_bind(&forward->listen, &forward->tuning,
-				       (unsigned)forward->config->options.backlog, sockets);
-		if (!result)
-			return 0;
+	if (!result)
+		return 0;
+	if (result != -EADDRINUSE || !listener_describe_holder(&forward->listen, inherited, fault))
 		listener_describe_error(&forward->listen, result, true, fault);
-		fault->option = "listen";
-		return result;
-	}
-	result = listener_adopt(forward->config, &forward->tuning, sockets, &early_count);
-	atomic_store(&forward->early_count, early_count);
-	if (result)
-		listener_describe_adoption(forward->config, result, sockets->count, fault);
+	fault->option = "listen";
 	return result;
 }
 
-int forwards_open(struct forwards *forwards, unsigned worker_count, int *fds,
+/* Takes the sockets over that the process before has for a forward. There may be none. */
+static int inherit_forward(struct forward *forward, const struct config *config,
+			   struct listener_sockets *sockets, struct fault *fault)
+{
+	int result;
+
+	sockets->count = 0;
+	if (!config->inherited)
+		return 0;
+	result = listener_inherit(config, forward->config, sockets, fault);
+	forward->inherited = !result && sockets->count;
+	if (forward->inherited && !addr_port(&forward->listen) && !addr_is_local(&forward->listen))
+		sock_get_local(sockets->fds[0], &forward->listen);
+	return result;
+}
+
+/*
+ * Opens a forward's sockets, or takes passed or inherited sockets over. Returns 0, or -errno with
+ * `fault`.
+ */
+static int open_forward(struct forward *forward, const struct config *config,
+			struct listener_sockets *sockets, struct fault *fault)
+{
+	uint32_t early_count;
+	int result = inherit_forward(forward, config, sockets, fault);
+
+	if (result || sockets->count)
+		return result;
+	if (!forward->config->passed_count)
+		return bind_forward(forward, config->inherited, sockets, fault);
+	result = listener_adopt(forward->config, &forward->tuning, sockets, &early_count);
+	atomic_store(&forward->early_count, early_count);
+	if (result)
+		listener_describe_adoption(forward->config, result, fault);
+	return result;
+}
+
+/* Gives the sockets of a forward to the workers, in turn. Returns 0 or -ENOMEM. */
+static int give_to_workers(struct forward *forward, const struct listener_sockets *opened,
+			   struct forward_sockets *sockets)
+{
+	struct forward_socket *list =
+		reallocarray(sockets->list, sockets->count + opened->count, sizeof(*list));
+
+	if (!list)
+		return -ENOMEM;
+	for (unsigned i = 0; i < opened->count; i++)
+		list[sockets->count + i] = (struct forward_socket){
+			.fd = opened->fds[i],
+			.forward = forward->index,
+			.worker = i % opened->worker_count,
+		};
+	sockets->list = list;
+	sockets->count += opened->count;
+	forward->socket_count = opened->count;
+	forward->shared = opened->shared;
+	return 0;
+}
+
+int forwards_open(struct forwards *forwards, unsigned worker_count, struct forward_sockets *sockets,
 		  struct config_errors *errors)
 {
-	struct listener_sockets sockets = {.fds = calloc(worker_count, sizeof(int)),
-					   .count = worker_count};
-	int result = sockets.fds ? 0 : -ENOMEM;
+	struct listener_sockets opened = {.worker_count = worker_count};
 	struct fault fault;
+	int result = 0;
 
-	for (unsigned i = 0; i < forwards->count && sockets.fds; i++) {
+	*sockets = (struct forward_sockets){0};
+	for (unsigned i = 0; i < forwards->count; i++) {
 		struct forward *forward = &forwards->list[i];
 		int bound;
 
-		sockets.forward = forward->config->name;
-		bound = open_forward(forward, &sockets, &fault);
+		opened.forward = forward->config->name;
+		bound = open_forward(forward, forwards->config, &opened, &fault);
 		if (bound)
 			config_origin_add_to(errors, forwards->config, forward->config, &fault);
 		else
 			loops_set_listen(forwards->loops, i, &forward->listen);
+		if (!bound)
+			bound = give_to_workers(forward, &opened, sockets);
 		result = result ? result : bound;
-		for (unsigned j = 0; j < worker_count && !bound; j++)
-			fds[j * forwards->count + i] = sockets.fds[j];
 	}
-	if (result && sockets.fds)
-		unbind(forwards, worker_count, fds);
-	free(sockets.fds);
+	if (result)
+		unbind(forwards, sockets);
+	free(opened.fds);
 	return result;
+}
+
+void forwards_give_away(struct forwards *forwards, const bool adopted[INHERITED_FORWARD_LIMIT])
+{
+	_Static_assert(INHERITED_FORWARD_LIMIT == CONFIG_FORWARD_LIMIT, "indexes of forwards");
+	for (unsigned i = 0; i < forwards->count; i++)
+		forwards->list[i].given_away = adopted[i];
 }
 
 int forwards_give_files(const struct forwards *forwards, struct forward_owner owner,

@@ -35,7 +35,13 @@ struct forward {
 	 * whose options were set since do not count any more
 	 */
 	_Atomic uint32_t early_count;
-	atomic_flag repairing; /* by one worker, if all workers share the passed socket */
+	atomic_flag repairing; /* by one worker, if workers share a listening socket */
+	/* set by forwards_open(): */
+	unsigned socket_count; /* listening sockets and duplicates, of all workers */
+	bool shared;	       /* at least two workers accept from the same listening socket */
+	bool inherited;	       /* from the process before: to be tuned when that has given up */
+	/* by forwards_give_away(): the process after this one listens on these sockets now */
+	bool given_away;
 };
 
 /* The names of backends, of all forwards together. */
@@ -79,14 +85,35 @@ int forwards_make_admission(struct forwards *forwards, uint32_t maxconn,
 /* Makes the upstream of each forward. Returns 0 or -ENOMEM. */
 int forwards_make_upstreams(struct forwards *forwards);
 
+/* A listening socket of a worker. */
+struct forward_socket {
+	int fd;
+	unsigned forward; /* its index */
+	unsigned worker;
+};
+
+/* All zeros: none. The caller frees the list: free(3). */
+struct forward_sockets {
+	struct forward_socket *list;
+	unsigned count;
+};
+
 /*
- * Binds the listening sockets of all forwards, one per worker: fds[worker * count + forward]. Takes
- * passed sockets over, which belong to the workers from then on. Replaces ports of 0 in `listen`.
- * Returns 0, or -errno and adds all faults to `errors`: each fault names the address, the reason
- * and the remedy. After an error no socket is left open, and no new file is left.
+ * Opens the listening sockets of all forwards, at least one of each forward for each worker. Takes
+ * passed sockets over, and the sockets of config->inherited; these can be more than there are
+ * workers. All belong to the workers from then on. Replaces ports of 0 in `listen`. Returns 0, or
+ * -errno and adds all faults to `errors`: each fault names the address, the reason and the remedy.
+ * After an error no socket is left open, and no new file is left.
  */
-int forwards_open(struct forwards *forwards, unsigned worker_count, int *fds,
+int forwards_open(struct forwards *forwards, unsigned worker_count, struct forward_sockets *sockets,
 		  struct config_errors *errors);
+
+/*
+ * In a takeover, before the workers of the old process go on: says which forwards' listening
+ * sockets the new process has (inherited_take_adopted()). The workers then close these without
+ * serving their backlogs.
+ */
+void forwards_give_away(struct forwards *forwards, const bool adopted[INHERITED_FORWARD_LIMIT]);
 
 /* A user that files are given to. */
 struct forward_owner {

@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -67,7 +69,8 @@ static const char *ip_remedy(const struct addr *address, int error, bool may_fre
 		return text;
 	case EACCES:
 		return "ports below 1024 need CAP_NET_BIND_SERVICE: start as root with --user "
-		       "NAME, or choose a higher port";
+		       "NAME, listen on a socket of systemd (systemd:NAME), or choose a higher "
+		       "port";
 	case EADDRNOTAVAIL:
 		return explain_not_available(address, may_freebind);
 	case EAFNOSUPPORT:
@@ -140,60 +143,248 @@ static void tell_unreachable(const char *forward, const struct addr *address, bo
 	log_end(&line);
 }
 
+/* Makes room for `count` sockets. Returns 0 or -ENOMEM. */
+static int make_room(struct listener_sockets *sockets, unsigned count)
+{
+	int *fds = reallocarray(sockets->fds, count, sizeof(*fds));
+
+	if (!fds)
+		return -ENOMEM;
+	sockets->fds = fds;
+	return 0;
+}
+
+/*
+ * Duplicates sockets until each worker has one. One socket is enough: all workers accept from its
+ * queue.
+ */
+static int share(struct listener_sockets *sockets)
+{
+	unsigned own = sockets->count;
+	int result = make_room(sockets, MAX(own, sockets->worker_count));
+
+	sockets->shared = own < sockets->worker_count;
+	while (sockets->count < sockets->worker_count && !result) {
+		int fd = fcntl(sockets->fds[sockets->count % own], F_DUPFD_CLOEXEC, 0);
+
+		if (fd < 0)
+			result = -errno;
+		else
+			sockets->fds[sockets->count++] = fd;
+	}
+	while (result && sockets->count > own)
+		close(sockets->fds[--sockets->count]);
+	return result;
+}
+
 int listener_bind(struct addr *listen, const struct sock_tuning *tuning, unsigned backlog,
 		  struct listener_sockets *sockets)
 {
-	int result;
+	unsigned count = sockets->worker_count;
+	int result = make_room(sockets, count);
 
+	if (result)
+		return result;
 	do
-		result = sock_open_listeners(listen, tuning, backlog, sockets->fds, sockets->count);
+		result = sock_open_listeners(listen, tuning, backlog, sockets->fds, count);
 	while (sock_may_try_again(result, &sockets->waited_ms));
+	sockets->count = result ? 0 : count;
+	sockets->shared = addr_is_local(listen);
 	if (!result)
 		tell_unreachable(sockets->forward, listen, tuning->freebind);
 	return result;
 }
 
+/* Takes the sockets that config_check() has given to the forward. Returns 0 or -ENOMEM. */
+static int take_passed(const struct config_forward *forward, struct listener_sockets *sockets)
+{
+	unsigned count = forward->passed_count;
+	int result = make_room(sockets, count);
+
+	if (result)
+		return result;
+	memcpy(sockets->fds, forward->passed_fds, count * sizeof(*sockets->fds));
+	sockets->count = count;
+	return 0;
+}
+
 int listener_adopt(const struct config_forward *forward, const struct sock_tuning *tuning,
 		   struct listener_sockets *sockets, uint32_t *early_count)
 {
-	unsigned passed = forward->passed_count, backlog = (unsigned)forward->options.backlog;
+	unsigned backlog = (unsigned)forward->options.backlog;
+	int result = take_passed(forward, sockets);
 	uint32_t early;
-	int result = passed > sockets->count ? -E2BIG : 0;
 
 	*early_count = 0;
-	for (unsigned i = 0; i < passed && !result; i++) {
-		sockets->fds[i] = forward->passed_fds[i];
+	for (unsigned i = 0; i < forward->passed_count && !result; i++) {
 		result = sock_adopt_listener(sockets->fds[i], &forward->listen, tuning, backlog,
 					     &early);
 		*early_count += early;
 	}
-	/* one socket of the service manager is enough: all workers accept from its queue */
-	for (unsigned i = passed; i < sockets->count && !result; i++) {
-		sockets->fds[i] = fcntl(sockets->fds[i % passed], F_DUPFD_CLOEXEC, 0);
-		if (sockets->fds[i] >= 0)
-			continue;
-		result = -errno;
-		while (i-- > passed)
-			close(sockets->fds[i]);
-		break;
-	}
+	if (!result)
+		result = share(sockets);
 	if (!result)
 		tell_unreachable(forward->name, &forward->listen, true);
 	return result;
 }
 
 void listener_describe_adoption(const struct config_forward *forward, int error,
-				unsigned worker_count, struct fault *fault)
+				struct fault *fault)
 {
-	if (error == -E2BIG)
+	config_fault_listen(fault, forward, "its passed socket cannot be used: %s; %s",
+			    strerror(-error),
+			    error == -EMFILE ? "raise the descriptor limit (ulimit -n)"
+					     : "remove socket options of this forward");
+}
+
+/* From the process before this one --------------------------------------------------------------- */
+
+/* Whether the port was 0 when the socket was opened. */
+static bool had_port_0(const struct inherited_socket *socket)
+{
+	size_t length = strlen(socket->given);
+
+	return length > 2 && !strcmp(socket->given + length - 2, ":0");
+}
+
+/* Whether the socket is bound to the address of `forward`, whose text is `listen`. */
+static bool is_at(const struct inherited_socket *socket, const struct config_forward *forward,
+		  const char *listen)
+{
+	struct addr bound;
+
+	if (!strcmp(socket->given, listen))
+		return !had_port_0(socket) || !strcmp(socket->forward, forward->name);
+	if (!had_port_0(socket))
+		return false;
+	sock_get_local(socket->fd, &bound);
+	return addr_equal(&bound, &forward->listen);
+}
+
+/* Whether interface and families, which bind(2) has fixed, are those of the forward. */
+static bool is_alike(const struct inherited_socket *socket, const struct config_forward *forward)
+{
+	const struct sock_tuning *tuning = &forward->options.tuning;
+	struct activation_facts facts;
+
+	if (strcmp(socket->device, tuning->device ? tuning->device : "") != 0)
+		return false;
+	(void)activation_inspect(socket->fd, &facts);
+	return facts.dual_stack == (tuning->dual_stack && addr_is_v6_wildcard(&forward->listen));
+}
+
+static bool is_of(const struct inherited_socket *socket, const struct config_forward *forward,
+		  const char *listen)
+{
+	return socket->role == INHERITED_LISTENER && socket->fd >= 0 && !*socket->socket_name &&
+	       is_at(socket, forward, listen) && is_alike(socket, forward);
+}
+
+/* Takes the sockets that the forward would open itself. Returns 0 or -ENOMEM. */
+static int take_own(struct inherited *inherited, const struct config_forward *forward,
+		    struct listener_sockets *sockets)
+{
+	char listen[ADDR_TEXT_BYTES];
+	int result = 0;
+
+	addr_print(&forward->listen, listen);
+	sockets->count = 0;
+	for (unsigned i = 0; i < inherited->count && !result; i++) {
+		struct inherited_socket *socket = &inherited->sockets[i];
+
+		if (!is_of(socket, forward, listen))
+			continue;
+		result = make_room(sockets, sockets->count + 1);
+		if (!result)
+			sockets->fds[sockets->count++] = inherited_take(socket);
+	}
+	return result;
+}
+
+/* The mode of a local socket's file can be changed only by its owner. */
+static int check_mode(const struct config_forward *forward, struct fault *fault)
+{
+	mode_t mode = (mode_t)forward->options.tuning.local_mode;
+	char listen[ADDR_TEXT_BYTES];
+	struct stat status;
+
+	if (!*forward->listen.local.name->sun_path ||
+	    lstat(forward->listen.local.name->sun_path, &status) ||
+	    (status.st_mode & 0777) == mode || status.st_uid == geteuid())
+		return 0;
+	fault_set(fault, "unix-mode", NULL,
+		  "the file of %s belongs to another user, and keeps mode %03o while sixpipe runs; "
+		  "restart sixpipe",
+		  addr_print(&forward->listen, listen), (unsigned)status.st_mode & 0777);
+	return -EPERM;
+}
+
+/* Whether the sockets can get all options of the forward: --mark needs a privilege. */
+static int check_options(const struct config_forward *forward, int fd, struct fault *fault)
+{
+	uint32_t mark = 0;
+	socklen_t length_bytes = sizeof(mark);
+
+	if (forward->passed_count && addr_is_local(&forward->listen))
+		return 0;
+	if (addr_is_local(&forward->listen))
+		return check_mode(forward, fault);
+	if (getsockopt(fd, SOL_SOCKET, SO_MARK, &mark, &length_bytes) ||
+	    mark == (uint32_t)forward->options.tuning.mark)
+		return 0;
+	fault_set(
+		fault, "mark", NULL,
+		"the listener has %#x, which needs CAP_NET_ADMIN to change, and sixpipe has given "
+		"its privileges up; restart sixpipe",
+		mark);
+	return -EPERM;
+}
+
+int listener_inherit(const struct config *config, const struct config_forward *forward,
+		     struct listener_sockets *sockets, struct fault *fault)
+{
+	int result = forward->passed_count ? take_passed(forward, sockets)
+					   : take_own(config->inherited, forward, sockets);
+
+	if (!result && !sockets->count)
+		return 0;
+	if (!result)
+		result = check_options(forward, sockets->fds[0], fault);
+	if (result == -EPERM)
+		return result;
+	if (!result)
+		result = share(sockets);
+	if (result)
 		config_fault_listen(fault, forward,
-				    "%u sockets were passed for %u workers, each of which takes "
-				    "one; give --workers %u, or remove sockets with ReusePort=yes "
-				    "from the .socket unit",
-				    forward->passed_count, worker_count, forward->passed_count);
-	else
-		config_fault_listen(fault, forward, "its passed socket cannot be used: %s; %s",
-				    strerror(-error),
-				    error == -EMFILE ? "raise the descriptor limit (ulimit -n)"
-						     : "remove socket options of this forward");
+				    "its sockets cannot be taken over: %s; raise the descriptor "
+				    "limit (ulimit -n), or restart sixpipe",
+				    strerror(-result));
+	return result;
+}
+
+bool listener_describe_holder(const struct addr *address, const struct inherited *inherited,
+			      struct fault *fault)
+{
+	char own[ADDR_TEXT_BYTES], text[ADDR_TEXT_BYTES];
+
+	addr_print(address, own);
+	for (unsigned i = 0; inherited && i < inherited->count; i++) {
+		const struct inherited_socket *socket = &inherited->sockets[i];
+		struct addr bound;
+
+		if (socket->fd < 0 || socket->role == INHERITED_LOCK)
+			continue;
+		sock_get_local(socket->fd, &bound);
+		if (addr_is_local(address) ? strcmp(socket->given, own) != 0
+					   : addr_port(&bound) != addr_port(address))
+			continue;
+		fault_set_object(fault, NULL, NULL,
+				 "cannot listen on %s: sixpipe listens on %s, and cannot change "
+				 "address, --bind-device or --dual-stack of a socket; restart "
+				 "sixpipe, or remove the old listener by one reload and add the "
+				 "new one by the next",
+				 own, addr_is_local(address) ? own : addr_print(&bound, text));
+		return true;
+	}
+	return false;
 }

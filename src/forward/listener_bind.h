@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Binds the listening sockets of a forward, and describes the errors. Main thread, before the
+ * Opens the listening sockets of a forward: binds new ones, or takes over those of the service
+ * manager or of the process before this one. Describes the errors. Main thread, before the
  * privilege drop.
  */
 #pragma once
@@ -9,11 +10,16 @@
 #include "config/config.h"
 #include "os/sock_tuning.h"
 
-/* The sockets of one forward, one per worker. */
+/*
+ * The sockets of one forward after the other. listener_bind(), listener_adopt() and
+ * listener_inherit() set `fds`, `count` and `shared`.
+ */
 struct listener_sockets {
 	const char *forward; /* its name, for the log */
-	int *fds;
-	unsigned count;
+	unsigned worker_count;
+	int *fds;	/* the caller frees it: free(3) */
+	unsigned count; /* of `fds`: at least one for each worker */
+	bool shared;	/* at least two workers accept from the same socket */
 	/* time spent in waiting for addresses that cannot be bound yet, of all forwards together */
 	unsigned waited_ms;
 };
@@ -27,16 +33,26 @@ int listener_bind(struct addr *listen, const struct sock_tuning *tuning, unsigne
 		  struct listener_sockets *sockets);
 
 /*
- * Takes over the passed sockets of `forward`: each worker has one, or a duplicate of one. Sets
- * *early_count as sock_adopt_listener() does. Returns 0, or -errno: -E2BIG if there are more
- * sockets than workers; otherwise fcntl(2), setsockopt(2), listen(2). Then the sockets stay open.
+ * Takes over the passed sockets of `forward`: each worker has at least one, or a duplicate of one.
+ * Sets *early_count as sock_adopt_listener() does. Returns 0, or -errno: fcntl(2), setsockopt(2),
+ * listen(2). Then the sockets stay open.
  */
 int listener_adopt(const struct config_forward *forward, const struct sock_tuning *tuning,
 		   struct listener_sockets *sockets, uint32_t *early_count);
 
-/* Describes why listener_adopt() failed, with `worker_count` workers. */
+/* Describes why listener_adopt() failed. */
 void listener_describe_adoption(const struct config_forward *forward, int error,
-				unsigned worker_count, struct fault *fault);
+				struct fault *fault);
+
+/*
+ * Takes over the sockets that the process before this one has for `forward`: passed sockets, or
+ * those with the same address, interface and families (--dual-stack). A port of 0 is the same for a
+ * forward of the same name. Changes nothing about the sockets. Each worker gets at least one, or a
+ * duplicate of one. Returns 0, and `count` 0 if there are none; or -errno with `fault`: fcntl(2);
+ * -EPERM if an option of the socket would have to change that needs a privilege.
+ */
+int listener_inherit(const struct config *config, const struct config_forward *forward,
+		     struct listener_sockets *sockets, struct fault *fault);
 
 /*
  * Describes why listening on `address` failed: the address, the reason (`error`, -errno) and the
@@ -44,3 +60,10 @@ void listener_describe_adoption(const struct config_forward *forward, int error,
  */
 void listener_describe_error(const struct addr *address, int error, bool may_freebind,
 			     struct fault *fault);
+
+/*
+ * After -EADDRINUSE: whether the process before this one has the port or path of `address`, with
+ * another address, interface or families. If so, describes that. `inherited` may be NULL.
+ */
+bool listener_describe_holder(const struct addr *address, const struct inherited *inherited,
+			      struct fault *fault);

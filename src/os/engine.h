@@ -11,7 +11,7 @@
  *
  *	token:  op 8 | lane 8 | slot 24 | generation 24
  *
- * The slot is the index of a session or a listener. The generation distinguishes the present user
+ * The slot is the index of a session, a listener or a forward. The generation distinguishes the present user
  * of the slot from former users. A token is never a pointer, so an event that comes too late is
  * recognised and dropped.
  */
@@ -27,7 +27,7 @@ enum engine_kind { ENGINE_AUTO, ENGINE_IO_URING, ENGINE_EPOLL };
 enum engine_op {
 	ENGINE_OP_NONE,		  /* for the engine itself; never delivered */
 	ENGINE_OP_ACCEPT,	  /* slot: listener */
-	ENGINE_OP_HANDED_OVER,	  /* slot: listener; the result is a socket from another worker */
+	ENGINE_OP_HANDED_OVER,	  /* slot: forward; the result is a socket from another worker */
 	ENGINE_OP_HAND_OVER_SENT, /* slot: listener; generation: the descriptor that was sent */
 	ENGINE_OP_CONNECT,	  /* slot: session */
 	ENGINE_OP_READY,	  /* slot: session; lane: the number of its wait or watch */

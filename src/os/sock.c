@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/util.h"
@@ -172,6 +173,18 @@ int sock_adopt_listener(int listener_fd, const struct addr *address,
 	    !getsockopt(listener_fd, IPPROTO_TCP, TCP_INFO, &info, &length_bytes))
 		*early_count = info.tcpi_unacked;
 	return error;
+}
+
+void sock_retune_listener(int listener_fd, const struct addr *address,
+			  const struct sock_tuning *tuning, unsigned backlog)
+{
+	if (sock_listener_error(listener_fd))
+		return;
+	if (!addr_is_local(address))
+		sock_tune_inherited(listener_fd, address, tuning);
+	else if (tuning->local_mode && *address->local.name->sun_path)
+		(void)chmod(address->local.name->sun_path, (mode_t)tuning->local_mode);
+	(void)listen(listener_fd, (int)backlog);
 }
 
 bool sock_tune_early(int fd, const struct addr *address, const struct sock_tuning *tuning)

@@ -48,6 +48,14 @@ int sock_adopt_listener(int listener_fd, const struct addr *address,
 			const struct sock_tuning *tuning, unsigned backlog, uint32_t *early_count);
 
 /*
+ * Gives a listening socket that another process has opened its options here: sock_tune_inherited(),
+ * `backlog`, and the mode of a local socket's file, unless `local_mode` is 0. A socket that has failed for good stays as it
+ * is: sock_listener_error().
+ */
+void sock_retune_listener(int listener_fd, const struct addr *address,
+			  const struct sock_tuning *tuning, unsigned backlog);
+
+/*
  * Sets the options that a socket accepted from a passed listener lacks, because it was in the
  * backlog before sock_adopt_listener(). Returns whether it lacked them.
  */

@@ -20,6 +20,10 @@
 #define IP_LOCAL_PORT_RANGE 51 /* linux/in.h, since 6.3 */
 #endif
 
+#ifndef SO_BUF_LOCK
+#define SO_BUF_LOCK 72 /* asm-generic/socket.h, since 5.14 */
+#endif
+
 #define SYSCTL_BYTES 512
 
 int sock_set(int fd, int level, int option, int value)
@@ -136,6 +140,40 @@ int sock_tune_client(int fd, const struct sock_tuning *tuning)
 	int error = sock_keep_alive(fd, tuning);
 
 	return error ? error : set_all(fd, options, ARRAY_COUNT(options));
+}
+
+/* The system's congestion control, which every user may set: ip-sysctl. */
+static const char *read_usual_congestion(char text[SYSCTL_BYTES])
+{
+	if (host_read_file("", "/proc/sys/net/ipv4/tcp_congestion_control", text, SYSCTL_BYTES))
+		*text = '\0';
+	text[strcspn(text, "\n")] = '\0';
+	return text;
+}
+
+void sock_tune_inherited(int fd, const struct addr *address, const struct sock_tuning *tuning)
+{
+	const struct option options[] = {
+		{SOL_SOCKET, SO_KEEPALIVE, tuning->keepalive_ms != 0},
+		{IPPROTO_TCP, TCP_USER_TIMEOUT, MIN(tuning->user_timeout_ms, (uint64_t)INT_MAX)},
+		{IPPROTO_IP, IP_TOS, tuning->tos},
+		{IPPROTO_IPV6, IPV6_TCLASS, tuning->tos},
+		{IPPROTO_TCP, TCP_FASTOPEN, tuning->fastopen_queue},
+		{IPPROTO_TCP, TCP_DEFER_ACCEPT, to_seconds(tuning->defer_accept_ms)},
+		/* the kernel chooses the size again, from the last one on */
+		{SOL_SOCKET, SO_BUF_LOCK, 0},
+	};
+	const char *congestion = sock_wanted_congestion(address, tuning);
+	char usual[SYSCTL_BYTES];
+	int unused;
+
+	/* also those that are 0, which the socket may have had before. Some fail for some sockets */
+	for (unsigned i = 0; i < ARRAY_COUNT(options); i++)
+		(void)sock_set(fd, options[i].level, options[i].name, (int)options[i].value);
+	if (!congestion)
+		(void)set_name(fd, IPPROTO_TCP, TCP_CONGESTION, read_usual_congestion(usual));
+	(void)sock_tune(fd, address, tuning, &unused);
+	(void)sock_keep_alive(fd, tuning);
 }
 
 static int join_ports(struct sock_ports ports)

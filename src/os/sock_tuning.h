@@ -101,6 +101,14 @@ int sock_tune_client(int fd, const struct sock_tuning *tuning);
 int sock_tune_backend(int fd, const struct sock_tuning *tuning);
 
 /*
+ * Sets the options of a listener that listened with another tuning before, as far as a bound socket
+ * takes them without privileges: all but `mark`, `device`, `dual_stack` and `freebind`. A buffer
+ * size that is 0 now is the kernel's choice again (SO_BUF_LOCK, Linux 5.14). An option that fails
+ * keeps its former value: tuning_check() has tried the values.
+ */
+void sock_tune_inherited(int fd, const struct addr *address, const struct sock_tuning *tuning);
+
+/*
  * Allows bind(2) to an address that no interface has yet. Returns 0 or -errno. Needs no privilege.
  */
 int sock_free_bind(int fd, sa_family_t family);

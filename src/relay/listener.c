@@ -39,29 +39,45 @@ static uint64_t token_of(const struct listeners *self, const struct listener *li
 	return engine_token(op, 0, (unsigned)(listener - self->listeners), 0);
 }
 
-int listeners_init(struct listeners *self, const int *fds, struct sessions *sessions,
-		   struct engine **engines, unsigned worker_count)
+/* The sockets of one worker. */
+static unsigned count_own(const struct forward_sockets *sockets, unsigned worker)
 {
-	struct forwards *forwards = sessions->forwards;
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < sockets->count; i++)
+		count += sockets->list[i].worker == worker;
+	return count;
+}
+
+static void init_listener(struct listener *listener, struct forward *forward, int fd)
+{
+	listener->forward = forward;
+	listener->fd = fd;
+	listener->waiting_fd = -1;
+	listener->timer.kind = LISTENER_TIMER;
+	listener->backlog = (uint32_t)forward->config->options.backlog;
+	listener->many_room = forward->socket_count * (listener->backlog + 1);
+	listener_learn_device(listener);
+}
+
+int listeners_init(struct listeners *self, const struct forward_sockets *sockets,
+		   struct sessions *sessions, struct engine **engines)
+{
+	unsigned count = count_own(sockets, sessions->worker);
 
 	memset(self, 0, sizeof(*self));
-	self->listeners = calloc(forwards->count, sizeof(*self->listeners));
+	self->listeners = calloc(count, sizeof(*self->listeners));
 	if (!self->listeners)
 		return -ENOMEM;
-	self->count = forwards->count;
 	self->sessions = sessions;
 	self->engines = engines;
 	self->device_timer.kind = LISTENER_TIMER;
-	for (unsigned i = 0; i < self->count; i++) {
-		struct listener *listener = &self->listeners[i];
+	for (unsigned i = 0; i < sockets->count; i++) {
+		const struct forward_socket *socket = &sockets->list[i];
 
-		listener->forward = &forwards->list[i];
-		listener->fd = fds[i];
-		listener->waiting_fd = -1;
-		listener->timer.kind = LISTENER_TIMER;
-		listener->backlog = (uint32_t)listener->forward->config->options.backlog;
-		listener->many_room = worker_count * (listener->backlog + 1);
-		listener_learn_device(listener);
+		if (socket->worker == sessions->worker)
+			init_listener(&self->listeners[self->count++],
+				      &sessions->forwards->list[socket->forward], socket->fd);
 	}
 	return 0;
 }
@@ -139,8 +155,9 @@ static bool admit(struct listeners *self, struct listener *listener, int fd)
 		session_open(sessions, listener->forward, fd);
 		return true;
 	}
+	/* the other worker may have other listeners, but has the same forwards */
 	engine_hand_over(sessions->engine, self->engines[worker], fd,
-			 token_of(self, listener, ENGINE_OP_HANDED_OVER),
+			 engine_token(ENGINE_OP_HANDED_OVER, 0, listener->forward->index, 0),
 			 engine_token(ENGINE_OP_HAND_OVER_SENT, (unsigned)worker,
 				      (unsigned)(listener - self->listeners), (unsigned)fd));
 	self->sending_count++;
@@ -220,8 +237,11 @@ static void drain_backlog(struct listeners *self, struct listener *listener)
 	if (listener->waiting_fd >= 0)
 		admit_or_refuse(self, listener, listener->waiting_fd);
 	listener->waiting_fd = -1;
-	/* the kernel queues one connection more than `backlog`; later arrivals are not served */
-	for (uint64_t i = 0; i <= listener->backlog; i++) {
+	/*
+	 * the kernel queues one connection more than `backlog`; later arrivals are not served. The
+	 * next process serves the backlog of a listener that it has.
+	 */
+	for (uint64_t i = 0; i <= listener->backlog && !listener->forward->given_away; i++) {
 		int fd = sock_accept(listener->fd);
 
 		if (fd >= 0)
@@ -366,26 +386,32 @@ static void on_hand_over_failed(struct listeners *self, struct listener *listene
 	session_open(self->sessions, listener->forward, (int)engine_token_generation(event->token));
 }
 
+static void on_handed_over(struct listeners *self, unsigned forward, int fd)
+{
+	struct forwards *forwards = self->sessions->forwards;
+
+	CHECK(forward < forwards->count);
+	session_open(self->sessions, &forwards->list[forward], fd);
+}
+
 void listeners_on_event(struct listeners *self, const struct engine_event *event)
 {
-	unsigned index = engine_token_slot(event->token);
-	struct listener *listener = &self->listeners[index];
+	unsigned slot = engine_token_slot(event->token);
+	enum engine_op op = engine_token_op(event->token);
 
-	CHECK(index < self->count);
-	switch (engine_token_op(event->token)) {
-	case ENGINE_OP_ACCEPT:
-		on_accept(self, listener, event);
-		break;
-	case ENGINE_OP_HANDED_OVER:
-		session_open(self->sessions, listener->forward, event->result);
-		break;
-	default:
-		CHECK(self->sending_count > 0);
-		self->sending_count--;
-		if (event->result < 0)
-			on_hand_over_failed(self, listener, event);
-		break;
+	if (op == ENGINE_OP_HANDED_OVER) {
+		on_handed_over(self, slot, event->result);
+		return;
 	}
+	CHECK(slot < self->count);
+	if (op == ENGINE_OP_ACCEPT) {
+		on_accept(self, &self->listeners[slot], event);
+		return;
+	}
+	CHECK(self->sending_count > 0);
+	self->sending_count--;
+	if (event->result < 0)
+		on_hand_over_failed(self, &self->listeners[slot], event);
 }
 
 void listeners_pause(struct listeners *self)

@@ -32,7 +32,8 @@
 
 struct listener {
 	struct forward *forward;
-	int fd;		    /* -1: closed for good */
+	/* -1: closed for good. The number stays until then, so the main thread may read it */
+	int fd;
 	bool armed;	    /* an accept is in flight */
 	bool many;	    /* the accept is a multishot accept */
 	bool cancelled;	    /* the accept is cancelled; its last event is still to come */
@@ -49,7 +50,8 @@ struct listener {
 };
 
 struct listeners {
-	struct listener *listeners; /* one per forward */
+	/* at least one per forward; of one forward several if there were more workers before */
+	struct listener *listeners;
 	unsigned count;
 	struct sessions *sessions;
 	struct engine **engines;   /* of all workers */
@@ -61,11 +63,12 @@ struct listeners {
 };
 
 /*
- * Takes over the listening sockets `fds`, one per forward of `sessions`. `sessions` and `engines`
- * must outlive the listeners. Returns 0 or -ENOMEM.
+ * Takes over those of the listening sockets that are for the worker of `sessions`. `sessions` and
+ * `engines` must outlive the listeners. Returns 0 or -ENOMEM.
  */
-int listeners_init(struct listeners *listeners, const int *fds, struct sessions *sessions,
-		   struct engine **engines, unsigned worker_count);
+int listeners_init(struct listeners *listeners, const struct forward_sockets *sockets,
+		   struct sessions *sessions, struct engine **engines);
+
 void listeners_finish(struct listeners *listeners);
 
 /* Accepts on every listener that does not have to pause. Call it when sessions have ended. */
@@ -77,7 +80,10 @@ void listeners_pause(struct listeners *listeners);
 /* Takes an event with ENGINE_OP_ACCEPT, ENGINE_OP_HANDED_OVER or ENGINE_OP_HAND_OVER_SENT. */
 void listeners_on_event(struct listeners *listeners, const struct engine_event *event);
 
-/* Stops accepting for good: serves the connections of the backlogs, then closes the sockets. */
+/*
+ * Stops accepting for good: serves the connections of the backlogs, then closes the sockets.
+ * Backlogs of a forward that is `given_away` are the next process's.
+ */
 void listeners_close(struct listeners *listeners);
 
 /* Whether all sockets are closed and no connection is on its way to another worker. */
@@ -107,3 +113,18 @@ bool listener_repair(struct listeners *listeners, struct listener *listener);
  */
 void listener_log_repair(const char *forward, const struct addr *listen, int socket_error,
 			 int error);
+
+/* listener_takeover.c --------------------------------------------------------------------------- */
+
+/*
+ * Before the start of the worker: gives the sockets of the process before the options of their
+ * forwards here. Not earlier than that process has given up: until then it listens on them.
+ */
+void listeners_tune(struct listeners *listeners);
+
+/*
+ * Writes a record of each listening socket of a forward for the process that takes over
+ * (os/inherited.h). Not after listeners_close(). Any thread.
+ */
+void listeners_write(const struct listeners *listeners, const struct forward *forward,
+		     struct carrier *carrier);

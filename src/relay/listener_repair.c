@@ -14,6 +14,7 @@
 #include "relay/listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -88,7 +89,7 @@ void listener_log_repair(const char *forward, const struct addr *listen, int soc
 static int replace_socket(struct listeners *self, struct listener *listener)
 {
 	struct addr address = listener->forward->listen;
-	int fd;
+	int fd, error = 0;
 
 	if (listener->forward->config->passed_count)
 		return -ENOTSUP; /* a new socket would not be the service manager's */
@@ -101,21 +102,23 @@ static int replace_socket(struct listeners *self, struct listener *listener)
 	if (fd < 0)
 		return fd;
 	engine_forget(self->sessions->engine, listener->fd);
-	close(listener->fd);
-	listener->fd = fd;
-	return 0;
+	/* the same number, which the main thread may read meanwhile */
+	if (dup3(fd, listener->fd, O_CLOEXEC) < 0)
+		error = -errno;
+	close(fd);
+	return error;
 }
 
 /*
- * All workers can share one passed socket: the first makes it listen again, and the others find
- * that it does. Returns -EBUSY while another worker is at it.
+ * Workers can share a passed or inherited socket: the first makes it listen again, and the others
+ * find that it does. Returns -EBUSY while another worker is at it.
  */
 static int listen_again(struct listener *listener)
 {
 	struct forward *forward = listener->forward;
 	int error = 0;
 
-	if (!forward->config->passed_count)
+	if (!forward->shared)
 		return sock_listen_again(listener->fd, &forward->listen, listener->backlog);
 	if (atomic_flag_test_and_set(&forward->repairing))
 		return -EBUSY;

@@ -234,6 +234,8 @@ int workers_start(struct workers *workers)
 {
 	int error = 0;
 
+	for (unsigned i = 0; i < workers->count; i++)
+		listeners_tune(&workers->list[i].listeners);
 	for (unsigned i = 0; i < workers->count && !error; i++) {
 		error = thread_start(&workers->list[i].thread, run_worker, &workers->list[i]);
 		workers->started_count += !error;

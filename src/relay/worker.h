@@ -44,7 +44,10 @@ void workers_destroy(struct workers *workers);
  */
 int workers_attach(struct workers *workers, struct bans *bans, struct queries **queries);
 
-/* Starts the threads and returns when all serve, or one has failed. Returns 0 or -errno. */
+/*
+ * Tunes inherited listening sockets, starts the threads, and returns when all serve, or one has
+ * failed. In a takeover only after the old process has given up. Returns 0 or -errno.
+ */
 int workers_start(struct workers *workers);
 
 /* Moves all workers on to a later phase. */
@@ -77,6 +80,12 @@ void workers_join(struct workers *workers);
  * may call it.
  */
 int workers_failed_listener(const struct workers *workers);
+
+/*
+ * Writes a record of every listening socket for the process that takes over (os/inherited.h). Not
+ * after workers_enter() of WORKER_DRAIN or later.
+ */
+void workers_write_sockets(const struct workers *workers, struct carrier *carrier);
 
 /* The forwards that the workers were created for. */
 struct forwards *workers_forwards(const struct workers *workers);

@@ -30,10 +30,22 @@ uint64_t workers_closed_count(const struct workers *workers, enum close_reason r
 int workers_failed_listener(const struct workers *workers)
 {
 	for (unsigned i = 0; i < workers->count; i++)
-		for (unsigned j = 0; j < workers->list[i].listeners.count; j++)
-			if (atomic_load(&workers->list[i].listeners.listeners[j].failed))
-				return (int)j;
+		for (unsigned j = 0; j < workers->list[i].listeners.count; j++) {
+			const struct listener *listener = &workers->list[i].listeners.listeners[j];
+
+			if (atomic_load(&listener->failed))
+				return (int)listener->forward->index;
+		}
 	return -1;
+}
+
+void workers_write_sockets(const struct workers *workers, struct carrier *carrier)
+{
+	/* those of one forward one after the other, as os/inherited.h wants them */
+	for (unsigned i = 0; i < workers->forwards->count; i++)
+		for (unsigned j = 0; j < workers->count; j++)
+			listeners_write(&workers->list[j].listeners, &workers->forwards->list[i],
+					carrier);
 }
 
 struct workers_pipes workers_pipes(const struct workers *workers)

@@ -109,21 +109,13 @@ static int make_engines(struct workers *workers, const struct config *config, st
 
 static int bind_workers(struct workers *workers, struct config_errors *errors)
 {
-	struct forwards *forwards = workers->forwards;
-	unsigned fd_count = workers->count * forwards->count;
-	int *fds = calloc(fd_count, sizeof(int));
-	int result;
+	struct forward_sockets sockets;
+	int result = forwards_open(workers->forwards, workers->count, &sockets, errors);
 
-	if (!fds)
-		return -ENOMEM;
-	for (unsigned i = 0; i < fd_count; i++)
-		fds[i] = -1;
-	result = forwards_open(forwards, workers->count, fds, errors);
 	for (unsigned i = 0; i < workers->count && !result; i++)
-		result = listeners_init(&workers->list[i].listeners, fds + i * forwards->count,
-					&workers->list[i].sessions, workers->engines,
-					workers->count);
-	free(fds);
+		result = listeners_init(&workers->list[i].listeners, &sockets,
+					&workers->list[i].sessions, workers->engines);
+	free(sockets.list);
 	return result;
 }
 

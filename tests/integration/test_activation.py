@@ -75,21 +75,17 @@ class Serving(ActivationCase):
         return f'{directory.name}/admin.sock'
 
     def test_a_socket_for_each_worker(self):
-        """Sockets with ReusePort=yes and one address are one forward."""
+        """Sockets with ReusePort=yes and one address are one forward. A worker can serve several."""
         first = self.listen(reuse_port=True)
         second = self.listen(port=first.getsockname()[1], reuse_port=True)
         passed = [('web', first), ('web', second)]
-        for workers in (2, 3):
+        for workers in (1, 2, 3):
             backend = self.backend()
             with self.subTest(workers=workers), \
                     self.activated(passed, '--workers', workers, 'systemd:web', backend.address) as proxy:
                 self.assertEqual(len(proxy.endpoints), 1)
                 for _ in range(16):  # the kernel chooses the socket
                     self.exchange(*self.pair(proxy, backend))
-        result = self.run_activated(passed, '--workers', 1, 'systemd:web', backend.address)
-        self.assertEqual(result.returncode, 1)
-        self.assertIn('2 sockets were passed for 1 workers', result.stderr)
-        self.assertIn('--workers 2', result.stderr)
 
     def test_early_clients_get_the_options(self):
         """A client that waited in the backlog before the start: its socket did not inherit sixpipe's options."""

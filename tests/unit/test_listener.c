@@ -37,7 +37,8 @@ static struct job *begin(void)
 	struct job *job = aligned_alloc(CACHE_LINE_BYTES, sizeof(*job));
 	struct command_line line = {0};
 	struct fault fault = {0};
-	int fd = -1;
+	struct forward_socket socket = {.fd = -1};
+	const struct forward_sockets sockets = {.list = &socket, .count = 1};
 
 	cr_assert_not_null(job);
 	memset(job, 0, sizeof(*job));
@@ -58,7 +59,7 @@ static struct job *begin(void)
 	job->sessions.metrics = job->sessions.pump.metrics = &job->metrics;
 	cr_assert_eq(sessions_init(&job->sessions, SLOTS), 0);
 	job->sessions.forwards = fixture_forwards(&job->config, SLOTS);
-	cr_assert_eq(listeners_init(&job->listeners, &fd, &job->sessions, job->engines, 2), 0);
+	cr_assert_eq(listeners_init(&job->listeners, &sockets, &job->sessions, job->engines), 0);
 	return job;
 }
 
