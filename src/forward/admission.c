@@ -213,6 +213,18 @@ enum admission_verdict admission_enter(struct admission *admission, const struct
 	return verdicts[client_limits_enter(admission->clients, &address, now_ms, ticket)];
 }
 
+void admission_resume(struct admission *admission, const struct addr *client, uint64_t now_ms,
+		      client_ticket *ticket)
+{
+	struct in6_addr address;
+
+	*ticket = CLIENT_UNCOUNTED;
+	if (!admission->clients)
+		return;
+	address = cidr_address_of(client);
+	client_limits_resume(admission->clients, &address, now_ms, ticket);
+}
+
 void admission_leave(struct admission *admission, client_ticket ticket)
 {
 	if (admission->clients)
@@ -238,6 +250,12 @@ bool admission_count_session(struct admission *admission)
 		return true;
 	atomic_fetch_sub(&admission->sessions, 1);
 	return false;
+}
+
+void admission_resume_session(struct admission *admission)
+{
+	if (admission->limit)
+		atomic_fetch_add(&admission->sessions, 1);
 }
 
 void admission_uncount_session(struct admission *admission)

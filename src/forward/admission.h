@@ -56,12 +56,22 @@ enum admission_verdict admission_enter(struct admission *admission, const struct
 				       uint64_t now_ms, client_ticket *ticket);
 void admission_leave(struct admission *admission, client_ticket ticket);
 
+/*
+ * Takes the ticket of a session that another process has admitted: no rule and no limit refuses
+ * it, and it costs nothing of a rate. Give the ticket back as above.
+ */
+void admission_resume(struct admission *admission, const struct addr *client, uint64_t now_ms,
+		      client_ticket *ticket);
+
 /* How many more sessions the forward may have; UINT32_MAX without --maxconn-forward. Any thread. */
 uint32_t admission_room(const struct admission *admission);
 
 /* Counts a session. False: --maxconn-forward is reached, and nothing was counted. Any thread. */
 bool admission_count_session(struct admission *admission);
 void admission_uncount_session(struct admission *admission);
+
+/* Counts a session whatever --maxconn-forward says: another process has counted it before. */
+void admission_resume_session(struct admission *admission);
 
 /* The bandwidth of one direction of a forward. */
 struct admission_bandwidth {

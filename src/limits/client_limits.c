@@ -222,19 +222,37 @@ static bool take_token(struct client_limits *limits, struct entry *entry, uint64
 	return true;
 }
 
-/* Counts the connection in an entry; `found->entry` is NULL where the table has no room. */
-static enum client_verdict count_in(struct client_limits *limits, const struct client_key *key,
-				    uint64_t clock, struct finding *found)
+/* The most connections of a client. */
+static uint64_t most_of(const struct client_limits *limits)
 {
-	uint64_t most = limits->options.maxconn ? limits->options.maxconn : LIVE_MASK;
+	return limits->options.maxconn ? limits->options.maxconn : LIVE_MASK;
+}
+
+/* A client to count, at a time, unless it has `most` connections. */
+struct counting {
+	struct client_key key;
+	uint64_t clock;
+	uint64_t most;
+};
+
+/*
+ * Counts the connection in an entry; `found->entry` is NULL where the table has no room, which is
+ * counted.
+ */
+static enum client_verdict count_in(struct client_limits *limits, const struct counting *counting,
+				    struct finding *found)
+{
+	const struct client_key *key = &counting->key;
 	uint64_t after;
 
 	/* a swap fails only where that of another thread has succeeded */
 	do {
-		*found = find(limits, key, clock);
-		if (!found->entry)
+		*found = find(limits, key, counting->clock);
+		if (!found->entry) {
+			atomic_fetch_add_explicit(&limits->uncounted, 1, memory_order_relaxed);
 			return CLIENT_OK;
-		if (found->live >= most)
+		}
+		if (found->live >= counting->most)
 			return CLIENT_TOO_MANY;
 		after = found->own ? found->use + 1 : key->tag << LIVE_BITS | 1;
 	} while (!atomic_compare_exchange_strong(&found->entry->use, &found->use, after));
@@ -244,28 +262,39 @@ static enum client_verdict count_in(struct client_limits *limits, const struct c
 enum client_verdict client_limits_enter(struct client_limits *limits, const struct in6_addr *client,
 					uint64_t now_ms, client_ticket *ticket)
 {
-	struct client_key key = key_of(limits, client);
-	uint64_t clock = clock_at(limits, now_ms);
+	const struct counting counting = {key_of(limits, client), clock_at(limits, now_ms),
+					  most_of(limits)};
+	const struct client_key *key = &counting.key;
 	enum client_verdict verdict;
 	struct finding found;
 
 	*ticket = CLIENT_UNCOUNTED;
-	verdict = count_in(limits, &key, clock, &found);
-	if (verdict != CLIENT_OK)
+	verdict = count_in(limits, &counting, &found);
+	if (verdict != CLIENT_OK || !found.entry)
 		return verdict;
-	if (!found.entry) {
-		atomic_fetch_add_explicit(&limits->uncounted, 1, memory_order_relaxed);
-		return CLIENT_OK;
-	}
-	if (limits->options.maxconn && find(limits, &key, clock).live > limits->options.maxconn)
+	if (limits->options.maxconn &&
+	    find(limits, key, counting.clock).live > limits->options.maxconn)
 		verdict = CLIENT_TOO_MANY;
-	else if (limits->options.rate && !take_token(limits, found.entry, key.tag, clock))
+	else if (limits->options.rate && !take_token(limits, found.entry, key->tag, counting.clock))
 		verdict = CLIENT_TOO_FAST;
 	if (verdict == CLIENT_OK)
 		*ticket = found.ticket;
 	else
 		client_limits_leave(limits, found.ticket);
 	return verdict;
+}
+
+void client_limits_resume(struct client_limits *limits, const struct in6_addr *client,
+			  uint64_t now_ms, client_ticket *ticket)
+{
+	const struct counting counting = {key_of(limits, client), clock_at(limits, now_ms),
+					  LIVE_MASK};
+	struct finding found;
+
+	enum client_verdict verdict = count_in(limits, &counting, &found);
+
+	CHECK(verdict == CLIENT_OK); /* a process has less than 2^28 descriptors */
+	*ticket = found.entry ? found.ticket : CLIENT_UNCOUNTED;
 }
 
 void client_limits_leave(struct client_limits *limits, client_ticket ticket)

@@ -76,6 +76,13 @@ void client_limits_destroy(struct client_limits *limits);
 enum client_verdict client_limits_enter(struct client_limits *limits, const struct in6_addr *client,
 					uint64_t now_ms, client_ticket *ticket);
 
+/*
+ * Counts a connection that was admitted already, by another process: never refused, and without a
+ * cost for the rate. `ticket` as above; CLIENT_UNCOUNTED if the table has no room.
+ */
+void client_limits_resume(struct client_limits *limits, const struct in6_addr *client,
+			  uint64_t now_ms, client_ticket *ticket);
+
 /* The connection with this ticket has ended. Any thread; CLIENT_UNCOUNTED is allowed. */
 void client_limits_leave(struct client_limits *limits, client_ticket ticket);
 
