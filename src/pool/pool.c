@@ -163,6 +163,15 @@ static void fill_slot(struct pool *pool, unsigned index, const struct pool_membe
 		atomic_store_explicit(&pool->slot_count, index + 1, memory_order_release);
 }
 
+int pool_fill_free_slot(struct pool *pool, const struct pool_member *member)
+{
+	int index = find_free_slot(pool);
+
+	if (index >= 0)
+		fill_slot(pool, (unsigned)index, member);
+	return index;
+}
+
 static void open_slot(struct pool *pool, unsigned index)
 {
 	atomic_fetch_and_explicit(&pool->claims[index], ~POOL_CLOSED, memory_order_release);
@@ -181,10 +190,9 @@ static int add_member(struct pool *pool, const struct pool_member *member)
 	if (index >= 0) {
 		set_terms(&pool->slots[index], member);
 	} else {
-		index = find_free_slot(pool);
+		index = pool_fill_free_slot(pool, member);
 		if (index < 0)
 			return index;
-		fill_slot(pool, (unsigned)index, member);
 	}
 	open_slot(pool, (unsigned)index);
 	return 0;

@@ -67,16 +67,19 @@ static bool swap_health(struct pool_slot *slot, uint64_t *word, const struct poo
 	return true;
 }
 
+bool pool_health_is_checked(const struct pool *pool, const struct pool_slot *slot)
+{
+	return pool->settings.rise && !atomic_load_explicit(&slot->unchecked, memory_order_relaxed);
+}
+
 static void take_down(const struct pool *pool, const struct pool_slot *slot,
 		      struct pool_health *health, uint64_t now_ms)
 {
-	const struct pool_settings *settings = &pool->settings;
-	bool checked =
-		settings->rise && !atomic_load_explicit(&slot->unchecked, memory_order_relaxed);
-
 	health->phase = POOL_PHASE_DOWN;
 	health->streak = 0;
-	health->time_ms = checked ? POOL_TIME_MASK : now_ms + settings->fail_timeout_ms;
+	health->time_ms = pool_health_is_checked(pool, slot)
+				  ? POOL_TIME_MASK
+				  : now_ms + pool->settings.fail_timeout_ms;
 }
 
 static void bring_up(struct pool_health *health)
@@ -233,4 +236,51 @@ uint32_t pool_ramp(const struct pool *pool, const struct pool_slot *slot, uint64
 	if (passed_ms >= length_ms)
 		return POOL_WHOLE;
 	return POOL_WHOLE / 8 + (uint32_t)(passed_ms * (POOL_WHOLE - POOL_WHOLE / 8) / length_ms);
+}
+
+/* A member that is up keeps what was counted against it, but one failure more decides at least. */
+static void adopt_up(const struct pool *pool, bool checked, bool was_checked,
+		     struct pool_health *health)
+{
+	unsigned max_fails = atomic_load_explicit(&pool->max_fails, memory_order_relaxed);
+	unsigned most = checked ? pool->settings.fall - 1 : 0;
+
+	health->fails = max_fails ? MIN(health->fails, max_fails - 1) : 0;
+	health->streak = checked && !was_checked ? most : MIN(health->streak, most);
+}
+
+/* A member that is down comes up as the new settings say: by checks, or by a probe. */
+static void adopt_down(const struct pool *pool, bool checked, bool was_checked,
+		       struct pool_health *health, uint64_t now_ms)
+{
+	const struct pool_settings *settings = &pool->settings;
+
+	health->phase =
+		POOL_PHASE_DOWN; /* the session that is the probe comes later: pool_hold() */
+	health->fails = 0;
+	health->streak = checked && was_checked ? MIN(health->streak, settings->rise - 1) : 0;
+	if (checked)
+		health->time_ms = POOL_TIME_MASK;
+	else if (was_checked)
+		health->time_ms = now_ms;
+	else
+		health->time_ms = MIN(health->time_ms, now_ms + settings->fail_timeout_ms);
+}
+
+void pool_health_adopt(struct pool *pool, unsigned member, struct pool_health health,
+		       bool was_checked, uint64_t now_ms)
+{
+	struct pool_slot *slot = slot_of(pool, member);
+	uint64_t word = atomic_load_explicit(&slot->health, memory_order_relaxed);
+	bool checked = pool_health_is_checked(pool, slot);
+
+	health.off = pool_health_unpack(word).off;
+	/* nothing would take this member down any more */
+	if (!checked && !atomic_load_explicit(&pool->max_fails, memory_order_relaxed))
+		bring_up(&health);
+	else if (health.phase == POOL_PHASE_UP)
+		adopt_up(pool, checked, was_checked, &health);
+	else
+		adopt_down(pool, checked, was_checked, &health, now_ms);
+	atomic_store_explicit(&slot->health, pack(&health), memory_order_release);
 }

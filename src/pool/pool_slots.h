@@ -93,8 +93,23 @@ struct pool {
 	_Atomic uint64_t next_by_share;
 };
 
+/* pool.c */
+
+/* Puts a member into a free slot, which stays closed. Returns its index, or -ENOSPC. */
+int pool_fill_free_slot(struct pool *pool, const struct pool_member *member);
+
 /* pool_health.c */
 struct pool_health pool_health_unpack(uint64_t word);
+
+/*
+ * Gives a member the health that it had in another pool, whose settings may differ. `was_checked`:
+ * checks decided there. No other thread may use the pool yet.
+ */
+void pool_health_adopt(struct pool *pool, unsigned member, struct pool_health health,
+		       bool was_checked, uint64_t now_ms);
+
+/* Whether checks decide when the member is up again. */
+bool pool_health_is_checked(const struct pool *pool, const struct pool_slot *slot);
 
 /* The health of a new member. */
 uint64_t pool_health_initial(const struct pool_settings *settings, bool off);
