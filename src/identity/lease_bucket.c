@@ -66,6 +66,14 @@ bool lease_claim(struct lease *lease, uint64_t word)
 					      make_word(word, true, LEASE_WRITING, 0));
 }
 
+bool lease_drop(struct lease *lease, uint64_t word)
+{
+	if (!lease_claim(lease, word))
+		return false;
+	atomic_store(&lease->word, make_word(word, true, LEASE_EMPTY, 0));
+	return true;
+}
+
 void lease_propose(struct lease *lease, struct lease_view *view)
 {
 	uint64_t prefix[2];

@@ -12,7 +12,7 @@
  *
  *	EMPTY	  no lease. lease_claim() -> WRITING
  *	WRITING	  only the thread that claimed the slot writes prefix and address; no thread reads
- *		  them. lease_propose() -> PROPOSED
+ *		  them. lease_propose() -> PROPOSED, lease_drop() -> EMPTY
  *	PROPOSED  prefix and address are fixed, but the lease does not count yet. Any thread may
  *		  decide by lease_bucket_settle() -> GRANTED, or -> EMPTY
  *	GRANTED	  the lease counts. Without references: lease_claim() -> WRITING
@@ -104,6 +104,11 @@ bool lease_look(const struct lease *lease, struct lease_view *view);
  * nor GRANTED without references, or if its word has changed since.
  */
 bool lease_claim(struct lease *lease, uint64_t word);
+
+/*
+ * Ends a lease that was seen as `word`. Returns false, and does nothing, where lease_claim() would.
+ */
+bool lease_drop(struct lease *lease, uint64_t word);
 
 /*
  * After lease_claim(): writes prefix, address and time of `view` into the slot and proposes the

@@ -243,6 +243,16 @@ static bool find_prefix(const struct request *request, unsigned *index, struct l
 	return false;
 }
 
+/* lease_join() with the count of live leases. */
+static int join(struct lease_pool *pool, struct lease *lease, const struct lease_view *view)
+{
+	int references = lease_join(lease, view->word);
+
+	if (!references)
+		atomic_fetch_add_explicit(&pool->counters.live, 1, memory_order_relaxed);
+	return references;
+}
+
 /* Returns -EAGAIN if another thread was faster: try again. */
 static int try_acquire(struct lease_pool *pool, const struct request *request, uint32_t *address)
 {
@@ -266,11 +276,9 @@ static int try_acquire(struct lease_pool *pool, const struct request *request, u
 		settle(pool, request->bucket, index, &view);
 		return -EAGAIN;
 	}
-	references = lease_join(&request->bucket->leases[index], view.word);
+	references = join(pool, &request->bucket->leases[index], &view);
 	if (references < 0)
 		return references;
-	if (!references)
-		atomic_fetch_add_explicit(&pool->counters.live, 1, memory_order_relaxed);
 	lease_touch(&request->bucket->leases[index], request->now_s);
 	*address = view.address;
 	return 0;
@@ -344,52 +352,7 @@ bool lease_pool_find(const struct lease_pool *pool, struct in_addr address, stru
 	return true;
 }
 
-void lease_pool_add_stats(const struct lease_pool *pool, struct lease_pool_stats *sum)
-{
-	const struct lease_counters *counters = &pool->counters;
-	int64_t in_use = atomic_load_explicit(&counters->in_use, memory_order_relaxed);
-	int64_t live = atomic_load_explicit(&counters->live, memory_order_relaxed);
-
-	sum->in_use += (uint64_t)MAX(in_use, 0);
-	sum->live += (uint64_t)MAX(live, 0);
-	sum->collisions += atomic_load_explicit(&counters->collisions, memory_order_relaxed);
-	sum->evictions += atomic_load_explicit(&counters->evictions, memory_order_relaxed);
-	sum->exhausted += atomic_load_explicit(&counters->exhausted, memory_order_relaxed);
-}
-
 /* For the state file --------------------------------------------------------------------------- */
-
-/* Drops records that `view` has replaced: those of the same address or prefix. */
-static unsigned drop_replaced(struct lease_record *records, unsigned count,
-			      const struct lease_view *view)
-{
-	unsigned kept = 0;
-
-	for (unsigned i = 0; i < count; i++)
-		if (records[i].address.s_addr != htonl(view->address) &&
-		    memcmp(&records[i].client.network, &view->prefix, sizeof(view->prefix)) != 0)
-			records[kept++] = records[i];
-	return kept;
-}
-
-unsigned lease_pool_read_bucket(const struct lease_pool *pool, uint32_t index,
-				struct lease_record records[LEASE_BUCKET_LEASES])
-{
-	unsigned count = 0;
-
-	CHECK(index < pool->bucket_count);
-	for (unsigned i = 0; i < LEASE_BUCKET_LEASES; i++) {
-		struct lease_view view;
-
-		if (!lease_look(&pool->buckets[index].leases[i], &view) ||
-		    lease_stage_of(view.word) != LEASE_GRANTED)
-			continue;
-		count = drop_replaced(records, count, &view);
-		records[count++] = (struct lease_record){client_of(pool, &view.prefix),
-							 to_network(view.address), view.used_s};
-	}
-	return count;
-}
 
 static bool is_candidate(const struct request *request, uint32_t wanted)
 {
@@ -402,16 +365,38 @@ static bool is_candidate(const struct request *request, uint32_t wanted)
 	return true;
 }
 
+/*
+ * Makes a lease of the request's client and the address, with a reference, used when the request
+ * says. Returns NULL if all slots have live leases, or leases used later. For a client and an
+ * address without a lease, while no other thread uses the pool.
+ */
+static struct lease *place(struct lease_pool *pool, const struct request *request, uint32_t address)
+{
+	struct plan plan;
+	uint64_t before;
+	bool made;
+
+	look_at_bucket(request->bucket, &plan);
+	plan.address = address;
+	plan.index = find_slot(&plan, address);
+	if (plan.index == LEASE_BUCKET_LEASES)
+		return NULL;
+	before = plan.seen[plan.index].word;
+	if (lease_stage_of(before) != LEASE_EMPTY && plan.seen[plan.index].used_s > request->now_s)
+		return NULL;
+	made = make_lease(pool, request, &plan);
+	CHECK(made);
+	return &request->bucket->leases[plan.index];
+}
+
 const char *lease_pool_restore(struct lease_pool *pool, const struct lease_record *record)
 {
 	uint32_t address = ntohl(record->address.s_addr);
 	struct cidr client = client_of(pool, &record->client.network);
 	struct request request;
 	struct lease_view view;
-	struct plan plan;
-	uint64_t before;
+	struct lease *lease;
 	unsigned index;
-	bool made;
 
 	if (!lease_block_is_usable(&pool->block, address))
 		return "the address is not one of the block that clients are given; remove the "
@@ -425,14 +410,70 @@ const char *lease_pool_restore(struct lease_pool *pool, const struct lease_recor
 		return "the client has a line already; remove one of the two";
 	if (find_address(pool, address, &view))
 		return "the address has a line already; remove one of the two";
-	look_at_bucket(request.bucket, &plan);
-	plan.address = address;
-	plan.index = find_slot(&plan, address);
-	before = plan.seen[plan.index].word;
-	if (lease_stage_of(before) != LEASE_EMPTY && plan.seen[plan.index].used_s > record->used_s)
-		return NULL;
-	made = make_lease(pool, &request, &plan);
-	CHECK(made); /* no other thread uses the pool yet */
-	leave(pool, &request.bucket->leases[plan.index], record->used_s);
+	lease = place(pool, &request, address);
+	if (lease)
+		leave(pool, lease, record->used_s);
 	return NULL;
+}
+
+/* Takeover ------------------------------------------------------------------------------------- */
+
+void lease_pool_reset(struct lease_pool *pool, const uint8_t key[SIPHASH_KEY_BYTES])
+{
+	int result =
+		madvise(pool->buckets, pool->bucket_count * sizeof(*pool->buckets), MADV_DONTNEED);
+
+	CHECK(!result); /* private anonymous memory reads as zeros from now on */
+	atomic_store(&pool->counters.in_use, 0);
+	memcpy(pool->block.key, key, SIPHASH_KEY_BYTES);
+}
+
+/* Ends a lease without sessions. False: it has sessions. */
+static bool end_idle(struct lease_pool *pool, struct lease *lease, const struct lease_view *view)
+{
+	if (!lease_drop(lease, view->word))
+		return false;
+	atomic_fetch_sub_explicit(&pool->counters.in_use, 1, memory_order_relaxed);
+	return true;
+}
+
+/* The lease of the request's client and of this address, with a reference; or NULL. */
+static struct lease *find_or_place(struct lease_pool *pool, const struct request *request,
+				   uint32_t address)
+{
+	struct lease_view view;
+	struct lease *lease;
+	unsigned index;
+
+	if (find_prefix(request, &index, &view)) {
+		lease = &request->bucket->leases[index];
+		if (view.address == address) {
+			join(pool, lease, &view);
+			lease_touch(lease, MAX(view.used_s, request->now_s));
+			return lease;
+		}
+		if (!end_idle(pool, lease, &view))
+			return NULL;
+	}
+	lease = find_address(pool, address, &view);
+	if (lease && !end_idle(pool, lease, &view))
+		return NULL;
+	return place(pool, request, address);
+}
+
+bool lease_pool_adopt(struct lease_pool *pool, const struct lease_record *record, bool live)
+{
+	uint32_t address = ntohl(record->address.s_addr);
+	struct cidr client = client_of(pool, &record->client.network);
+	struct request request;
+	struct lease *lease;
+
+	if (!lease_block_is_usable(&pool->block, address) ||
+	    !begin_request(pool, &client.network, record->used_s, &request) ||
+	    !is_candidate(&request, address))
+		return false;
+	lease = find_or_place(pool, &request, address);
+	if (lease && !live && !lease_leave(lease))
+		atomic_fetch_sub_explicit(&pool->counters.live, 1, memory_order_relaxed);
+	return lease;
 }

@@ -88,7 +88,7 @@ bool lease_pool_find(const struct lease_pool *pool, struct in_addr address, stru
  */
 void lease_pool_add_stats(const struct lease_pool *pool, struct lease_pool_stats *sum);
 
-/* For lease_state.c and lease_save.c ----------------------------------------------------------- */
+/* For lease_state.c, lease_save.c and lease_carry.c -------------------------------------------- */
 
 /* A lease as the state file keeps it. */
 struct lease_record {
@@ -126,3 +126,20 @@ unsigned lease_pool_read_bucket(const struct lease_pool *pool, uint32_t index,
  * the least recently used lease is dropped, which can be the new lease.
  */
 const char *lease_pool_restore(struct lease_pool *pool, const struct lease_record *record);
+
+/* Takeover. No other thread may use the pool yet ----------------------------------------------- */
+
+/*
+ * Makes the pool empty and gives it the key of another pool, so that the clients of that pool keep
+ * their addresses.
+ */
+void lease_pool_reset(struct lease_pool *pool, const uint8_t key[SIPHASH_KEY_BYTES]);
+
+/*
+ * Makes the lease that a client has from another pool with the same key and block. Leases without
+ * sessions that are in the way end. `live`: adds a reference, to be given back by
+ * lease_pool_release(). Returns false, and takes no reference, if the pool never gives the client
+ * this address, another client has a live lease of it, or the bucket is full of live leases; a
+ * lease that is not live also yields to leases used later.
+ */
+bool lease_pool_adopt(struct lease_pool *pool, const struct lease_record *record, bool live);
