@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "forward/source_address.h"
+#include "forward/source_address_private.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -19,24 +19,6 @@
 
 /* The addresses of a block that are tried, evenly spread: a part of it may be routed elsewhere. */
 #define PROBES 67
-
-/* Of a forward. If forwards share a pool, only the first of them has the file and its lock. */
-struct source_address {
-	const struct source_addresses *all;
-	const struct config_forward *forward;
-	struct lease_pool *pool; /* NULL: --source names no pool */
-	bool owns_pool;		 /* false: an earlier forward with the same block owns the pool */
-	char *state_path;	 /* NULL: the leases are not saved */
-	int lock_fd;		 /* of the state file; -1: the first save makes the file */
-};
-
-struct source_addresses {
-	const struct config *config;
-	struct lease_pool_stats saved; /* at the last save */
-	bool failed;		       /* the last save failed */
-	unsigned count;
-	struct source_address list[]; /* by index of the forward */
-};
 
 /* Checking ------------------------------------------------------------------------------------- */
 

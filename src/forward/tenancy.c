@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "forward/tenancy.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/check.h"
+#include "forward/forward_carry.h"
+#include "forward/source_address_carry.h"
+#include "forward/upstream_carry.h"
+#include "os/timer.h"
 
 bool tenancy_begin(struct tenancy *tenancy, struct forward *forward)
 {
@@ -89,4 +94,52 @@ void tenancy_end(struct tenancy *tenancy, uint64_t now_ms)
 	tenancy->leased = false;
 	tenancy->ticket = CLIENT_UNCOUNTED;
 	tenancy->counted = false;
+}
+
+/* Takeover ------------------------------------------------------------------------------------- */
+
+void tenancy_write(const struct tenancy *tenancy, struct carrier *carrier)
+{
+	/* without --per-source there is no ticket; but who has chosen a backend was admitted */
+	bool admitted =
+		tenancy->ticket != CLIENT_UNCOUNTED || tenancy->claim.stage != UPSTREAM_NOWHERE;
+
+	CHECK(tenancy->counted);
+	carrier_put_text(carrier, tenancy->forward->config->name);
+	carrier_put(carrier, admitted);
+	carrier_put_addr(carrier, &tenancy->source);
+	carrier_put(carrier, tenancy->leased);
+	carrier_put(carrier, tenancy->embedded);
+	upstream_write_claim(&tenancy->claim, carrier);
+}
+
+int tenancy_read(struct tenancy *tenancy, struct forwards *forwards, const struct addr *client,
+		 struct carrier *carrier)
+{
+	struct forward *forward = forwards_take_name(forwards, carrier);
+	uint64_t now_ms = timer_now_ms();
+	struct sockaddr_un unused;
+	bool admitted, leased;
+	int result;
+
+	memset(tenancy, 0, sizeof(*tenancy));
+	if (!forward)
+		return carrier_is_whole(carrier) ? -ENOENT : -EBADMSG;
+	admission_resume_session(forward->admission);
+	tenancy_resume(tenancy, forward);
+	admitted = carrier_take(carrier) != 0;
+	carrier_take_addr(carrier, &tenancy->source, &unused);
+	leased = carrier_take(carrier) != 0;
+	tenancy->embedded = carrier_take(carrier) != 0;
+	result = upstream_read_claim(forward->upstream, &tenancy->claim, carrier);
+	if (!result && tenancy->source.length_bytes && addr_is_local(&tenancy->source))
+		result = -EBADMSG;
+	if (!result && admitted)
+		admission_resume(forward->admission, client, now_ms, &tenancy->ticket);
+	if (!result && leased)
+		tenancy->leased =
+			source_address_resume(forward->source, client, &tenancy->source, now_ms);
+	if (result)
+		tenancy_end(tenancy, now_ms);
+	return result;
 }

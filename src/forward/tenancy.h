@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "forward/forward.h"
+#include "os/carrier.h"
 
 /* All zeros: nothing is held. */
 struct tenancy {
@@ -62,6 +63,25 @@ int tenancy_choose_backend(struct tenancy *tenancy, struct pool_tried *tried,
 /* The address and the configuration of the claimed member; NULL: no member is claimed. */
 const struct addr *tenancy_backend_address(const struct tenancy *tenancy);
 const struct config_backend *tenancy_backend(const struct tenancy *tenancy);
+
+/*
+ * Puts what is held into a record that the caller has begun (os/carrier.h). The tenancy must be
+ * counted, and no thread may change it.
+ */
+void tenancy_write(const struct tenancy *tenancy, struct carrier *carrier);
+
+/*
+ * Takes what tenancy_write() has put, and holds the same of the forward with the same name, whatever
+ * its limits and rules say. `client` is the client whose tickets and leases these are. Before the
+ * workers start, and after forwards_read() of all that precedes. If the pool of source addresses is
+ * another one, the source address stays what it was, but is not leased.
+ *
+ * Returns 0; -ENOENT if there is no such forward; -EBADMSG if the record makes no sense; or -ENOSPC
+ * if the forward has no slot left for a backend that the configuration does not have any more.
+ * After an error nothing is held.
+ */
+int tenancy_read(struct tenancy *tenancy, struct forwards *forwards, const struct addr *client,
+		 struct carrier *carrier);
 
 /* Gives back all that is held; harmless if nothing is held. */
 void tenancy_end(struct tenancy *tenancy, uint64_t now_ms);

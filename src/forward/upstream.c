@@ -2,33 +2,17 @@
 #include "forward/upstream.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/check.h"
 #include "base/cidr.h"
 #include "base/log.h"
+#include "forward/upstream_private.h"
 #include "os/sock.h"
 #include "os/timer.h"
 
 _Static_assert(CONFIG_BACKEND_LIMIT <= POOL_MEMBERS_LIMIT, "every backend is a member");
-
-/* Written at changes of state, and by the control loop; so no counter is hot. */
-struct counts {
-	_Atomic uint64_t downs;
-	_Atomic uint64_t ups;
-	_Atomic uint64_t checks;
-	_Atomic uint64_t checks_failed;
-};
-
-struct upstream {
-	const struct config_forward *config;
-	const struct addr *listen;
-	const struct sock_tuning *tuning;
-	struct pool *pool;
-	struct counts counts;
-};
 
 static bool is_named(const struct config_backend *backend)
 {
@@ -56,8 +40,8 @@ static int make_pool(struct pool **pool, const struct config_forward *forward)
 {
 	const struct config_forward_options *options = &forward->options;
 	const struct pool_settings settings = {
-		/* the number of addresses of a name is not known */
-		.slots = forward->name_count ? POOL_MEMBERS_LIMIT : forward->backend_count,
+		/* the number of addresses of a name is not known, nor that of former backends */
+		.slots = POOL_MEMBERS_LIMIT,
 		.balance = (enum pool_balance)options->balance,
 		.max_fails = (unsigned)options->max_fails,
 		.fail_timeout_ms = options->fail_timeout_ms,
@@ -104,6 +88,7 @@ void upstream_destroy(struct upstream *upstream)
 		return;
 	if (upstream->pool)
 		pool_destroy(upstream->pool);
+	free(upstream->arrivals);
 	free(upstream);
 }
 
@@ -250,7 +235,7 @@ static uint64_t count_backends(const struct upstream *upstream, enum metric metr
 
 uint64_t upstream_metric(const struct upstream *upstream, enum metric metric)
 {
-	const struct counts *counts = &upstream->counts;
+	const struct upstream_counts *counts = &upstream->counts;
 
 	switch (metric) {
 	case METRIC_backend_downs:
@@ -392,15 +377,23 @@ const struct addr *upstream_address(const struct upstream *upstream,
 	return claim->member.held ? pool_address(upstream->pool, &claim->member) : NULL;
 }
 
+const struct config_backend *upstream_configured(const struct upstream *upstream, unsigned group)
+{
+	const struct config_forward *configured = upstream->config;
+
+	if (group < configured->backend_count)
+		return &configured->backends[group];
+	CHECK(upstream->arrivals && group - configured->backend_count < POOL_MEMBERS_LIMIT);
+	return &upstream->arrivals[group - configured->backend_count].backend;
+}
+
 const struct config_backend *upstream_backend(const struct upstream *upstream,
 					      const struct upstream_claim *claim)
 {
-	const struct config_forward *configured = upstream->config;
 	unsigned group;
 
 	if (!claim->member.held)
 		return NULL;
 	group = pool_group(upstream->pool, &claim->member);
-	CHECK(group < configured->backend_count);
-	return &configured->backends[group];
+	return upstream_configured(upstream, group);
 }

@@ -116,6 +116,12 @@ const struct addr *upstream_address(const struct upstream *upstream,
 const struct config_backend *upstream_backend(const struct upstream *upstream,
 					      const struct upstream_claim *claim);
 
+/*
+ * The configuration of the members of a group of the pool (pool_snapshot()). For a former member
+ * that only drains, which is not in the configuration any more: how it was configured.
+ */
+const struct config_backend *upstream_configured(const struct upstream *upstream, unsigned group);
+
 /* Checks --------------------------------------------------------------------------------------- */
 
 /* The cause of a failed connect. */
