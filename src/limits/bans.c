@@ -181,9 +181,23 @@ static void count_length(struct bans *bans, unsigned bits, int change)
 	atomic_store_explicit(word, set, memory_order_release);
 }
 
+/* Adds a ban of a block that is not banned; there must be room. */
+static struct ban *append(struct bans *bans, const struct ban *wanted)
+{
+	uint32_t count = bans_count(bans);
+	struct ban *ban = &bans->list[count];
+
+	*ban = *wanted;
+	put(bans, ban);
+	count_length(bans, ban->client.bits, 1);
+	atomic_store_explicit(&bans->count, count + 1, memory_order_release);
+	return ban;
+}
+
 const struct ban *bans_add(struct bans *bans, const struct cidr *client, const char *given,
 			   uint64_t now_ms, uint64_t expires_ms)
 {
+	const struct ban wanted = {.client = *client, .since_ms = now_ms, .expires_ms = expires_ms};
 	uint32_t count = bans_count(bans);
 	uint32_t index = index_of(bans, client);
 	struct ban *ban = &bans->list[index];
@@ -192,11 +206,7 @@ const struct ban *bans_add(struct bans *bans, const struct cidr *client, const c
 		ban->expires_ms = MAX(ban->expires_ms, expires_ms);
 		set_expiry(bans, ban);
 	} else if (count < BANS_LIMIT) {
-		*ban = (struct ban){
-			.client = *client, .since_ms = now_ms, .expires_ms = expires_ms};
-		put(bans, ban);
-		count_length(bans, client->bits, 1);
-		atomic_store_explicit(&bans->count, count + 1, memory_order_release);
+		ban = append(bans, &wanted);
 	} else {
 		return NULL;
 	}
@@ -275,4 +285,38 @@ const struct ban *bans_find_covering(const struct bans *bans, const struct cidr 
 		    cidr_contains(&bans->list[i].client, &client->network))
 			return &bans->list[i];
 	return NULL;
+}
+
+/* Takeover ------------------------------------------------------------------------------------- */
+
+void bans_write(const struct bans *bans, struct carrier *carrier)
+{
+	for (uint32_t i = 0; i < bans_count(bans); i++) {
+		const struct ban *ban = &bans->list[i];
+
+		carrier_begin(carrier, CARRIER_BAN);
+		carrier_put_bytes(carrier, &ban->client.network, sizeof(ban->client.network));
+		carrier_put(carrier, ban->client.bits);
+		carrier_put(carrier, ban->since_ms);
+		carrier_put(carrier, ban->expires_ms);
+		carrier_put_text(carrier, ban->given);
+		carrier_end(carrier);
+	}
+}
+
+int bans_read(struct bans *bans, struct carrier *carrier)
+{
+	struct ban ban = {0};
+
+	carrier_take_bytes(carrier, &ban.client.network, sizeof(ban.client.network));
+	ban.client.bits = (unsigned)carrier_take(carrier);
+	ban.since_ms = carrier_take(carrier);
+	ban.expires_ms = carrier_take(carrier);
+	(void)carrier_take_text(carrier, ban.given, sizeof(ban.given));
+	if (!carrier_is_whole(carrier) || ban.client.bits > 128)
+		return -EBADMSG;
+	if (bans_count(bans) == BANS_LIMIT)
+		return -ENOSPC;
+	(void)append(bans, &ban);
+	return 0;
 }

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/cidr.h"
+#include "os/carrier.h"
 
 /* Bans at a time; more are refused. */
 #define BANS_LIMIT 4096
@@ -54,6 +55,14 @@ uint32_t bans_count(const struct bans *bans);
  */
 const struct ban *bans_add(struct bans *bans, const struct cidr *client, const char *given,
 			   uint64_t now_ms, uint64_t expires_ms);
+
+/*
+ * Writes a CARRIER_BAN for each ban, for a process that takes over; and takes the ban of one such
+ * record into a table without it. Returns 0, -EBADMSG if values are missing, or -ENOSPC when there
+ * are BANS_LIMIT.
+ */
+void bans_write(const struct bans *bans, struct carrier *carrier);
+int bans_read(struct bans *bans, struct carrier *carrier);
 
 /* Removes the ban of exactly this block. False: there is none. */
 bool bans_remove(struct bans *bans, const struct cidr *client);

@@ -24,6 +24,11 @@ void metrics_count_close(struct metrics *metrics, enum close_reason reason)
 	change(&metrics->closed_by_reason[reason], 1);
 }
 
+void metrics_count_closes(struct metrics *metrics, enum close_reason reason, uint64_t count)
+{
+	change(&metrics->closed_by_reason[reason], count);
+}
+
 uint64_t metrics_get(const struct metrics *metrics, enum metric metric)
 {
 	return atomic_load_explicit(&metrics->values[metric], memory_order_relaxed);

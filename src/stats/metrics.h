@@ -30,6 +30,9 @@ void metrics_add(struct metrics *metrics, enum metric metric, uint64_t amount);
 void metrics_subtract(struct metrics *metrics, enum metric gauge, uint64_t amount);
 void metrics_count_close(struct metrics *metrics, enum close_reason reason);
 
+/* Before the worker starts: sessions that an earlier process has ended. */
+void metrics_count_closes(struct metrics *metrics, enum close_reason reason, uint64_t count);
+
 /* Any thread. */
 uint64_t metrics_get(const struct metrics *metrics, enum metric metric);
 uint64_t metrics_get_closed(const struct metrics *metrics, enum close_reason reason);

@@ -29,6 +29,12 @@ const char *metrics_word(enum metric metric)
 	return rows[metric].word;
 }
 
+bool metrics_is_counter(enum metric metric)
+{
+	CHECK((unsigned)metric < METRIC_COUNT);
+	return rows[metric].kind == COUNTER;
+}
+
 static void print_name(FILE *out, const struct row *row)
 {
 	fprintf(out, "sixpipe_%s%s", row->word, row->kind == COUNTER ? "_total" : "");

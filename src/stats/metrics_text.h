@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -18,6 +19,9 @@
 
 /* The word of a metric in metrics.def; static. */
 const char *metrics_word(enum metric metric);
+
+/* Whether a metric only grows; or else it is a gauge. */
+bool metrics_is_counter(enum metric metric);
 
 /* The sums over all workers. */
 struct metrics_totals {
