@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <strings.h>
 #include <unistd.h>
 
@@ -313,6 +314,97 @@ void names_destroy(struct names *names)
 	free(names->targets);
 	free(names->list);
 	free(names);
+}
+
+/* Takeover ------------------------------------------------------------------------------------- */
+
+struct names_answer {
+	char name[DNS_NAME_BYTES];
+	struct addr_set addresses; /* with port 0 */
+};
+
+/* 64 addresses of IPv6, each with its length */
+_Static_assert(DNS_NAME_BYTES + ADDR_SET_MOST * (sizeof(struct sockaddr_in6) + 8) + 64 <
+		       CARRIER_RECORD_BYTES,
+	       "an answer fits");
+
+void names_write(const struct names *names, struct carrier *carrier)
+{
+	for (unsigned i = 0; names && i < names->name_count; i++) {
+		const struct name *name = &names->list[i];
+		const struct addr_set *addresses = &name->dns.addresses;
+
+		if (!addresses->count)
+			continue;
+		carrier_begin(carrier, CARRIER_NAME);
+		carrier_put_text(carrier, name->backend->name);
+		carrier_put(carrier, addresses->count);
+		for (unsigned j = 0; j < addresses->count; j++)
+			carrier_put_addr(carrier, &addresses->list[j]);
+		carrier_end(carrier);
+	}
+}
+
+int names_read(struct names_answers *answers, struct carrier *carrier)
+{
+	struct names_answer *list =
+		realloc(answers->list, (answers->count + 1) * sizeof(*answers->list));
+	struct names_answer *answer;
+	struct sockaddr_un local;
+	struct addr address;
+	uint64_t count;
+
+	if (!list)
+		return -ENOMEM;
+	answers->list = list;
+	answer = &list[answers->count];
+	memset(answer, 0, sizeof(*answer));
+	(void)carrier_take_text(carrier, answer->name, sizeof(answer->name));
+	for (count = carrier_take(carrier); count && carrier_is_whole(carrier); count--) {
+		carrier_take_addr(carrier, &address, &local);
+		if (!address.length_bytes || addr_is_local(&address))
+			return -EBADMSG;
+		addr_set_insert(&answer->addresses, &address);
+	}
+	if (!carrier_is_whole(carrier))
+		return -EBADMSG;
+	answers->count++;
+	return 0;
+}
+
+void names_answers_finish(struct names_answers *answers)
+{
+	free(answers->list);
+	*answers = (struct names_answers){0};
+}
+
+static const struct names_answer *find_answer(const struct names_answers *answers,
+					      const struct name *name)
+{
+	for (unsigned i = 0; i < answers->count; i++)
+		if (!strcasecmp(answers->list[i].name, name->backend->name))
+			return &answers->list[i];
+	return NULL;
+}
+
+void names_use(struct names *names, const struct names_answers *answers)
+{
+	for (unsigned i = 0; names && i < names->name_count; i++) {
+		struct name *name = &names->list[i];
+		const struct names_answer *answer = find_answer(answers, name);
+		struct addr_set usable = {0};
+
+		for (unsigned j = 0; answer && j < answer->addresses.count; j++)
+			if (names->config->dns_family == CONFIG_DNS_BOTH ||
+			    answer->addresses.list[j].any.sa_family == AF_INET)
+				addr_set_insert(&usable, &answer->addresses.list[j]);
+		if (!usable.count)
+			continue;
+		name->dns.addresses = usable;
+		name->dns.state = RESOLVER_RESOLVED;
+		set_targets(name, true);
+		set_state(name, true);
+	}
 }
 
 /* Running -------------------------------------------------------------------------------------- */

@@ -12,6 +12,7 @@
 #include "config/config.h"
 #include "control/resolver.h"
 #include "forward/forward.h"
+#include "os/carrier.h"
 
 struct names;
 
@@ -31,6 +32,35 @@ void names_destroy(struct names *names);
  * error for each.
  */
 int names_wait(struct names *names, struct config_errors *errors);
+
+/* Takeover ------------------------------------------------------------------------------------- */
+
+/*
+ * Writes a CARRIER_NAME for each name that has an address: its last good answer. NULL is allowed.
+ * The process that takes over needs the answers before it resolves names itself, so they travel
+ * before its configuration is read. Workers may go on meanwhile.
+ */
+void names_write(const struct names *names, struct carrier *carrier);
+
+/* Answers of another process, for names that this process may have. Zeroed: none. */
+struct names_answers {
+	struct names_answer *list;
+	unsigned count;
+};
+
+/* Takes one CARRIER_NAME. Returns 0, -ENOMEM, or -EBADMSG if values are missing. */
+int names_read(struct names_answers *answers, struct carrier *carrier);
+
+/*
+ * After names_create() and before names_wait(): gives each name the addresses that the other
+ * process had, as its last good answer. So names_wait() does not wait for these names, and if DNS
+ * fails now the backends stay. The next names_run() asks for them.
+ */
+void names_use(struct names *names, const struct names_answers *answers);
+
+void names_answers_finish(struct names_answers *answers);
+
+/* Running -------------------------------------------------------------------------------------- */
 
 /* Adds the descriptors to wait for, and when names_run() is due without an event. */
 void names_prepare_poll(struct names *names, struct poll_set *set);
