@@ -26,7 +26,8 @@ struct saver {
 
 	/* The control thread's alone. */
 	bool busy;	   /* a save was begun, and its result not yet taken */
-	bool asked_again;  /* during a save */
+	bool asked_again;  /* during a save or a pause */
+	bool paused;	   /* no save may begin */
 	uint64_t began_ms; /* when the save under way was asked for */
 	uint64_t due_ms;   /* when to look for something new */
 
@@ -75,8 +76,8 @@ static bool take_end(struct saver *saver, int *result, struct fault *fault)
 
 void saver_ask(struct saver *saver)
 {
-	saver->asked_again = saver->busy;
-	if (saver->busy)
+	saver->asked_again = saver->busy || saver->paused;
+	if (saver->asked_again)
 		return;
 	saver->began_ms = timer_now_ms();
 	saver->busy = true;
@@ -84,24 +85,30 @@ void saver_ask(struct saver *saver)
 	eventfd_write(saver->ask_fd, 1);
 }
 
+/* A wait for the end of saves. */
+struct waiting {
+	uint64_t end_ms;
+	int stop_fd; /* readable: wait no longer; -1: none */
+};
+
 /*
  * Waits until everything asked for is saved. Returns 0, and stores in `*result` 0 or -errno with
- * `fault`; -ETIMEDOUT after SAVER_END_LIMIT_MS; -EINTR when `stop_fd` is readable (-1: none).
+ * `fault`; -ETIMEDOUT or -EINTR as `waiting` says.
  */
-static int await_end(struct saver *saver, int stop_fd, int *result, struct fault *fault)
+static int await_end(struct saver *saver, const struct waiting *waiting, int *result,
+		     struct fault *fault)
 {
-	uint64_t end_ms = timer_now_ms() + SAVER_END_LIMIT_MS;
 	struct poll_set set;
 
 	while (!take_end(saver, result, fault) || saver->busy) {
-		if (timer_now_ms() >= end_ms)
+		if (timer_now_ms() >= waiting->end_ms)
 			return -ETIMEDOUT;
 		poll_set_begin(&set);
 		poll_set_add(&set, saver->done_fd, POLLIN);
-		poll_set_add(&set, stop_fd, POLLIN);
-		poll_set_due(&set, end_ms);
+		poll_set_add(&set, waiting->stop_fd, POLLIN);
+		poll_set_due(&set, waiting->end_ms);
 		poll_set_wait(&set);
-		if (poll_set_events(&set, stop_fd))
+		if (poll_set_events(&set, waiting->stop_fd))
 			return -EINTR;
 	}
 	return 0;
@@ -130,17 +137,20 @@ static void log_hang(const struct saver *saver)
 	log_failure(&fault);
 }
 
-/* Returns the result of the save, or 0 when TERM or INT came first. */
-static int save_first(struct saver *saver, struct fault *fault)
+int saver_save_first(struct saver *saver, struct fault *fault)
 {
-	int stop_fd = signals_open_stop();
-	int result = 0;
+	struct waiting waiting = {.stop_fd = signals_open_stop()};
+	int result = 0, awaited;
 
 	saver_ask(saver);
-	while (await_end(saver, stop_fd, &result, fault) == -ETIMEDOUT)
-		log_hang(saver);
-	if (stop_fd >= 0)
-		close(stop_fd);
+	do {
+		waiting.end_ms = timer_now_ms() + SAVER_END_LIMIT_MS;
+		awaited = await_end(saver, &waiting, &result, fault);
+		if (awaited == -ETIMEDOUT)
+			log_hang(saver);
+	} while (awaited == -ETIMEDOUT);
+	if (waiting.stop_fd >= 0)
+		close(waiting.stop_fd);
 	return result;
 }
 
@@ -160,7 +170,7 @@ int saver_create(struct saver **saver, struct source_addresses *sources, struct 
 	}
 	if (!result) {
 		*saver = made;
-		return save_first(made, fault);
+		return 0;
 	}
 	fault_set(fault, NULL, NULL,
 		  "cannot start the thread that saves --pseudo-state: %s; raise the limits on "
@@ -212,18 +222,51 @@ void saver_run(struct saver *saver)
 	saver->due_ms = timer_now_ms() + SAVE_INTERVAL_MS;
 	if (saver->busy)
 		log_hang(saver);
+	else if (saver->paused)
+		return;
 	else if (source_addresses_are_unsaved(saver->sources)) /* an idle process writes nothing */
 		saver_ask(saver);
 }
 
 void saver_save_last(struct saver *saver)
 {
+	const struct waiting waiting = {timer_now_ms() + SAVER_END_LIMIT_MS, -1};
 	struct fault fault;
 	int result;
 
+	if (saver->paused)
+		return;
 	saver_ask(saver);
-	if (await_end(saver, -1, &result, &fault))
+	if (await_end(saver, &waiting, &result, &fault))
 		log_hang(saver);
 	else if (result)
 		log_failure(&fault);
+}
+
+/* Takeover ------------------------------------------------------------------------------------- */
+
+int saver_pause(struct saver *saver, uint64_t due_ms)
+{
+	const struct waiting waiting = {due_ms, -1};
+	struct fault fault;
+	int result = 0, awaited;
+
+	if (!saver)
+		return 0;
+	saver->paused = true;
+	awaited = saver->busy ? await_end(saver, &waiting, &result, &fault) : 0;
+	if (result)
+		log_failure(&fault);
+	if (awaited)
+		saver_resume(saver);
+	return awaited;
+}
+
+void saver_resume(struct saver *saver)
+{
+	if (!saver)
+		return;
+	saver->paused = false;
+	if (saver->asked_again && !saver->busy)
+		saver_ask(saver);
 }

@@ -197,7 +197,8 @@ static bool start_threads(struct service *service)
 	report_log(config);
 	report_limits(config, &service->limits, task->workers);
 	/* the first save shows whether the new user may write the files */
-	if (source_addresses_first_file(sources) && saver_create(&task->saver, sources, &fault))
+	if (source_addresses_first_file(sources) &&
+	    (saver_create(&task->saver, sources, &fault) || saver_save_first(task->saver, &fault)))
 		return fail(service, &fault);
 	if (task->names && config->resolve_timeout_ms)
 		manager_wait(&service->manager, "the names of backends",
