@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -26,6 +25,9 @@
 
 /* The current process, the next one, and those that drain. */
 #define CHILD_LIMIT 64
+
+/* Without close_range(2), this many descriptors are closed one by one. */
+#define DESCRIPTORS_WITHOUT_CLOSE_RANGE 65536
 
 /* The limit for telling a process that the next one cannot be started; the socket is empty. */
 #define REFUSE_LIMIT_MS 1000
@@ -370,7 +372,6 @@ static void end_all(struct parent *parent)
 /* Ends as a process that ended with `status`: by the same signal, or with the same exit code. */
 static int end_as(int status)
 {
-	const struct rlimit none = {0};
 	sigset_t set;
 	int number;
 
@@ -378,7 +379,7 @@ static int end_as(int status)
 		return WEXITSTATUS(status);
 	number = WTERMSIG(status);
 	/* the core dump of interest is that of the child */
-	(void)setrlimit(RLIMIT_CORE, &none);
+	(void)prctl(PR_SET_DUMPABLE, 0);
 	(void)signal(number, SIG_DFL);
 	sigemptyset(&set);
 	sigaddset(&set, number);
@@ -420,9 +421,15 @@ static int fail(const char *what, const char *remedy)
 /* Closes what the start has left open, such as passed sockets, but not `kept`. */
 static void close_others(int kept)
 {
-	if (kept > STDERR_FILENO + 1)
-		(void)close_range(STDERR_FILENO + 1, (unsigned)kept - 1, 0);
-	(void)close_range((unsigned)kept + 1, UINT_MAX, 0);
+	const unsigned first = STDERR_FILENO + 1, next = (unsigned)kept + 1;
+
+	if ((kept <= (int)first || !close_range(first, (unsigned)kept - 1, 0)) &&
+	    !close_range(next, UINT_MAX, 0))
+		return;
+	/* before Linux 5.9, or a seccomp filter does not know the call */
+	for (int fd = (int)first; fd < DESCRIPTORS_WITHOUT_CLOSE_RANGE; fd++)
+		if (fd != kept)
+			close(fd);
 }
 
 static int run(struct parent *parent, pid_t first, int fd)

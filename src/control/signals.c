@@ -108,8 +108,10 @@ sigset_t signals_passed_on(void)
 {
 	sigset_t set = set_of_taken();
 
-	/* who ends sixpipe with a core dump wants that of the process that serves */
+	/* a core dump is wanted of the process that serves */
 	sigaddset(&set, SIGABRT);
+	/* systemd sends it after a signal that ends a process, which may be stopped */
+	sigaddset(&set, SIGCONT);
 	return set;
 }
 

@@ -140,13 +140,14 @@ Test(signals, each_that_was_counted_is_told)
 	close(fd);
 }
 
-Test(signals, the_parent_passes_on_what_is_read_and_abort)
+Test(signals, the_parent_passes_on_what_is_read_and_two_more)
 {
 	sigset_t set = signals_passed_on();
 
 	for (int number = 1; number <= SIGRTMAX; number++) {
 		bool passed = number == SIGTERM || number == SIGINT || number == SIGHUP ||
-			      number == SIGUSR1 || number == SIGUSR2 || number == SIGABRT;
+			      number == SIGUSR1 || number == SIGUSR2 || number == SIGABRT ||
+			      number == SIGCONT;
 
 		cr_expect_eq(sigismember(&set, number) == 1, passed, "%d", number);
 		if (passed)
