@@ -56,8 +56,8 @@ void pool_read_member(struct pool *pool, unsigned member, uint64_t now_ms, struc
 	was_checked = carrier_take(carrier) != 0;
 	health.phase = carrier_take(carrier) ? POOL_PHASE_DOWN : POOL_PHASE_UP;
 	health.time_ms = carrier_take(carrier);
-	health.fails = (unsigned)MIN(carrier_take(carrier), POOL_FAILS_LIMIT);
-	health.streak = (unsigned)MIN(carrier_take(carrier), POOL_CHECKS_LIMIT);
+	health.fails = (unsigned)carrier_take(carrier);
+	health.streak = (unsigned)carrier_take(carrier);
 	pool_health_adopt(pool, member, health, was_checked, now_ms);
 }
 
