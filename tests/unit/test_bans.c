@@ -2,12 +2,14 @@
 #include "limits/bans.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/util.h"
+#include "carry_fixture.h"
 #include "support.h"
 
 TestSuite(bans, .fini = support_check_leaks);
@@ -314,4 +316,66 @@ Test(bans, readers_see_every_ban_that_stays_while_others_come_and_go)
 		pthread_join(readers[i], NULL);
 	cr_expect_eq(crowd.faults, 0);
 	bans_destroy(crowd.bans);
+}
+
+/* Every ban, as the admin gave it, also one that was added twice. A full table refuses one more. */
+Test(bans, move_to_another_process)
+{
+	struct bans *before, *after;
+	struct carry carry;
+	const struct ban *ban;
+
+	cr_assert_eq(bans_create(&before), 0);
+	cr_assert_eq(bans_create(&after), 0);
+	add(before, "2001:db8::/64", 5000);
+	add(before, "192.0.2.1", BANS_NEVER);
+	add(before, "192.0.2.1", 5000);
+	fixture_carry_open(&carry);
+	bans_write(before, carry.out);
+	fixture_carry_flush(&carry);
+	for (unsigned i = 0; i < 2; i++) {
+		fixture_carry_expect(&carry, CARRIER_BAN);
+		cr_expect_eq(bans_read(after, carry.in), 0);
+	}
+	cr_expect_eq(bans_count(after), 2);
+	cr_expect(is_banned(after, "2001:db8::7", 4999));
+	cr_expect_not(is_banned(after, "2001:db8::7", 5000));
+	cr_expect(is_banned(after, "192.0.2.1", UINT64_MAX - 1));
+	ban = bans_find_given(after, "2001:db8::/64");
+	cr_assert_not_null(ban);
+	cr_expect_eq(ban->since_ms, 10);
+	cr_expect(take_out(after, "192.0.2.1"));
+	cr_expect_eq(bans_next_expiry_ms(after), 5000);
+	fixture_carry_close(&carry);
+	bans_destroy(before);
+	bans_destroy(after);
+}
+
+Test(bans, a_full_table_and_a_broken_record)
+{
+	struct bans *bans;
+	struct carry carry;
+
+	cr_assert_eq(bans_create(&bans), 0);
+	fixture_carry_open(&carry);
+	carrier_begin(carry.out, CARRIER_BAN);
+	carrier_put(carry.out, 1);
+	carrier_end(carry.out);
+	add(bans, "192.0.2.1", BANS_NEVER);
+	bans_write(bans, carry.out);
+	take_out(bans, "192.0.2.1");
+	fixture_carry_flush(&carry);
+	fixture_carry_expect(&carry, CARRIER_BAN);
+	cr_expect_eq(bans_read(bans, carry.in), -EBADMSG);
+	for (unsigned i = 0; i < BANS_LIMIT; i++) {
+		char text[CIDR_TEXT_BYTES];
+
+		snprintf(text, sizeof(text), "2001:db8:%x::/64", i);
+		cr_assert_not_null(add(bans, text, BANS_NEVER));
+	}
+	fixture_carry_expect(&carry, CARRIER_BAN);
+	cr_expect_eq(bans_read(bans, carry.in), -ENOSPC);
+	cr_expect_eq(bans_count(bans), BANS_LIMIT);
+	fixture_carry_close(&carry);
+	bans_destroy(bans);
 }

@@ -379,3 +379,24 @@ Test(client_limits, leaving_what_was_not_entered_aborts)
 	cr_expect(support_aborts(leave_first, limits));
 	client_limits_destroy(limits);
 }
+
+/* A connection that another process has admitted: no limit refuses it, and no token is taken. */
+Test(client_limits, admitted_connections_count_whatever_the_limits_say)
+{
+	struct client_limits *limits = fixture_limits(2, 1, 4);
+	client_ticket tickets[5], late;
+	struct in6_addr client = address_of("2001:db8::1");
+
+	for (unsigned i = 0; i < ARRAY_COUNT(tickets); i++)
+		client_limits_resume(limits, &client, 0, &tickets[i]);
+	cr_expect_eq(client_limits_live(limits, &client), 5);
+	cr_expect_eq(client_limits_enter(limits, &client, 0, &late), CLIENT_TOO_MANY);
+	for (unsigned i = 1; i < ARRAY_COUNT(tickets); i++)
+		client_limits_leave(limits, tickets[i]);
+	cr_expect_eq(client_limits_enter(limits, &client, 0, &late), CLIENT_OK);
+	cr_expect_eq(client_limits_live(limits, &client), 2);
+	client_limits_leave(limits, late);
+	client_limits_leave(limits, tickets[0]);
+	cr_expect_eq(client_limits_live(limits, &client), 0);
+	client_limits_destroy(limits);
+}

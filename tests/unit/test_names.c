@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "carry_fixture.h"
 #include "dns_peer.h"
 #include "os/timer.h"
 #include "support.h"
@@ -235,5 +236,83 @@ Test(names, no_backend_has_a_name)
 	set("backend", "192.0.2.9:9");
 	make();
 	cr_expect_null(names);
+	finish();
+}
+
+/* The last good answers of a process in which the names a and b have addresses, and c has none. */
+static struct names_answers take_answers(void)
+{
+	struct names_answers answers = {0};
+	enum carrier_kind kind;
+	struct carry carry;
+
+	begin();
+	set("listen", "[::1]:2000");
+	set("backend", "a.example:80");
+	set("backend", "b.example:80");
+	set("backend", "c.example:80");
+	make();
+	serve(2, 2, 3600);
+	serve(4, 1, 3600);
+	serve(0, 0, 0);
+	fixture_carry_open(&carry);
+	names_write(names, carry.out);
+	names_write(NULL, carry.out);
+	fixture_carry_flush(&carry);
+	while (fixture_carry_next(&carry, &kind))
+		cr_expect_eq(names_read(&answers, carry.in), 0);
+	cr_expect_eq(answers.count, 2);
+	fixture_carry_close(&carry);
+	finish();
+	return answers;
+}
+
+/* DNS is silent: the backends have their last good addresses, and only the new name is missed. */
+Test(names, a_process_that_takes_over_has_the_last_answers)
+{
+	static const struct start_row rows[] = {{"try", 0, 0}, {"require", -ENOENT, 1}};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct names_answers answers = take_answers();
+		struct config_errors errors = {0};
+
+		begin();
+		set("resolve-timeout", "30ms");
+		set("resolve-at-start", rows[i].resolve_at_start);
+		set("listen", "[::1]:2000");
+		set("backend", "B.example:81");
+		set("backend", "c.example:80");
+		set("backend", "a.example:80");
+		make();
+		names_use(names, &answers);
+		names_use(NULL, &answers);
+		names_answers_finish(&answers);
+		expect_members(0, "0=127.0.0.4:81 2=127.0.0.2:80 2=127.0.0.3:80");
+		cr_expect_eq(forwards_metric(forwards, METRIC_names_resolved), 2);
+		cr_expect_eq(names_wait(names, &errors), rows[i].result, "row %zu", i);
+		cr_expect_eq(errors.count, rows[i].errors, "row %zu", i);
+		expect_members(0, "0=127.0.0.4:81 2=127.0.0.2:80 2=127.0.0.3:80");
+		config_errors_finish(&errors);
+		finish();
+	}
+}
+
+/* With all addresses known, the start does not wait; then the names are asked for. */
+Test(names, known_addresses_are_asked_for_later)
+{
+	struct names_answers answers = take_answers();
+	struct config_errors errors = {0};
+
+	begin();
+	set("resolve-timeout", "1h");
+	set("resolve-at-start", "require");
+	set("listen", "[::1]:2000");
+	set("backend", "a.example:80");
+	make();
+	names_use(names, &answers);
+	names_answers_finish(&answers);
+	cr_expect_eq(names_wait(names, &errors), 0);
+	serve(7, 1, 3600);
+	expect_members(0, "0=127.0.0.7:80");
 	finish();
 }
