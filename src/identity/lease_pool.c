@@ -424,6 +424,7 @@ void lease_pool_reset(struct lease_pool *pool, const uint8_t key[SIPHASH_KEY_BYT
 		madvise(pool->buckets, pool->bucket_count * sizeof(*pool->buckets), MADV_DONTNEED);
 
 	CHECK(!result); /* private anonymous memory reads as zeros from now on */
+	CHECK(!atomic_load(&pool->counters.live));
 	atomic_store(&pool->counters.in_use, 0);
 	memcpy(pool->block.key, key, SIPHASH_KEY_BYTES);
 }

@@ -131,7 +131,7 @@ const char *lease_pool_restore(struct lease_pool *pool, const struct lease_recor
 
 /*
  * Makes the pool empty and gives it the key of another pool, so that the clients of that pool keep
- * their addresses.
+ * their addresses. No lease may be live.
  */
 void lease_pool_reset(struct lease_pool *pool, const uint8_t key[SIPHASH_KEY_BYTES]);
 
