@@ -43,18 +43,43 @@ static unsigned keep_used(struct lease_record *leases, unsigned count, int32_t s
 	return kept;
 }
 
-void lease_pool_write(const struct lease_pool *pool, struct carrier *carrier, uint64_t since_ms)
+/* Whether any slot was used since; quicker than a look at each lease. */
+static bool is_used(const struct lease_bucket *bucket, int32_t since_s)
+{
+	bool used = false;
+
+	for (unsigned i = 0; i < LEASE_BUCKET_LEASES; i++)
+		used |= atomic_load_explicit(&bucket->leases[i].used_s, memory_order_relaxed) >=
+			since_s;
+	return used;
+}
+
+static uint64_t count_grants(const struct lease_pool *pool)
+{
+	struct lease_pool_stats stats = {0};
+
+	lease_pool_add_stats(pool, &stats);
+	return stats.in_use + stats.evictions;
+}
+
+void lease_pool_write(struct lease_pool *pool, struct carrier *carrier, uint64_t since_ms)
 {
 	struct lease_record leases[LEASE_BUCKET_LEASES];
+	int32_t since_s = since_ms ? (int32_t)(since_ms / 1000) : INT32_MIN;
 
+	if (since_ms && count_grants(pool) == pool->written_grants)
+		return;
+	if (!since_ms)
+		pool->written_grants = count_grants(pool);
 	begin(pool, carrier, CARRIER_LEASE_POOL);
 	carrier_put(carrier, !since_ms);
 	carrier_end(carrier);
 	for (uint32_t i = 0; i < pool->bucket_count; i++) {
-		unsigned count = lease_pool_read_bucket(pool, i, leases);
+		unsigned count;
 
-		if (since_ms)
-			count = keep_used(leases, count, (int32_t)(since_ms / 1000));
+		if (!is_used(&pool->buckets[i], since_s))
+			continue;
+		count = keep_used(leases, lease_pool_read_bucket(pool, i, leases), since_s);
 		if (!count)
 			continue;
 		begin(pool, carrier, CARRIER_LEASE);

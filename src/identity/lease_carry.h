@@ -13,10 +13,12 @@ struct lease_pool_id {
 };
 
 /*
- * Writes CARRIER_LEASE_POOL, and a CARRIER_LEASE for each bucket with leases that were used since
- * `since_ms`; 0: all leases. Other threads may use the pool.
+ * Writes CARRIER_LEASE_POOL, and a CARRIER_LEASE for each bucket with leases: with `since_ms` 0 all
+ * leases; otherwise those used since then, if any lease was granted since all were written. Main
+ * thread; other threads may use the pool. All of 65,536 leases take some 100 ms, the question for
+ * later ones a millisecond.
  */
-void lease_pool_write(const struct lease_pool *pool, struct carrier *carrier, uint64_t since_ms);
+void lease_pool_write(struct lease_pool *pool, struct carrier *carrier, uint64_t since_ms);
 
 /* The beginning of a record of both kinds. */
 void lease_pool_take_id(struct carrier *carrier, struct lease_pool_id *id);

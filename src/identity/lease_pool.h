@@ -111,6 +111,7 @@ struct lease_pool {
 	uint32_t bucket_count; /* a power of 2 */
 	struct lease_bucket *buckets;
 	struct lease_counters counters;
+	uint64_t written_grants; /* leases ever granted before lease_pool_write() of all */
 };
 
 /*
