@@ -337,19 +337,24 @@ static bool is_over(const struct parent *parent)
 static void wait_for_something(struct parent *parent)
 {
 	struct pollfd set[CHILD_LIMIT + 1] = {{.fd = parent->signal_fd, .events = POLLIN}};
+	struct child *children[CHILD_LIMIT + 1];
+	nfds_t count = 1;
 
+	/* without free entries: poll(2) takes no more entries than RLIMIT_NOFILE */
 	for (size_t i = 0; i < CHILD_LIMIT; i++) {
-		const struct child *child = &parent->children[i];
+		struct child *child = &parent->children[i];
 
-		set[i + 1].fd = child->pid ? child->fd : -1;
-		set[i + 1].events = POLLIN;
+		if (!child->pid || child->fd < 0)
+			continue;
+		children[count] = child;
+		set[count++] = (struct pollfd){.fd = child->fd, .events = POLLIN};
 	}
-	if (poll(set, ARRAY_COUNT(set), -1) < 0)
+	if (poll(set, count, -1) < 0)
 		return;
 	/* first, so that a request counts that was made before the end of a process */
-	for (size_t i = 0; i < CHILD_LIMIT; i++)
-		if (set[i + 1].revents && set[i + 1].fd == parent->children[i].fd)
-			read_request(parent, &parent->children[i]);
+	for (nfds_t i = 1; i < count; i++)
+		if (set[i].revents && children[i]->fd == set[i].fd)
+			read_request(parent, children[i]);
 	if (set[0].revents)
 		on_signals(parent);
 }
