@@ -223,18 +223,15 @@ class Container:
     def wait_exit(self):
         return int(self.podman('wait', self.id))
 
-    def status(self):
-        rows = (line.partition(':') for line in pathlib.Path(f'/proc/{self.pid}/status').read_text().splitlines())
-        return {key: value.strip() for key, _, value in rows}
+    def statuses(self):
+        """Of PID 1, and of its child, which serves."""
+        texts = [pathlib.Path(f'/proc/{pid}/status').read_text() for pid in (self.pid, *self.children())]
+        rows = [[line.partition(':') for line in text.splitlines()] for text in texts]
+        return [{key: value.strip() for key, _, value in row} for row in rows]
 
     def children(self):
-        """The children of PID 1, zombies included, as the host numbers them."""
-        found = set()
-        for path in pathlib.Path('/proc').glob('[0-9]*/stat'):
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                if path.read_text().rpartition(')')[2].split()[1] == str(self.pid):
-                    found.add(path.parent.name)
-        return found
+        """The children of PID 1, zombies included, as the host numbers them. The first serves."""
+        return harness.children_of(self.pid)
 
     # --- the network inside ---
 

@@ -128,9 +128,9 @@ class Compose(containers.Case):
             answer, _ = client.recv_to_end()
             self.assertTrue(answer.endswith(PAGE.encode()), answer)
             self.podman('healthcheck', 'run', box.id)
-            status = box.status()
-            self.assertEqual((status['NoNewPrivs'], int(status['CapBnd'], 16), status['Uid'].split()[0]),
-                             ('1', 0, '65532'))
+            for status in box.statuses():
+                self.assertEqual((status['NoNewPrivs'], int(status['CapBnd'], 16), status['Uid'].split()[0]),
+                                 ('1', 0, '65532'))
             self.assertTrue(box.inspect()['HostConfig']['ReadonlyRootfs'])
 
 

@@ -188,7 +188,7 @@ class Unit:
         return int(self.show('MainPID'))
 
     def outside_pid(self):
-        """The process as this host numbers it."""
+        """The main process, the parent, as this host numbers it."""
         procs = pathlib.Path('/proc').glob('[0-9]*/status')
         wanted, namespace = str(self.pid()), os.readlink(f'/proc/{self.machine.leader}/ns/pid')
         for path in procs:
@@ -200,9 +200,16 @@ class Unit:
                 continue
         raise AssertionError(f'{self.name} has no process {wanted}')
 
-    def process_status(self):
-        rows = (line.partition(':') for line in self.machine('cat', f'/proc/{self.pid()}/status').splitlines())
-        return {key: value.strip() for key, _, value in rows}
+    def outside_child(self):
+        """The process that serves."""
+        return harness.children_of(self.outside_pid())[-1]
+
+    def process_statuses(self):
+        """Of the main process, and of its child, which serves."""
+        main = self.outside_pid()
+        texts = [pathlib.Path(f'/proc/{pid}/status').read_text() for pid in (main, *harness.children_of(main))]
+        rows = [[line.partition(':') for line in text.splitlines()] for text in texts]
+        return [{key: value.strip() for key, _, value in row} for row in rows]
 
     def wait(self, name, *values):
         """Waits until a property has one of these values."""

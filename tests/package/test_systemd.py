@@ -57,11 +57,13 @@ class Start(machine.Case):
         self.configure(WEB)
         self.service.systemctl('start')
         self.assert_passes(*self.pair(backend))
-        status = self.service.process_status()
         uid = self.machine('id', '--user', 'sixpipe').strip()
-        self.assertEqual(set(status['Uid'].split()), {uid})
-        self.assertEqual({int(status[name], 16) for name in ('CapInh', 'CapPrm', 'CapEff', 'CapAmb')}, {0})
-        self.assertEqual((status['NoNewPrivs'], status['Seccomp']), ('1', '2'))
+        statuses = self.service.process_statuses()
+        self.assertEqual(len(statuses), 2)
+        for status in statuses:
+            self.assertEqual(set(status['Uid'].split()), {uid})
+            self.assertEqual({int(status[name], 16) for name in ('CapInh', 'CapPrm', 'CapEff', 'CapAmb')}, {0})
+            self.assertEqual((status['NoNewPrivs'], status['Seccomp']), ('1', '2'))
         self.assertIn('::1', self.machine('sixpipe', 'who', '::1'))
 
     def test_io_uring_under_the_filter(self):
@@ -144,8 +146,13 @@ class Restarts(machine.Case):
         os.kill(self.service.outside_pid(), signal.SIGKILL)
         self.wait_restart()
 
+    def test_the_child_is_killed(self):
+        os.kill(self.service.outside_child(), signal.SIGKILL)
+        self.service.wait_message('Main process exited, code=killed, status=9/KILL')
+        self.wait_restart()
+
     def test_the_watchdog_ends_a_process_that_hangs(self):
-        os.kill(self.service.outside_pid(), signal.SIGSTOP)
+        os.kill(self.service.outside_child(), signal.SIGSTOP)
         self.service.wait_message('Watchdog timeout')
         self.wait_restart()
 
