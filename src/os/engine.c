@@ -94,7 +94,13 @@ void engine_cancel(struct engine *engine, int fd, uint64_t token)
 void engine_forget(struct engine *engine, int fd)
 {
 	if (engine->ops->forget)
-		engine->ops->forget(engine, fd);
+		engine->ops->forget(engine, fd, false);
+}
+
+void engine_forget_shared(struct engine *engine, int fd)
+{
+	if (engine->ops->forget)
+		engine->ops->forget(engine, fd, true);
 }
 
 void engine_hand_over(struct engine *engine, struct engine *target, int fd, uint64_t target_token,

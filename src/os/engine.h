@@ -145,6 +145,12 @@ void engine_cancel(struct engine *engine, int fd, uint64_t token);
 void engine_forget(struct engine *engine, int fd);
 
 /*
+ * The same for a socket that stays open in another process: this engine would go on to report its
+ * events (epoll(7), question 6).
+ */
+void engine_forget_shared(struct engine *engine, int fd);
+
+/*
  * Hands `fd` over to the worker of `target`. That worker gets an event with `target_token` and the
  * descriptor as result. The caller gets an event with `token`; if its result is negative, the
  * caller still owns `fd`.

@@ -251,11 +251,13 @@ static void epoll_cancel(struct engine *engine, int fd, uint64_t token)
 			finish(self, descriptor, (enum request)i, -ECANCELED);
 }
 
-static void epoll_forget(struct engine *engine, int fd)
+static void epoll_forget(struct engine *engine, int fd, bool shared)
 {
 	struct descriptor *descriptor = descriptor_of(epoll(engine), fd);
 
-	/* close(2) removes `fd` from epoll: epoll(7) */
+	/* if no other process has the socket, close(2) removes it from epoll: epoll(7) */
+	if (descriptor && descriptor->registered && shared)
+		(void)epoll_ctl(epoll(engine)->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
 	if (descriptor)
 		memset(descriptor, 0, sizeof(*descriptor));
 }

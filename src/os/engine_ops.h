@@ -19,7 +19,7 @@ struct engine_ops {
 			 bool peer_ended, uint64_t token);
 	void (*watch)(struct engine *engine, int fd, uint64_t token);
 	void (*cancel)(struct engine *engine, int fd, uint64_t token);
-	void (*forget)(struct engine *engine, int fd); /* NULL: not needed */
+	void (*forget)(struct engine *engine, int fd, bool shared); /* NULL: not needed */
 	void (*hand_over)(struct engine *engine, struct engine *target, int fd,
 			  uint64_t target_token, uint64_t token);
 	bool (*has_events)(struct engine *engine);
