@@ -19,6 +19,7 @@ struct pipe_pool {
 	unsigned free_count;
 	unsigned count;	     /* open pipes */
 	unsigned slot_count; /* used entries of `pipes` */
+	unsigned slot_limit; /* entries of `pipes` and `free` */
 };
 
 /* Returns 0 or -errno; the pipe may be smaller than wanted. */
@@ -54,6 +55,7 @@ static struct pipe_pool *create_empty(unsigned count)
 
 	if (!pool)
 		return NULL;
+	pool->slot_limit = count;
 	pool->pipes = calloc(count, sizeof(*pool->pipes));
 	pool->free = calloc(count, sizeof(struct pipe *));
 	if (pool->pipes && pool->free)
@@ -73,8 +75,11 @@ static void close_all(struct pipe_pool *pool)
 static int add_pipe(struct pipe_pool *pool, uint32_t wanted_bytes, uint32_t least_bytes)
 {
 	struct pipe *pipe = &pool->pipes[pool->slot_count];
-	int error = open_pipe(pipe, wanted_bytes);
+	int error;
 
+	if (pool->slot_count == pool->slot_limit)
+		return -ENOSPC;
+	error = open_pipe(pipe, wanted_bytes);
 	if (error)
 		return error;
 	if (pipe->size_bytes < least_bytes) {
@@ -82,7 +87,8 @@ static int add_pipe(struct pipe_pool *pool, uint32_t wanted_bytes, uint32_t leas
 		return -EPERM;
 	}
 	pool->free[pool->free_count++] = pipe;
-	pool->slot_count = pool->count = pool->free_count;
+	pool->slot_count++;
+	pool->count++;
 	return 0;
 }
 
@@ -202,4 +208,81 @@ int pipe_pool_empty(struct pipe_pool *pool, struct pipe *pipe)
 	}
 	pipe_pool_give(pool, pipe);
 	return 0;
+}
+
+/* Pipes of another process --------------------------------------------------------------------- */
+
+int pipe_pools_create_empty(struct pipe_pool **pools, unsigned pool_count)
+{
+	int error = 0;
+
+	for (unsigned i = 0; i < pool_count; i++) {
+		/* calloc(3): entries that are not used cost no memory */
+		pools[i] = create_empty(PIPE_POOL_LIMIT);
+		error = pools[i] ? error : -ENOMEM;
+	}
+	for (unsigned i = 0; i < pool_count && error; i++) {
+		if (pools[i])
+			pipe_pool_destroy(pools[i]);
+		pools[i] = NULL;
+	}
+	return error;
+}
+
+struct pipe *pipe_pool_adopt(struct pipe_pool *pool, int read_fd, int write_fd,
+			     uint32_t wanted_bytes)
+{
+	struct pipe adopted = {.read_fd = read_fd, .write_fd = write_fd};
+	int size = fcntl(write_fd, F_GETPIPE_SZ);
+
+	if (size > 0 && wanted_bytes && (uint32_t)size != wanted_bytes) {
+		/* if this is refused, the pipe keeps its size */
+		(void)fcntl(write_fd, F_SETPIPE_SZ, (int)wanted_bytes);
+		size = fcntl(write_fd, F_GETPIPE_SZ);
+	}
+	if (size <= 0 || read_fd < 0 || pool->slot_count == pool->slot_limit) {
+		close_pipe(&adopted);
+		return NULL;
+	}
+	adopted.size_bytes = (uint32_t)size;
+	pool->pipes[pool->slot_count] = adopted;
+	pool->count++;
+	return &pool->pipes[pool->slot_count++];
+}
+
+int pipe_pools_complete(struct pipe_pool **pools, unsigned pool_count, unsigned count,
+			uint32_t size_bytes)
+{
+	int error = 0;
+
+	for (unsigned round = 0; round < count && !error; round++)
+		for (unsigned i = 0; i < pool_count && !error; i++)
+			if (pools[i]->count <= round)
+				error = add_pipe(pools[i], size_bytes, size_bytes);
+	error = 0;
+	for (unsigned i = 0; i < pool_count && !error; i++)
+		if (!pools[i]->count)
+			error = add_pipe(pools[i], size_bytes, 0);
+	return error;
+}
+
+const struct pipe *pipe_pool_free_at(const struct pipe_pool *pool, unsigned index)
+{
+	CHECK(index < pool->free_count);
+	return pool->free[index];
+}
+
+void pipe_pool_discard(struct pipe_pool *pool, struct pipe *pipe)
+{
+	CHECK(pool->free_count < pool->count && pipe->read_fd >= 0);
+	close_pipe(pipe);
+	pool->count--;
+}
+
+void pipe_pool_close_free(struct pipe_pool *pool)
+{
+	while (pool->free_count) {
+		close_pipe(pool->free[--pool->free_count]);
+		pool->count--;
+	}
 }

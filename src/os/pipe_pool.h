@@ -41,6 +41,43 @@ int pipe_pools_create(struct pipe_pool **pools, unsigned pool_count, unsigned co
 void pipe_pool_destroy(struct pipe_pool *pool);
 
 /*
+ * Pipes of another process. A process that takes over from another one gets its pipes: it has no
+ * privileges, so pipes of its own could be smaller. Its pools begin without pipes, adopt some, and
+ * are completed.
+ */
+
+/* The most pipes of a pool: --maxpipes (options.def). */
+#define PIPE_POOL_LIMIT 65536
+
+/* Creates pools without pipes. Returns 0, or -ENOMEM and NULLs. */
+int pipe_pools_create_empty(struct pipe_pool **pools, unsigned pool_count);
+
+/*
+ * Takes a pipe over, and lends it. The pool owns both descriptors from here on, also after an
+ * error. `wanted_bytes`: the size that the pipe should have; 0: it may hold bytes, and keeps its
+ * size. Returns NULL if this is no pipe, or if the pool is full.
+ */
+struct pipe *pipe_pool_adopt(struct pipe_pool *pool, int read_fd, int write_fd,
+			     uint32_t wanted_bytes);
+
+/*
+ * Makes the pipes that are missing: up to `count` for each pool, as many of `size_bytes` as the
+ * kernel allows, and at least one of any size. Returns 0 or -errno: pipe(2).
+ */
+int pipe_pools_complete(struct pipe_pool **pools, unsigned pool_count, unsigned count,
+			uint32_t size_bytes);
+
+/* A pipe that is not lent; `index` is below pipe_pool_free_count(). */
+const struct pipe *pipe_pool_free_at(const struct pipe_pool *pool, unsigned index);
+
+/*
+ * After another process has taken pipes over: closes all that are not lent, or one that is lent,
+ * without a look at its bytes.
+ */
+void pipe_pool_close_free(struct pipe_pool *pool);
+void pipe_pool_discard(struct pipe_pool *pool, struct pipe *pipe);
+
+/*
  * The number of open pipes, the number of pipes that are not lent, and the size in bytes of the
  * smallest pipe (0: no pipe).
  */
