@@ -30,6 +30,11 @@ bool load_is_crowded(const struct load *load)
 	return atomic_load_explicit(&load->sessions, memory_order_relaxed) >= load->crowd;
 }
 
+uint32_t load_count(const struct load *load)
+{
+	return atomic_load(&load->sessions);
+}
+
 uint32_t load_room(const struct load *load)
 {
 	/* sequentially consistent with load_wait() and load_release() */
@@ -41,6 +46,11 @@ uint32_t load_room(const struct load *load)
 static uint32_t sessions_of(const struct load *load, unsigned worker)
 {
 	return atomic_load_explicit(&load->workers[worker].sessions, memory_order_relaxed);
+}
+
+uint32_t load_worker_count(const struct load *load, unsigned worker)
+{
+	return sessions_of(load, worker);
 }
 
 static unsigned choose_worker(const struct load *load, unsigned own)
@@ -68,6 +78,12 @@ int load_admit_here(struct load *load, unsigned own)
 		return -1;
 	atomic_fetch_add(&load->workers[own].sessions, 1);
 	return (int)own;
+}
+
+void load_resume(struct load *load, unsigned worker)
+{
+	atomic_fetch_add(&load->sessions, 1);
+	atomic_fetch_add(&load->workers[worker].sessions, 1);
 }
 
 int load_admit(struct load *load, unsigned own)

@@ -38,8 +38,12 @@ void load_finish(struct load *load);
 /* Whether there are so many sessions that their socket buffers should be smaller. */
 bool load_is_crowded(const struct load *load);
 
-/* How many more sessions may be admitted now. */
+/* The sessions that are admitted now, and how many more may be. */
+uint32_t load_count(const struct load *load);
 uint32_t load_room(const struct load *load);
+
+/* The sessions that are admitted for a worker: open, or on the way from another worker. */
+uint32_t load_worker_count(const struct load *load, unsigned worker);
 
 /*
  * Admits a connection that worker `own` accepted, and chooses its worker: `own`, or the worker with
@@ -51,6 +55,9 @@ void load_release(struct load *load, unsigned worker);
 
 /* Like load_admit(), but the worker is always `own`. */
 int load_admit_here(struct load *load, unsigned own);
+
+/* Admits a session of another process for `worker`, also beyond the limit. */
+void load_resume(struct load *load, unsigned worker);
 
 /*
  * Moves an admission from worker `from` to worker `to`, because its connection did not reach
