@@ -84,9 +84,13 @@ int listeners_init(struct listeners *self, const struct forward_sockets *sockets
 
 void listeners_finish(struct listeners *self)
 {
-	for (unsigned i = 0; i < self->count; i++)
+	for (unsigned i = 0; i < self->count; i++) {
 		if (self->listeners[i].fd >= 0)
 			close(self->listeners[i].fd);
+		/* only of workers that never started */
+		if (self->listeners[i].waiting_fd >= 0)
+			close(self->listeners[i].waiting_fd);
+	}
 	free(self->listeners);
 	memset(self, 0, sizeof(*self));
 }
@@ -108,7 +112,7 @@ static void log_pause(const struct listener *listener, enum log_event event, con
 
 static uint32_t count_sessions(const struct listeners *self)
 {
-	return self->sessions->load->limit - load_room(self->sessions->load);
+	return load_count(self->sessions->load);
 }
 
 static uint32_t count_forward_sessions(const struct listener *listener)
@@ -274,7 +278,7 @@ static void arm(struct listeners *self, struct listener *listener)
 	listener->armed = true;
 }
 
-static void cancel_accept(struct listeners *self, struct listener *listener)
+void listener_cancel_accept(struct listeners *self, struct listener *listener)
 {
 	if (!listener->armed || listener->cancelled)
 		return;
@@ -287,7 +291,7 @@ void listeners_resume(struct listeners *self)
 {
 	bool lost;
 
-	if (self->closing)
+	if (self->state != LISTENERS_OPEN)
 		return;
 	lost = listeners_find_lost(self);
 	for (unsigned i = 0; i < self->count; i++) {
@@ -295,7 +299,7 @@ void listeners_resume(struct listeners *self)
 
 		/* without its accept, arm() can open the listener again */
 		if (lost && listener->error)
-			cancel_accept(self, listener);
+			listener_cancel_accept(self, listener);
 		admit_waiting(self, listener);
 		arm(self, listener);
 		if (!listener->full || !room_for(self, listener))
@@ -329,7 +333,7 @@ static void on_accept_failed(struct listeners *self, struct listener *listener, 
 {
 	struct log_line line;
 
-	if (error == -ECANCELED || self->closing)
+	if (error == -ECANCELED || self->state == LISTENERS_CLOSING)
 		return;
 	listener->error = sock_listener_error(listener->fd);
 	if (listener->error)
@@ -363,15 +367,15 @@ static void on_accept(struct listeners *self, struct listener *listener,
 		on_accept_failed(self, listener, event->result);
 	if (event->more) {
 		if (listener->many && room_for(self, listener) <= listener->many_room)
-			cancel_accept(self, listener);
+			listener_cancel_accept(self, listener);
 		return;
 	}
 	listener->armed = false;
 	listener->cancelled = false;
-	if (self->closing)
-		drain_backlog(self, listener);
-	else
+	if (self->state == LISTENERS_OPEN)
 		arm(self, listener);
+	else if (self->state == LISTENERS_CLOSING)
+		drain_backlog(self, listener);
 }
 
 /* Serves a connection here, because it could not be sent to the worker that was chosen. */
@@ -416,22 +420,22 @@ void listeners_on_event(struct listeners *self, const struct engine_event *event
 
 void listeners_pause(struct listeners *self)
 {
-	for (unsigned i = 0; i < self->count && !self->closing; i++) {
+	for (unsigned i = 0; i < self->count && self->state == LISTENERS_OPEN; i++) {
 		pause_starved(self, &self->listeners[i]);
-		cancel_accept(self, &self->listeners[i]);
+		listener_cancel_accept(self, &self->listeners[i]);
 	}
 }
 
 void listeners_close(struct listeners *self)
 {
-	self->closing = true;
+	self->state = LISTENERS_CLOSING;
 	timer_cancel(self->sessions->wheel, &self->device_timer);
 	for (unsigned i = 0; i < self->count; i++) {
 		struct listener *listener = &self->listeners[i];
 
 		timer_cancel(self->sessions->wheel, &listener->timer);
 		if (listener->armed)
-			cancel_accept(self, listener);
+			listener_cancel_accept(self, listener);
 		else if (listener->fd >= 0)
 			drain_backlog(self, listener);
 	}

@@ -49,15 +49,21 @@ struct listener {
 	struct timer timer; /* armed while accepting pauses for a time */
 };
 
+enum listeners_state {
+	LISTENERS_OPEN,
+	LISTENERS_HELD,	   /* listeners_hold() was called */
+	LISTENERS_CLOSING, /* listeners_close() was called */
+};
+
 struct listeners {
 	/* at least one per forward; of one forward several if there were more workers before */
 	struct listener *listeners;
 	unsigned count;
 	struct sessions *sessions;
-	struct engine **engines;   /* of all workers */
-	bool no_multishot;	   /* the kernel has no multishot accept: before Linux 5.19 */
-	bool full;		   /* accepting pauses because of --maxconn */
-	bool closing;		   /* listeners_close() was called */
+	struct engine **engines; /* of all workers */
+	bool no_multishot;	 /* the kernel has no multishot accept: before Linux 5.19 */
+	bool full;		 /* accepting pauses because of --maxconn */
+	enum listeners_state state;
 	struct timer device_timer; /* armed while a listener is bound to an interface */
 	unsigned sending_count;	   /* connections on their way to other workers */
 };
@@ -88,6 +94,31 @@ void listeners_close(struct listeners *listeners);
 
 /* Whether all sockets are closed and no connection is on its way to another worker. */
 bool listeners_are_closed(const struct listeners *listeners);
+
+/* listener_move.c: for a process that takes over ----------------------------------------------- */
+
+/*
+ * Takes an accepted connection over that is to wait here, and owns it from here on. False: there is
+ * no room for it. Before the start.
+ */
+bool listeners_take(struct listeners *listeners, unsigned forward, int fd);
+
+/* Stops accepting: connections stay in the backlogs. listeners_release() goes on. */
+void listeners_hold(struct listeners *listeners);
+
+/* Whether no accept is in flight and no connection is on its way to another worker. */
+bool listeners_are_held(const struct listeners *listeners);
+
+void listeners_release(struct listeners *listeners);
+
+/*
+ * While they are held: another process has the listening sockets of the forwards that `moves`, by
+ * index, and the connections that wait here. Closes them here, and serves no backlog.
+ */
+void listeners_leave(struct listeners *listeners, const bool *moves);
+
+/* listener.c: cancels the accept in flight, if there is one that is not cancelled yet. */
+void listener_cancel_accept(struct listeners *listeners, struct listener *listener);
 
 /* listener_repair.c: sockets that have ended for good ------------------------------------------ */
 

@@ -48,7 +48,7 @@ unsigned session_bytes(void)
 
 /* Relaying ------------------------------------------------------------------------------------- */
 
-static bool is_half_closed(const struct session *session)
+bool session_is_half_closed(const struct session *session)
 {
 	return (session->lane[SESSION_CLIENT].state == LANE_SHUT) !=
 	       (session->lane[SESSION_BACKEND].state == LANE_SHUT);
@@ -169,7 +169,7 @@ static bool tell_other_lane(struct sessions *sessions, struct session *session, 
 
 bool session_relay(struct sessions *sessions, struct session *session, uint32_t lane_bytes)
 {
-	bool was_half_closed = is_half_closed(session);
+	bool was_half_closed = session_is_half_closed(session);
 	bool again = false;
 
 	/* reports errors between the runs: a failure must not look like a clean end to lane 1 */
@@ -195,7 +195,7 @@ bool session_relay(struct sessions *sessions, struct session *session, uint32_t 
 		session_close(sessions, session, CLOSE_done);
 		return false;
 	}
-	if (is_half_closed(session) && !was_half_closed)
+	if (session_is_half_closed(session) && !was_half_closed)
 		session_change_limits(sessions, session, GUARD_DELAY_MS);
 	return again;
 }
@@ -224,7 +224,7 @@ void sessions_on_event(struct sessions *sessions, const struct engine_event *eve
 			session->waits[SESSION_CLIENT] = SESSION_WAIT_NONE;
 		session_make_ready(sessions, session);
 	}
-	if (session->state == SESSION_CLOSING && !session->queued)
+	if (session->state >= SESSION_CLOSING && !session->queued)
 		session_continue_close(sessions, session);
 }
 
@@ -263,7 +263,7 @@ void sessions_on_timer(struct sessions *sessions, struct timer *timer)
 					      &session->tenancy.forward->tuning);
 			session->kept_alive = true;
 		}
-		if (is_half_closed(session) && !session->guarding)
+		if (session_is_half_closed(session) && !session->guarding)
 			session_wait_failed(sessions, session);
 		/* a ready session has bytes to move, so it is not silent */
 		if (session->queued)
@@ -279,10 +279,12 @@ void sessions_on_timer(struct sessions *sessions, struct timer *timer)
 
 void session_end(struct sessions *sessions, struct session *session, enum close_reason reason)
 {
-	if (session->state != SESSION_CLOSING) {
+	if (session->state < SESSION_CLOSING) {
 		session_close(sessions, session, reason);
 		return;
 	}
+	if (session->state == SESSION_LEAVING)
+		return;
 	/* drops the undelivered bytes, unless the session ends with a FIN, which delivers them */
 	if (close_reason_rule((enum close_reason)session->reason)->how != CLOSE_HOW_FIN)
 		session->reason = (uint8_t)reason;
@@ -321,6 +323,11 @@ bool sessions_are_ending(const struct sessions *sessions)
 struct session *sessions_at(struct sessions *sessions, uint32_t slot)
 {
 	return session_table_at(sessions->table, slot);
+}
+
+uint32_t sessions_count(const struct sessions *sessions)
+{
+	return session_table_used_count(sessions->table);
 }
 
 uint32_t sessions_slot_end(const struct sessions *sessions)

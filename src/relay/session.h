@@ -15,6 +15,7 @@
 #include "config/config.h"
 #include "forward/forward.h"
 #include "limits/bans.h"
+#include "os/carrier.h"
 #include "os/engine.h"
 #include "os/reserve.h"
 #include "os/timer.h"
@@ -47,8 +48,8 @@ struct sessions {
 	struct history *history; /* NULL: ended sessions are not recorded */
 	struct pump pump;
 	unsigned worker;
-	uint64_t boot_id;	    /* random; different for each worker */
-	uint64_t opened_count;	    /* the id of the latest session */
+	uint64_t boot_id;	    /* random; of all workers, also after a takeover */
+	uint64_t opened_count;	    /* for the id of the latest session */
 	uint64_t now_ms;	    /* CLOCK_MONOTONIC of this tick */
 	struct session_queue small; /* ready sessions: all of them run in each tick */
 	struct session_queue bulk;  /* ready sessions: they run slice by slice (session_ready.c) */
@@ -126,7 +127,39 @@ bool sessions_end_some(struct sessions *sessions);
 /* Whether sessions_end_some() has slots left to end. */
 bool sessions_are_ending(const struct sessions *sessions);
 
+/* Moving sessions to another process: session_move.c ------------------------------------------- */
+
+/*
+ * Cancels the connects in flight, because only one process may take their answer. Returns how many
+ * are not answered yet: take the events, and call it again, until it returns 0. The sessions must
+ * not run meanwhile. When they run, the connects go on.
+ */
+unsigned sessions_hold_connects(struct sessions *sessions);
+
+/*
+ * Writes a CARRIER_SESSION record for each session of a forward that `moves`, by index. Between two
+ * ticks, with no connect in flight. Any thread, while the worker stands still.
+ */
+void sessions_write(struct sessions *sessions, struct carrier *carrier, const bool *moves);
+
+/*
+ * Takes such a record, without its first value, the worker. The session is ready to run. For the
+ * main thread, before the worker starts; `now_ms` and the wheel must be of the present. Returns 0,
+ * -ENOSPC: all slots are in use; -EBADMSG: the record makes no sense; -EOPNOTSUPP: the session has
+ * bytes in a pipe, and this process may not splice; or -errno of tenancy_read().
+ */
+int session_read(struct sessions *sessions, struct carrier *carrier);
+
+/* For the worker: another process has all sessions of the forwards that `moves`. */
+void sessions_leave(struct sessions *sessions, const bool *moves);
+
+/* For a worker that never started: closes all that session_read() has made. */
+void sessions_drop(struct sessions *sessions);
+
 /* Looking at sessions -------------------------------------------------------------------------- */
+
+/* The number of sessions. */
+uint32_t sessions_count(const struct sessions *sessions);
 
 /* The session in `slot`, or NULL. No slot from sessions_slot_end() on has ever been used. */
 struct session *sessions_at(struct sessions *sessions, uint32_t slot);

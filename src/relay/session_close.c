@@ -15,6 +15,9 @@
  *
  * session_continue_close() does the second and the third step. It is called after each answer, when
  * the timer fires, and when a queued session runs.
+ *
+ * A session that another process has taken over (session_leave()) waits for its last answers in the
+ * same way, and then only its descriptors are closed.
  */
 #include "relay/session_private.h"
 
@@ -127,10 +130,55 @@ static bool delivery_has_expired(const struct sessions *sessions, const struct s
 	       session_is_too_old(sessions, session);
 }
 
+/* Closes what this process has of a session that lives on in another one. */
+static void close_copy(struct sessions *sessions, struct session *session)
+{
+	for (unsigned side = 0; side < 2; side++) {
+		if (session->fd[side] < 0)
+			continue;
+		/* the other process has the socket open: no FIN and no RST is sent */
+		engine_forget_shared(sessions->engine, session->fd[side]);
+		close_fd(sessions, &session->fd[side]);
+	}
+	tenancy_end(&session->tenancy, sessions->now_ms);
+	metrics_subtract(sessions->metrics, METRIC_sessions_open, 1);
+	session_table_give(sessions->table, session);
+	load_release(sessions->load, sessions->worker);
+	sessions->released = true;
+}
+
+void session_leave(struct sessions *sessions, struct session *session)
+{
+	if (session->state < SESSION_RELAYING)
+		memset(session->lane, 0, sizeof(session->lane));
+	else if (session->state == SESSION_RELAYING)
+		session_pace_end(sessions, session);
+	session->state = SESSION_LEAVING;
+	timer_cancel(sessions->wheel, &session->timer);
+	for (unsigned i = 0; i < 2; i++) {
+		if (session->pipe[i])
+			pipe_pool_discard(sessions->pump.pipes, session->pipe[i]);
+		session->pipe[i] = NULL;
+	}
+	session_cancel_waits(sessions, session);
+	if (!session->queued)
+		session_continue_close(sessions, session);
+}
+
+void session_drop(struct sessions *sessions, struct session *session)
+{
+	CHECK(!session->in_flight && !session->queued);
+	session_leave(sessions, session);
+}
+
 void session_continue_close(struct sessions *sessions, struct session *session)
 {
 	if (session->in_flight)
 		return;
+	if (session->state == SESSION_LEAVING) {
+		close_copy(sessions, session);
+		return;
+	}
 	if (!is_delivering(sessions, session) || delivery_has_expired(sessions, session)) {
 		finish_close(sessions, session);
 		return;

@@ -383,7 +383,11 @@ bool session_finish_connect(struct sessions *sessions, struct session *session)
 			lane_on_read_failed(&session->lane[SESSION_BACKEND], -result);
 		return true;
 	}
-	if (session->connect_expired && result == -ECANCELED)
+	if (result == -ECANCELED && !session->connect_expired) {
+		session_resume_connect(sessions, session);
+		return false;
+	}
+	if (result == -ECANCELED)
 		result = -ETIMEDOUT;
 	if (has_lost_source(session, result)) {
 		fail_source(sessions, session, result);

@@ -72,7 +72,7 @@ void session_open(struct sessions *sessions, struct forward *forward, int client
 	session->state = SESSION_OPENING;
 	tenancy_resume(&session->tenancy, forward);
 	session->fd[SESSION_CLIENT] = client_fd;
-	session->id = ++sessions->opened_count;
+	session->id = ++sessions->opened_count * SESSION_ID_WORKERS + sessions->worker;
 	session->opened_ms = sessions->now_ms;
 	session->active_ms = sessions->now_ms;
 	if (addr_is_local(&forward->listen))

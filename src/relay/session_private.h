@@ -21,6 +21,7 @@ enum session_state {
 	SESSION_CONNECTING, /* fd[1] connects to one backend after another */
 	SESSION_RELAYING,   /* both sockets are connected; each lane runs or waits for one thing */
 	SESSION_CLOSING, /* the reason is set; requests are in flight, or bytes are undelivered */
+	SESSION_LEAVING, /* another process has the session; requests are still in flight here */
 };
 
 /* The early data that went with a SYN: the whole header for the backend, and client's bytes. */
@@ -49,14 +50,14 @@ struct session {
 			uint16_t wanted_bytes;	    /* the client's SO_RCVLOWAT; 0: not set */
 			bool connect_expired;	    /* --timeout-connect has passed */
 		};
-		struct lane lane[2]; /* from SESSION_RELAYING on; zeroed if it closes before */
+		struct lane lane[2]; /* from SESSION_RELAYING on; zeroed if it ends before */
 	};
 	struct pipe *pipe[2]; /* borrowed by the lane; NULL: no bytes are in it */
 	struct timer timer;
 	struct session *next; /* in the free list or a queue of ready sessions */
 	struct session *chatty_next;
 	struct session **chatty_link; /* the link to this session; NULL: not in the chatty list */
-	uint64_t id;		      /* the count of sessions of this worker */
+	uint64_t id;		      /* unique in its boot_id: session_open() */
 	uint64_t opened_ms;
 	uint64_t active_ms; /* when the last byte moved, or the connect began */
 	uint32_t slot;
@@ -127,6 +128,9 @@ static inline struct pump_flow session_flow(struct session *session, unsigned la
 #define SESSION_TIMER	    1
 #define SESSION_QUIET_TIMER 3
 #define SESSION_PACE_TIMER  4
+
+/* The id of a session is the count of its worker times this, plus the number of the worker. */
+#define SESSION_ID_WORKERS CONFIG_WORKER_LIMIT
 
 /* "0011223344556677-18446744073709551615" and NUL, rounded up. */
 #define SESSION_ID_TEXT_BYTES 48
@@ -241,6 +245,9 @@ void session_pass_header(struct sessions *sessions, struct session *session,
  */
 bool session_relay(struct sessions *sessions, struct session *session, uint32_t lane_bytes);
 
+/* Whether one side has ended its stream and the other has not. */
+bool session_is_half_closed(const struct session *session);
+
 /* Sets TCP_NODELAY on the backend's socket, for good. */
 void session_send_at_once(struct session *session);
 
@@ -338,6 +345,9 @@ bool session_is_too_old(const struct sessions *sessions, const struct session *s
 /* The session begins to relay: arms the timer for its first limit, `most_ms` at most. */
 void session_begin_limits(struct sessions *sessions, struct session *session, uint64_t most_ms);
 
+/* The session relays again, in another process: arms the timer for the limits that are left. */
+void session_resume_limits(struct sessions *sessions, struct session *session, uint64_t most_ms);
+
 /* The session is half-closed from here on: arms the timer for the limits that hold now. */
 void session_change_limits(struct sessions *sessions, struct session *session, uint64_t most_ms);
 
@@ -367,3 +377,20 @@ void session_continue_close(struct sessions *sessions, struct session *session);
 
 /* Closes the socket of a failed connect, so that another backend can be tried. */
 void session_close_backend(struct sessions *sessions, struct session *session);
+
+/*
+ * Another process has the session from here on. Closes the descriptors, without a word to the
+ * peers, to the log and to the counters, once the requests in flight are answered.
+ */
+void session_leave(struct sessions *sessions, struct session *session);
+
+/* The same for a session without requests that is in no queue: it is gone when this returns. */
+void session_drop(struct sessions *sessions, struct session *session);
+
+/* session_move.c: sessions that come from another process, or go to it ------------------------- */
+
+/* Awaits a connect again that sessions_hold_connects() has cancelled. */
+void session_resume_connect(struct sessions *sessions, struct session *session);
+
+/* Waits for the PROXY header again, or connects if the forward expects none any more. */
+void session_resume_header(struct sessions *sessions, struct session *session);

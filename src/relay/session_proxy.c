@@ -135,6 +135,8 @@ void session_read_header(struct sessions *sessions, struct session *session)
 {
 	if (session->answer >= 0)
 		read_header(sessions, session, session->answer & ENGINE_FOUND_END);
+	else if (session->answer == -ECANCELED)
+		session_resume_header(sessions, session);
 	else
 		session_close(sessions, session,
 			      close_reason_of_error(SESSION_CLIENT, -session->answer));

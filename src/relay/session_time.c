@@ -97,6 +97,18 @@ void session_change_limits(struct sessions *sessions, struct session *session, u
 	session_arm_timer(sessions, session, sooner(limit_ms, most_ms));
 }
 
+void session_resume_limits(struct sessions *sessions, struct session *session, uint64_t most_ms)
+{
+	enum close_reason reason;
+	uint64_t limit_ms = silence_limit_ms(session, &reason);
+	uint64_t silent_ms = sessions->now_ms - session->active_ms;
+
+	if (limit_ms)
+		limit_ms = limit_ms > silent_ms ? limit_ms - silent_ms : 1;
+	session_arm_timer(sessions, session,
+			  sooner(limit_ms, sooner(most_ms, write_check_ms(session))));
+}
+
 /* Whether bytes have waited for this side's peer for the whole limit, and the peer took none. */
 static bool is_stalled(const struct sessions *sessions, struct session *session, unsigned side)
 {

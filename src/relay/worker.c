@@ -21,7 +21,7 @@
  */
 #define TICK_EVENT_LIMIT 256
 
-static void wake_main(struct workers *workers)
+void worker_wake_main(struct workers *workers)
 {
 	uint64_t one = 1;
 	ssize_t written = write(workers->event_fd, &one, sizeof(one));
@@ -44,19 +44,29 @@ static void enter_phase(struct worker *worker)
 
 	if (phase == worker->phase)
 		return;
-	if (phase == WORKER_SERVE)
+	if (phase == WORKER_HOLD) {
+		worker_hold(worker);
+		return;
+	}
+	if (phase == WORKER_FREEZE)
+		phase = worker_freeze(worker);
+	if (phase == WORKER_SERVE) {
+		listeners_release(&worker->listeners);
 		worker->resume = true;
-	else if (worker->phase <= WORKER_SERVE)
+	} else if (worker->phase < WORKER_DRAIN) {
 		listeners_close(&worker->listeners);
+	}
 	if (phase >= WORKER_EXPIRE)
 		sessions_begin_end(&worker->sessions,
 				   phase == WORKER_EXPIRE ? CLOSE_drain_timeout : CLOSE_stopped);
 	worker->phase = phase;
+	atomic_store(&worker->entered, (int)phase);
+	worker_wake_main(worker->workers);
 }
 
 static bool is_over(struct worker *worker)
 {
-	return worker->phase > WORKER_SERVE && listeners_are_closed(&worker->listeners) &&
+	return worker->phase >= WORKER_DRAIN && listeners_are_closed(&worker->listeners) &&
 	       load_retire(&worker->workers->load, worker->sessions.worker);
 }
 
@@ -90,7 +100,7 @@ static void fire_timers(struct worker *worker)
 }
 
 /* Answers a part of the control thread's question, if there is one. */
-static void work_on_query(struct worker *worker)
+void worker_work_on_query(struct worker *worker)
 {
 	enum query_progress progress = QUERY_NONE;
 
@@ -98,7 +108,7 @@ static void work_on_query(struct worker *worker)
 		progress = queries_work(worker->workers->queries, &worker->sessions);
 	worker->asked = progress == QUERY_MORE;
 	if (progress == QUERY_ANSWERED)
-		wake_main(worker->workers);
+		worker_wake_main(worker->workers);
 }
 
 /* Answers whether this worker turns, if the control thread asks. */
@@ -107,7 +117,7 @@ static void answer_pulse(struct worker *worker)
 	struct pulse *pulse = worker->workers->pulse;
 
 	if (pulse && pulse_answer(pulse, worker->sessions.worker))
-		wake_main(worker->workers);
+		worker_wake_main(worker->workers);
 }
 
 /* Logs that the engine has paused because the kernel was short of memory. */
@@ -124,12 +134,10 @@ static void log_engine_pauses(struct worker *worker)
 	log_end(&line);
 }
 
-static int run_tick(struct worker *worker)
+int worker_take_events(struct worker *worker, int64_t timeout_ms)
 {
 	struct engine_event events[TICK_EVENT_LIMIT];
 	struct sessions *sessions = &worker->sessions;
-	bool busy = sessions_are_ready(sessions) || sessions_are_ending(sessions) || worker->asked;
-	int64_t timeout_ms = busy ? 0 : timer_wheel_delay_ms(&worker->wheel);
 	int count = engine_wait(sessions->engine, timeout_ms, events, TICK_EVENT_LIMIT);
 
 	if (count < 0)
@@ -140,11 +148,22 @@ static int run_tick(struct worker *worker)
 	timer_wheel_advance(&worker->wheel, sessions->now_ms);
 	for (int i = 0; i < count; i++)
 		dispatch(worker, &events[i]);
+	return 0;
+}
+
+static int run_tick(struct worker *worker)
+{
+	struct sessions *sessions = &worker->sessions;
+	bool busy = sessions_are_ready(sessions) || sessions_are_ending(sessions) || worker->asked;
+	int error = worker_take_events(worker, busy ? 0 : timer_wheel_delay_ms(&worker->wheel));
+
+	if (error)
+		return error;
 	enter_phase(worker);
 	(void)sessions_end_some(sessions);
 	sessions_run_ready(sessions);
 	fire_timers(worker);
-	work_on_query(worker);
+	worker_work_on_query(worker);
 	answer_pulse(worker);
 	return 0;
 }
@@ -198,9 +217,10 @@ static void *run_worker(void *argument)
 	error = engine_enable(worker->sessions.engine);
 	if (!error) {
 		worker->sessions.now_ms = timer_now_ms();
-		timer_wheel_init(&worker->wheel, worker->sessions.now_ms);
+		/* sessions of another process have armed timers before */
+		timer_wheel_advance(&worker->wheel, worker->sessions.now_ms);
 		atomic_fetch_add(&worker->workers->up_count, 1);
-		wake_main(worker->workers);
+		worker_wake_main(worker->workers);
 		error = serve(worker);
 	}
 	if (error) {
@@ -217,7 +237,7 @@ static void *run_worker(void *argument)
 	if (worker->workers->pulse)
 		pulse_leave(worker->workers->pulse, worker->sessions.worker);
 	atomic_fetch_add(&worker->workers->ended_count, 1);
-	wake_main(worker->workers);
+	worker_wake_main(worker->workers);
 	return NULL;
 }
 
@@ -232,7 +252,7 @@ static void await_workers(struct workers *workers)
 
 int workers_start(struct workers *workers)
 {
-	int error = 0;
+	int error = workers->incomplete ? workers_complete(workers) : 0;
 
 	for (unsigned i = 0; i < workers->count; i++)
 		listeners_tune(&workers->list[i].listeners);
@@ -249,7 +269,10 @@ int workers_start(struct workers *workers)
 
 void workers_enter(struct workers *workers, enum worker_phase phase)
 {
+	pthread_mutex_lock(&workers->still);
 	atomic_store(&workers->phase, phase);
+	pthread_cond_broadcast(&workers->thaw);
+	pthread_mutex_unlock(&workers->still);
 	workers_wake(workers);
 }
 
@@ -266,7 +289,8 @@ void workers_ask_pulse(struct workers *workers)
 
 unsigned workers_silent_count(const struct workers *workers)
 {
-	return pulse_silent_count(workers->pulse);
+	return atomic_load(&workers->phase) == WORKER_FREEZE ? 0
+							     : pulse_silent_count(workers->pulse);
 }
 
 int workers_end_fd(const struct workers *workers)

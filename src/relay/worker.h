@@ -8,12 +8,15 @@
 #include "config/capacity.h"
 #include "config/config.h"
 #include "forward/forward.h"
+#include "os/carrier.h"
 #include "relay/query.h"
 #include "stats/metrics.h"
 
 enum worker_phase {
 	WORKER_START, /* until all workers are up and can be handed connections */
 	WORKER_SERVE,
+	WORKER_HOLD,   /* no new connections, for workers_freeze() */
+	WORKER_FREEZE, /* the workers stand still */
 	WORKER_DRAIN,  /* no new connections; sessions finish */
 	WORKER_EXPIRE, /* the time for the drain is over: reset the sessions that are left */
 	WORKER_STOP,   /* reset all sessions now */
@@ -50,8 +53,47 @@ int workers_attach(struct workers *workers, struct bans *bans, struct queries **
  */
 int workers_start(struct workers *workers);
 
-/* Moves all workers on to a later phase. */
+/* Moves all workers on to a later phase; thaws them if they are frozen. */
 void workers_enter(struct workers *workers, enum worker_phase phase);
+
+/*
+ * Moving to another process: worker_move.c. All of it is for the main thread.
+ *
+ * workers_freeze() makes all workers stand still between two ticks. Clients wait in the backlogs, no
+ * connect is in flight, and questions (query.h) are answered; ask none until the thaw. The calling
+ * thread may then read what belongs to the workers. Returns 0; -EBUSY unless all workers serve;
+ * -ETIMEDOUT from `due_ms` (CLOCK_MONOTONIC) on; or the -errno with which a worker has ended. After
+ * an error no worker is frozen. workers_thaw() makes all of them go on as before.
+ */
+int workers_freeze(struct workers *workers, uint64_t due_ms);
+void workers_thaw(struct workers *workers);
+
+/*
+ * While the workers are frozen: writes counters, history, connections that wait for a session,
+ * sessions and free pipes as records of these kinds. `moves`: by index, the forwards whose
+ * connections and sessions are written.
+ */
+void workers_write(const struct workers *workers, struct carrier *carrier, const bool *moves);
+
+/*
+ * While the workers are frozen, after the other process has got all that workers_write() wrote:
+ * forgets it, closes the listening sockets of these forwards without a look at their backlogs, and
+ * makes the workers drain the rest: WORKER_DRAIN. Their bytes are copied, because the pipes moved.
+ */
+void workers_leave(struct workers *workers, const bool *moves);
+
+/*
+ * Before the start: takes one record that workers_write() of the other process has written. Returns
+ * 0; -ENOTSUP: it is of another kind; -EBADMSG: it makes no sense; or -errno of session_read().
+ * workers_complete() makes the pipes that did not come; call it in any process that inherits, after
+ * the last record. Returns 0 or -errno: pipe(2). workers_start() calls it if nobody has.
+ */
+int workers_read(struct workers *workers, struct carrier *carrier, enum carrier_kind kind);
+int workers_complete(struct workers *workers);
+
+/* For the greeting of the next process: inherited.h. */
+uint64_t workers_boot_id(const struct workers *workers);
+uint32_t workers_slot_count(const struct workers *workers);
 
 /* Wakes all workers, so that they see a new question (query.h). */
 void workers_wake(struct workers *workers);
@@ -59,7 +101,8 @@ void workers_wake(struct workers *workers);
 /*
  * Whether the workers turn (pulse.h). workers_make_pulse(): before the start; returns 0 or -ENOMEM.
  * workers_ask_pulse() asks each worker for an answer in its next tick; to get answers of idle
- * workers too, wake them. workers_silent_count(): the running workers that have not answered.
+ * workers too, wake them. workers_silent_count(): the running workers that have not answered; 0
+ * while they are frozen.
  */
 int workers_make_pulse(struct workers *workers);
 void workers_ask_pulse(struct workers *workers);

@@ -14,10 +14,33 @@
 #include "base/memory.h"
 #include "config/config_origin.h"
 
+/* Chooses what makes the ids of sessions unique, or goes on with that of the process before. */
+static int choose_boot_id(struct workers *workers, const struct inherited *inherited,
+			  struct fault *fault)
+{
+	int result;
+
+	/* without its sessions, that process goes on to use its own */
+	if (inherited && !inherited->listeners_only) {
+		workers->boot_id = inherited->boot_id;
+		return 0;
+	}
+	if (getrandom(&workers->boot_id, sizeof(workers->boot_id), 0) == sizeof(workers->boot_id))
+		return 0;
+	result = errno ? -errno : -EIO;
+	fault_set(fault, NULL, NULL,
+		  "no random number for the ids of sessions: getrandom(2): %s; allow it in the "
+		  "seccomp profile",
+		  strerror(-result));
+	return result;
+}
+
 static int make_worker(struct workers *workers, unsigned index, const struct workers_setup *setup,
 		       struct fault *fault)
 {
-	uint32_t maxconn = setup->limits->maxconn;
+	const struct inherited *inherited = setup->config->inherited;
+	/* a limit that is lower than that of the process before ends no session */
+	uint32_t maxconn = MAX(setup->limits->maxconn, inherited ? inherited->old_maxconn : 0);
 	struct worker *worker = &workers->list[index];
 	struct sessions *sessions = &worker->sessions;
 	int result;
@@ -30,17 +53,8 @@ static int make_worker(struct workers *workers, unsigned index, const struct wor
 	sessions->metrics = &worker->metrics;
 	sessions->worker = index;
 	sessions->pump.metrics = &worker->metrics;
+	sessions->boot_id = workers->boot_id;
 	timer_wheel_init(&worker->wheel, timer_now_ms());
-	if (getrandom(&sessions->boot_id, sizeof(sessions->boot_id), 0) !=
-	    sizeof(sessions->boot_id)) {
-		result = errno ? -errno : -EIO;
-		fault_set(fault, NULL, NULL,
-			  "no random number for the ids of sessions: getrandom(2): %s; allow it in "
-			  "the seccomp profile",
-			  strerror(-result));
-		return result;
-	}
-
 	sessions->pump.scratch = malloc(PUMP_SCRATCH_BYTES);
 	result = sessions->pump.scratch ? 0 : -ENOMEM;
 	if (!result)
@@ -71,10 +85,16 @@ static int make_pipes(struct workers *workers, const struct config *config,
 	struct pipe_pool *pools[CONFIG_WORKER_LIMIT];
 	int result;
 
+	workers->pipes_wanted = limits->pipes_per_worker;
+	workers->pipe_bytes = (uint32_t)config->pipe_bytes;
 	if (workers->splice_refusal)
 		return 0;
-	result = pipe_pools_create(pools, workers->count, limits->pipes_per_worker,
-				   (uint32_t)config->pipe_bytes);
+	workers->incomplete = config->inherited != NULL;
+	if (workers->incomplete)
+		result = pipe_pools_create_empty(pools, workers->count);
+	else
+		result = pipe_pools_create(pools, workers->count, limits->pipes_per_worker,
+					   (uint32_t)config->pipe_bytes);
 	if (result) {
 		set_shortage(fault, "a pipe", workers->count, result);
 		return result;
@@ -137,6 +157,9 @@ int workers_create(struct workers **workers, const struct workers_setup *setup,
 	made->count = count;
 	made->splice_refusal = pump_try_splice();
 	made->forwards = setup->forwards;
+	made->old_count = setup->config->inherited ? setup->config->inherited->old_workers : 0;
+	pthread_mutex_init(&made->still, NULL);
+	pthread_cond_init(&made->thaw, NULL);
 	made->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	result = made->event_fd < 0 ? -errno : 0;
 	/* each worker's counters have cache lines of their own */
@@ -150,6 +173,8 @@ int workers_create(struct workers **workers, const struct workers_setup *setup,
 		result = make_engines(made, setup->config, &fault);
 	if (!result)
 		result = forwards_make_upstreams(made->forwards);
+	if (!result)
+		result = choose_boot_id(made, setup->config->inherited, &fault);
 	for (unsigned i = 0; i < count && !result; i++)
 		result = make_worker(made, i, setup, &fault);
 	if (!result)
@@ -191,6 +216,9 @@ static void destroy_worker(struct worker *worker)
 
 	listeners_finish(&worker->listeners);
 	(void)reserve_use(&sessions->reserve);
+	/* of a process that took sessions over and did not start */
+	if (sessions->table)
+		sessions_drop(sessions);
 	if (sessions->pump.pipes)
 		pipe_pool_destroy(sessions->pump.pipes);
 	sessions_finish(sessions);
@@ -208,6 +236,8 @@ void workers_destroy(struct workers *workers)
 	load_finish(&workers->load);
 	if (workers->event_fd >= 0)
 		close(workers->event_fd);
+	pthread_cond_destroy(&workers->thaw);
+	pthread_mutex_destroy(&workers->still);
 	free(workers->engines);
 	free(workers->list);
 	free(workers);

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/* Workers that serve, each set as in a process of its own; and the connections through them. */
+#pragma once
+
+#include "config/config.h"
+#include "forward/forward.h"
+#include "os/inherited.h"
+#include "relay/worker.h"
+
+#define FIXTURE_WORDS_MOST 24
+
+/* For TestSuite(..., .init, .fini): the log of all places; only errors are logged. */
+void fixture_open_log(void);
+void fixture_close_log(void);
+
+struct fixture_place {
+	struct config config;
+	struct capacity limits;
+	struct inherited inherited;
+	struct forwards *forwards;
+	struct workers *workers;
+	bool started;
+};
+
+/*
+ * Makes the workers of a configuration, given as command line without the program's name; `--engine`
+ * is that of UNIT_ENGINE. `before`: takes over from its workers; or NULL. The caller frees nothing.
+ */
+void fixture_make(struct fixture_place *place, const struct fixture_place *before,
+		  const char *words);
+void fixture_start(struct fixture_place *place);
+
+/* Ends all sessions and the workers. */
+void fixture_end(struct fixture_place *place);
+
+/* Freezes, writes and reads: `place` has all sessions of `before`, and is not started. */
+void fixture_carry(struct fixture_place *before, struct fixture_place *place);
+
+/* The same, and commits: `before` drains, `place` serves. */
+void fixture_move(struct fixture_place *before, struct fixture_place *place);
+
+/* Waits until a metric of all workers has this value. */
+void fixture_await(const struct fixture_place *place, enum metric metric, uint64_t value);
+
+/* The address on which forward `index` listens. */
+const struct addr *fixture_address(const struct fixture_place *place, unsigned index);
