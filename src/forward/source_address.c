@@ -195,6 +195,18 @@ static struct lease_pool *find_shared(const struct source_address *source)
 	return NULL;
 }
 
+/* lease_state_lock(), or the lock of the process before. */
+static int lock_state(struct source_address *source, bool make, struct fault *fault)
+{
+	int lock_fd = -1, result = 0;
+
+	if (make ||
+	    !lease_state_inherit_lock(source->state_path, source->all->config->inherited, &lock_fd))
+		result = lease_state_lock(source->state_path, make, &lock_fd, fault);
+	source->lock_fd = lock_fd;
+	return result;
+}
+
 /* Finds the file behind links, so that a save does not replace a link. */
 static int find_state(struct source_address *source, const char *path, struct fault *fault)
 {
@@ -202,7 +214,7 @@ static int find_state(struct source_address *source, const char *path, struct fa
 	if (!source->state_path && errno == ENOENT)
 		source->state_path = strdup(path);
 	if (source->state_path)
-		return lease_state_lock(source->state_path, false, &source->lock_fd, fault);
+		return lock_state(source, false, fault);
 	fault_set(fault, "pseudo-state", path, "%s; give another file", strerror(errno));
 	return -EINVAL;
 }
@@ -386,6 +398,17 @@ uint64_t source_addresses_metric(const struct source_addresses *sources, enum me
 	}
 }
 
+void source_addresses_write_locks(const struct source_addresses *sources, struct carrier *carrier)
+{
+	struct inherited_socket record = {.role = INHERITED_LOCK};
+
+	for (unsigned i = 0; i < sources->count; i++) {
+		record.fd = sources->list[i].lock_fd;
+		if (record.fd >= 0)
+			inherited_write(&record, carrier);
+	}
+}
+
 /* Saving --------------------------------------------------------------------------------------- */
 
 const char *source_addresses_first_file(const struct source_addresses *sources)
@@ -415,7 +438,7 @@ static int save_pool(struct source_address *source, struct fault *fault)
 	int result = 0;
 
 	if (source->lock_fd < 0)
-		result = lease_state_lock(source->state_path, true, &source->lock_fd, fault);
+		result = lock_state(source, true, fault);
 	return result ? result : lease_pool_save(source->pool, source->state_path, &clock, fault);
 }
 

@@ -75,6 +75,9 @@ bool source_addresses_own(const struct source_addresses *sources, const struct c
 /* The value of a metric about lease pools, summed; 0 for another metric. Any thread. */
 uint64_t source_addresses_metric(const struct source_addresses *sources, enum metric metric);
 
+/* Writes the locks of the state files for the process that takes over: inherited_write(). */
+void source_addresses_write_locks(const struct source_addresses *sources, struct carrier *carrier);
+
 /* The path of the first state file; NULL: no pool has a state file. */
 const char *source_addresses_first_file(const struct source_addresses *sources);
 

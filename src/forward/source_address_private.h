@@ -2,6 +2,8 @@
 /* The parts of the source addresses, for source_address*.c alone. */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "forward/source_address.h"
 
 /* Of a forward. If forwards share a pool, only the first of them has the file and its lock. */
@@ -11,7 +13,8 @@ struct source_address {
 	struct lease_pool *pool; /* NULL: --source names no pool */
 	bool owns_pool;		 /* false: an earlier forward with the same block owns the pool */
 	char *state_path;	 /* NULL: the leases are not saved */
-	int lock_fd;		 /* of the state file; -1: the first save makes the file */
+	/* of the state file; -1: the first save makes the file. The saver thread may set it */
+	atomic_int lock_fd;
 };
 
 struct source_addresses {

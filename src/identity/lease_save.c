@@ -103,6 +103,22 @@ int lease_state_lock(const char *path, bool make, int *lock_fd, struct fault *fa
 	return 0;
 }
 
+bool lease_state_inherit_lock(const char *path, struct inherited *inherited, int *lock_fd)
+{
+	struct fault unused;
+	struct state_paths paths = {.path = path, .fault = &unused};
+	int fd;
+
+	if (!inherited || name_beside(&paths, ".lock"))
+		return false;
+	fd = open(paths.beside, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	*lock_fd = inherited_take_lock(inherited, fd);
+	close(fd);
+	return *lock_fd >= 0;
+}
+
 /* Saving --------------------------------------------------------------------------------------- */
 
 static void write_header(FILE *file, const struct lease_pool *pool)

@@ -26,6 +26,7 @@
 #include <stdint.h>
 
 #include "identity/lease_pool.h"
+#include "os/inherited.h"
 
 #define LEASE_STATE_VERSION 1
 
@@ -64,6 +65,12 @@ int lease_pool_open(const struct lease_pool_options *options, const struct lease
  * Returns 0; -EBUSY if another process has the lock or made the file; or another -errno.
  */
 int lease_state_lock(const char *path, bool make, int *lock_fd, struct fault *fault);
+
+/*
+ * Takes the lock over that the process before this one has on the state file, if it has it. Returns
+ * whether it did; otherwise call lease_state_lock(). `inherited` may be NULL.
+ */
+bool lease_state_inherit_lock(const char *path, struct inherited *inherited, int *lock_fd);
 
 /*
  * Writes the state file. Other threads may use the pool meanwhile. The new file is written as

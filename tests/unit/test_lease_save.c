@@ -15,6 +15,7 @@
 
 #include "base/util.h"
 #include "support.h"
+#include "takeover_fixture.h"
 
 static const struct lease_clock at = {1000, 1000};
 static char directory[] = "/tmp/test_lease_save.XXXXXX";
@@ -145,4 +146,31 @@ Test(lease_pool_save, long_names)
 		text = support_text(&fault);
 		cr_expect_str_eq(text + strlen(text) - strlen(remedy), remedy);
 	}
+}
+
+static void write_lock(const void *fd, struct carrier *carrier)
+{
+	inherited_write(&(struct inherited_socket){.role = INHERITED_LOCK, .fd = *(const int *)fd},
+			carrier);
+}
+
+/* In a takeover both processes have the lock, which ends with the last of them. */
+Test(lease_pool_save, the_next_process_has_the_lock)
+{
+	struct inherited inherited;
+	int old_fd = -1, new_fd = -1;
+
+	cr_assert_eq(lease_state_lock("f", true, &old_fd, &fault), 0);
+	cr_expect_eq(lease_state_lock("f", false, &new_fd, &fault), -EBUSY);
+	takeover_carry(write_lock, &old_fd, &inherited);
+	cr_expect(!lease_state_inherit_lock("f", NULL, &new_fd));
+	cr_expect(!lease_state_inherit_lock("g", &inherited, &new_fd));
+	cr_assert(lease_state_inherit_lock("f", &inherited, &new_fd));
+	close(old_fd);
+	cr_expect_eq(lease_state_lock("f", false, &old_fd, &fault), -EBUSY);
+	close(new_fd);
+	cr_expect_eq(lease_state_lock("f", false, &old_fd, &fault), 0);
+	close(old_fd);
+	takeover_forget(&inherited);
+	cr_assert(!unlink("f.lock"));
 }
