@@ -53,6 +53,7 @@ struct admin {
 int admin_create(struct admin **admin, const struct admin_setup *setup, struct fault *fault)
 {
 	const struct config *config = setup->forwards->config;
+	bool for_group = config->admin_mode != 0;
 	struct admin *made = calloc(1, sizeof(*made));
 	int result = made ? 0 : -ENOMEM;
 
@@ -67,9 +68,10 @@ int admin_create(struct admin **admin, const struct admin_setup *setup, struct f
 		result = workers_attach(setup->workers, made->tools.bans, &made->tools.queries);
 	if (!result)
 		result = admin_job_init(&made->job, &made->tools);
-	if (!result)
-		result = admin_socket_open(&made->socket, config->admin, config->admin_mode != 0,
-					   setup->owner, fault);
+	if (!result &&
+	    !admin_socket_inherit(&made->socket, config->admin, for_group, config->inherited))
+		result = admin_socket_open(&made->socket, config->admin, for_group, setup->owner,
+					   fault);
 	if (result)
 		admin_destroy(made);
 	else
@@ -96,6 +98,31 @@ void admin_destroy(struct admin *admin)
 	queries_destroy(admin->tools.queries);
 	bans_destroy(admin->tools.bans);
 	free(admin);
+}
+
+/* In a takeover -------------------------------------------------------------------------------- */
+
+void admin_settle(struct admin *admin)
+{
+	admin_socket_settle(&admin->socket);
+}
+
+void admin_write_socket(const struct admin *admin, struct carrier *carrier)
+{
+	admin_socket_write(&admin->socket, carrier);
+}
+
+void admin_leave(struct admin *admin)
+{
+	admin_socket_close(&admin->socket);
+}
+
+bool admin_is_busy(const struct admin *admin)
+{
+	for (unsigned i = 0; i < ADMIN_CONNECTIONS; i++)
+		if (admin->connections[i].state != CONNECTION_NONE)
+			return true;
+	return false;
 }
 
 /* Waiting -------------------------------------------------------------------------------------- */

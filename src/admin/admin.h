@@ -32,13 +32,26 @@ struct admin_setup {
 };
 
 /*
- * Makes the socket at config->admin. The workers, which must not have been started, keep a history
- * and look at the bans from then on. Returns 0, or -errno with `fault`: object, reason and remedy.
+ * Makes the socket at config->admin, or takes the inherited socket of this path. The workers, which
+ * must not have been started, keep a history and look at the bans from then on. Returns 0, or
+ * -errno with `fault`: object, reason and remedy.
  */
 int admin_create(struct admin **admin, const struct admin_setup *setup, struct fault *fault);
 
 /* No worker may be running. NULL is allowed. */
 void admin_destroy(struct admin *admin);
+
+/* In the new process of a takeover, after the commit: gives an inherited socket's file its mode. */
+void admin_settle(struct admin *admin);
+
+/*
+ * In the old process of a takeover: admin_write_socket() writes the socket for the next process.
+ * admin_leave() closes it here, after the commit. admin_is_busy(): connections are open; each ends
+ * when its answer was taken, or after ADMIN_TIMEOUT_MS.
+ */
+void admin_write_socket(const struct admin *admin, struct carrier *carrier);
+void admin_leave(struct admin *admin);
+bool admin_is_busy(const struct admin *admin);
 
 /* Adds the descriptors to wait for, and when admin_run() is due without an event or answer. */
 void admin_prepare_poll(struct admin *admin, struct poll_set *set);

@@ -77,9 +77,14 @@ static int explain(const char *path, int result, struct fault *fault)
 	return fail(path, -result, remedy_for(result), fault);
 }
 
+static mode_t mode_of(const struct admin_socket *self)
+{
+	return self->for_group ? 0660 : 0600;
+}
+
 static int listen_on(struct admin_socket *self, struct forward_owner owner)
 {
-	const struct sock_tuning tuning = {.local_mode = self->for_group ? 0660 : 0600};
+	const struct sock_tuning tuning = {.local_mode = mode_of(self)};
 	unsigned waited_ms = 0;
 	int result;
 
@@ -96,20 +101,54 @@ static int listen_on(struct admin_socket *self, struct forward_owner owner)
 	return result;
 }
 
-int admin_socket_open(struct admin_socket *self, const char *path, bool for_group,
-		      struct forward_owner owner, struct fault *fault)
+/* Returns whether the path fits into a socket's name. */
+static bool init(struct admin_socket *self, const char *path, bool for_group)
 {
 	size_t length = strlen(path);
-	int result;
 
 	*self = (struct admin_socket){.fd = -1, .for_group = for_group};
 	if (!length || length >= sizeof(self->name.sun_path))
-		return refuse(path, EINVAL, "no path of 1 to 107 bytes; give one", fault);
+		return false;
 	self->name.sun_family = AF_UNIX;
 	strcpy(self->name.sun_path, path);
 	self->address.local = (struct addr_local){
 		.family = AF_UNIX, .path_bytes = (uint16_t)length, .name = &self->name};
 	self->address.length_bytes = sizeof(self->address.local);
+	return true;
+}
+
+bool admin_socket_inherit(struct admin_socket *self, const char *path, bool for_group,
+			  struct inherited *inherited)
+{
+	struct inherited_socket *found = inherited_find(inherited, INHERITED_ADMIN, path);
+
+	if (!init(self, path, for_group) || !found)
+		return false;
+	self->fd = inherited_take(found);
+	return true;
+}
+
+void admin_socket_settle(struct admin_socket *self)
+{
+	/* fails if another user owns the file, and then the mode stays */
+	(void)chmod(self->name.sun_path, mode_of(self));
+}
+
+void admin_socket_write(const struct admin_socket *self, struct carrier *carrier)
+{
+	struct inherited_socket record = {.role = INHERITED_ADMIN, .fd = self->fd};
+
+	snprintf(record.given, sizeof(record.given), "%s", self->name.sun_path);
+	inherited_write(&record, carrier);
+}
+
+int admin_socket_open(struct admin_socket *self, const char *path, bool for_group,
+		      struct forward_owner owner, struct fault *fault)
+{
+	int result;
+
+	if (!init(self, path, for_group))
+		return refuse(path, EINVAL, "no path of 1 to 107 bytes; give one", fault);
 	result = admin_socket_check(path, owner, fault);
 	if (result)
 		return result;

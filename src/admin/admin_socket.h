@@ -36,6 +36,19 @@ int admin_socket_check(const char *path, struct forward_owner owner, struct faul
 int admin_socket_open(struct admin_socket *self, const char *path, bool for_group,
 		      struct forward_owner owner, struct fault *fault);
 
+/*
+ * Takes the socket of this path over from the process before, if it has one, and changes nothing
+ * about it. Returns whether it did; otherwise call admin_socket_open().
+ */
+bool admin_socket_inherit(struct admin_socket *self, const char *path, bool for_group,
+			  struct inherited *inherited);
+
+/* Gives the file of an inherited socket its mode. When the process before has given up. */
+void admin_socket_settle(struct admin_socket *self);
+
+/* Writes the socket for the process that takes over: inherited_write(). */
+void admin_socket_write(const struct admin_socket *self, struct carrier *carrier);
+
 /* Closes the socket. Removes the file if no other process listens there and we may remove it. */
 void admin_socket_close(struct admin_socket *self);
 

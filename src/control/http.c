@@ -10,30 +10,15 @@
 
 #include "base/check.h"
 #include "config/capacity.h"
-#include "config/config_origin.h"
-#include "forward/listener_bind.h"
+#include "control/http_listener.h"
 #include "os/sock.h"
 #include "os/timer.h"
-#include "relay/listener.h"
 #include "stats/metrics_text.h"
 
 /* Memory for the request and the head of the answer; a longer request is refused. */
 #define CONNECTION_BYTES 4096
 
-/* The pause in accepting without descriptors; a waiting connection wakes the loop all the time. */
-#define STARVED_PAUSE_MS 100
-
 #define LINE_TYPE	 "text/plain; charset=utf-8"
-
-/* Large, so that a probe is not refused when many others connect. */
-#define BACKLOG 1024
-
-/*
- * The kernel shows a connection when its first bytes have come, or after about this long. So a
- * request of one packet is there when its connection is accepted, and is answered before others
- * need the slot.
- */
-#define DEFER_ACCEPT_MS 1000
 
 /* A connection. Its socket is libmicrohttpd's. */
 struct slot {
@@ -48,11 +33,8 @@ struct http {
 	struct MHD_Daemon *daemon;
 	const struct config *config;
 	const struct workers *workers;
-	struct addr listen; /* as bound */
-	int listen_fd;
+	struct http_listener listener;
 	bool draining;
-	bool listener_failed; /* it was destroyed and could not be opened again */
-	uint64_t accept_again_ms;
 	uint64_t accepted_count;
 	struct slot slots[CAPACITY_HTTP_CONNECTIONS];
 };
@@ -334,25 +316,10 @@ static struct MHD_Daemon *start_daemon(struct http *http)
 				MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
 }
 
-void http_check(const struct config *config, struct config_errors *errors)
-{
-	const struct sock_tuning tuning = {0};
-	struct fault fault;
-	int result = config->metrics.length_bytes ? sock_try_bind(&config->metrics, &tuning) : 0;
-
-	if (!result)
-		return;
-	listener_describe_error(&config->metrics, result, false, &fault);
-	fault.option = "metrics";
-	config_origin_add_to(errors, config, NULL, &fault);
-}
-
 int http_create(struct http **http, const struct config *config, const struct workers *workers,
 		struct fault *fault)
 {
 	struct http *made = calloc(1, sizeof(*made));
-	struct sock_tuning tuning = {.defer_accept_ms = DEFER_ACCEPT_MS};
-	unsigned waited_ms = 0;
 	int result;
 
 	fault_set(fault, "metrics", NULL,
@@ -362,29 +329,22 @@ int http_create(struct http **http, const struct config *config, const struct wo
 		return -ENOMEM;
 	made->config = config;
 	made->workers = workers;
-	made->listen = config->metrics;
-	do
-		result = sock_open_listeners(&made->listen, &tuning, BACKLOG, &made->listen_fd, 1);
-	while (sock_may_try_again(result, &waited_ms));
-	if (result) {
-		listener_describe_error(&config->metrics, result, false, fault);
-		fault->option = "metrics";
-		free(made);
-		return result;
-	}
 	made->daemon = start_daemon(made);
 	if (!made->daemon) {
-		close(made->listen_fd);
 		free(made);
 		return -ENOMEM;
 	}
-	*http = made;
-	return 0;
+	result = http_listener_open(&made->listener, config, fault);
+	if (result)
+		http_destroy(made);
+	else
+		*http = made;
+	return result;
 }
 
 const struct addr *http_address(const struct http *http)
 {
-	return &http->listen;
+	return &http->listener.address;
 }
 
 void http_destroy(struct http *http)
@@ -392,8 +352,28 @@ void http_destroy(struct http *http)
 	if (!http)
 		return;
 	MHD_stop_daemon(http->daemon);
-	close(http->listen_fd);
+	http_listener_close(&http->listener);
 	free(http);
+}
+
+/* In a takeover -------------------------------------------------------------------------------- */
+
+void http_write_socket(const struct http *http, struct carrier *carrier)
+{
+	http_listener_write(&http->listener, &http->config->metrics, carrier);
+}
+
+void http_leave(struct http *http)
+{
+	http_listener_close(&http->listener);
+}
+
+bool http_is_busy(const struct http *http)
+{
+	for (unsigned i = 0; i < CAPACITY_HTTP_CONNECTIONS; i++)
+		if (http->slots[i].taken)
+			return true;
+	return false;
 }
 
 /* Running -------------------------------------------------------------------------------------- */
@@ -408,10 +388,8 @@ void http_prepare_poll(struct http *http, struct poll_set *set)
 	MHD_UNSIGNED_LONG_LONG daemon_ms = 0;
 	uint64_t now_ms = timer_now_ms();
 
-	if (now_ms < http->accept_again_ms)
-		poll_set_due(set, http->accept_again_ms);
-	else if (find_free(http))
-		poll_set_add(set, http->listen_fd, POLLIN);
+	if (find_free(http))
+		http_listener_prepare_poll(&http->listener, set);
 	poll_set_add(set, epoll_fd(http), POLLIN);
 	if (MHD_get_timeout(http->daemon, &daemon_ms))
 		poll_set_due(set, now_ms + daemon_ms);
@@ -420,29 +398,14 @@ void http_prepare_poll(struct http *http, struct poll_set *set)
 			poll_set_due(set, http->slots[i].deadline_ms);
 }
 
-/* A listener that was destroyed (ss -K) would wake the loop all the time, so it is opened again. */
-static void on_accept_failed(struct http *http, int error)
-{
-	if (sock_listener_error(http->listen_fd) == -ECONNABORTED) {
-		error = sock_listen_again(http->listen_fd, &http->listen, BACKLOG);
-		if (!error || !http->listener_failed)
-			listener_log_repair(NULL, &http->listen, -ECONNABORTED, error);
-		http->listener_failed = error;
-	}
-	if (error && error != -EAGAIN && error != -ECONNABORTED)
-		http->accept_again_ms = timer_now_ms() + STARVED_PAUSE_MS;
-}
-
 static void accept_waiting(struct http *http)
 {
 	while (find_free(http)) {
-		int fd = sock_accept(http->listen_fd);
+		int fd = http_listener_accept(&http->listener);
 		struct addr peer;
 
-		if (fd < 0) {
-			on_accept_failed(http, fd);
+		if (fd < 0)
 			return;
-		}
 		sock_get_peer(fd, &peer);
 		/* MHD_add_connection() closes the socket if it fails. A closed connection has no address. */
 		if (peer.length_bytes)
@@ -455,8 +418,7 @@ static void accept_waiting(struct http *http)
 void http_run(struct http *http, bool draining)
 {
 	http->draining = draining;
-	if (timer_now_ms() >= http->accept_again_ms)
-		accept_waiting(http);
+	accept_waiting(http);
 	MHD_run(http->daemon);
 	/* after MHD_run(): a request that came in time is answered, however late it is read (SIGSTOP) */
 	end_overdue(http);

@@ -18,6 +18,7 @@
  */
 #pragma once
 
+#include "os/carrier.h"
 #include "os/poll_set.h"
 #include "relay/worker.h"
 
@@ -27,9 +28,10 @@
 struct http;
 
 /*
- * Listens on config->metrics. Ports below 1024 need the privileges of the start. Starts no
- * thread and answers no request yet. /metrics shows the counters of `workers`, which run `config`.
- * Both must outlive the struct. Returns 0, or -errno with `fault`: address, reason and remedy.
+ * Listens on config->metrics, or on the inherited socket of this address. Ports below 1024 need the
+ * privileges of the start. Starts no thread and answers no request yet. /metrics shows the counters
+ * of `workers`, which run `config`. Both must outlive the struct. Returns 0, or -errno with
+ * `fault`: address, reason and remedy.
  */
 int http_create(struct http **http, const struct config *config, const struct workers *workers,
 		struct fault *fault);
@@ -37,14 +39,17 @@ int http_create(struct http **http, const struct config *config, const struct wo
 /* The listener's address, with the port that the kernel chose where the configuration has 0. */
 const struct addr *http_address(const struct http *http);
 
-/*
- * For a start that has failed: adds an error if config->metrics cannot be listened on. Binds the
- * address for a moment, bind(2).
- */
-void http_check(const struct config *config, struct config_errors *errors);
-
 /* NULL is allowed. */
 void http_destroy(struct http *http);
+
+/*
+ * In the old process of a takeover: http_write_socket() writes the listener for the next process.
+ * http_leave() closes it here, after the commit. http_is_busy(): connections are open, each for
+ * HTTP_REQUEST_LIMIT_MS at most.
+ */
+void http_write_socket(const struct http *http, struct carrier *carrier);
+void http_leave(struct http *http);
+bool http_is_busy(const struct http *http);
 
 /* Adds the descriptors to wait for, and when http_run() is due without an event. */
 void http_prepare_poll(struct http *http, struct poll_set *set);

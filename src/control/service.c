@@ -13,6 +13,7 @@
 #include "config/config_loop.h"
 #include "config/config_origin.h"
 #include "config/tuning_check.h"
+#include "control/http_listener.h"
 #include "control/report.h"
 #include "control/signals.h"
 #include "os/startup.h"
@@ -42,6 +43,7 @@ void service_init(struct service *service, const struct config *config)
 				.drain_timeout_ms = config->drain_timeout_ms,
 			},
 	};
+	service->errors.takes_over = config->inherited != NULL;
 	log_init((enum log_level)config->log_level, (enum log_format)config->log_format);
 	log_hold();
 	signals_ignore();
@@ -69,6 +71,30 @@ static void check_what_is_made(struct service *service, bool user_is_known)
 		(void)fail(service, &fault);
 }
 
+/*
+ * Looks the user of the process up. In a takeover it cannot change: it is the user of the process
+ * before.
+ */
+static int resolve_user(struct service *service, struct fault *fault)
+{
+	const struct config *config = service->config;
+	const struct inherited *inherited = config->inherited;
+	struct privs_target *target = &service->target;
+	int result = privs_resolve(config->user, target, fault);
+
+	if (!inherited || (result && result != -EPERM))
+		return result;
+	if (target->user.uid == geteuid() && target->user.gid == getegid())
+		target->change = false;
+	if (result || target->change || (!config->user && *inherited->old_user))
+		result = fault_set(fault, "user", config->user,
+				   "sixpipe runs as '%.64s', and has given up the right to become "
+				   "another user; restart sixpipe",
+				   *inherited->old_user ? inherited->old_user
+							: "the user who started it");
+	return result;
+}
+
 bool service_check(struct service *service)
 {
 	const struct config *config = service->config;
@@ -77,7 +103,7 @@ bool service_check(struct service *service)
 
 	if (forwards_create(&service->task.forwards, config, &service->errors))
 		return false;
-	user_is_known = !privs_resolve(config->user, &service->target, &fault);
+	user_is_known = !resolve_user(service, &fault);
 	if (!user_is_known)
 		(void)fail(service, &fault);
 	if (!service->limits.maxconn)
@@ -163,7 +189,7 @@ bool service_bind(struct service *service)
 	if (!workers_create(&task->workers, &setup, &service->errors))
 		return bind_others(service);
 	/* the user sees the errors of all listeners in one run */
-	http_check(service->config, &service->errors);
+	http_listener_check(service->config, &service->errors);
 	return false;
 }
 
@@ -205,6 +231,8 @@ static bool start_threads(struct service *service)
 			     config->resolve_timeout_ms);
 	if (task->names && names_wait(task->names, &service->errors))
 		return false;
+	if (config->inherited && task->admin)
+		admin_settle(task->admin);
 	result = workers_start(task->workers);
 	if (!result)
 		return true;

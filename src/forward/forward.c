@@ -221,7 +221,10 @@ static int give_to_workers(struct forward *forward, const struct listener_socket
 int forwards_open(struct forwards *forwards, unsigned worker_count, struct forward_sockets *sockets,
 		  struct config_errors *errors)
 {
-	struct listener_sockets opened = {.worker_count = worker_count};
+	struct listener_sockets opened = {
+		.worker_count = worker_count,
+		.waited_ms = forwards->config->inherited ? SOCK_WAITED_LONG : 0,
+	};
 	struct fault fault;
 	int result = 0;
 

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -49,8 +50,8 @@ int sock_adopt_listener(int listener_fd, const struct addr *address,
 
 /*
  * Gives a listening socket that another process has opened its options here: sock_tune_inherited(),
- * `backlog`, and the mode of a local socket's file, unless `local_mode` is 0. A socket that has failed for good stays as it
- * is: sock_listener_error().
+ * `backlog`, and the mode of a local socket's file, unless `local_mode` is 0. A socket that has
+ * failed for good stays as it is: sock_listener_error().
  */
 void sock_retune_listener(int listener_fd, const struct addr *address,
 			  const struct sock_tuning *tuning, unsigned backlog);
@@ -87,8 +88,10 @@ int sock_listen_again(int listener_fd, const struct addr *address, unsigned back
  * For the start, after sock_open_listeners() returned `error`: whether to call it again. If the
  * address is in use, this function waits for a moment first, because the sockets of a killed
  * process can exist a little longer. `waited_ms` must be 0 at first; it adds up the waits, at most
- * one second.
+ * one second. SOCK_WAITED_LONG: do not wait, as in a takeover, where the old process keeps its
+ * ports.
  */
+#define SOCK_WAITED_LONG UINT_MAX
 bool sock_may_try_again(int error, unsigned *waited_ms);
 
 /*

@@ -13,6 +13,7 @@
 
 #include "base/util.h"
 #include "support.h"
+#include "takeover_fixture.h"
 
 TestSuite(admin_socket, .fini = support_check_leaks);
 
@@ -204,4 +205,35 @@ Test(admin_socket, who_may_ask)
 	close(fds[0]);
 	close(fds[1]);
 	cr_expect(!admin_socket_admits(&socket, fds[0], &peer), "nobody is there");
+}
+
+static void write_socket(const void *socket, struct carrier *carrier)
+{
+	admin_socket_write(socket, carrier);
+}
+
+/* In a takeover the file stays, and gets the new mode when the old process has given up. */
+Test(admin_socket_path, the_next_process_takes_the_socket)
+{
+	struct admin_socket old, new;
+	struct inherited inherited;
+	struct fault fault = {0};
+	int fd;
+
+	cr_assert_eq(admin_socket_open(&old, path, false, owner, &fault), 0, "%s",
+		     support_text(&fault));
+	takeover_carry(write_socket, &old, &inherited);
+	cr_expect(!admin_socket_inherit(&new, "/run/another", true, &inherited));
+	cr_expect(!admin_socket_inherit(&new, path, true, NULL), "an ordinary start");
+	cr_assert(admin_socket_inherit(&new, path, true, &inherited));
+	cr_expect_eq(mode_of_path(), 0600);
+	admin_socket_close(&old);
+	admin_socket_settle(&new);
+	cr_expect_eq(mode_of_path(), 0660);
+	fd = connect_to();
+	cr_expect_geq(fd, 0);
+	close(fd);
+	admin_socket_close(&new);
+	cr_expect_neq(access(path, F_OK), 0, "the last process removes it");
+	takeover_forget(&inherited);
 }

@@ -13,6 +13,7 @@
 #include "os/timer.h"
 #include "relay/worker_parts.h"
 #include "support.h"
+#include "takeover_fixture.h"
 
 TestSuite(http, .fini = support_check_leaks);
 
@@ -283,5 +284,50 @@ Test(http, an_address_in_use)
 	cr_expect_not_null(strstr(support_text(&fault), "; stop the program"), "%s",
 			   support_text(&fault));
 	close(holder);
+	cr_expect_eq(support_count_descriptors(), before);
+}
+
+static void write_socket(const void *http, struct carrier *carrier)
+{
+	http_write_socket(http, carrier);
+}
+
+/* In a takeover both processes have the listener, and each answers the connections it accepted. */
+Test(http, a_listener_goes_on_in_the_next_process)
+{
+	static struct config config;
+	struct inherited inherited;
+	struct fault fault = {0};
+	struct addr address;
+	char answer[1024];
+	unsigned before = support_count_descriptors();
+	struct http *old = create(&address), *new = NULL;
+	int early = support_connect(&address), late;
+
+	config.inherited = &inherited;
+	config.metrics = address;
+	takeover_carry(write_socket, old, &inherited);
+	cr_expect_eq(http_create(&new, &config, &no_workers, &fault), -EADDRINUSE);
+	cr_expect_not_null(strstr(support_text(&fault), "restart sixpipe"), "port 0 was given: %s",
+			   support_text(&fault));
+	addr_set_port(&config.metrics, 0);
+	cr_assert_eq(http_create(&new, &config, &no_workers, &fault), 0, "%s",
+		     support_text(&fault));
+	cr_expect(addr_equal(http_address(new), &address));
+	cr_expect(!http_is_busy(old));
+	support_send(early, "GET", 3);
+	while (!http_is_busy(old))
+		turn(old, READY, 10);
+	http_leave(old);
+	late = support_connect(&address);
+	ask(new, READY, late, "GET /live HTTP/1.0\r\n\r\n", answer, sizeof(answer));
+	cr_expect_not_null(strstr(answer, "live\n"), "%s", answer);
+	ask(old, READY, early, " /live HTTP/1.0\r\n\r\n", answer, sizeof(answer));
+	cr_expect_not_null(strstr(answer, "live\n"), "%s", answer);
+	turn(old, READY, 10);
+	cr_expect(!http_is_busy(old));
+	http_destroy(old);
+	http_destroy(new);
+	takeover_forget(&inherited);
 	cr_expect_eq(support_count_descriptors(), before);
 }
