@@ -55,6 +55,20 @@ static unsigned count_state_descriptors(const struct config *config)
 	return count ? count + CAPACITY_SAVE_DESCRIPTORS : 0;
 }
 
+/*
+ * Descriptors of inherited listening sockets that are more than one per worker and forward: each
+ * socket may hold a connection back.
+ */
+static unsigned count_more_listeners(const struct config *config, unsigned workers)
+{
+	const struct inherited *inherited = config->inherited;
+	unsigned count = 0, usual = workers * config->forward_count;
+
+	for (unsigned i = 0; inherited && i < inherited->count; i++)
+		count += inherited->sockets[i].role == INHERITED_LISTENER;
+	return count > usual ? 2 * (count - usual) : 0;
+}
+
 void capacity_compute(const struct config *config, const struct capacity_host *host,
 		      struct capacity *limits)
 {
@@ -71,6 +85,7 @@ void capacity_compute(const struct config *config, const struct capacity_host *h
 		(config->metrics.length_bytes ? CAPACITY_HTTP_DESCRIPTORS : 0) +
 			(config->admin ? CAPACITY_ADMIN_DESCRIPTORS : 0) + count_checks(config) +
 			count_state_descriptors(config) +
+			count_more_listeners(config, limits->workers) +
 			(config->log_file || config->log_target ? CAPACITY_LOG_DESCRIPTORS : 0) +
 			(config->name_count ? CAPACITY_DNS_DESCRIPTORS : 0));
 	limits->descriptor_sessions = host_sessions_for(host->descriptors, fixed);

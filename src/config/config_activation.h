@@ -18,11 +18,11 @@ const char *config_activation_parse(const char *text, const char **name);
 
 /*
  * Gives the passed sockets of config->passed, and those of config->inherited that were passed to
- * the process before this one, to the forwards that name them. Sockets with the same
- * name and another address get a forward of their own, a copy. From here on such a forward has the
- * address, interface and families of its sockets. A forward whose name was not passed keeps "no
- * address". Adds a fault for each socket that cannot be used; for each passed socket that no forward
- * names; and, if any socket was passed or inherited, for each forward whose name was not passed.
+ * the process before this one, to the forwards that name them. Sockets with the same name and
+ * another address get a forward of their own, a copy. From here on such a forward has the address,
+ * interface and families of its sockets. A forward whose name was not passed keeps "no address".
+ * Adds a fault for each socket that cannot be used; for each passed socket that no forward names;
+ * and, if any socket was passed or inherited, for each forward whose name was not passed.
  */
 void config_activation_apply(struct config *config);
 

@@ -71,6 +71,9 @@ static const char *ip_remedy(const struct addr *address, int error, bool may_fre
 		return "ports below 1024 need CAP_NET_BIND_SERVICE: start as root with --user "
 		       "NAME, listen on a socket of systemd (systemd:NAME), or choose a higher "
 		       "port";
+	case EPERM:
+		return "--mark needs CAP_NET_ADMIN: start as root with --user NAME, or leave it "
+		       "out";
 	case EADDRNOTAVAIL:
 		return explain_not_available(address, may_freebind);
 	case EAFNOSUPPORT:
@@ -237,7 +240,7 @@ void listener_describe_adoption(const struct config_forward *forward, int error,
 					     : "remove socket options of this forward");
 }
 
-/* From the process before this one --------------------------------------------------------------- */
+/* From the process before this one ------------------------------------------------------------- */
 
 /* Whether the port was 0 when the socket was opened. */
 static bool had_port_0(const struct inherited_socket *socket)
@@ -350,15 +353,15 @@ int listener_inherit(const struct config *config, const struct config_forward *f
 		return 0;
 	if (!result)
 		result = check_options(forward, sockets->fds[0], fault);
-	if (result == -EPERM)
-		return result;
 	if (!result)
 		result = share(sockets);
-	if (result)
+	if (result && result != -EPERM)
 		config_fault_listen(fault, forward,
 				    "its sockets cannot be taken over: %s; raise the descriptor "
 				    "limit (ulimit -n), or restart sixpipe",
 				    strerror(-result));
+	while (result && sockets->count)
+		close(sockets->fds[--sockets->count]);
 	return result;
 }
 

@@ -48,8 +48,8 @@ void listener_describe_adoption(const struct config_forward *forward, int error,
  * Takes over the sockets that the process before this one has for `forward`: passed sockets, or
  * those with the same address, interface and families (--dual-stack). A port of 0 is the same for a
  * forward of the same name. Changes nothing about the sockets. Each worker gets at least one, or a
- * duplicate of one. Returns 0, and `count` 0 if there are none; or -errno with `fault`: fcntl(2);
- * -EPERM if an option of the socket would have to change that needs a privilege.
+ * duplicate of one. Returns 0, and `count` 0 if there are none; or -errno with `fault`, and closes
+ * the sockets: fcntl(2); -EPERM if an option would have to change, and that needs a privilege.
  */
 int listener_inherit(const struct config *config, const struct config_forward *forward,
 		     struct listener_sockets *sockets, struct fault *fault);

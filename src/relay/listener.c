@@ -149,8 +149,8 @@ static bool admit(struct listeners *self, struct listener *listener, int fd)
 					 : load_admit(sessions->load, sessions->worker);
 	if (worker < 0) {
 		/*
-		 * If another worker met the limit of the forward in the meantime, that worker waits for
-		 * the end of a session. Every end of a session wakes all waiting workers.
+		 * If another worker met the limit of the forward in the meantime, that worker waits
+		 * for the end of a session. Every end of a session wakes all waiting workers.
 		 */
 		tenancy_end(&tenancy, sessions->now_ms);
 		return false;

@@ -145,7 +145,7 @@ bool listener_repair(struct listeners *listeners, struct listener *listener);
 void listener_log_repair(const char *forward, const struct addr *listen, int socket_error,
 			 int error);
 
-/* listener_takeover.c --------------------------------------------------------------------------- */
+/* listener_takeover.c: what a takeover needs --------------------------------------------------- */
 
 /*
  * Before the start of the worker: gives the sockets of the process before the options of their

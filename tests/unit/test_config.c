@@ -388,3 +388,29 @@ Test(config, bytes_have_a_limit)
 	cr_expect_eq(support_set(&config, "check-expect", text, &fault), -EINVAL);
 	config_finish(&config);
 }
+
+/* A process that takes over has no privileges; a restart has them. */
+Test(config, a_missing_permission_in_a_takeover)
+{
+	static const struct {
+		int error;
+		bool takes_over;
+		const char *text;
+	} rows[] = {
+		{EACCES, false, "--config 'f': Permission denied; do this"},
+		{EACCES, true,
+		 "--config 'f': Permission denied; do this, or restart sixpipe, which has given up "
+		 "the privileges of its start"},
+		{ENOENT, true, "--config 'f': No such file or directory; do this"},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct config_errors errors = {.takes_over = rows[i].takes_over};
+		struct fault fault;
+
+		fault_set(&fault, "config", "f", "%s; do this", strerror(rows[i].error));
+		config_errors_add(&errors, &fault);
+		cr_expect_str_eq(support_text(&errors.list[0]), rows[i].text);
+		config_errors_finish(&errors);
+	}
+}

@@ -157,3 +157,54 @@ Test(config_activation, a_start_needs_the_sockets)
 	config_errors_finish(&errors);
 	finish(&config);
 }
+
+/* In a takeover the names are those of the old process, and two addresses are two forwards. */
+Test(config_activation, inherited_sockets_go_to_the_forwards_of_their_names)
+{
+	static const char *const names[] = {"web", "dns", "web", ""};
+	struct inherited_socket sockets[ARRAY_COUNT(names)] = {{0}};
+	struct inherited inherited = {.sockets = sockets, .count = ARRAY_COUNT(names)};
+	struct addr addresses[ARRAY_COUNT(names)];
+	struct config config;
+	struct fault fault = {0};
+
+	for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+		sockets[i].fd = support_listen(&addresses[i], 1);
+		strcpy(sockets[i].socket_name, names[i]);
+	}
+	config_init(&config);
+	config.inherited = &inherited;
+	support_must_set(&config, "listen", "systemd:web");
+	support_must_set(&config, "backend", "192.0.2.1:80");
+	cr_assert_eq(support_check(&config, &fault), 0, "%s", support_text(&fault));
+	cr_assert_eq(config.forward_count, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		const struct config_forward *forward = &config.forwards[i];
+
+		cr_expect(addr_equal(&forward->listen, &addresses[2 * i]));
+		cr_assert_eq(forward->passed_count, 1);
+		cr_expect(sockets[2 * i].used);
+		close(forward->passed_fds[0]);
+	}
+	cr_expect(!sockets[1].used && !sockets[3].used,
+		  "a name that is not given any more is no error");
+	close(sockets[1].fd);
+	close(sockets[3].fd);
+	config_finish(&config);
+}
+
+Test(config_activation, a_new_name_needs_a_restart)
+{
+	struct inherited inherited = {0};
+	struct config config;
+	struct fault fault = {0};
+
+	config_init(&config);
+	config.inherited = &inherited;
+	support_must_set(&config, "listen", "systemd:web");
+	support_must_set(&config, "backend", "192.0.2.1:80");
+	cr_expect_neq(support_check(&config, &fault), 0);
+	cr_expect_not_null(strstr(support_text(&fault), "restart sixpipe"), "%s",
+			   support_text(&fault));
+	config_finish(&config);
+}

@@ -2,6 +2,7 @@
 /* listener.c: connections that a worker's listeners hand over to other workers. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -11,6 +12,7 @@
 #include "config/config_parse.h"
 #include "engine_fixture.h"
 #include "forward_fixture.h"
+#include "os/sock.h"
 #include "relay/listener.h"
 #include "support.h"
 
@@ -99,4 +101,46 @@ Test(listener, a_hand_over_that_fails_wakes_the_worker_that_waits_for_it)
 	cr_expect(listeners_are_closed(&job->listeners));
 	close(fds[1]);
 	finish(job);
+}
+
+/* The workers of the same process can have different listeners, but have the same forwards. */
+Test(listener, a_connection_handed_over_names_its_forward)
+{
+	struct job *job = begin();
+	struct engine_event event = {.token = engine_token(ENGINE_OP_HANDED_OVER, 0, 0, 0)};
+	int fds[2];
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+	cr_assert_eq(load_admit_here(&job->load, 0), 0);
+	event.result = fds[0];
+	job->listeners.count = 0;
+	listeners_on_event(&job->listeners, &event);
+	cr_expect_eq(metrics_get(&job->metrics, METRIC_sessions_opened), 1);
+	close(fds[1]);
+	finish(job);
+}
+
+/* At the end of its listener a worker serves the backlog, unless the next process has the listener. */
+Test(listener, the_backlog_of_a_listener_given_away_stays)
+{
+	for (unsigned given_away = 0; given_away < 2; given_away++) {
+		struct job *job = begin();
+		struct addr address;
+		int fd = support_listen(&address, 4), next = dup(fd), client;
+
+		cr_assert(!fcntl(fd, F_SETFL, O_NONBLOCK));
+		client = support_connect(&address);
+		job->listeners.listeners[0].fd = fd;
+		job->sessions.forwards->list[0].given_away = given_away;
+		listeners_close(&job->listeners);
+		cr_expect_eq(metrics_get(&job->metrics, METRIC_sessions_opened), !given_away);
+		cr_expect(listeners_are_closed(&job->listeners));
+		fd = sock_accept(next);
+		cr_expect_eq(fd >= 0, given_away);
+		if (fd >= 0)
+			close(fd);
+		close(next);
+		close(client);
+		finish(job);
+	}
 }
