@@ -178,6 +178,7 @@ bool service_bind(struct service *service)
 	struct control_task *task = &service->task;
 	const struct workers_setup setup = {
 		.config = service->config, .limits = &service->limits, .forwards = task->forwards};
+	bool bound;
 
 	/* all files have been read, such as /dev/fd/63 of a shell's <(...) */
 	startup_close_inherited();
@@ -186,8 +187,11 @@ bool service_bind(struct service *service)
 		return fail_plainly(service, "cannot make a signalfd; raise the descriptor limit");
 	if (!open_log(service))
 		return false;
-	if (!workers_create(&task->workers, &setup, &service->errors))
-		return bind_others(service);
+	if (!workers_create(&task->workers, &setup, &service->errors)) {
+		bound = bind_others(service);
+		inherited_close_rest(service->config->inherited);
+		return bound;
+	}
 	/* the user sees the errors of all listeners in one run */
 	http_listener_check(service->config, &service->errors);
 	return false;
