@@ -18,6 +18,7 @@
 #include "control/manager.h"
 #include "control/parent.h"
 #include "control/service.h"
+#include "control/takeover_take.h"
 #include "os/activation.h"
 #include "os/startup.h"
 
@@ -33,21 +34,23 @@ static void print_checked(const struct config *config)
 }
 
 /* In a process that serves; with --check, in the only process. */
-static int serve(const struct config *config, struct parent_link *link)
+static int serve(const struct config *config, struct service_process *process)
 {
 	struct service service;
 	bool ended_well = true, ok;
 	int result;
 
-	service_init(&service, config);
+	service_init(&service, config, process);
 	ok = service_check(&service);
 	if (ok && config->check)
 		print_checked(config);
 	else
-		ok = ok && service_bind(&service) && service_drop(&service, link) &&
+		ok = ok && service_bind(&service) && service_drop(&service) &&
 		     service_run(&service, &ended_well);
-	if (!ok)
+	if (!ok) {
 		manager_fail(&service.manager, &service.errors);
+		takeover_take_refuse(config->inherited, EXIT_FAILURE, &service.errors);
+	}
 	result = ok ? EXIT_SUCCESS : usage_fail_all(EXIT_FAILURE, &service.errors);
 	if (!ended_well)
 		result = EXIT_FAILURE;
@@ -59,19 +62,21 @@ static int serve(const struct config *config, struct parent_link *link)
 }
 
 /* The parent stays, and a child serves. A process that takes over has its parent already. */
-static int fork_and_serve(const struct config *config, struct parent_link *link, char **argv)
+static int fork_and_serve(const struct config *config, struct service_process *process, char **argv)
 {
 	int exit_code;
 
-	if (!config->check && link->fd < 0 && !parent_fork(link, argv, &exit_code))
+	if (!config->check && process->link.fd < 0 &&
+	    !parent_fork(&process->link, argv, &exit_code))
 		return exit_code;
-	return serve(config, link);
+	return serve(config, process);
 }
 
 static int refuse_config(const struct config *config)
 {
 	struct manager manager;
 
+	takeover_take_refuse(config->inherited, EXIT_USAGE, &config->errors);
 	manager_open(&manager);
 	manager_fail(&manager, &config->errors);
 	manager_close(&manager);
@@ -101,13 +106,16 @@ static int forward_or_print(int argc, char **argv)
 {
 	static struct config config; /* too large for a small stack */
 	struct command_line line = {.config = &config, .environment = environ};
-	struct parent_link link;
+	struct service_process process = {0};
 	struct fault fault;
 	int carrier_fd, result = EXIT_SUCCESS;
 
-	if (parent_link_take(&link, &carrier_fd, &fault))
+	if (parent_link_take(&process.link, &carrier_fd, &fault))
 		return usage_fail(EXIT_USAGE, &fault);
+	if (carrier_fd >= 0 && takeover_take_open(&process.take, carrier_fd, &fault))
+		return usage_fail(EXIT_FAILURE, &fault);
 	config_init(&config);
+	config.inherited = process.take.inherited.carrier ? &process.take.inherited : NULL;
 	if (activation_take(&config.passed, &fault))
 		config_errors_add(&config.errors, &fault);
 	if (config.errors.count || config_parse(&line, argc, argv))
@@ -119,8 +127,9 @@ static int forward_or_print(int argc, char **argv)
 	else if (config.dump_config)
 		result = print_config(&config);
 	else
-		result = fork_and_serve(&config, &link, argv);
+		result = fork_and_serve(&config, &process, argv);
 	config_finish(&config);
+	takeover_take_finish(&process.take);
 	return result;
 }
 

@@ -125,6 +125,16 @@ bool admin_is_busy(const struct admin *admin)
 	return false;
 }
 
+void admin_write(const struct admin *admin, struct carrier *carrier)
+{
+	bans_write(admin->tools.bans, carrier);
+}
+
+int admin_read(struct admin *admin, struct carrier *carrier)
+{
+	return bans_read(admin->tools.bans, carrier);
+}
+
 /* Waiting -------------------------------------------------------------------------------------- */
 
 static struct connection *find_free(struct admin *admin)

@@ -52,6 +52,12 @@ void admin_settle(struct admin *admin);
 void admin_write_socket(const struct admin *admin, struct carrier *carrier);
 void admin_leave(struct admin *admin);
 bool admin_is_busy(const struct admin *admin);
+/*
+ * Writes the bans for the process that takes over, and takes one such record, CARRIER_BAN:
+ * bans_write(), bans_read().
+ */
+void admin_write(const struct admin *admin, struct carrier *carrier);
+int admin_read(struct admin *admin, struct carrier *carrier);
 
 /* Adds the descriptors to wait for, and when admin_run() is due without an event or answer. */
 void admin_prepare_poll(struct admin *admin, struct poll_set *set);

@@ -198,6 +198,7 @@ struct config {
 	uint64_t maxpipes;
 	uint64_t drain_delay_ms;   /* 0: none */
 	uint64_t drain_timeout_ms; /* 0: never */
+	uint64_t takeover_timeout_ms; /* 0: never */
 	uint64_t log_target;	   /* enum config_log_target */
 	const char *log_file;	   /* NULL: none */
 	uint64_t log_level;	   /* enum log_level */

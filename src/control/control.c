@@ -17,6 +17,9 @@ _Static_assert(2 + 2 + CAPACITY_ADMIN_DESCRIPTORS + CHECKER_PARALLEL_LIMIT + LOO
 /* The time for workers to end once every session is being reset. */
 #define WORKERS_END_LIMIT_MS 30000
 
+/* The time for the answers to those who asked before a takeover. */
+#define LAST_ANSWERS_LIMIT_MS 1000
+
 /* The time for the last save and the last log lines. */
 #define LAST_WORK_LIMIT_MS (SAVER_END_LIMIT_MS + 2 * LOG_FLUSH_LIMIT_S * 1000)
 
@@ -26,6 +29,7 @@ static void enter(struct control_end *end, enum control_stage stage, uint64_t no
 {
 	/* 0: the stage does not end by itself */
 	const uint64_t limits_ms[] = {
+		[CONTROL_LEFT] = end->drain_timeout_ms,
 		[CONTROL_DELAYED] = end->drain_delay_ms,
 		[CONTROL_DRAINING] = end->drain_timeout_ms,
 		[CONTROL_EXPIRED] = WORKERS_END_LIMIT_MS,
@@ -43,6 +47,8 @@ bool control_terminate(struct control_end *end, uint64_t now_ms)
 		return false;
 	if (end->stage == CONTROL_SERVING)
 		enter(end, end->drain_delay_ms ? CONTROL_DELAYED : CONTROL_DRAINING, now_ms);
+	else if (end->stage == CONTROL_LEFT)
+		enter(end, CONTROL_DRAINING, now_ms);
 	else
 		enter(end, CONTROL_STOPPING, now_ms);
 	return true;
@@ -51,9 +57,10 @@ bool control_terminate(struct control_end *end, uint64_t now_ms)
 bool control_expire(struct control_end *end, uint64_t now_ms)
 {
 	static const enum control_stage next[] = {
-		[CONTROL_SERVING] = CONTROL_SERVING,  [CONTROL_DELAYED] = CONTROL_DRAINING,
-		[CONTROL_DRAINING] = CONTROL_EXPIRED, [CONTROL_EXPIRED] = CONTROL_HANGING,
-		[CONTROL_STOPPING] = CONTROL_HANGING, [CONTROL_HANGING] = CONTROL_HANGING,
+		[CONTROL_SERVING] = CONTROL_SERVING,  [CONTROL_LEFT] = CONTROL_EXPIRED,
+		[CONTROL_DELAYED] = CONTROL_DRAINING, [CONTROL_DRAINING] = CONTROL_EXPIRED,
+		[CONTROL_EXPIRED] = CONTROL_HANGING,  [CONTROL_STOPPING] = CONTROL_HANGING,
+		[CONTROL_HANGING] = CONTROL_HANGING,
 	};
 
 	if (now_ms < end->due_ms)
@@ -62,10 +69,17 @@ bool control_expire(struct control_end *end, uint64_t now_ms)
 	return true;
 }
 
+void control_leave(struct control_end *end, uint64_t now_ms)
+{
+	end->left = true;
+	enter(end, CONTROL_LEFT, now_ms);
+}
+
 uint64_t control_time_left_ms(const struct control_end *end)
 {
 	uint64_t stage_ms[] = {
 		[CONTROL_SERVING] = 0,
+		[CONTROL_LEFT] = 0,
 		[CONTROL_DELAYED] = end->drain_delay_ms + end->drain_timeout_ms,
 		[CONTROL_DRAINING] = end->drain_timeout_ms,
 		[CONTROL_EXPIRED] = 0,
@@ -87,7 +101,10 @@ static void log_stage(const struct control_task *task, enum log_event event)
 
 	if (!log_begin(&line, event))
 		return;
-	log_number(&line, "sessions", workers_metric(task->workers, METRIC_sessions_open));
+	log_number(&line, "sessions",
+		   event == LOG_EVENT_takeover_left
+			   ? takeover_give_left_count(task->takeover)
+			   : workers_metric(task->workers, METRIC_sessions_open));
 	if (event == LOG_EVENT_drain_delayed)
 		log_number(&line, "drain_delay_ms", task->drain_delay_ms);
 	else
@@ -103,6 +120,7 @@ static void begin_stage(const struct control_task *task, const struct control_en
 		enum log_event event;
 		const char *word; /* for the service manager */
 	} stages[] = {
+		[CONTROL_LEFT] = {WORKER_DRAIN, LOG_EVENT_takeover_left, NULL},
 		[CONTROL_DELAYED] = {WORKER_SERVE, LOG_EVENT_drain_delayed,
 				     "accepting until the drain begins"},
 		[CONTROL_DRAINING] = {WORKER_DRAIN, LOG_EVENT_draining, "draining"},
@@ -113,13 +131,14 @@ static void begin_stage(const struct control_task *task, const struct control_en
 
 	if (stage == CONTROL_HANGING)
 		return;
-	if (task->manager)
+	/* the new process tells the service manager */
+	if (task->manager && !end->left)
 		manager_enter(task->manager, &(struct manager_stage){
 						     .word = stages[stage].word,
 						     .due_ms = end->due_ms,
 						     .extend_ms = control_time_left_ms(end),
 					     });
-	if (stage > CONTROL_DELAYED)
+	if (stage != CONTROL_DELAYED)
 		workers_enter(task->workers, stages[stage].phase);
 	log_stage(task, stages[stage].event);
 }
@@ -144,8 +163,11 @@ static void on_signals(const struct control_task *task, struct control_end *end,
 			on_terminate(task, end);
 		else if (wish == SIGNALS_REOPEN)
 			log_reopen();
-		else if (log_begin(&line, wish == SIGNALS_RELOAD ? LOG_EVENT_reload_ignored
-								 : LOG_EVENT_upgrade_ignored))
+		else if (task->takeover && end->stage == CONTROL_SERVING)
+			takeover_give_ask(task->takeover, wish == SIGNALS_UPGRADE
+								  ? TAKEOVER_UPGRADE
+								  : TAKEOVER_RELOAD);
+		else if (log_begin(&line, LOG_EVENT_takeover_refused))
 			log_end(&line);
 	}
 }
@@ -167,17 +189,9 @@ static int outcome(const struct control_task *task, const struct control_end *en
 
 /* The loop ------------------------------------------------------------------------------------- */
 
-static void wait_for_something(const struct control_task *task, uint64_t due_ms,
-			       struct poll_set *set)
+/* What a process does only until another one has taken over. */
+static void prepare_serving(const struct control_task *task, struct poll_set *set)
 {
-	poll_set_begin(set);
-	poll_set_add(set, task->signal_fd, POLLIN);
-	poll_set_add(set, workers_end_fd(task->workers), POLLIN);
-	poll_set_due(set, due_ms);
-	if (task->http)
-		http_prepare_poll(task->http, set);
-	if (task->admin)
-		admin_prepare_poll(task->admin, set);
 	if (task->checker)
 		checker_prepare_poll(task->checker, set);
 	if (task->names)
@@ -186,10 +200,66 @@ static void wait_for_something(const struct control_task *task, uint64_t due_ms,
 		saver_prepare_poll(task->saver, set);
 	if (task->manager)
 		manager_prepare_poll(task->manager, set);
+	if (task->takeover)
+		takeover_give_prepare_poll(task->takeover, set);
+}
+
+static void wait_for_something(const struct control_task *task, const struct control_end *end,
+			       struct poll_set *set)
+{
+	poll_set_begin(set);
+	poll_set_add(set, task->signal_fd, POLLIN);
+	poll_set_add(set, workers_end_fd(task->workers), POLLIN);
+	poll_set_due(set, end->due_ms);
+	if (task->http)
+		http_prepare_poll(task->http, set);
+	if (task->admin)
+		admin_prepare_poll(task->admin, set);
+	if (!end->left)
+		prepare_serving(task, set);
 	poll_set_wait(set);
 }
 
-int control_run(const struct control_task *task)
+static void run_serving(const struct control_task *task, struct control_end *end,
+			const struct poll_set *set)
+{
+	if (task->checker)
+		checker_run(task->checker, set);
+	if (task->names)
+		names_run(task->names, set);
+	if (task->saver)
+		saver_run(task->saver);
+	if (task->manager)
+		manager_run(task->manager);
+	if (task->takeover && takeover_give_run(task->takeover)) {
+		control_leave(end, timer_now_ms());
+		begin_stage(task, end);
+	}
+}
+
+/* Answers those who have asked before another process took over, for a second at most. */
+static void answer_last(const struct control_task *task)
+{
+	const uint64_t due_ms = timer_now_ms() + LAST_ANSWERS_LIMIT_MS;
+	struct poll_set set;
+
+	while (timer_now_ms() < due_ms && ((task->http && http_is_busy(task->http)) ||
+					   (task->admin && admin_is_busy(task->admin)))) {
+		poll_set_begin(&set);
+		poll_set_due(&set, due_ms);
+		if (task->http)
+			http_prepare_poll(task->http, &set);
+		if (task->admin)
+			admin_prepare_poll(task->admin, &set);
+		poll_set_wait(&set);
+		if (task->http)
+			http_run(task->http, true);
+		if (task->admin)
+			admin_run(task->admin);
+	}
+}
+
+int control_run(const struct control_task *task, bool *left)
 {
 	struct control_end end = {
 		.due_ms = POLL_SET_NEVER,
@@ -203,7 +273,7 @@ int control_run(const struct control_task *task)
 	       end.stage != CONTROL_HANGING) {
 		uint64_t ended;
 
-		wait_for_something(task, end.due_ms, &set);
+		wait_for_something(task, &end, &set);
 		on_signals(task, &end, &count);
 		if (control_expire(&end, timer_now_ms()))
 			begin_stage(task, &end);
@@ -214,17 +284,14 @@ int control_run(const struct control_task *task)
 			http_run(task->http, end.stage != CONTROL_SERVING);
 		if (task->admin)
 			admin_run(task->admin);
-		if (task->checker)
-			checker_run(task->checker, &set);
-		if (task->names)
-			names_run(task->names, &set);
-		if (task->saver)
-			saver_run(task->saver);
-		if (task->manager)
-			manager_run(task->manager);
+		if (!end.left)
+			run_serving(task, &end, &set);
 	}
 	/* the workers have gone, so every query has its answer */
 	if (task->admin)
 		admin_run(task->admin);
+	if (end.left)
+		answer_last(task);
+	*left = end.left;
 	return outcome(task, &end);
 }

@@ -16,6 +16,7 @@
 #include "control/http_listener.h"
 #include "control/report.h"
 #include "control/signals.h"
+#include "control/takeover_take.h"
 #include "os/startup.h"
 
 static bool fail(struct service *service, struct fault *fault)
@@ -30,17 +31,20 @@ static bool fail_plainly(struct service *service, const char *words)
 	return false;
 }
 
-void service_init(struct service *service, const struct config *config)
+void service_init(struct service *service, const struct config *config,
+		  struct service_process *process)
 {
 	struct capacity_host host;
 
 	*service = (struct service){
 		.config = config,
+		.process = process,
 		.task =
 			{
 				.signal_fd = -1,
 				.drain_delay_ms = config->drain_delay_ms,
 				.drain_timeout_ms = config->drain_timeout_ms,
+				.takeover_timeout_ms = config->takeover_timeout_ms,
 			},
 	};
 	service->errors.takes_over = config->inherited != NULL;
@@ -162,6 +166,9 @@ static bool bind_others(struct service *service)
 		if (workers_make_pulse(task->workers))
 			return fail_plainly(service, "out of memory; lower --workers");
 	}
+	if (service->process->link.fd >= 0 &&
+	    takeover_give_create(&task->takeover, task, &service->process->link))
+		return fail_plainly(service, "out of memory; lower --workers");
 	if (checker_create(&task->checker, task->forwards))
 		return fail_plainly(service, "out of memory; check fewer backends");
 	if (names_create(&task->names, task->forwards, &fault))
@@ -197,47 +204,69 @@ bool service_bind(struct service *service)
 	return false;
 }
 
-bool service_drop(struct service *service, struct parent_link *link)
+bool service_drop(struct service *service)
 {
 	struct fault fault;
 
 	if (privs_drop(&service->target, &fault) ||
-	    parent_link_drop(link, &service->target, &fault))
+	    parent_link_drop(&service->process->link, &service->target, &fault))
 		return fail(service, &fault);
 	return true;
 }
 
-/* Starts all threads, the workers last: clients that connect meanwhile wait in the backlog. */
-static bool start_threads(struct service *service)
+static bool start_log(struct service *service)
 {
-	struct control_task *task = &service->task;
-	struct source_addresses *sources = task->forwards->sources;
-	const struct config *config = service->config;
 	struct fault fault;
 	int result = log_start(service->limits.workers);
 
-	if (result) {
-		fault_set(&fault, NULL, NULL,
-			  "cannot start the thread that writes the log: %s; raise the limits on "
-			  "memory and threads (ulimit -u, TasksMax=), or lower --workers",
-			  strerror(-result));
+	if (!result)
+		return true;
+	fault_set(&fault, NULL, NULL,
+		  "cannot start the thread that writes the log: %s; raise the limits on memory and "
+		  "threads (ulimit -u, TasksMax=), or lower --workers",
+		  strerror(-result));
+	return fail(service, &fault);
+}
+
+static bool make_saver(struct service *service)
+{
+	struct control_task *task = &service->task;
+	struct source_addresses *sources = task->forwards->sources;
+	struct fault fault;
+
+	if (source_addresses_first_file(sources) && saver_create(&task->saver, sources, &fault))
 		return fail(service, &fault);
-	}
-	report_privileges(config);
-	report_log(config);
-	report_limits(config, &service->limits, task->workers);
-	/* the first save shows whether the new user may write the files */
-	if (source_addresses_first_file(sources) &&
-	    (saver_create(&task->saver, sources, &fault) || saver_save_first(task->saver, &fault)))
-		return fail(service, &fault);
-	if (task->names && config->resolve_timeout_ms)
+	return true;
+}
+
+/* Shows whether the new user may write the files. */
+static bool save_first(struct service *service)
+{
+	struct saver *saver = service->task.saver;
+	struct fault fault;
+
+	return !saver || !saver_save_first(saver, &fault) || fail(service, &fault);
+}
+
+static bool wait_for_names(struct service *service)
+{
+	const struct config *config = service->config;
+	struct names *names = service->task.names;
+
+	if (names)
+		names_use(names, &service->process->take.names);
+	if (names && config->resolve_timeout_ms)
 		manager_wait(&service->manager, "the names of backends",
 			     config->resolve_timeout_ms);
-	if (task->names && names_wait(task->names, &service->errors))
-		return false;
-	if (config->inherited && task->admin)
-		admin_settle(task->admin);
-	result = workers_start(task->workers);
+	return !names || !names_wait(names, &service->errors);
+}
+
+static bool start_workers(struct service *service)
+{
+	struct control_task *task = &service->task;
+	struct fault fault;
+	int result = workers_start(task->workers);
+
 	if (!result)
 		return true;
 	workers_enter(task->workers, WORKER_STOP);
@@ -247,27 +276,82 @@ static bool start_threads(struct service *service)
 	return fail(service, &fault);
 }
 
-bool service_run(struct service *service, bool *ended_well)
+/* Starts all threads, the workers last: clients that connect meanwhile wait in the backlog. */
+static bool start_threads(struct service *service)
+{
+	if (!start_log(service))
+		return false;
+	report_privileges(service->config);
+	report_log(service->config);
+	report_limits(service->config, &service->limits, service->task.workers);
+	return make_saver(service) && save_first(service) && wait_for_names(service) &&
+	       start_workers(service);
+}
+
+/*
+ * The same in a takeover. The sessions stand still from the state on, so everything that can wait
+ * comes after the workers' start.
+ */
+static bool take_over(struct service *service, struct takeover_commit *commit)
+{
+	struct control_task *task = &service->task;
+	struct fault fault;
+
+	if (!start_log(service) || !make_saver(service) || !wait_for_names(service))
+		return false;
+	/* the descriptors of sessions are in memory from here on, but not ours to end */
+	service->stuck = true;
+	if (takeover_take_state(service->config->inherited, task, commit, &fault))
+		return fail(service, &fault);
+	service->stuck = false;
+	if (task->admin)
+		admin_settle(task->admin);
+	if (!start_workers(service))
+		return false;
+	takeover_take_log(service->config->inherited, task, commit);
+	report_privileges(service->config);
+	report_log(service->config);
+	report_limits(service->config, &service->limits, task->workers);
+	/* a failure is logged; the files may have another path now */
+	if (task->saver)
+		saver_ask(task->saver);
+	return true;
+}
+
+/* Waits until the process is to end, and ends the workers. */
+static void serve(struct service *service, bool *ended_well)
 {
 	struct control_task *task = &service->task;
 
-	if (!start_threads(service))
-		return false;
-	report_ready(&service->limits, task->workers, task->http ? http_address(task->http) : NULL);
-	manager_ready(&service->manager, task->workers);
 	/* a worker that failed took its sessions along: the others cannot be ended in order */
-	service->stuck = control_run(task) != 0;
+	service->stuck = control_run(task, &service->left) != 0;
 	*ended_well = !service->stuck;
 	if (service->stuck) {
 		manager_fail_words(&service->manager, "failed: a worker ended with an error or "
 						      "hangs; the log says more");
-		return true;
+		return;
 	}
 	workers_join(task->workers);
-	if (task->saver)
+	if (task->saver && !service->left)
 		saver_save_last(task->saver);
 	log_stop(LOG_FLUSH_LIMIT_S);
-	report_stopped(task->workers);
+	/* another process counts on */
+	if (!service->left)
+		report_stopped(task->workers);
+}
+
+bool service_run(struct service *service, bool *ended_well)
+{
+	struct control_task *task = &service->task;
+	struct takeover_commit commit = {0};
+
+	if (!(service->config->inherited ? take_over(service, &commit) : start_threads(service)))
+		return false;
+	report_ready(&service->limits, task->workers, task->http ? http_address(task->http) : NULL);
+	manager_ready(&service->manager, task->workers);
+	if (commit.again)
+		takeover_give_ask(task->takeover, commit.again);
+	serve(service, ended_well);
 	return true;
 }
 
@@ -278,6 +362,7 @@ bool service_finish(struct service *service)
 	if (service->stuck)
 		return false;
 	manager_close(&service->manager);
+	takeover_give_destroy(task->takeover);
 	admin_destroy(task->admin);
 	http_destroy(task->http);
 	checker_destroy(task->checker);

@@ -22,6 +22,13 @@
 #include "control/manager.h"
 #include "control/parent_link.h"
 #include "control/privs.h"
+#include "control/takeover_take.h"
+
+/* Where the process comes from. */
+struct service_process {
+	struct parent_link link;   /* its `fd` is -1: there is no parent */
+	struct takeover_take take; /* zeros: this is the first process */
+};
 
 struct service {
 	const struct config *config;
@@ -30,14 +37,17 @@ struct service {
 	struct privs_target target;
 	struct control_task task; /* holds everything that was made so far */
 	struct manager manager;
+	struct service_process *process;
+	bool left;  /* another process has taken over */
 	bool stuck; /* a thread still uses this, and cannot be ended */
 };
 
 /*
- * Begins a service for a configuration that config_check() has accepted; `config` must outlive it.
+ * Begins a service for a configuration that config_check() has accepted; `config` and `process` must outlive it.
  * Log lines and the signals that end a process are held back from here on.
  */
-void service_init(struct service *service, const struct config *config);
+void service_init(struct service *service, const struct config *config,
+		  struct service_process *process);
 
 /* Returns whether the host allows the service. With config->check nothing is made on the host. */
 bool service_check(struct service *service);
@@ -46,7 +56,7 @@ bool service_check(struct service *service);
 bool service_bind(struct service *service);
 
 /* Returns whether the privileges are gone, those of the parent too, and no others are left. */
-bool service_drop(struct service *service, struct parent_link *link);
+bool service_drop(struct service *service);
 
 /*
  * Serves until the end. Returns false if the start of the threads failed. Otherwise stores in

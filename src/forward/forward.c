@@ -299,6 +299,10 @@ uint64_t forwards_metric(const struct forwards *forwards, enum metric metric)
 	uint64_t sum = 0;
 
 	switch (metric) {
+	case METRIC_takeovers:
+		return forwards->takeovers;
+	case METRIC_takeover_failures:
+		return forwards->takeover_failures;
 	case METRIC_names_resolved:
 		return forwards->names.resolved;
 	case METRIC_names_failing:

@@ -51,6 +51,8 @@ struct forward_names {
 };
 
 struct forwards {
+	/* reloads and upgrades; written by the control loop */
+	uint64_t takeovers, takeover_failures;
 	const struct config *config;
 	struct source_addresses *sources; /* NULL until forwards_make_sources() */
 	struct loops *loops;

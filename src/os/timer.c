@@ -158,11 +158,16 @@ int64_t timer_wheel_delay_ms(const struct timer_wheel *wheel)
 	return next == UINT64_MAX ? -1 : (int64_t)(next - wheel->now_ms);
 }
 
-uint64_t timer_now_ms(void)
+uint64_t timer_now_us(void)
 {
 	struct timespec now;
 	int failed = clock_gettime(CLOCK_MONOTONIC, &now);
 
 	CHECK(!failed); /* fails only for a clock that does not exist */
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+uint64_t timer_now_ms(void)
+{
+	return timer_now_us() / 1000;
 }

@@ -58,5 +58,6 @@ struct timer *timer_wheel_pop(struct timer_wheel *wheel, uint64_t now_ms);
  */
 int64_t timer_wheel_delay_ms(const struct timer_wheel *wheel);
 
-/* CLOCK_MONOTONIC, clock_gettime(2), in milliseconds. */
+/* CLOCK_MONOTONIC, clock_gettime(2), in milliseconds and in microseconds. */
 uint64_t timer_now_ms(void);
+uint64_t timer_now_us(void);

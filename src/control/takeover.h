@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A takeover: a new process takes the listening sockets, the live sessions and the state of the old
+ * one. This is how a reload and an upgrade work.
+ *
+ *	the new process			the old process
+ *	HELLO: versions			asked for it: parent.h
+ *					HELLO: versions, sizes; its sockets; GREETED;
+ *					the addresses of names; GREETED
+ *	reads its configuration, binds
+ *	SERVES: its forwards; PREPARED
+ *					freezes its workers; the state; STATE_END
+ *	HAVE_ALL
+ *					COMMIT; what did not move drains
+ *	serves
+ *
+ * Until COMMIT the old process can go on as if nothing had happened, and does so when the new one
+ * refuses, ends, or has not come that far after --takeover-timeout.
+ *
+ * With another INHERITED_STATE_VERSION (os/inherited.h) the new process cannot read the state. Then only the sockets
+ * move, and the sessions of the old process drain. HELLO, SOCKET, GREETED, REFUSED, SERVES,
+ * PREPARED, HAVE_ALL, COMMIT and ABORT are the same in every version.
+ */
+#pragma once
+
+/* The longest text of a fault that travels. */
+#define TAKEOVER_TEXT_BYTES 4096
+
+enum takeover_kind {
+	TAKEOVER_NONE,
+	TAKEOVER_RELOAD,  /* the same program, the configuration as it is now */
+	TAKEOVER_UPGRADE, /* the program that is on disk now */
+};
+
+/* "reload", "upgrade"; static. */
+const char *takeover_word(enum takeover_kind kind);
