@@ -41,7 +41,7 @@ void listeners_release(struct listeners *self)
 
 void listeners_leave(struct listeners *self, const bool *moves)
 {
-	CHECK(self->state == LISTENERS_HELD && listeners_are_held(self));
+	CHECK(self->state == LISTENERS_HELD);
 	for (unsigned i = 0; i < self->count; i++) {
 		struct listener *listener = &self->listeners[i];
 

@@ -160,7 +160,7 @@ void workers_thaw(struct workers *workers)
 
 void workers_leave(struct workers *workers, const bool *moves)
 {
-	CHECK(is_freezing(workers) && have_entered(workers, WORKER_FREEZE));
+	CHECK(atomic_load(&workers->phase) == WORKER_FREEZE);
 	memcpy(workers->moved, moves, workers->forwards->count * sizeof(*moves));
 	for (unsigned i = 0; i < workers->count; i++)
 		workers->list[i].leaves = true;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@
 
 void fixture_open_log(void)
 {
+	signal(SIGPIPE, SIG_IGN); /* as the program does: signals_ignore() */
 	log_init(LOG_ERROR, LOG_LOGFMT);
 	cr_assert_eq(log_start(WORKERS_MOST), 0);
 }
