@@ -2,7 +2,6 @@
 /* session_move.c: sessions in each state, whose process is replaced. */
 #include <criterion/criterion.h>
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -170,11 +169,6 @@ static struct session *find_session(struct setup *setup)
 	return found;
 }
 
-static void freeze(struct setup *setup)
-{
-	cr_assert_eq(workers_freeze(here(setup)->workers, timer_now_ms() + SUPPORT_PATIENCE_MS), 0);
-}
-
 /* Waits until the session is in a state that `is_so` likes. */
 static void await(struct setup *setup, bool (*is_so)(const struct session *session))
 {
@@ -183,7 +177,7 @@ static void await(struct setup *setup, bool (*is_so)(const struct session *sessi
 
 	while (!so) {
 		cr_assert_lt(timer_now_ms(), deadline_ms);
-		freeze(setup);
+		fixture_freeze(here(setup));
 		so = is_so(find_session(setup));
 		workers_thaw(here(setup)->workers);
 		if (!so)
@@ -239,11 +233,6 @@ static bool holds_bytes(const struct session *session)
 	       session->lane[SESSION_BACKEND].held_bytes;
 }
 
-struct sending {
-	struct setup *setup;
-	uint64_t count;
-};
-
 static void *send_bulk(void *argument)
 {
 	struct setup *setup = argument;
@@ -259,7 +248,7 @@ static void stall(struct setup *setup, pthread_t *sender)
 	int bytes = SMALL_BUF;
 
 	pass_down(setup, BULK);
-	freeze(setup);
+	fixture_freeze(here(setup));
 	cr_assert_eq(setsockopt(find_session(setup)->fd[SESSION_CLIENT], SOL_SOCKET, SO_SNDBUF,
 				&bytes, sizeof(bytes)),
 		     0);
@@ -316,7 +305,7 @@ Test(session_move, closing_with_undelivered_bytes)
 	await(&setup, is_closing);
 	for (unsigned times = 0; times < 2; times++) {
 		move(&setup);
-		freeze(&setup);
+		fixture_freeze(here(&setup));
 		cr_expect_eq(find_session(&setup)->reason, CLOSE_backend_reset);
 		workers_thaw(here(&setup)->workers);
 	}
@@ -353,7 +342,7 @@ Test(session_move, waiting_for_a_proxy_header)
 	support_send(setup.client, header + 20, strlen(header) - 20);
 	accept_backend(&setup);
 	pass_up(&setup, PIECE);
-	freeze(&setup);
+	fixture_freeze(here(&setup));
 	cr_expect_eq(addr_port(&find_session(&setup)->client), 1000);
 	workers_thaw(here(&setup)->workers);
 	close(setup.client);

@@ -17,7 +17,9 @@
 #include "relay/worker_parts.h"
 #include "support.h"
 
-#define TEXT_BYTES   1024
+#define TEXT_BYTES 1024
+
+const bool fixture_all[CONFIG_FORWARD_LIMIT] = {[0 ... CONFIG_FORWARD_LIMIT - 1] = true};
 
 #define WORKERS_MOST 8 /* of one place */
 
@@ -42,8 +44,11 @@ static void parse(struct fixture_place *place, const char *words)
 	struct fault fault;
 	int argc = 0;
 
-	snprintf(text, sizeof(text), "sixpipe --engine %s %s",
-		 fixture_is_epoll() ? "epoll" : "io_uring", words);
+	if (strstr(words, "--engine"))
+		snprintf(text, sizeof(text), "sixpipe %s", words);
+	else
+		snprintf(text, sizeof(text), "sixpipe --engine %s %s",
+			 fixture_is_epoll() ? "epoll" : "io_uring", words);
 	while ((argv[argc] = strsep(&rest, " ")))
 		cr_assert_lt(++argc, FIXTURE_WORDS_MOST);
 	cr_assert_eq(support_parse(&line, argc, argv, &fault), 0, "%s", support_text(&fault));
@@ -127,19 +132,21 @@ static void *read_all(void *argument)
 	return NULL;
 }
 
-void fixture_carry(struct fixture_place *before, struct fixture_place *place)
+void fixture_freeze(struct fixture_place *place)
 {
-	bool moves[CONFIG_FORWARD_LIMIT];
+	cr_assert_eq(workers_freeze(place->workers, timer_now_ms() + SUPPORT_PATIENCE_MS), 0);
+}
+
+void fixture_carry(struct fixture_place *before, struct fixture_place *place, const bool *moves)
+{
 	struct reading reading = {.workers = place->workers};
 	struct carrier *carrier;
 	pthread_t thread;
 	int fds[2];
 
-	memset(moves, true, sizeof(moves));
 	cr_assert_eq(carrier_pair(fds), 0);
 	cr_assert_eq(carrier_create(&carrier, fds[0]), 0);
 	cr_assert_eq(carrier_create(&reading.carrier, fds[1]), 0);
-	cr_assert_eq(workers_freeze(before->workers, timer_now_ms() + SUPPORT_PATIENCE_MS), 0);
 	cr_assert_eq(pthread_create(&thread, NULL, read_all, &reading), 0);
 	forwards_write(before->forwards, carrier);
 	workers_write(before->workers, carrier, moves);
@@ -155,11 +162,9 @@ void fixture_carry(struct fixture_place *before, struct fixture_place *place)
 
 void fixture_move(struct fixture_place *before, struct fixture_place *place)
 {
-	bool moves[CONFIG_FORWARD_LIMIT];
-
-	memset(moves, true, sizeof(moves));
-	fixture_carry(before, place);
-	workers_leave(before->workers, moves);
+	fixture_freeze(before);
+	fixture_carry(before, place, fixture_all);
+	workers_leave(before->workers, fixture_all);
 	fixture_start(place);
 }
 

@@ -23,8 +23,9 @@ struct fixture_place {
 };
 
 /*
- * Makes the workers of a configuration, given as command line without the program's name; `--engine`
- * is that of UNIT_ENGINE. `before`: takes over from its workers; or NULL. The caller frees nothing.
+ * Makes the workers of a configuration, given as a command line without the program's name. The
+ * engine is that of UNIT_ENGINE, unless the words have another. `before`: takes over from its
+ * workers; NULL: from none.
  */
 void fixture_make(struct fixture_place *place, const struct fixture_place *before,
 		  const char *words);
@@ -33,10 +34,15 @@ void fixture_start(struct fixture_place *place);
 /* Ends all sessions and the workers. */
 void fixture_end(struct fixture_place *place);
 
-/* Freezes, writes and reads: `place` has all sessions of `before`, and is not started. */
-void fixture_carry(struct fixture_place *before, struct fixture_place *place);
+void fixture_freeze(struct fixture_place *place);
 
-/* The same, and commits: `before` drains, `place` serves. */
+/* For `moves`: all forwards. */
+extern const bool fixture_all[CONFIG_FORWARD_LIMIT];
+
+/* Writes what the frozen `before` has, and reads it into `place`, which is not started yet. */
+void fixture_carry(struct fixture_place *before, struct fixture_place *place, const bool *moves);
+
+/* Freezes `before`, carries all of it and commits: `before` drains, `place` serves. */
 void fixture_move(struct fixture_place *before, struct fixture_place *place);
 
 /* Waits until a metric of all workers has this value. */
