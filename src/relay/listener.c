@@ -253,7 +253,8 @@ static void drain_backlog(struct listeners *self, struct listener *listener)
 		else if (fd != -ECONNABORTED)
 			break;
 	}
-	engine_forget(self->sessions->engine, listener->fd);
+	/* the next process or the service manager may have the socket too */
+	engine_forget_shared(self->sessions->engine, listener->fd);
 	close(listener->fd);
 	listener->fd = -1;
 }

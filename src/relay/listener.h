@@ -98,6 +98,19 @@ bool listeners_are_closed(const struct listeners *listeners);
 /* listener_move.c: for a process that takes over ----------------------------------------------- */
 
 /*
+ * Before the start of the worker: gives the sockets of the process before the options of their
+ * forwards here. Not earlier than that process has given up: until then it listens on them.
+ */
+void listeners_tune(struct listeners *listeners);
+
+/*
+ * Writes a record of each listening socket of a forward for the process that takes over
+ * (os/inherited.h). Not after listeners_close(). Any thread.
+ */
+void listeners_write(const struct listeners *listeners, const struct forward *forward,
+		     struct carrier *carrier);
+
+/*
  * Takes an accepted connection over that is to wait here, and owns it from here on. False: there is
  * no room for it. Before the start.
  */
@@ -112,8 +125,9 @@ bool listeners_are_held(const struct listeners *listeners);
 void listeners_release(struct listeners *listeners);
 
 /*
- * While they are held: another process has the listening sockets of the forwards that `moves`, by
- * index, and the connections that wait here. Closes them here, and serves no backlog.
+ * While they are held: another process has the listening sockets of the forwards that are
+ * `given_away`, and the connections that wait here for the forwards that `moves`, by index. Closes
+ * them here.
  */
 void listeners_leave(struct listeners *listeners, const bool *moves);
 
@@ -144,18 +158,3 @@ bool listener_repair(struct listeners *listeners, struct listener *listener);
  */
 void listener_log_repair(const char *forward, const struct addr *listen, int socket_error,
 			 int error);
-
-/* listener_takeover.c: what a takeover needs --------------------------------------------------- */
-
-/*
- * Before the start of the worker: gives the sockets of the process before the options of their
- * forwards here. Not earlier than that process has given up: until then it listens on them.
- */
-void listeners_tune(struct listeners *listeners);
-
-/*
- * Writes a record of each listening socket of a forward for the process that takes over
- * (os/inherited.h). Not after listeners_close(). Any thread.
- */
-void listeners_write(const struct listeners *listeners, const struct forward *forward,
-		     struct carrier *carrier);

@@ -76,9 +76,10 @@ void workers_thaw(struct workers *workers);
 void workers_write(const struct workers *workers, struct carrier *carrier, const bool *moves);
 
 /*
- * While the workers are frozen, after the other process has got all that workers_write() wrote:
- * forgets it, closes the listening sockets of these forwards without a look at their backlogs, and
- * makes the workers drain the rest: WORKER_DRAIN. Their bytes are copied, because the pipes moved.
+ * While the workers are frozen, after the other process has got all that workers_write() wrote and
+ * forwards_give_away(): forgets it, closes the listening sockets that were given away without a
+ * look at their backlogs, and makes the workers drain the rest: WORKER_DRAIN. Their bytes are
+ * copied, because the pipes moved.
  */
 void workers_leave(struct workers *workers, const bool *moves);
 

@@ -144,3 +144,50 @@ Test(listener, the_backlog_of_a_listener_given_away_stays)
 		finish(job);
 	}
 }
+
+/*
+ * A forward can go on in the next process with another listener. Then its old listener ends as any
+ * other: with its backlog served.
+ */
+Test(listener, a_held_listener_is_left_only_if_it_was_given_away)
+{
+	static const struct {
+		bool moves, given_away, waits; /* a connection waits in the listener */
+		bool left;		       /* its socket is closed by listeners_leave() */
+		unsigned served; /* by listeners_close(): one waits in the backlog too */
+	} rows[] = {
+		{true, true, false, true, 0},	{true, true, true, true, 0},
+		{true, false, false, false, 1}, {true, false, true, false, 1},
+		{false, true, false, true, 0},	{false, true, true, false, 1},
+		{false, false, true, false, 2},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct job *job = begin();
+		struct listener *listener = &job->listeners.listeners[0];
+		struct addr address;
+		int next, clients[2];
+
+		listener->fd = support_listen(&address, 4);
+		cr_assert(!fcntl(listener->fd, F_SETFL, O_NONBLOCK));
+		next = dup(listener->fd);
+		clients[0] = support_connect(&address);
+		if (rows[i].waits)
+			listener->waiting_fd = sock_accept(next);
+		clients[1] = rows[i].waits ? support_connect(&address) : -1;
+		listener->forward->given_away = rows[i].given_away;
+		listeners_hold(&job->listeners);
+		listeners_leave(&job->listeners, &rows[i].moves);
+		cr_expect_eq(listener->fd < 0, rows[i].left, "row %zu", i);
+		cr_expect_eq(metrics_get(&job->metrics, METRIC_sessions_opened), 0, "row %zu", i);
+		listeners_close(&job->listeners);
+		cr_expect(listeners_are_closed(&job->listeners), "row %zu", i);
+		cr_expect_eq(metrics_get(&job->metrics, METRIC_sessions_opened), rows[i].served,
+			     "row %zu", i);
+		close(next);
+		close(clients[0]);
+		if (clients[1] >= 0)
+			close(clients[1]);
+		finish(job);
+	}
+}
