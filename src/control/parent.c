@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,10 +20,13 @@
 #include "config/usage.h"
 #include "control/signals.h"
 #include "os/carrier.h"
+#include "os/poll_set.h"
 #include "os/timer.h"
 
 /* The current process, the next one, and those that drain. */
 #define CHILD_LIMIT 64
+
+_Static_assert(CHILD_LIMIT + 1 <= POLL_SET_LIMIT, "the parent waits for signals and all children");
 
 /* Without close_range(2), this many descriptors are closed one by one. */
 #define DESCRIPTORS_WITHOUT_CLOSE_RANGE 65536
@@ -89,14 +91,6 @@ static void send_signal(const struct parent *parent, const struct child *child, 
 		(void)kill(child->pid, number);
 }
 
-static void set_socket_variable(int channel, int carrier)
-{
-	char text[32];
-
-	snprintf(text, sizeof(text), "%d,%d", channel, carrier);
-	(void)setenv(PARENT_VARIABLE, text, 1);
-}
-
 static void refuse(const struct parent *parent, int carrier_fd, const char *reason)
 {
 	char text[PATH_MAX + 256];
@@ -118,11 +112,14 @@ static void refuse(const struct parent *parent, int carrier_fd, const char *reas
 __attribute__((noreturn)) static void execute(const struct parent *parent, int program,
 					      int channel_fd, int carrier_fd)
 {
+	char text[32];
+
 	/* survives execve(2); the program does it again, because a capability of its file resets it */
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	(void)fcntl(channel_fd, F_SETFD, 0);
 	(void)fcntl(carrier_fd, F_SETFD, 0);
-	set_socket_variable(channel_fd, carrier_fd);
+	snprintf(text, sizeof(text), "%d,%d", channel_fd, carrier_fd);
+	(void)setenv(PARENT_VARIABLE, text, 1);
 	(void)sigprocmask(SIG_SETMASK, &parent->mask, NULL);
 	if (program >= 0)
 		execveat(program, "", parent->argv, environ, AT_EMPTY_PATH);
@@ -334,29 +331,26 @@ static bool is_over(const struct parent *parent)
 	return true;
 }
 
-static void wait_for_something(struct parent *parent)
+static void wait_for_something(const struct parent *parent)
 {
-	struct pollfd set[CHILD_LIMIT + 1] = {{.fd = parent->signal_fd, .events = POLLIN}};
-	struct child *children[CHILD_LIMIT + 1];
-	nfds_t count = 1;
+	struct poll_set set;
 
-	/* without free entries: poll(2) takes no more entries than RLIMIT_NOFILE */
-	for (size_t i = 0; i < CHILD_LIMIT; i++) {
-		struct child *child = &parent->children[i];
+	poll_set_begin(&set);
+	poll_set_add(&set, parent->signal_fd, POLLIN);
+	for (size_t i = 0; i < CHILD_LIMIT; i++)
+		if (parent->children[i].pid)
+			poll_set_add(&set, parent->children[i].fd, POLLIN);
+	poll_set_wait(&set);
+}
 
-		if (!child->pid || child->fd < 0)
-			continue;
-		children[count] = child;
-		set[count++] = (struct pollfd){.fd = child->fd, .events = POLLIN};
-	}
-	if (poll(set, count, -1) < 0)
-		return;
+/* Asks every descriptor, because poll(2) may have failed because memory is short. */
+static void act(struct parent *parent)
+{
 	/* first, so that a request counts that was made before the end of a process */
-	for (nfds_t i = 1; i < count; i++)
-		if (set[i].revents && children[i]->fd == set[i].fd)
-			read_request(parent, children[i]);
-	if (set[0].revents)
-		on_signals(parent);
+	for (size_t i = 0; i < CHILD_LIMIT; i++)
+		if (parent->children[i].pid && parent->children[i].fd >= 0)
+			read_request(parent, &parent->children[i]);
+	on_signals(parent);
 }
 
 static void end_all(struct parent *parent)
@@ -455,8 +449,10 @@ static int run(struct parent *parent, pid_t first, int fd)
 		send_signal(parent, parent->current, SIGKILL);
 		return status;
 	}
-	while (!is_over(parent))
+	while (!is_over(parent)) {
 		wait_for_something(parent);
+		act(parent);
+	}
 	end_all(parent);
 	status = parent->current->status;
 	forget(parent->current);
