@@ -8,6 +8,7 @@ line, with one JSON object each. A test uses class Traffic.
 The kinds of sessions, of which each goes on until `finish`:
 
 relay, paced, local    both ends send and read all the time; through a limited forward; over local sockets
+named                  the same, and the backend gets a PROXY header v2 with the id of the session
 fin_client             the client has ended its stream, the backend goes on; fin_backend: the reverse
 stall_client           the client does not read, except in one step of three; stall_backend: the reverse
 idle                   no byte after the first
@@ -37,7 +38,7 @@ LEAST_BYTES = 5_000      # what every other end has sent at least
 
 # The listener that the clients of a kind connect to.
 LISTENERS = {'paced': 'paced', 'local': 'local', 'header': 'header', 'connecting': 'full', 'churn_plain': 'plain',
-             'churn_passed': 'passed', 'churn_local': 'local'}
+             'churn_passed': 'passed', 'churn_local': 'local', 'named': 'passed'}
 HEADER_CLIENTS = 8
 PROBLEMS_MOST = 30
 
@@ -51,14 +52,14 @@ class Loop:
         self.count = self.named = self.closed = 0
         self.up_bytes = self.down_bytes = 0
         self.churned = collections.Counter()
-        self.leases = {}
+        self.leases, self.ids = {}, set()
         self.finishing = False
         self.step_number = 0
         self.answer = None      # (condition, function that makes the answer, deadline) of the command under way
         self.filler = None
         self.listeners = {}
         for name, place in (('plain', ('127.0.0.1', 0)), ('local', f'{arguments.folder}/backend.sock'),
-                            ('full', ('127.0.0.1', 0))):
+                            ('full', ('127.0.0.1', 0)), ('named', ('127.0.0.1', 0))):
             self.listen(name, place)
 
     def listen(self, name, place):
@@ -148,6 +149,11 @@ class Loop:
         if self.leases.setdefault(client, source) != source:
             self.problem(f'client {client} had the source {self.leases[client]}, and has {source} now')
 
+    def take_id(self, ids):
+        if len(ids) != 1 or ids[0] in self.ids:
+            self.problem(f'no id, or the id of another session: {ids}')
+        self.ids.update(ids)
+
     def on_end(self, end):
         session = end.session
         if session.kind in CHURN:
@@ -181,6 +187,7 @@ class Loop:
             except BlockingIOError:
                 return
             end = End(self, taken, BACKEND)
+            end.has_header = name == 'named'
             if self.filler and taken.getpeername() == self.filler.getsockname():
                 self.filler.close()
                 self.filler = None

@@ -9,6 +9,8 @@ import select
 import socket
 import struct
 
+import proxy_header
+
 PIECE_BYTES = 1 << 16
 PERIOD = 1_000_003  # of the stream; no size of a pipe or buffer divides it
 ID_BYTES = 8
@@ -40,6 +42,7 @@ class End:
         self.connecting = False
         self.first = b''       # goes out before the stream
         self.head = b''        # of a backend's end: the first bytes, until they name the session
+        self.has_header = False
         self.sent = self.got = 0
         self.goal, self.fin, self.fin_sent = 0, False, False
         self.reading = True
@@ -120,6 +123,8 @@ class End:
             self.fail('the stream ends before the name of the session')
             return None
         self.head += data
+        if self.has_header and not self.take_header():
+            return None
         if len(self.head) < ID_BYTES:
             return None
         name, data = self.head[:ID_BYTES], self.head[ID_BYTES:]
@@ -131,6 +136,15 @@ class End:
         self.loop.up_bytes += ID_BYTES
         self.loop.on_named(session)
         return data
+
+    def take_header(self):
+        """Whether the forwarder's PROXY header has arrived. No two connections may have the same id."""
+        if len(self.head) < 16 or len(self.head) < 16 + struct.unpack('!H', self.head[14:16])[0]:
+            return False
+        header = proxy_header.Header(self.head)
+        self.has_header, self.head = False, self.head[header.size:]
+        self.loop.take_id(header.all(proxy_header.UNIQUE_ID))
+        return True
 
     def take(self, data):
         if self.session.kind in CHURN:
