@@ -85,10 +85,12 @@ class TakeoverCase(ActivationCase):
 
     @staticmethod
     def programs_of(folder):
+        """The processes that run a program or script of the folder."""
         found = []
-        for entry in os.listdir('/proc'):
+        for entry in filter(str.isdigit, os.listdir('/proc')):
             with contextlib.suppress(OSError):
-                if entry.isdigit() and os.readlink(f'/proc/{entry}/exe').startswith(folder + '/'):
+                words = pathlib.Path(f'/proc/{entry}/cmdline').read_text(errors='replace').split('\0')[:3]
+                if any(word.startswith(folder + '/') for word in [os.readlink(f'/proc/{entry}/exe'), *words]):
                     found.append(int(entry))
         return found
 

@@ -1,0 +1,357 @@
+# SPDX-License-Identifier: MIT
+"""What a reload changes, and what it cannot change, while sessions are open."""
+
+import os
+import pathlib
+import signal
+import time
+import unittest
+
+from harness import parse_line, wait_until
+from peers import RESET, free_ports
+from takeover_case import TakeoverCase
+from test_privileges import low_port
+
+HEAD = 'engine = {engine}\naccess-log = yes\n'
+
+
+class ReloadCase(TakeoverCase):
+
+    def setUp(self):
+        super().setUp()
+        self.server = self.backend()
+        self.port = free_ports(4)
+
+    def write(self, *lines, **forwards):
+        """Writes the file: lines of the global part, and for each forward its lines without a default listener."""
+        text = HEAD.format(engine=self.engine) + ''.join(line + '\n' for line in lines)
+        for name, own in forwards.items():
+            text += f'[forward {name}]\n' + ''.join(line + '\n' for line in own)
+        self.configure(text)
+
+    def web(self, *lines, backend=None, port=0):
+        """The lines of a forward to the test's backend."""
+        return (f'listen = [::1]:{self.port + port}', f'backend = {(backend or self.server).address}', *lines)
+
+    def endpoint(self, port=0):
+        return '::1', self.port + port
+
+    def session(self, port=0, backend=None):
+        return self.connect(self.endpoint(port)), (backend or self.server).accept()
+
+    def refuses(self, endpoint):
+        try:
+            self.connect(endpoint)
+        except (ConnectionRefusedError, FileNotFoundError):
+            return True
+        return False
+
+    def refuse(self, proxy, *says):
+        """A reload that is refused; the error has each of these words."""
+        old, before = self.serving(proxy), len(proxy.events('takeover_failed'))
+        proxy.signal(signal.SIGHUP)
+        event = proxy.wait_events('takeover_failed', before + 1)[before]
+        for word in says:
+            self.assertIn(word, event['error'])
+        wait_until(lambda: self.children(proxy) == [old], what='the end of the new process')
+        proxy.strange_lines.clear()  # the new process prints its faults as at a start
+
+
+class Forwards(ReloadCase):
+
+    def test_new(self):
+        other = self.backend()
+        self.write(web=self.web())
+        with self.serve() as proxy:
+            session = self.session()
+            self.write(web=self.web(), mail=self.web(port=1, backend=other))
+            self.take_over(proxy)
+            self.assert_exchanges(*session)
+            self.assert_exchanges(*self.session())
+            self.assert_exchanges(*self.session(1, other))
+
+    def test_removed(self):
+        """Its port closes. Its sessions go on in the old process, which ends with the last."""
+        self.write(web=self.web(), mail=self.web(port=1))
+        with self.serve() as proxy:
+            stays, drains = self.session(), self.session(1)
+            old = self.serving(proxy)
+            self.write(web=self.web())
+            proxy.signal(signal.SIGHUP)
+            proxy.wait_event('takeover_done')
+            proxy.wait_events('ready', 2)
+            wait_until(lambda: self.refuses(self.endpoint(1)), what='the end of the listener')
+            self.assert_exchanges(*stays)
+            self.assert_exchanges(*drains)
+            self.assertEqual(sorted(self.children(proxy)), sorted({old, self.serving(proxy)}))
+            for end in drains:
+                end.close()
+            self.wait_alone(proxy)
+            self.assert_exchanges(*stays)
+
+    def test_removed_and_not_drained_in_time(self):
+        self.write('drain-timeout = 200ms', web=self.web(), mail=self.web(port=1))
+        with self.serve() as proxy:
+            stays, (client, server) = self.session(), self.session(1)
+            self.write(web=self.web())
+            self.take_over(proxy)
+            self.assertEqual((client.recv_to_end(), server.recv_to_end()), ((b'', RESET), (b'', RESET)))
+            self.assert_exchanges(*stays)
+
+    def test_another_listener(self):
+        """A forward is known by its name: its sessions move, and its old port closes."""
+        self.write(web=self.web())
+        with self.serve() as proxy:
+            session = self.session()
+            self.write(web=self.web(port=1))
+            self.take_over(proxy)
+            self.assertTrue(self.refuses(self.endpoint()))
+            self.assert_exchanges(*session)
+            self.assert_exchanges(*self.session(1))
+
+    def test_another_order(self):
+        other = self.backend()
+        self.write(web=self.web(), mail=self.web(port=1, backend=other))
+        with self.serve() as proxy:
+            sessions = self.session(), self.session(1, other)
+            self.write(mail=self.web(port=1, backend=other), web=self.web())
+            self.take_over(proxy)
+            for session in (*sessions, self.session(), self.session(1, other)):
+                self.assert_exchanges(*session)
+
+    def test_local_listeners(self):
+        path = os.path.join(self.folder, 'front.sock')
+        self.write(web=self.web()[1:] + (f'listen = unix:{path}',))
+        with self.serve() as proxy:
+            client, server = self.connect(path), self.server.accept()
+            for _ in range(2):
+                self.take_over(proxy)
+                self.assert_exchanges(client, server)
+                self.assert_exchanges(self.connect(path), self.server.accept())
+            self.write(web=self.web())
+            self.take_over(proxy)
+            self.assertFalse(os.path.exists(path))
+            self.assert_exchanges(client, server)
+
+
+class Backends(ReloadCase):
+
+    def test_changed(self):
+        """New sessions go to the new backend. A session keeps its own."""
+        other = self.backend()
+        self.write(web=self.web())
+        with self.serve() as proxy:
+            session = self.session()
+            self.write(web=self.web(backend=other))
+            self.take_over(proxy)
+            self.assert_exchanges(*self.session(backend=other))
+            self.assert_exchanges(*session)
+            self.write(web=self.web())
+            self.take_over(proxy)
+            self.assert_exchanges(*self.session())
+            self.assert_exchanges(*session)
+
+    def test_health_stays(self):
+        """A backend that is down is down after the reload too: no session tries it."""
+        refused = self.refused_address()
+        self.write('metrics = [::1]:0', web=self.web(f'backend = {refused}', 'max-fails = 1', 'fail-timeout = 1h'))
+        with self.serve() as proxy:
+            for _ in range(2):
+                self.assert_exchanges(*self.session())
+            proxy.wait_event('backend_down', backend=refused)
+            before = self.samples(proxy)
+            self.take_over(proxy)
+            self.assertEqual(self.samples(proxy)['sixpipe_backends_down'], 1)
+            for _ in range(4):
+                self.assert_exchanges(*self.session())
+            after = self.samples(proxy)
+            self.assert_counters_grow(before, after)
+            self.assertEqual(after['sixpipe_connects_failed_total'], before['sixpipe_connects_failed_total'])
+            self.assertEqual(after['sixpipe_sessions_opened_total'], 6)
+
+    def test_proxy_headers(self):
+        self.write(web=self.web())
+        with self.serve() as proxy:
+            session = self.session()
+            self.write(web=self.web('send-proxy = v1'))
+            self.take_over(proxy)
+            self.assert_exchanges(*session)
+            _, server = self.session()
+            self.assertEqual(server.recv_exact(11), b'PROXY TCP6 ')
+
+
+class Limits(ReloadCase):
+
+    def test_a_limit_below_the_sessions_that_are_open(self):
+        """No session ends. New clients wait until there is room."""
+        self.write(web=self.web())
+        with self.serve() as proxy:
+            sessions = [self.session() for _ in range(3)]
+            self.write(web=self.web('maxconn-forward = 2'))
+            self.take_over(proxy)
+            for session in sessions:
+                self.assert_exchanges(*session)
+            waiting = self.connect(self.endpoint())
+            self.assertFalse(self.server.has_waiting(0.2))
+            for session in sessions[:2]:
+                for end in session:
+                    end.close()
+            self.assert_exchanges(waiting, self.server.accept())
+
+    def test_clients_are_counted_over_a_reload(self):
+        self.write(web=self.web('per-source-maxconn = 2'))
+        with self.serve() as proxy:
+            sessions = [self.session() for _ in range(2)]
+            self.take_over(proxy)
+            self.assertEqual(self.connect(self.endpoint()).recv_to_end(), (b'', RESET))
+            for session in sessions:
+                for end in session:
+                    end.close()
+            proxy.wait_events('close', 3)
+            self.assert_exchanges(*self.session())
+
+    def test_bandwidth_of_open_sessions(self):
+        self.write(web=self.web())
+        with self.serve() as proxy:
+            client, server = self.session()
+            self.write(web=self.web('limit-up = 64KiB'))
+            self.take_over(proxy)
+            start_s = time.monotonic()
+            client.sendall(bytes(96 << 10))
+            server.recv_exact(96 << 10)
+            self.assertGreater(time.monotonic() - start_s, 0.3)
+            self.write(web=self.web())
+            self.take_over(proxy)
+            client.sendall(bytes(1 << 20))
+            server.recv_exact(1 << 20)
+
+    def test_timeouts_of_open_sessions(self):
+        self.write(web=self.web())
+        with self.serve() as proxy:
+            client, _ = self.session()
+            self.write(web=self.web('timeout-idle = 300ms'))
+            self.take_over(proxy)
+            self.assertEqual(client.recv_to_end()[1], RESET)
+
+    def test_rules(self):
+        """Rules are for new clients."""
+        self.write(web=self.web())
+        with self.serve() as proxy:
+            session = self.session()
+            self.write(web=self.web('deny = ::1'))
+            self.take_over(proxy)
+            self.assertEqual(self.connect(self.endpoint()).recv_to_end(), (b'', RESET))
+            self.assert_exchanges(*session)
+            self.write(web=self.web())
+            self.take_over(proxy)
+            self.assert_exchanges(*self.session())
+
+
+class Process(ReloadCase):
+
+    def test_log(self):
+        path = os.path.join(self.folder, 'log')
+        self.write(web=self.web())
+        with self.serve() as proxy:
+            client, server = self.session()
+            self.write('log-format = json', web=self.web())
+            self.take_over(proxy)
+            self.assertTrue(proxy.events('ready')[-1].line.startswith('{'))
+            self.write(f'log-file = {path}', 'log-level = debug', web=self.web())
+            proxy.signal(signal.SIGHUP)
+            wait_until(lambda: os.path.exists(path) and ' event=takeover_done ' in pathlib.Path(path).read_text(),
+                       what='the new log')
+            self.write(web=self.web())
+            proxy.signal(signal.SIGHUP)
+            proxy.wait_events('ready', 3)
+            self.wait_alone(proxy)
+            for line in pathlib.Path(path).read_text().splitlines():
+                parse_line(line)
+            self.assert_exchanges(client, server)
+            client.close()
+            server.close()
+            self.assertEqual(proxy.wait_event('close')['reason'], 'done')
+
+    def test_metrics_and_admin(self):
+        admins = [os.path.join(self.folder, name) for name in ('one', 'two')]
+        self.write(f'metrics = [::1]:{self.port + 2}', f'admin = {admins[0]}', web=self.web())
+        with self.serve() as proxy:
+            session = self.session()
+            for _ in range(2):
+                self.take_over(proxy)
+                self.assertEqual(self.samples(proxy)['sixpipe_sessions_open'], 1)
+                self.assertEqual(self.run_sixpipe('bans', '--admin', admins[0]).returncode, 0)
+            self.write(f'metrics = [::1]:{self.port + 3}', f'admin = {admins[1]}', web=self.web())
+            self.take_over(proxy)
+            self.assertTrue(self.refuses(self.endpoint(2)))
+            self.assertFalse(os.path.exists(admins[0]))
+            proxy.ready = proxy.events('ready')[-1]
+            self.assertEqual(self.samples(proxy)['sixpipe_sessions_open'], 1)
+            self.assertEqual(self.run_sixpipe('bans', '--admin', admins[1]).returncode, 0)
+            self.write(web=self.web())
+            self.take_over(proxy)
+            self.assertTrue(self.refuses(self.endpoint(3)))
+            self.assertFalse(os.path.exists(admins[1]))
+            self.assert_exchanges(*session)
+
+    def test_more_and_fewer_workers(self):
+        self.write('workers = 1', web=self.web())
+        with self.serve() as proxy:
+            sessions = [self.session() for _ in range(8)]
+            for count in (4, 2, 3, 1):
+                self.write(f'workers = {count}', web=self.web())
+                self.take_over(proxy)
+                self.assertEqual(proxy.events('ready')[-1]['workers'], str(count))
+                sessions += [self.session() for _ in range(8)]
+                for session in sessions:
+                    self.assert_exchanges(*session)
+
+    def test_an_option_of_the_command_line_stays(self):
+        self.write('timeout-idle = 1h', web=self.web())
+        with self.serve('--timeout-idle', '300ms') as proxy:
+            self.take_over(proxy)
+            client, _ = self.session()
+            self.assertEqual(client.recv_to_end()[1], RESET)
+
+
+class Privileges(ReloadCase):
+
+    def setUp(self):
+        super().setUp()
+        if os.geteuid() != 0:
+            self.skipTest('needs root')
+
+    def test_a_port_that_only_root_may_bind(self):
+        """It stays over reloads. A new one is refused before anything changes."""
+        first, second = low_port(), None
+        lines = (f'listen = [::1]:{first}', f'backend = {self.server.address}')
+        self.write('user = nobody', web=lines)
+        with self.serve() as proxy:
+            session = self.connect(('::1', first)), self.server.accept()
+            for _ in range(2):
+                self.take_over(proxy)
+                self.assert_exchanges(*session)
+                self.assert_exchanges(self.connect(('::1', first)), self.server.accept())
+            second = low_port()
+            self.write('user = nobody', web=lines,
+                       new=(f'listen = [::1]:{second}', f'backend = {self.server.address}'))
+            self.refuse(proxy, f'[::1]:{second}', '.socket')
+            self.assertTrue(self.refuses(('::1', second)))
+            self.assert_exchanges(*session)
+            self.assert_exchanges(self.connect(('::1', first)), self.server.accept())
+
+    def test_another_user(self):
+        self.write('user = nobody', web=self.web())
+        with self.serve() as proxy:
+            session = self.session()
+            for line in ('user = daemon', 'user = root', ''):
+                self.write(line, web=self.web())
+                self.refuse(proxy, 'restart')
+                self.assert_exchanges(*session)
+            self.write('user = nobody', web=self.web())
+            self.take_over(proxy)
+            self.assert_exchanges(*session)
+
+
+if __name__ == '__main__':
+    unittest.main()

@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: MIT
+"""A takeover that fails changes nothing: the old process goes on with all its sessions, at once or after
+--takeover-timeout."""
+
+import os
+import pathlib
+import resource
+import signal
+import struct
+import time
+import unittest
+
+import successor
+from bulk import Stream
+from harness import SANITIZE, wait_until
+from peers import EOF, RESET
+from takeover_case import SIGNALS, TakeoverCase
+
+TIMEOUT_S = 0.5
+E_MACHINE_AT, NO_MACHINE = 18, 0x1234  # in the head of an ELF file
+
+CONFIG = '''
+engine = {engine}
+access-log = yes
+metrics = [::1]:0
+admin = {admin}
+takeover-timeout = {timeout}
+sndbuf = 64KiB
+rcvbuf = 64KiB
+[forward web]
+listen = [::1]:0
+backend = {backend}
+'''
+
+
+class FailureCase(TakeoverCase):
+
+    def setUp(self):
+        super().setUp()
+        self.server = self.backend(rcvbuf=8192)
+        self.write_config()
+
+    def write_config(self, more='', timeout='500ms'):
+        self.configure(CONFIG.format(engine=self.engine, admin=self.admin, timeout=timeout,
+                                     backend=self.server.address) + more)
+
+    def install(self, content, mode=0o755):
+        """Puts a program where an upgrade looks for it."""
+        self.replace(self.program, content.encode() if isinstance(content, str) else content, mode)
+
+    def install_successor(self, step):
+        self.install(successor.program(self.folder, step, ['web']))
+
+    def fail(self, proxy, kind='upgrade', says=''):
+        """A takeover that fails; returns its event=takeover_failed. The old process must be alone afterwards."""
+        old, before = self.serving(proxy), len(proxy.events('takeover_failed'))
+        proxy.signal(SIGNALS[kind])
+        event = proxy.wait_events('takeover_failed', before + 1)[before]
+        self.assertEqual(event['kind'], kind)
+        self.assertIn(says, event['error'])
+        wait_until(lambda: self.children(proxy) == [old], what='the end of the new process')
+        return event
+
+    def open_sessions(self, proxy):
+        """An idle session, and a session with bytes under way, which returns to be checked later."""
+        self.idle = self.pair(proxy, self.server)
+        writer, reader = self.pair(proxy, self.server, rcvbuf=8192)
+        stream = Stream(4).bytes(8 << 20)
+        return reader, stream[:writer.send_until_full(stream, quiet_s=0.1)], writer
+
+    def check_sessions(self, proxy, under_way):
+        """The old process serves as before: its sessions, and new ones."""
+        reader, stream, writer = under_way
+        self.assert_exchanges(*self.idle)
+        self.assert_exchanges(*self.pair(proxy, self.server))
+        self.assertEqual(reader.recv_exact(len(stream)), stream)
+        writer.finish_sending()
+        self.assertEqual(reader.recv_to_end(), (b'', EOF))
+        reader.close()
+        self.assertEqual(writer.recv_to_end(), (b'', EOF))
+
+
+class Programs(FailureCase):
+    """An upgrade to programs that cannot take over."""
+
+    def other_machine(self):
+        with open(self.program, 'rb') as file:
+            binary = bytearray(file.read())
+        struct.pack_into('<H', binary, E_MACHINE_AT, NO_MACHINE)
+        return bytes(binary)
+
+    def test_programs_that_do_not_start(self):
+        with open(self.program, 'rb') as file:
+            good = file.read()
+        rows = (('missing', None, 0, 'No such file'), ('not executable', good, 0o644, 'Permission denied'),
+                ('of another architecture', self.other_machine(), 0o755, 'Exec format error'),
+                ('cut off', good[:100], 0o755, 'Exec format error'), ('empty', b'', 0o755, 'Exec format error'),
+                ('crashes', '#!/bin/sh\nkill -SEGV $$\n', 0o755, ''), ('ends', '#!/bin/sh\nexit 0\n', 0o755, ''))
+        with self.serve() as proxy:
+            for name, content, mode, says in rows:
+                with self.subTest(name):
+                    under_way = self.open_sessions(proxy)
+                    if content is None:
+                        os.unlink(self.program)
+                    else:
+                        self.install(content, mode)
+                    event = self.fail(proxy, says=says)
+                    if says:
+                        self.assertIn(self.program, event['error'])
+                    self.check_sessions(proxy, under_way)
+            self.assertEqual(self.samples(proxy)['sixpipe_takeover_failures_total'], len(rows))
+            self.take_over(proxy, 'reload')  # which starts the program that runs, not the program on disk
+            self.assert_exchanges(*self.idle)
+            self.install(good)
+            self.take_over(proxy, 'upgrade')
+            self.assert_exchanges(*self.idle)
+
+    STEPS = {'hangs at once': 'takeover-timeout', 'sends garbage': '', 'speaks another protocol': '',
+             'ends after the greeting': '', 'hangs after the greeting': 'takeover-timeout',
+             'refuses': 'the first fault\nthe second fault', 'does not read the state': 'takeover-timeout',
+             'ends in the midst of the state': '', 'ends with the whole state': '',
+             'hangs with the whole state': 'takeover-timeout', 'refuses the state': 'too many sessions'}
+
+    def test_each_step(self):
+        with self.serve() as proxy:
+            for step, says in self.STEPS.items():
+                with self.subTest(step):
+                    under_way = self.open_sessions(proxy)
+                    self.install_successor(step)
+                    start_s = time.monotonic()
+                    self.fail(proxy, says=says)
+                    took_s = time.monotonic() - start_s
+                    if says == 'takeover-timeout':
+                        self.assertGreaterEqual(took_s, TIMEOUT_S * 0.9)
+                    self.check_sessions(proxy, under_way)
+            self.assertEqual(self.samples(proxy)['sixpipe_takeover_failures_total'], len(self.STEPS))
+
+    def test_sessions_go_on_while_the_new_process_hangs(self):
+        self.write_config(timeout='1h')
+        self.install_successor('hangs after the greeting')
+        with self.serve() as proxy:
+            session = self.pair(proxy, self.server)
+            proxy.signal(signal.SIGUSR2)
+            wait_until(lambda: len(self.children(proxy)) == 2, what='the new process')
+            self.assert_exchanges(*session)
+            self.assert_exchanges(*self.pair(proxy, self.server))
+            new, = set(self.children(proxy)) - {self.serving(proxy)}
+            os.kill(new, signal.SIGKILL)
+            proxy.wait_event('takeover_failed')
+            wait_until(lambda: self.children(proxy) == [self.serving(proxy)], what='reaping')
+            self.assert_exchanges(*session)
+
+
+class Shortage(FailureCase):
+    """The new process lacks what it needs."""
+
+    def check(self, limit, most):
+        with self.serve() as proxy:
+            sessions = [self.pair(proxy, self.server) for _ in range(20)]
+            resource.prlimit(proxy.process.pid, limit, (most, most))
+            self.fail(proxy, 'reload')
+            for session in sessions:
+                self.assert_exchanges(*session)
+            # the loader of programs writes lines that are no log lines
+            self.assertEqual([line for line in proxy.strange_lines if line.startswith('CHECK')], [])
+            proxy.strange_lines.clear()
+
+    def test_descriptors(self):
+        self.check(resource.RLIMIT_NOFILE, 40)
+
+    @unittest.skipIf(SANITIZE, 'a sanitizer reserves terabytes of addresses')
+    def test_memory(self):
+        self.check(resource.RLIMIT_AS, 8 << 20)
+
+
+class File(FailureCase):
+
+    def test_a_wrong_file(self):
+        with self.serve() as proxy:
+            under_way = self.open_sessions(proxy)
+            self.write_config('timeout-idle = soon\nno-such-option = 1\n')
+            wrong_line = len(pathlib.Path(self.file).read_text().splitlines()) - 1
+            event = self.fail(proxy, 'reload')
+            for line in (wrong_line, wrong_line + 1):
+                self.assertIn(f'{self.file}:{line}', event['error'])
+            done = self.command('reload')
+            self.assertEqual(done.returncode, 2, done)
+            for line in (wrong_line, wrong_line + 1):
+                self.assertIn(f'{self.file}:{line}', done.stderr)
+            proxy.strange_lines.clear()  # the new process prints its faults as at a start
+            self.check_sessions(proxy, under_way)
+            self.write_config()
+            done = self.command('reload')
+            self.assertEqual((done.returncode, done.stderr), (0, ''))
+            self.assert_exchanges(*self.idle)
+
+    def test_no_file(self):
+        with self.serve() as proxy:
+            under_way = self.open_sessions(proxy)
+            os.rename(self.file, self.file + '.away')
+            self.fail(proxy, 'reload', says=self.file)
+            proxy.strange_lines.clear()
+            self.check_sessions(proxy, under_way)
+
+    def test_the_command_tells_of_a_program_that_is_missing(self):
+        with self.serve() as proxy:
+            session = self.pair(proxy, self.server)
+            os.unlink(self.program)
+            done = self.command('upgrade')
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(self.program, done.stderr)
+            self.assert_exchanges(*session)
+
+
+class Afterwards(FailureCase):
+    """The new process serves, and then it dies."""
+
+    def test_killed(self):
+        with self.serve() as proxy:
+            client, server = self.pair(proxy, self.server)
+            self.take_over(proxy, 'upgrade')
+            self.assert_exchanges(client, server)
+            os.kill(self.serving(proxy), signal.SIGKILL)
+            proxy.finished = True  # a killed process writes no last line to check
+            self.assertEqual(proxy.wait_process(), -signal.SIGKILL)
+            self.assertEqual((client.recv_to_end(), server.recv_to_end()), ((b'', RESET), (b'', RESET)))
+
+    def test_dies_after_the_commit(self):
+        """The code of the new process is the code of the main process."""
+        with self.serve() as proxy:
+            client, server = self.pair(proxy, self.server)
+            self.install_successor('dies after the commit')
+            proxy.signal(signal.SIGUSR2)
+            proxy.finished = True
+            self.assertEqual(proxy.wait_process(), 7)
+            self.assertEqual((client.recv_to_end(), server.recv_to_end()), ((b'', RESET), (b'', RESET)))
+
+
+class Signals(FailureCase):
+
+    def test_term_during_a_takeover(self):
+        """The process drains; the takeover is given up."""
+        self.write_config(timeout='1h')
+        with self.serve() as proxy:
+            client, server = self.pair(proxy, self.server)
+            self.install_successor('hangs after the greeting')
+            proxy.signal(signal.SIGUSR2)
+            wait_until(lambda: len(self.children(proxy)) == 2, what='the new process')
+            proxy.signal(signal.SIGTERM)
+            proxy.wait_event('draining')
+            wait_until(lambda: self.children(proxy) == [self.serving(proxy)], what='the end of the new process')
+            self.assert_exchanges(client, server)
+            client.close()
+            server.close()
+            self.assertEqual(proxy.wait_exit(), 0)
+            proxy.finish(term=False)
+
+    def test_reload_during_a_drain(self):
+        with self.serve() as proxy:
+            client, server = self.pair(proxy, self.server)
+            proxy.signal(signal.SIGTERM)
+            proxy.wait_event('draining')
+            proxy.signal(signal.SIGHUP)
+            proxy.signal(signal.SIGUSR2)
+            self.assertEqual(self.command('reload').returncode, 1)
+            self.assert_exchanges(client, server)
+            self.assertEqual(self.children(proxy), [self.serving(proxy)])
+            client.close()
+            server.close()
+            self.assertEqual(proxy.wait_exit(), 0)
+            self.assertEqual(proxy.events('takeover_done'), [])
+            proxy.finish(term=False)
+
+    def test_a_storm_of_reloads_folds(self):
+        with self.serve() as proxy:
+            session = self.pair(proxy, self.server)
+            for _ in range(50):
+                proxy.signal(signal.SIGHUP)
+                time.sleep(0.02)
+            self.write_config('timeout-idle = 7m\n')
+            proxy.signal(signal.SIGHUP)
+            self.assert_exchanges(*session)
+
+            def settled():
+                done = len(proxy.events('takeover_done'))
+                return done and len(proxy.events('takeover_started')) == done and \
+                    self.children(proxy) == [self.serving(proxy)]
+            wait_until(settled, what='the last takeover')
+            self.assertEqual(proxy.events('takeover_failed'), [])
+            self.assertLessEqual(len(proxy.events('takeover_done')), 51)
+            self.assert_exchanges(*session)
+
+    def test_the_main_process_is_killed(self):
+        with self.serve() as proxy:
+            client, server = self.pair(proxy, self.server)
+            self.take_over(proxy)
+            proxy.finished = True
+            proxy.process.kill()
+            self.assertEqual(proxy.wait_process(), -signal.SIGKILL)
+            self.assertEqual((client.recv_to_end(), server.recv_to_end()), ((b'', RESET), (b'', RESET)))
+            self.assert_no_process_left()
+
+
+if __name__ == '__main__':
+    unittest.main()
