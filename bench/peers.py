@@ -28,6 +28,7 @@ class Setup:
     backend_port: int
     directory: Path
     workers: int
+    log_level: str = "warn"
 
     @property
     def listen(self):
@@ -150,7 +151,7 @@ class Sixpipe(Peer):
 
     def command(self, setup):
         binary = self.binaries.get(os.path.basename(self.programs[0]), "sixpipe")
-        return [binary, "--log-level", "warn", "--workers", str(setup.workers), *self.options,
+        return [binary, "--log-level", setup.log_level, "--workers", str(setup.workers), *self.options,
                 setup.listen, setup.backend]
 
 

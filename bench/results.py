@@ -35,6 +35,8 @@ LIMITS = (
     ("idle-9000", "own_bytes_per_connection", 512),
     ("idle-9000", "pipes", 0),
     ("idle-9000", "idle_cpu_percent", 0.05),
+    # What busy connections may feel of a reload: the worst round.
+    ("takeover", "pause_max_ms", 50),
     ("footprint", "start_ms", 50),
     ("footprint", "rest_kib", 8192),
     # At most so many flows more than an equal share.

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import congestion
+import takeover
 from accounting import Group, read_text, seconds_of
 from namespaces import LOOPBACK
 from peers import SPARE_DESCRIPTORS, Setup, descriptor_limit
@@ -133,6 +134,9 @@ class Forwarder:
         lines = read_text(self._log_path).strip().splitlines()
         return lines[-1][:200] if lines else "no message"
 
+    def log(self):
+        return read_text(self._log_path)
+
     def is_alive(self):
         return self.process.poll() is None
 
@@ -164,7 +168,8 @@ class Runner:
             address = backend.line(START_SECONDS).removeprefix("listening ")
             if peer.name != "direct":
                 setup = Setup(place.listen_host, self._ports.take(), place.backend_host,
-                              int(address.rpartition(":")[2]), directory, workers)
+                              int(address.rpartition(":")[2]), directory, workers,
+                              "info" if scenario.takeover else "warn")
                 forwarder = Forwarder(self._accounting, peer, setup, place, scenario.idle > 0)
                 address = setup.listen
             return self._measure(scenario, peer, seconds, workers, place, address, backend,
@@ -202,6 +207,9 @@ class Runner:
                               (descriptor_limit() - SPARE_DESCRIPTORS) // 2)
             arguments += ["--idle", str(connections)]
             memory = memory_of(forwarder.group)
+        if scenario.takeover:
+            return self._measure_takeovers(place, peer, address, backend, forwarder, children,
+                                           opened, connections)
         watched = forwarder.group.watched_sockets() if scenario.workers and forwarder else {}
         arguments += ["--seconds", str(seconds)]
         client = self._client(place, peer, address, arguments, children)
@@ -226,12 +234,46 @@ class Runner:
         client.process.wait()
         backend.end_input()
         totals = json.loads(backend.line(START_SECONDS))
-        verify(scenario, result, totals, opened)
+        verify(result, totals, opened)
+        if not scenario.idle and not result["requests"] and not result["flows"]:
+            raise RunFailed("nothing was measured")
         figures.update(figure_out(scenario, result,
                                   {name: after[name] - before[name] for name in before}))
         if segments > 0 and figures.get("bytes"):
             figures["segment_bytes"] = figures["bytes"] / segments
         return figures
+
+    def _measure_takeovers(self, place, peer, address, backend, forwarder, children, opened,
+                           connections):
+        """Reloads the forwarder while `connections` are idle."""
+        def start(*arguments):
+            client = self._client(place, peer, address, [*arguments, "--seconds", "0"], children)
+            client.line(READY_SECONDS)
+            client.tell()
+            client.line(START_SECONDS)
+            return client
+
+        def stop(client):
+            client.tell()
+            client.line(DRAIN_SECONDS)
+            client.tell()
+            result = json.loads(client.line(START_SECONDS))
+            client.process.wait()
+            return result
+
+        idle = start("--idle", str(connections))
+        try:
+            measured = takeover.measure(forwarder, start, stop)
+        except takeover.TakeoverFailed as failure:
+            raise RunFailed(str(failure)) from failure
+        results = [*measured.results, stop(idle)]
+        backend.end_input()
+        totals = json.loads(backend.line(START_SECONDS))
+        whole = {key: sum(result[key] for result in results)
+                 for key in results[0] if isinstance(results[0][key], (int, float))}
+        whole["first_error"] = " ".join(result["first_error"] for result in results).strip()
+        verify(whole, totals, opened)
+        return {"connections": connections, **measured.figures}
 
     def _snapshot(self, forwarder, client, backend):
         """CPU seconds so far, by process."""
@@ -288,7 +330,7 @@ def worker_shares(scenario, workers, before, after):
     return {"share_flows": flows / workers, "busiest_flows": carried[0], "worker_flows": carried}
 
 
-def verify(scenario, result, totals, opened):
+def verify(result, totals, opened):
     """Both ends must have the same counts, and no errors."""
     for side in (result, totals):
         if side["errors"]:
@@ -304,8 +346,6 @@ def verify(scenario, result, totals, opened):
     for what, sent, arrived in checks:
         if sent != arrived:
             raise RunFailed(f"{what}: {sent} at one end, {arrived} at the other")
-    if not scenario.idle and not result["requests"] and not result["flows"]:
-        raise RunFailed("nothing was measured")
 
 
 def figure_out(scenario, result, used):

@@ -35,6 +35,13 @@ METRICS = {metric.key: metric for metric in (
     Metric("cpu_percent", "CPU", "%"),
     Metric("start_ms", "start", "ms", 1),
     Metric("rest_kib", "resident memory", "KiB"),
+    Metric("pause_p50_ms", "pause p50", "ms", 1),
+    Metric("pause_p99_ms", "pause p99", "ms", 1),
+    Metric("pause_max_ms", "pause max", "ms", 1),
+    Metric("pause_log_max_ms", "pause max by its log", "ms", 1),
+    Metric("takeover_ms", "reload", "ms"),
+    Metric("takeover_cpu_ms", "CPU of both processes", "ms"),
+    Metric("takeover_new_cpu_ms", "CPU of the new process", "ms"),
     Metric("segment_bytes", "bytes per segment", "", 0),
     Metric("busiest_flows", "flows of the busiest worker", "", 1),
     Metric("share_flows", "flows per worker", ""),
@@ -76,6 +83,7 @@ class Scenario:
     in_quick: bool = True       # part of a --quick run
     least_cpus: int = 1
     paced_bytes_per_s: int = 0  # the bulk rate that every forwarder gets
+    takeover: bool = False      # reloads the forwarder: see takeover.py
     note: str = ""
 
     @property
@@ -144,6 +152,15 @@ SCENARIOS = (
              workers=2, footprint=True,
              note="From the start of the process to its listening socket; resident memory, "
                   "libraries included, of all its processes."),
+    Scenario("takeover", "Reload with idle connections, beside requests",
+             ("connections", "pause_p50_ms", "pause_p99_ms", "pause_max_ms", "pause_log_max_ms",
+              "takeover_ms", "takeover_cpu_ms", "takeover_new_cpu_ms"), (), peers=(),
+             overhead=12.0, idle=9000, takeover=True, in_quick=False,
+             note="The new process takes all connections over. A pause is the longest answer of a "
+                  "small request in one reload: 8 connections send one every 2 ms, at fixed "
+                  "times. CPU is that of reloads without requests, from the signal to the end of "
+                  "the old process. Other forwarders have no row: their old process keeps its "
+                  "connections."),
     Scenario("workers", f"How {MANY_WORKERS} workers share {MANY_WORKERS * FLOWS_PER_WORKER} "
              "equal flows", ("share_flows", "busiest_flows", "cpu_ms_per_gb"),
              ("--bulk", str(MANY_WORKERS * FLOWS_PER_WORKER), "--rate", str(PACED_FLOW)),

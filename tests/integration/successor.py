@@ -27,7 +27,8 @@ class Carrier:
         """Sends a record. A value is a number or a text."""
         body = b''
         for value in values:
-            body += struct.pack('=Q', value) if isinstance(value, int) else struct.pack('=Q', len(value)) + value.encode()
+            number, text = (value, '') if isinstance(value, int) else (len(value), value)
+            body += struct.pack('=Q', number) + text.encode()
         self.socket.send(struct.pack('=HHI', kind, 0, len(body)) + body)
 
     def kinds(self):

@@ -10,7 +10,7 @@ import signal
 import tempfile
 
 from activation_case import ActivationCase
-from harness import SIXPIPE, wait_until
+from harness import SIXPIPE, children_of, wait_until
 
 SIGNALS = {'reload': signal.SIGHUP, 'upgrade': signal.SIGUSR2}
 
@@ -51,8 +51,7 @@ class TakeoverCase(ActivationCase):
     @staticmethod
     def children(proxy):
         """The process ids of the main process's children, zombies included."""
-        main = proxy.process.pid
-        return [int(word) for word in pathlib.Path(f'/proc/{main}/task/{main}/children').read_text().split()]
+        return children_of(proxy.main_pid)
 
     @staticmethod
     def serving(proxy):
@@ -62,6 +61,7 @@ class TakeoverCase(ActivationCase):
     def wait_alone(self, proxy):
         """Waits until the old process has ended and has been reaped."""
         wait_until(lambda: self.children(proxy) == [self.serving(proxy)], what='the end of the old process')
+        proxy.found_pid = self.serving(proxy)
 
     def take_over(self, proxy, kind='reload'):
         """One takeover, from the signal to the end of the old process: its event=takeover_done."""

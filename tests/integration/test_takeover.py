@@ -13,8 +13,8 @@ from traffic import Traffic
 
 # TAKEOVER_BYTES=10000000 is the contract in full: each end sends so many bytes. It takes minutes.
 STREAM_BYTES = int(os.environ.get('TAKEOVER_BYTES', '0'))
-KINDS = {'relay': 470, 'named': 30, 'fin_client': 60, 'fin_backend': 60, 'stall_client': 60, 'stall_backend': 60, 'idle': 60,
-         'reset_client': 30, 'reset_backend': 30, 'paced': 60, 'local': 60, 'header': 10, 'connecting': 10}
+KINDS = {'relay': 470, 'named': 30, 'fin_client': 60, 'fin_backend': 60, 'stall_client': 60, 'stall_backend': 60,
+         'reset_client': 30, 'reset_backend': 30, 'paced': 60, 'local': 60, 'idle': 60, 'header': 10, 'connecting': 10}
 CHURN = {'churn_plain': 4, 'churn_passed': 4, 'churn_local': 4}
 ROUNDS = 10
 # Slow enough for a session that is limited for the whole test.
@@ -69,8 +69,8 @@ FORWARDS = ('plain', 'paced', 'local', 'header', 'full', 'passed', 'witness')
 class Survival(TakeoverCase):
 
     def config(self, engine):
-        self.configure(CONFIG.format(engine=engine, folder=self.folder, rate=PACED_RATE, witness=self.backend_of_witness.address,
-                                     **self.traffic.backends))
+        self.configure(CONFIG.format(engine=engine, folder=self.folder, rate=PACED_RATE,
+                                     witness=self.backend_of_witness.address, **self.traffic.backends))
 
     def check(self, *engines):
         """Ten reloads and ten upgrades. The engines are those of the processes in turn."""

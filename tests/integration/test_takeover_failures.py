@@ -5,6 +5,7 @@
 import os
 import pathlib
 import resource
+import shutil
 import signal
 import struct
 import time
@@ -18,6 +19,9 @@ from takeover_case import SIGNALS, TakeoverCase
 
 TIMEOUT_S = 0.5
 E_MACHINE_AT, NO_MACHINE = 18, 0x1234  # in the head of an ELF file
+
+# A program with another TAKEOVER_STATE_VERSION.
+OTHER_STATE = os.environ.get('OTHER_STATE_PROGRAM', '')
 
 CONFIG = '''
 engine = {engine}
@@ -157,7 +161,7 @@ class Shortage(FailureCase):
     def check(self, limit, most):
         with self.serve() as proxy:
             sessions = [self.pair(proxy, self.server) for _ in range(20)]
-            resource.prlimit(proxy.process.pid, limit, (most, most))
+            resource.prlimit(proxy.main_pid, limit, (most, most))
             self.fail(proxy, 'reload')
             for session in sessions:
                 self.assert_exchanges(*session)
@@ -210,6 +214,32 @@ class File(FailureCase):
             self.assertEqual(done.returncode, 1)
             self.assertIn(self.program, done.stderr)
             self.assert_exchanges(*session)
+
+
+@unittest.skipUnless(OTHER_STATE, 'there is no program with another version of the state')
+class OtherState(FailureCase):
+    """A new process that cannot read the state takes the listeners over; the old process drains its sessions."""
+
+    def test_sessions_drain(self):
+        with self.serve() as proxy:
+            idle, drained = self.pair(proxy, self.server), self.pair(proxy, self.server)
+            old = self.serving(proxy)
+            shutil.copy(OTHER_STATE, self.program + '.new')
+            os.rename(self.program + '.new', self.program)
+            proxy.signal(signal.SIGUSR2)
+            proxy.wait_event('takeover_done')
+            proxy.wait_events('ready', 2)
+            new = self.serving(proxy)
+            self.assertEqual(self.children(proxy), [old, new])
+            proxy.found_pid = new
+            for _ in range(3):
+                self.assert_exchanges(*self.pair(proxy, self.server))
+            self.assertEqual(self.samples(proxy)['sixpipe_sessions_opened_total'], 3)
+            self.assert_exchanges(*idle)
+            self.assert_exchanges(*drained)
+            for end in (*idle, *drained):
+                end.close()
+            self.wait_alone(proxy)
 
 
 class Afterwards(FailureCase):

@@ -230,7 +230,7 @@ class Loop:
         return waiting
 
     def do_reset(self, _):
-        """One end of each reset kind leaves with a RST. Wait until the forwarder can take no more bytes: then more bytes
+        """One end of each reset kind leaves with a RST. It waits until the forwarder takes no more bytes: then more bytes
         have arrived than the reader has room for."""
         leaving = [(session, session.ends[CLIENT if session.kind == 'reset_client' else BACKEND])
                    for session in self.of_kind('reset_client', 'reset_backend')]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""One session of traffic.py, and its two ends. Every byte that arrives is compared with the byte that the other end sent
-at this position."""
+"""One session of traffic.py, and its two ends. Every byte that arrives is compared with the byte that the other end
+sent at this position."""
 
 import fcntl
 import os
@@ -65,12 +65,14 @@ class End:
             mask |= select.EPOLLOUT
         if self.reading and not self.connecting and not self.ended:
             mask |= select.EPOLLIN
-        if mask == self.mask:
+        if mask == (self.mask or 0):
             return
         # Without a wish the socket is left out: a HUP cannot be masked.
-        if self.mask:
-            (self.loop.epoll.modify if mask else self.loop.epoll.unregister)(*((self.sock, mask) if mask else (self.sock,)))
-        elif mask:
+        if not mask:
+            self.loop.epoll.unregister(self.sock)
+        elif self.mask:
+            self.loop.epoll.modify(self.sock, mask)
+        else:
             self.loop.epoll.register(self.sock, mask)
         self.mask = mask
 
