@@ -7,7 +7,8 @@ line, with one JSON object each. A test uses class Traffic.
 
 The kinds of sessions, of which each goes on until `finish`:
 
-relay, paced, local    both ends send and read all the time; through a limited forward; over local sockets
+relay, paced, local    both ends send and read all the time; through a limited forward; over local sockets. Of relay,
+                       three of four sessions rest after each piece, so that the host has time for the others
 named                  the same, and the backend gets a PROXY header v2 with the id of the session
 fin_client             the client has ended its stream, the backend goes on; fin_backend: the reverse
 stall_client           the client does not read, except in one step of three; stall_backend: the reverse
@@ -40,6 +41,7 @@ LEAST_BYTES = 5_000      # what every other end has sent at least
 LISTENERS = {'paced': 'paced', 'local': 'local', 'header': 'header', 'connecting': 'full', 'churn_plain': 'plain',
              'churn_passed': 'passed', 'churn_local': 'local', 'named': 'passed'}
 HEADER_CLIENTS = 8
+BEAT_S = 0.05
 PROBLEMS_MOST = 30
 
 
@@ -57,6 +59,7 @@ class Loop:
         self.step_number = 0
         self.answer = None      # (condition, function that makes the answer, deadline) of the command under way
         self.filler = None
+        self.resting = []
         self.listeners = {}
         for name, place in (('plain', ('127.0.0.1', 0)), ('local', f'{arguments.folder}/backend.sock'),
                             ('full', ('127.0.0.1', 0)), ('named', ('127.0.0.1', 0))):
@@ -130,6 +133,7 @@ class Loop:
         elif kind != 'idle':
             for end in (client, backend):
                 end.goal, end.fin = (self.bytes, True) if self.bytes else (None, False)
+                end.rests = kind == 'relay' and session.number % 4 != 0 and not self.bytes
         for side, end in enumerate((client, backend)):
             word = ('client', 'backend')[side]
             if kind == f'fin_{word}':
@@ -230,8 +234,8 @@ class Loop:
         return waiting
 
     def do_reset(self, _):
-        """One end of each reset kind leaves with a RST. It waits until the forwarder takes no more bytes: then more bytes
-        have arrived than the reader has room for."""
+        """One end of each reset kind leaves with a RST. It waits until the forwarder takes no more bytes: then more
+        bytes have arrived than the reader has room for."""
         leaving = [(session, session.ends[CLIENT if session.kind == 'reset_client' else BACKEND])
                    for session in self.of_kind('reset_client', 'reset_backend')]
         still = {session: (None, 0.0) for session, _ in leaving}
@@ -308,8 +312,15 @@ class Loop:
         self.epoll.register(0, select.EPOLLIN)
         commands = b''
         say({'backends': self.addresses()})
+        beat_s = 0.0
         while True:
-            for number, events in self.epoll.poll(0.05):
+            if time.monotonic() - beat_s > BEAT_S:
+                beat_s = time.monotonic()
+                rested, self.resting = self.resting, []
+                for end in rested:
+                    end.resting = False
+                    end.watch()
+            for number, events in self.epoll.poll(BEAT_S):
                 if number == 0:
                     data = os.read(0, 65536)
                     if not data:

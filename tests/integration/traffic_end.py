@@ -45,6 +45,7 @@ class End:
         self.has_header = False
         self.sent = self.got = 0
         self.goal, self.fin, self.fin_sent = 0, False, False
+        self.rests = self.resting = False  # sends a piece, then waits for the next beat
         self.reading = True
         self.ended = None      # 'eof', 'reset', or another error
         self.mask = None
@@ -52,7 +53,7 @@ class End:
         loop.ends[sock.fileno()] = self
 
     def wants_to_send(self):
-        if self.fin_sent or self.ended not in (None, 'eof'):
+        if self.fin_sent or self.resting or self.ended not in (None, 'eof'):
             return False
         return bool(self.first) or self.goal is None or self.sent < self.goal or self.fin
 
@@ -175,6 +176,9 @@ class End:
             elif self.goal is None or self.sent < self.goal:
                 count = PIECE_BYTES if self.goal is None else min(PIECE_BYTES, self.goal - self.sent)
                 self.sent += self.sock.send(self.session.patterns[self.side].piece(self.sent, count))
+                if self.rests:
+                    self.resting = True
+                    self.loop.resting.append(self)
             if self.fin and not self.first and self.sent == self.goal and not self.fin_sent:
                 self.fin_sent = True
                 self.sock.shutdown(socket.SHUT_WR)
