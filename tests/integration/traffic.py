@@ -7,8 +7,7 @@ line, with one JSON object each. A test uses class Traffic.
 
 The kinds of sessions, of which each goes on until `finish`:
 
-relay, paced, local    both ends send and read all the time; through a limited forward; over local sockets. Of relay,
-                       three of four sessions rest after each piece, so that the host has time for the others
+relay, paced, local    both ends send and read all the time; through a limited forward; over local sockets.
 named                  the same, and the backend gets a PROXY header v2 with the id of the session
 fin_client             the client has ended its stream, the backend goes on; fin_backend: the reverse
 stall_client           the client does not read, except in one step of three; stall_backend: the reverse
@@ -16,6 +15,8 @@ idle                   no byte after the first
 reset_client           the client is gone with a RST, and the backend has not read what came before; reset_backend
 header                 half of the PROXY header has arrived; the next step sends the rest and opens another session
 connecting             the backend's backlog is full until `accept`
+
+Without a size of the streams, seven of eight sessions rest after each piece, so that the others are fast.
 """
 
 import argparse
@@ -133,7 +134,7 @@ class Loop:
         elif kind != 'idle':
             for end in (client, backend):
                 end.goal, end.fin = (self.bytes, True) if self.bytes else (None, False)
-                end.rests = kind == 'relay' and session.number % 4 != 0 and not self.bytes
+                end.rests = session.number % 8 != 0 and not self.bytes
         for side, end in enumerate((client, backend)):
             word = ('client', 'backend')[side]
             if kind == f'fin_{word}':
@@ -163,13 +164,13 @@ class Loop:
         if session.kind in CHURN:
             self.on_churn_end(session)
             return
-        if all(each is not None and self.is_over(each, session) for each in session.ends):
+        if self.session_is_over(session):
             for each in session.ends:
                 each.close()
             self.closed += 1
 
     @staticmethod
-    def is_over(end, session):
+    def is_over(end):
         return end.ended not in (None, 'eof') or (end.ended == 'eof' and end.fin_sent)
 
     def on_churn_end(self, session):
@@ -283,7 +284,7 @@ class Loop:
         return lambda: all(self.session_is_over(session) for session in self.sessions.values()), self.result
 
     def session_is_over(self, session):
-        return all(end is not None and self.is_over(end, session) for end in session.ends)
+        return all(end is not None and self.is_over(end) for end in session.ends)
 
     def result(self):
         kinds = collections.Counter()
@@ -292,6 +293,15 @@ class Loop:
             self.judge(session)
         return {'problems': self.problems, 'kinds': kinds, 'churned': self.churned, 'opened': self.count,
                 'up_bytes': self.up_bytes, 'down_bytes': self.down_bytes, 'leases': self.leases}
+
+    def late(self):
+        """What a command waits for in vain."""
+        over = {session for session in self.sessions.values() if self.session_is_over(session)}
+        left = [session for session in self.sessions.values() if session not in over]
+        nameless = [str(end) for session in left for end in session.ends[:1] if end and not session.ends[BACKEND]]
+        busy = [str(end) for session in left for end in session.ends if end and not self.is_over(end)]
+        return {'problems': self.problems, 'named': self.named, 'without a backend': nameless[:PROBLEMS_MOST],
+                'not over': len(left), 'ends': busy[:PROBLEMS_MOST]}
 
     def judge(self, session):
         client, backend = session.ends
@@ -342,7 +352,7 @@ class Loop:
                     say(answer())
                 elif time.monotonic() > deadline:
                     self.answer = None
-                    say({'late': {**self.result(), 'named': self.named}})
+                    say({'late': self.late()})
 
 
 def say(answer):

@@ -97,7 +97,8 @@ class End:
 
     def __str__(self):
         name = f'{self.session.kind} {self.session.number}' if self.session else 'unknown session'
-        return f'{name}, {("client", "backend")[self.side]}, sent {self.sent}, got {self.got}'
+        state = ', connecting' if self.connecting else f', to send {self.first}' if self.first else ''
+        return f'{name}, {("client", "backend")[self.side]}, sent {self.sent}, got {self.got}{state}'
 
     def read(self):
         try:
