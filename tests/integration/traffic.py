@@ -193,7 +193,7 @@ class Loop:
                 return
             end = End(self, taken, BACKEND)
             end.has_header = name == 'named'
-            if self.filler and taken.getpeername() == self.filler.getsockname():
+            if name == 'full' and self.filler and taken.getpeername() == self.filler.getsockname():
                 self.filler.close()
                 self.filler = None
                 end.close()
