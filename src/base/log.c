@@ -2,6 +2,7 @@
 #include "base/log.h"
 
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -31,14 +32,29 @@ struct rate {
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
-static enum log_level max_level = LOG_INFO;
+static _Atomic enum log_level max_level = LOG_INFO;
 static enum log_format line_format = LOG_LOGFMT;
 static _Thread_local struct rate rates[LOG_EVENT_COUNT];
 
 void log_init(enum log_level level, enum log_format format)
 {
-	max_level = level;
+	log_set_level(level);
 	line_format = format;
+}
+
+enum log_level log_level(void)
+{
+	return atomic_load_explicit(&max_level, memory_order_relaxed);
+}
+
+void log_set_level(enum log_level level)
+{
+	atomic_store_explicit(&max_level, level, memory_order_relaxed);
+}
+
+const char *log_level_word(enum log_level level)
+{
+	return level_names[level];
 }
 
 /* Appends all of a text or nothing, so that a line is never cut within a value. */
@@ -149,7 +165,7 @@ bool log_begin(struct log_line *line, enum log_event event)
 	uint64_t suppressed;
 	struct timespec now;
 
-	if (kind->level > max_level)
+	if (kind->level > log_level())
 		return false;
 	clock_gettime(CLOCK_REALTIME, &now);
 	if (rate->second != now.tv_sec) {

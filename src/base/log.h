@@ -46,6 +46,13 @@ struct log_line {
 /* Sets level and format. Call it before any thread starts. The default is info and logfmt. */
 void log_init(enum log_level level, enum log_format format);
 
+/* The level now; may change while threads log. Any thread. */
+enum log_level log_level(void);
+void log_set_level(enum log_level level);
+
+/* "error", "warn", "info", "debug". */
+const char *log_level_word(enum log_level level);
+
 /*
  * Without one of these two calls, lines go to stderr. With them, lines of level error go to stderr
  * too. Main thread, after log_hold() and before log_start(): lines that wait go to the new target.

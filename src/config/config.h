@@ -62,6 +62,9 @@ struct config_bytes {
 	char bytes[CONFIG_BYTES_LIMIT];
 };
 
+/* The values of --on-down, in its order: the sessions of a backend that goes down. */
+enum config_on_down { CONFIG_ON_DOWN_KEEP, CONFIG_ON_DOWN_RESET };
+
 enum config_source_kind {
 	CONFIG_SOURCE_NONE,    /* the kernel chooses */
 	CONFIG_SOURCE_ADDRESS, /* `address` */
@@ -89,6 +92,12 @@ struct config_rule {
 struct config_bandwidth {
 	uint64_t own[2];   /* of each session */
 	uint64_t total[2]; /* of all sessions of the forward */
+};
+
+/* A backend that was added at run time. Zeroed: none. */
+struct config_added {
+	struct config_backend backend;
+	struct config_kept *kept; /* the name of a local socket; config_kept_finish() frees it */
 };
 
 /* The options of one forward. A new forward begins with a copy of the defaults. */
@@ -126,6 +135,7 @@ struct config_forward_options {
 	uint64_t max_fails;
 	uint64_t fail_timeout_ms; /* above 0 with max_fails */
 	uint64_t slow_start_ms;	  /* 0: none */
+	uint64_t on_down;	  /* enum config_on_down */
 	bool check_backends;
 	bool fastopen_backends;
 	uint64_t check_interval_ms; /* this and check_timeout_ms: above 0 if a backend has checks */
@@ -297,6 +307,14 @@ const char *config_print_listen(const struct config_forward *forward, char text[
 #define CONFIG_BACKEND_TEXT_BYTES (DNS_NAME_BYTES + sizeof(":65535"))
 const char *config_print_backend(const struct config_backend *backend,
 				 char text[CONFIG_BACKEND_TEXT_BYTES]);
+
+/*
+ * Reads a backend that is to be added to a running forward: ADDRESS [PARAMETER[=VALUE] ...]. It gets
+ * the values of the forward, as config_check() does. Returns 0, or -EINVAL with `fault`; call
+ * config_kept_finish(&added->kept) in both cases.
+ */
+int config_read_added(const struct config_forward *forward, const char *text,
+		      struct config_added *added, struct fault *fault);
 
 /*
  * Takes the next block of the list in a rule's text, as units_next_item() does. Returns NULL, or

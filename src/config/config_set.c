@@ -5,6 +5,7 @@
  */
 #include "config/config.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,7 +142,7 @@ void config_expand_ranges(struct config *config)
  * Reads the address that a listener or a backend has, with its range of ports or name. Returns
  * NULL, or a static "REASON; REMEDY".
  */
-static const char *parse_endpoint(struct config *config, enum config_address_use use,
+static const char *parse_endpoint(struct config_kept **kept, enum config_address_use use,
 				  const char *text, struct config_backend *endpoint)
 {
 	char word[ADDRESS_WORD_BYTES];
@@ -150,7 +151,7 @@ static const char *parse_endpoint(struct config *config, enum config_address_use
 	endpoint->port_count = 1;
 	if (addr_is_local_text(text))
 		return addr_parse_local(text, strlen(text),
-					config_keep(&config->kept, sizeof(struct sockaddr_un)),
+					config_keep(kept, sizeof(struct sockaddr_un)),
 					&endpoint->addr);
 	problem = config_address_split_range(text, word, sizeof(word), &endpoint->port_count);
 	if (problem)
@@ -169,7 +170,7 @@ static int set_listen(struct config *config, const char *text, struct fault *fau
 	if (config_activation_is_text(text))
 		problem = config_activation_parse(text, &socket_name);
 	else
-		problem = parse_endpoint(config, CONFIG_ADDRESS_LISTEN, text, &endpoint);
+		problem = parse_endpoint(&config->kept, CONFIG_ADDRESS_LISTEN, text, &endpoint);
 	if (problem)
 		return config_address_explain(CONFIG_ADDRESS_LISTEN, config->origin.kind, text,
 					      problem, fault);
@@ -184,12 +185,18 @@ static int set_listen(struct config *config, const char *text, struct fault *fau
 	return 0;
 }
 
+static int check_port(const struct config_backend *backend, const char *text, struct fault *fault)
+{
+	if (addr_is_local(&backend->addr) || addr_port(&backend->addr))
+		return 0;
+	return fault_set(fault, NULL, text, "port 0 cannot be connected to; give 1 to 65535");
+}
+
 static int add_backend(struct config_forward *forward, const struct config_backend *backend,
 		       const char *text, struct fault *fault)
 {
-	if (!addr_is_local(&backend->addr) && !addr_port(&backend->addr))
-		return fault_set(fault, NULL, text,
-				 "port 0 cannot be connected to; give 1 to 65535");
+	if (check_port(backend, text, fault))
+		return -EINVAL;
 	if (forward->backend_count == CONFIG_BACKEND_LIMIT)
 		return fault_set(fault, NULL, text,
 				 "one too many; %d per listener are the limit, leave some out",
@@ -238,33 +245,105 @@ static int set_parameter(struct config_backend *backend, const char *address, ch
 			 detail.reason, detail.remedy);
 }
 
+static void copy_address(const char *text, char address[ADDRESS_WORD_BYTES])
+{
+	snprintf(address, ADDRESS_WORD_BYTES, "%.*s",
+		 (int)MIN(strcspn(text, BLANKS), ADDRESS_WORD_BYTES), text);
+}
+
+/* Reads the parameters that follow the address. */
+static int set_parameters(struct config_backend *backend, const char *address, const char *text,
+			  struct fault *fault)
+{
+	size_t length = strcspn(text, BLANKS);
+	char word[ADDRESS_WORD_BYTES];
+	uint64_t given = 0;
+
+	for (const char *at = text + length; *(at += strspn(at, BLANKS)); at += length) {
+		int result;
+
+		length = strcspn(at, BLANKS);
+		snprintf(word, sizeof(word), "%.*s", (int)MIN(length, sizeof(word)), at);
+		result = set_parameter(backend, address, word, &given, fault);
+		if (result)
+			return result;
+	}
+	return 0;
+}
+
 static int set_backend(struct config *config, const char *text, struct fault *fault)
 {
 	struct config_backend backend = {
 		.send_proxy = CONFIG_SEND_PROXY_INHERIT, .weight = 1, .origin = config->origin};
-	size_t length = strcspn(text, BLANKS);
-	char word[ADDRESS_WORD_BYTES], address[ADDRESS_WORD_BYTES];
-	uint64_t given = 0;
+	char address[ADDRESS_WORD_BYTES];
 	const char *problem;
 
-	snprintf(address, sizeof(address), "%.*s", (int)MIN(length, sizeof(address)), text);
-	problem = parse_endpoint(config, CONFIG_ADDRESS_BACKEND, address, &backend);
+	copy_address(text, address);
+	problem = parse_endpoint(&config->kept, CONFIG_ADDRESS_BACKEND, address, &backend);
 	if (problem)
 		return config_address_explain(CONFIG_ADDRESS_BACKEND, config->origin.kind, address,
 					      problem, fault);
 	if (!latest_forward(config))
 		return fault_set(fault, NULL, address,
 				 "comes before any --listen; name the listener first");
-	for (const char *at = text + length; *(at += strspn(at, BLANKS)); at += length) {
-		int result;
-
-		length = strcspn(at, BLANKS);
-		snprintf(word, sizeof(word), "%.*s", (int)MIN(length, sizeof(word)), at);
-		result = set_parameter(&backend, address, word, &given, fault);
-		if (result)
-			return result;
-	}
+	if (set_parameters(&backend, address, text, fault))
+		return -EINVAL;
 	return add_backend(latest_forward(config), &backend, address, fault);
+}
+
+/* What config_check() refuses in a backend of the configuration. */
+static int check_added(const struct config_forward *forward, const struct config_backend *backend,
+		       const char *address, struct fault *fault)
+{
+	const struct config_source *source = &forward->options.source;
+	bool has_source = source->kind != CONFIG_SOURCE_NONE || source->embedded;
+
+	if (*backend->name || backend->port_count > 1)
+		return fault_set(fault, NULL, address,
+				 "is a name or a range of ports, which only a configuration can "
+				 "have; give one address and port");
+	if (check_port(backend, address, fault))
+		return -EINVAL;
+	if (config_conflict_reach(forward, &forward->listen, &backend->addr) == CONFIG_REACH_SURE)
+		return fault_set(fault, NULL, address,
+				 "leads to the listener of forward %s, which would forward to "
+				 "itself; give the service's address",
+				 forward->name);
+	if (has_source && backend->addr.any.sa_family != forward->backends[0].addr.any.sa_family)
+		return fault_set(
+			fault, NULL, address,
+			"cannot be reached from the addresses of --source; give an address "
+			"of the family of the other backends");
+	if (backend->check && !forward->has_checks)
+		return fault_set(fault, NULL, address,
+				 "check: forward %s has no backend with checks; leave it out, or "
+				 "add the backend to the configuration",
+				 forward->name);
+	return 0;
+}
+
+int config_read_added(const struct config_forward *forward, const char *text,
+		      struct config_added *added, struct fault *fault)
+{
+	struct config_backend *backend = &added->backend;
+	char address[ADDRESS_WORD_BYTES];
+	const char *problem;
+
+	*added = (struct config_added){.backend = {.send_proxy = CONFIG_SEND_PROXY_INHERIT,
+						   .weight = 1,
+						   .origin = {.kind = CONFIG_ORIGIN_COMMAND_LINE}}};
+	copy_address(text, address);
+	problem = parse_endpoint(&added->kept, CONFIG_ADDRESS_BACKEND, address, backend);
+	if (problem)
+		return config_address_explain(CONFIG_ADDRESS_BACKEND, CONFIG_ORIGIN_COMMAND_LINE,
+					      address, problem, fault);
+	if (set_parameters(backend, address, text, fault))
+		return -EINVAL;
+	if (backend->send_proxy == CONFIG_SEND_PROXY_INHERIT)
+		backend->send_proxy = forward->options.send_proxy;
+	backend->check |= forward->options.check_backends;
+	backend->fastopen |= forward->options.fastopen_backends;
+	return check_added(forward, backend, address, fault);
 }
 
 /* Sets an option of a forward, and keeps its text. */

@@ -7,8 +7,9 @@
  * A forward gets a slot while it has fewer slots than are free. So one forward whose checks hang
  * leaves half of all slots to the others, and a second such forward leaves half of the rest.
  *
- * The members of a name change. So a forward with names has a target for every slot of its pool. If
- * the slot is empty, or its backend is not checked, the check is over at once.
+ * The members of a name change, and backends are added at run time. So a forward with checks has a
+ * target for every slot of its pool. If the slot is empty, or its backend is not checked, the check
+ * is over at once.
  */
 #include "control/checker.h"
 
@@ -88,32 +89,36 @@ static const struct addr *source_of(const struct target *target)
 
 /* Making --------------------------------------------------------------------------------------- */
 
-static unsigned count_targets(const struct config_forward *forward)
+static unsigned count_targets(const struct forward *forward)
+{
+	return forward->config->has_checks ? pool_slot_limit(upstream_pool(forward->upstream)) : 0;
+}
+
+static unsigned count_checked(const struct config_forward *forward)
 {
 	unsigned count = 0;
 
-	if (forward->name_count)
-		return forward->has_checks ? POOL_MEMBERS_LIMIT : 0;
 	for (unsigned i = 0; i < forward->backend_count; i++)
 		count += forward->backends[i].check;
 	return count;
 }
 
-/* The checks of a forward are spread over the interval. */
+/*
+ * The checks of a forward are spread over the interval. Without names, member i is backend i at the
+ * start; the other slots are for backends that are added at run time.
+ */
 static void add_targets(struct checker *checker, const struct forward *forward)
 {
 	const struct config_forward *configured = forward->config;
-	unsigned count = count_targets(configured), nth = 0;
-	unsigned times = configured->name_count ? TIMES_WITH_NAMES : count;
+	unsigned count = count_targets(forward), nth = 0;
+	unsigned times = configured->name_count ? TIMES_WITH_NAMES : count_checked(configured);
 
-	for (unsigned i = 0; nth < count; i++) {
+	for (unsigned i = 0; i < count; i++) {
 		struct target *target = &checker->targets[checker->target_count];
-		uint64_t delay_ms;
+		uint64_t delay_ms = configured->options.check_interval_ms * (nth % times) / times;
 
-		/* without names, member i is backend i */
-		if (!configured->name_count && !configured->backends[i].check)
-			continue;
-		delay_ms = configured->options.check_interval_ms * (nth++ % times) / times;
+		nth += configured->name_count || i >= configured->backend_count ||
+		       configured->backends[i].check;
 		target->forward = forward;
 		target->member = i;
 		target->due_ms = checker->now_ms + delay_ms;
@@ -130,7 +135,7 @@ int checker_create(struct checker **checker, const struct forwards *forwards)
 
 	*checker = NULL;
 	for (unsigned i = 0; i < forwards->count; i++) {
-		unsigned targets = count_targets(forwards->list[i].config);
+		unsigned targets = count_targets(&forwards->list[i]);
 
 		count += targets;
 		forward_count += targets > 0;
@@ -240,7 +245,8 @@ static void write_request(struct check *check)
 {
 	const struct target *target = check->target;
 	const struct config_bytes *text = &options_of(target)->check_send;
-	const struct config_backend *backend = &target->forward->config->backends[check->backend];
+	const struct config_backend *backend =
+		upstream_configured(target->forward->upstream, check->backend);
 	const struct proxy_build build = {
 		.version = backend->send_proxy == CONFIG_SEND_PROXY_V1 ? 1 : 2,
 		.kind = PROXY_KIND_LOCAL,
@@ -271,7 +277,8 @@ static void begin(struct checker *checker, struct check *check, struct target *t
 	checker->running_count++;
 	checker->running_of[target->forward->index]++;
 	if (member.state == POOL_EMPTY || member.state == POOL_DRAINING ||
-	    member.state == POOL_OFF || !target->forward->config->backends[member.group].check) {
+	    member.state == POOL_OFF ||
+	    !upstream_configured(target->forward->upstream, member.group)->check) {
 		release(checker, check);
 		return;
 	}

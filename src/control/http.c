@@ -148,7 +148,7 @@ static size_t collect_forward(const struct http *http, unsigned index, struct me
 		pool_snapshot(pool, i, now_ms, &now);
 		if (now.state == POOL_EMPTY || now.state == POOL_DRAINING)
 			continue;
-		name = forward->config->backends[now.group].name;
+		name = upstream_configured(forward->upstream, now.group)->name;
 		while (row < count && (!addr_equal(&rows[row].address, &now.address) ||
 				       strcmp(rows[row].name, name)))
 			row++;
@@ -223,6 +223,10 @@ static void print_reasons(FILE *out, const struct http *http)
 		fprintf(out, "forward %s on %s: its listener has failed; the log says why\n",
 			forwards->list[failed].config->name,
 			addr_print(&forwards->list[failed].listen, listen));
+	for (unsigned i = 0; i < http->config->forward_count; i++)
+		if (forward_drains(&forwards->list[i]))
+			fprintf(out, "forward %s on %s: draining\n", forwards->list[i].config->name,
+				addr_print(&forwards->list[i].listen, listen));
 	if (http->config->ready != CONFIG_READY_BACKENDS)
 		return;
 	for (unsigned i = 0; i < forwards->count; i++)

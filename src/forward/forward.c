@@ -117,6 +117,8 @@ int forwards_make_upstreams(struct forwards *forwards)
 
 		result = upstream_create(&forward->upstream, forward->config, &forward->listen,
 					 &forward->tuning);
+		if (!result)
+			upstream_set_outage_count(forward->upstream, &forwards->sweep_count);
 	}
 	return result;
 }
@@ -289,6 +291,18 @@ void forwards_remove_files(const struct forwards *forwards)
 
 /* Running -------------------------------------------------------------------------------------- */
 
+bool forward_drains(const struct forward *forward)
+{
+	return atomic_load_explicit(&forward->drain, memory_order_relaxed) != FORWARD_SERVES;
+}
+
+void forwards_drain(struct forwards *forwards, unsigned index, enum forward_drain stage)
+{
+	atomic_store_explicit(&forwards->list[index].drain, stage, memory_order_relaxed);
+	if (stage == FORWARD_EXPIRED)
+		atomic_fetch_add_explicit(&forwards->sweep_count, 1, memory_order_release);
+}
+
 void forward_log(const struct forward *forward, struct log_line *line)
 {
 	log_forward(line, forward->config->name, &forward->listen);
@@ -317,6 +331,7 @@ uint64_t forwards_metric(const struct forwards *forwards, enum metric metric)
 	for (unsigned i = 0; i < forwards->count; i++) {
 		const struct forward *forward = &forwards->list[i];
 
+		sum += metric == METRIC_forwards_draining && forward_drains(forward);
 		if (forward->upstream)
 			sum += upstream_metric(forward->upstream, metric);
 		if (forward->admission)

@@ -20,6 +20,13 @@
 #include "os/sock_tuning.h"
 #include "stats/metrics.h"
 
+/* How far the drain of one forward has come (sixpipe drain FORWARD). */
+enum forward_drain {
+	FORWARD_SERVES,
+	FORWARD_DRAINS,	 /* its listeners close; its sessions may finish */
+	FORWARD_EXPIRED, /* --drain-timeout has passed: its sessions are reset */
+};
+
 struct forward {
 	const struct config_forward *config;
 	unsigned index;	    /* of the forward in the configuration */
@@ -35,6 +42,7 @@ struct forward {
 	 * whose options were set since do not count any more
 	 */
 	_Atomic uint32_t early_count;
+	_Atomic uint8_t drain; /* enum forward_drain; the control loop changes it */
 	atomic_flag repairing; /* by one worker, if workers share a listening socket */
 	/* set by forwards_open(): */
 	unsigned socket_count; /* listening sockets and duplicates, of all workers */
@@ -56,7 +64,8 @@ struct forwards {
 	const struct config *config;
 	struct source_addresses *sources; /* NULL until forwards_make_sources() */
 	struct loops *loops;
-	struct forward_names names; /* written by the control loop */
+	struct forward_names names;   /* written by the control loop */
+	_Atomic uint32_t sweep_count; /* relay/sweep.h: of the sweeps asked for */
 	unsigned count;
 	struct forward list[];
 };
@@ -137,6 +146,15 @@ int forwards_give_files(const struct forwards *forwards, struct forward_owner ow
 void forwards_remove_files(const struct forwards *forwards);
 
 /* Running -------------------------------------------------------------------------------------- */
+
+/* Whether the forward drains: the control loop or `sixpipe drain FORWARD` has closed it for good. */
+bool forward_drains(const struct forward *forward);
+
+/*
+ * Brings the drain of a forward to a later stage. Wake the workers afterwards: they close its
+ * listeners, or end its sessions. Control loop.
+ */
+void forwards_drain(struct forwards *forwards, unsigned index, enum forward_drain stage);
 
 /* Logs which forward a line is about: log_forward(). */
 void forward_log(const struct forward *forward, struct log_line *line);

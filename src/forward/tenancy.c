@@ -80,6 +80,19 @@ const struct config_backend *tenancy_backend(const struct tenancy *tenancy)
 	return upstream_backend(tenancy->forward->upstream, &tenancy->claim);
 }
 
+bool tenancy_must_end(const struct tenancy *tenancy, enum close_reason *reason)
+{
+	const struct forward *forward = tenancy->forward;
+
+	if (atomic_load_explicit(&forward->drain, memory_order_relaxed) == FORWARD_EXPIRED) {
+		*reason = CLOSE_drain_timeout;
+		return true;
+	}
+	*reason = CLOSE_backend_down;
+	return forward->config->options.on_down == CONFIG_ON_DOWN_RESET &&
+	       upstream_is_out(forward->upstream, &tenancy->claim);
+}
+
 void tenancy_end(struct tenancy *tenancy, uint64_t now_ms)
 {
 	struct forward *forward = tenancy->forward;

@@ -16,6 +16,7 @@
 
 #include "forward/forward.h"
 #include "os/carrier.h"
+#include "stats/close_reason.h"
 
 /* All zeros: nothing is held. */
 struct tenancy {
@@ -82,6 +83,12 @@ void tenancy_write(const struct tenancy *tenancy, struct carrier *carrier);
  */
 int tenancy_read(struct tenancy *tenancy, struct forwards *forwards, const struct addr *client,
 		 struct carrier *carrier);
+
+/*
+ * Whether the session must end at once, and why: its backend is down and its forward has --on-down
+ * reset, or the forward's time to drain is over.
+ */
+bool tenancy_must_end(const struct tenancy *tenancy, enum close_reason *reason);
 
 /* Gives back all that is held; harmless if nothing is held. */
 void tenancy_end(struct tenancy *tenancy, uint64_t now_ms);

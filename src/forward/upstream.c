@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -21,23 +22,42 @@ static bool is_named(const struct config_backend *backend)
 
 /* Making --------------------------------------------------------------------------------------- */
 
-static struct pool_member make_member(const struct config_forward *forward, unsigned i)
+struct pool_member upstream_make_member(const struct upstream *upstream, unsigned group)
 {
-	const struct config_backend *backend = &forward->backends[i];
+	const struct config_backend *backend = upstream_configured(upstream, group);
+	const struct upstream_terms *terms = upstream_terms(upstream, group);
 
 	return (struct pool_member){
 		.address = backend->addr,
-		.weight = (unsigned)backend->weight,
-		.maxconn = (unsigned)backend->maxconn,
+		.weight = terms->weight,
+		.maxconn = terms->maxconn,
 		.backup = backend->backup,
 		.off = backend->down,
 		.unchecked = !backend->check,
-		.group = i,
+		.order = terms->order,
+		.group = group,
 	};
 }
 
-static int make_pool(struct pool **pool, const struct config_forward *forward)
+static int make_tables(struct upstream *upstream)
 {
+	const struct config_forward *forward = upstream->config;
+
+	upstream->terms =
+		calloc(forward->backend_count + UPSTREAM_ADDED_LIMIT, sizeof(*upstream->terms));
+	upstream->last_errors = calloc(POOL_MEMBERS_LIMIT, sizeof(*upstream->last_errors));
+	if (!upstream->terms || !upstream->last_errors)
+		return -ENOMEM;
+	for (unsigned i = 0; i < forward->backend_count; i++)
+		upstream->terms[i] =
+			(struct upstream_terms){.weight = (unsigned)forward->backends[i].weight,
+						.maxconn = (unsigned)forward->backends[i].maxconn};
+	return 0;
+}
+
+static int make_pool(struct upstream *upstream)
+{
+	const struct config_forward *forward = upstream->config;
 	const struct config_forward_options *options = &forward->options;
 	const struct pool_settings settings = {
 		/* the number of addresses of a name is not known, nor that of former backends */
@@ -50,14 +70,14 @@ static int make_pool(struct pool **pool, const struct config_forward *forward)
 		.slow_start_ms = options->slow_start_ms,
 	};
 	struct pool_member *members = calloc(forward->backend_count, sizeof(*members));
-	int result = members ? pool_create(pool, &settings) : -ENOMEM;
+	int result = members ? pool_create(&upstream->pool, &settings) : -ENOMEM;
 	unsigned count = 0;
 
 	for (unsigned i = 0; i < forward->backend_count && !result; i++)
 		if (!is_named(&forward->backends[i]))
-			members[count++] = make_member(forward, i);
+			members[count++] = upstream_make_member(upstream, i);
 	if (count) {
-		int refused = pool_add_all(*pool, members, count);
+		int refused = pool_add_all(upstream->pool, members, count);
 
 		CHECK(!refused); /* a new pool has a slot for each */
 	}
@@ -69,17 +89,27 @@ int upstream_create(struct upstream **upstream, const struct config_forward *con
 		    const struct addr *listen, const struct sock_tuning *tuning)
 {
 	struct upstream *made = calloc(1, sizeof(*made));
-	int result = made ? make_pool(&made->pool, config) : -ENOMEM;
+	int result;
 
+	if (!made)
+		return -ENOMEM;
+	made->config = config;
+	made->listen = listen;
+	made->tuning = tuning;
+	result = make_tables(made);
+	if (!result)
+		result = make_pool(made);
 	if (result) {
 		upstream_destroy(made);
 		return result;
 	}
-	made->config = config;
-	made->listen = listen;
-	made->tuning = tuning;
 	*upstream = made;
 	return 0;
+}
+
+void upstream_set_outage_count(struct upstream *upstream, _Atomic uint32_t *count)
+{
+	upstream->outage_count = count;
 }
 
 void upstream_destroy(struct upstream *upstream)
@@ -89,6 +119,10 @@ void upstream_destroy(struct upstream *upstream)
 	if (upstream->pool)
 		pool_destroy(upstream->pool);
 	free(upstream->arrivals);
+	for (unsigned i = 0; i < UPSTREAM_ADDED_LIMIT; i++)
+		config_kept_finish(&upstream->added[i].kept);
+	free(upstream->terms);
+	free(upstream->last_errors);
 	free(upstream);
 }
 
@@ -106,6 +140,32 @@ struct cause {
 	const char *fault; /* in words; NULL: success */
 };
 
+void upstream_count_outage(struct upstream *upstream)
+{
+	if (upstream->outage_count && upstream->config->options.on_down == CONFIG_ON_DOWN_RESET)
+		atomic_fetch_add_explicit(upstream->outage_count, 1, memory_order_release);
+}
+
+/* Remembers the words of a failure; `words` are static. */
+static void note_error(struct upstream *upstream, unsigned member, const char *words)
+{
+	struct upstream_error *error = &upstream->last_errors[member];
+
+	atomic_store_explicit(&error->words, words, memory_order_relaxed);
+	atomic_store_explicit(&error->generation, pool_generation(upstream->pool, member),
+			      memory_order_relaxed);
+}
+
+const char *upstream_last_error(const struct upstream *upstream, unsigned member)
+{
+	const struct upstream_error *error = &upstream->last_errors[member];
+
+	return atomic_load_explicit(&error->generation, memory_order_relaxed) ==
+			       pool_generation(upstream->pool, member)
+		       ? atomic_load_explicit(&error->words, memory_order_relaxed)
+		       : NULL;
+}
+
 /* Logs and counts a change. The pool reports each change to one thread only. */
 static void tell_change(struct upstream *upstream, const struct addr *backend,
 			enum pool_change change, const struct cause *cause)
@@ -116,6 +176,8 @@ static void tell_change(struct upstream *upstream, const struct addr *backend,
 	if (change == POOL_UNCHANGED)
 		return;
 	count(down ? &upstream->counts.downs : &upstream->counts.ups);
+	if (down)
+		upstream_count_outage(upstream);
 	if (!log_begin(&line, down ? LOG_EVENT_backend_down : LOG_EVENT_backend_up))
 		return;
 	log_forward(&line, upstream->config->name, upstream->listen);
@@ -155,8 +217,10 @@ void upstream_checked(struct upstream *upstream, const struct upstream_verdict *
 	const struct cause cause = {.word = "check", .fault = verdict->fault};
 
 	count(&upstream->counts.checks);
-	if (verdict->fault)
+	if (verdict->fault) {
 		count(&upstream->counts.checks_failed);
+		note_error(upstream, verdict->member, verdict->fault);
+	}
 	tell_change(upstream, verdict->address,
 		    pool_check_result(upstream->pool, verdict->member, verdict->generation,
 				      !verdict->fault, now_ms),
@@ -174,6 +238,14 @@ static unsigned count_in_use(const struct pool *pool, uint64_t now_ms)
 			 now.state != POOL_OFF;
 	}
 	return count;
+}
+
+/* As config_check() does for addresses: a failure never takes the only backend away. */
+void upstream_follow_count(struct upstream *upstream)
+{
+	if (upstream->config->auto_max_fails && upstream->config->options.fail_timeout_ms)
+		pool_set_max_fails(upstream->pool,
+				   count_in_use(upstream->pool, timer_now_ms()) > 1);
 }
 
 /* The addresses of a group that no member of the pool has. */
@@ -197,7 +269,7 @@ int upstream_set_addresses(struct upstream *upstream, unsigned backend,
 	const struct config_forward *configured = upstream->config;
 	struct pool *pool = upstream->pool;
 	const struct pool_group group = {
-		.terms = make_member(configured, backend),
+		.terms = upstream_make_member(upstream, backend),
 		.addresses = addresses->list,
 		.count = addresses->count,
 	};
@@ -206,9 +278,7 @@ int upstream_set_addresses(struct upstream *upstream, unsigned backend,
 
 	CHECK(is_named(&configured->backends[backend]));
 	*left_out = result ? count_missing(pool, &group, now_ms) : 0;
-	/* as config_check() does for addresses: a failure never takes the only backend away */
-	if (configured->auto_max_fails)
-		pool_set_max_fails(pool, count_in_use(pool, now_ms) > 1);
+	upstream_follow_count(upstream);
 	return result;
 }
 
@@ -355,6 +425,8 @@ void upstream_answered(struct upstream *upstream, struct upstream_claim *claim, 
 		change = pool_succeeded(upstream->pool, &claim->member, now_ms);
 	else if (upstream_fault_of(error) == UPSTREAM_FAULT_BACKEND)
 		change = pool_failed(upstream->pool, &claim->member, now_ms);
+	if (error)
+		note_error(upstream, claim->member.member, strerrordesc_np(abs(error)));
 	tell_change(upstream, pool_address(upstream->pool, &claim->member), change, &cause);
 	claim->stage = error ? UPSTREAM_FAILED : UPSTREAM_CONNECTED;
 }
@@ -377,23 +449,20 @@ const struct addr *upstream_address(const struct upstream *upstream,
 	return claim->member.held ? pool_address(upstream->pool, &claim->member) : NULL;
 }
 
-const struct config_backend *upstream_configured(const struct upstream *upstream, unsigned group)
-{
-	const struct config_forward *configured = upstream->config;
-
-	if (group < configured->backend_count)
-		return &configured->backends[group];
-	CHECK(upstream->arrivals && group - configured->backend_count < POOL_MEMBERS_LIMIT);
-	return &upstream->arrivals[group - configured->backend_count].backend;
-}
-
 const struct config_backend *upstream_backend(const struct upstream *upstream,
 					      const struct upstream_claim *claim)
 {
-	unsigned group;
+	return claim->member.held
+		       ? upstream_configured(upstream, pool_group(upstream->pool, &claim->member))
+		       : NULL;
+}
 
-	if (!claim->member.held)
-		return NULL;
-	group = pool_group(upstream->pool, &claim->member);
-	return upstream_configured(upstream, group);
+unsigned upstream_group(const struct upstream *upstream, const struct upstream_claim *claim)
+{
+	return pool_group(upstream->pool, &claim->member);
+}
+
+bool upstream_is_out(const struct upstream *upstream, const struct upstream_claim *claim)
+{
+	return claim->stage == UPSTREAM_CONNECTED && pool_is_out(upstream->pool, &claim->member);
 }

@@ -35,6 +35,12 @@ int upstream_create(struct upstream **upstream, const struct config_forward *con
 /* No claim may be held. NULL is allowed. */
 void upstream_destroy(struct upstream *upstream);
 
+/*
+ * Where to count that a backend went down whose sessions are to be reset (--on-down reset). The
+ * counter must outlive the upstream. Before the workers start.
+ */
+void upstream_set_outage_count(struct upstream *upstream, _Atomic uint32_t *count);
+
 /* Claims --------------------------------------------------------------------------------------- */
 
 enum upstream_stage {
@@ -118,9 +124,21 @@ const struct config_backend *upstream_backend(const struct upstream *upstream,
 
 /*
  * The configuration of the members of a group of the pool (pool_snapshot()). For a former member
- * that only drains, which is not in the configuration any more: how it was configured.
+ * that only drains, which is not in the configuration any more: how it was configured. For a backend
+ * that was added at run time: how it was added; a worker needs a claim on it.
  */
 const struct config_backend *upstream_configured(const struct upstream *upstream, unsigned group);
+/* The number of the claimed member's backend: upstream_configured(). The claim must be held. */
+unsigned upstream_group(const struct upstream *upstream, const struct upstream_claim *claim);
+
+/* Whether the session is connected to a backend that is down: pool_is_out(). */
+bool upstream_is_out(const struct upstream *upstream, const struct upstream_claim *claim);
+
+/*
+ * Whether a backend gets a PROXY header: of the configuration, or added at run time. May be true
+ * for a backend that was removed.
+ */
+bool upstream_sends_header(const struct upstream *upstream);
 
 /* Checks --------------------------------------------------------------------------------------- */
 
@@ -162,6 +180,31 @@ void upstream_checked(struct upstream *upstream, const struct upstream_verdict *
  */
 int upstream_set_addresses(struct upstream *upstream, unsigned backend,
 			   const struct addr_set *addresses, unsigned *left_out);
+
+/* Changes at run time: upstream_change.c. Control loop -------------------------------------------- */
+
+/* The most backends that can be added to a forward. */
+#define UPSTREAM_ADDED_LIMIT 16
+
+/*
+ * Adds a backend: ADDRESS [PARAMETER[=VALUE] ...]. Returns its group, or -EINVAL, -EEXIST or -ENOSPC
+ * with `fault`.
+ */
+int upstream_add(struct upstream *upstream, const char *text, struct fault *fault);
+
+/* Removes a member. Its sessions go on; its slot is free when the last of them has ended. */
+void upstream_remove(struct upstream *upstream, unsigned member);
+
+/*
+ * Change a member, and for a backend by name also its later addresses. After POOL_ORDER_DOWN,
+ * --on-down says what happens to the sessions: wake the workers.
+ */
+void upstream_set_weight(struct upstream *upstream, unsigned member, unsigned weight);
+void upstream_set_maxconn(struct upstream *upstream, unsigned member, unsigned maxconn);
+void upstream_set_order(struct upstream *upstream, unsigned member, enum pool_order order);
+
+/* The words of the member's latest failed connect or check; NULL: none is known. Static. */
+const char *upstream_last_error(const struct upstream *upstream, unsigned member);
 
 /* The value of a metric about the forward's backends; 0 for another metric. Control loop. */
 uint64_t upstream_metric(const struct upstream *upstream, enum metric metric);

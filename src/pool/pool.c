@@ -140,6 +140,7 @@ static void set_terms(struct pool_slot *slot, const struct pool_member *member)
 			      memory_order_relaxed);
 	atomic_store_explicit(&slot->tier, member->backup ? 1 : 0, memory_order_relaxed);
 	atomic_store_explicit(&slot->unchecked, member->unchecked, memory_order_relaxed);
+	slot->configured_off = member->off;
 }
 
 /* No other thread uses a slot while it is closed and has no sessions. */
@@ -157,7 +158,10 @@ static void fill_slot(struct pool *pool, unsigned index, const struct pool_membe
 	atomic_store_explicit(&slot->failed_count, 0, memory_order_relaxed);
 	atomic_store_explicit(&slot->down_count, 0, memory_order_relaxed);
 	atomic_store_explicit(&slot->failing, false, memory_order_relaxed);
-	atomic_store_explicit(&slot->health, pool_health_initial(&pool->settings, member->off),
+	atomic_store_explicit(&slot->order, member->order, memory_order_relaxed);
+	atomic_store_explicit(&slot->health,
+			      pool_health_initial(&pool->settings,
+						  member->off || member->order != POOL_ORDER_NONE),
 			      memory_order_release);
 	if (index >= pool_slot_count(pool))
 		atomic_store_explicit(&pool->slot_count, index + 1, memory_order_release);
@@ -189,6 +193,7 @@ static int add_member(struct pool *pool, const struct pool_member *member)
 
 	if (index >= 0) {
 		set_terms(&pool->slots[index], member);
+		pool_set_order(pool, (unsigned)index, member->order, 0);
 	} else {
 		index = pool_fill_free_slot(pool, member);
 		if (index < 0)
@@ -206,6 +211,27 @@ int pool_add_all(struct pool *pool, const struct pool_member *members, unsigned 
 		error = add_member(pool, &members[i]);
 	pool_sequence_make(pool);
 	return error;
+}
+
+void pool_remove(struct pool *pool, unsigned member)
+{
+	CHECK(member < pool->settings.slots);
+	close_slot(pool, member);
+	pool_sequence_make(pool);
+}
+
+void pool_set_weight(struct pool *pool, unsigned member, unsigned weight)
+{
+	CHECK(member < pool->settings.slots && weight <= POOL_WEIGHT_LIMIT);
+	atomic_store_explicit(&pool->slots[member].weight, (uint16_t)weight, memory_order_relaxed);
+	pool_sequence_make(pool);
+}
+
+void pool_set_maxconn(struct pool *pool, unsigned member, unsigned maxconn)
+{
+	CHECK(member < pool->settings.slots && maxconn <= POOL_LIVE_LIMIT);
+	atomic_store_explicit(&pool->slots[member].maxconn, maxconn ? maxconn : POOL_LIVE_LIMIT,
+			      memory_order_relaxed);
 }
 
 /*
@@ -277,6 +303,17 @@ unsigned pool_slot_count(const struct pool *pool)
 	return atomic_load_explicit(&pool->slot_count, memory_order_relaxed);
 }
 
+unsigned pool_slot_limit(const struct pool *pool)
+{
+	return pool->settings.slots;
+}
+
+uint32_t pool_generation(const struct pool *pool, unsigned member)
+{
+	CHECK(member < pool->settings.slots);
+	return atomic_load_explicit(&pool->slots[member].generation, memory_order_relaxed);
+}
+
 unsigned pool_up_count(const struct pool *pool)
 {
 	unsigned slots = pool_slot_count(pool);
@@ -310,14 +347,18 @@ void pool_snapshot(const struct pool *pool, unsigned member, uint64_t now_ms,
 {
 	const struct pool_slot *slot = &pool->slots[member];
 	struct pool_health health;
+	unsigned maxconn;
 	uint64_t claims;
 
 	CHECK(member < pool->settings.slots);
+	maxconn = atomic_load_explicit(&slot->maxconn, memory_order_relaxed);
 	claims = claims_of(pool, member);
 	health = pool_health_unpack(atomic_load_explicit(&slot->health, memory_order_acquire));
 	*snapshot = (struct pool_snapshot){
 		.address = slot->address,
 		.group = slot->group,
+		.order = (enum pool_order)atomic_load_explicit(&slot->order, memory_order_relaxed),
+		.maxconn = maxconn == POOL_LIVE_LIMIT ? 0 : maxconn,
 		.generation = atomic_load_explicit(&slot->generation, memory_order_relaxed),
 		.weight = atomic_load_explicit(&slot->weight, memory_order_relaxed),
 		.live = (unsigned)(claims & POOL_LIVE_MASK),
@@ -327,9 +368,7 @@ void pool_snapshot(const struct pool *pool, unsigned member, uint64_t now_ms,
 		.failed = atomic_load_explicit(&slot->failed_count, memory_order_relaxed),
 		.downs = atomic_load_explicit(&slot->down_count, memory_order_relaxed),
 	};
-	snapshot->state =
-		state_of(claims, &health,
-			 atomic_load_explicit(&slot->maxconn, memory_order_relaxed), now_ms);
+	snapshot->state = state_of(claims, &health, maxconn, now_ms);
 	snapshot->answers = (snapshot->state == POOL_UP || snapshot->state == POOL_FULL) &&
 			    (atomic_load_explicit(&pool->max_fails, memory_order_relaxed) ||
 			     !atomic_load_explicit(&slot->failing, memory_order_relaxed));

@@ -61,6 +61,13 @@
 
 enum pool_balance { POOL_ROUNDROBIN, POOL_LEASTCONN, POOL_SOURCE };
 
+/* What an administrator wants of a member at run time, whatever its health is. */
+enum pool_order {
+	POOL_ORDER_NONE,
+	POOL_ORDER_DRAIN, /* no new sessions; sessions go on */
+	POOL_ORDER_DOWN,  /* no new sessions; pool_is_out() is true for its sessions */
+};
+
 struct pool_settings {
 	unsigned slots; /* members at a time, including those that drain; 1 to 256 */
 	enum pool_balance balance;
@@ -77,6 +84,7 @@ struct pool_member {
 	bool backup;
 	bool off;	/* never gets a session, whatever its health */
 	bool unchecked; /* no checks for this member: its health is by traffic */
+	enum pool_order order;
 	unsigned group; /* the caller's number: pool_replace() replaces the members of one group */
 };
 
@@ -156,6 +164,13 @@ enum pool_change pool_succeeded(struct pool *pool, struct pool_claim *claim, uin
 enum pool_change pool_failed(struct pool *pool, struct pool_claim *claim, uint64_t now_ms);
 
 /*
+ * Whether the claimed member is down, by its health or by POOL_ORDER_DOWN, so that its sessions may
+ * be ended. False for a probe, and for a member that was removed or has POOL_ORDER_DRAIN. The claim
+ * must be held.
+ */
+bool pool_is_out(const struct pool *pool, const struct pool_claim *claim);
+
+/*
  * A check's result. `generation` is from the snapshot that gave the address to check. So a late
  * result does not count for the next member of the slot.
  */
@@ -191,6 +206,21 @@ struct pool_group {
 int pool_replace(struct pool *pool, const struct pool_group *group);
 
 /*
+ * Control thread. Removes a member: it gets no more sessions, and its slot is free when its last
+ * session has ended.
+ */
+void pool_remove(struct pool *pool, unsigned member);
+
+/*
+ * Control thread. Change the weight, the maxconn (0: none) or the order of a member. A member with
+ * an order is off: no sessions, checks or changes by reports. When the order is lifted, the member
+ * has the health from before; if it is up, slow start begins and one failed check takes it down.
+ */
+void pool_set_weight(struct pool *pool, unsigned member, unsigned weight);
+void pool_set_maxconn(struct pool *pool, unsigned member, unsigned maxconn);
+void pool_set_order(struct pool *pool, unsigned member, enum pool_order order, uint64_t now_ms);
+
+/*
  * Control thread. Replaces `max_fails` of the settings, from the next failure on. Nothing changes
  * for members that are down.
  */
@@ -217,16 +247,24 @@ struct pool_snapshot {
 	bool answers;
 	struct addr address;
 	unsigned group;
-	uint32_t generation; /* changes with each new member of the slot */
+	enum pool_order order; /* POOL_OFF without an order: `off` of struct pool_member */
+	uint32_t generation;   /* changes with each new member of the slot */
 	unsigned weight;
-	unsigned live;	 /* sessions */
-	uint64_t total;	 /* sessions so far */
-	uint64_t failed; /* pool_failed() so far */
-	unsigned downs;	 /* POOL_WENT_DOWN so far */
+	unsigned maxconn; /* 0: none */
+	unsigned live;	  /* sessions */
+	uint64_t total;	  /* sessions so far */
+	uint64_t failed;  /* pool_failed() so far */
+	unsigned downs;	  /* POOL_WENT_DOWN so far */
 };
 
 /* All slots in use are below this index. */
 unsigned pool_slot_count(const struct pool *pool);
+
+/* The slots that the pool was created with. */
+unsigned pool_slot_limit(const struct pool *pool);
+
+/* The generation of a slot's member, as in a snapshot. Any thread. */
+uint32_t pool_generation(const struct pool *pool, unsigned member);
 
 /* Members that are open, up and not off, including full ones. Any thread; looks at each slot. */
 unsigned pool_up_count(const struct pool *pool);

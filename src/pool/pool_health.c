@@ -131,7 +131,7 @@ enum pool_change pool_failed(struct pool *pool, struct pool_claim *claim, uint64
 		if (claim->probe) {
 			CHECK(health.phase == POOL_PHASE_PROBING);
 			take_down(pool, slot, &health, now_ms);
-		} else if (health.phase == POOL_PHASE_UP) {
+		} else if (health.phase == POOL_PHASE_UP && !health.off) {
 			count_failure(pool, slot, &health, now_ms);
 		} else {
 			return POOL_UNCHANGED;
@@ -156,7 +156,11 @@ enum pool_change pool_succeeded(struct pool *pool, struct pool_claim *claim, uin
 	do {
 		health = pool_health_unpack(word);
 		CHECK(health.phase == POOL_PHASE_PROBING);
-		bring_up(&health);
+		/* of a member that is off by now: the next probe tells of the change */
+		if (health.off)
+			health.phase = POOL_PHASE_DOWN;
+		else
+			bring_up(&health);
 	} while (!swap_health(slot, &word, &health, now_ms, &change));
 	claim->probe = false;
 	return change;
@@ -178,6 +182,8 @@ enum pool_change pool_check_result(struct pool *pool, unsigned member, uint32_t 
 		if (atomic_load_explicit(&slot->generation, memory_order_acquire) != generation)
 			return POOL_UNCHANGED;
 		health = pool_health_unpack(word);
+		if (health.off)
+			return POOL_UNCHANGED;
 		if (ok == (health.phase == POOL_PHASE_UP)) {
 			if (!health.streak)
 				return POOL_UNCHANGED;
@@ -218,6 +224,48 @@ void pool_health_abandon_probe(struct pool_slot *slot)
 		CHECK(health.phase == POOL_PHASE_PROBING);
 		health.phase = POOL_PHASE_DOWN; /* `time_ms` is past: the next probe is due */
 	} while (!swap_health(slot, &word, &health, 0, &change));
+}
+
+void pool_set_order(struct pool *pool, unsigned member, enum pool_order order, uint64_t now_ms)
+{
+	struct pool_slot *slot = slot_of(pool, member);
+	uint64_t word = atomic_load_explicit(&slot->health, memory_order_acquire);
+	bool off = slot->configured_off || order != POOL_ORDER_NONE;
+	struct pool_health health;
+
+	atomic_store_explicit(&slot->order, order, memory_order_relaxed);
+	do {
+		health = pool_health_unpack(word);
+		if (health.off == off)
+			return;
+		if (!off && health.phase == POOL_PHASE_UP) {
+			bring_up(&health);
+			health.streak = pool->settings.fall ? pool->settings.fall - 1 : 0;
+			atomic_store_explicit(&slot->ramp_from_ms, now_ms, memory_order_relaxed);
+		}
+		health.off = off;
+	} while (!atomic_compare_exchange_weak_explicit(
+		&slot->health, &word, pack(&health), memory_order_acq_rel, memory_order_acquire));
+}
+
+bool pool_is_out(const struct pool *pool, const struct pool_claim *claim)
+{
+	const struct pool_slot *slot = &pool->slots[claim->member];
+	struct pool_health health;
+
+	CHECK(claim->held && claim->member < pool->settings.slots);
+	switch (atomic_load_explicit(&slot->order, memory_order_relaxed)) {
+	case POOL_ORDER_DOWN:
+		return true;
+	case POOL_ORDER_DRAIN:
+		return false;
+	default:
+		break;
+	}
+	if (atomic_load_explicit(&pool->claims[claim->member], memory_order_relaxed) & POOL_CLOSED)
+		return false;
+	health = pool_health_unpack(atomic_load_explicit(&slot->health, memory_order_relaxed));
+	return health.phase != POOL_PHASE_UP && !claim->probe;
 }
 
 uint32_t pool_ramp(const struct pool *pool, const struct pool_slot *slot, uint64_t now_ms)

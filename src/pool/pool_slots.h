@@ -63,10 +63,12 @@ struct pool_slot {
 	_Atomic uint16_t weight;
 	_Atomic uint8_t tier; /* 1: backup */
 	_Atomic bool unchecked;
-	_Atomic bool failing; /* the last connect or check failed */
+	_Atomic bool failing;  /* the last connect or check failed */
+	_Atomic uint8_t order; /* enum pool_order */
 	/* the control thread's; who holds a claim reads `address` too */
 	struct addr address;
 	unsigned group;
+	bool configured_off;   /* `off` of struct pool_member */
 	uint64_t total_before; /* sessions of the slot's earlier members */
 };
 

@@ -262,7 +262,8 @@ static void drain_backlog(struct listeners *self, struct listener *listener)
 /* Arms an accept, unless one is in flight or accepting has to pause. */
 static void arm(struct listeners *self, struct listener *listener)
 {
-	if (listener->armed || listener->waiting_fd >= 0 || timer_is_armed(&listener->timer))
+	if (listener->closing || listener->armed || listener->waiting_fd >= 0 ||
+	    timer_is_armed(&listener->timer))
 		return;
 	if (listener->error && !listener_repair(self, listener))
 		return;
@@ -301,6 +302,12 @@ void listeners_resume(struct listeners *self)
 		/* without its accept, arm() can open the listener again */
 		if (lost && listener->error)
 			listener_cancel_accept(self, listener);
+		if (listener->closing) {
+			/* its accept ended while the listeners were held */
+			if (listener->fd >= 0 && !listener->armed)
+				drain_backlog(self, listener);
+			continue;
+		}
 		admit_waiting(self, listener);
 		arm(self, listener);
 		if (!listener->full || !room_for(self, listener))
@@ -334,7 +341,7 @@ static void on_accept_failed(struct listeners *self, struct listener *listener, 
 {
 	struct log_line line;
 
-	if (error == -ECANCELED || self->state == LISTENERS_CLOSING)
+	if (error == -ECANCELED || listener->closing)
 		return;
 	listener->error = sock_listener_error(listener->fd);
 	if (listener->error)
@@ -373,10 +380,10 @@ static void on_accept(struct listeners *self, struct listener *listener,
 	}
 	listener->armed = false;
 	listener->cancelled = false;
-	if (self->state == LISTENERS_OPEN)
-		arm(self, listener);
-	else if (self->state == LISTENERS_CLOSING)
+	if (listener->closing && self->state != LISTENERS_HELD)
 		drain_backlog(self, listener);
+	else if (self->state == LISTENERS_OPEN)
+		arm(self, listener);
 }
 
 /* Serves a connection here, because it could not be sent to the worker that was chosen. */
@@ -422,24 +429,36 @@ void listeners_on_event(struct listeners *self, const struct engine_event *event
 void listeners_pause(struct listeners *self)
 {
 	for (unsigned i = 0; i < self->count && self->state == LISTENERS_OPEN; i++) {
+		if (self->listeners[i].closing)
+			continue;
 		pause_starved(self, &self->listeners[i]);
 		listener_cancel_accept(self, &self->listeners[i]);
 	}
+}
+
+static void close_listener(struct listeners *self, struct listener *listener)
+{
+	listener->closing = true;
+	timer_cancel(self->sessions->wheel, &listener->timer);
+	if (listener->armed)
+		listener_cancel_accept(self, listener);
+	else if (listener->fd >= 0)
+		drain_backlog(self, listener);
 }
 
 void listeners_close(struct listeners *self)
 {
 	self->state = LISTENERS_CLOSING;
 	timer_cancel(self->sessions->wheel, &self->device_timer);
-	for (unsigned i = 0; i < self->count; i++) {
-		struct listener *listener = &self->listeners[i];
+	for (unsigned i = 0; i < self->count; i++)
+		close_listener(self, &self->listeners[i]);
+}
 
-		timer_cancel(self->sessions->wheel, &listener->timer);
-		if (listener->armed)
-			listener_cancel_accept(self, listener);
-		else if (listener->fd >= 0)
-			drain_backlog(self, listener);
-	}
+void listeners_close_drained(struct listeners *self)
+{
+	for (unsigned i = 0; i < self->count; i++)
+		if (!self->listeners[i].closing && forward_drains(self->listeners[i].forward))
+			close_listener(self, &self->listeners[i]);
 }
 
 bool listeners_are_closed(const struct listeners *self)

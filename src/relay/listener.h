@@ -36,6 +36,7 @@ struct listener {
 	int fd;
 	bool armed;	    /* an accept is in flight */
 	bool many;	    /* the accept is a multishot accept */
+	bool closing;	    /* for good: no accept is armed any more */
 	bool cancelled;	    /* the accept is cancelled; its last event is still to come */
 	bool full;	    /* accepting pauses because of --maxconn-forward */
 	bool starved;	    /* accepting pauses because descriptors are short */
@@ -91,6 +92,9 @@ void listeners_on_event(struct listeners *listeners, const struct engine_event *
  * Backlogs of a forward that is `given_away` are the next process's.
  */
 void listeners_close(struct listeners *listeners);
+
+/* Does the same for the listeners of forwards that drain: forward_drains(). */
+void listeners_close_drained(struct listeners *listeners);
 
 /* Whether all sockets are closed and no connection is on its way to another worker. */
 bool listeners_are_closed(const struct listeners *listeners);

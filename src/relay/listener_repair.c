@@ -42,7 +42,7 @@ bool listeners_find_lost(struct listeners *self)
 	for (unsigned i = 0; i < self->count; i++) {
 		struct listener *listener = &self->listeners[i];
 
-		if (!*listener->device)
+		if (!*listener->device || listener->closing)
 			continue;
 		timer_arm(self->sessions->wheel, &self->device_timer, LISTENER_REPAIR_MS);
 		if (!listener->error)

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "base/memory.h"
@@ -119,6 +120,119 @@ static bool matches_as_ban(const struct query *query, const struct session *sess
 	       (session_embedded_client(session, &inside) && cidr_contains(&query->block, &inside));
 }
 
+/* Also by an address that backends see, if it is of one session or one client alone. */
+static bool matches_client(const struct query *query, const struct session *session,
+			   const struct session_record *record)
+{
+	if (!session_knows_client(session))
+		return false;
+	return query_matches(query, &record->client) ||
+	       ((query->port || record->has_own_source) && query_matches(query, &record->source));
+}
+
+/* Whether the filter names the session, which `record` describes. */
+static bool matches_filter(const struct query *query, const struct session *session,
+			   const struct session_record *record)
+{
+	const struct query_filter *filter = &query->filter;
+
+	if (filter->forward && filter->forward != session_forward(session))
+		return false;
+	if (filter->by_id && (filter->boot_id != record->boot_id || filter->id != record->id))
+		return false;
+	if (filter->by_backend && !session_has_backend(session, &filter->backend, filter->group))
+		return false;
+	return !filter->by_client || matches_client(query, session, record);
+}
+
+bool query_comes_before(enum query_order order, const struct session_record *a,
+			const struct session_record *b)
+{
+	uint64_t a_bytes = a->bytes_up + a->bytes_down, b_bytes = b->bytes_up + b->bytes_down;
+
+	if (order == QUERY_BY_BYTES && a_bytes != b_bytes)
+		return a_bytes > b_bytes;
+	if (a->opened_ms != b->opened_ms)
+		return a->opened_ms < b->opened_ms;
+	return a->id < b->id;
+}
+
+/* Puts a record into the heap from `at` downwards; a parent comes after its children in order. */
+static void sift_down(struct query_answer *answer, enum query_order order,
+		      const struct session_record *record)
+{
+	struct session_record *records = answer->records;
+	unsigned at = 0;
+
+	for (;;) {
+		unsigned child = 2 * at + 1;
+
+		if (child + 1 < answer->count &&
+		    query_comes_before(order, &records[child], &records[child + 1]))
+			child++;
+		if (child >= answer->count || !query_comes_before(order, record, &records[child]))
+			break;
+		records[at] = records[child];
+		at = child;
+	}
+	records[at] = *record;
+}
+
+static void sift_up(struct query_answer *answer, enum query_order order,
+		    const struct session_record *record)
+{
+	struct session_record *records = answer->records;
+	unsigned at = answer->count++;
+
+	while (at && query_comes_before(order, &records[(at - 1) / 2], record)) {
+		records[at] = records[(at - 1) / 2];
+		at = (at - 1) / 2;
+	}
+	records[at] = *record;
+}
+
+/* Keeps the sessions that come first: a new one takes the place of the last. */
+static void add_in_order(const struct query *query, struct query_answer *answer,
+			 const struct session_record *record)
+{
+	answer->matched_count++;
+	if (answer->count < query->limit)
+		sift_up(answer, query->order, record);
+	else if (query_comes_before(query->order, record, &answer->records[0]))
+		sift_down(answer, query->order, record);
+}
+
+static void add_sum(struct query_answer *answer, const struct session_record *record)
+{
+	struct query_sum *sum = &answer->sums[record->forward];
+
+	sum->sessions++;
+	sum->bytes_up += record->bytes_up;
+	sum->bytes_down += record->bytes_down;
+}
+
+/* The kinds of question that have a filter. Returns the number of steps. */
+static unsigned inspect_filtered(const struct query *query, struct task *task,
+				 struct sessions *sessions, struct session *session)
+{
+	struct session_record record;
+
+	session_describe(sessions, session, &record);
+	record.closed_ms = 0;
+	if (!matches_filter(query, session, &record))
+		return 1;
+	if (query->kind == QUERY_COUNT) {
+		add_sum(&task->answer, &record);
+	} else if (query->kind == QUERY_LIST) {
+		add_in_order(query, &task->answer, &record);
+	} else {
+		task->answer.reset_count++;
+		session_end(sessions, session, CLOSE_killed);
+		return QUERY_RESET_STEPS;
+	}
+	return QUERY_LIST_STEPS;
+}
+
 static void add_record(struct query_answer *answer, const struct session_record *record)
 {
 	if (answer->count == QUERY_RECORD_LIMIT)
@@ -144,6 +258,8 @@ static unsigned inspect_slot(const struct query *query, struct task *task,
 		session_end(sessions, session, CLOSE_banned);
 		return QUERY_RESET_STEPS;
 	}
+	if (query->kind != QUERY_WHO)
+		return inspect_filtered(query, task, sessions, session);
 	if (!query_matches(query, session_client(session)) &&
 	    !query_matches(query, session_source(session)))
 		return 1;
@@ -221,6 +337,8 @@ enum query_progress queries_work(struct queries *queries, struct sessions *sessi
 		task->answer.count = 0;
 		task->answer.truncated = false;
 		task->answer.reset_count = 0;
+		task->answer.matched_count = 0;
+		memset(task->answer.sums, 0, sizeof(task->answer.sums));
 	}
 	if (!work(&queries->query, task, sessions))
 		return QUERY_MORE;

@@ -24,24 +24,62 @@
  */
 #define QUERY_TICK_STEPS  1024
 #define QUERY_RESET_STEPS 16
+#define QUERY_LIST_STEPS  4 /* a session that QUERY_LIST or QUERY_COUNT tells of */
 
 enum query_kind {
 	QUERY_WHO, /* describe the sessions, open or ended, whose client or source address matches */
 	QUERY_RESET, /* end the open sessions whose client matches: close reason `banned` */
+	QUERY_KILL,  /* end the open sessions that the filter names: close reason `killed` */
+	QUERY_LIST, /* describe the open sessions that the filter names: those first in the order */
+	QUERY_COUNT, /* count the open sessions of each forward, and their bytes */
+};
+
+enum query_order {
+	QUERY_BY_BYTES, /* the most bytes first */
+	QUERY_BY_AGE,	/* the oldest first */
+};
+
+/* Which open sessions QUERY_KILL and QUERY_LIST mean; zeroed: all of them. */
+struct query_filter {
+	const struct forward *forward; /* NULL: any */
+	bool by_client;		       /* `block` and `port` of the query name the client */
+	bool by_backend;
+	struct addr backend; /* "no address": any, of the backend `group` */
+	int group;	     /* of the forward; -1: any */
+	bool by_id;
+	uint64_t boot_id, id;
 };
 
 struct query {
 	enum query_kind kind;
 	struct cidr block;
 	unsigned port; /* 0: any port */
+	struct query_filter filter;
+	enum query_order order; /* of QUERY_LIST */
+	unsigned limit;		/* ... at most so many sessions, 1 to QUERY_RECORD_LIMIT */
+};
+
+/* The open sessions of a forward, and the bytes that they have moved. */
+struct query_sum {
+	uint64_t sessions, bytes_up, bytes_down;
 };
 
 struct query_answer {
-	unsigned count; /* of `records`: open sessions, then ended sessions, latest end first */
-	bool truncated; /* more sessions matched */
-	unsigned reset_count; /* sessions ended by QUERY_RESET */
+	/*
+	 * of `records`: for QUERY_WHO open sessions, then ended sessions, latest end first; for
+	 * QUERY_LIST a heap, the last in the order at its root
+	 */
+	unsigned count;
+	bool truncated;		/* more sessions matched */
+	unsigned reset_count;	/* sessions ended by QUERY_RESET or QUERY_KILL */
+	unsigned matched_count; /* by QUERY_LIST */
+	struct query_sum sums[CONFIG_FORWARD_LIMIT]; /* by QUERY_COUNT, by forward */
 	struct session_record records[QUERY_RECORD_LIMIT];
 };
+
+/* Whether `a` comes before `b` in an answer to QUERY_LIST. */
+bool query_comes_before(enum query_order order, const struct session_record *a,
+			const struct session_record *b);
 
 /* Whether the block of the query has the address, and the port matches. */
 bool query_matches(const struct query *query, const struct addr *endpoint);

@@ -350,12 +350,31 @@ const struct addr *session_source(const struct session *session)
 	return &session->tenancy.source;
 }
 
+const struct forward *session_forward(const struct session *session)
+{
+	return session->tenancy.forward;
+}
+
+bool session_must_end(const struct session *session, enum close_reason *reason)
+{
+	return tenancy_must_end(&session->tenancy, reason);
+}
+
+bool session_has_backend(const struct session *session, const struct addr *address, int group)
+{
+	const struct tenancy *tenancy = &session->tenancy;
+	const struct addr *own = tenancy_backend_address(tenancy);
+
+	if (!own || (address->length_bytes && !addr_equal(own, address)))
+		return false;
+	return group < 0 ||
+	       upstream_group(tenancy->forward->upstream, &tenancy->claim) == (unsigned)group;
+}
+
 const char *session_print_id(const struct sessions *sessions, const struct session *session,
 			     char text[SESSION_ID_TEXT_BYTES])
 {
-	snprintf(text, SESSION_ID_TEXT_BYTES, "%016" PRIx64 "-%" PRIu64, sessions->boot_id,
-		 session->id);
-	return text;
+	return session_id_print(sessions->boot_id, session->id, text);
 }
 
 void session_describe(const struct sessions *sessions, const struct session *session,
@@ -366,6 +385,8 @@ void session_describe(const struct sessions *sessions, const struct session *ses
 	*record = (struct session_record){
 		.client = session->client,
 		.source = session->tenancy.source,
+		.boot_id = sessions->boot_id,
+		.id = session->id,
 		.opened_ms = session->opened_ms,
 		.closed_ms = session->state == SESSION_CLOSING ? sessions->now_ms : 0,
 		.forward = (uint16_t)session->tenancy.forward->index,

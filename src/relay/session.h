@@ -44,6 +44,7 @@ struct sessions {
 	struct session_pace *paces; /* by slot; NULL: no forward has a limit on bandwidth */
 	struct load *load;
 	struct metrics *metrics;
+	struct metrics_forward *by_forward; /* NULL: sessions are not counted by forward */
 	const struct bans *bans; /* NULL: no client is banned; shared with the control loop */
 	struct history *history; /* NULL: ended sessions are not recorded */
 	struct pump pump;
@@ -171,6 +172,25 @@ bool session_knows_client(const struct session *session);
 /* The client, and the source address towards the backend; each may still be empty. */
 const struct addr *session_client(const struct session *session);
 const struct addr *session_source(const struct session *session);
+
+/* The forward of the session, and whether it must end at once: tenancy_must_end(). */
+const struct forward *session_forward(const struct session *session);
+bool session_must_end(const struct session *session, enum close_reason *reason);
+
+/*
+ * Whether the session has a backend with this address, and, unless `group` is -1, with this number
+ * in its forward.
+ */
+bool session_has_backend(const struct session *session, const struct addr *address, int group);
+
+/* "0011223344556677-18446744073709551615" and NUL, rounded up. */
+#define SESSION_ID_TEXT_BYTES 48
+
+/* Prints an id that no other session has, of this process or another; returns `text`. */
+const char *session_id_print(uint64_t boot_id, uint64_t id, char text[SESSION_ID_TEXT_BYTES]);
+
+/* Reads such an id from the whole of `text`. */
+bool session_id_parse(const char *text, uint64_t *boot_id, uint64_t *id);
 
 /*
  * Fills in the record of a session, for the history and for `sixpipe who`. For a closing session

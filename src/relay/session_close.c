@@ -202,9 +202,24 @@ static void release_pipes(struct sessions *sessions, struct session *session)
 	}
 }
 
+/* Counts a session that closes, for its forward. */
+static void count_by_forward(struct sessions *sessions, const struct session *session)
+{
+	struct metrics_forward *counts = &sessions->by_forward[session->tenancy.forward->index];
+
+	if (session->state != SESSION_RELAYING) {
+		metrics_forward_add(&counts->refused, 1);
+		return;
+	}
+	for (unsigned i = 0; i < 2; i++)
+		metrics_forward_add(&counts->moved_bytes[i], session->lane[i].moved_bytes);
+}
+
 void session_close(struct sessions *sessions, struct session *session, enum close_reason reason)
 {
 	CHECK(session->state != SESSION_FREE && session->state != SESSION_CLOSING);
+	if (sessions->by_forward)
+		count_by_forward(sessions, session);
 	if (session->state != SESSION_RELAYING)
 		memset(session->lane, 0, sizeof(session->lane));
 	session->state = SESSION_CLOSING;

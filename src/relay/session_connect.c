@@ -404,12 +404,9 @@ bool session_finish_connect(struct sessions *sessions, struct session *session)
 /* Whether the backend may have received a PROXY header. */
 static bool may_send_header(const struct session *session)
 {
-	const struct config_forward *forward = session->tenancy.forward->config;
+	const struct forward *forward = session->tenancy.forward;
 
-	for (unsigned i = 0; i < forward->backend_count; i++)
-		if (forward->backends[i].send_proxy != CONFIG_SEND_PROXY_OFF)
-			return true;
-	return forward->options.accept_proxy;
+	return forward->config->options.accept_proxy || upstream_sends_header(forward->upstream);
 }
 
 /*

@@ -81,6 +81,8 @@ void session_open(struct sessions *sessions, struct forward *forward, int client
 		sock_get_peer(client_fd, &session->client);
 	metrics_add(sessions->metrics, METRIC_sessions_opened, 1);
 	metrics_add(sessions->metrics, METRIC_sessions_open, 1);
+	if (sessions->by_forward)
+		metrics_forward_add(&sessions->by_forward[forward->index].opened, 1);
 	if (sessions->ending)
 		session_close(sessions, session, (enum close_reason)sessions->end_reason);
 	/* a client that is gone already has no address */

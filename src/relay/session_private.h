@@ -132,10 +132,7 @@ static inline struct pump_flow session_flow(struct session *session, unsigned la
 /* The id of a session is the count of its worker times this, plus the number of the worker. */
 #define SESSION_ID_WORKERS CONFIG_WORKER_LIMIT
 
-/* "0011223344556677-18446744073709551615" and NUL, rounded up. */
-#define SESSION_ID_TEXT_BYTES 48
-
-/* Prints an id that no other session has, of this process or another; returns `text`. */
+/* session_id_print() for a session. */
 const char *session_print_id(const struct sessions *sessions, const struct session *session,
 			     char text[SESSION_ID_TEXT_BYTES]);
 

@@ -80,6 +80,8 @@ static void dispatch(struct worker *worker, const struct engine_event *event)
 	case ENGINE_OP_WAKE:
 		/* there may be a new phase, or room for a waiting connection */
 		worker->resume = worker->phase == WORKER_SERVE;
+		if (worker->phase == WORKER_SERVE)
+			listeners_close_drained(&worker->listeners);
 		break;
 	default:
 		listeners_on_event(&worker->listeners, event);
@@ -109,6 +111,19 @@ void worker_work_on_query(struct worker *worker)
 	worker->asked = progress == QUERY_MORE;
 	if (progress == QUERY_ANSWERED)
 		worker_wake_main(worker->workers);
+}
+
+/* Ends sessions that must not stay: sweep.h. The first worker that begins wakes the others. */
+static void sweep(struct worker *worker)
+{
+	struct workers *workers = worker->workers;
+
+	if (sweep_begin(&worker->sweep, &worker->sessions) &&
+	    atomic_exchange(&workers->sweep_count, worker->sweep.count) != worker->sweep.count)
+		for (unsigned i = 0; i < workers->count; i++)
+			if (i != worker->sessions.worker)
+				engine_wake(workers->engines[i]);
+	sweep_work(&worker->sweep, &worker->sessions);
 }
 
 /* Answers whether this worker turns, if the control thread asks. */
@@ -154,7 +169,8 @@ int worker_take_events(struct worker *worker, int64_t timeout_ms)
 static int run_tick(struct worker *worker)
 {
 	struct sessions *sessions = &worker->sessions;
-	bool busy = sessions_are_ready(sessions) || sessions_are_ending(sessions) || worker->asked;
+	bool busy = sessions_are_ready(sessions) || sessions_are_ending(sessions) ||
+		    worker->asked || worker->sweep.running;
 	int error = worker_take_events(worker, busy ? 0 : timer_wheel_delay_ms(&worker->wheel));
 
 	if (error)
@@ -164,6 +180,7 @@ static int run_tick(struct worker *worker)
 	sessions_run_ready(sessions);
 	fire_timers(worker);
 	worker_work_on_query(worker);
+	sweep(worker);
 	answer_pulse(worker);
 	return 0;
 }

@@ -136,6 +136,11 @@ struct forwards *workers_forwards(const struct workers *workers);
 
 /* Sums over all workers, at any time. For the control thread. */
 uint64_t workers_metric(const struct workers *workers, enum metric metric);
+void workers_count_forward(const struct workers *workers, unsigned forward,
+			   struct metrics_of_forward *sum);
+
+/* The most sessions at a time. */
+uint32_t workers_session_limit(const struct workers *workers);
 uint64_t workers_closed_count(const struct workers *workers, enum close_reason reason);
 
 /* The pipes of all workers. All zeros if splice(2) is refused. */

@@ -18,6 +18,20 @@ uint64_t workers_metric(const struct workers *workers, enum metric metric)
 	return sum + forwards_metric(workers->forwards, metric);
 }
 
+void workers_count_forward(const struct workers *workers, unsigned forward,
+			   struct metrics_of_forward *sum)
+{
+	*sum = (struct metrics_of_forward){0};
+	for (unsigned i = 0; i < workers->count; i++)
+		if (workers->list[i].sessions.by_forward)
+			metrics_forward_sum(&workers->list[i].sessions.by_forward[forward], sum);
+}
+
+uint32_t workers_session_limit(const struct workers *workers)
+{
+	return workers->load.limit;
+}
+
 uint64_t workers_closed_count(const struct workers *workers, enum close_reason reason)
 {
 	uint64_t sum = 0;

@@ -199,6 +199,11 @@ int workers_attach(struct workers *workers, struct bans *bans, struct queries **
 	for (unsigned i = 0; i < workers->count && !result; i++) {
 		workers->list[i].sessions.bans = bans;
 		result = history_create(&workers->list[i].sessions.history, HISTORY_LIMIT);
+		if (result)
+			break;
+		workers->list[i].sessions.by_forward = memory_alloc_lines(
+			workers->forwards->count * sizeof(*workers->list[i].sessions.by_forward));
+		result = workers->list[i].sessions.by_forward ? 0 : -ENOMEM;
 	}
 	workers->bans = bans;
 	workers->queries = *queries;
@@ -223,6 +228,7 @@ static void destroy_worker(struct worker *worker)
 		pipe_pool_destroy(sessions->pump.pipes);
 	sessions_finish(sessions);
 	history_destroy(sessions->history);
+	free(sessions->by_forward);
 	free(sessions->pump.scratch);
 }
 

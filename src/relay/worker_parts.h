@@ -9,6 +9,7 @@
 #include "relay/pulse.h"
 #include "relay/query.h"
 #include "relay/session.h"
+#include "relay/sweep.h"
 #include "relay/worker.h"
 
 struct worker {
@@ -18,6 +19,7 @@ struct worker {
 	struct listeners listeners;
 	struct timer_wheel wheel;
 	struct metrics metrics;
+	struct sweep sweep;
 	enum worker_phase phase; /* WORKER_START: on the way to WORKER_HOLD */
 	atomic_int entered;	 /* the same, when it was entered, for the main thread */
 	bool leaves;		 /* workers_leave() was called; not seen yet */
@@ -51,6 +53,7 @@ struct workers {
 	unsigned old_count;	/* workers of the other process */
 	uint64_t read_count;	/* sessions that have come */
 	uint64_t history_count; /* ended sessions that have come */
+	_Atomic uint32_t sweep_count; /* of the sweeps that all workers were told of */
 	atomic_uint up_count;
 	atomic_uint ended_count;
 	int event_fd; /* workers_end_fd(): eventfd(2) */

@@ -16,11 +16,12 @@
 /* Records per worker. The oldest is forgotten first. */
 #define HISTORY_LIMIT 4096
 
-/* What sixpipe who tells of a session, live or ended. Times: ms of CLOCK_MONOTONIC. */
+/* What sixpipe who and sixpipe sessions tell of a session, live or ended. Times: ms of CLOCK_MONOTONIC. */
 struct session_record {
 	struct addr client;
-	struct addr backend; /* none: no backend was chosen yet */
-	struct addr source;  /* the source address; none: no connection to a backend yet */
+	struct addr backend;  /* none: no backend was chosen yet */
+	struct addr source;   /* the source address; none: no connection to a backend yet */
+	uint64_t boot_id, id; /* session_id_print() */
 	uint64_t opened_ms;
 	uint64_t closed_ms; /* 0: the session is live */
 	uint64_t bytes_up;

@@ -38,3 +38,16 @@ uint64_t metrics_get_closed(const struct metrics *metrics, enum close_reason rea
 {
 	return atomic_load_explicit(&metrics->closed_by_reason[reason], memory_order_relaxed);
 }
+
+void metrics_forward_add(_Atomic uint64_t *value, uint64_t amount)
+{
+	change(value, amount);
+}
+
+void metrics_forward_sum(const struct metrics_forward *metrics, struct metrics_of_forward *sum)
+{
+	sum->opened += atomic_load_explicit(&metrics->opened, memory_order_relaxed);
+	sum->refused += atomic_load_explicit(&metrics->refused, memory_order_relaxed);
+	sum->bytes_up += atomic_load_explicit(&metrics->moved_bytes[0], memory_order_relaxed);
+	sum->bytes_down += atomic_load_explicit(&metrics->moved_bytes[1], memory_order_relaxed);
+}

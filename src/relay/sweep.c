@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+#include "relay/sweep.h"
+
+bool sweep_begin(struct sweep *sweep, const struct sessions *sessions)
+{
+	uint32_t count =
+		atomic_load_explicit(&sessions->forwards->sweep_count, memory_order_acquire);
+
+	if (count == sweep->count)
+		return false;
+	/* a sweep that runs begins again: it may have passed sessions that must end now */
+	*sweep = (struct sweep){.count = count, .running = true};
+	return true;
+}
+
+void sweep_work(struct sweep *sweep, struct sessions *sessions)
+{
+	unsigned steps = 0;
+
+	while (sweep->running && steps < SWEEP_TICK_STEPS) {
+		struct session *session;
+		enum close_reason reason;
+
+		if (sweep->slot == sessions_slot_end(sessions)) {
+			sweep->running = false;
+			return;
+		}
+		session = sessions_at(sessions, sweep->slot++);
+		steps++;
+		if (!session || !session_must_end(session, &reason))
+			continue;
+		session_end(sessions, session, reason);
+		steps += SWEEP_END_STEPS;
+	}
+}

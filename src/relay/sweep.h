@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A sweep walks through a worker's sessions, a bounded part in each tick, and ends those that
+ * tenancy_must_end() names: their backend is down (--on-down reset), or their forward's time to
+ * drain is over. forwards->sweep_count says how many sweeps were asked for. The worker that notes a
+ * new number first tells the others, so any thread can ask.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "relay/session.h"
+
+/* The slots that are inspected in one tick, and the number that ending a session counts for. */
+#define SWEEP_TICK_STEPS 1024
+#define SWEEP_END_STEPS	 16
+
+/* A worker's sweep. All zeros: no sweep was asked for yet. */
+struct sweep {
+	uint32_t count; /* of the sweeps begun: as forwards->sweep_count */
+	uint32_t slot;	/* the next to inspect */
+	bool running;
+};
+
+/* Begins a sweep if a new one was asked for. Returns whether it has begun. */
+bool sweep_begin(struct sweep *sweep, const struct sessions *sessions);
+
+/* Goes on with the sweep for one tick. Sessions may be over when this returns. */
+void sweep_work(struct sweep *sweep, struct sessions *sessions);
