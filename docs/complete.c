@@ -112,10 +112,12 @@ static bool next_argument(const char **at, struct argument *argument, char name[
 	*argument = (struct argument){.name = name, .note = note, .help = ""};
 	*at = strstr(*at, "--");
 	note[0] = '\0';
-	if (!*at || sscanf(*at, "--%31[a-z-] %31[A-Z]", name, note) < 1)
+	if (!*at || sscanf(*at, "--%31[a-z-] %31[A-Za-z|]", name, note) < 1)
 		return false;
 	*at += strlen("--") + strlen(name);
 	argument->value = *note ? value_of_note(note) : VALUE_NONE;
+	if (strchr(note, '|'))
+		set_words(argument, note);
 	return true;
 }
 

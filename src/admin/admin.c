@@ -41,6 +41,8 @@ struct admin {
 	struct admin_socket socket;
 	struct admin_tools tools;
 	struct admin_job job;
+	struct admin_process process;
+	struct runtime_changes changes;
 	struct connection *served; /* the connection whose job runs; NULL: no job runs */
 	uint64_t job_count;
 	uint64_t accepted_count;
@@ -62,7 +64,11 @@ int admin_create(struct admin **admin, const struct admin_setup *setup, struct f
 	if (result)
 		return result;
 	made->socket.fd = -1;
-	made->tools = (struct admin_tools){.forwards = setup->forwards, .workers = setup->workers};
+	made->process.started_ms = timer_now_ms();
+	made->tools = (struct admin_tools){.forwards = setup->forwards,
+					   .workers = setup->workers,
+					   .process = &made->process,
+					   .changes = &made->changes};
 	result = bans_create(&made->tools.bans);
 	if (!result)
 		result = workers_attach(setup->workers, made->tools.bans, &made->tools.queries);
@@ -153,6 +159,7 @@ static bool has_deadline(const struct connection *connection)
 void admin_prepare_poll(struct admin *admin, struct poll_set *set)
 {
 	poll_set_due(set, bans_next_expiry_ms(admin->tools.bans));
+	poll_set_due(set, admin_job_next_drain_ms(&admin->tools));
 	if (timer_now_ms() < admin->accept_again_ms)
 		poll_set_due(set, admin->accept_again_ms);
 	else if (find_free(admin))
@@ -354,11 +361,21 @@ static void run_jobs(struct admin *admin)
 	}
 }
 
-void admin_run(struct admin *admin)
+bool admin_take_drain(struct admin *admin)
+{
+	bool asked = admin->process.drain_asked;
+
+	admin->process.drain_asked = false;
+	return asked;
+}
+
+void admin_run(struct admin *admin, bool ending)
 {
 	uint64_t now_ms = timer_now_ms();
 
+	admin->process.ending = ending;
 	admin_job_expire(&admin->tools);
+	admin_job_expire_drains(&admin->tools);
 	if (now_ms >= admin->accept_again_ms)
 		accept_waiting(admin);
 	for (unsigned i = 0; i < ADMIN_CONNECTIONS; i++) {

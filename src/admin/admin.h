@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The admin socket of --admin. A command (`sixpipe who`, ban, unban, bans) sends one line
+ * The admin socket of --admin. A command (`sixpipe who`, for example) sends one line
  * (admin_request.h) and gets one answer (admin_job.h). The control loop runs it; no client can make
  * the loop wait. It owns the bans and the queries to the workers. Without --admin none of this
  * exists.
@@ -26,7 +26,7 @@ struct admin;
 
 /* All of this must outlive the struct admin. */
 struct admin_setup {
-	const struct forwards *forwards;
+	struct forwards *forwards;
 	struct workers *workers;
 	struct forward_owner owner; /* of the socket's file */
 };
@@ -62,5 +62,10 @@ int admin_read(struct admin *admin, struct carrier *carrier);
 /* Adds the descriptors to wait for, and when admin_run() is due without an event or answer. */
 void admin_prepare_poll(struct admin *admin, struct poll_set *set);
 
-/* Does all that needs no waiting. Harmless when nothing has happened. */
-void admin_run(struct admin *admin);
+/*
+ * Does all that needs no waiting. Harmless when nothing has happened. `ending`: the process drains.
+ */
+void admin_run(struct admin *admin, bool ending);
+
+/* Whether `sixpipe drain` has asked to drain the process, since the last call. */
+bool admin_take_drain(struct admin *admin);

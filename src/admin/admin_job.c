@@ -1,13 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Theory of operation. `bans` and unban need only the table of bans. `who` asks the workers once. A
- * ban of a client's address asks the workers once, to end the client's sessions. A ban of another
- * address (an IPv4 source address, or an address with a port) first asks the workers for the
- * client.
- *
- * The ban is in the table before the workers are asked. So a session that a worker does not find in
- * its table is opened later, and is refused by the ban.
- */
 #include "admin/admin_job.h"
 
 #include <errno.h>
@@ -16,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "admin/admin_command.h"
 #include "admin/admin_whom.h"
 #include "base/check.h"
 #include "base/log.h"
@@ -47,7 +39,7 @@ static int64_t read_ns(clockid_t clock)
 }
 
 /* The difference of the clocks is rounded, so that a time has the same date in every answer. */
-static struct admin_clock read_clock(void)
+struct admin_clock admin_command_clock(void)
 {
 	int64_t monotonic_ns = read_ns(CLOCK_MONOTONIC);
 	int64_t ahead_ms = (read_ns(CLOCK_REALTIME) - monotonic_ns + 500000) / 1000000;
@@ -68,7 +60,7 @@ static FILE *open_answer(struct admin_answer *answer, enum admin_code code, cons
 	return out;
 }
 
-static void close_answer(struct admin_answer *answer, FILE *out)
+void admin_command_close(struct admin_answer *answer, FILE *out)
 {
 	if (!out || !fclose(out))
 		return;
@@ -78,16 +70,16 @@ static void close_answer(struct admin_answer *answer, FILE *out)
 
 void admin_answer_line(struct admin_answer *answer, enum admin_code code, const char *message)
 {
-	close_answer(answer, open_answer(answer, code, message));
+	admin_command_close(answer, open_answer(answer, code, message));
 }
 
-PRINTF_LIKE(4, 5)
-static void answer_about(const struct admin_job *job, struct admin_answer *answer,
-			 enum admin_code code, const char *format, ...)
+void admin_command_answer(const struct admin_job *job, struct admin_answer *answer,
+			  enum admin_code code, const char *format, ...)
 {
-	char message[512];
+	char message[ADMIN_MESSAGE_BYTES];
+	const char *given = job->request.given;
 	va_list arguments;
-	int length = snprintf(message, sizeof(message), "%s ", job->request.given);
+	int length = snprintf(message, sizeof(message), "%s%s", given, *given ? " " : "");
 
 	va_start(arguments, format);
 	vsnprintf(message + length, sizeof(message) - (size_t)length, format, arguments);
@@ -95,24 +87,21 @@ static void answer_about(const struct admin_job *job, struct admin_answer *answe
 	admin_answer_line(answer, code, message);
 }
 
-/* Opens an answer that has more than its first line. Returns false without memory. */
-static bool open_text(const struct admin_job *job, struct admin_answer *answer,
-		      enum admin_code code, const char *message, struct admin_text *text)
+bool admin_command_open(const struct admin_job *job, struct admin_answer *answer,
+			enum admin_code code, const char *message, struct admin_text *text)
 {
 	*text = (struct admin_text){.out = open_answer(answer, code, message),
 				    .json = job->request.json,
-				    .clock = read_clock()};
+				    .clock = admin_command_clock()};
 	return text->out;
 }
 
 /* Asking the workers --------------------------------------------------------------------------- */
 
-static void ask(struct admin_job *job, enum query_kind kind, const struct cidr *block,
-		unsigned port)
+void admin_command_ask(struct admin_job *job, const struct query *query)
 {
-	struct query query = {.kind = kind, .block = *block, .port = port};
-
-	queries_ask(job->tools.queries, &query);
+	queries_ask(job->tools.queries, query);
+	job->waits = true;
 	workers_wake(job->tools.workers);
 }
 
@@ -131,7 +120,7 @@ static int compare_records(const void *left, const void *right)
 	return a_ms < b_ms ? 1 : a_ms > b_ms ? -1 : 0;
 }
 
-static void collect(struct admin_job *job)
+void admin_command_collect(struct admin_job *job)
 {
 	job->found_count = 0;
 	job->truncated = false;
@@ -149,7 +138,7 @@ static void collect(struct admin_job *job)
 	}
 }
 
-static unsigned reset_count(const struct admin_job *job)
+unsigned admin_command_reset_count(const struct admin_job *job)
 {
 	unsigned count = 0;
 
@@ -161,261 +150,82 @@ static unsigned reset_count(const struct admin_job *job)
 	return count;
 }
 
-/* Who ------------------------------------------------------------------------------------------ */
-
-static void answer_who(struct admin_job *job, struct admin_answer *answer)
+/* Logs a change that the job has made, with its command and user; the caller ends the line. */
+bool admin_command_log(const struct admin_job *job, struct log_line *line)
 {
-	struct admin_sessions sessions = {.forwards = job->tools.forwards};
-	char source[CIDR_TEXT_BYTES];
-	struct admin_text text;
-	bool found;
-
-	collect(job);
-	sessions.records = job->found;
-	sessions.count = job->found_count;
-	sessions.truncated = job->truncated;
-	/* an address with a port means its session, even if another client has the lease now */
-	found = sessions.count || job->has_lease;
-	sessions.lease =
-		job->has_lease && (!job->request.who.port || !sessions.count) ? &job->lease : NULL;
-	sessions.lease_source = cidr_print(&job->request.who.block, source);
-	if (!found && !job->request.json) {
-		answer_about(job, answer, ADMIN_NOBODY,
-			     "is not known: no live session has it, nor any of the last %u per "
-			     "worker",
-			     (unsigned)HISTORY_LIMIT);
-		return;
-	}
-	if (!open_text(job, answer, found ? ADMIN_DONE : ADMIN_NOBODY,
-		       "no session has this address", &text))
-		return;
-	admin_text_print_sessions(&text, &sessions);
-	close_answer(answer, text.out);
-}
-
-/* Bans ----------------------------------------------------------------------------------------- */
-
-/* `asker`: the job of the user who asked; NULL: the ban's time has passed. */
-static void log_ban(const struct admin_tools *tools, enum log_event event, const struct ban *ban,
-		    const struct admin_job *asker)
-{
-	struct admin_clock clock = read_clock();
-	char client[CIDR_TEXT_BYTES], date[LOG_DATE_BYTES];
-	struct log_line line;
-
-	if (!log_begin(&line, event))
-		return;
-	log_text(&line, "client", cidr_print_on_link(&ban->client, client));
-	log_text(&line, "given", ban->given);
-	log_text(&line, "until", admin_date_print(&clock, ban->expires_ms, date));
-	log_text(&line, "cause", asker ? "asked" : "expired");
-	if (asker)
-		log_number(&line, "uid", asker->asker);
-	log_number(&line, "bans", bans_count(tools->bans));
-	log_end(&line);
-}
-
-/* Bans job->client. Returns whether the job is over: the ban failed. */
-static bool make_ban(struct admin_job *job, struct admin_answer *answer)
-{
-	uint64_t now_ms = timer_now_ms();
-	uint64_t expires_ms = BANS_NEVER;
-	const char *problem = admin_whom_refuse(&job->client);
-	const struct ban *ban;
-
-	if (problem) {
-		answer_about(job, answer, ADMIN_BAD, "%s", problem);
-		return true;
-	}
-	if (job->request.for_ms && job->request.for_ms < BANS_NEVER - now_ms)
-		expires_ms = now_ms + job->request.for_ms;
-	ban = bans_add(job->tools.bans, &job->client, job->request.given, now_ms, expires_ms);
-	if (!ban) {
-		answer_about(job, answer, ADMIN_NOBODY,
-			     "was not banned: there are %u bans already, and no more fit; unban "
-			     "some, or ban wider blocks",
-			     BANS_LIMIT);
-		return true;
-	}
-	log_ban(&job->tools, LOG_EVENT_ban, ban, job);
-	job->has_ban = true;
-	ask(job, QUERY_RESET, &job->client, 0);
-	return false;
-}
-
-static void answer_ban(struct admin_job *job, struct admin_answer *answer)
-{
-	const struct ban *ban = bans_find(job->tools.bans, &job->client);
-	struct admin_text text;
-
-	if (!open_text(job, answer, ADMIN_DONE, "", &text))
-		return;
-	/* a short ban may have expired by now */
-	if (ban)
-		admin_text_print_ban(&text, ban, reset_count(job),
-				     job->has_previous ? &job->previous : NULL);
-	close_answer(answer, text.out);
-}
-
-/* The workers have told the sessions of WHO. Returns whether the job is over. */
-static bool ban_whom_found(struct admin_job *job, struct admin_answer *answer)
-{
-	enum admin_code code;
-	const char *problem;
-
-	collect(job);
-	problem = admin_whom_choose(job, &code);
-	if (!problem)
-		return make_ban(job, answer);
-	answer_about(job, answer, code, "%s", problem);
+	if (!log_begin(line, LOG_EVENT_changed))
+		return false;
+	log_text(line, "command", job->request.line);
+	log_number(line, "uid", job->asker);
 	return true;
 }
 
-/* Returns whether the job is over. */
-static bool begin_ban(struct admin_job *job, struct admin_answer *answer)
+struct forward *admin_command_forward(const struct admin_job *job, struct admin_answer *answer)
 {
-	const struct admin_who *who = &job->request.who;
-	bool is_v4 = cidr_is_v4(&who->block);
-	bool is_of_pool = is_v4 && job->tools.forwards->sources &&
-			  source_addresses_own(job->tools.forwards->sources, &who->block);
-	/* 240.1.2.3/32 is a leased address too; any other block means clients that come by IPv4 */
-	bool is_block = who->is_block && !(is_of_pool && who->block.bits == 128);
+	struct forwards *forwards = job->tools.forwards;
 
-	if (!is_block && (who->port || is_v4)) {
-		ask(job, QUERY_WHO, &who->block, who->port);
-		return false;
-	}
-	if (is_of_pool) {
-		answer_about(job, answer, ADMIN_BAD,
-			     "has addresses of a pool of --source, from which no client comes; ban "
-			     "these one by one, or a block of clients");
-		return true;
-	}
-	job->client = who->is_block ? who->block : admin_client_of(&who->block.network);
-	return make_ban(job, answer);
+	for (unsigned i = 0; i < forwards->count; i++)
+		if (!strcmp(forwards->list[i].config->name, job->request.forward))
+			return &forwards->list[i];
+	admin_command_answer(job, answer, ADMIN_NOBODY,
+			     "there is no forward %s; 'sixpipe stats' lists them",
+			     job->request.forward);
+	return NULL;
 }
 
-/* Finds the ban of WHO: by the text of the request, by its block, or by its client. */
-static const struct ban *find_ban(const struct admin_job *job)
+void admin_command_note(const struct admin_job *job)
 {
-	const struct admin_who *who = &job->request.who;
-	const struct ban *ban = bans_find_given(job->tools.bans, job->request.given);
-	struct cidr client = admin_client_of(&who->block.network);
-
-	if (!ban && !who->port)
-		ban = bans_find(job->tools.bans, &who->block);
-	if (!ban && !who->port && !who->is_block)
-		ban = bans_find(job->tools.bans, &client);
-	if (!ban && job->has_lease)
-		ban = bans_find(job->tools.bans, &job->lease);
-	return ban;
-}
-
-static void answer_unban(struct admin_job *job, struct admin_answer *answer)
-{
-	const struct ban *ban = find_ban(job);
-	char covering[CIDR_TEXT_BYTES];
-	struct admin_text text;
-	struct ban taken;
-	bool removed;
-
-	if (!ban) {
-		struct cidr on_all = cidr_on_all_links(&job->request.who.block);
-
-		ban = bans_find_covering(job->tools.bans, &on_all);
-		if (ban)
-			answer_about(job, answer, ADMIN_NOBODY,
-				     "is banned as a part of %s; unban that",
-				     cidr_print_on_link(&ban->client, covering));
-		else
-			answer_about(job, answer, ADMIN_NOBODY,
-				     "is not banned; sixpipe bans tells who is");
-		return;
-	}
-	taken = *ban;
-	removed = bans_remove(job->tools.bans, &taken.client);
-	CHECK(removed);
-	log_ban(&job->tools, LOG_EVENT_unban, &taken, job);
-	if (!open_text(job, answer, ADMIN_DONE, "", &text))
-		return;
-	admin_text_print_unban(&text, &taken);
-	close_answer(answer, text.out);
-}
-
-static void answer_bans(const struct admin_job *job, struct admin_answer *answer)
-{
-	struct admin_text text;
-	const struct ban *list;
-	unsigned count;
-
-	if (!open_text(job, answer, ADMIN_DONE, "", &text))
-		return;
-	list = bans_list(job->tools.bans, &count);
-	admin_text_print_bans(&text, list, count);
-	close_answer(answer, text.out);
-}
-
-void admin_job_expire(const struct admin_tools *tools)
-{
-	struct ban expired;
-
-	while (bans_take_expired(tools->bans, timer_now_ms(), &expired))
-		log_ban(tools, LOG_EVENT_unban, &expired, NULL);
+	runtime_changes_add(job->tools.changes, job->request.line, job->asker,
+			    admin_command_clock().unix_now_ms);
 }
 
 /* The job -------------------------------------------------------------------------------------- */
+
+/* `go_on` only for commands that ask the workers. */
+static const struct admin_command {
+	void (*begin)(struct admin_job *job, struct admin_answer *answer);
+	void (*go_on)(struct admin_job *job, struct admin_answer *answer);
+} commands[ADMIN_VERB_COUNT] = {
+	[ADMIN_WHO] = {command_who_begin, command_who_go_on},
+	[ADMIN_BAN] = {command_ban_begin, command_ban_go_on},
+	[ADMIN_UNBAN] = {command_unban_begin, NULL},
+	[ADMIN_BANS] = {command_bans_begin, NULL},
+	[ADMIN_STATS] = {command_stats_begin, command_stats_go_on},
+	[ADMIN_SESSIONS] = {command_sessions_begin, command_sessions_go_on},
+	[ADMIN_BACKENDS] = {command_backends_begin, NULL},
+	[ADMIN_BACKEND] = {command_backend_begin, NULL},
+	[ADMIN_KILL] = {command_kill_begin, command_kill_go_on},
+	[ADMIN_DRAIN] = {command_drain_begin, NULL},
+	[ADMIN_LOG_LEVEL] = {command_log_level_begin, NULL},
+};
 
 void admin_job_begin(struct admin_job *job, const struct admin_request *request, uid_t asker)
 {
 	CHECK(!job->busy);
 	job->request = *request;
 	job->asker = asker;
+	job->now_ms = timer_now_ms();
 	job->has_ban = false;
 	job->has_previous = false;
-	job->has_lease = request->verb != ADMIN_BANS && admin_whom_find_lease(job);
+	job->has_lease = request->has_who && admin_whom_find_lease(job);
 	job->busy = true;
 	job->asked = false;
 }
 
-/* The first step. Returns whether the job is over. */
-static bool begin(struct admin_job *job, struct admin_answer *answer)
-{
-	switch (job->request.verb) {
-	case ADMIN_WHO:
-		ask(job, QUERY_WHO, &job->request.who.block, job->request.who.port);
-		return false;
-	case ADMIN_BAN:
-		return begin_ban(job, answer);
-	case ADMIN_UNBAN:
-		answer_unban(job, answer);
-		return true;
-	default:
-		answer_bans(job, answer);
-		return true;
-	}
-}
-
-/* The workers have answered. Returns whether the job is over. */
-static bool go_on(struct admin_job *job, struct admin_answer *answer)
-{
-	if (job->request.verb == ADMIN_BAN && !job->has_ban)
-		return ban_whom_found(job, answer);
-	if (job->request.verb == ADMIN_BAN)
-		answer_ban(job, answer);
-	else
-		answer_who(job, answer);
-	return true;
-}
-
 bool admin_job_continue(struct admin_job *job, struct admin_answer *answer)
 {
-	bool over;
+	const struct admin_command *command = &commands[job->request.verb];
 
 	CHECK(job->busy);
 	if (!queries_are_answered(job->tools.queries))
 		return false;
-	over = job->asked ? go_on(job, answer) : begin(job, answer);
+	job->waits = false;
+	*answer = (struct admin_answer){0};
+	if (job->asked)
+		command->go_on(job, answer);
+	else
+		command->begin(job, answer);
 	job->asked = true;
-	job->busy = !over;
-	return over;
+	job->busy = job->waits;
+	return !job->busy;
 }

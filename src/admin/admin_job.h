@@ -17,6 +17,7 @@
 
 #include "admin/admin_request.h"
 #include "admin/admin_text.h"
+#include "admin/runtime_changes.h"
 #include "limits/bans.h"
 #include "relay/query.h"
 #include "relay/worker.h"
@@ -30,12 +31,23 @@
 
 enum admin_code { ADMIN_DONE, ADMIN_NOBODY, ADMIN_BAD };
 
+/* What the commands and the control loop tell each other. */
+struct admin_process {
+	bool ending;	  /* the process drains; the control loop sets it */
+	bool drain_asked; /* the process is to drain; the control loop clears it */
+	uint64_t started_ms;
+	/* when the sessions of a forward that drains are reset, by forward; 0: never */
+	uint64_t forward_due_ms[CONFIG_FORWARD_LIMIT];
+};
+
 /* All of this outlives the job. */
 struct admin_tools {
-	const struct forwards *forwards;
+	struct forwards *forwards;
 	struct workers *workers;
 	struct bans *bans;
 	struct queries *queries;
+	struct admin_process *process;
+	struct runtime_changes *changes;
 };
 
 struct admin_answer {
@@ -47,8 +59,10 @@ struct admin_job {
 	struct admin_tools tools;
 	struct admin_request request;
 	uid_t asker;
+	uint64_t now_ms;    /* when the job began */
 	bool busy;	    /* a job runs */
 	bool asked;	    /* ... and its first step is done */
+	bool waits;	    /* ... for the workers' answers */
 	bool has_ban;	    /* ... and its ban is made */
 	struct cidr client; /* the client to ban, once the job knows it */
 	bool has_lease;	    /* WHO is a source address leased ... */
@@ -74,5 +88,12 @@ bool admin_job_continue(struct admin_job *job, struct admin_answer *answer);
 /* Makes an answer of a code and a message. */
 void admin_answer_line(struct admin_answer *answer, enum admin_code code, const char *message);
 
-/* Removes the bans whose time is over. */
+/* Removes the bans whose time is over: command_ban.c. */
 void admin_job_expire(const struct admin_tools *tools);
+
+/*
+ * Resets the sessions of forwards whose time to drain is over; and the next such time, or
+ * POLL_SET_NEVER: command_process.c.
+ */
+void admin_job_expire_drains(const struct admin_tools *tools);
+uint64_t admin_job_next_drain_ms(const struct admin_tools *tools);

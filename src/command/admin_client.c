@@ -2,6 +2,7 @@
 #include "command/admin_client.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "admin/admin_request.h"
 #include "base/check.h"
 #include "base/units.h"
+#include "base/util.h"
 #include "command/client.h"
 #include "config/usage.h"
 
@@ -22,68 +24,93 @@ struct ask {
 
 /* The command line ----------------------------------------------------------------------------- */
 
-static int set_who(struct ask *ask, const char *text, struct fault *fault)
+/* Takes an argument that is no option. Its blanks divide it, as in 'ADDRESS weight=3'. */
+static int take_words(struct ask *ask, const char *argument, struct fault *fault)
 {
-	struct admin_request *request = &ask->request;
-	const char *problem;
+	char words[ADMIN_REQUEST_BYTES], *rest = words, *word;
+	bool is_empty = !*argument;
 
-	if (request->verb == ADMIN_BANS)
-		return fault_set(fault, NULL, text, "takes no address; leave it out");
-	if (*request->given)
-		return fault_set(fault, NULL, text, "one address at a time; ask again for this");
-	problem = strlen(text) < sizeof(request->given) ? admin_who_parse(text, &request->who)
-							: "is too long";
-	if (problem)
-		return fault_set_words(fault, NULL, text, problem);
-	strcpy(request->given, text);
+	if (strlen(argument) >= sizeof(words))
+		return fault_set(fault, NULL, argument, "is too long");
+	strcpy(words, argument);
+	while ((word = strsep(&rest, " \t\n"))) {
+		const char *problem =
+			*word || is_empty ? admin_request_take(&ask->request, word) : NULL;
+
+		if (problem)
+			return fault_set_words(fault, NULL, word, problem);
+	}
 	return 0;
 }
 
-static int set_duration(struct ask *ask, const char *text, struct fault *fault)
+/* Takes an option of the request, as NAME=VALUE. */
+static int take_option(struct ask *ask, const char *name, const char *value, struct fault *fault)
 {
-	if (units_parse_duration(text, &ask->request.for_ms) || !ask->request.for_ms)
-		return fault_set(fault, "for", text,
-				 "not a duration; write 10m, 1h or 1d, or leave it out for a ban "
-				 "without end");
-	return 0;
+	char word[ADMIN_REQUEST_BYTES];
+	const char *problem;
+	uint64_t duration_ms;
+	int length;
+
+	if (!value || !*value)
+		return fault_set(fault, name, NULL, "has no value; give one");
+	if (!strcmp(name, "for")) {
+		if (units_parse_duration(value, &duration_ms) || !duration_ms)
+			return fault_set(fault, name, value,
+					 "not a duration; write 10m, 1h or 1d, or leave it out for "
+					 "a ban without end");
+		length = snprintf(word, sizeof(word), "for=%" PRIu64, duration_ms);
+	} else {
+		length = snprintf(word, sizeof(word), "%s=%s", name, value);
+	}
+	if (length >= (int)sizeof(word))
+		return fault_set(fault, name, value, "is too long");
+	problem = admin_request_take(&ask->request, word);
+	return problem ? fault_set_words(fault, name, value, problem) : 0;
 }
 
 /* Reads argument *at, and its value where it takes one. Returns 0 or -EINVAL. */
 static int take_argument(struct ask *ask, char **argv, int *at, struct fault *fault)
 {
+	/* as the table of admin_request.c has them; the names are static for the fault */
+	static const char *const options[] = {"for",	"forward", "backend",
+					      "client", "sort",	   "limit"};
 	const char *argument = argv[*at], *value;
+	char dashed[32];
 
 	if (!strcmp(argument, "--json")) {
 		ask->request.json = true;
 		return 0;
 	}
-	if (client_take_value(argv, at, "--admin", &value))
+	if (client_take_value(argv, at, "--admin", &value)) {
 		ask->path = value;
-	else if (ask->request.verb != ADMIN_BAN || !client_take_value(argv, at, "--for", &value))
-		return *argument == '-' ? fault_set(fault, NULL, argument,
-						    "not known; %s --help tells what is", argv[0])
-					: set_who(ask, argument, fault);
-	else if (value)
-		return set_duration(ask, value, fault);
-	return value ? 0
-		     : fault_set(fault, argument + strlen("--"), NULL, "has no value; give one");
+		return value ? 0 : fault_set(fault, "admin", NULL, "has no value; give one");
+	}
+	for (size_t i = 0; i < ARRAY_COUNT(options); i++) {
+		snprintf(dashed, sizeof(dashed), "--%s", options[i]);
+		if (admin_request_has_option(ask->request.verb, options[i]) &&
+		    client_take_value(argv, at, dashed, &value))
+			return take_option(ask, options[i], value, fault);
+	}
+	return *argument == '-' ? fault_set(fault, NULL, argument,
+					    "not known; %s --help tells what is", argv[0])
+				: take_words(ask, argument, fault);
 }
 
 /* Returns 0, 1 when help was asked for, or -EINVAL. */
 static int parse(int argc, char **argv, struct ask *ask, struct fault *fault)
 {
-	ask->request.verb = admin_verb_find(argv[0]);
-	CHECK(ask->request.verb != ADMIN_VERB_COUNT);
+	const char *problem = admin_request_begin(&ask->request, argv[0]);
+
+	CHECK(!problem);
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
 			return 1;
 		if (take_argument(ask, argv, &i, fault))
 			return -EINVAL;
 	}
-	if (ask->request.verb != ADMIN_BANS && !*ask->request.given)
-		return fault_set(
-			fault, NULL, NULL,
-			"whom? give an address, a block of addresses, or an address and port");
+	problem = admin_request_end(&ask->request);
+	if (problem)
+		return fault_set_words(fault, NULL, NULL, problem);
 	if (!ask->path)
 		ask->path = getenv(VARIABLE);
 	if (!ask->path || !*ask->path)

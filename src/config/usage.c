@@ -89,6 +89,18 @@ static void print_commands(FILE *out)
 	}
 }
 
+/* Prints the row of --help for the commands; further lines of it have no name. */
+static void print_words(FILE *out)
+{
+	int column = fprintf(out, "  %-10s ", "commands");
+
+	for (size_t i = 0; i < ARRAY_COUNT(commands); i++) {
+		if (column + 1 + (int)strlen(commands[i].word) > SCREEN_COLUMNS)
+			column = fprintf(out, "\n  %-10s ", "") - 1;
+		column += fprintf(out, " %s", commands[i].word);
+	}
+}
+
 static void print_overview(FILE *out)
 {
 	fputs("Usage: sixpipe [OPTIONS] LISTEN BACKEND [BACKEND ...]\n"
@@ -104,9 +116,7 @@ static void print_overview(FILE *out)
 		fprintf(out,
 			i % 2 || i + 1 == OPTION_GROUP_COUNT ? "  %-10s  %s\n" : "  %-10s  %-27s",
 			options_groups[i].name, options_groups[i].title);
-	fprintf(out, "  %-10s ", "commands");
-	for (size_t i = 0; i < ARRAY_COUNT(commands); i++)
-		fprintf(out, " %s", commands[i].word);
+	print_words(out);
 	fputs("\n\n"
 	      "By file, too: --config FILE; by environment: SIXPIPE_MAXCONN for --maxconn,\n"
 	      "SIXPIPE_FORWARD_1_LISTEN, SIXPIPE_FORWARD_1_BACKEND, ... for each forward.\n"

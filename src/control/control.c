@@ -237,6 +237,13 @@ static void run_serving(const struct control_task *task, struct control_end *end
 	}
 }
 
+static void run_admin(const struct control_task *task, struct control_end *end)
+{
+	admin_run(task->admin, end->stage != CONTROL_SERVING);
+	if (admin_take_drain(task->admin) && end->stage == CONTROL_SERVING)
+		on_terminate(task, end);
+}
+
 /* Answers those who have asked before another process took over, for a second at most. */
 static void answer_last(const struct control_task *task)
 {
@@ -255,7 +262,7 @@ static void answer_last(const struct control_task *task)
 		if (task->http)
 			http_run(task->http, true);
 		if (task->admin)
-			admin_run(task->admin);
+			admin_run(task->admin, true);
 	}
 }
 
@@ -283,13 +290,13 @@ int control_run(const struct control_task *task, bool *left)
 		if (task->http)
 			http_run(task->http, end.stage != CONTROL_SERVING);
 		if (task->admin)
-			admin_run(task->admin);
+			run_admin(task, &end);
 		if (!end.left)
 			run_serving(task, &end, &set);
 	}
 	/* the workers have gone, so every query has its answer */
 	if (task->admin)
-		admin_run(task->admin);
+		admin_run(task->admin, true);
 	if (end.left)
 		answer_last(task);
 	*left = end.left;

@@ -20,7 +20,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 		CHECK(!admin_request_parse(line, &again));
 		CHECK(again.verb == request.verb && again.for_ms == request.for_ms);
 		CHECK(again.json == request.json && again.who.port == request.who.port);
-		CHECK(!strcmp(again.given, request.given));
+		CHECK(!strcmp(again.given, request.given) && again.action == request.action);
+		CHECK(!strcmp(again.backend, request.backend) && again.value == request.value);
+		CHECK(!strcmp(again.forward, request.forward) && again.limit == request.limit);
+		CHECK(again.boot_id == request.boot_id && again.id == request.id);
 		CHECK(request.who.block.bits <= 128 && request.who.port <= 65535);
 	}
 	free(text);

@@ -375,8 +375,8 @@ class Commands(AdminCase):
     per_engine = False
 
     def test_usage(self):
-        rows = ((('who',), 2, 'who: whom?'), (('who', 'nobody'), 2, "who 'nobody': is not an address"),
-                (('who', '1.2.3.4', '1.2.3.5'), 2, 'one address at a time'), (('bans', '1.2.3.4'), 2, 'takes no address'),
+        rows = ((('who',), 2, 'who: lacks WHO'), (('who', 'nobody'), 2, "who 'nobody': is not an address"),
+                (('who', '1.2.3.4', '1.2.3.5'), 2, "who '1.2.3.5': is not known there"), (('bans', '1.2.3.4'), 2, "bans '1.2.3.4': is not known there"),
                 (('ban', '1.2.3.4', '--for'), 2, '--for: has no value'),
                 (('ban', '1.2.3.4', '--for', '0'), 2, "--for '0': not a duration"),
                 (('ban', '1.2.3.4', '--for=5'), 2, "--for '5': not a duration"),

@@ -85,7 +85,7 @@ class Socket(AdminCase):
 
     def test_nonsense(self):
         rows = ((b'\n', b'2 the request is not known'), (b'who\n', b'2 the request lacks WHO'),
-                (b'who x\n', b'2 the request is not an address'), (b'x' * 300, b'2 the request is too long'),
+                (b'who x\n', b'2 the request is not an address'), (b'x' * 2000, b'2 the request is too long'),
                 (b'bans\0\n', b'2 the request holds a NUL'), (b'GET / HTTP/1.1\r\n\r\n', b'2 the request is not known'),
                 (b'\xff\xfe\n', b'2 the request is not known'))
         with self.admin('127.0.0.1:9') as proxy:

@@ -24,6 +24,8 @@ static struct bans *bans;
 static struct queries *queries;
 static struct sessions sessions[WORKERS];
 static struct admin_job job;
+static struct admin_process process;
+static struct runtime_changes changes;
 
 static void begin(unsigned worker_count)
 {
@@ -45,6 +47,8 @@ static void begin(unsigned worker_count)
 	}
 	cr_assert_eq(admin_job_init(&job, &(struct admin_tools){.forwards = forwards,
 								.workers = &no_workers,
+								.process = &process,
+								.changes = &changes,
 								.bans = bans,
 								.queries = queries}),
 		     0);
