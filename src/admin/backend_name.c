@@ -34,7 +34,7 @@ bool backend_name_means(const struct backend_name *name, const struct forward *f
 		return false;
 	if (name->address.length_bytes)
 		return addr_equal(&name->address, &member->address);
-	config_print_backend(upstream_config(forward->upstream, member->group), text);
+	config_print_backend(upstream_configured(forward->upstream, member->group), text);
 	return !strcasecmp(name->text, text);
 }
 

@@ -20,7 +20,7 @@ static void add_row(struct admin_table *table, const struct forward *forward, un
 
 	admin_table_text(table, forward->config->name);
 	admin_table_text(
-		table, config_print_backend(upstream_config(forward->upstream, now->group), text));
+		table, config_print_backend(upstream_configured(forward->upstream, now->group), text));
 	admin_table_addr(table, &now->address);
 	admin_table_text(table, backend_state_word(now));
 	admin_table_number(table, now->weight);
@@ -204,7 +204,7 @@ static void add(struct admin_job *job, struct admin_answer *answer, struct forwa
 		admin_command_answer(job, answer, ADMIN_BAD, "%s", fault_print(&fault, text));
 		return;
 	}
-	log_change(job, forward, &upstream_config(forward->upstream, (unsigned)group)->addr);
+	log_change(job, forward, &upstream_configured(forward->upstream, (unsigned)group)->addr);
 	admin_command_note(job);
 	answer_rows(job, answer, forward, NULL, group);
 }
@@ -218,7 +218,7 @@ static bool is_of_dns(const struct forward *forward, const struct backend_name *
 	for (unsigned i = 0; i < pool_slot_count(pool); i++) {
 		pool_snapshot(pool, i, timer_now_ms(), &now);
 		if (backend_name_means(name, forward, &now) &&
-		    *upstream_config(forward->upstream, now.group)->name)
+		    *upstream_configured(forward->upstream, now.group)->name)
 			return true;
 	}
 	return false;

@@ -304,11 +304,6 @@ static int check_added(const struct config_forward *forward, const struct config
 				 "have; give one address and port");
 	if (check_port(backend, address, fault))
 		return -EINVAL;
-	if (config_conflict_reach(forward, &forward->listen, &backend->addr) == CONFIG_REACH_SURE)
-		return fault_set(fault, NULL, address,
-				 "leads to the listener of forward %s, which would forward to "
-				 "itself; give the service's address",
-				 forward->name);
 	if (has_source && backend->addr.any.sa_family != forward->backends[0].addr.any.sa_family)
 		return fault_set(
 			fault, NULL, address,

@@ -187,8 +187,8 @@ int upstream_set_addresses(struct upstream *upstream, unsigned backend,
 #define UPSTREAM_ADDED_LIMIT 16
 
 /*
- * Adds a backend: ADDRESS [PARAMETER[=VALUE] ...]. Returns its group, or -EINVAL, -EEXIST or -ENOSPC
- * with `fault`.
+ * Adds a backend: ADDRESS [PARAMETER[=VALUE] ...]. Returns its group, or -EINVAL, -ELOOP, -EEXIST or
+ * -ENOSPC with `fault`.
  */
 int upstream_add(struct upstream *upstream, const char *text, struct fault *fault);
 

@@ -64,12 +64,17 @@ static struct config_added *find_place(struct upstream *upstream)
 	return NULL;
 }
 
-static int refuse(const struct config_backend *backend, int result, struct fault *fault)
+static void refuse(const struct config_backend *backend, int result, struct fault *fault)
 {
 	char text[CONFIG_BACKEND_TEXT_BYTES];
 
 	config_print_backend(backend, text);
-	if (result == -EEXIST)
+	if (result == -ELOOP)
+		fault_set(
+			fault, NULL, text,
+			"leads to the forward's own listener, which would forward to itself; give "
+			"the service's address");
+	else if (result == -EEXIST)
 		fault_set(fault, NULL, text,
 			  "is a backend of this forward already; change it by 'sixpipe backend'");
 	else
@@ -77,7 +82,6 @@ static int refuse(const struct config_backend *backend, int result, struct fault
 			  "finds no room: %u backends can be added, and removed ones count until "
 			  "their last session ends; add it to the configuration",
 			  (unsigned)UPSTREAM_ADDED_LIMIT);
-	return result;
 }
 
 /* Puts the backend into its place and a free slot. Returns its group, or -ENOSPC. */
@@ -111,10 +115,16 @@ int upstream_add(struct upstream *upstream, const char *text, struct fault *faul
 	struct config_added added;
 	int result = config_read_added(upstream->config, text, &added, fault);
 
-	if (!result && find_member(upstream, &added.backend.addr, 0) >= 0)
-		result = refuse(&added.backend, -EEXIST, fault);
 	if (!result) {
-		result = place(upstream, &added);
+		const struct addr *address = &added.backend.addr;
+
+		if (config_conflict_reach(upstream->config, upstream->listen, address) ==
+		    CONFIG_REACH_SURE)
+			result = -ELOOP;
+		else if (find_member(upstream, address, 0) >= 0)
+			result = -EEXIST;
+		else
+			result = place(upstream, &added);
 		if (result < 0)
 			refuse(&added.backend, result, fault);
 	}
