@@ -64,7 +64,9 @@ struct forwards {
 	const struct config *config;
 	struct source_addresses *sources; /* NULL until forwards_make_sources() */
 	struct loops *loops;
-	struct forward_names names;   /* written by the control loop */
+	struct forward_names names; /* written by the control loop */
+	/* a takeover keeps what was changed at run time: for an upgrade, not for a reload */
+	bool keeps_changes;
 	_Atomic uint32_t sweep_count; /* relay/sweep.h: of the sweeps asked for */
 	unsigned count;
 	struct forward list[];

@@ -49,7 +49,8 @@ int forwards_read(struct forwards *forwards, struct carrier *carrier, enum carri
 		if (!forward)
 			return carrier_is_whole(carrier) ? 0 : -EBADMSG;
 		return kind == CARRIER_FORWARD ? upstream_read_forward(forward->upstream, carrier)
-					       : upstream_read_member(forward->upstream, carrier);
+					       : upstream_read_member(forward->upstream, carrier,
+								      forwards->keeps_changes);
 	default:
 		return -ENOTSUP;
 	}

@@ -39,6 +39,17 @@ static unsigned count_twins(const struct upstream *upstream, unsigned member)
 	return count;
 }
 
+/* What an administrator has changed. */
+static void write_changes(const struct config_backend *backend, const struct pool_snapshot *now,
+			  struct carrier *carrier)
+{
+	carrier_put(carrier, now->weight != backend->weight);
+	carrier_put(carrier, now->weight);
+	carrier_put(carrier, now->maxconn != backend->maxconn);
+	carrier_put(carrier, now->maxconn);
+	carrier_put(carrier, now->order);
+}
+
 static void write_member(const struct upstream *upstream, unsigned member,
 			 const struct pool_snapshot *now, struct carrier *carrier)
 {
@@ -54,6 +65,7 @@ static void write_member(const struct upstream *upstream, unsigned member,
 	carrier_put(carrier, backend->send_proxy);
 	carrier_put(carrier, backend->fastopen);
 	pool_write_member(upstream->pool, member, carrier);
+	write_changes(backend, now, carrier);
 	carrier_end(carrier);
 }
 
@@ -114,7 +126,25 @@ static int find_member(const struct upstream *upstream, const struct upstream_ar
 	return same >= 0 ? same : similar;
 }
 
-int upstream_read_member(struct upstream *upstream, struct carrier *carrier)
+static void read_changes(struct upstream *upstream, unsigned member, struct carrier *carrier)
+{
+	bool weighed = carrier_take(carrier) != 0;
+	uint64_t weight = carrier_take(carrier);
+	bool limited = carrier_take(carrier) != 0;
+	uint64_t maxconn = carrier_take(carrier);
+	uint64_t order = carrier_take(carrier);
+
+	if (!carrier_is_whole(carrier))
+		return;
+	if (weighed && weight <= POOL_WEIGHT_LIMIT)
+		upstream_set_weight(upstream, member, (unsigned)weight);
+	if (limited && maxconn <= POOL_LIVE_LIMIT)
+		upstream_set_maxconn(upstream, member, (unsigned)maxconn);
+	if (order && order <= POOL_ORDER_DOWN)
+		upstream_set_order(upstream, member, (enum pool_order)order);
+}
+
+int upstream_read_member(struct upstream *upstream, struct carrier *carrier, bool keep_changes)
 {
 	struct upstream_arrival *arrival;
 	uint64_t index = carrier_take(carrier);
@@ -138,6 +168,8 @@ int upstream_read_member(struct upstream *upstream, struct carrier *carrier)
 	arrival->slot = open ? find_member(upstream, arrival, twin) : -1;
 	if (arrival->slot >= 0)
 		pool_read_member(upstream->pool, (unsigned)arrival->slot, timer_now_ms(), carrier);
+	if (arrival->slot >= 0 && keep_changes)
+		read_changes(upstream, (unsigned)arrival->slot, carrier);
 	return carrier_is_whole(carrier) ? 0 : -EBADMSG;
 }
 

@@ -16,11 +16,12 @@
 void upstream_write(const struct upstream *upstream, struct carrier *carrier);
 
 /*
- * Takes what follows the name of the forward in a record of these kinds. Returns 0, -ENOMEM, or
- * -EBADMSG if values are missing.
+ * Takes what follows the name of the forward in a record of these kinds. `keep_changes`: also the
+ * weight, the maxconn and the order that an administrator gave the member at run time. Returns 0,
+ * -ENOMEM, or -EBADMSG if values are missing.
  */
 int upstream_read_forward(struct upstream *upstream, struct carrier *carrier);
-int upstream_read_member(struct upstream *upstream, struct carrier *carrier);
+int upstream_read_member(struct upstream *upstream, struct carrier *carrier, bool keep_changes);
 
 /* Puts a claim into a record that the caller has begun. */
 void upstream_write_claim(const struct upstream_claim *claim, struct carrier *carrier);

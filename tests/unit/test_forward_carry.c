@@ -166,6 +166,27 @@ Test(forward_carry, members_with_one_address)
 	end();
 }
 
+/* An upgrade keeps what an administrator has changed; a reload undoes it. */
+Test(forward_carry, changes_at_run_time)
+{
+	for (unsigned keep = 0; keep < 2; keep++) {
+		MAKE(&old, {"listen", "[::1]:2000"}, {"backend", "127.0.0.1:1 weight=7"},
+		     {"backend", "127.0.0.1:2 maxconn=9"}, {"backend", "127.0.0.1:3"});
+		MAKE(&new, {"listen", "[::1]:2000"}, {"backend", "127.0.0.1:2 maxconn=8"},
+		     {"backend", "127.0.0.1:1 weight=5"}, {"backend", "127.0.0.1:3"});
+		new.forwards->keeps_changes = keep;
+		upstream_set_weight(upstream_of(&old, 0), 0, 0);
+		upstream_set_maxconn(upstream_of(&old, 0), 2, 4);
+		upstream_set_order(upstream_of(&old, 0), 2, POOL_ORDER_DRAIN);
+		take_over();
+		cr_expect_eq(member_of(&new, 0, 0).maxconn, 8, "not changed at run time");
+		cr_expect_eq(member_of(&new, 0, 1).weight, keep ? 0 : 5);
+		cr_expect_eq(member_of(&new, 0, 2).maxconn, keep ? 4 : 0);
+		cr_expect_eq(member_of(&new, 0, 2).state, keep ? POOL_OFF : POOL_UP);
+		end();
+	}
+}
+
 /* Leases ------------------------------------------------------------------------------------ */
 
 static struct in_addr lease_of(struct side *side, const char *text)
