@@ -109,7 +109,7 @@ void listeners_tune(struct listeners *listeners);
 
 /*
  * Writes a record of each listening socket of a forward for the process that takes over
- * (os/inherited.h). Not after listeners_close(). Any thread.
+ * (os/inherited.h); none if forward_drains(). Not after listeners_close(). Main thread.
  */
 void listeners_write(const struct listeners *listeners, const struct forward *forward,
 		     struct carrier *carrier);

@@ -31,6 +31,9 @@ void listeners_write(const struct listeners *self, const struct forward *forward
 	struct inherited_socket record = {.role = INHERITED_LISTENER, .owner = forward->index};
 	char listen[ADDR_TEXT_BYTES];
 
+	/* its workers close the sockets, perhaps at this moment */
+	if (forward_drains(forward))
+		return;
 	snprintf(record.forward, sizeof(record.forward), "%s", config->name);
 	snprintf(record.given, sizeof(record.given), "%s", addr_print(&config->listen, listen));
 	snprintf(record.device, sizeof(record.device), "%s",
