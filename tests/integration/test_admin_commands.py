@@ -61,7 +61,7 @@ class Look(CommandCase):
             proxy.wait_events('close', 1)
             stats = self.ask_json('stats')
             self.assertEqual((stats['state'], stats['version'], stats['pid']),
-                             ('serving', proxy.ready['version'], proxy.process.pid))
+                             ('serving', proxy.ready['version'], proxy.ready.int('pid')))
             self.assertEqual((stats['engine'], stats['workers']), (proxy.ready['engine'], 2))
             self.assertEqual((stats['sessions'], stats['sessions_opened']), (1, 2))
             self.assertEqual((stats['bytes_up'], stats['bytes_down']), (11, 22), 'of an open session')

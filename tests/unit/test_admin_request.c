@@ -182,3 +182,96 @@ Test(admin_request, invalid_lines)
 	overlong[sizeof(overlong) - 1] = '\0';
 	cr_expect_not_null(admin_request_parse(overlong, &request));
 }
+
+/* The words of the commands that change something, as they are read. */
+Test(admin_request, changes)
+{
+	static const struct {
+		const char *line;
+		enum admin_action action;
+		const char *given;
+		const char *forward;
+		const char *backend;
+		uint64_t value;
+	} rows[] = {
+		{"backend 192.0.2.1:80 up", ADMIN_BACKEND_UP, "192.0.2.1:80", "", "", 0},
+		{"backend web/192.0.2.1:80 down", ADMIN_BACKEND_DOWN, "web/192.0.2.1:80", "", "",
+		 0},
+		{"backend unix:/a drain", ADMIN_BACKEND_DRAIN, "unix:/a", "", "", 0},
+		{"backend a:80 weight=256", ADMIN_BACKEND_WEIGHT, "a:80", "", "", 256},
+		{"backend a:80 maxconn=16777215 json", ADMIN_BACKEND_MAXCONN, "a:80", "", "",
+		 16777215},
+		{"backend add web a:80", ADMIN_BACKEND_ADD, "", "web", "a:80", 0},
+		{"backend add web a:80 weight=2 check", ADMIN_BACKEND_ADD, "", "web",
+		 "a:80 weight=2 check", 0},
+		{"backend remove web a:80", ADMIN_BACKEND_REMOVE, "", "web", "a:80", 0},
+		{"backends web", ADMIN_BACKEND_NONE, "", "web", "", 0},
+		{"drain", ADMIN_BACKEND_NONE, "", "", "", 0},
+		{"drain web", ADMIN_BACKEND_NONE, "", "web", "", 0},
+		{"kill backend=a:80", ADMIN_BACKEND_NONE, "", "", "a:80", 0},
+		{"sessions forward=web backend=a:80 client=::1 sort=age limit=256",
+		 ADMIN_BACKEND_NONE, "", "web", "a:80", 0},
+		{"kill 0123456789abcdef-18446744073709551615", ADMIN_BACKEND_NONE,
+		 "0123456789abcdef-18446744073709551615", "", "", 0},
+		{"kill 2001:db8::/64", ADMIN_BACKEND_NONE, "2001:db8::/64", "", "", 0},
+		{"log-level debug", ADMIN_BACKEND_NONE, "", "", "", 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct admin_request request;
+		char line[ADMIN_REQUEST_BYTES], wanted[ADMIN_REQUEST_BYTES];
+		const char *problem = admin_request_parse(rows[i].line, &request);
+
+		cr_assert_null(problem, "%s: %s", rows[i].line, problem);
+		cr_expect_eq(request.action, rows[i].action, "%s", rows[i].line);
+		cr_expect_str_eq(request.given, rows[i].given, "%s", rows[i].line);
+		cr_expect_str_eq(request.forward, rows[i].forward, "%s", rows[i].line);
+		cr_expect_str_eq(request.backend, rows[i].backend, "%s", rows[i].line);
+		cr_expect_eq(request.value, rows[i].value, "%s", rows[i].line);
+		cr_expect_eq(request.has_id, !!strstr(rows[i].line, "abcdef-"), "%s", rows[i].line);
+		snprintf(wanted, sizeof(wanted), "%s\n", rows[i].line);
+		cr_expect_str_eq(admin_request_print(&request, line), wanted);
+	}
+}
+
+Test(admin_request, refused_changes)
+{
+	static const struct {
+		const char *line;
+		const char *says;
+	} rows[] = {
+		{"backend", "lacks what to do"},
+		{"backend a:80", "lacks what to do"},
+		{"backend a:80 sideways", "is nothing that can be done"},
+		{"backend a:80 upwards", "is nothing that can be done"},
+		{"backend a:80 weight=", "is no number"},
+		{"backend a:80 weight=257", "too large"},
+		{"backend a:80 maxconn=-1", "is no number"},
+		{"backend a:80 up down", "not known there"},
+		{"backend add web", "lacks the backend's address"},
+		{"backend add we/b a:80", "no name for a forward"},
+		{"backend remove web a:80 weight=2", "not known there"},
+		{"kill", "lacks WHO"},
+		{"kill nobody", "is no session's id"},
+		{"kill 0123456789abcdef-", "is no session's id"},
+		{"kill 0123456789abcdef-18446744073709551616", "is no session's id"},
+		{"kill 0123456789abcdef-07", "is no session's id"},
+		{"kill ::1 backend=a:80", "not known there"},
+		{"sessions ::1", "not known there"},
+		{"sessions sort=name", "sorts by something"},
+		{"sessions limit=0", "from 1 to 256"},
+		{"sessions limit=257", "from 1 to 256"},
+		{"sessions for=5", "not known there"},
+		{"log-level loud", "is no level"},
+		{"stats now", "not known there"},
+		{"drain a b", "not known there"},
+	};
+	struct admin_request request;
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		const char *problem = admin_request_parse(rows[i].line, &request);
+
+		cr_expect(problem && strstr(problem, rows[i].says), "'%s': %s", rows[i].line,
+			  problem ? problem : "accepted");
+	}
+}
