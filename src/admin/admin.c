@@ -2,6 +2,8 @@
 #include "admin/admin.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -9,6 +11,7 @@
 
 #include "admin/admin_job.h"
 #include "base/check.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "os/sock.h"
 #include "os/timer.h"
@@ -20,6 +23,7 @@ enum connection_state {
 	CONNECTION_NONE,
 	CONNECTION_READING, /* the request has yet to come */
 	CONNECTION_WAITING, /* its job runs, or waits for the jobs before it */
+	CONNECTION_WISHING, /* waits for a takeover */
 	CONNECTION_WRITING, /* the answer has yet to be taken */
 };
 
@@ -30,6 +34,7 @@ struct connection {
 	uint64_t number; /* the count of connections before this one */
 	uint64_t deadline_ms;
 	uint64_t job_number; /* while waiting: the connection with the lowest is next */
+	unsigned takeover;   /* while wishing: the number of the takeover; 0: not known yet */
 	char line[ADMIN_REQUEST_BYTES];
 	size_t line_bytes;
 	struct admin_request request;
@@ -212,6 +217,17 @@ static void answer_bad_request(struct connection *connection, const char *proble
 	begin_answer(connection);
 }
 
+static void log_wish(const struct connection *connection)
+{
+	struct log_line line;
+
+	if (!log_begin(&line, LOG_EVENT_changed))
+		return;
+	log_text(&line, "command", connection->request.line);
+	log_number(&line, "uid", connection->uid);
+	log_end(&line);
+}
+
 static void on_line(struct admin *admin, struct connection *connection, size_t length)
 {
 	const char *problem = "holds a NUL";
@@ -221,6 +237,11 @@ static void on_line(struct admin *admin, struct connection *connection, size_t l
 		problem = admin_request_parse(connection->line, &connection->request);
 	if (problem) {
 		answer_bad_request(connection, problem);
+		return;
+	}
+	if (connection->request.verb == ADMIN_RELOAD || connection->request.verb == ADMIN_UPGRADE) {
+		connection->state = CONNECTION_WISHING;
+		log_wish(connection);
 		return;
 	}
 	connection->state = CONNECTION_WAITING;
@@ -359,6 +380,71 @@ static void run_jobs(struct admin *admin)
 		begin_answer(admin->served);
 		admin->served = NULL;
 	}
+}
+
+enum admin_wish admin_take_wish(struct admin *admin, unsigned number)
+{
+	enum admin_wish wish = ADMIN_WISHES_NOTHING;
+
+	for (unsigned i = 0; i < ADMIN_CONNECTIONS; i++) {
+		struct connection *connection = &admin->connections[i];
+		enum admin_wish own = connection->request.verb == ADMIN_UPGRADE
+					      ? ADMIN_WISHES_UPGRADE
+					      : ADMIN_WISHES_RELOAD;
+
+		if (connection->state != CONNECTION_WISHING || connection->takeover)
+			continue;
+		connection->takeover = number;
+		wish = MAX(wish, own);
+	}
+	return wish;
+}
+
+static void print_outcome(const struct connection *connection, const struct admin_outcome *outcome,
+			  FILE *out)
+{
+	const char *word = connection->request.verb == ADMIN_UPGRADE ? "upgrade" : "reload";
+	const char *text = outcome->text;
+
+	if (connection->request.json && outcome->code) {
+		fprintf(out, "{\"%s\":\"failed\",\"error\":", word);
+		json_print_string(out, text);
+		fputs("}\n", out);
+	} else if (connection->request.json) {
+		fprintf(out, "{\"%s\":\"done\",\"sessions\":%" PRIu64 ",\"left\":%" PRIu64 "}\n",
+			word, outcome->moved_count, outcome->left_count);
+	} else if (outcome->code) {
+		fprintf(out, "%s\n", text);
+	} else {
+		fprintf(out, "%s=done sessions=%" PRIu64 " left=%" PRIu64 "\n", word,
+			outcome->moved_count, outcome->left_count);
+	}
+}
+
+void admin_answer_wishes(struct admin *admin, const struct admin_outcome *outcome)
+{
+	for (unsigned i = 0; i < ADMIN_CONNECTIONS; i++) {
+		struct connection *connection = &admin->connections[i];
+		struct admin_answer *answer = &connection->answer;
+		FILE *out;
+
+		if (connection->state != CONNECTION_WISHING || !connection->takeover ||
+		    connection->takeover > outcome->number)
+			continue;
+		out = open_memstream(&answer->text, &answer->bytes);
+		if (out) {
+			fprintf(out, "%d%s\n", outcome->code,
+				outcome->code ? " nothing has changed" : "");
+			print_outcome(connection, outcome, out);
+			fclose(out);
+		}
+		begin_answer(connection);
+	}
+}
+
+void admin_log_undone(struct admin *admin)
+{
+	runtime_changes_log_undone(&admin->changes);
 }
 
 bool admin_take_drain(struct admin *admin)

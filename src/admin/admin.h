@@ -59,6 +59,30 @@ bool admin_is_busy(const struct admin *admin);
 void admin_write(const struct admin *admin, struct carrier *carrier);
 int admin_read(struct admin *admin, struct carrier *carrier);
 
+/* What `reload` and `upgrade` ask for. */
+enum admin_wish { ADMIN_WISHES_NOTHING, ADMIN_WISHES_RELOAD, ADMIN_WISHES_UPGRADE };
+
+/*
+ * Takes the wish of those who have asked since the last call; an upgrade is also a reload. `number`
+ * is that of the takeover whose outcome answers them.
+ */
+enum admin_wish admin_take_wish(struct admin *admin, unsigned number);
+
+/* How the takeover `number` has ended. */
+struct admin_outcome {
+	unsigned number;
+	int code;	      /* exit code; 0: another process serves */
+	const char *text;     /* the faults, a line for each */
+	uint64_t moved_count; /* sessions */
+	uint64_t left_count;
+};
+
+/* Answers those who wait for this takeover, or an earlier one. */
+void admin_answer_wishes(struct admin *admin, const struct admin_outcome *outcome);
+
+/* Logs the changes made at run time, which a reload undoes. */
+void admin_log_undone(struct admin *admin);
+
 /* Adds the descriptors to wait for, and when admin_run() is due without an event or answer. */
 void admin_prepare_poll(struct admin *admin, struct poll_set *set);
 

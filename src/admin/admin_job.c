@@ -181,7 +181,7 @@ void admin_command_note(const struct admin_job *job)
 
 /* The job -------------------------------------------------------------------------------------- */
 
-/* `go_on` only for commands that ask the workers. */
+/* `go_on` only for commands that ask the workers. reload and upgrade are no jobs: admin.c. */
 static const struct admin_command {
 	void (*begin)(struct admin_job *job, struct admin_answer *answer);
 	void (*go_on)(struct admin_job *job, struct admin_answer *answer);

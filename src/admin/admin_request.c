@@ -308,6 +308,8 @@ static const struct verb {
 	[ADMIN_KILL] = {"kill", take_target, 0, NULL},
 	[ADMIN_DRAIN] = {"drain", take_forward, 0, NULL},
 	[ADMIN_LOG_LEVEL] = {"log-level", take_level, 0, NULL},
+	[ADMIN_RELOAD] = {"reload", NULL, 0, NULL},
+	[ADMIN_UPGRADE] = {"upgrade", NULL, 0, NULL},
 };
 
 enum admin_verb admin_verb_find(const char *word)

@@ -47,6 +47,8 @@ enum admin_verb {
 	ADMIN_KILL,	 /* end sessions */
 	ADMIN_DRAIN,	 /* drain the process, or a forward */
 	ADMIN_LOG_LEVEL, /* tell or change the level of the log */
+	ADMIN_RELOAD,	 /* let a new process take over: the same program */
+	ADMIN_UPGRADE,	 /* ... the program that is on disk now */
 	ADMIN_VERB_COUNT
 };
 

@@ -19,8 +19,8 @@ static void add_row(struct admin_table *table, const struct forward *forward, un
 	char text[CONFIG_BACKEND_TEXT_BYTES];
 
 	admin_table_text(table, forward->config->name);
-	admin_table_text(
-		table, config_print_backend(upstream_configured(forward->upstream, now->group), text));
+	admin_table_text(table, config_print_backend(
+					upstream_configured(forward->upstream, now->group), text));
 	admin_table_addr(table, &now->address);
 	admin_table_text(table, backend_state_word(now));
 	admin_table_number(table, now->weight);

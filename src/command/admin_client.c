@@ -17,6 +17,9 @@
 
 #define VARIABLE "SIXPIPE_ADMIN"
 
+/* The longest line of a fault. */
+#define TAKEOVER_LINE_BYTES 4096
+
 struct ask {
 	struct admin_request request;
 	const char *path;
@@ -120,6 +123,17 @@ static int parse(int argc, char **argv, struct ask *ask, struct fault *fault)
 
 /* Asking --------------------------------------------------------------------------------------- */
 
+/* A takeover has a limit of its own, --takeover-timeout, after which it is answered. */
+static bool is_takeover(const struct ask *ask)
+{
+	return ask->request.verb == ADMIN_RELOAD || ask->request.verb == ADMIN_UPGRADE;
+}
+
+static uint64_t limit_of(const struct ask *ask)
+{
+	return is_takeover(ask) ? ADMIN_CLIENT_TAKEOVER_LIMIT_MS : ADMIN_CLIENT_LIMIT_MS;
+}
+
 static int exchange(const struct ask *ask, struct client_answer *answer)
 {
 	struct sockaddr_un name = {.sun_family = AF_UNIX};
@@ -133,7 +147,7 @@ static int exchange(const struct ask *ask, struct client_answer *answer)
 	if (strlen(ask->path) >= sizeof(name.sun_path))
 		return -ENAMETOOLONG;
 	strcpy(name.sun_path, ask->path);
-	return client_ask(&address, admin_request_print(&ask->request, line), ADMIN_CLIENT_LIMIT_MS,
+	return client_ask(&address, admin_request_print(&ask->request, line), limit_of(ask),
 			  answer);
 }
 
@@ -167,6 +181,19 @@ static int fail_unreached(const struct ask *ask, int problem)
 	return usage_fail(EXIT_FAILURE, &fault);
 }
 
+static void print_faults(int code, const char *lines)
+{
+	char line[TAKEOVER_LINE_BYTES];
+
+	while (*lines) {
+		size_t length = strcspn(lines, "\n");
+
+		snprintf(line, sizeof(line), "%.*s", (int)length, lines);
+		usage_fail_text(code, line);
+		lines += length + (lines[length] == '\n');
+	}
+}
+
 int admin_client_main(int argc, char **argv)
 {
 	struct ask ask = {0};
@@ -183,7 +210,11 @@ int admin_client_main(int argc, char **argv)
 	if (result < 0) {
 		result = fail_unreached(&ask, result);
 	} else {
-		fputs(output, stdout);
+		/* the faults of a configuration: a line for each */
+		if (result && is_takeover(&ask) && !ask.request.json)
+			print_faults(result, output);
+		else
+			fputs(output, stdout);
 		if (*message)
 			usage_fail_text(result, message);
 	}

@@ -8,7 +8,8 @@
 #define ADMIN_CLIENT_PATH "/run/sixpipe/admin.sock"
 
 /* The most that a command waits for its whole answer. */
-#define ADMIN_CLIENT_LIMIT_MS 10000
+#define ADMIN_CLIENT_LIMIT_MS	       10000
+#define ADMIN_CLIENT_TAKEOVER_LIMIT_MS 86400000 /* reload, upgrade */
 
 /*
  * Splits a NUL-terminated answer (admin_job.h) in place: stores its message ("": none) and the text

@@ -2,6 +2,8 @@
 #include "control/control.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -103,7 +105,7 @@ static void log_stage(const struct control_task *task, enum log_event event)
 		return;
 	log_number(&line, "sessions",
 		   event == LOG_EVENT_takeover_left
-			   ? takeover_give_left_count(task->takeover)
+			   ? takeover_give_outcome(task->takeover).left_count
 			   : workers_metric(task->workers, METRIC_sessions_open));
 	if (event == LOG_EVENT_drain_delayed)
 		log_number(&line, "drain_delay_ms", task->drain_delay_ms);
@@ -237,11 +239,39 @@ static void run_serving(const struct control_task *task, struct control_end *end
 	}
 }
 
+/* Asks for what `sixpipe reload` and `sixpipe upgrade` wish, and answers them when it has ended. */
+static void run_wishes(const struct control_task *task, const struct control_end *end)
+{
+	const bool serves = task->takeover && end->stage == CONTROL_SERVING;
+	enum admin_wish wish = admin_take_wish(
+		task->admin, serves ? takeover_give_next(task->takeover) : UINT_MAX);
+	struct admin_outcome answer = {.number = UINT_MAX, .code = EXIT_FAILURE};
+	struct takeover_outcome outcome;
+
+	if (wish && serves)
+		takeover_give_ask(task->takeover, wish == ADMIN_WISHES_UPGRADE ? TAKEOVER_UPGRADE
+									       : TAKEOVER_RELOAD);
+	if (!serves && !end->left) {
+		answer.text = "sixpipe drains, and ends then; start it anew";
+	} else {
+		outcome = takeover_give_outcome(task->takeover);
+		answer = (struct admin_outcome){
+			.number = end->left ? UINT_MAX : outcome.count,
+			.code = outcome.code,
+			.text = outcome.text,
+			.moved_count = outcome.moved_count,
+			.left_count = outcome.left_count,
+		};
+	}
+	admin_answer_wishes(task->admin, &answer);
+}
+
 static void run_admin(const struct control_task *task, struct control_end *end)
 {
 	admin_run(task->admin, end->stage != CONTROL_SERVING);
 	if (admin_take_drain(task->admin) && end->stage == CONTROL_SERVING)
 		on_terminate(task, end);
+	run_wishes(task, end);
 }
 
 /* Answers those who have asked before another process took over, for a second at most. */
@@ -296,7 +326,7 @@ int control_run(const struct control_task *task, bool *left)
 	}
 	/* the workers have gone, so every query has its answer */
 	if (task->admin)
-		admin_run(task->admin, true);
+		run_admin(task, &end);
 	if (end.left)
 		answer_last(task);
 	*left = end.left;

@@ -301,14 +301,14 @@ static bool take_over(struct service *service, struct takeover_commit *commit)
 		return false;
 	/* the descriptors of sessions are in memory from here on, but not ours to end */
 	service->stuck = true;
-	if (takeover_take_state(service->config->inherited, task, commit, &fault))
+	if (takeover_take_state(&service->process->take, task, commit, &fault))
 		return fail(service, &fault);
 	service->stuck = false;
 	if (task->admin)
 		admin_settle(task->admin);
 	if (!start_workers(service))
 		return false;
-	takeover_take_log(service->config->inherited, task, commit);
+	takeover_take_log(&service->process->take, task, commit);
 	report_privileges(service->config);
 	report_log(service->config);
 	report_limits(service->config, &service->limits, task->workers);

@@ -26,7 +26,7 @@ struct takeover_give {
 	bool sockets_only;		       /* the new process cannot read the state */
 	bool *moves;			       /* by forward: the new process has it */
 	bool adopted[INHERITED_FORWARD_LIMIT]; /* by forward: it has the sockets */
-	uint64_t left_count;		       /* of the sessions, after the commit */
+	uint64_t moved_count, left_count;      /* of the sessions, after the commit */
 	unsigned ended_count;
 	int code;   /* of the refusal, or of the last takeover */
 	char *text; /* the same in words; NULL: it went well, or there was no memory */
@@ -198,9 +198,10 @@ void takeover_give_ask(struct takeover_give *self, enum takeover_kind kind)
 
 /* The new process reads its configuration ------------------------------------------------------ */
 
-static void put_greeted(struct carrier *carrier)
+static void put_greeted(struct carrier *carrier, enum takeover_kind kind)
 {
 	carrier_begin(carrier, CARRIER_GREETED);
+	carrier_put(carrier, kind);
 	carrier_end(carrier);
 }
 
@@ -228,9 +229,9 @@ static int greet(struct takeover_give *self)
 		http_write_socket(task->http, carrier);
 	if (task->admin)
 		admin_write_socket(task->admin, carrier);
-	put_greeted(carrier);
+	put_greeted(carrier, self->kind);
 	names_write(task->names, carrier);
-	put_greeted(carrier);
+	put_greeted(carrier, self->kind);
 	return carrier_flush(carrier);
 }
 
@@ -294,10 +295,10 @@ static int hand_over(struct takeover_give *self, uint64_t leases_ms)
 		if (kind == CARRIER_REFUSED)
 			take_refusal(self);
 	if (!result) {
-		uint64_t moved_count = carrier_take(carrier);
 		uint64_t open_count = workers_metric(self->task->workers, METRIC_sessions_open);
 
-		self->left_count = open_count - MIN(open_count, moved_count);
+		self->moved_count = carrier_take(carrier);
+		self->left_count = open_count - MIN(open_count, self->moved_count);
 	}
 	return result;
 }
@@ -310,7 +311,6 @@ static int commit(struct takeover_give *self, uint64_t frozen_us)
 	if (result)
 		return result;
 	carrier_begin(carrier, CARRIER_COMMIT);
-	carrier_put(carrier, self->kind);
 	carrier_put(carrier, self->again);
 	carrier_put(carrier, frozen_us);
 	carrier_end(carrier);
@@ -341,6 +341,8 @@ static bool give(struct takeover_give *self)
 		workers_leave(task->workers, self->moves);
 		if (task->http)
 			http_leave(task->http);
+		if (task->admin && self->kind == TAKEOVER_RELOAD)
+			admin_log_undone(task->admin);
 		if (task->admin)
 			admin_leave(task->admin);
 		end(self);
@@ -408,9 +410,9 @@ bool takeover_give_run(struct takeover_give *self)
 	return false;
 }
 
-uint64_t takeover_give_left_count(const struct takeover_give *self)
+unsigned takeover_give_next(const struct takeover_give *self)
 {
-	return self->left_count;
+	return self->ended_count + 1 + (self->carrier != NULL);
 }
 
 struct takeover_outcome takeover_give_outcome(const struct takeover_give *self)
@@ -419,6 +421,8 @@ struct takeover_outcome takeover_give_outcome(const struct takeover_give *self)
 		.count = self->ended_count,
 		.code = self->code,
 		.text = self->text ? self->text : "",
+		.moved_count = self->moved_count,
+		.left_count = self->left_count,
 	};
 }
 

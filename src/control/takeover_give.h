@@ -39,14 +39,15 @@ void takeover_give_prepare_poll(const struct takeover_give *give, struct poll_se
  */
 bool takeover_give_run(struct takeover_give *give);
 
-/* After the commit: how many sessions did not move. */
-uint64_t takeover_give_left_count(const struct takeover_give *give);
+/* The number of the takeover that takeover_give_ask() would begin now, or let follow. */
+unsigned takeover_give_next(const struct takeover_give *give);
 
 /* How the last takeover went. */
 struct takeover_outcome {
 	unsigned count;	  /* of the takeovers that have ended, well or not; counts up */
 	int code;	  /* the exit code for who asked: 0, 1, 2 */
 	const char *text; /* what is wrong, a line for each fault; valid until the next run */
+	uint64_t moved_count, left_count; /* after the commit: sessions */
 };
 struct takeover_outcome takeover_give_outcome(const struct takeover_give *give);
 

@@ -36,6 +36,7 @@ static int take_names(struct takeover_take *take)
 		if (!result && kind == CARRIER_NAME)
 			result = names_read(&take->names, carrier);
 	} while (!result && kind != CARRIER_GREETED);
+	take->kind = result ? TAKEOVER_NONE : (enum takeover_kind)carrier_take(carrier);
 	return result;
 }
 
@@ -158,16 +159,19 @@ static int await_commit(struct carrier *carrier, uint64_t session_count,
 		return result;
 	if (kind != CARRIER_COMMIT)
 		return -EPIPE;
-	commit->kind = (enum takeover_kind)carrier_take(carrier);
 	commit->again = (enum takeover_kind)carrier_take(carrier);
 	commit->frozen_us = carrier_take(carrier);
 	return 0;
 }
 
-int takeover_take_state(const struct inherited *inherited, const struct control_task *task,
+int takeover_take_state(const struct takeover_take *take, const struct control_task *task,
 			struct takeover_commit *commit, struct fault *fault)
 {
+	const struct inherited *inherited = &take->inherited;
 	int result = say_prepared(inherited, task->forwards);
+
+	/* a reload makes the backends what the configuration says */
+	task->forwards->keeps_changes = take->kind == TAKEOVER_UPGRADE;
 
 	if (!result)
 		result = take_records(task, inherited->carrier);
@@ -178,7 +182,7 @@ int takeover_take_state(const struct inherited *inherited, const struct control_
 	return result ? fail(fault, result, "it goes on itself") : 0;
 }
 
-void takeover_take_log(const struct inherited *inherited, const struct control_task *task,
+void takeover_take_log(const struct takeover_take *take, const struct control_task *task,
 		       const struct takeover_commit *commit)
 {
 	struct log_line line;
@@ -186,8 +190,8 @@ void takeover_take_log(const struct inherited *inherited, const struct control_t
 	task->forwards->takeovers++;
 	if (!log_begin(&line, LOG_EVENT_takeover_done))
 		return;
-	log_text(&line, "kind", takeover_word(commit->kind));
-	log_text(&line, "from", inherited->old_version);
+	log_text(&line, "kind", takeover_word(take->kind));
+	log_text(&line, "from", take->inherited.old_version);
 	log_number(&line, "sessions", workers_metric(task->workers, METRIC_sessions_open));
 	log_number(&line, "pause_us", timer_now_us() - commit->frozen_us);
 	log_end(&line);

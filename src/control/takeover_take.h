@@ -16,6 +16,7 @@ struct control_task;
 struct takeover_take {
 	struct inherited inherited; /* its carrier is NULL in an ordinary start */
 	struct names_answers names;
+	enum takeover_kind kind;
 };
 
 /*
@@ -33,7 +34,6 @@ void takeover_take_refuse(const struct inherited *inherited, int code,
 
 /* What the old process says at the commit. */
 struct takeover_commit {
-	enum takeover_kind kind;
 	enum takeover_kind again; /* asked for meanwhile: begin it at once */
 	uint64_t frozen_us;	  /* when the sessions stopped: timer_now_us() */
 };
@@ -43,9 +43,9 @@ struct takeover_commit {
  * the sessions are this process's. Otherwise -errno with `fault`: they are still the old process's,
  * and the process can only _exit(2).
  */
-int takeover_take_state(const struct inherited *inherited, const struct control_task *task,
+int takeover_take_state(const struct takeover_take *take, const struct control_task *task,
 			struct takeover_commit *commit, struct fault *fault);
 
 /* Counts and logs that this process serves: event=takeover_done. */
-void takeover_take_log(const struct inherited *inherited, const struct control_task *task,
+void takeover_take_log(const struct takeover_take *take, const struct control_task *task,
 		       const struct takeover_commit *commit);
