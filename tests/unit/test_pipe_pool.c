@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/util.h"
@@ -343,4 +344,75 @@ Test(pipe_pool, giving_to_a_full_pool_is_a_programming_error)
 	pipe_pool_give(giving.pool, giving.pipe);
 	cr_expect(support_aborts(give, &giving));
 	pipe_pool_destroy(giving.pool);
+}
+
+/* Pipes of another process --------------------------------------------------------------------- */
+
+Test(pipe_pool, pipes_of_another_process_are_adopted_and_completed)
+{
+	unsigned before = support_count_descriptors();
+	struct pipe_pool *pools[2];
+	struct pipe *pipe;
+	char bytes[3];
+	int fds[2];
+
+	cr_assert_eq(pipe_pools_create_empty(pools, ARRAY_COUNT(pools)), 0);
+	cr_expect_eq(pipe_pool_count(pools[0]), 0);
+	cr_expect_null(pipe_pool_take(pools[0]));
+	cr_assert_eq(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
+	cr_assert_eq(write(fds[1], "abc", 3), 3);
+	pipe = pipe_pool_adopt(pools[0], fds[0], fds[1], 0);
+	cr_assert_not_null(pipe);
+	cr_expect_eq(pipe->size_bytes, 65536);
+	cr_expect_eq(pipe_pool_free_count(pools[0]), 0, "it is lent");
+	cr_assert_eq(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
+	pipe_pool_give(pools[1], pipe_pool_adopt(pools[1], fds[0], fds[1], 16384));
+	cr_expect_eq(pipe_pool_size_bytes(pools[1]), 16384);
+	cr_assert_eq(pipe_pools_complete(pools, ARRAY_COUNT(pools), 3, 16384), 0);
+	for (unsigned i = 0; i < ARRAY_COUNT(pools); i++)
+		cr_expect_eq(pipe_pool_count(pools[i]), 3);
+	cr_expect_eq(read(pipe->read_fd, bytes, sizeof(bytes)), 3, "its bytes are there");
+	pipe_pool_give(pools[0], pipe);
+	for (unsigned i = 0; i < ARRAY_COUNT(pools); i++)
+		pipe_pool_destroy(pools[i]);
+	cr_expect_eq(support_count_descriptors(), before);
+}
+
+/* What is no pipe is closed, and not adopted. */
+Test(pipe_pool, only_pipes_are_adopted)
+{
+	unsigned before = support_count_descriptors();
+	struct pipe_pool *pool;
+	int fds[2];
+
+	cr_assert_eq(pipe_pools_create_empty(&pool, 1), 0);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	cr_expect_null(pipe_pool_adopt(pool, fds[0], fds[1], 0));
+	cr_expect_null(pipe_pool_adopt(pool, -1, -1, 65536));
+	cr_expect_eq(pipe_pool_count(pool), 0);
+	pipe_pool_destroy(pool);
+	cr_expect_eq(support_count_descriptors(), before);
+}
+
+/* After another process has them: the bytes of a pipe are left to that process. */
+Test(pipe_pool, pipes_are_left_to_another_process)
+{
+	struct pipe_pool *pool;
+	struct pipe *lent;
+	char byte;
+	int copy;
+
+	cr_assert_eq(pipe_pools_create(&pool, 1, 3, 65536), 0);
+	lent = pipe_pool_take(pool);
+	cr_assert_eq(write(lent->write_fd, "a", 1), 1);
+	copy = dup(lent->read_fd);
+	cr_expect_eq(pipe_pool_free_at(pool, 1)->size_bytes, 65536);
+	pipe_pool_discard(pool, lent);
+	cr_expect_eq(pipe_pool_count(pool), 2);
+	pipe_pool_close_free(pool);
+	cr_expect_eq(pipe_pool_count(pool), 0);
+	cr_expect_null(pipe_pool_take(pool));
+	cr_expect_eq(read(copy, &byte, 1), 1);
+	close(copy);
+	pipe_pool_destroy(pool);
 }

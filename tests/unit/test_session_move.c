@@ -440,3 +440,49 @@ Test(session_move, paced)
 	setup.backend = -1;
 	finish(&setup);
 }
+
+/* A record that ends early, wherever: nothing is left of it. */
+Test(session_move, records_that_are_cut_short_are_refused)
+{
+	struct fixture_place other;
+	struct setup setup;
+	unsigned descriptors;
+
+	begin(&setup, "");
+	open_session(&setup);
+	pass_up(&setup, PIECE);
+	fixture_freeze(here(&setup));
+	descriptors = support_count_descriptors();
+	for (unsigned values = 0; values < 12; values++) {
+		enum carrier_kind kind;
+		struct carrier *ends[2];
+		int fds[2];
+
+		fixture_make(&other, here(&setup), setup.words);
+		cr_assert_eq(carrier_pair(fds), 0);
+		for (unsigned i = 0; i < 2; i++)
+			cr_assert_eq(carrier_create(&ends[i], fds[i]), 0);
+		carrier_begin(ends[0], CARRIER_SESSION);
+		carrier_put_fd(ends[0], setup.client);
+		for (unsigned i = 0; i < values; i++)
+			carrier_put(ends[0], i == 1);
+		carrier_end(ends[0]);
+		cr_assert_eq(carrier_flush(ends[0]), 0);
+		cr_assert_eq(carrier_next(ends[1], &kind), 0);
+		cr_expect_lt(workers_read(other.workers, ends[1], kind), 0);
+		cr_expect_eq(workers_metric(other.workers, METRIC_sessions_open), 0);
+		cr_expect_eq(load_count(&other.workers->load), 0);
+		for (unsigned i = 0; i < 2; i++)
+			carrier_destroy(ends[i]);
+		fixture_end(&other);
+		cr_expect_eq(support_count_descriptors(), descriptors);
+	}
+	workers_thaw(here(&setup)->workers);
+	pass_up(&setup, PIECE);
+	close(setup.client);
+	setup.client = -1;
+	expect_end(setup.backend);
+	close(setup.backend);
+	setup.backend = -1;
+	finish(&setup);
+}
