@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/util.h"
 #include "engine_fixture.h"
@@ -384,5 +385,39 @@ Test(engine_wait, has_events_tells_without_a_wait)
 	expect_met(engine, "the event itself");
 	cr_expect(!engine_has_events(engine), "it was taken");
 	fixture_close_tcp(engine, &tcp);
+	engine_destroy(engine);
+}
+
+/* Another process still has the socket: its events are not taken for those of the next socket. */
+Test(engine_wait, a_shared_socket_is_forgotten)
+{
+	struct engine *engine = fixture_open();
+	struct support_tcp shared, next;
+	int copy, fd;
+
+	support_tcp_open(&shared, 0, 0);
+	engine_wait_for(engine, shared.ours, ENGINE_READABLE, false,
+			engine_token(ENGINE_OP_READY, 0, 1, 1));
+	engine_cancel(engine, shared.ours, engine_token(ENGINE_OP_READY, 0, 1, 1));
+	cr_expect_eq(fixture_next(engine).result, -ECANCELED);
+	copy = dup(shared.ours);
+	engine_forget_shared(engine, shared.ours);
+	fd = shared.ours;
+	close(fd);
+	support_tcp_open(&next, 0, 0);
+	cr_assert_eq(dup2(next.ours, fd), fd);
+	engine_wait_for(engine, fd, ENGINE_READABLE, false, engine_token(ENGINE_OP_READY, 0, 2, 1));
+	cr_assert(fixture_is_quiet(engine));
+	support_send(shared.peer, "x", 1);
+	support_poll(copy, POLLIN);
+	cr_expect(fixture_is_quiet(engine));
+	support_send(next.peer, "x", 1);
+	cr_expect_eq(engine_token_slot(fixture_next(engine).token), 2);
+	engine_forget(engine, fd);
+	close(fd);
+	close(copy);
+	shared.ours = -1;
+	support_tcp_close(&shared);
+	support_tcp_close(&next);
 	engine_destroy(engine);
 }
