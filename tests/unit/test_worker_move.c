@@ -234,6 +234,8 @@ Test(worker_move, a_forward_that_stays_is_drained)
 		end_flow(&flows[i]);
 	workers_join(place.workers);
 	cr_expect_eq(workers_closed_count(place.workers, CLOSE_done), 2);
+	/* the others have all pipes */
+	cr_expect_eq(workers_pipes(place.workers).count, 0);
 	fixture_end(&place);
 	finish(&other, descriptors);
 }
