@@ -61,7 +61,7 @@ class TakeoverCase(ActivationCase):
     def wait_alone(self, proxy):
         """Waits until the old process has ended and has been reaped."""
         wait_until(lambda: self.children(proxy) == [self.serving(proxy)], what='the end of the old process')
-        proxy.found_pid = self.serving(proxy)
+        proxy.take_over(self.serving(proxy))
 
     def take_over(self, proxy, kind='reload'):
         """One takeover, from the signal to the end of the old process: its event=takeover_done."""

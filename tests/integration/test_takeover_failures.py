@@ -231,7 +231,7 @@ class OtherState(FailureCase):
             proxy.wait_events('ready', 2)
             new = self.serving(proxy)
             self.assertEqual(self.children(proxy), [old, new])
-            proxy.found_pid = new
+            proxy.take_over(new)
             for _ in range(3):
                 self.assert_exchanges(*self.pair(proxy, self.server))
             self.assertEqual(self.samples(proxy)['sixpipe_sessions_opened_total'], 3)
