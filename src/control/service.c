@@ -309,6 +309,7 @@ static bool take_over(struct service *service, struct takeover_commit *commit)
 	if (!start_workers(service))
 		return false;
 	takeover_take_log(&service->process->take, task, commit);
+	takeover_take_close(&service->process->take);
 	report_privileges(service->config);
 	report_log(service->config);
 	report_limits(service->config, &service->limits, task->workers);

@@ -64,8 +64,14 @@ void takeover_take_finish(struct takeover_take *take)
 {
 	inherited_finish(&take->inherited);
 	names_answers_finish(&take->names);
-	carrier_destroy(take->inherited.carrier);
+	takeover_take_close(take);
 	*take = (struct takeover_take){0};
+}
+
+void takeover_take_close(struct takeover_take *take)
+{
+	carrier_destroy(take->inherited.carrier);
+	take->inherited.carrier = NULL;
 }
 
 void takeover_take_refuse(const struct inherited *inherited, int code,

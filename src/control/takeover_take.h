@@ -25,6 +25,9 @@ struct takeover_take {
  */
 int takeover_take_open(struct takeover_take *take, int fd, struct fault *fault);
 
+/* Closes the connection to the old process. Harmless without one. */
+void takeover_take_close(struct takeover_take *take);
+
 /* Closes and frees what is left. */
 void takeover_take_finish(struct takeover_take *take);
 

@@ -145,8 +145,9 @@ int tenancy_read(struct tenancy *tenancy, struct forwards *forwards, const struc
 	leased = carrier_take(carrier) != 0;
 	tenancy->embedded = carrier_take(carrier) != 0;
 	result = upstream_read_claim(forward->upstream, &tenancy->claim, carrier);
-	if (!result && tenancy->source.length_bytes && addr_is_local(&tenancy->source))
-		result = -EBADMSG;
+	/* our end of a local connection has no name */
+	if (addr_is_local(&tenancy->source))
+		tenancy->source.local.name = NULL;
 	if (!result && admitted)
 		admission_resume(forward->admission, client, now_ms, &tenancy->ticket);
 	if (!result && leased)

@@ -153,7 +153,10 @@ static int send_once(const struct carrier *self)
 		head->cmsg_len = CMSG_LEN(bytes);
 		memcpy(CMSG_DATA(head), out->fds, bytes);
 	}
-	return sendmsg(self->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+	if (sendmsg(self->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
+		return 0;
+	/* the other end was closed with messages that it has not read */
+	return errno == ECONNRESET ? -EPIPE : -errno;
 }
 
 /*
