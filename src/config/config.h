@@ -206,13 +206,13 @@ struct config {
 	uint64_t maxconn; /* 0: from descriptors and memory */
 	uint64_t pipe_bytes;
 	uint64_t maxpipes;
-	uint64_t drain_delay_ms;   /* 0: none */
-	uint64_t drain_timeout_ms; /* 0: never */
+	uint64_t drain_delay_ms;      /* 0: none */
+	uint64_t drain_timeout_ms;    /* 0: never */
 	uint64_t takeover_timeout_ms; /* 0: never */
-	uint64_t log_target;	   /* enum config_log_target */
-	const char *log_file;	   /* NULL: none */
-	uint64_t log_level;	   /* enum log_level */
-	uint64_t log_format;	   /* enum log_format */
+	uint64_t log_target;	      /* enum config_log_target */
+	const char *log_file;	      /* NULL: none */
+	uint64_t log_level;	      /* enum log_level */
+	uint64_t log_format;	      /* enum log_format */
 	bool access_log;
 	struct addr metrics;	 /* "no address": off */
 	uint64_t ready;		 /* enum config_ready */

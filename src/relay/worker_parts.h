@@ -50,9 +50,9 @@ struct workers {
 	bool incomplete;       /* workers_complete() is still to be called */
 	unsigned pipes_wanted; /* for each worker */
 	uint32_t pipe_bytes;
-	unsigned old_count;	/* workers of the other process */
-	uint64_t read_count;	/* sessions that have come */
-	uint64_t history_count; /* ended sessions that have come */
+	unsigned old_count;	      /* workers of the other process */
+	uint64_t read_count;	      /* sessions that have come */
+	uint64_t history_count;	      /* ended sessions that have come */
 	_Atomic uint32_t sweep_count; /* of the sweeps that all workers were told of */
 	atomic_uint up_count;
 	atomic_uint ended_count;
