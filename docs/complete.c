@@ -334,7 +334,11 @@ static void zsh_commands(void)
 	for (size_t i = 0; i < ARRAY_COUNT(commands); i++) {
 		const char *at = commands[i].arguments;
 
-		printf("local -a _sixpipe_%s=(\n", commands[i].word);
+		/* a name of a variable has no '-' */
+		fputs("local -a _sixpipe_", stdout);
+		for (const char *at = commands[i].word; *at; at++)
+			putchar(*at == '-' ? '_' : *at);
+		puts("=(");
 		while (next_argument(&at, &argument, name, note))
 			zsh_option(&argument);
 		if (takes_all_options(&commands[i]))

@@ -17,7 +17,8 @@ PAGES = [page for pattern in ('*.md', 'docs/*.md', 'examples/*.md', 'deploy/*/*.
 SIXPIPE = os.environ.get('SIXPIPE', '')
 OPERATORS = set('();<>|&')
 # these ask a running process
-COMMANDS = {'healthcheck', 'who', 'ban', 'unban', 'bans'}
+COMMANDS = {'healthcheck', 'who', 'ban', 'unban', 'bans', 'stats', 'sessions', 'backends', 'backend', 'kill', 'drain',
+            'log-level', 'reload', 'upgrade'}
 # stands for a file that a command names: a forward that no command has
 FILE = '[forward shown]\nlisten = [::1]:65535\nbackend = 127.0.0.1:65535\n'
 # lines of a configuration file, one after the other
