@@ -21,10 +21,11 @@
 TestSuite(session_move, .init = fixture_open_log, .fini = fixture_close_log);
 
 #define PIECE	  3000
-#define BULK	  (4 << 20)
+#define BULK	  (4 * CHUNK)
 #define CHUNK	  65536
 #define RETRY_US  500
 #define SMALL_BUF 4608
+#define MEASURED  4 /* pieces, after which a lane has measured the room */
 
 /* One session, the workers that have it, and the next ones. */
 struct setup {
@@ -242,16 +243,19 @@ static void *send_bulk(void *argument)
 	return NULL;
 }
 
-/* Makes the client's side take so little that a rest stays in the pipe. */
+static void set_buffer(int fd, int option, int bytes)
+{
+	cr_assert_eq(setsockopt(fd, SOL_SOCKET, option, &bytes, sizeof(bytes)), 0);
+}
+
+/* The client's side takes less than the lane has measured, so that a rest stays in the pipe. */
 static void stall(struct setup *setup, pthread_t *sender)
 {
-	int bytes = SMALL_BUF;
-
-	pass_down(setup, BULK);
+	set_buffer(setup->client, SO_RCVBUF, SMALL_BUF);
+	for (unsigned i = 0; i < MEASURED; i++)
+		pass_down(setup, PIECE);
 	fixture_freeze(here(setup));
-	cr_assert_eq(setsockopt(find_session(setup)->fd[SESSION_CLIENT], SOL_SOCKET, SO_SNDBUF,
-				&bytes, sizeof(bytes)),
-		     0);
+	set_buffer(find_session(setup)->fd[SESSION_CLIENT], SO_SNDBUF, SMALL_BUF);
 	workers_thaw(here(setup)->workers);
 	cr_assert_eq(pthread_create(sender, NULL, send_bulk, setup), 0);
 	await(setup, holds_bytes);
@@ -268,8 +272,8 @@ Test(session_move, stalled_with_bytes_in_the_pipe)
 	move(&setup);
 	await(&setup, holds_bytes);
 	move(&setup);
-	for (unsigned i = 0; i < BULK / CHUNK; i++)
-		receive_piece(setup.client, CHUNK, BULK + (uint64_t)i * CHUNK);
+	set_buffer(setup.client, SO_RCVBUF, BULK);
+	receive_piece(setup.client, BULK, MEASURED * PIECE);
 	pthread_join(sender, NULL);
 	pass_up(&setup, PIECE);
 	close(setup.backend);
@@ -278,7 +282,7 @@ Test(session_move, stalled_with_bytes_in_the_pipe)
 	close(setup.client);
 	setup.client = -1;
 	finish(&setup);
-	cr_expect_eq(setup.down, (uint64_t)2 * BULK);
+	cr_expect_eq(setup.down, MEASURED * PIECE + BULK);
 }
 
 static bool is_closing(const struct session *session)
@@ -290,12 +294,11 @@ static bool is_closing(const struct session *session)
 Test(session_move, closing_with_undelivered_bytes)
 {
 	struct setup setup;
-	int bytes = SMALL_BUF;
 
 	begin(&setup, "");
 	open_session(&setup);
 	pass_down(&setup, PIECE);
-	cr_assert_eq(setsockopt(setup.client, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)), 0);
+	set_buffer(setup.client, SO_RCVBUF, SMALL_BUF);
 	send_piece(setup.backend, CHUNK, &setup.down);
 	/* the bytes have left the backend, or its reset would drop them */
 	while (sock_undelivered_bytes(setup.backend))
