@@ -118,7 +118,7 @@ void inherited_finish(struct inherited *self)
 {
 	inherited_close_rest(self);
 	free(self->sockets);
-	*self = (struct inherited){0};
+	*self = (struct inherited){.carrier = self->carrier};
 }
 
 /* Taking --------------------------------------------------------------------------------------- */

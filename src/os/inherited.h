@@ -70,7 +70,10 @@ struct inherited {
  */
 int inherited_read(struct inherited *inherited, struct carrier *carrier);
 
-/* Closes the descriptors that were not taken, and frees the memory. All zeros are allowed. */
+/*
+ * Closes the descriptors that were not taken, and frees the memory. The carrier belongs to the
+ * caller. All zeros are allowed.
+ */
 void inherited_finish(struct inherited *inherited);
 
 /*
