@@ -309,6 +309,7 @@ CONTENT = [
     '/usr/lib/sysusers.d/sixpipe.conf',
     '/usr/lib/tmpfiles.d/sixpipe.conf',
     '/etc/logrotate.d/sixpipe',
+    '/etc/needrestart/conf.d/sixpipe.conf',
     '/etc/sixpipe',
     '/usr/share/doc/sixpipe/copyright',
     '/usr/share/doc/sixpipe/examples/simple.conf',

@@ -77,7 +77,7 @@ static int refuse_config(const struct config *config)
 	struct manager manager;
 
 	takeover_take_refuse(config->inherited, EXIT_USAGE, &config->errors);
-	manager_open(&manager);
+	manager_open(&manager, config->inherited != NULL);
 	manager_fail(&manager, &config->errors);
 	manager_close(&manager);
 	return usage_fail_all(EXIT_USAGE, &config->errors);

@@ -119,7 +119,7 @@ static void send_parts(struct manager *manager)
 	char text[NOTIFY_TEXT_BYTES], extend[64] = "";
 	int result;
 
-	if (!manager->unsent || !manager_listens(manager))
+	if (!manager->unsent || manager->quiet || !manager_listens(manager))
 		return;
 	if (manager->unsent & PART_EXTEND)
 		snprintf(extend, sizeof(extend), "EXTEND_TIMEOUT_USEC=%" PRIu64 "000\n",
@@ -148,11 +148,11 @@ static void tell(struct manager *manager, const char *words, unsigned parts)
 
 /* Start and end -------------------------------------------------------------------------------- */
 
-void manager_open(struct manager *manager)
+void manager_open(struct manager *manager, bool quiet)
 {
 	int error;
 
-	*manager = (struct manager){.look_due_ms = POLL_SET_NEVER};
+	*manager = (struct manager){.look_due_ms = POLL_SET_NEVER, .quiet = quiet};
 	error = notify_open(&manager->notify);
 	if (error)
 		tell_failure(manager, error);
@@ -205,6 +205,8 @@ void manager_ready(struct manager *manager, struct workers *workers)
 	if (!manager_listens(manager))
 		return;
 	manager->workers = workers;
+	manager->quiet = false;
+	manager->unsent = 0;
 	manager->look_due_ms = timer_now_ms();
 	watchdog_init(&manager->watchdog, notify_watchdog_ms(), timer_now_ms());
 	print_serving(manager, words, sizeof(words));

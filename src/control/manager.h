@@ -4,7 +4,8 @@
  * nothing.
  *
  *	the start	STATUS= while it waits for names, with more time for the start
- *	every worker serves	READY=1
+ *	every worker serves	READY=1; also after a takeover, before which
+ *				only the old process says something
  *	a stage of the end	STOPPING=1, and the time that the stages left may take, so that
  *				TimeoutStopSec= does not cut the drain short
  *	always		STATUS= in words, if the words have changed: with each WATCHDOG=1, or
@@ -40,14 +41,18 @@ struct manager {
 	struct manager_stage stage;
 	unsigned unsent;      /* parts of the next message */
 	bool watching;	      /* the first worker that has a tick wakes this thread */
+	bool quiet;	      /* nothing is sent */
 	bool failed;	      /* the manager could not be told; this was logged */
 	uint64_t told_ms;     /* when the words were sent last */
 	uint64_t look_due_ms; /* compare the words then; POLL_SET_NEVER: when a worker has a tick */
 	char status[MANAGER_STATUS_BYTES]; /* the words of the last message */
 };
 
-/* Before the privilege drop. Logs a $NOTIFY_SOCKET that cannot be used, and goes on without it. */
-void manager_open(struct manager *manager);
+/*
+ * Before the privilege drop. Logs a $NOTIFY_SOCKET that cannot be used, and goes on without it.
+ * `quiet`: another process serves, so that its words stay, until manager_ready() of this one.
+ */
+void manager_open(struct manager *manager, bool quiet);
 void manager_close(struct manager *manager);
 
 /* Whether a service manager wants messages. */

@@ -53,7 +53,7 @@ void service_init(struct service *service, const struct config *config,
 	signals_ignore();
 	service->manager.notify.fd = -1;
 	if (!config->check)
-		manager_open(&service->manager);
+		manager_open(&service->manager, config->inherited != NULL);
 	capacity_read_host("", &host);
 	capacity_compute(config, &host, &service->limits);
 }

@@ -20,7 +20,7 @@ static int open_pair(struct manager *manager)
 
 	cr_assert(!socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds));
 	unsetenv("NOTIFY_SOCKET");
-	manager_open(manager);
+	manager_open(manager, false);
 	cr_expect(!manager_listens(manager));
 	manager->notify.fd = fds[0];
 	return fds[1];
@@ -108,6 +108,19 @@ Test(manager, a_message_that_found_no_room_waits)
 	poll_set_begin(&set);
 	manager_prepare_poll(&manager, &set);
 	cr_expect_eq(set.count, 0);
+	manager_close(&manager);
+	close(fd);
+}
+
+Test(manager, a_process_that_takes_over_is_quiet_at_first)
+{
+	struct manager manager;
+	int fd = open_pair(&manager);
+
+	manager.quiet = true;
+	manager_wait(&manager, "names", 1500);
+	manager_fail_words(&manager, "failed: the old process goes on");
+	cr_expect_lt(recv(fd, (char[16]){0}, 16, 0), 0);
 	manager_close(&manager);
 	close(fd);
 }
