@@ -231,6 +231,10 @@ class Unit:
     def messages(self, *options):
         return [entry['MESSAGE'] for entry in self.journal(*options)]
 
+    def wait_messages(self, part, count):
+        harness.wait_until(lambda: sum(part in text for text in self.messages()) >= count,
+                           what=f'{count} times {part!r} in the journal of {self.name}')
+
     def wait_message(self, part):
         return harness.wait_until(lambda: next((text for text in self.messages() if part in text), None),
                                   what=f'{part!r} in the journal of {self.name}')
