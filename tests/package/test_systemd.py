@@ -107,7 +107,7 @@ class Failing(machine.Case):
         self.configure(WEB + 'baklog = 5\n')
         self.assertNotEqual(self.machine.try_run('systemctl', 'reload', 'sixpipe').returncode, 0)
         self.assertEqual((self.service.pid(), self.service.show('ActiveState')), (pid, 'active'))
-        self.assertFalse([text for text in self.service.messages() if 'reload_ignored' in text])
+        self.assertFalse([text for text in self.service.messages() if 'event=takeover' in text])
 
     def test_a_port_that_is_taken(self):
         """systemctl status says why the start failed."""
@@ -122,10 +122,12 @@ class Failing(machine.Case):
         """journalctl -p warning shows warnings, without the lines of a normal start."""
         self.configure(WEB)
         self.service.systemctl('start')
-        self.service.systemctl('reload')
-        self.service.wait_message('event=reload_ignored')
+        self.configure(WEB + 'baklog = 5\n')
+        self.service.systemctl('kill', '--kill-who=main', '--signal=HUP')
+        self.service.wait_message('event=takeover_failed')
         own = [entry for entry in self.service.journal('--priority=warning') if entry['SYSLOG_IDENTIFIER'] == 'sixpipe']
-        self.assertEqual([re.search('event=([a-z_]+)', entry['MESSAGE'])[1] for entry in own], ['reload_ignored'])
+        events = [found[1] for entry in own if (found := re.search('event=([a-z_]+)', entry['MESSAGE']))]
+        self.assertEqual(events, ['takeover_failed'])
         self.assertEqual({entry['PRIORITY'] for entry in self.service.journal() if 'event=ready' in entry['MESSAGE']}, {'6'})
 
 
