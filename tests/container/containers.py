@@ -230,7 +230,7 @@ class Container:
         return [{key: value.strip() for key, _, value in row} for row in rows]
 
     def children(self):
-        """The children of PID 1, zombies included, as the host numbers them. The first serves."""
+        """The children of PID 1, zombies included, as the host numbers them. The last serves."""
         return harness.children_of(self.pid)
 
     # --- the network inside ---

@@ -5,9 +5,11 @@ import concurrent.futures
 import io
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import tarfile
+import tempfile
 import unittest
 
 import yaml
@@ -21,6 +23,7 @@ IMAGE_LIMIT_BYTES = 15_000_000
 IO_URING = {'io_uring_setup', 'io_uring_enter', 'io_uring_register'}
 DEFAULT_PROFILE = '/usr/share/containers/seccomp.json'
 KUBELET_PROFILE = ROOT / 'deploy' / 'kubernetes' / 'sixpipe.json'
+FORWARD = '[forward {name}]\nlisten = [::1]:{port}\nbackend = 127.0.0.1:8080\n'
 
 
 def seccomp(path):
@@ -244,20 +247,52 @@ class Pid1(containers.Case):
     def test_other_signals_are_harmless(self):
         box, backend = self.forwarder(options=seccomp(IO_URING_PROFILE))
         client, server = self.pair(box, backend)
-        for name in ('HUP', 'PIPE', 'CHLD', 'USR2'):
+        for name in ('PIPE', 'CHLD'):
             box.signal(name)
         client.sendall(b'still there')
         self.assertEqual(server.recv_exact(11), b'still there')
 
+    def test_takes_over(self):
+        """A reload with a changed file, and an upgrade: sessions live on, PID 1 stays, and still does all of its work."""
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        folder.chmod(0o755)
+        (folder / 'sixpipe.conf').write_text(FORWARD.format(name='web', port=2000))
+        box = self.sixpipe('--config', '/etc/sixpipe/sixpipe.conf', options=(
+            *HARDENED, *seccomp(IO_URING_PROFILE), '--env', 'SIXPIPE_METRICS=127.0.0.1:9006', '--volume', f'{folder}:/etc/sixpipe:ro'))
+        box.wait_event('ready')
+        backend = self.backend(netns=box, port=8080)
+        client, server = self.pair(box, backend)
+        with (folder / 'sixpipe.conf').open('a') as file:
+            file.write(FORWARD.format(name='more', port=2001))
+        for count, (name, kind) in enumerate((('HUP', 'reload'), ('USR2', 'upgrade')), start=1):
+            before = box.children()
+            box.signal(name)
+            harness.wait_until(lambda: len(box.events('takeover_done')) == count, what=f'the {kind}')
+            self.assertEqual(box.events('takeover_done')[-1]['kind'], kind)
+            # the old process has ended, and is no zombie
+            harness.wait_until(lambda: len(box.children()) == 1, what='one process that serves')
+            self.assertNotEqual(box.children(), before)
+            client.sendall(b'still there')
+            self.assertEqual(server.recv_exact(11), b'still there')
+            self.podman('healthcheck', 'run', box.id)
+        self.connect(('::1', 2001), netns=box)
+        backend.accept()
+        self.check_reaping(box)
+        os.kill(box.children()[0], signal.SIGKILL)
+        self.assertEqual(box.wait_exit(), 128 + signal.SIGKILL)
+
     def test_reaps_orphans(self):
         """A process whose parent has ended becomes a child of PID 1. When the child ends, it must not stay a zombie."""
         box, backend = self.forwarder(options=seccomp(IO_URING_PROFILE))
+        self.check_reaping(box)
+        self.check_forwards(box, backend)
+
+    def check_reaping(self, box):
         shell = ('--pid', f'container:{box.id}', '--network', 'none', '--rm')
         self.podman('run', '--detach', *shell, BUSYBOX_IMAGE, 'sh', '-c',
                     '(/bin/busybox sleep 1 &); exec /bin/busybox sleep 0.2')
         harness.wait_until(lambda: len(box.children()) > 1, what='an orphan')
         harness.wait_until(lambda: len(box.children()) == 1, what='reaping')
-        self.check_forwards(box, backend)
 
 
 if __name__ == '__main__':
