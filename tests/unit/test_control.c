@@ -12,12 +12,12 @@ TestSuite(control, .fini = support_check_leaks);
 /* A letter per stage. */
 static char letter_of(enum control_stage stage)
 {
-	return "sdDexh"[stage];
+	return "sldDexh"[stage];
 }
 
 /*
  * What happens: 't' is TERM, '.' the end of the stage's time, ',' a moment before it, '-' a wait of a
- * year. The stages after each: s serving, d delayed, D draining, e expired, x stopping, h hanging.
+ * year, 'o' another process takes over. The stages after each: s serving, l left, d delayed, D draining, e expired, x stopping, h hanging.
  */
 struct order_row {
 	uint64_t drain_delay_ms, drain_timeout_ms;
@@ -37,10 +37,12 @@ static void play(const struct order_row *row, char *stages)
 
 		if (*event == '-')
 			now_ms += 365ULL * 86400 * 1000;
-		else if (*event != 't')
+		else if (*event == '.' || *event == ',')
 			now_ms = end.due_ms - (*event == ',');
-		begins = *event == 't' ? control_terminate(&end, now_ms)
-				       : control_expire(&end, now_ms);
+		begins = *event == 'o' || (*event == 't' ? control_terminate(&end, now_ms)
+							 : control_expire(&end, now_ms));
+		if (*event == 'o')
+			control_leave(&end, now_ms);
 		cr_expect_eq(begins, end.stage != before, "%s: %c", row->events, *event);
 		*stages++ = letter_of(end.stage);
 	}
@@ -51,6 +53,11 @@ Test(control, order_of_the_end)
 {
 	static const struct order_row rows[] = {
 		{0, 0, "-", "s"},
+		/* after a takeover, what did not move drains; a first TERM does not reset it */
+		{0, 0, "o-", "ll"},
+		{2000, 5000, "o,.", "lle"},
+		{2000, 5000, "ot,.", "lDDe"},
+		{2000, 5000, "ott", "lDx"},
 		/* one TERM: sessions have as long as they like, or until the drain's time is over */
 		{0, 0, "t-", "DD"},
 		{0, 5000, "t,.", "DDe"},
