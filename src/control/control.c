@@ -271,7 +271,6 @@ static void run_admin(const struct control_task *task, struct control_end *end)
 	admin_run(task->admin, end->stage != CONTROL_SERVING);
 	if (admin_take_drain(task->admin) && end->stage == CONTROL_SERVING)
 		on_terminate(task, end);
-	run_wishes(task, end);
 }
 
 /* Answers those who have asked before another process took over, for a second at most. */
@@ -323,10 +322,14 @@ int control_run(const struct control_task *task, bool *left)
 			run_admin(task, &end);
 		if (!end.left)
 			run_serving(task, &end, &set);
+		if (task->admin)
+			run_wishes(task, &end);
 	}
 	/* the workers have gone, so every query has its answer */
-	if (task->admin)
-		run_admin(task, &end);
+	if (task->admin) {
+		admin_run(task->admin, true);
+		run_wishes(task, &end);
+	}
 	if (end.left)
 		answer_last(task);
 	*left = end.left;

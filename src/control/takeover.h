@@ -17,9 +17,9 @@
  * Until COMMIT the old process can go on as if nothing had happened, and does so when the new one
  * refuses, ends, or has not come that far after --takeover-timeout.
  *
- * With another INHERITED_STATE_VERSION (os/inherited.h) the new process cannot read the state. Then only the sockets
- * move, and the sessions of the old process drain. HELLO, SOCKET, GREETED, REFUSED, SERVES,
- * PREPARED, HAVE_ALL, COMMIT and ABORT are the same in every version.
+ * With another INHERITED_STATE_VERSION (os/inherited.h) the new process cannot read the state. Then
+ * only the listening sockets move, and the sessions of the old process drain. All records but those
+ * from COUNTERS to PIPE are the same in every version.
  */
 #pragma once
 

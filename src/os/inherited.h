@@ -18,8 +18,13 @@
 /* The first value of HELLO. A process with another number cannot read the rest of HELLO. */
 #define INHERITED_PROTOCOL 1
 
-/* The second value: the version of the records of the state. */
+/*
+ * The second value: the version of the records of the state, from COUNTERS to PIPE. Raise it when an
+ * older process would misread them. The other records are the same in every version.
+ */
+#ifndef INHERITED_STATE_VERSION
 #define INHERITED_STATE_VERSION 1
+#endif
 
 #define INHERITED_NAME_BYTES	256
 #define INHERITED_FORWARD_LIMIT 256 /* of a process */

@@ -20,7 +20,7 @@ from takeover_case import SIGNALS, TakeoverCase
 TIMEOUT_S = 0.5
 E_MACHINE_AT, NO_MACHINE = 18, 0x1234  # in the head of an ELF file
 
-# A program with another TAKEOVER_STATE_VERSION.
+# A program with another INHERITED_STATE_VERSION.
 OTHER_STATE = os.environ.get('OTHER_STATE_PROGRAM', '')
 
 CONFIG = '''
@@ -141,9 +141,9 @@ class Programs(FailureCase):
 
     def test_sessions_go_on_while_the_new_process_hangs(self):
         self.write_config(timeout='1h')
-        self.install_successor('hangs after the greeting')
         with self.serve() as proxy:
             session = self.pair(proxy, self.server)
+            self.install_successor('hangs after the greeting')
             proxy.signal(signal.SIGUSR2)
             wait_until(lambda: len(self.children(proxy)) == 2, what='the new process')
             self.assert_exchanges(*session)
@@ -318,6 +318,7 @@ class Signals(FailureCase):
             wait_until(settled, what='the last takeover')
             self.assertEqual(proxy.events('takeover_failed'), [])
             self.assertLessEqual(len(proxy.events('takeover_done')), 51)
+            proxy.take_over(self.serving(proxy))
             self.assert_exchanges(*session)
 
     def test_the_main_process_is_killed(self):
