@@ -316,6 +316,7 @@ class Signals(FailureCase):
                 return done and len(proxy.events('takeover_started')) == done and \
                     self.children(proxy) == [self.serving(proxy)]
             wait_until(settled, what='the last takeover')
+            proxy.take_over(self.serving(proxy))
             self.assertEqual(proxy.events('takeover_failed'), [])
             self.assertLessEqual(len(proxy.events('takeover_done')), 51)
             proxy.take_over(self.serving(proxy))
