@@ -107,6 +107,8 @@ static void log_stage(const struct control_task *task, enum log_event event)
 		   event == LOG_EVENT_takeover_left
 			   ? takeover_give_outcome(task->takeover).left_count
 			   : workers_metric(task->workers, METRIC_sessions_open));
+	if (event == LOG_EVENT_takeover_left)
+		log_text(&line, "cause", takeover_give_cause(task->takeover));
 	if (event == LOG_EVENT_drain_delayed)
 		log_number(&line, "drain_delay_ms", task->drain_delay_ms);
 	else

@@ -326,7 +326,8 @@ static bool is_over(const struct parent *parent)
 	if (is_failure(parent->current->status))
 		return true;
 	for (size_t i = 0; i < CHILD_LIMIT; i++)
-		if (parent->children[i].pid && !parent->children[i].ended)
+		if (parent->children[i].pid && !parent->children[i].ended &&
+		    &parent->children[i] != parent->newest) /* not the current one: it may hang */
 			return false;
 	return true;
 }

@@ -415,6 +415,13 @@ unsigned takeover_give_next(const struct takeover_give *self)
 	return self->ended_count + 1 + (self->carrier != NULL);
 }
 
+const char *takeover_give_cause(const struct takeover_give *self)
+{
+	if (self->sockets_only)
+		return "the new version cannot take sessions of this version";
+	return self->left_count ? "the new configuration has no such forward" : "none";
+}
+
 struct takeover_outcome takeover_give_outcome(const struct takeover_give *self)
 {
 	return (struct takeover_outcome){

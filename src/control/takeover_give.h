@@ -42,6 +42,9 @@ bool takeover_give_run(struct takeover_give *give);
 /* The number of the takeover that takeover_give_ask() would begin now, or let follow. */
 unsigned takeover_give_next(const struct takeover_give *give);
 
+/* After the commit: why the sessions that are left did not move; static. */
+const char *takeover_give_cause(const struct takeover_give *give);
+
 /* How the last takeover went. */
 struct takeover_outcome {
 	unsigned count;	  /* of the takeovers that have ended, well or not; counts up */

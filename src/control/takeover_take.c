@@ -15,7 +15,10 @@ static int fail(struct fault *fault, int error, const char *what)
 {
 	const char *reason = strerror(-error);
 
-	if (error == -EPIPE)
+	if (error == -ENOSPC)
+		reason = "a forward has more than 256 backends, those of the old configuration "
+			 "that have sessions included; remove and add backends in two reloads";
+	else if (error == -EPIPE)
 		reason = "the old process has ended, or has given up";
 	fault_set(fault, NULL, NULL,
 		  "cannot take over from the running process: %s: %s; its log "

@@ -196,6 +196,7 @@ class File(FailureCase):
             self.write_config()
             done = self.command('reload')
             self.assertEqual((done.returncode, done.stderr), (0, ''))
+            proxy.take_over(self.serving(proxy))
             self.assert_exchanges(*self.idle)
 
     def test_no_file(self):
@@ -240,6 +241,11 @@ class OtherState(FailureCase):
             for end in (*idle, *drained):
                 end.close()
             self.wait_alone(proxy)
+            self.assertIn('cannot take sessions', proxy.wait_event('takeover_left')['cause'])
+            # the counters are those of the new process alone
+            proxy.finished = True
+            proxy.signal(signal.SIGTERM)
+            self.assertEqual(proxy.wait_exit(), 0)
 
 
 class Afterwards(FailureCase):
