@@ -196,7 +196,7 @@ class File(FailureCase):
             self.write_config()
             done = self.command('reload')
             self.assertEqual((done.returncode, done.stderr), (0, ''))
-            proxy.take_over(self.serving(proxy))
+            self.wait_alone(proxy)
             self.assert_exchanges(*self.idle)
 
     def test_no_file(self):
@@ -244,6 +244,7 @@ class OtherState(FailureCase):
             self.assertIn('cannot take sessions', proxy.wait_event('takeover_left')['cause'])
             # the counters are those of the new process alone
             proxy.finished = True
+            self.close_peers()
             proxy.signal(signal.SIGTERM)
             self.assertEqual(proxy.wait_exit(), 0)
 
