@@ -11,7 +11,7 @@ import sys
 import time
 
 HELLO, SOCKET, GREETED, REFUSED, SERVES, PREPARED, HAVE_ALL = range(1, 8)
-KIND_OF_STATE_END, KIND_OF_COMMIT = 20, 21
+STATE_END, COMMIT = 20, 21
 PROTOCOL, STATE = 1, 1
 MESSAGE_BYTES = 65536
 MESSAGE_FDS = 253
@@ -97,22 +97,22 @@ def play(step, forwards, carrier):
         sys.exit(1)
     elif step == 'ends with the whole state':
         prepare(carrier, forwards)
-        carrier.read_until(KIND_OF_STATE_END)
+        carrier.read_until(STATE_END)
         sys.exit(1)
     elif step == 'hangs with the whole state':
         prepare(carrier, forwards)
-        carrier.read_until(KIND_OF_STATE_END)
+        carrier.read_until(STATE_END)
         hang()
     elif step == 'refuses the state':
         prepare(carrier, forwards)
-        carrier.read_until(KIND_OF_STATE_END)
+        carrier.read_until(STATE_END)
         carrier.put(REFUSED, 1, 'too many sessions')
         sys.exit(1)
     elif step == 'dies after the commit':
         prepare(carrier, forwards)
-        carrier.read_until(KIND_OF_STATE_END)
+        carrier.read_until(STATE_END)
         carrier.put(HAVE_ALL)
-        carrier.read_until(KIND_OF_COMMIT)
+        carrier.read_until(COMMIT)
         sys.exit(7)
 
 
