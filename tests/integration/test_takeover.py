@@ -16,7 +16,7 @@ STREAM_BYTES = int(os.environ.get('TAKEOVER_BYTES', '0'))
 KINDS = {'relay': 470, 'named': 30, 'fin_client': 60, 'fin_backend': 60, 'stall_client': 60, 'stall_backend': 60,
          'reset_client': 30, 'reset_backend': 30, 'paced': 60, 'local': 60, 'idle': 60, 'header': 10, 'connecting': 10}
 CHURN = {'churn_plain': 4, 'churn_passed': 4, 'churn_local': 4}
-ROUNDS = 10
+ROUNDS = 3 if SANITIZE else 10  # of each kind
 # Slow enough for a session that is limited for the whole test.
 PACED_RATE = '50MiB' if STREAM_BYTES else '100KiB'
 WITNESS = ('2001:db8:f::7', 51234)
