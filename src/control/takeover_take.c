@@ -125,6 +125,7 @@ static int take_record(const struct control_task *task, struct carrier *carrier,
 		return task->admin ? admin_read(task->admin, carrier) : 0;
 	case CARRIER_COUNTERS:
 	case CARRIER_CLOSED:
+	case CARRIER_FORWARD_COUNTS:
 	case CARRIER_HISTORY:
 	case CARRIER_CLIENT:
 	case CARRIER_SESSION:

@@ -51,9 +51,26 @@ static void write_counters(const struct workers *workers, struct carrier *carrie
 	metrics_write(&totals, carrier);
 }
 
+static void write_forward_counts(const struct workers *workers, struct carrier *carrier)
+{
+	for (unsigned i = 0; i < workers->forwards->count; i++) {
+		struct metrics_of_forward sum;
+
+		workers_count_forward(workers, i, &sum);
+		carrier_begin(carrier, CARRIER_FORWARD_COUNTS);
+		carrier_put_text(carrier, workers->forwards->list[i].config->name);
+		carrier_put(carrier, sum.opened);
+		carrier_put(carrier, sum.refused);
+		carrier_put(carrier, sum.bytes_up);
+		carrier_put(carrier, sum.bytes_down);
+		carrier_end(carrier);
+	}
+}
+
 void workers_write(const struct workers *workers, struct carrier *carrier, const bool *moves)
 {
 	write_counters(workers, carrier);
+	write_forward_counts(workers, carrier);
 	for (unsigned i = 0; i < workers->count; i++)
 		if (workers->list[i].sessions.history)
 			history_write(workers->list[i].sessions.history, workers->forwards,
@@ -80,6 +97,22 @@ static int read_counters(struct workers *workers, struct carrier *carrier, enum 
 		workers->list[i].sessions.opened_count =
 			metrics_get(metrics, METRIC_sessions_opened);
 	return result;
+}
+
+/* Worker 0 counts on from the sums. */
+static int read_forward_counts(struct workers *workers, struct carrier *carrier)
+{
+	const struct forward *forward = forwards_take_name(workers->forwards, carrier);
+	struct metrics_forward *counts = workers->list[0].sessions.by_forward;
+
+	if (!forward || !counts)
+		return 0;
+	counts += forward->index;
+	metrics_forward_add(&counts->opened, carrier_take(carrier));
+	metrics_forward_add(&counts->refused, carrier_take(carrier));
+	metrics_forward_add(&counts->moved_bytes[0], carrier_take(carrier));
+	metrics_forward_add(&counts->moved_bytes[1], carrier_take(carrier));
+	return 0;
 }
 
 static int read_history(struct workers *workers, struct carrier *carrier)
@@ -163,6 +196,9 @@ int workers_read(struct workers *workers, struct carrier *carrier, enum carrier_
 	case CARRIER_COUNTERS:
 	case CARRIER_CLOSED:
 		result = read_counters(workers, carrier, kind);
+		break;
+	case CARRIER_FORWARD_COUNTS:
+		result = read_forward_counts(workers, carrier);
 		break;
 	case CARRIER_HISTORY:
 		result = read_history(workers, carrier);
