@@ -205,6 +205,8 @@ static void give_up(struct parent *parent, struct child *from)
 
 static int commit(struct parent *parent, struct child *from)
 {
+	/* a new process that has just ended must not become the one that counts */
+	reap(parent);
 	if (parent->newest == from || parent->newest->starter != from->pid || parent->newest->ended)
 		return -ESRCH;
 	parent->current = parent->newest;
