@@ -152,6 +152,9 @@ static void on_terminate(const struct control_task *task, struct control_end *en
 	/* now: a service manager that loses patience ends the process before the drain is over */
 	if (end->stage == CONTROL_SERVING && task->saver)
 		saver_ask(task->saver);
+	/* the new process was not told to drain, and workers that drain cannot stand still */
+	if (end->stage == CONTROL_SERVING && task->takeover)
+		takeover_give_cancel(task->takeover);
 	if (control_terminate(end, timer_now_ms()))
 		begin_stage(task, end);
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -137,7 +138,7 @@ static void fail_with(struct takeover_give *self, int error)
 			 self->task->takeover_timeout_ms);
 	else if (error == -EINTR)
 		snprintf(reason, sizeof(reason),
-			 "SIGTERM or SIGINT came first; the process drains");
+			 "the process was told to drain first; start it anew");
 	else
 		snprintf(reason, sizeof(reason), "the state could not be handed over: %s",
 			 strerror(-error));
@@ -194,6 +195,13 @@ void takeover_give_ask(struct takeover_give *self, enum takeover_kind kind)
 		self->again = MAX(self->again, kind);
 	else
 		begin(self, kind);
+}
+
+void takeover_give_cancel(struct takeover_give *self)
+{
+	self->again = TAKEOVER_NONE;
+	if (self->carrier)
+		fail_with(self, -EINTR);
 }
 
 /* The new process reads its configuration ------------------------------------------------------ */
@@ -303,6 +311,24 @@ static int hand_over(struct takeover_give *self, uint64_t leases_ms)
 	return result;
 }
 
+/*
+ * Lets another takeover follow for HUP and USR2 that the control loop has not read yet: the new
+ * process has read its files before.
+ */
+static void take_late_signals(struct takeover_give *self)
+{
+	const struct timespec at_once = {0};
+	sigset_t late;
+	int number;
+
+	sigemptyset(&late);
+	sigaddset(&late, SIGHUP);
+	sigaddset(&late, SIGUSR2);
+	while ((number = sigtimedwait(&late, NULL, &at_once)) > 0)
+		self->again =
+			MAX(self->again, number == SIGUSR2 ? TAKEOVER_UPGRADE : TAKEOVER_RELOAD);
+}
+
 static int commit(struct takeover_give *self, uint64_t frozen_us)
 {
 	struct carrier *carrier = self->carrier;
@@ -310,6 +336,8 @@ static int commit(struct takeover_give *self, uint64_t frozen_us)
 
 	if (result)
 		return result;
+	/* from here on the parent sends these signals to the new process */
+	take_late_signals(self);
 	carrier_begin(carrier, CARRIER_COMMIT);
 	carrier_put(carrier, self->again);
 	carrier_put(carrier, frozen_us);

@@ -30,6 +30,9 @@ void takeover_give_destroy(struct takeover_give *give);
  */
 void takeover_give_ask(struct takeover_give *give, enum takeover_kind kind);
 
+/* The process drains: ends the takeover that is under way, as a failed one. None follows. */
+void takeover_give_cancel(struct takeover_give *give);
+
 /* Adds what to wait for, and when takeover_give_run() is due without an event. */
 void takeover_give_prepare_poll(const struct takeover_give *give, struct poll_set *set);
 

@@ -297,6 +297,23 @@ class Signals(FailureCase):
             self.assertEqual(proxy.wait_exit(), 0)
             proxy.finish(term=False)
 
+    def test_drain_during_a_takeover(self):
+        """The command drain, of which the new process does not hear, gives the takeover up."""
+        self.write_config(timeout='1h')
+        with self.serve() as proxy:
+            client, server = self.pair(proxy, self.server)
+            self.install_successor('hangs after the greeting')
+            proxy.signal(signal.SIGUSR2)
+            wait_until(lambda: len(self.children(proxy)) == 2, what='the new process')
+            self.assertEqual(self.command('drain').returncode, 0)
+            self.assertIn('drain', proxy.wait_event('takeover_failed')['error'])
+            wait_until(lambda: self.children(proxy) == [self.serving(proxy)], what='the end of the new process')
+            self.assert_exchanges(client, server)
+            client.close()
+            server.close()
+            self.assertEqual(proxy.wait_exit(), 0)
+            proxy.finish(term=False)
+
     def test_reload_during_a_drain(self):
         with self.serve() as proxy:
             client, server = self.pair(proxy, self.server)
