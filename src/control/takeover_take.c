@@ -9,6 +9,7 @@
 #include "control/control.h"
 #include "forward/forward_carry.h"
 #include "os/carrier.h"
+#include "os/host.h"
 #include "os/timer.h"
 
 static int fail(struct fault *fault, int error, const char *what)
@@ -48,6 +49,8 @@ int takeover_take_open(struct takeover_take *take, int fd, struct fault *fault)
 	struct inherited *inherited = &take->inherited;
 	int result = carrier_create(&inherited->carrier, fd);
 
+	/* the parent has the soft limit of the start, and there may be thousands of sockets */
+	(void)host_raise_descriptor_limit();
 	if (!result) {
 		carrier_begin(inherited->carrier, CARRIER_HELLO);
 		carrier_put(inherited->carrier, INHERITED_PROTOCOL);

@@ -176,6 +176,17 @@ class Shortage(FailureCase):
         self.check(resource.RLIMIT_NOFILE, 40)
 
     @unittest.skipIf(SANITIZE, 'a sanitizer reserves terabytes of addresses')
+    def test_a_low_soft_limit(self):
+        """More sockets come than the soft limit of the main process allows."""
+        forward = '[forward w{}]\nlisten = [::1]:0\nbackend = {}\n'
+        self.write_config(''.join(forward.format(i, self.server.address) for i in range(30)))
+        with self.serve() as proxy:
+            session = self.pair(proxy, self.server)
+            hard = resource.prlimit(proxy.main_pid, resource.RLIMIT_NOFILE)[1]
+            resource.prlimit(proxy.main_pid, resource.RLIMIT_NOFILE, (20, hard))
+            self.take_over(proxy)
+            self.assert_exchanges(*session)
+
     def test_memory(self):
         self.check(resource.RLIMIT_AS, 8 << 20)
 
