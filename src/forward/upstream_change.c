@@ -88,12 +88,13 @@ static void refuse(const struct config_backend *backend, int result, struct faul
 static int place(struct upstream *upstream, const struct config_added *added)
 {
 	struct config_added *free_place = find_place(upstream);
+	struct config_kept *earlier, **end;
 	struct pool_member member;
 	unsigned group;
 
 	if (!free_place)
 		return -ENOSPC;
-	config_kept_finish(&free_place->kept);
+	earlier = free_place->kept;
 	*free_place = *added;
 	group = upstream_first_added(upstream) + (unsigned)(free_place - upstream->added);
 	*upstream_terms(upstream, group) =
@@ -103,9 +104,13 @@ static int place(struct upstream *upstream, const struct config_added *added)
 	if (added->backend.send_proxy != CONFIG_SEND_PROXY_OFF)
 		atomic_store_explicit(&upstream->adds_header, true, memory_order_relaxed);
 	if (pool_add_all(upstream->pool, &member, 1)) {
-		free_place->kept = NULL; /* the caller's again */
+		free_place->kept = earlier; /* the others are the caller's again */
 		return -ENOSPC;
 	}
+	/* records of ended sessions refer to the names of backends that are gone */
+	for (end = &free_place->kept; *end; end = &(*end)->next)
+		;
+	*end = earlier;
 	upstream_follow_count(upstream);
 	return (int)group;
 }

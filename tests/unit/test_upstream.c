@@ -106,6 +106,31 @@ Test(upstream, backends_take_turns)
 	finish();
 }
 
+/* Adds a backend at run time; returns its address. */
+static struct addr add_backend(const char *text)
+{
+	struct fault fault;
+	int group = upstream_add(upstreams[0], text, &fault);
+
+	cr_assert_geq(group, 0);
+	return upstream_configured(upstreams[0], (unsigned)group)->addr;
+}
+
+/* Records of ended sessions have the address. */
+Test(upstream, the_name_of_a_removed_backend_stays)
+{
+	struct addr first;
+	char text[ADDR_TEXT_BYTES];
+
+	make(three, ARRAY_COUNT(three));
+	first = add_backend("unix:/run/first.sock");
+	upstream_remove(upstreams[0], BACKENDS);
+	/* in the same place */
+	(void)add_backend("unix:/run/other.sock");
+	cr_expect_str_eq(addr_print(&first, text), "unix:/run/first.sock");
+	finish();
+}
+
 /* Fails each choice until there is none left. Returns the last refusal, and the ports chosen. */
 static int exhaust(struct journey *path, int error, unsigned *ports, unsigned *count)
 {
