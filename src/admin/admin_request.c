@@ -175,7 +175,7 @@ static const char *read_action(struct admin_request *request, const char *word)
 		return actions[i].most ? read_number(request, word + length, actions[i].most)
 				       : NULL;
 	}
-	return "is nothing that can be done with a backend; give up, down, drain, weight=N or "
+	return "is no change of a backend; give up, down, drain, weight=N or "
 	       "maxconn=N";
 }
 
@@ -239,7 +239,7 @@ static const char *read_order(struct admin_request *request, const char *value)
 {
 	request->order = strcmp(value, "age") ? QUERY_BY_BYTES : QUERY_BY_AGE;
 	return strcmp(value, "age") && strcmp(value, "bytes")
-		       ? "sorts by something that is not known; give bytes or age"
+		       ? "is no order; give bytes or age"
 		       : NULL;
 }
 
@@ -247,7 +247,7 @@ static const char *read_limit(struct admin_request *request, const char *value)
 {
 	return units_parse_count(value, &request->limit) || !request->limit ||
 			       request->limit > ADMIN_LIST_MOST
-		       ? "has a limit that is no number from 1 to 256; give one"
+		       ? "is no number from 1 to 256; give one"
 		       : NULL;
 }
 _Static_assert(ADMIN_LIST_MOST == 256, "as the words say");

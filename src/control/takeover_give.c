@@ -134,11 +134,11 @@ static void fail_with(struct takeover_give *self, int error)
 	else if (error == -ETIMEDOUT)
 		snprintf(reason, sizeof(reason),
 			 "the new process has not taken over within --takeover-timeout (%" PRIu64
-			 " ms); raise it, or look what the new process waits for",
+			 " ms); raise it, or find out what the new process waits for",
 			 self->task->takeover_timeout_ms);
 	else if (error == -EINTR)
 		snprintf(reason, sizeof(reason),
-			 "the process was told to drain first; start it anew");
+			 "the process was told to drain during the takeover; start it again");
 	else
 		snprintf(reason, sizeof(reason), "the state could not be handed over: %s",
 			 strerror(-error));

@@ -63,7 +63,7 @@ int takeover_take_open(struct takeover_take *take, int fd, struct fault *fault)
 		result = inherited_read(inherited, inherited->carrier);
 	if (!result)
 		result = take_names(take);
-	return result ? fail(fault, result, "its sockets did not come") : 0;
+	return result ? fail(fault, result, "its sockets did not arrive") : 0;
 }
 
 void takeover_take_finish(struct takeover_take *take)
@@ -189,10 +189,10 @@ int takeover_take_state(const struct takeover_take *take, const struct control_t
 	if (!result)
 		result = take_records(task, inherited->carrier);
 	if (result)
-		return fail(fault, result, "its sessions did not come");
+		return fail(fault, result, "its sessions did not arrive");
 	result = await_commit(inherited->carrier,
 			      workers_metric(task->workers, METRIC_sessions_open), commit);
-	return result ? fail(fault, result, "it goes on itself") : 0;
+	return result ? fail(fault, result, "it did not hand over, and goes on itself") : 0;
 }
 
 void takeover_take_log(const struct takeover_take *take, const struct control_task *task,

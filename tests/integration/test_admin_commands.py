@@ -237,7 +237,7 @@ class Names(CommandCase):
             self.assertEqual(self.letters_of(proxy, 1), 'a')
             for code, says, args in (
                     (1, 'is no backend', ('127.0.0.1:1', 'up')), (1, 'is no backend', ('3/' + a.address, 'up')),
-                    (2, 'is nothing that can be done', (a.address, 'sideways')), (2, 'lacks what to do', (a.address,)),
+                    (2, 'is no change of a backend', (a.address, 'sideways')), (2, 'lacks what to do', (a.address,)),
                     (2, 'is no number, or too large', (a.address, 'weight=257')),
                     (1, 'there is no forward web', ('add', 'web', '127.0.0.1:1')),
                     (2, "'wight=3' is no parameter", ('add', '1', '127.0.0.1:1', 'wight=3')),
