@@ -238,9 +238,8 @@ static const char *read_for(struct admin_request *request, const char *value)
 static const char *read_order(struct admin_request *request, const char *value)
 {
 	request->order = strcmp(value, "age") ? QUERY_BY_BYTES : QUERY_BY_AGE;
-	return strcmp(value, "age") && strcmp(value, "bytes")
-		       ? "is no order; give bytes or age"
-		       : NULL;
+	return strcmp(value, "age") && strcmp(value, "bytes") ? "is no order; give bytes or age"
+							      : NULL;
 }
 
 static const char *read_limit(struct admin_request *request, const char *value)

@@ -257,7 +257,8 @@ static void run_wishes(const struct control_task *task, const struct control_end
 		takeover_give_ask(task->takeover, wish == ADMIN_WISHES_UPGRADE ? TAKEOVER_UPGRADE
 									       : TAKEOVER_RELOAD);
 	if (!serves && !end->left) {
-		answer.text = "sixpipe drains and then ends; start it again to use the new configuration";
+		answer.text =
+			"sixpipe drains and then ends; start it again to use the new configuration";
 	} else {
 		outcome = takeover_give_outcome(task->takeover);
 		answer = (struct admin_outcome){
