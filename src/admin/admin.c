@@ -52,6 +52,7 @@ struct admin {
 	uint64_t job_count;
 	uint64_t accepted_count;
 	uint64_t accept_again_ms;
+	bool left; /* another process has taken over */
 	struct connection connections[ADMIN_CONNECTIONS];
 };
 
@@ -125,6 +126,7 @@ void admin_write_socket(const struct admin *admin, struct carrier *carrier)
 
 void admin_leave(struct admin *admin)
 {
+	admin->left = true;
 	admin_socket_close(&admin->socket);
 }
 
@@ -233,6 +235,12 @@ static void on_line(struct admin *admin, struct connection *connection, size_t l
 	const char *problem = "holds a NUL";
 
 	connection->line[length] = '\0';
+	if (admin->left) {
+		admin_answer_line(&connection->answer, ADMIN_NOBODY,
+				  "another process serves now; ask again");
+		begin_answer(connection);
+		return;
+	}
 	if (strlen(connection->line) == length)
 		problem = admin_request_parse(connection->line, &connection->request);
 	if (problem) {

@@ -17,6 +17,9 @@
 #include "os/sock.h"
 #include "os/timer.h"
 
+/* How long the sessions may stand still. 100,000 sessions move in less. */
+#define STANDSTILL_LIMIT_MS 3000
+
 struct takeover_give {
 	const struct control_task *task;
 	struct parent_link *link;
@@ -132,10 +135,12 @@ static void fail_with(struct takeover_give *self, int error)
 			 "the new process ended before it could take over; its last lines in the "
 			 "log say why");
 	else if (error == -ETIMEDOUT)
-		snprintf(reason, sizeof(reason),
-			 "the new process has not taken over within --takeover-timeout (%" PRIu64
-			 " ms); raise it, or find out what the new process waits for",
-			 self->task->takeover_timeout_ms);
+		snprintf(
+			reason, sizeof(reason),
+			"the new process has not taken over within --takeover-timeout (%" PRIu64
+			" ms), or not the sessions within %d ms; raise it, or find out what the new "
+			"process waits for",
+			self->task->takeover_timeout_ms, STANDSTILL_LIMIT_MS);
 	else if (error == -EINTR)
 		snprintf(reason, sizeof(reason),
 			 "the process was told to drain during the takeover; start it again");
@@ -356,6 +361,9 @@ static bool give(struct takeover_give *self)
 	if (!result && !self->sockets_only)
 		forwards_write_leases(task->forwards, self->carrier, 0);
 	frozen_us = timer_now_us();
+	/* a new process that hangs from here on must not hold up the sessions for long */
+	self->due_ms = MIN(self->due_ms, timer_now_ms() + STANDSTILL_LIMIT_MS);
+	carrier_set_due(self->carrier, self->due_ms);
 	if (!result)
 		result = workers_freeze(task->workers, self->due_ms);
 	if (!result)

@@ -241,7 +241,7 @@ void sessions_on_timer(struct sessions *sessions, struct timer *timer)
 		session_pace_on_timer(sessions, timer);
 		return;
 	}
-	if (session->state != SESSION_CLOSING && session_is_too_old(sessions, session)) {
+	if (session->state < SESSION_CLOSING && session_is_too_old(sessions, session)) {
 		if (session->state == SESSION_CONNECTING)
 			session_blame_silence(sessions, session);
 		session_close(sessions, session, CLOSE_session_timeout);
