@@ -81,10 +81,10 @@ static void take(const struct variables *row, char text[TEXT_BYTES])
 		_exit(write(answer, text, TEXT_BYTES) != TEXT_BYTES);
 	}
 	close(ends[1]);
-	count = read(ends[0], text, TEXT_BYTES);
+	count = TEMP_FAILURE_RETRY(read(ends[0], text, TEXT_BYTES));
 	close(ends[0]);
 	cr_assert_eq(waitpid(child, &status, 0), child);
-	cr_assert_eq(count, TEXT_BYTES);
+	cr_assert_eq(count, TEXT_BYTES, "%zd bytes, status %d", count, status);
 }
 
 Test(activation, variables)
