@@ -357,8 +357,8 @@ class Sixpipe:
         extra = collections.Counter(map(describe_fd, links))
         extra.subtract(self.baseline)
         if self.was_taken_over:
-            plain = {link for link in sockets if link[len('socket:['):-1] not in self.listening()}
-            extra['socket'] = max(0, len(plain) - len(self.first_sockets - self.listeners))
+            listening = {f'socket:[{inode}]' for inode in self.listening()}
+            extra['socket'] = max(0, len(sockets - listening) - len(self.first_sockets - self.listeners))
         else:
             extra['socket'] = len(sockets - self.first_sockets)
             extra['listener'] = -len(self.listeners - sockets)

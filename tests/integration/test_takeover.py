@@ -136,8 +136,8 @@ class Survival(TakeoverCase):
         """How many descriptors the serving process has by kind, and which sockets listen."""
         pid = self.serving(proxy)
         links = [os.readlink(f'/proc/{pid}/fd/{name}') for name in os.listdir(f'/proc/{pid}/fd')]
-        listening = {link for link in links if link.startswith('socket:[') and link[8:-1] in proxy.listening()}
-        return collections.Counter(map(describe_fd, links)), listening
+        listening = {f'socket:[{inode}]' for inode in proxy.listening()}
+        return collections.Counter(map(describe_fd, links)), listening & set(links)
 
     def check_end(self, proxy, result, first):
         opened = result['opened'] + 1
