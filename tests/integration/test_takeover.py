@@ -11,7 +11,7 @@ from harness import SANITIZE, describe_fd, wait_until
 from takeover_case import TakeoverCase
 from traffic import Traffic
 
-# TAKEOVER_BYTES=10000000 is the contract in full: each end sends so many bytes. It takes minutes.
+# TAKEOVER_BYTES=10000000 is the contract in full: each end sends so many bytes. Half a minute.
 STREAM_BYTES = int(os.environ.get('TAKEOVER_BYTES', '0'))
 KINDS = {'relay': 470, 'named': 30, 'fin_client': 60, 'fin_backend': 60, 'stall_client': 60, 'stall_backend': 60,
          'reset_client': 30, 'reset_backend': 30, 'paced': 60, 'local': 60, 'idle': 60, 'header': 10, 'connecting': 10}
