@@ -235,7 +235,7 @@ class Output(Case):
                              (1, 'sixpipe: stdout cannot be written to: No space left on device; give it a file with room, or a pipe\n'))
 
     def test_stdout_is_full(self):
-        commands = re.findall(r'^COMMAND\((\w+)', (ROOT / 'src' / 'config' / 'commands.def').read_text(), re.MULTILINE)
+        commands = re.findall(r'^COMMAND\(([\w-]+)', (ROOT / 'src' / 'config' / 'commands.def').read_text(), re.MULTILINE)
         self.assertIn('healthcheck', commands)
         for arguments in (('--version',), ('--help',), ('--help', 'all'), ('--check', *GOOD), ('--dump-config', *GOOD), ('doctor',),
                           ('doctor', '--json'), *((command, '--help') for command in commands)):
