@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "base/util.h"
 #include "os/timer.h"
 #include "relay/listener.h"
@@ -31,9 +32,8 @@ static void write_sockets(const void *process, struct carrier *carrier)
 {
 	const struct takeover_process *old = process;
 	struct listeners listeners[16];
-	struct sessions *sessions = aligned_alloc(CACHE_LINE_BYTES, sizeof(*sessions));
+	struct sessions *sessions = memory_alloc_lines(sizeof(*sessions));
 
-	memset(sessions, 0, sizeof(*sessions));
 	sessions->forwards = old->forwards;
 	for (unsigned i = 0; i < old->worker_count; i++) {
 		sessions->worker = i;
