@@ -49,26 +49,27 @@ void session_close_backend(struct sessions *sessions, struct session *session)
 	close_fd(sessions, &session->fd[SESSION_BACKEND]);
 }
 
-static void log_close(struct sessions *sessions, const struct session *session)
+/* Fills in the line of the access log. Returns whether there is one; the caller ends it. */
+static bool begin_log(struct sessions *sessions, const struct session *session,
+		      struct log_line *line)
 {
 	static const struct addr none;
 	const struct config_backend *backend = tenancy_backend(&session->tenancy);
 	char id[SESSION_ID_TEXT_BYTES];
-	struct log_line line;
 
-	if (!sessions->config->access_log || !log_begin(&line, LOG_EVENT_close))
-		return;
+	if (!sessions->config->access_log || !log_begin(line, LOG_EVENT_close))
+		return false;
 	if (session->named && backend && backend->send_proxy == CONFIG_SEND_PROXY_V2)
-		log_text(&line, "id", session_print_id(sessions, session, id));
-	log_addr(&line, "client", &session->client);
-	forward_log(session->tenancy.forward, &line);
-	log_addr(&line, "backend", backend ? tenancy_backend_address(&session->tenancy) : &none);
-	log_addr(&line, "source", &session->tenancy.source);
-	log_number(&line, "bytes_up", session->lane[SESSION_CLIENT].moved_bytes);
-	log_number(&line, "bytes_down", session->lane[SESSION_BACKEND].moved_bytes);
-	log_number(&line, "duration_ms", sessions->now_ms - session->opened_ms);
-	log_text(&line, "reason", close_reason_rule((enum close_reason)session->reason)->word);
-	log_end(&line);
+		log_text(line, "id", session_print_id(sessions, session, id));
+	log_addr(line, "client", &session->client);
+	forward_log(session->tenancy.forward, line);
+	log_addr(line, "backend", backend ? tenancy_backend_address(&session->tenancy) : &none);
+	log_addr(line, "source", &session->tenancy.source);
+	log_number(line, "bytes_up", session->lane[SESSION_CLIENT].moved_bytes);
+	log_number(line, "bytes_down", session->lane[SESSION_BACKEND].moved_bytes);
+	log_number(line, "duration_ms", sessions->now_ms - session->opened_ms);
+	log_text(line, "reason", close_reason_rule((enum close_reason)session->reason)->word);
+	return true;
 }
 
 static void remember(struct sessions *sessions, const struct session *session)
@@ -86,6 +87,8 @@ static void remember(struct sessions *sessions, const struct session *session)
 static void finish_close(struct sessions *sessions, struct session *session)
 {
 	const struct close_rule *rule = close_reason_rule((enum close_reason)session->reason);
+	struct log_line line;
+	bool is_logged;
 
 	for (unsigned side = 0; side < 2; side++) {
 		/* a session's socket sends a RST on close by default; here a FIN */
@@ -93,7 +96,7 @@ static void finish_close(struct sessions *sessions, struct session *session)
 			sock_reset_on_close(session->fd[side], false);
 		close_fd(sessions, &session->fd[side]);
 	}
-	log_close(sessions, session);
+	is_logged = begin_log(sessions, session, &line);
 	remember(sessions, session);
 	tenancy_end(&session->tenancy, sessions->now_ms);
 	timer_cancel(sessions->wheel, &session->timer);
@@ -103,6 +106,9 @@ static void finish_close(struct sessions *sessions, struct session *session)
 	session_table_give(sessions->table, session);
 	load_release(sessions->load, sessions->worker);
 	sessions->released = true;
+	/* last: who reads the line may rely on it that the session holds nothing any more */
+	if (is_logged)
+		log_end(&line);
 }
 
 /* Whether the session waits for the delivery of bytes to the side that did not fail. */
