@@ -306,13 +306,14 @@ static bool take_over(struct service *service, struct takeover_commit *commit)
 	service->stuck = false;
 	if (task->admin)
 		admin_settle(task->admin);
+	/* looks at the pipes of the workers, so before they run */
+	report_limits(service->config, &service->limits, task->workers);
 	if (!start_workers(service))
 		return false;
 	takeover_take_log(&service->process->take, task, commit);
 	takeover_take_close(&service->process->take);
 	report_privileges(service->config);
 	report_log(service->config);
-	report_limits(service->config, &service->limits, task->workers);
 	/* a failure is logged; the files may have another path now */
 	if (task->saver)
 		saver_ask(task->saver);

@@ -188,6 +188,9 @@ int takeover_take_state(const struct takeover_take *take, const struct control_t
 
 	if (!result)
 		result = take_records(task, inherited->carrier);
+	/* what can still fail comes before the word that this process has everything */
+	if (!result)
+		result = workers_complete(task->workers);
 	if (result)
 		return fail(fault, result, "its sessions did not arrive");
 	result = await_commit(inherited->carrier,
