@@ -331,7 +331,9 @@ class Sixpipe:
         return {key: value.strip() for key, _, value in rows}
 
     def statuses(self):
-        return [self.status(task) for task in os.listdir(f'/proc/{self.pid}/task')]
+        """Of all threads. ThreadSanitizer has a thread of its own from the fork on, which has the name of the first."""
+        return [status for task in os.listdir(f'/proc/{self.pid}/task') for status in [self.status(task)]
+                if not SANITIZE or task == str(self.pid) or '/' in status['Name']]
 
     def own_memory_bytes(self):
         status = self.status()

@@ -100,6 +100,7 @@ class Programs(FailureCase):
                 ('of another architecture', self.other_machine(), 0o755, 'Exec format error'),
                 ('cut off', good[:100], 0o755, 'Exec format error'), ('empty', b'', 0o755, 'Exec format error'),
                 ('crashes', '#!/bin/sh\nkill -SEGV $$\n', 0o755, ''), ('ends', '#!/bin/sh\nexit 0\n', 0o755, ''))
+        self.write_config(timeout='20s')  # all of them end by themselves
         with self.serve() as proxy:
             for name, content, mode, says in rows:
                 with self.subTest(name):
