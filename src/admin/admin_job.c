@@ -162,11 +162,10 @@ bool admin_command_log(const struct admin_job *job, struct log_line *line)
 
 struct forward *admin_command_forward(const struct admin_job *job, struct admin_answer *answer)
 {
-	struct forwards *forwards = job->tools.forwards;
+	struct forward *forward = forwards_find(job->tools.forwards, job->request.forward);
 
-	for (unsigned i = 0; i < forwards->count; i++)
-		if (!strcmp(forwards->list[i].config->name, job->request.forward))
-			return &forwards->list[i];
+	if (forward)
+		return forward;
 	admin_command_answer(job, answer, ADMIN_NOBODY,
 			     "there is no forward %s; 'sixpipe stats' lists them",
 			     job->request.forward);

@@ -124,7 +124,7 @@ static void begin_stage(const struct control_task *task, const struct control_en
 		enum log_event event;
 		const char *word; /* for the service manager */
 	} stages[] = {
-		[CONTROL_LEFT] = {WORKER_DRAIN, LOG_EVENT_takeover_left, NULL},
+		[CONTROL_LEFT] = {.event = LOG_EVENT_takeover_left},
 		[CONTROL_DELAYED] = {WORKER_SERVE, LOG_EVENT_drain_delayed,
 				     "accepting until the drain begins"},
 		[CONTROL_DRAINING] = {WORKER_DRAIN, LOG_EVENT_draining, "draining"},
@@ -142,7 +142,8 @@ static void begin_stage(const struct control_task *task, const struct control_en
 						     .due_ms = end->due_ms,
 						     .extend_ms = control_time_left_ms(end),
 					     });
-	if (stage != CONTROL_DELAYED)
+	/* workers_leave() has told them already */
+	if (stage > CONTROL_DELAYED)
 		workers_enter(task->workers, stages[stage].phase);
 	log_stage(task, stages[stage].event);
 }

@@ -168,8 +168,3 @@ void parent_link_give_up(struct parent_link *link)
 	/* fails only if the parent has ended, and this process with it */
 	(void)send_request(link, PARENT_GIVE_UP, -1);
 }
-
-int parent_link_fd(const struct parent_link *link)
-{
-	return link->fd;
-}

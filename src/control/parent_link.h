@@ -83,6 +83,3 @@ int parent_link_commit(struct parent_link *link, uint64_t due_ms);
 
 /* The new process does not take over: the parent ends it with SIGKILL. Does not wait. */
 void parent_link_give_up(struct parent_link *link);
-
-/* For poll(2): POLLHUP when the parent has ended. */
-int parent_link_fd(const struct parent_link *link);

@@ -468,8 +468,3 @@ struct takeover_outcome takeover_give_outcome(const struct takeover_give *self)
 		.left_count = self->left_count,
 	};
 }
-
-bool takeover_give_is_busy(const struct takeover_give *self)
-{
-	return self->carrier != NULL;
-}

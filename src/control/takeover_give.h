@@ -56,6 +56,3 @@ struct takeover_outcome {
 	uint64_t moved_count, left_count; /* after the commit: sessions */
 };
 struct takeover_outcome takeover_give_outcome(const struct takeover_give *give);
-
-/* Whether a takeover is under way, or another one is to follow. */
-bool takeover_give_is_busy(const struct takeover_give *give);

@@ -303,6 +303,14 @@ void forwards_drain(struct forwards *forwards, unsigned index, enum forward_drai
 		atomic_fetch_add_explicit(&forwards->sweep_count, 1, memory_order_release);
 }
 
+struct forward *forwards_find(struct forwards *forwards, const char *name)
+{
+	for (unsigned i = 0; i < forwards->count; i++)
+		if (!strcmp(forwards->list[i].config->name, name))
+			return &forwards->list[i];
+	return NULL;
+}
+
 void forward_log(const struct forward *forward, struct log_line *line)
 {
 	log_forward(line, forward->config->name, &forward->listen);

@@ -158,6 +158,9 @@ bool forward_drains(const struct forward *forward);
  */
 void forwards_drain(struct forwards *forwards, unsigned index, enum forward_drain stage);
 
+/* The forward with this name; NULL: there is none. */
+struct forward *forwards_find(struct forwards *forwards, const char *name);
+
 /* Logs which forward a line is about: log_forward(). */
 void forward_log(const struct forward *forward, struct log_line *line);
 

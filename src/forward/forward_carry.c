@@ -27,11 +27,7 @@ struct forward *forwards_take_name(struct forwards *forwards, struct carrier *ca
 {
 	char name[NAME_BYTES];
 
-	(void)carrier_take_text(carrier, name, sizeof(name));
-	for (unsigned i = 0; i < forwards->count; i++)
-		if (!strcmp(forwards->list[i].config->name, name))
-			return &forwards->list[i];
-	return NULL;
+	return forwards_find(forwards, carrier_take_text(carrier, name, sizeof(name)));
 }
 
 int forwards_read(struct forwards *forwards, struct carrier *carrier, enum carrier_kind kind)

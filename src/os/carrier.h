@@ -50,7 +50,6 @@ enum carrier_kind {
 	CARRIER_PIPE,
 	CARRIER_STATE_END,	/* how many records of each kind came before */
 	CARRIER_COMMIT,		/* the new process serves from here on */
-	CARRIER_ABORT,		/* the old process goes on; text */
 	CARRIER_FORWARD_COUNTS, /* a part of the state: what `sixpipe stats` shows of a forward */
 	CARRIER_KIND_COUNT
 };
