@@ -65,6 +65,12 @@ class FailureCase(TakeoverCase):
         wait_until(lambda: self.children(proxy) == [old], what='the end of the new process')
         return event
 
+    def begin_hanging(self, proxy):
+        """Begins a takeover whose new process hangs after the greeting."""
+        self.install_successor('hangs after the greeting')
+        proxy.signal(signal.SIGUSR2)
+        wait_until(lambda: len(self.children(proxy)) == 2, what='the new process')
+
     def open_sessions(self, proxy):
         """An idle session, and a session with bytes under way, which returns to be checked later."""
         self.idle = self.pair(proxy, self.server)
@@ -147,9 +153,7 @@ class Programs(FailureCase):
         self.write_config(timeout='1h')
         with self.serve() as proxy:
             session = self.pair(proxy, self.server)
-            self.install_successor('hangs after the greeting')
-            proxy.signal(signal.SIGUSR2)
-            wait_until(lambda: len(self.children(proxy)) == 2, what='the new process')
+            self.begin_hanging(proxy)
             self.assert_exchanges(*session)
             self.assert_exchanges(*self.pair(proxy, self.server))
             new, = set(self.children(proxy)) - {self.serving(proxy)}
@@ -297,9 +301,7 @@ class Signals(FailureCase):
         self.write_config(timeout='1h')
         with self.serve() as proxy:
             client, server = self.pair(proxy, self.server)
-            self.install_successor('hangs after the greeting')
-            proxy.signal(signal.SIGUSR2)
-            wait_until(lambda: len(self.children(proxy)) == 2, what='the new process')
+            self.begin_hanging(proxy)
             proxy.signal(signal.SIGTERM)
             proxy.wait_event('draining')
             wait_until(lambda: self.children(proxy) == [self.serving(proxy)], what='the end of the new process')
@@ -314,9 +316,7 @@ class Signals(FailureCase):
         self.write_config(timeout='1h')
         with self.serve() as proxy:
             client, server = self.pair(proxy, self.server)
-            self.install_successor('hangs after the greeting')
-            proxy.signal(signal.SIGUSR2)
-            wait_until(lambda: len(self.children(proxy)) == 2, what='the new process')
+            self.begin_hanging(proxy)
             self.assertEqual(self.command('drain').returncode, 0)
             self.assertIn('drain', proxy.wait_event('takeover_failed')['error'])
             wait_until(lambda: self.children(proxy) == [self.serving(proxy)], what='the end of the new process')

@@ -15,6 +15,7 @@ void fixture_carry_open(struct carry *carry)
 	cr_assert_eq(carrier_create(&carry->out, fds[0]), 0);
 	cr_assert_eq(carrier_create(&carry->in, fds[1]), 0);
 	carrier_set_due(carry->out, timer_now_ms() + SUPPORT_PATIENCE_MS);
+	carrier_set_due(carry->in, timer_now_ms() + SUPPORT_PATIENCE_MS);
 }
 
 void fixture_carry_close(struct carry *carry)

@@ -8,6 +8,7 @@ struct carry {
 	struct carrier *out, *in;
 };
 
+/* Both ends give up after SUPPORT_PATIENCE_MS. */
 void fixture_carry_open(struct carry *carry);
 void fixture_carry_close(struct carry *carry);
 

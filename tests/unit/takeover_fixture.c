@@ -9,7 +9,7 @@
 
 #include "base/memory.h"
 #include "base/util.h"
-#include "os/timer.h"
+#include "carry_fixture.h"
 #include "relay/listener.h"
 #include "support.h"
 
@@ -50,13 +50,11 @@ static void write_sockets(const void *process, struct carrier *carrier)
 void takeover_carry(takeover_writer *write, const void *owner, struct inherited *inherited)
 {
 	struct carrier *writer, *reader;
-	int fds[2];
+	struct carry carry;
 
-	cr_assert_eq(carrier_pair(fds), 0);
-	cr_assert_eq(carrier_create(&writer, fds[0]), 0);
-	cr_assert_eq(carrier_create(&reader, fds[1]), 0);
-	carrier_set_due(writer, timer_now_ms() + SUPPORT_PATIENCE_MS);
-	carrier_set_due(reader, timer_now_ms() + SUPPORT_PATIENCE_MS);
+	fixture_carry_open(&carry);
+	writer = carry.out;
+	reader = carry.in;
 	write_hello(writer);
 	write(owner, writer);
 	carrier_begin(writer, CARRIER_GREETED);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
+#include "carry_fixture.h"
 #include "os/timer.h"
 #include "support.h"
 
@@ -17,13 +18,11 @@ static struct carrier *writer, *reader;
 
 static void set_up(void)
 {
-	int fds[2];
+	struct carry carry;
 
-	cr_assert_eq(carrier_pair(fds), 0);
-	cr_assert_eq(carrier_create(&writer, fds[0]), 0);
-	cr_assert_eq(carrier_create(&reader, fds[1]), 0);
-	carrier_set_due(writer, timer_now_ms() + SUPPORT_PATIENCE_MS);
-	carrier_set_due(reader, timer_now_ms() + SUPPORT_PATIENCE_MS);
+	fixture_carry_open(&carry);
+	writer = carry.out;
+	reader = carry.in;
 }
 
 static void tear_down(void)

@@ -15,46 +15,14 @@
 
 TestSuite(forward_carry, .fini = support_check_leaks);
 
-struct setting {
-	const char *name, *value;
-};
-
-struct side {
-	struct config config;
-	struct forwards *forwards;
-};
-
-static struct side old, new;
+static struct fixture_side old, new;
 static struct carry carry;
-
-static void make(struct side *side, const struct setting *settings, size_t count)
-{
-	struct fault fault;
-
-	config_init(&side->config);
-	for (size_t i = 0; i < count; i++)
-		support_must_set(&side->config, settings[i].name, settings[i].value);
-	cr_assert_eq(support_check(&side->config, &fault), 0, "%s", support_text(&fault));
-	side->forwards = fixture_forwards(&side->config, 10);
-}
-
-#define MAKE(side, ...)                                                                            \
-	do {                                                                                       \
-		const struct setting settings[] = {__VA_ARGS__};                                   \
-		make(side, settings, ARRAY_COUNT(settings));                                       \
-	} while (0)
-
-static void finish(struct side *side)
-{
-	forwards_destroy(side->forwards);
-	config_finish(&side->config);
-}
 
 static void end(void)
 {
 	fixture_carry_close(&carry);
-	finish(&old);
-	finish(&new);
+	fixture_side_finish(&old);
+	fixture_side_finish(&new);
 }
 
 static void read_all(void)
@@ -74,13 +42,13 @@ static void take_over(void)
 	read_all();
 }
 
-static struct upstream *upstream_of(struct side *side, unsigned forward)
+static struct upstream *upstream_of(struct fixture_side *side, unsigned forward)
 {
 	return side->forwards->list[forward].upstream;
 }
 
 /* Opens and ends `count` sessions; those of a port in `bad` fail. */
-static void visit(struct side *side, unsigned forward, unsigned count, unsigned bad)
+static void visit(struct fixture_side *side, unsigned forward, unsigned count, unsigned bad)
 {
 	static const struct addr client;
 	struct upstream *upstream = upstream_of(side, forward);
@@ -100,7 +68,7 @@ static void visit(struct side *side, unsigned forward, unsigned count, unsigned 
 	}
 }
 
-static struct pool_snapshot member_of(struct side *side, unsigned forward, unsigned member)
+static struct pool_snapshot member_of(struct fixture_side *side, unsigned forward, unsigned member)
 {
 	struct pool_snapshot now;
 
@@ -111,13 +79,15 @@ static struct pool_snapshot member_of(struct side *side, unsigned forward, unsig
 /* Members have other places, some are new, and some are gone. So do forwards. */
 Test(forward_carry, members_are_found_by_address)
 {
-	MAKE(&old, {"max-fails", "1"}, {"fail-timeout", "1h"}, {"listen", "[::1]:2000"},
-	     {"backend", "127.0.0.1:1"}, {"backend", "127.0.0.1:2"}, {"backend", "127.0.0.1:3"},
-	     {"listen", "[::1]:2001"}, {"backend", "127.0.0.1:4"}, {"listen", "[::1]:2002"},
-	     {"backend", "127.0.0.1:5"});
-	MAKE(&new, {"max-fails", "1"}, {"fail-timeout", "1h"}, {"listen", "[::1]:2000"},
-	     {"backend", "127.0.0.1:9"}, {"backend", "127.0.0.1:3"}, {"backend", "127.0.0.1:2"},
-	     {"listen", "[::1]:2001"}, {"backend", "127.0.0.1:4"});
+	FIXTURE_SIDE(&old, {"max-fails", "1"}, {"fail-timeout", "1h"}, {"listen", "[::1]:2000"},
+		     {"backend", "127.0.0.1:1"}, {"backend", "127.0.0.1:2"},
+		     {"backend", "127.0.0.1:3"}, {"listen", "[::1]:2001"},
+		     {"backend", "127.0.0.1:4"}, {"listen", "[::1]:2002"},
+		     {"backend", "127.0.0.1:5"});
+	FIXTURE_SIDE(&new, {"max-fails", "1"}, {"fail-timeout", "1h"}, {"listen", "[::1]:2000"},
+		     {"backend", "127.0.0.1:9"}, {"backend", "127.0.0.1:3"},
+		     {"backend", "127.0.0.1:2"}, {"listen", "[::1]:2001"},
+		     {"backend", "127.0.0.1:4"});
 	visit(&old, 0, 9, 1 << 2);
 	visit(&old, 1, 3, 0);
 	visit(&old, 2, 2, 0);
@@ -134,7 +104,7 @@ Test(forward_carry, members_are_found_by_address)
 	end();
 }
 
-static void set_addresses(struct side *side, unsigned backend, unsigned first)
+static void set_addresses(struct fixture_side *side, unsigned backend, unsigned first)
 {
 	struct addr_set set = {0};
 	unsigned left_out;
@@ -151,10 +121,10 @@ static void set_addresses(struct side *side, unsigned backend, unsigned first)
 /* Two backends may have the same address: by their names, and where they have none, in order. */
 Test(forward_carry, members_with_one_address)
 {
-	MAKE(&old, {"listen", "[::1]:2000"}, {"backend", "127.0.0.2:1 weight=3"},
-	     {"backend", "127.0.0.2:1"}, {"backend", "a.example:1 weight=2"});
-	MAKE(&new, {"listen", "[::1]:2000"}, {"backend", "127.0.0.2:1"}, {"backend", "127.0.0.2:1"},
-	     {"backend", "A.example:1"});
+	FIXTURE_SIDE(&old, {"listen", "[::1]:2000"}, {"backend", "127.0.0.2:1 weight=3"},
+		     {"backend", "127.0.0.2:1"}, {"backend", "a.example:1 weight=2"});
+	FIXTURE_SIDE(&new, {"listen", "[::1]:2000"}, {"backend", "127.0.0.2:1"},
+		     {"backend", "127.0.0.2:1"}, {"backend", "A.example:1"});
 	set_addresses(&old, 2, 2);
 	set_addresses(&new, 2, 1);
 	visit(&old, 0, 8, 0); /* 3, 1, and 2 for each address of the name */
@@ -170,10 +140,10 @@ Test(forward_carry, members_with_one_address)
 Test(forward_carry, changes_at_run_time)
 {
 	for (unsigned keep = 0; keep < 2; keep++) {
-		MAKE(&old, {"listen", "[::1]:2000"}, {"backend", "127.0.0.1:1 weight=7"},
-		     {"backend", "127.0.0.1:2 maxconn=9"}, {"backend", "127.0.0.1:3"});
-		MAKE(&new, {"listen", "[::1]:2000"}, {"backend", "127.0.0.1:2 maxconn=8"},
-		     {"backend", "127.0.0.1:1 weight=5"}, {"backend", "127.0.0.1:3"});
+		FIXTURE_SIDE(&old, {"listen", "[::1]:2000"}, {"backend", "127.0.0.1:1 weight=7"},
+			     {"backend", "127.0.0.1:2 maxconn=9"}, {"backend", "127.0.0.1:3"});
+		FIXTURE_SIDE(&new, {"listen", "[::1]:2000"}, {"backend", "127.0.0.1:2 maxconn=8"},
+			     {"backend", "127.0.0.1:1 weight=5"}, {"backend", "127.0.0.1:3"});
 		new.forwards->keeps_changes = keep;
 		upstream_set_weight(upstream_of(&old, 0), 0, 0);
 		upstream_set_maxconn(upstream_of(&old, 0), 2, 4);
@@ -189,7 +159,7 @@ Test(forward_carry, changes_at_run_time)
 
 /* Leases ------------------------------------------------------------------------------------ */
 
-static struct in_addr lease_of(struct side *side, const char *text)
+static struct in_addr lease_of(struct fixture_side *side, const char *text)
 {
 	struct source_address *source = side->forwards->list->source;
 	struct source_address_choice choice;
@@ -211,8 +181,10 @@ Test(forward_carry, clients_keep_their_addresses)
 {
 	struct in_addr addresses[ARRAY_COUNT(clients)];
 
-	MAKE(&old, {"source", "loopback"}, {"listen", "[::1]:2000"}, {"backend", "127.0.0.1:1"});
-	MAKE(&new, {"source", "loopback"}, {"listen", "[::1]:2000"}, {"backend", "127.0.0.1:1"});
+	FIXTURE_SIDE(&old, {"source", "loopback"}, {"listen", "[::1]:2000"},
+		     {"backend", "127.0.0.1:1"});
+	FIXTURE_SIDE(&new, {"source", "loopback"}, {"listen", "[::1]:2000"},
+		     {"backend", "127.0.0.1:1"});
 	lease_of(&new, "[2001:db8:7::1]:1"); /* as of a state file that is older */
 	for (unsigned i = 0; i < 2; i++)
 		addresses[i] = lease_of(&old, clients[i]);
@@ -230,8 +202,10 @@ Test(forward_carry, leases_come_in_two_parts)
 {
 	uint64_t since_ms = timer_now_ms();
 
-	MAKE(&old, {"source", "loopback"}, {"listen", "[::1]:2000"}, {"backend", "127.0.0.1:1"});
-	MAKE(&new, {"source", "loopback"}, {"listen", "[::1]:2000"}, {"backend", "127.0.0.1:1"});
+	FIXTURE_SIDE(&old, {"source", "loopback"}, {"listen", "[::1]:2000"},
+		     {"backend", "127.0.0.1:1"});
+	FIXTURE_SIDE(&new, {"source", "loopback"}, {"listen", "[::1]:2000"},
+		     {"backend", "127.0.0.1:1"});
 	lease_of(&old, clients[0]);
 	take_over();
 	lease_of(&old, clients[1]);
@@ -248,7 +222,7 @@ Test(forward_carry, leases_come_in_two_parts)
 Test(forward_carry, another_pool_takes_no_lease)
 {
 	char path[] = "/tmp/test_forward_carry.XXXXXX";
-	const struct setting others[] = {
+	const struct fixture_setting others[] = {
 		{"source", "loopback:127.8.0.0/16"},
 		{"pseudo-prefix", "128"},
 		{"pseudo-key", path},
@@ -258,10 +232,10 @@ Test(forward_carry, another_pool_takes_no_lease)
 	cr_assert_eq(write(key, "000102030405060708090a0b0c0d0e0f", 32), 32);
 	close(key);
 	for (unsigned i = 0; i < ARRAY_COUNT(others); i++) {
-		MAKE(&old, {"source", "loopback"}, {"listen", "[::1]:2000"},
-		     {"backend", "127.0.0.1:1"});
-		MAKE(&new, {"source", "loopback"}, others[i], {"listen", "[::1]:2000"},
-		     {"backend", "127.0.0.1:1"});
+		FIXTURE_SIDE(&old, {"source", "loopback"}, {"listen", "[::1]:2000"},
+			     {"backend", "127.0.0.1:1"});
+		FIXTURE_SIDE(&new, {"source", "loopback"}, others[i], {"listen", "[::1]:2000"},
+			     {"backend", "127.0.0.1:1"});
 		lease_of(&old, clients[0]);
 		take_over();
 		cr_expect_eq(forwards_metric(new.forwards, METRIC_source_leases), 0, "%s",
@@ -286,11 +260,12 @@ Test(forward_carry, history)
 					.is_embedded = true};
 	const struct session_record *read;
 
-	MAKE(&old, {"listen", "[::1]:2000"}, {"backend", "unix:/run/kept"},
-	     {"backend", "unix:/run/gone"}, {"listen", "[::1]:2001"}, {"backend", "127.0.0.1:1"},
-	     {"listen", "[::1]:2002"}, {"backend", "127.0.0.1:1"});
-	MAKE(&new, {"listen", "[::1]:2000"}, {"backend", "unix:/run/kept"},
-	     {"listen", "[::1]:2001"}, {"backend", "127.0.0.1:1"});
+	FIXTURE_SIDE(&old, {"listen", "[::1]:2000"}, {"backend", "unix:/run/kept"},
+		     {"backend", "unix:/run/gone"}, {"listen", "[::1]:2001"},
+		     {"backend", "127.0.0.1:1"}, {"listen", "[::1]:2002"},
+		     {"backend", "127.0.0.1:1"});
+	FIXTURE_SIDE(&new, {"listen", "[::1]:2000"}, {"backend", "unix:/run/kept"},
+		     {"listen", "[::1]:2001"}, {"backend", "127.0.0.1:1"});
 	cr_assert_eq(history_create(&before, HISTORY_LIMIT), 0);
 	cr_assert_eq(history_create(&after, HISTORY_LIMIT), 0);
 	cr_assert_null(addr_parse("[2001:db8::1]:5", &record.client));
@@ -344,8 +319,9 @@ Test(forward_carry, records_that_make_no_sense)
 		{CARRIER_LEASE_POOL, "1", -EBADMSG}, {CARRIER_LEASE, "1", -EBADMSG},
 	};
 
-	MAKE(&old, {"listen", "[::1]:2000"}, {"backend", "127.0.0.1:1"});
-	MAKE(&new, {"source", "loopback"}, {"listen", "[::1]:2000"}, {"backend", "127.0.0.1:1"});
+	FIXTURE_SIDE(&old, {"listen", "[::1]:2000"}, {"backend", "127.0.0.1:1"});
+	FIXTURE_SIDE(&new, {"source", "loopback"}, {"listen", "[::1]:2000"},
+		     {"backend", "127.0.0.1:1"});
 	fixture_carry_open(&carry);
 	for (unsigned i = 0; i < ARRAY_COUNT(rows); i++) {
 		carrier_begin(carry.out, rows[i].kind);

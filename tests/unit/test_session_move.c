@@ -150,6 +150,17 @@ static void expect_end(int fd)
 	cr_expect_eq(got, 0, "a FIN, not %zd: %s", got, strerror(errno));
 }
 
+/* The client ends the session, and the backend sees the end. */
+static void end_from_client(struct setup *setup)
+{
+	close(setup->client);
+	setup->client = -1;
+	expect_end(setup->backend);
+	close(setup->backend);
+	setup->backend = -1;
+	finish(setup);
+}
+
 static void expect_reset(int fd)
 {
 	char byte;
@@ -348,12 +359,7 @@ Test(session_move, waiting_for_a_proxy_header)
 	fixture_freeze(here(&setup));
 	cr_expect_eq(addr_port(&find_session(&setup)->client), 1000);
 	workers_thaw(here(&setup)->workers);
-	close(setup.client);
-	setup.client = -1;
-	expect_end(setup.backend);
-	close(setup.backend);
-	setup.backend = -1;
-	finish(&setup);
+	end_from_client(&setup);
 }
 
 static bool is_connecting(const struct session *session)
@@ -393,12 +399,7 @@ Test(session_move, connecting)
 	receive_piece(setup.backend, PIECE, 0);
 	pass_down(&setup, PIECE);
 	cr_expect_eq(workers_metric(here(&setup)->workers, METRIC_connects), 1);
-	close(setup.client);
-	setup.client = -1;
-	expect_end(setup.backend);
-	close(setup.backend);
-	setup.backend = -1;
-	finish(&setup);
+	end_from_client(&setup);
 }
 
 /* --timeout-connect goes on from where it was. */
@@ -436,12 +437,7 @@ Test(session_move, paced)
 	receive_piece(setup.backend, CHUNK * 2, 0);
 	receive_piece(setup.client, CHUNK * 2, 0);
 	pass_up(&setup, PIECE);
-	close(setup.client);
-	setup.client = -1;
-	expect_end(setup.backend);
-	close(setup.backend);
-	setup.backend = -1;
-	finish(&setup);
+	end_from_client(&setup);
 }
 
 /* A record that ends early, wherever: nothing is left of it. */
@@ -482,10 +478,5 @@ Test(session_move, records_that_are_cut_short_are_refused)
 	}
 	workers_thaw(here(&setup)->workers);
 	pass_up(&setup, PIECE);
-	close(setup.client);
-	setup.client = -1;
-	expect_end(setup.backend);
-	close(setup.backend);
-	setup.backend = -1;
-	finish(&setup);
+	end_from_client(&setup);
 }

@@ -14,39 +14,9 @@
 
 TestSuite(tenancy_carry, .fini = support_check_leaks);
 
-#define MAXCONN 10
-
-struct setting {
-	const char *name, *value;
-};
-
-/* A process: its configuration and forwards. */
-struct side {
-	struct config config;
-	struct forwards *forwards;
-};
-
-static struct side old, new;
+static struct fixture_side old, new;
 static struct carry carry;
 static struct addr client;
-
-/* Defaults come before the listener: they hold for each forward. */
-static void make(struct side *side, const struct setting *settings, size_t count)
-{
-	struct fault fault;
-
-	config_init(&side->config);
-	for (size_t i = 0; i < count; i++)
-		support_must_set(&side->config, settings[i].name, settings[i].value);
-	cr_assert_eq(support_check(&side->config, &fault), 0, "%s", support_text(&fault));
-	side->forwards = fixture_forwards(&side->config, MAXCONN);
-}
-
-#define MAKE(side, ...)                                                                            \
-	do {                                                                                       \
-		const struct setting settings[] = {__VA_ARGS__};                                   \
-		make(side, settings, ARRAY_COUNT(settings));                                       \
-	} while (0)
 
 static void begin(void)
 {
@@ -56,13 +26,12 @@ static void begin(void)
 
 static void end(void)
 {
-	struct side *sides[] = {&old, &new};
+	struct fixture_side *sides[] = {&old, &new};
 
 	fixture_carry_close(&carry);
 	for (size_t i = 0; i < ARRAY_COUNT(sides); i++) {
 		cr_expect_eq(forwards_metric(sides[i]->forwards, METRIC_source_leases_live), 0);
-		forwards_destroy(sides[i]->forwards); /* aborts if a claim is left */
-		config_finish(&sides[i]->config);
+		fixture_side_finish(sides[i]);
 	}
 }
 
@@ -124,7 +93,7 @@ static void finish(struct tenancy *tenancies, unsigned count)
 		tenancy_end(&tenancies[i], timer_now_ms());
 }
 
-static enum pool_state state_of(const struct side *side, unsigned member)
+static enum pool_state state_of(const struct fixture_side *side, unsigned member)
 {
 	struct pool_snapshot now;
 
@@ -139,11 +108,11 @@ Test(tenancy_carry, lowered_limits_end_no_session)
 	const struct admission *admission;
 
 	begin();
-	MAKE(&old, {"maxconn-forward", "5"}, {"per-source-maxconn", "4"}, {"source", "loopback"},
-	     {"listen", "[::1]:2000"}, {"backend", "127.0.0.1:1"});
-	MAKE(&new, {"maxconn-forward", "1"}, {"per-source-maxconn", "1"}, {"source", "loopback"},
-	     {"listen", "[::1]:3000"}, {"backend", "127.0.0.1:2 maxconn=1"},
-	     {"backend", "127.0.0.1:1 maxconn=1"});
+	FIXTURE_SIDE(&old, {"maxconn-forward", "5"}, {"per-source-maxconn", "4"},
+		     {"source", "loopback"}, {"listen", "[::1]:2000"}, {"backend", "127.0.0.1:1"});
+	FIXTURE_SIDE(&new, {"maxconn-forward", "1"}, {"per-source-maxconn", "1"},
+		     {"source", "loopback"}, {"listen", "[::1]:3000"},
+		     {"backend", "127.0.0.1:2 maxconn=1"}, {"backend", "127.0.0.1:1 maxconn=1"});
 	for (unsigned i = 0; i < ARRAY_COUNT(before); i++)
 		open_session(&before[i], 0);
 	take_over(before, ARRAY_COUNT(before));
@@ -184,9 +153,9 @@ Test(tenancy_carry, new_limits_count_admitted_sessions)
 		enum admission_verdict verdict;
 
 		begin();
-		MAKE(&old, {"listen", "[::1]:2000"}, {"backend", "127.0.0.1:1"});
-		MAKE(&new, {"per-source-maxconn", "1"}, {"listen", "[::1]:2000"},
-		     {"backend", "127.0.0.1:1"});
+		FIXTURE_SIDE(&old, {"listen", "[::1]:2000"}, {"backend", "127.0.0.1:1"});
+		FIXTURE_SIDE(&new, {"per-source-maxconn", "1"}, {"listen", "[::1]:2000"},
+			     {"backend", "127.0.0.1:1"});
 		if (i)
 			open_session(&before, 0);
 		else
@@ -213,8 +182,8 @@ Test(tenancy_carry, a_removed_backend_drains)
 	struct pool_tried tried = {0};
 
 	begin();
-	MAKE(&old, {"listen", "[::1]:2000"}, {"backend", "127.0.0.1:1 send-proxy=v2"});
-	MAKE(&new, {"listen", "[::1]:2000"}, {"backend", "127.0.0.1:2"});
+	FIXTURE_SIDE(&old, {"listen", "[::1]:2000"}, {"backend", "127.0.0.1:1 send-proxy=v2"});
+	FIXTURE_SIDE(&new, {"listen", "[::1]:2000"}, {"backend", "127.0.0.1:2"});
 	for (unsigned i = 0; i < ARRAY_COUNT(before); i++)
 		open_session(&before[i], 0);
 	take_over(before, ARRAY_COUNT(before));
@@ -237,7 +206,7 @@ Test(tenancy_carry, a_removed_backend_drains)
 
 	old = new;
 	fixture_carry_open(&carry);
-	MAKE(&new, {"listen", "[::1]:2000"}, {"backend", "127.0.0.1:3"});
+	FIXTURE_SIDE(&new, {"listen", "[::1]:2000"}, {"backend", "127.0.0.1:3"});
 	for (unsigned i = 0; i < ARRAY_COUNT(before); i++) {
 		before[i] = after[i];
 		before[i].forward = old.forwards->list;
@@ -261,8 +230,8 @@ Test(tenancy_carry, a_pool_without_a_slot_says_so)
 	char backend[32];
 
 	begin();
-	MAKE(&old, {"maxconn-forward", "1"}, {"listen", "[::1]:2000"},
-	     {"backend", "127.0.0.1:999"});
+	FIXTURE_SIDE(&old, {"maxconn-forward", "1"}, {"listen", "[::1]:2000"},
+		     {"backend", "127.0.0.1:999"});
 	config_init(&new.config);
 	support_must_set(&new.config, "maxconn-forward", "1");
 	support_must_set(&new.config, "listen", "[::1]:2000");
@@ -271,7 +240,7 @@ Test(tenancy_carry, a_pool_without_a_slot_says_so)
 		support_must_set(&new.config, "backend", backend);
 	}
 	cr_assert_eq(support_check(&new.config, &fault), 0);
-	new.forwards = fixture_forwards(&new.config, MAXCONN);
+	new.forwards = fixture_forwards(&new.config, FIXTURE_SIDE_MAXCONN);
 	open_session(&before, 0);
 	take_over(&before, 1);
 	cr_expect_eq(take_session(&after), -ENOSPC);
@@ -286,9 +255,9 @@ Test(tenancy_carry, a_forward_that_is_gone)
 	struct tenancy before[2], after[2];
 
 	begin();
-	MAKE(&old, {"listen", "[::1]:2000"}, {"backend", "127.0.0.1:1"}, {"listen", "[::1]:2001"},
-	     {"backend", "127.0.0.1:2"});
-	MAKE(&new, {"listen", "[::1]:2000"}, {"backend", "127.0.0.1:1"});
+	FIXTURE_SIDE(&old, {"listen", "[::1]:2000"}, {"backend", "127.0.0.1:1"},
+		     {"listen", "[::1]:2001"}, {"backend", "127.0.0.1:2"});
+	FIXTURE_SIDE(&new, {"listen", "[::1]:2000"}, {"backend", "127.0.0.1:1"});
 	open_session(&before[0], 1);
 	open_session(&before[1], 0);
 	take_over(before, ARRAY_COUNT(before));
@@ -308,10 +277,10 @@ Test(tenancy_carry, another_pool_of_addresses)
 		struct tenancy before, after;
 
 		begin();
-		MAKE(&old, {"source", "loopback"}, {"listen", "[::1]:2000"},
-		     {"backend", "127.0.0.1:1"});
-		MAKE(&new, {"source", sources[i]}, {"listen", "[::1]:2000"},
-		     {"backend", "127.0.0.1:1"});
+		FIXTURE_SIDE(&old, {"source", "loopback"}, {"listen", "[::1]:2000"},
+			     {"backend", "127.0.0.1:1"});
+		FIXTURE_SIDE(&new, {"source", sources[i]}, {"listen", "[::1]:2000"},
+			     {"backend", "127.0.0.1:1"});
 		open_session(&before, 0);
 		take_over(&before, 1);
 		cr_assert_eq(take_session(&after), 0);
@@ -341,8 +310,10 @@ Test(tenancy_carry, records_that_make_no_sense)
 	};
 
 	begin();
-	MAKE(&old, {"maxconn-forward", "1"}, {"listen", "[::1]:2000"}, {"backend", "127.0.0.1:1"});
-	MAKE(&new, {"maxconn-forward", "1"}, {"listen", "[::1]:2000"}, {"backend", "127.0.0.1:1"});
+	FIXTURE_SIDE(&old, {"maxconn-forward", "1"}, {"listen", "[::1]:2000"},
+		     {"backend", "127.0.0.1:1"});
+	FIXTURE_SIDE(&new, {"maxconn-forward", "1"}, {"listen", "[::1]:2000"},
+		     {"backend", "127.0.0.1:1"});
 	take_over(NULL, 0);
 	for (unsigned i = 0; i < ARRAY_COUNT(rows); i++) {
 		static const struct addr none;
