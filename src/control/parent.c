@@ -20,6 +20,7 @@
 #include "config/usage.h"
 #include "control/signals.h"
 #include "os/carrier.h"
+#include "os/fd_message.h"
 #include "os/poll_set.h"
 #include "os/timer.h"
 
@@ -263,32 +264,18 @@ static void on_request(struct parent *parent, struct child *from, const struct p
 /* The connection of `child` has a request, or its end. */
 static void read_request(struct parent *parent, struct child *child)
 {
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control;
 	struct parent_drop request;
-	struct iovec part = {.iov_base = &request, .iov_len = sizeof(request)};
-	struct msghdr message = {
-		.msg_iov = &part,
-		.msg_iovlen = 1,
-		.msg_control = control.bytes,
-		.msg_controllen = sizeof(control.bytes),
-	};
-	ssize_t got = recvmsg(child->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	const struct cmsghdr *head;
 	int fd = -1;
+	struct fd_message message = {
+		.bytes = &request, .count = sizeof(request), .fds = &fd, .fd_count = 1};
+	ssize_t got = fd_message_receive(child->fd, &message);
 
-	if (got < 0 && (errno == EAGAIN || errno == EINTR))
+	if (got == -EAGAIN || got == -EINTR)
 		return;
 	if (got <= 0) {
 		close_fd(&child->fd);
 		return;
 	}
-	head = CMSG_FIRSTHDR(&message);
-	if (head && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS &&
-	    head->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(&fd, CMSG_DATA(head), sizeof(int));
 	on_request(parent, child, &request, (size_t)got, fd);
 }
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "os/fd_message.h"
 #include "os/timer.h"
 
 /* The start ------------------------------------------------------------------------------------ */
@@ -71,28 +72,14 @@ void parent_link_bind(const struct parent_link *link)
 /* `fd` -1: the message has no descriptor. */
 static int send_message(const struct parent_link *link, const void *bytes, size_t count, int fd)
 {
-	struct iovec part = {.iov_base = (void *)bytes, .iov_len = count};
-	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = {.bytes = {0}};
-	ssize_t sent;
+	const struct fd_message message = {
+		.bytes = (void *)bytes, .count = count, .fds = &fd, .fd_count = fd >= 0};
+	int result;
 
-	if (fd >= 0) {
-		message.msg_control = control.bytes;
-		message.msg_controllen = sizeof(control.bytes);
-		*CMSG_FIRSTHDR(&message) = (struct cmsghdr){
-			.cmsg_level = SOL_SOCKET,
-			.cmsg_type = SCM_RIGHTS,
-			.cmsg_len = CMSG_LEN(sizeof(int)),
-		};
-		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&message)), &fd, sizeof(int));
-	}
 	do
-		sent = sendmsg(link->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-	while (sent < 0 && errno == EINTR);
-	return sent < 0 ? -errno : 0;
+		result = fd_message_send(link->fd, &message);
+	while (result == -EINTR);
+	return result;
 }
 
 static int send_request(struct parent_link *link, enum parent_request request, int fd)

@@ -20,12 +20,11 @@
 
 #include "base/check.h"
 #include "base/util.h"
+#include "os/fd_message.h"
 #include "os/timer.h"
 
 #define MESSAGE_BYTES 65536
-/* one message carries 253 at most: SCM_MAX_FD, unix(7) */
-#define MESSAGE_FDS 248
-#define NEVER	    UINT64_MAX
+#define NEVER	      UINT64_MAX
 
 /* The pause before another try when too many descriptors are in flight: ETOOMANYREFS, unix(7). */
 #define CROWDED_PAUSE_MS 1
@@ -44,7 +43,7 @@ struct message {
 	unsigned fd_count;	 /* of `fds` */
 	unsigned record_fds;	 /* where those of the present record begin; reading: the next */
 	unsigned record_fds_end; /* reading: where they end */
-	int fds[MESSAGE_FDS];
+	int fds[FD_MESSAGE_FDS];
 	uint8_t bytes[MESSAGE_BYTES];
 };
 
@@ -128,35 +127,18 @@ static int wait_for(const struct carrier *self, short events)
 
 /* Writing -------------------------------------------------------------------------------------- */
 
-/* Room for the descriptors of a message: CMSG_SPACE(3). */
-union control {
-	char bytes[CMSG_SPACE(MESSAGE_FDS * sizeof(int))];
-	struct cmsghdr align;
-};
-
-static int send_once(const struct carrier *self)
+static int send_once(struct carrier *self)
 {
-	const struct message *out = &self->out;
-	struct iovec part = {.iov_base = (void *)out->bytes, .iov_len = out->used};
-	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-	union control control = {.bytes = {0}};
+	const struct fd_message message = {
+		.bytes = self->out.bytes,
+		.count = self->out.used,
+		.fds = self->out.fds,
+		.fd_count = self->out.fd_count,
+	};
+	int result = fd_message_send(self->fd, &message);
 
-	if (out->fd_count) {
-		size_t bytes = out->fd_count * sizeof(int);
-		struct cmsghdr *head;
-
-		message.msg_control = control.bytes;
-		message.msg_controllen = CMSG_SPACE(bytes);
-		head = CMSG_FIRSTHDR(&message);
-		head->cmsg_level = SOL_SOCKET;
-		head->cmsg_type = SCM_RIGHTS;
-		head->cmsg_len = CMSG_LEN(bytes);
-		memcpy(CMSG_DATA(head), out->fds, bytes);
-	}
-	if (sendmsg(self->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
-		return 0;
 	/* the other end was closed with messages that it has not read */
-	return errno == ECONNRESET ? -EPIPE : -errno;
+	return result == -ECONNRESET ? -EPIPE : result;
 }
 
 /*
@@ -199,7 +181,7 @@ void carrier_begin(struct carrier *self, enum carrier_kind kind)
 	struct record_head head = {.kind = (uint16_t)kind};
 
 	if (out->used + sizeof(head) + CARRIER_RECORD_BYTES > MESSAGE_BYTES ||
-	    out->fd_count + CARRIER_RECORD_FDS > MESSAGE_FDS)
+	    out->fd_count + CARRIER_RECORD_FDS > FD_MESSAGE_FDS)
 		(void)carrier_flush(self);
 	out->record = out->used;
 	out->record_fds = out->fd_count;
@@ -272,28 +254,10 @@ void carrier_end(struct carrier *self)
 
 /* Reading -------------------------------------------------------------------------------------- */
 
-/* Takes the descriptors of a message over. */
-static void take_control(struct message *in, struct msghdr *message)
-{
-	in->fd_count = in->record_fds = in->record_fds_end = 0;
-	for (struct cmsghdr *head = CMSG_FIRSTHDR(message); head;
-	     head = CMSG_NXTHDR(message, head)) {
-		if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS)
-			continue;
-		in->fd_count = (unsigned)((head->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-		memcpy(in->fds, CMSG_DATA(head), in->fd_count * sizeof(int));
-	}
-}
-
 static int receive(struct carrier *self)
 {
 	struct message *in = &self->in;
-	struct iovec part = {.iov_base = in->bytes, .iov_len = sizeof(in->bytes)};
-	union control control;
-	struct msghdr message = {.msg_iov = &part,
-				 .msg_iovlen = 1,
-				 .msg_control = control.bytes,
-				 .msg_controllen = sizeof(control.bytes)};
+	struct fd_message message;
 	ssize_t bytes;
 	int result;
 
@@ -301,16 +265,23 @@ static int receive(struct carrier *self)
 		result = wait_for(self, POLLIN);
 		if (result)
 			return result;
-		bytes = recvmsg(self->fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-	} while (bytes < 0 && (errno == EAGAIN || errno == EINTR));
+		message = (struct fd_message){
+			.bytes = in->bytes,
+			.count = sizeof(in->bytes),
+			.fds = in->fds,
+			.fd_count = FD_MESSAGE_FDS,
+		};
+		bytes = fd_message_receive(self->fd, &message);
+	} while (bytes == -EAGAIN || bytes == -EINTR);
 	if (bytes < 0)
-		return errno == ECONNRESET ? -EPIPE : -errno;
-	take_control(in, &message);
+		return bytes == -ECONNRESET ? -EPIPE : (int)bytes;
+	in->fd_count = message.fd_count;
+	in->record_fds = in->record_fds_end = 0;
 	in->record = in->record_end = 0;
 	in->used = (size_t)bytes;
-	if (message.msg_flags & MSG_TRUNC)
+	if (message.flags & MSG_TRUNC)
 		return -EBADMSG;
-	if (message.msg_flags & MSG_CTRUNC)
+	if (message.flags & MSG_CTRUNC)
 		return -EMFILE;
 	return bytes ? 0 : -EPIPE;
 }
