@@ -18,6 +18,10 @@
 #include "control/signals.h"
 #include "control/takeover_take.h"
 #include "os/startup.h"
+#include "os/timer.h"
+
+/* The longest that an old process waits before it closes its copies of the sessions. */
+#define SETTLE_LIMIT_MS 1000
 
 static bool fail(struct service *service, struct fault *fault)
 {
@@ -261,16 +265,16 @@ static bool wait_for_names(struct service *service)
 	return !names || !names_wait(names, &service->errors);
 }
 
+/* In a takeover the workers stand still until workers_serve(). */
 static bool start_workers(struct service *service)
 {
-	struct control_task *task = &service->task;
+	struct workers *workers = service->task.workers;
 	struct fault fault;
-	int result = workers_start(task->workers);
+	int result =
+		service->config->inherited ? workers_start_still(workers) : workers_start(workers);
 
 	if (!result)
 		return true;
-	workers_enter(task->workers, WORKER_STOP);
-	workers_join(task->workers);
 	fault_set(&fault, NULL, NULL, "cannot start the workers: %s; lower --workers",
 		  strerror(-result));
 	return fail(service, &fault);
@@ -297,7 +301,8 @@ static bool take_over(struct service *service, struct takeover_commit *commit)
 	struct control_task *task = &service->task;
 	struct fault fault;
 
-	if (!start_log(service) || !make_saver(service) || !wait_for_names(service))
+	if (!start_log(service) || !make_saver(service) || !wait_for_names(service) ||
+	    !start_workers(service))
 		return false;
 	/* the descriptors of sessions are in memory from here on, but not ours to end */
 	service->stuck = true;
@@ -308,9 +313,10 @@ static bool take_over(struct service *service, struct takeover_commit *commit)
 		admin_settle(task->admin);
 	/* looks at the pipes of the workers, so before they run */
 	report_limits(service->config, &service->limits, task->workers);
-	if (!start_workers(service))
-		return false;
+	workers_serve(task->workers);
 	takeover_take_log(&service->process->take, task, commit);
+	/* the old process waits for the end of the connection, and then closes its descriptors */
+	workers_await_sessions(task->workers, timer_now_ms() + SETTLE_LIMIT_MS);
 	takeover_take_close(&service->process->take);
 	report_privileges(service->config);
 	report_log(service->config);

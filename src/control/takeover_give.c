@@ -17,8 +17,14 @@
 #include "os/sock.h"
 #include "os/timer.h"
 
-/* How long the sessions may stand still. 100,000 sessions move in less. */
+/*
+ * How long the sessions may stand still, and how long the control loop waits for a new process that
+ * does not read. 100,000 sessions move in less.
+ */
 #define STANDSTILL_LIMIT_MS 3000
+
+/* How long the old process waits for the new one after the commit, before it closes its copies. */
+#define END_LIMIT_MS 2000
 
 struct takeover_give {
 	const struct control_task *task;
@@ -135,12 +141,11 @@ static void fail_with(struct takeover_give *self, int error)
 			 "the new process ended before it could take over; its last lines in the "
 			 "log say why");
 	else if (error == -ETIMEDOUT)
-		snprintf(
-			reason, sizeof(reason),
-			"the new process has not taken over within --takeover-timeout (%" PRIu64
-			" ms), or not the sessions within %d ms; raise it, or find out what the new "
-			"process waits for",
-			self->task->takeover_timeout_ms, STANDSTILL_LIMIT_MS);
+		snprintf(reason, sizeof(reason),
+			 "the new process has not taken over within --takeover-timeout (%" PRIu64
+			 " ms), or not read within %d ms what it was sent; raise it, or find out "
+			 "what the new process waits for",
+			 self->task->takeover_timeout_ms, STANDSTILL_LIMIT_MS);
 	else if (error == -EINTR)
 		snprintf(reason, sizeof(reason),
 			 "the process was told to drain during the takeover; start it again");
@@ -211,6 +216,12 @@ void takeover_give_cancel(struct takeover_give *self)
 
 /* The new process reads its configuration ------------------------------------------------------ */
 
+/* From here on the control loop waits for the new process, but not for long. */
+static void limit_wait(struct takeover_give *self)
+{
+	carrier_set_due(self->carrier, MIN(self->due_ms, timer_now_ms() + STANDSTILL_LIMIT_MS));
+}
+
 static void put_greeted(struct carrier *carrier, enum takeover_kind kind)
 {
 	carrier_begin(carrier, CARRIER_GREETED);
@@ -226,6 +237,7 @@ static int greet(struct takeover_give *self)
 
 	if (carrier_take(carrier) != INHERITED_PROTOCOL)
 		return -EPROTONOSUPPORT;
+	limit_wait(self);
 	carrier_begin(carrier, CARRIER_HELLO);
 	carrier_put(carrier, INHERITED_PROTOCOL);
 	carrier_put(carrier, INHERITED_STATE_VERSION);
@@ -233,7 +245,7 @@ static int greet(struct takeover_give *self)
 	carrier_put(carrier, workers_slot_count(task->workers));
 	carrier_put(carrier, workers_running_count(task->workers));
 	carrier_put(carrier, workers_boot_id(task->workers));
-	carrier_put(carrier, 0);
+	carrier_put(carrier, workers_metric(task->workers, METRIC_sessions_open));
 	carrier_put_text(carrier, task->forwards->config->user);
 	carrier_end(carrier);
 	workers_write_sockets(task->workers, carrier);
@@ -350,6 +362,19 @@ static int commit(struct takeover_give *self, uint64_t frozen_us)
 	return carrier_flush(carrier);
 }
 
+/*
+ * Waits until the new process has closed its end: its sessions run. Closing the old descriptors
+ * before would take it the CPU.
+ */
+static void await_end(struct takeover_give *self)
+{
+	enum carrier_kind kind;
+
+	carrier_set_due(self->carrier, timer_now_ms() + END_LIMIT_MS);
+	while (!carrier_next(self->carrier, &kind))
+		;
+}
+
 /* Returns whether the new process serves from here on. */
 static bool give(struct takeover_give *self)
 {
@@ -358,6 +383,7 @@ static bool give(struct takeover_give *self)
 	uint64_t frozen_us;
 	int result = task->saver ? saver_pause(task->saver, self->due_ms) : 0;
 
+	limit_wait(self);
 	if (!result && !self->sockets_only)
 		forwards_write_leases(task->forwards, self->carrier, 0);
 	frozen_us = timer_now_us();
@@ -371,6 +397,7 @@ static bool give(struct takeover_give *self)
 	if (!result)
 		result = commit(self, frozen_us);
 	if (!result) {
+		await_end(self);
 		forwards_give_away(task->forwards, self->adopted);
 		if (self->sockets_only)
 			memset(self->moves, 0, task->forwards->count * sizeof(bool));

@@ -63,6 +63,8 @@ int takeover_take_open(struct takeover_take *take, int fd, struct fault *fault)
 		result = inherited_read(inherited, inherited->carrier);
 	if (!result)
 		result = take_names(take);
+	if (!result)
+		host_expect_descriptors(inherited->count + 2 * (uint64_t)inherited->old_sessions);
 	return result ? fail(fault, result, "its sockets did not arrive") : 0;
 }
 

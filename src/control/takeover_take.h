@@ -42,7 +42,7 @@ struct takeover_commit {
 };
 
 /*
- * Takes the state into `task`, whose workers have not started, and waits for the commit. Returns 0:
+ * Takes the state into `task`, whose workers stand still, and waits for the commit. Returns 0:
  * the sessions are this process's. Otherwise -errno with `fault`: they are still the old process's,
  * and the process can only _exit(2).
  */

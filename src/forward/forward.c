@@ -48,6 +48,7 @@ int forwards_create(struct forwards **forwards, const struct config *config,
 		made->list[i].index = i;
 		made->list[i].listen = config->forwards[i].listen;
 		made->list[i].loops = made->loops;
+		made->want_clients |= config->forwards[i].wants_client;
 		atomic_flag_clear(&made->list[i].repairing);
 	}
 	make_tuning(made);

@@ -67,6 +67,7 @@ struct forwards {
 	struct forward_names names; /* written by the control loop */
 	/* a takeover keeps what was changed at run time: for an upgrade, not for a reload */
 	bool keeps_changes;
+	bool want_clients;	      /* at least one of them looks up its clients' addresses */
 	_Atomic uint32_t sweep_count; /* relay/sweep.h: of the sweeps asked for */
 	unsigned count;
 	struct forward list[];

@@ -44,6 +44,19 @@ bool host_is_same_file(const char *a, const char *b);
 void *host_reserve_memory(size_t bytes);
 void host_release_memory(void *memory, size_t bytes);
 
+/*
+ * Makes the first `bytes` of reserved memory resident now: MADV_POPULATE_WRITE, Linux 5.14. One call
+ * costs less than a page fault for each page. Where it fails, pages become resident as before.
+ */
+void host_fill_memory(void *memory, size_t bytes);
+
+/*
+ * Makes the table of descriptors large enough for `count` of them, within RLIMIT_NOFILE. The kernel
+ * would double the table again and again, and each time wait for an RCU grace period if the process
+ * has threads. Without memory for it, nothing changes.
+ */
+void host_expect_descriptors(uint64_t count);
+
 /* The number of CPUs that the process may run on: sched_getaffinity(2). At least 1. */
 unsigned host_cpu_count(void);
 

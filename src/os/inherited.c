@@ -23,7 +23,7 @@ static int read_hello(struct inherited *self)
 	self->old_maxconn = (uint32_t)carrier_take(carrier);
 	self->old_workers = (unsigned)carrier_take(carrier);
 	self->boot_id = carrier_take(carrier);
-	self->opened_counts = carrier_take(carrier);
+	self->old_sessions = (uint32_t)carrier_take(carrier);
 	if (!carrier_is_whole(carrier))
 		return -EBADMSG;
 	carrier_take_text(carrier, self->old_user, sizeof(self->old_user));

@@ -62,14 +62,14 @@ struct inherited {
 	uint32_t old_maxconn;
 	unsigned old_workers;
 	uint64_t boot_id;		     /* of session ids */
-	uint64_t opened_counts;		     /* session ids of this process are above it */
+	uint32_t old_sessions;		     /* about as many will come */
 	char old_user[INHERITED_NAME_BYTES]; /* --user of the old process; "": none */
 };
 
 /*
  * Reads HELLO, the SOCKET records and GREETED. HELLO has: INHERITED_PROTOCOL,
- * INHERITED_STATE_VERSION, the program's version as text, maxconn, workers, boot_id, the count of
- * opened sessions, and --user as text. Returns 0, or -errno with nothing left open:
+ * INHERITED_STATE_VERSION, the program's version as text, maxconn, workers, boot_id, the number of
+ * sessions, and --user as text. Returns 0, or -errno with nothing left open:
  * -EPROTONOSUPPORT if the protocol is another; -EBADMSG if a record is malformed or another kind
  * comes first; -ENOMEM; or of carrier_next().
  */

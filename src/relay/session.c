@@ -34,6 +34,11 @@ int sessions_init(struct sessions *sessions, uint32_t slot_count)
 	return result ? result : session_paces_create(sessions);
 }
 
+void sessions_expect(struct sessions *sessions, uint32_t count)
+{
+	session_table_expect(sessions->table, count);
+}
+
 void sessions_finish(struct sessions *sessions)
 {
 	if (sessions->table)

@@ -74,6 +74,9 @@ struct sessions {
  */
 int sessions_init(struct sessions *sessions, uint32_t slot_count);
 
+/* Prepares for about `count` sessions that will come at once: session_read(). */
+void sessions_expect(struct sessions *sessions, uint32_t count);
+
 /* There must be no session left. */
 void sessions_finish(struct sessions *sessions);
 
@@ -144,12 +147,19 @@ unsigned sessions_hold_connects(struct sessions *sessions);
 void sessions_write(struct sessions *sessions, struct carrier *carrier, const bool *moves);
 
 /*
- * Takes such a record, without its first value, the worker. The session is ready to run. For the
- * main thread, before the worker starts; `now_ms` and the wheel must be of the present. Returns 0,
+ * Takes such a record, without its first value, the worker. The session is ready to run, or sleeps:
+ * session_wake(). For the main thread, while the worker does not run; `now_ms` and the wheel must
+ * be of the present. Returns 0,
  * -ENOSPC: all slots are in use; -EBADMSG: the record makes no sense; -EOPNOTSUPP: the session has
  * bytes in a pipe, and this process may not splice; or -errno of tenancy_read().
  */
 int session_read(struct sessions *sessions, struct carrier *carrier);
+
+/*
+ * Makes a session ready that session_read() has left asleep, because no byte has moved for a while:
+ * so many idle sessions do not hold up the busy ones. Returns whether it slept.
+ */
+bool session_wake(struct sessions *sessions, struct session *session);
 
 /* For the worker: another process has all sessions of the forwards that `moves`. */
 void sessions_leave(struct sessions *sessions, const bool *moves);

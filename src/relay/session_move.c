@@ -28,6 +28,9 @@
  */
 #define RESUME_DELAY_MS 100
 
+/* A session that was silent for so long sleeps first. Scenario: takeover (bench/). */
+#define SLEEP_AFTER_MS 250
+
 /* What every session has, in the order of the record. A later version may only add at its end. */
 #define SESSION_FIELDS(FIELD)                                                                      \
 	FIELD(id)                                                                                  \
@@ -296,7 +299,7 @@ static int read_state(struct sessions *sessions, struct session *to, struct carr
 	return result;
 }
 
-static void read_ends(struct session *to, struct carrier *carrier)
+static void read_ends(const struct sessions *sessions, struct session *to, struct carrier *carrier)
 {
 	struct sockaddr_un name;
 
@@ -307,7 +310,7 @@ static void read_ends(struct session *to, struct carrier *carrier)
 	if (addr_is_local(&to->client))
 		to->client.local.name = NULL; /* peers have no name */
 	/* this process may want to know the client although the former did not */
-	if (!to->client.length_bytes)
+	if (!to->client.length_bytes && sessions->forwards->want_clients)
 		sock_get_peer(to->fd[SESSION_CLIENT], &to->client);
 }
 
@@ -316,7 +319,7 @@ static int read_session(struct sessions *sessions, struct session *to, struct ca
 	unsigned state;
 	int result;
 
-	read_ends(to, carrier);
+	read_ends(sessions, to, carrier);
 	result = tenancy_read(&to->tenancy, sessions->forwards, &to->client, carrier);
 	if (result)
 		return result;
@@ -345,8 +348,20 @@ int session_read(struct sessions *sessions, struct carrier *carrier)
 	}
 	if (session->state == SESSION_RELAYING)
 		resume_relay(sessions, session);
-	session_make_ready(sessions, session);
+	if (session->state != SESSION_RELAYING ||
+	    sessions->now_ms - session->active_ms < SLEEP_AFTER_MS)
+		session_make_ready(sessions, session);
 	return 0;
+}
+
+bool session_wake(struct sessions *sessions, struct session *session)
+{
+	/* a session that relays is queued, or at least one of its lanes waits */
+	if (session->state != SESSION_RELAYING || session->queued ||
+	    session->waits[0] != SESSION_WAIT_NONE || session->waits[1] != SESSION_WAIT_NONE)
+		return false;
+	session_make_ready(sessions, session);
+	return true;
 }
 
 /* Leaving -------------------------------------------------------------------------------------- */

@@ -148,6 +148,9 @@ struct session_table;
 
 /* Creates a table of `slot_count` slots, at most ENGINE_SLOT_LIMIT. Returns 0 or -ENOMEM. */
 int session_table_create(struct session_table **table, uint32_t slot_count);
+
+/* Makes the memory of the first `count` slots resident. */
+void session_table_expect(struct session_table *table, uint32_t count);
 void session_table_destroy(struct session_table *table);
 
 /* Returns a zeroed session with slot, generation and fd[] = -1 set; NULL: all slots are in use. */

@@ -45,6 +45,11 @@ int session_table_create(struct session_table **table, uint32_t slot_count)
 	return 0;
 }
 
+void session_table_expect(struct session_table *table, uint32_t count)
+{
+	host_fill_memory(table, table_bytes(MIN(count, table->slot_count)));
+}
+
 void session_table_destroy(struct session_table *table)
 {
 	CHECK(!table->used_count);

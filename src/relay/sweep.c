@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "relay/sweep.h"
 
+void sweep_wake(struct sweep *sweep)
+{
+	*sweep = (struct sweep){.running = true, .wakes = true};
+}
+
 bool sweep_begin(struct sweep *sweep, const struct sessions *sessions)
 {
 	uint32_t count =
@@ -9,11 +14,11 @@ bool sweep_begin(struct sweep *sweep, const struct sessions *sessions)
 	if (count == sweep->count)
 		return false;
 	/* a sweep that runs begins again: it may have passed sessions that must end now */
-	*sweep = (struct sweep){.count = count, .running = true};
+	*sweep = (struct sweep){.count = count, .running = true, .wakes = sweep->wakes};
 	return true;
 }
 
-void sweep_work(struct sweep *sweep, struct sessions *sessions)
+bool sweep_work(struct sweep *sweep, struct sessions *sessions)
 {
 	unsigned steps = 0;
 
@@ -22,14 +27,19 @@ void sweep_work(struct sweep *sweep, struct sessions *sessions)
 		enum close_reason reason;
 
 		if (sweep->slot == sessions_slot_end(sessions)) {
-			sweep->running = false;
-			return;
+			sweep->running = sweep->wakes = false;
+			return true;
 		}
 		session = sessions_at(sessions, sweep->slot++);
 		steps++;
-		if (!session || !session_must_end(session, &reason))
+		if (!session)
 			continue;
-		session_end(sessions, session, reason);
-		steps += SWEEP_END_STEPS;
+		if (session_must_end(session, &reason)) {
+			session_end(sessions, session, reason);
+			steps += SWEEP_END_STEPS;
+		} else if (sweep->wakes && session_wake(sessions, session)) {
+			steps += SWEEP_WAKE_STEPS;
+		}
 	}
+	return false;
 }

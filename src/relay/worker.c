@@ -123,7 +123,10 @@ static void sweep(struct worker *worker)
 		for (unsigned i = 0; i < workers->count; i++)
 			if (i != worker->sessions.worker)
 				engine_wake(workers->engines[i]);
-	sweep_work(&worker->sweep, &worker->sessions);
+	if (!sweep_work(&worker->sweep, &worker->sessions))
+		return;
+	atomic_store(&worker->swept, true);
+	worker_wake_main(workers);
 }
 
 /* Answers whether this worker turns, if the control thread asks. */
@@ -238,6 +241,7 @@ static void *run_worker(void *argument)
 		timer_wheel_advance(&worker->wheel, worker->sessions.now_ms);
 		atomic_fetch_add(&worker->workers->up_count, 1);
 		worker_wake_main(worker->workers);
+		worker_begin_still(worker);
 		error = serve(worker);
 	}
 	if (error) {
@@ -267,21 +271,45 @@ static void await_workers(struct workers *workers)
 		usleep(200);
 }
 
-int workers_start(struct workers *workers)
+/* Returns 0 with all threads up; else -errno, and none is left. */
+static int start_threads(struct workers *workers)
 {
-	int error = workers->incomplete ? workers_complete(workers) : 0;
+	int error = 0;
 
-	for (unsigned i = 0; i < workers->count; i++)
-		listeners_tune(&workers->list[i].listeners);
 	for (unsigned i = 0; i < workers->count && !error; i++) {
 		error = thread_start(&workers->list[i].thread, run_worker, &workers->list[i]);
 		workers->started_count += !error;
 	}
 	await_workers(workers);
 	error = error ? error : workers_error(workers);
-	if (!error)
-		workers_enter(workers, WORKER_SERVE);
+	if (error) {
+		workers_enter(workers, WORKER_STOP);
+		workers_join(workers);
+	}
 	return error;
+}
+
+int workers_start(struct workers *workers)
+{
+	int error = workers->incomplete ? workers_complete(workers) : 0;
+
+	error = error ? error : start_threads(workers);
+	if (!error)
+		workers_serve(workers);
+	return error;
+}
+
+int workers_start_still(struct workers *workers)
+{
+	atomic_store(&workers->phase, WORKER_FREEZE);
+	return start_threads(workers);
+}
+
+void workers_serve(struct workers *workers)
+{
+	for (unsigned i = 0; i < workers->count; i++)
+		listeners_tune(&workers->list[i].listeners);
+	workers_enter(workers, WORKER_SERVE);
 }
 
 void workers_enter(struct workers *workers, enum worker_phase phase)

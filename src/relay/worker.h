@@ -48,10 +48,18 @@ void workers_destroy(struct workers *workers);
 int workers_attach(struct workers *workers, struct bans *bans, struct queries **queries);
 
 /*
- * Tunes inherited listening sockets, starts the threads, and returns when all serve, or one has
- * failed. In a takeover only after the old process has given up. Returns 0 or -errno.
+ * Starts the threads, and returns when all serve. Returns 0, or -errno with no thread left.
+ *
+ * In a takeover in two steps, so that nothing can fail any more when the sessions come, and little
+ * is left to do. workers_start_still(): the threads stand still (WORKER_FREEZE), and the main thread
+ * may work on what belongs to the workers. workers_serve(), when the old process has given up:
+ * tunes the inherited listening sockets, and the workers go on. workers_await_sessions() returns
+ * when all sessions of the old process have run, at the latest at `due_ms` (CLOCK_MONOTONIC).
  */
 int workers_start(struct workers *workers);
+int workers_start_still(struct workers *workers);
+void workers_serve(struct workers *workers);
+void workers_await_sessions(struct workers *workers, uint64_t due_ms);
 
 /* Moves all workers on to a later phase; thaws them if they are frozen. */
 void workers_enter(struct workers *workers, enum worker_phase phase);
@@ -84,10 +92,11 @@ void workers_write(const struct workers *workers, struct carrier *carrier, const
 void workers_leave(struct workers *workers, const bool *moves);
 
 /*
- * Before the start: takes one record that workers_write() of the other process has written. Returns
- * 0; -ENOTSUP: it is of another kind; -EBADMSG: it makes no sense; or -errno of session_read().
- * workers_complete() makes the pipes that did not come; call it in any process that inherits, after
- * the last record. Returns 0 or -errno: pipe(2). workers_start() calls it if nobody has.
+ * Before the start, or after workers_start_still(): takes one record that workers_write() of the
+ * other process has written. Returns 0; -ENOTSUP: it is of another kind; -EBADMSG: it makes no
+ * sense; or -errno of session_read(). workers_complete() makes the pipes that did not come; call it
+ * in any process that inherits, after the last record. Returns 0 or -errno: pipe(2).
+ * workers_start() calls it if nobody has.
  */
 int workers_read(struct workers *workers, struct carrier *carrier, enum carrier_kind kind);
 int workers_complete(struct workers *workers);

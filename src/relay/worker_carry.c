@@ -191,7 +191,7 @@ int workers_read(struct workers *workers, struct carrier *carrier, enum carrier_
 {
 	int result;
 
-	CHECK(!workers->started_count);
+	CHECK(!workers->started_count || atomic_load(&workers->phase) == WORKER_FREEZE);
 	switch (kind) {
 	case CARRIER_COUNTERS:
 	case CARRIER_CLOSED:

@@ -65,6 +65,10 @@ static int make_worker(struct workers *workers, unsigned index, const struct wor
 			  maxconn, strerror(-result));
 		return result;
 	}
+	if (inherited) {
+		sessions_expect(sessions, inherited->old_sessions / workers->count);
+		sweep_wake(&worker->sweep);
+	}
 	sessions->engine = workers->engines[index];
 	(void)reserve_keep(&sessions->reserve);
 	return 0;

@@ -72,6 +72,12 @@ static void stand_still(struct worker *worker)
 	timer_wheel_advance(&worker->wheel, worker->sessions.now_ms);
 }
 
+void worker_begin_still(struct worker *worker)
+{
+	if (is_freezing(worker->workers))
+		stand_still(worker);
+}
+
 static void leave(struct worker *worker)
 {
 	const bool *moved = worker->workers->moved;
@@ -102,21 +108,35 @@ enum worker_phase worker_freeze(struct worker *worker)
 
 /* The main thread: standing still -------------------------------------------------------------- */
 
-static bool have_entered(const struct workers *workers, enum worker_phase phase)
+static bool has_entered(const struct worker *worker, enum worker_phase phase)
+{
+	return atomic_load(&worker->entered) == (int)phase;
+}
+
+static bool has_swept(const struct worker *worker, enum worker_phase unused)
+{
+	(void)unused;
+	return atomic_load(&worker->swept);
+}
+
+typedef bool worker_state(const struct worker *worker, enum worker_phase phase);
+
+static bool are_all(const struct workers *workers, worker_state *is_so, enum worker_phase phase)
 {
 	for (unsigned i = 0; i < workers->count; i++)
-		if (atomic_load(&workers->list[i].entered) != (int)phase)
+		if (!is_so(&workers->list[i], phase))
 			return false;
 	return true;
 }
 
-/* Waits until all workers have entered a phase. Returns 0 or -errno. */
-static int await_phase(struct workers *workers, enum worker_phase phase, uint64_t due_ms)
+/* Waits until a state holds for all workers. Returns 0 or -errno. */
+static int await(struct workers *workers, worker_state *is_so, enum worker_phase phase,
+		 uint64_t due_ms)
 {
 	struct pollfd polled = {.fd = workers->event_fd, .events = POLLIN};
 	uint64_t wakes;
 
-	while (!have_entered(workers, phase)) {
+	while (!are_all(workers, is_so, phase)) {
 		uint64_t now_ms = timer_now_ms();
 
 		if (atomic_load(&workers->ended_count))
@@ -130,6 +150,13 @@ static int await_phase(struct workers *workers, enum worker_phase phase, uint64_
 	return 0;
 }
 
+void workers_await_sessions(struct workers *workers, uint64_t due_ms)
+{
+	(void)await(workers, has_swept, WORKER_SERVE, due_ms);
+	/* the control loop may have been meant by what was read here */
+	worker_wake_main(workers);
+}
+
 int workers_freeze(struct workers *workers, uint64_t due_ms)
 {
 	int result;
@@ -137,14 +164,14 @@ int workers_freeze(struct workers *workers, uint64_t due_ms)
 	if (atomic_load(&workers->phase) != WORKER_SERVE || workers_error(workers))
 		return -EBUSY;
 	/* a worker may still be on its way back from a freeze that failed */
-	result = await_phase(workers, WORKER_SERVE, due_ms);
+	result = await(workers, has_entered, WORKER_SERVE, due_ms);
 	if (!result) {
 		workers_enter(workers, WORKER_HOLD);
-		result = await_phase(workers, WORKER_HOLD, due_ms);
+		result = await(workers, has_entered, WORKER_HOLD, due_ms);
 	}
 	if (!result) {
 		workers_enter(workers, WORKER_FREEZE);
-		result = await_phase(workers, WORKER_FREEZE, due_ms);
+		result = await(workers, has_entered, WORKER_FREEZE, due_ms);
 	}
 	if (result)
 		workers_thaw(workers);

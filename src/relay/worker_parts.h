@@ -25,6 +25,7 @@ struct worker {
 	bool leaves;		 /* workers_leave() was called; not seen yet */
 	bool resume;		 /* call listeners_resume() at the end of the tick */
 	bool asked;		 /* there is more to do for a question: do not wait */
+	atomic_bool swept;	 /* a sweep has ended, so no session sleeps */
 	atomic_int error;	 /* 0, or the -errno that ended the worker */
 };
 
@@ -68,6 +69,9 @@ int worker_take_events(struct worker *worker, int64_t timeout_ms);
 
 /* Answers a part of the control thread's question, if there is one. */
 void worker_work_on_query(struct worker *worker);
+
+/* Before the first tick: stands still during WORKER_FREEZE. */
+void worker_begin_still(struct worker *worker);
 
 /* WORKER_HOLD: stops accepting. Call it in each tick, until the worker has entered this phase. */
 void worker_hold(struct worker *worker);

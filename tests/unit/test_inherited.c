@@ -99,7 +99,7 @@ Test(inherited, hello_and_sockets)
 	cr_expect_eq(inherited.old_maxconn, 1000);
 	cr_expect_eq(inherited.old_workers, 4);
 	cr_expect_eq(inherited.boot_id, 0xb001);
-	cr_expect_eq(inherited.opened_counts, 77);
+	cr_expect_eq(inherited.old_sessions, 77);
 	cr_expect_str_eq(inherited.old_user, "nobody");
 	cr_assert_eq(inherited.count, 3);
 	cr_expect_eq(inherited.sockets[0].owner, 3);

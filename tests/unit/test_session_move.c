@@ -441,6 +441,40 @@ Test(session_move, paced)
 }
 
 /* A record that ends early, wherever: nothing is left of it. */
+static struct session *first_session(struct fixture_place *place)
+{
+	return sessions_at(&place->workers->list[0].sessions, 0);
+}
+
+Test(session_move, silent_sleeps_until_the_busy_have_run)
+{
+	struct setup setup;
+	struct fixture_place *before, *after;
+
+	begin(&setup, "");
+	open_session(&setup);
+	pass_up(&setup, PIECE);
+	before = here(&setup);
+	setup.now = !setup.now;
+	after = here(&setup);
+	fixture_make(after, before, setup.words);
+	fixture_stand(after);
+	fixture_freeze(before);
+	first_session(before)->active_ms -= 10000;
+	fixture_carry(before, after, fixture_all);
+	cr_expect_not(sessions_are_ready(&after->workers->list[0].sessions));
+	/* bytes that come while the session sleeps are found when it wakes */
+	send_piece(setup.client, PIECE, &setup.up);
+	fixture_start(after);
+	receive_piece(setup.backend, PIECE, setup.up - PIECE);
+	workers_await_sessions(after->workers, timer_now_ms() + SUPPORT_PATIENCE_MS);
+	workers_leave(before->workers, fixture_all);
+	workers_join(before->workers);
+	fixture_end(before);
+	pass_down(&setup, PIECE);
+	end_from_client(&setup);
+}
+
 Test(session_move, records_that_are_cut_short_are_refused)
 {
 	struct fixture_place other;

@@ -90,8 +90,17 @@ void fixture_make(struct fixture_place *place, const struct fixture_place *befor
 
 void fixture_start(struct fixture_place *place)
 {
-	cr_assert_eq(workers_start(place->workers), 0);
+	if (place->standing)
+		workers_serve(place->workers);
+	else
+		cr_assert_eq(workers_start(place->workers), 0);
 	place->started = true;
+}
+
+void fixture_stand(struct fixture_place *place)
+{
+	cr_assert_eq(workers_start_still(place->workers), 0);
+	place->standing = true;
 }
 
 void fixture_end(struct fixture_place *place)
@@ -162,10 +171,12 @@ void fixture_carry(struct fixture_place *before, struct fixture_place *place, co
 
 void fixture_move(struct fixture_place *before, struct fixture_place *place)
 {
+	fixture_stand(place);
 	fixture_freeze(before);
 	fixture_carry(before, place, fixture_all);
-	workers_leave(before->workers, fixture_all);
 	fixture_start(place);
+	workers_await_sessions(place->workers, timer_now_ms() + SUPPORT_PATIENCE_MS);
+	workers_leave(before->workers, fixture_all);
 }
 
 void fixture_await(const struct fixture_place *place, enum metric metric, uint64_t value)

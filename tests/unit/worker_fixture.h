@@ -19,6 +19,7 @@ struct fixture_place {
 	struct inherited inherited;
 	struct forwards *forwards;
 	struct workers *workers;
+	bool standing; /* fixture_stand() was called */
 	bool started;
 };
 
@@ -30,6 +31,9 @@ struct fixture_place {
 void fixture_make(struct fixture_place *place, const struct fixture_place *before,
 		  const char *words);
 void fixture_start(struct fixture_place *place);
+
+/* Starts the threads, which stand still until fixture_start(). */
+void fixture_stand(struct fixture_place *place);
 
 /* Ends all sessions and the workers. */
 void fixture_end(struct fixture_place *place);
