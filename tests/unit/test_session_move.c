@@ -115,17 +115,9 @@ static void send_piece(int fd, size_t count, uint64_t *at)
 static void receive_piece(int fd, size_t count, uint64_t at)
 {
 	char *bytes = malloc(count);
-	size_t got = 0;
 
 	cr_assert_not_null(bytes);
-	/* a ring that this thread has destroyed may cut a wait for all of them short */
-	while (got < count) {
-		ssize_t result = recv(fd, bytes + got, count - got, 0);
-
-		cr_assert_gt(result, 0, "%zu of %zu bytes, then %zd: %s", got, count, result,
-			     strerror(errno));
-		got += (size_t)result;
-	}
+	support_receive(fd, bytes, count);
 	cr_assert_eq(support_check_pattern(bytes, count, at), count);
 	free(bytes);
 }
@@ -441,40 +433,6 @@ Test(session_move, paced)
 }
 
 /* A record that ends early, wherever: nothing is left of it. */
-static struct session *first_session(struct fixture_place *place)
-{
-	return sessions_at(&place->workers->list[0].sessions, 0);
-}
-
-Test(session_move, silent_sleeps_until_the_busy_have_run)
-{
-	struct setup setup;
-	struct fixture_place *before, *after;
-
-	begin(&setup, "");
-	open_session(&setup);
-	pass_up(&setup, PIECE);
-	before = here(&setup);
-	setup.now = !setup.now;
-	after = here(&setup);
-	fixture_make(after, before, setup.words);
-	fixture_stand(after);
-	fixture_freeze(before);
-	first_session(before)->active_ms -= 10000;
-	fixture_carry(before, after, fixture_all);
-	cr_expect_not(sessions_are_ready(&after->workers->list[0].sessions));
-	/* bytes that come while the session sleeps are found when it wakes */
-	send_piece(setup.client, PIECE, &setup.up);
-	fixture_start(after);
-	receive_piece(setup.backend, PIECE, setup.up - PIECE);
-	workers_await_sessions(after->workers, timer_now_ms() + SUPPORT_PATIENCE_MS);
-	workers_leave(before->workers, fixture_all);
-	workers_join(before->workers);
-	fixture_end(before);
-	pass_down(&setup, PIECE);
-	end_from_client(&setup);
-}
-
 Test(session_move, records_that_are_cut_short_are_refused)
 {
 	struct fixture_place other;

@@ -181,6 +181,41 @@ Test(worker_move, sessions_go_on_in_another_process)
 	finish(&places[last], descriptors);
 }
 
+static struct session *session_of(const struct fixture_place *place, uint32_t slot)
+{
+	return sessions_at(&place->workers->list[0].sessions, slot);
+}
+
+Test(worker_move, a_silent_session_sleeps_until_a_sweep)
+{
+	unsigned descriptors = support_count_descriptors();
+	struct fixture_place place, other;
+	struct flow flows[2];
+
+	begin(&place, "--workers 1");
+	for (unsigned i = 0; i < ARRAY_COUNT(flows); i++) {
+		open_flow(&place, 0, &flows[i]);
+		pass_both(&flows[i]);
+	}
+	fixture_make(&other, &place, words_for("--workers 1"));
+	fixture_stand(&other);
+	fixture_freeze(&place);
+	session_of(&place, 0)->active_ms -= 10000;
+	session_of(&place, 1)->active_ms = timer_now_ms();
+	fixture_carry(&place, &other, fixture_all);
+	cr_expect_not(session_of(&other, 0)->queued);
+	cr_expect(session_of(&other, 1)->queued);
+	fixture_start(&other);
+	for (unsigned i = 0; i < ARRAY_COUNT(flows); i++)
+		pass_both(&flows[i]);
+	workers_await_sessions(other.workers, timer_now_ms() + SUPPORT_PATIENCE_MS);
+	workers_leave(place.workers, fixture_all);
+	end_former(&place);
+	for (unsigned i = 0; i < ARRAY_COUNT(flows); i++)
+		end_flow(&flows[i]);
+	finish(&other, descriptors);
+}
+
 Test(worker_move, a_takeover_that_fails_changes_nothing)
 {
 	unsigned descriptors = support_count_descriptors();
