@@ -310,7 +310,9 @@ static int hand_over(struct takeover_give *self, uint64_t leases_ms)
 	enum carrier_kind kind;
 	int result;
 
-	if (!self->sockets_only)
+	if (self->sockets_only)
+		workers_write_pipes(self->task->workers, carrier);
+	else
 		write_state(self, leases_ms);
 	carrier_begin(carrier, CARRIER_STATE_END);
 	carrier_put(carrier, carrier_put_count(carrier));

@@ -47,7 +47,7 @@ enum carrier_kind {
 	CARRIER_NAME,
 	CARRIER_CLIENT, /* an accepted connection without a session */
 	CARRIER_SESSION,
-	CARRIER_PIPE,
+	CARRIER_PIPE,		/* the two descriptors of a free pipe */
 	CARRIER_STATE_END,	/* how many records of each kind came before */
 	CARRIER_COMMIT,		/* the new process serves from here on */
 	CARRIER_FORWARD_COUNTS, /* a part of the state: what `sixpipe stats` shows of a forward */

@@ -83,6 +83,9 @@ void workers_thaw(struct workers *workers);
  */
 void workers_write(const struct workers *workers, struct carrier *carrier, const bool *moves);
 
+/* Only the free pipes, for a process that cannot read the rest. */
+void workers_write_pipes(const struct workers *workers, struct carrier *carrier);
+
 /*
  * While the workers are frozen, after the other process has got all that workers_write() wrote and
  * forwards_give_away(): forgets it, closes the listening sockets that were given away without a

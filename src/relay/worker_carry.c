@@ -28,7 +28,7 @@ static void write_clients(const struct listeners *listeners, struct carrier *car
 	}
 }
 
-static void write_pipes(const struct pipe_pool *pool, struct carrier *carrier)
+static void write_pool(const struct pipe_pool *pool, struct carrier *carrier)
 {
 	for (unsigned i = 0; i < pipe_pool_free_count(pool); i++) {
 		const struct pipe *pipe = pipe_pool_free_at(pool, i);
@@ -80,9 +80,14 @@ void workers_write(const struct workers *workers, struct carrier *carrier, const
 		sessions_write(&workers->list[i].sessions, carrier, moves);
 	}
 	/* last: lanes that hold bytes have the first claim on the room of the other process */
+	workers_write_pipes(workers, carrier);
+}
+
+void workers_write_pipes(const struct workers *workers, struct carrier *carrier)
+{
 	for (unsigned i = 0; i < workers->count; i++)
 		if (workers->list[i].sessions.pump.pipes)
-			write_pipes(workers->list[i].sessions.pump.pipes, carrier);
+			write_pool(workers->list[i].sessions.pump.pipes, carrier);
 }
 
 /* Reading -------------------------------------------------------------------------------------- */

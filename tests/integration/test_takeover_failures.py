@@ -253,6 +253,9 @@ class OtherState(FailureCase):
             new = self.serving(proxy)
             self.assertEqual(self.children(proxy), [old, new])
             proxy.take_over(new)
+            first, second = proxy.wait_events('limits', 2)
+            self.assertEqual([second[key] for key in ('pipes', 'pipe_bytes')],
+                             [first[key] for key in ('pipes', 'pipe_bytes')])
             for _ in range(3):
                 self.assert_exchanges(*self.pair(proxy, self.server))
             self.assertEqual(self.samples(proxy)['sixpipe_sessions_opened_total'], 3)
