@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "os/host.h"
 
 void *config_grow(void *array, size_t count, size_t element_bytes)
 {
@@ -85,15 +86,17 @@ void config_kept_finish(struct config_kept **kept)
 /* A permission that is missing may be one that the process before had at its start. */
 static void explain_lost_privileges(struct fault *fault)
 {
-	static const char words[] =
-		"or restart sixpipe, which has given up the privileges of its start";
+	char words[128 + HOST_USER_BYTES], user[HOST_USER_BYTES];
 	size_t length = strlen(fault->remedy);
 
 	if (!strstr(fault->reason, strerror(EACCES)) && !strstr(fault->reason, strerror(EPERM)))
 		return;
-	if (length + sizeof(words) + 2 <= sizeof(fault->remedy))
-		snprintf(fault->remedy + length, sizeof(fault->remedy) - length, "%s%s",
-			 length ? ", " : "", words);
+	snprintf(words, sizeof(words),
+		 "%srestart sixpipe, which runs as user '%s' and has given up the privileges of "
+		 "its start",
+		 length ? ", or " : "", host_user_name(user));
+	if (length + strlen(words) < sizeof(fault->remedy))
+		strcpy(fault->remedy + length, words);
 }
 
 void config_errors_add(struct config_errors *errors, const struct fault *fault)

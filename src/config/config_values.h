@@ -82,7 +82,8 @@ void config_kept_finish(struct config_kept **kept);
 
 /*
  * Adds a fault, unless the same text is there already. If `takes_over` is set, the remedy of a
- * missing permission (EACCES, EPERM) says that a restart has the privileges which a takeover lacks.
+ * missing permission (EACCES, EPERM) names the user of the process, and says that a restart has the
+ * privileges which a takeover lacks.
  */
 void config_errors_add(struct config_errors *errors, const struct fault *fault);
 

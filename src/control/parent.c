@@ -113,7 +113,7 @@ static void refuse(const struct parent *parent, int carrier_fd, const char *reas
 __attribute__((noreturn)) static void execute(const struct parent *parent, int program,
 					      int channel_fd, int carrier_fd)
 {
-	char text[32];
+	char text[32], reason[128];
 
 	/* survives execve(2); the program does it again, because a capability of its file resets it */
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -126,7 +126,9 @@ __attribute__((noreturn)) static void execute(const struct parent *parent, int p
 		execveat(program, "", parent->argv, environ, AT_EMPTY_PATH);
 	else
 		execve(parent->path, parent->argv, environ);
-	refuse(parent, carrier_fd, strerror(errno));
+	snprintf(reason, sizeof(reason), "%s%s", strerror(errno),
+		 errno == EACCES ? "; let the user of sixpipe run it and enter its directory" : "");
+	refuse(parent, carrier_fd, reason);
 	_exit(EXIT_FAILURE);
 }
 

@@ -17,6 +17,7 @@
 #include "control/report.h"
 #include "control/signals.h"
 #include "control/takeover_take.h"
+#include "os/host.h"
 #include "os/startup.h"
 #include "os/timer.h"
 
@@ -81,25 +82,32 @@ static void check_what_is_made(struct service *service, bool user_is_known)
 
 /*
  * Looks the user of the process up. In a takeover it cannot change: it is the user of the process
- * before.
+ * before. A file without `user` is refused too, because a restart would give another user.
  */
 static int resolve_user(struct service *service, struct fault *fault)
 {
 	const struct config *config = service->config;
 	const struct inherited *inherited = config->inherited;
 	struct privs_target *target = &service->target;
+	char name[HOST_USER_BYTES];
 	int result = privs_resolve(config->user, target, fault);
 
 	if (!inherited || (result && result != -EPERM))
 		return result;
 	if (target->user.uid == geteuid() && target->user.gid == getegid())
 		target->change = false;
-	if (result || target->change || (!config->user && *inherited->old_user))
+	host_user_name(name);
+	if (!config->user && *inherited->old_user)
+		result = fault_set_object(
+			fault, "user", config->file,
+			"has no 'user' any more, but sixpipe runs as user '%s' and cannot change "
+			"that; write 'user = %.64s' again, or restart sixpipe",
+			name, inherited->old_user);
+	else if (result || target->change)
 		result = fault_set(fault, "user", config->user,
-				   "sixpipe runs as '%.64s', and has given up the right to become "
-				   "another user; restart sixpipe",
-				   *inherited->old_user ? inherited->old_user
-							: "the user who started it");
+				   "sixpipe runs as user '%s' and cannot change its user or group; "
+				   "restart sixpipe",
+				   name);
 	return result;
 }
 

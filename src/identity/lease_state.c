@@ -38,8 +38,10 @@ struct reader {
 static int fail_errno(struct fault *fault, const char *option, const char *path, const char *what)
 {
 	int number = errno;
+	const char *remedy =
+		number == EACCES ? "let the user of sixpipe read it and enter its directory" : "";
 
-	fault_set_object(fault, option, path, "cannot %s: %s", what, strerror(number));
+	fault_set_object(fault, option, path, "cannot %s: %s; %s", what, strerror(number), remedy);
 	return -number;
 }
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pwd.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -176,6 +177,17 @@ const char *host_directory_of(const char *path, char *text, size_t text_bytes)
 		snprintf(text, text_bytes, ".");
 	else /* "/state" is in "/" */
 		snprintf(text, text_bytes, "%.*s", slash == path ? 1 : (int)(slash - path), path);
+	return text;
+}
+
+const char *host_user_name(char text[HOST_USER_BYTES])
+{
+	const struct passwd *entry = getpwuid(geteuid());
+
+	if (entry)
+		snprintf(text, HOST_USER_BYTES, "%s", entry->pw_name);
+	else
+		snprintf(text, HOST_USER_BYTES, "%u", (unsigned)geteuid());
 	return text;
 }
 

@@ -37,6 +37,13 @@ const char *host_directory_of(const char *path, char *text, size_t text_bytes);
 bool host_is_same_file(const char *a, const char *b);
 
 /*
+ * Writes the name of the user that the process is now into `text`, or its number if the user has no
+ * name: getpwuid(3) of geteuid(2). A longer name is cut. Returns `text`.
+ */
+#define HOST_USER_BYTES 64
+const char *host_user_name(char text[HOST_USER_BYTES]);
+
+/*
  * Reserves zeroed memory: mmap(2), MAP_NORESERVE. A page becomes resident when it is first used.
  * `bytes` > 0. Returns NULL if the process has not enough address space. host_release_memory()
  * gives the memory back.

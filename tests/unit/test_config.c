@@ -12,6 +12,7 @@
 #include "base/units.h"
 #include "base/util.h"
 #include "os/engine.h"
+#include "os/host.h"
 #include "support.h"
 
 TestSuite(config, .fini = support_check_leaks);
@@ -395,22 +396,29 @@ Test(config, a_missing_permission_in_a_takeover)
 	static const struct {
 		int error;
 		bool takes_over;
-		const char *text;
+		const char *remedy, *text;
+		bool restart;
 	} rows[] = {
-		{EACCES, false, "--config 'f': Permission denied; do this"},
-		{EACCES, true,
-		 "--config 'f': Permission denied; do this, or restart sixpipe, which has given up "
-		 "the privileges of its start"},
-		{ENOENT, true, "--config 'f': No such file or directory; do this"},
+		{EACCES, false, "do this", "--config 'f': Permission denied; do this", false},
+		{EACCES, true, "do this", "--config 'f': Permission denied; do this, or ", true},
+		{EACCES, true, "", "--config 'f': Permission denied; ", true},
+		{ENOENT, true, "do this", "--config 'f': No such file or directory; do this",
+		 false},
 	};
+	char user[HOST_USER_BYTES], restart[256], text[512];
 
+	snprintf(restart, sizeof(restart),
+		 "restart sixpipe, which runs as user '%s' and has given up the privileges of its "
+		 "start",
+		 host_user_name(user));
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		struct config_errors errors = {.takes_over = rows[i].takes_over};
 		struct fault fault;
 
-		fault_set(&fault, "config", "f", "%s; do this", strerror(rows[i].error));
+		snprintf(text, sizeof(text), "%s%s", rows[i].text, rows[i].restart ? restart : "");
+		fault_set(&fault, "config", "f", "%s; %s", strerror(rows[i].error), rows[i].remedy);
 		config_errors_add(&errors, &fault);
-		cr_expect_str_eq(support_text(&errors.list[0]), rows[i].text);
+		cr_expect_str_eq(support_text(&errors.list[0]), text);
 		config_errors_finish(&errors);
 	}
 }
