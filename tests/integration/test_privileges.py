@@ -26,9 +26,9 @@ PR_CAPBSET_DROP = 24
 NOBODY = pwd.getpwnam('nobody')
 
 
-def low_port():
-    """A free port below 1024."""
-    for port in range(1023, 600, -1):
+def low_port(below=1024):
+    """A free port below this number."""
+    for port in range(below - 1, 600, -1):
         with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
             try:
                 probe.bind(('::1', port))

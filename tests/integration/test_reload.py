@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a reload changes, and what it cannot change, while sessions are open."""
+"""What a reload changes while sessions are open."""
 
 import contextlib
 import os
@@ -11,7 +11,6 @@ import unittest
 from harness import parse_line, wait_until
 from peers import RESET, free_ports
 from takeover_case import TakeoverCase
-from test_privileges import low_port
 
 HEAD = 'engine = {engine}\naccess-log = yes\n'
 
@@ -51,16 +50,6 @@ class ReloadCase(TakeoverCase):
         except (ConnectionRefusedError, FileNotFoundError):
             return True
         return False
-
-    def refuse(self, proxy, *says):
-        """A reload that is refused; the error has each of these words."""
-        old, before = self.serving(proxy), len(proxy.events('takeover_failed'))
-        proxy.signal(signal.SIGHUP)
-        event = proxy.wait_events('takeover_failed', before + 1)[before]
-        for word in says:
-            self.assertIn(word, event['error'])
-        wait_until(lambda: self.children(proxy) == [old], what='the end of the new process')
-        proxy.strange_lines.clear()  # the new process prints its faults as at a start
 
 
 class Forwards(ReloadCase):
@@ -320,45 +309,6 @@ class Process(ReloadCase):
             self.take_over(proxy)
             client, _ = self.session()
             self.assertEqual(client.recv_to_end()[1], RESET)
-
-
-class Privileges(ReloadCase):
-
-    def setUp(self):
-        super().setUp()
-        if os.geteuid() != 0:
-            self.skipTest('needs root')
-
-    def test_a_port_that_only_root_may_bind(self):
-        """It stays over reloads. A new one is refused before anything changes."""
-        first, second = low_port(), None
-        lines = (f'listen = [::1]:{first}', f'backend = {self.server.address}')
-        self.write('user = nobody', web=lines)
-        with self.serve() as proxy:
-            session = self.connect(('::1', first)), self.server.accept()
-            for _ in range(2):
-                self.take_over(proxy)
-                self.assert_exchanges(*session)
-                self.assert_exchanges(self.connect(('::1', first)), self.server.accept())
-            second = low_port()
-            self.write('user = nobody', web=lines,
-                       new=(f'listen = [::1]:{second}', f'backend = {self.server.address}'))
-            self.refuse(proxy, f'[::1]:{second}', 'systemd', 'restart')
-            self.assertTrue(self.refuses(('::1', second)))
-            self.assert_exchanges(*session)
-            self.assert_exchanges(self.connect(('::1', first)), self.server.accept())
-
-    def test_another_user(self):
-        self.write('user = nobody', web=self.web())
-        with self.serve() as proxy:
-            session = self.session()
-            for line in ('user = daemon', 'user = root'):
-                self.write(line, web=self.web())
-                self.refuse(proxy, 'restart')
-                self.assert_exchanges(*session)
-            self.write('user = nobody', web=self.web())
-            self.take_over(proxy)
-            self.assert_exchanges(*session)
 
 
 if __name__ == '__main__':
