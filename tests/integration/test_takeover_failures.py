@@ -44,7 +44,7 @@ class FailureCase(TakeoverCase):
         self.server = self.backend(rcvbuf=8192)
         self.write_config()
 
-    def write_config(self, more='', timeout='500ms'):
+    def write_config(self, more='', timeout='1h'):
         self.configure(CONFIG.format(engine=self.engine, admin=self.admin, timeout=timeout,
                                      backend=self.server.address) + more)
 
@@ -139,18 +139,17 @@ class Programs(FailureCase):
             self.assertEqual(self.samples(proxy)['sixpipe_takeover_failures_total'], len(steps))
 
     def test_an_end_at_each_step(self):
-        self.write_config(timeout='1h')
         self.check_steps({'sends garbage': '', 'speaks another protocol': '', 'ends after the greeting': '',
                           'refuses': 'the first fault\nthe second fault', 'ends in the midst of the state': '',
                           'ends with the whole state': '', 'refuses the state': 'too many sessions'})
 
     def test_a_hang_at_each_step(self):
+        self.write_config(timeout='500ms')
         self.check_steps({step: 'takeover-timeout' for step in (
             'hangs at once', 'hangs after the greeting', 'does not read the state', 'hangs with the whole state')},
             least_s=TIMEOUT_S * 0.9)
 
     def test_sessions_go_on_while_the_new_process_hangs(self):
-        self.write_config(timeout='1h')
         with self.serve() as proxy:
             session = self.pair(proxy, self.server)
             self.begin_hanging(proxy)
@@ -287,7 +286,6 @@ class Afterwards(FailureCase):
 
     def test_dies_after_the_commit(self):
         """The code of the new process is the code of the main process."""
-        self.write_config(timeout='1h')
         with self.serve() as proxy:
             client, server = self.pair(proxy, self.server)
             self.install_successor('dies after the commit')
@@ -301,7 +299,6 @@ class Signals(FailureCase):
 
     def test_term_during_a_takeover(self):
         """The process drains; the takeover is given up."""
-        self.write_config(timeout='1h')
         with self.serve() as proxy:
             client, server = self.pair(proxy, self.server)
             self.begin_hanging(proxy)
@@ -316,7 +313,6 @@ class Signals(FailureCase):
 
     def test_drain_during_a_takeover(self):
         """The command drain, of which the new process does not hear, gives the takeover up."""
-        self.write_config(timeout='1h')
         with self.serve() as proxy:
             client, server = self.pair(proxy, self.server)
             self.begin_hanging(proxy)
