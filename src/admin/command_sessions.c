@@ -166,7 +166,7 @@ void command_kill_go_on(struct admin_job *job, struct admin_answer *answer)
 	struct admin_text text;
 	struct log_line line;
 
-	if (admin_command_log(job, &line)) {
+	if (count && admin_command_log(job, &line)) {
 		log_number(&line, "sessions", count);
 		log_end(&line);
 	}

@@ -304,6 +304,8 @@ class Kill(CommandCase):
             self.assertEqual(self.ask_json('kill', '::1'), {'sessions_reset': 1})
             proxy.wait_events('close', 4, reason='killed')
             self.assertEqual(proxy.wait_event('changed', sessions='2')['command'], f'kill backend={b.address}')
+            self.assertEqual([event['sessions'] for event in proxy.wait_events('changed', 3)], ['1', '2', '1'],
+                             'a kill without a session changes nothing')
             self.assert_fails(2, "is no session's id", 'kill', 'everyone')
             self.assert_fails(2, 'lacks WHO', 'kill')
 
