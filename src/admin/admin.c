@@ -117,6 +117,7 @@ void admin_destroy(struct admin *admin)
 void admin_settle(struct admin *admin)
 {
 	admin_socket_settle(&admin->socket);
+	runtime_changes_log_lost(&admin->changes);
 }
 
 void admin_write_socket(const struct admin *admin, struct carrier *carrier)
@@ -124,8 +125,10 @@ void admin_write_socket(const struct admin *admin, struct carrier *carrier)
 	admin_socket_write(&admin->socket, carrier);
 }
 
-void admin_leave(struct admin *admin)
+void admin_leave(struct admin *admin, bool undone)
 {
+	if (undone)
+		runtime_changes_log_undone(&admin->changes);
 	admin->left = true;
 	admin_socket_close(&admin->socket);
 }
@@ -143,8 +146,16 @@ void admin_write(const struct admin *admin, struct carrier *carrier)
 	bans_write(admin->tools.bans, carrier);
 }
 
-int admin_read(struct admin *admin, struct carrier *carrier)
+void admin_write_before(const struct admin *admin, struct carrier *carrier, bool changes)
 {
+	if (changes)
+		runtime_changes_write(&admin->changes, carrier);
+}
+
+int admin_read(struct admin *admin, struct carrier *carrier, enum carrier_kind kind)
+{
+	if (kind == CARRIER_CHANGE)
+		return admin_job_read_change(&admin->job, carrier);
 	return bans_read(admin->tools.bans, carrier);
 }
 
@@ -448,11 +459,6 @@ void admin_answer_wishes(struct admin *admin, const struct admin_outcome *outcom
 		}
 		begin_answer(connection);
 	}
-}
-
-void admin_log_undone(struct admin *admin)
-{
-	runtime_changes_log_undone(&admin->changes);
 }
 
 bool admin_take_drain(struct admin *admin)

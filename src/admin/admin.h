@@ -41,23 +41,33 @@ int admin_create(struct admin **admin, const struct admin_setup *setup, struct f
 /* No worker may be running. NULL is allowed. */
 void admin_destroy(struct admin *admin);
 
-/* In the new process of a takeover, after the commit: gives an inherited socket's file its mode. */
+/*
+ * In the new process of a takeover, after the commit: gives an inherited socket's file its mode, and
+ * logs the changes that could not be made again.
+ */
 void admin_settle(struct admin *admin);
 
 /*
  * In the old process of a takeover: admin_write_socket() writes the socket for the next process.
- * admin_leave() closes it here, after the commit. admin_is_busy(): connections are open; each ends
- * when its answer was taken, or after ADMIN_TIMEOUT_MS.
+ * admin_leave() closes it here, after the commit; `undone`: it logs that the next process has undone
+ * the changes made at run time. admin_is_busy(): connections are open; each ends when its answer was
+ * taken, or after ADMIN_TIMEOUT_MS.
  */
 void admin_write_socket(const struct admin *admin, struct carrier *carrier);
-void admin_leave(struct admin *admin);
+void admin_leave(struct admin *admin, bool undone);
 bool admin_is_busy(const struct admin *admin);
 /*
- * Writes the bans for the process that takes over, and takes one such record, CARRIER_BAN:
- * bans_write(), bans_read().
+ * For the process that takes over: admin_write() writes the bans, a part of the state.
+ * admin_write_before() writes, if `changes`, what was changed at run time; that comes before the
+ * state, and is the same in every INHERITED_STATE_VERSION.
  */
 void admin_write(const struct admin *admin, struct carrier *carrier);
-int admin_read(struct admin *admin, struct carrier *carrier);
+void admin_write_before(const struct admin *admin, struct carrier *carrier, bool changes);
+/*
+ * Takes one record: CARRIER_BAN, or CARRIER_CHANGE, which makes the change again. Before the workers
+ * serve. Returns 0, -ENOMEM or -EBADMSG.
+ */
+int admin_read(struct admin *admin, struct carrier *carrier, enum carrier_kind kind);
 
 /* What `reload` and `upgrade` ask for. */
 enum admin_wish { ADMIN_WISHES_NOTHING, ADMIN_WISHES_RELOAD, ADMIN_WISHES_UPGRADE };
@@ -79,9 +89,6 @@ struct admin_outcome {
 
 /* Answers those who wait for this takeover, or an earlier one. */
 void admin_answer_wishes(struct admin *admin, const struct admin_outcome *outcome);
-
-/* Logs the changes made at run time, which a reload undoes. */
-void admin_log_undone(struct admin *admin);
 
 /* Adds the descriptors to wait for, and when admin_run() is due without an event or answer. */
 void admin_prepare_poll(struct admin *admin, struct poll_set *set);

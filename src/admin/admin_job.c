@@ -25,6 +25,8 @@ void admin_job_finish(struct admin_job *job)
 {
 	free(job->found);
 	job->found = NULL;
+	if (job->tools.changes)
+		runtime_changes_finish(job->tools.changes);
 }
 
 /* Answers -------------------------------------------------------------------------------------- */
@@ -153,7 +155,7 @@ unsigned admin_command_reset_count(const struct admin_job *job)
 /* Logs a change that the job has made, with its command and user; the caller ends the line. */
 bool admin_command_log(const struct admin_job *job, struct log_line *line)
 {
-	if (!log_begin(line, LOG_EVENT_changed))
+	if (job->repeated || !log_begin(line, LOG_EVENT_changed))
 		return false;
 	log_text(line, "command", job->request.line);
 	log_number(line, "uid", job->asker);
@@ -174,8 +176,17 @@ struct forward *admin_command_forward(const struct admin_job *job, struct admin_
 
 void admin_command_note(const struct admin_job *job)
 {
-	runtime_changes_add(job->tools.changes, job->request.line, job->asker,
-			    admin_command_clock().unix_now_ms);
+	const struct admin_request *request = &job->request;
+	struct runtime_change change = {
+		.unix_ms =
+			job->repeated ? job->repeated->unix_ms : admin_command_clock().unix_now_ms,
+		.uid = job->asker,
+		.is_of_member =
+			request->verb == ADMIN_BACKEND && request->action < ADMIN_BACKEND_ADD,
+	};
+
+	snprintf(change.command, sizeof(change.command), "%s", request->line);
+	runtime_changes_add(job->tools.changes, &change);
 }
 
 /* The job -------------------------------------------------------------------------------------- */
@@ -227,4 +238,57 @@ bool admin_job_continue(struct admin_job *job, struct admin_answer *answer)
 	job->asked = true;
 	job->busy = job->waits;
 	return !job->busy;
+}
+
+/* The changes of the process before ------------------------------------------------------------ */
+
+/* Whether the command makes a change that is kept. It never asks the workers. */
+static bool is_repeatable(const struct admin_request *request)
+{
+	return request->verb == ADMIN_BACKEND || request->verb == ADMIN_LOG_LEVEL ||
+	       (request->verb == ADMIN_DRAIN && *request->forward);
+}
+
+/* Cuts an answer down to its message; a static string without memory. */
+static const char *take_message(const struct admin_answer *answer)
+{
+	char *message = answer->text ? strchr(answer->text, ' ') : NULL;
+
+	if (!message)
+		return "out of memory";
+	message[strcspn(message, "\n")] = '\0';
+	return message + 1;
+}
+
+/* Returns 0, or -ENOMEM if a change that is lost cannot be remembered. */
+static int repeat(struct admin_job *job, const struct runtime_change *change)
+{
+	struct runtime_changes *changes = job->tools.changes;
+	struct admin_request request;
+	struct admin_answer answer;
+	const char *fault = admin_request_parse(change->command, &request);
+	int result = 0;
+	bool over;
+
+	if (!fault && !is_repeatable(&request))
+		fault = "this version has no such change";
+	if (fault)
+		return runtime_changes_lose(changes, change, fault);
+	job->repeated = change;
+	admin_job_begin(job, &request, change->uid);
+	over = admin_job_continue(job, &answer);
+	CHECK(over);
+	job->repeated = NULL;
+	if (!answer.text || *answer.text != '0')
+		result = runtime_changes_lose(changes, change, take_message(&answer));
+	free(answer.text);
+	return result;
+}
+
+int admin_job_read_change(struct admin_job *job, struct carrier *carrier)
+{
+	struct runtime_change change;
+	int result = runtime_change_read(&change, carrier);
+
+	return result ? result : repeat(job, &change);
 }

@@ -59,7 +59,9 @@ struct admin_job {
 	struct admin_tools tools;
 	struct admin_request request;
 	uid_t asker;
-	uint64_t now_ms;    /* when the job began */
+	uint64_t now_ms; /* when the job began */
+	/* the change that the job makes again after an upgrade; NULL: an administrator asks */
+	const struct runtime_change *repeated;
 	bool busy;	    /* a job runs */
 	bool asked;	    /* ... and its first step is done */
 	bool waits;	    /* ... for the workers' answers */
@@ -84,6 +86,13 @@ void admin_job_begin(struct admin_job *job, const struct admin_request *request,
 
 /* Continues the job as far as workers have answered. Returns whether it is over and answered. */
 bool admin_job_continue(struct admin_job *job, struct admin_answer *answer);
+
+/*
+ * Takes a CARRIER_CHANGE, and makes the change again. It goes into the list of changes, with its
+ * user and time, or is lost: runtime_changes_lose(). Logs nothing. No job may run. Before the
+ * workers serve, and before the forwards' state is read. Returns 0, -ENOMEM or -EBADMSG.
+ */
+int admin_job_read_change(struct admin_job *job, struct carrier *carrier);
 
 /* Makes an answer of a code and a message. */
 void admin_answer_line(struct admin_answer *answer, enum admin_code code, const char *message);

@@ -55,9 +55,29 @@ static void drain_process(struct admin_job *job, struct admin_answer *answer)
 	answer_drain(job, answer, NULL, begins);
 }
 
+/* The time since the drain began: it may have begun in the process before this one. */
+static uint64_t drain_age_ms(const struct admin_job *job)
+{
+	uint64_t now_ms = admin_command_clock().unix_now_ms;
+
+	return job->repeated && job->repeated->unix_ms < now_ms ? now_ms - job->repeated->unix_ms
+								: 0;
+}
+
+static void drain_forward(const struct admin_job *job, const struct forward *forward)
+{
+	struct forwards *forwards = job->tools.forwards;
+	uint64_t limit_ms = forwards->config->drain_timeout_ms, age_ms = drain_age_ms(job);
+	bool expired = limit_ms && age_ms >= limit_ms;
+
+	forwards_drain(forwards, forward->index, expired ? FORWARD_EXPIRED : FORWARD_DRAINS);
+	job->tools.process->forward_due_ms[forward->index] =
+		limit_ms && !expired ? timer_now_ms() + limit_ms - age_ms : 0;
+	workers_wake(job->tools.workers);
+}
+
 void command_drain_begin(struct admin_job *job, struct admin_answer *answer)
 {
-	uint64_t limit_ms = job->tools.forwards->config->drain_timeout_ms;
 	struct forward *forward;
 	bool begins;
 
@@ -72,10 +92,7 @@ void command_drain_begin(struct admin_job *job, struct admin_answer *answer)
 	if (begins) {
 		log_drain(job, forward);
 		admin_command_note(job);
-		forwards_drain(job->tools.forwards, forward->index, FORWARD_DRAINS);
-		job->tools.process->forward_due_ms[forward->index] =
-			limit_ms ? timer_now_ms() + limit_ms : 0;
-		workers_wake(job->tools.workers);
+		drain_forward(job, forward);
 	}
 	answer_drain(job, answer, forward, begins);
 }

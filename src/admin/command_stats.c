@@ -99,16 +99,15 @@ static void add_forward(const struct admin_job *job, struct admin_table *table, 
 static void print_changes(const struct admin_job *job, const struct admin_text *text)
 {
 	const struct runtime_changes *changes = job->tools.changes;
-	unsigned kept = runtime_changes_kept(changes);
 	struct admin_table table;
 	char date[LOG_DATE_BYTES];
 
-	if (!text->json && !kept)
+	if (!text->json && !changes->count)
 		return;
 	fputs(text->json ? ",\"changes\":" : "\n", text->out);
 	admin_table_begin(&table, text, change_keys, ARRAY_COUNT(change_keys));
-	for (unsigned i = 0; i < kept; i++) {
-		const struct runtime_change *change = runtime_changes_get(changes, i);
+	for (unsigned i = 0; i < changes->count; i++) {
+		const struct runtime_change *change = &changes->list[i];
 
 		admin_table_text(&table, log_date_print(change->unix_ms, date));
 		admin_table_number(&table, change->uid);

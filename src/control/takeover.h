@@ -18,8 +18,9 @@
  * refuses, ends, or has not come that far after --takeover-timeout.
  *
  * With another INHERITED_STATE_VERSION (os/inherited.h) the new process cannot read the state. Then
- * only the listening sockets and the free pipes move, and the sessions of the old process drain. The
- * records before the state and after it, and PIPE, are the same in every version.
+ * only the listening sockets, the free pipes and the changes made at run time move, and the sessions
+ * of the old process drain. The records before the state and after it, PIPE and CHANGE are
+ * the same in every version.
  */
 #pragma once
 

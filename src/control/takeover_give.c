@@ -310,6 +310,8 @@ static int hand_over(struct takeover_give *self, uint64_t leases_ms)
 	enum carrier_kind kind;
 	int result;
 
+	if (self->task->admin)
+		admin_write_before(self->task->admin, carrier, self->kind == TAKEOVER_UPGRADE);
 	if (self->sockets_only)
 		workers_write_pipes(self->task->workers, carrier);
 	else
@@ -406,10 +408,8 @@ static bool give(struct takeover_give *self)
 		workers_leave(task->workers, self->moves);
 		if (task->http)
 			http_leave(task->http);
-		if (task->admin && self->kind == TAKEOVER_RELOAD)
-			admin_log_undone(task->admin);
 		if (task->admin)
-			admin_leave(task->admin);
+			admin_leave(task->admin, self->kind == TAKEOVER_RELOAD);
 		end(self);
 		return true;
 	}

@@ -127,7 +127,8 @@ static int take_record(const struct control_task *task, struct carrier *carrier,
 	case CARRIER_MEMBER:
 		return forwards_read(task->forwards, carrier, kind);
 	case CARRIER_BAN:
-		return task->admin ? admin_read(task->admin, carrier) : 0;
+	case CARRIER_CHANGE:
+		return task->admin ? admin_read(task->admin, carrier, kind) : 0;
 	case CARRIER_COUNTERS:
 	case CARRIER_CLOSED:
 	case CARRIER_FORWARD_COUNTS:

@@ -51,6 +51,7 @@ enum carrier_kind {
 	CARRIER_STATE_END,	/* how many records of each kind came before */
 	CARRIER_COMMIT,		/* the new process serves from here on */
 	CARRIER_FORWARD_COUNTS, /* a part of the state: what `sixpipe stats` shows of a forward */
+	CARRIER_CHANGE,		/* a change made at run time, in an upgrade; before the state */
 	CARRIER_KIND_COUNT
 };
 

@@ -19,8 +19,9 @@
 #define INHERITED_PROTOCOL 1
 
 /*
- * The second value: the version of the records of the state, all but PIPE. Raise it when an older
- * process would misread them. PIPE and the other records are the same in every version.
+ * The second value: the version of the records of the state, all but PIPE and CHANGE. Raise
+ * it when an older process would misread them. These and the other records are the same in every
+ * version.
  */
 #ifndef INHERITED_STATE_VERSION
 #define INHERITED_STATE_VERSION 1

@@ -2,6 +2,7 @@
 """What a reload changes while sessions are open."""
 
 import contextlib
+import json
 import os
 import pathlib
 import signal
@@ -173,6 +174,106 @@ class Backends(ReloadCase):
             self.assert_exchanges(*session)
             _, server = self.session()
             self.assertEqual(server.recv_exact(11), b'PROXY TCP6 ')
+
+
+class Changes(ReloadCase):
+    """What commands have changed at run time."""
+
+    def setUp(self):
+        super().setUp()
+        self.quiet, self.gone, self.added = self.backend(), self.backend(), self.backend()
+
+    def write_all(self, *forwards):
+        own = {'web': self.web(*(f'backend = {backend.address}' for backend in (self.quiet, self.gone))),
+               'api': self.web(port=1)}
+        self.write(f'admin = {self.admin}', 'drain-timeout = 1h', **{name: own[name] for name in forwards})
+
+    def ask(self, *words):
+        done = self.command(*words, '--json')
+        self.assertEqual(done.returncode, 0, done)
+        return json.loads(done.stdout)
+
+    def change_all(self):
+        """Makes a change of every kind; returns the commands."""
+        commands = [('backend', f'web/{self.server.address}', 'weight=0'),
+                    ('backend', f'web/{self.server.address}', 'maxconn=9'),
+                    ('backend', self.quiet.address, 'down'),
+                    ('backend', 'remove', 'web', self.gone.address),
+                    ('backend', 'add', 'web', f'{self.added.address} weight=4 maxconn=8'),
+                    ('backend', self.added.address, 'weight=5'),
+                    ('drain', 'api'),
+                    ('log-level', 'debug')]
+        for words in commands:
+            if 'remove' in words:
+                self.left = self.session(backend=self.gone)
+            self.ask(*words)
+        return [' '.join(words) for words in commands]
+
+    def state(self):
+        """What the changes have made, without what else changes."""
+        stats = self.ask('stats')
+        backends = self.ask('backends', 'web')['backends']
+        rows = {}
+        for row in backends:
+            if row['state'] == 'removed':
+                rows['removed ' + row['address']] = row['sessions']
+            else:
+                rows[row['address']] = [row[key] for key in ('state', 'weight', 'maxconn', 'sessions')]
+        self.assertEqual(len(rows), len(backends), 'a backend is there twice')
+        return rows, stats['log_level'], [(row['forward'], row['state']) for row in stats['forwards']], stats['changes']
+
+    @staticmethod
+    def undone(proxy):
+        return [event['command'] for event in proxy.events('change_undone')]
+
+    def test_an_upgrade_keeps_them_and_a_reload_undoes_them(self):
+        self.write_all('web', 'api')
+        with self.serve() as proxy:
+            original = self.state()
+            drained = self.session(port=1)
+            commands = self.change_all()
+            client, server = self.session(backend=self.added)
+            wait_until(lambda: self.refuses(self.endpoint(1)), what='the end of the listener')
+            before = self.state()
+            self.assertEqual(before[0], {self.server.address: ['up', 0, 9, 0],
+                                         self.quiet.address: ['off', 1, 0, 0],
+                                         'removed ' + self.gone.address: 1,
+                                         self.added.address: ['up', 5, 8, 1]})
+            self.assertEqual([change['command'] for change in before[3]], commands)
+            for _ in range(2):
+                self.take_over(proxy, 'upgrade')
+                self.assertEqual(self.state(), before)
+                wait_until(lambda: self.refuses(self.endpoint(1)), what='the end of the listener')
+                self.assert_exchanges(client, server)
+                self.assert_exchanges(*drained)
+                self.assert_exchanges(*self.left)
+                later = self.session(backend=self.added)
+                self.assert_exchanges(*later)
+                for end in later:
+                    end.close()
+                wait_until(lambda: self.state() == before, what='the end of the session')
+            self.assertEqual(self.undone(proxy), [])
+            self.assertEqual(len(proxy.events('changed')), len(commands), 'an upgrade changes nothing')
+            self.take_over(proxy)
+            self.assertEqual(self.undone(proxy), commands)
+            left = {'removed ' + backend.address: 1 for backend in (self.added, self.gone)}
+            self.assertEqual(self.state(), ({**original[0], **left}, *original[1:]))
+            self.assert_exchanges(*self.session(port=1))
+            self.assert_exchanges(client, server)
+
+    def test_one_that_the_new_file_does_not_allow(self):
+        self.write_all('web', 'api')
+        with self.serve() as proxy:
+            commands = self.change_all()
+            self.write_all('web')
+            self.take_over(proxy, 'upgrade')
+            event = proxy.wait_event('change_undone')
+            self.assertEqual((event['command'], self.undone(proxy)), ('drain api', ['drain api']))
+            self.assertIn('there is no forward api', event['reason'])
+            commands.remove('drain api')
+            self.assertEqual([change['command'] for change in self.ask('stats')['changes']], commands)
+            self.take_over(proxy)
+            self.assertEqual(self.undone(proxy), ['drain api', *commands])
 
 
 class Limits(ReloadCase):

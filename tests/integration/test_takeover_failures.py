@@ -2,6 +2,7 @@
 """A takeover that fails changes nothing: the old process goes on with all its sessions, at once or after
 --takeover-timeout."""
 
+import json
 import os
 import pathlib
 import resource
@@ -240,10 +241,17 @@ class File(FailureCase):
 class OtherState(FailureCase):
     """A new process that cannot read the state takes the listeners over; the old process drains its sessions."""
 
+    def assert_changes_stay(self):
+        stats = json.loads(self.command('stats', '--json').stdout)
+        self.assertEqual((stats['log_level'], len(stats['changes'])), ('debug', 2))
+        self.assertEqual(json.loads(self.command('backends', '--json').stdout)['backends'][0]['maxconn'], 77)
+
     def test_sessions_drain(self):
         with self.serve() as proxy:
             idle, drained = self.pair(proxy, self.server), self.pair(proxy, self.server)
             old = self.serving(proxy)
+            for words in (('log-level', 'debug'), ('backend', self.server.address, 'maxconn=77')):
+                self.assertEqual(self.command(*words).returncode, 0, words)
             shutil.copy(OTHER_STATE, self.program + '.new')
             os.rename(self.program + '.new', self.program)
             proxy.signal(signal.SIGUSR2)
@@ -258,6 +266,7 @@ class OtherState(FailureCase):
             for _ in range(3):
                 self.assert_exchanges(*self.pair(proxy, self.server))
             self.assertEqual(self.samples(proxy)['sixpipe_sessions_opened_total'], 3)
+            self.assert_changes_stay()
             self.assert_exchanges(*idle)
             self.assert_exchanges(*drained)
             for end in (*idle, *drained):

@@ -2,11 +2,13 @@
 #include "admin/admin_job.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/util.h"
+#include "carry_fixture.h"
 #include "relay/session_private.h"
 #include "relay/worker_parts.h"
 #include "support.h"
@@ -221,5 +223,107 @@ Test(admin_job, bans)
 		free(answer);
 	}
 	cr_expect_eq(bans_count(bans), 0);
+	finish();
+}
+
+static void must_do(const char *line)
+{
+	char *answer = ask(line);
+
+	cr_expect_eq(*answer, '0', "%s: %s", line, answer);
+	free(answer);
+}
+
+static void write_change(struct carry *carry, const char *command)
+{
+	static struct runtime_changes one;
+	struct runtime_change change = {.unix_ms = 5, .uid = 6};
+
+	snprintf(change.command, sizeof(change.command), "%s", command);
+	one.count = 0;
+	runtime_changes_add(&one, &change);
+	runtime_changes_write(&one, carry->out);
+}
+
+/* An upgrade makes the changes again, in their order, and keeps the list of them as it was. */
+Test(admin_job, changes_of_the_process_before)
+{
+	static const char *const made[] = {
+		"backend 192.0.2.80:80 weight=7",
+		"backend add 1 192.0.2.81:80 weight=3 maxconn=4",
+		"backend remove 1 192.0.2.80:80",
+		"backend 192.0.2.81:80 down",
+		"drain 1",
+	};
+	static struct runtime_changes before;
+	enum carrier_kind kind;
+	struct carry carry;
+
+	begin(1);
+	for (size_t i = 0; i < ARRAY_COUNT(made); i++)
+		must_do(made[i]);
+	before = changes;
+	cr_expect_eq(before.count, ARRAY_COUNT(made));
+	fixture_carry_open(&carry);
+	runtime_changes_write(&changes, carry.out);
+	fixture_carry_flush(&carry);
+	finish();
+
+	memset(&changes, 0, sizeof(changes));
+	begin(1);
+	while (fixture_carry_next(&carry, &kind)) {
+		cr_expect_eq(kind, CARRIER_CHANGE);
+		cr_expect_eq(admin_job_read_change(&job, carry.in), 0);
+	}
+	cr_expect_null(changes.lost);
+	cr_expect_eq(changes.count, before.count);
+	cr_expect_arr_eq(changes.list, before.list, sizeof(changes.list));
+	cr_expect(forward_drains(&forwards->list[0]));
+	must_do("backend 192.0.2.81:80 up");
+	fixture_carry_close(&carry);
+	finish();
+}
+
+/* What cannot be made again is neither in force nor in the list. A drain may be over already. */
+Test(admin_job, changes_that_are_lost)
+{
+	static const char *const lost[] = {
+		"backend add 1 192.0.2.80:80",	  /* it is in the configuration now */
+		"backend remove 1 192.0.2.99:80", /* it is not any more */
+		"drain web",			  /* no such forward */
+		"who 2001:db8::1",		  /* would ask the workers */
+		"drain",			  /* the whole process */
+		"compress 1",			  /* of a later version */
+	};
+	enum carrier_kind kind;
+	struct carry carry;
+
+	begin(1);
+	log_init(LOG_ERROR, LOG_LOGFMT);
+	fixture_carry_open(&carry);
+	for (size_t i = 0; i < ARRAY_COUNT(lost); i++)
+		write_change(&carry, lost[i]);
+	write_change(&carry, "drain 1");
+	carrier_begin(carry.out, CARRIER_CHANGE);
+	carrier_put(carry.out, 5);
+	carrier_end(carry.out);
+	fixture_carry_flush(&carry);
+	for (size_t i = 0; i < ARRAY_COUNT(lost); i++) {
+		fixture_carry_expect(&carry, CARRIER_CHANGE);
+		cr_expect_eq(admin_job_read_change(&job, carry.in), 0, "%s", lost[i]);
+		cr_expect_not_null(changes.lost, "%s", lost[i]);
+		runtime_changes_log_lost(&changes);
+	}
+	fixture_carry_expect(&carry, CARRIER_CHANGE);
+	cr_expect_eq(admin_job_read_change(&job, carry.in), 0);
+	cr_expect_null(changes.lost);
+	cr_expect_eq(changes.count, 1);
+	cr_expect_eq(changes.list[0].uid, 6);
+	cr_expect_eq(changes.list[0].unix_ms, 5);
+	cr_expect_not(process.drain_asked);
+	cr_expect_eq(atomic_load(&forwards->list[0].drain), FORWARD_EXPIRED, "it began long ago");
+	cr_expect(fixture_carry_next(&carry, &kind));
+	cr_expect_eq(admin_job_read_change(&job, carry.in), -EBADMSG);
+	fixture_carry_close(&carry);
 	finish();
 }

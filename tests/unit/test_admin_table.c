@@ -76,18 +76,19 @@ Test(admin_table, names_of_backends)
 Test(admin_table, the_oldest_changes_are_forgotten)
 {
 	static struct runtime_changes changes;
-	char command[16];
+	struct runtime_change change = {.uid = 7};
 
-	cr_expect_eq(runtime_changes_kept(&changes), 0);
 	for (unsigned i = 0; i < RUNTIME_CHANGES_LIMIT + 3; i++) {
-		snprintf(command, sizeof(command), "drain %u", i);
-		runtime_changes_add(&changes, command, 7, i);
+		snprintf(change.command, sizeof(change.command), "drain %u", i);
+		change.unix_ms = i;
+		/* the first to be forgotten, because it travels with its backend */
+		change.is_of_member = i == 1;
+		runtime_changes_add(&changes, &change);
 	}
-	cr_expect_eq(runtime_changes_kept(&changes), RUNTIME_CHANGES_LIMIT);
-	cr_expect_str_eq(runtime_changes_get(&changes, 0)->command, "drain 3");
-	cr_expect_eq(runtime_changes_get(&changes, RUNTIME_CHANGES_LIMIT - 1)->unix_ms,
-		     RUNTIME_CHANGES_LIMIT + 2);
+	cr_expect_eq(changes.count, RUNTIME_CHANGES_LIMIT);
+	cr_expect_str_eq(changes.list[0].command, "drain 3");
+	cr_expect_eq(changes.list[RUNTIME_CHANGES_LIMIT - 1].unix_ms, RUNTIME_CHANGES_LIMIT + 2);
 	log_init(LOG_ERROR, LOG_LOGFMT); /* without the lines, of level warn */
 	runtime_changes_log_undone(&changes);
-	cr_expect_eq(runtime_changes_kept(&changes), 0);
+	cr_expect_eq(changes.count, 0);
 }
