@@ -148,6 +148,9 @@ void admin_write(const struct admin *admin, struct carrier *carrier)
 
 void admin_write_before(const struct admin *admin, struct carrier *carrier, bool changes)
 {
+	carrier_begin(carrier, CARRIER_SERVICE);
+	carrier_put(carrier, admin->process.started_ms);
+	carrier_end(carrier);
 	if (changes)
 		runtime_changes_write(&admin->changes, carrier);
 }
@@ -156,7 +159,10 @@ int admin_read(struct admin *admin, struct carrier *carrier, enum carrier_kind k
 {
 	if (kind == CARRIER_CHANGE)
 		return admin_job_read_change(&admin->job, carrier);
-	return bans_read(admin->tools.bans, carrier);
+	if (kind == CARRIER_BAN)
+		return bans_read(admin->tools.bans, carrier);
+	admin->process.started_ms = carrier_take(carrier);
+	return carrier_is_whole(carrier) ? 0 : -EBADMSG;
 }
 
 /* Waiting -------------------------------------------------------------------------------------- */

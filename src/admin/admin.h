@@ -58,14 +58,14 @@ void admin_leave(struct admin *admin, bool undone);
 bool admin_is_busy(const struct admin *admin);
 /*
  * For the process that takes over: admin_write() writes the bans, a part of the state.
- * admin_write_before() writes, if `changes`, what was changed at run time; that comes before the
- * state, and is the same in every INHERITED_STATE_VERSION.
+ * admin_write_before() writes since when the service runs and, if `changes`, what was changed at
+ * run time; that comes before the state, and is the same in every INHERITED_STATE_VERSION.
  */
 void admin_write(const struct admin *admin, struct carrier *carrier);
 void admin_write_before(const struct admin *admin, struct carrier *carrier, bool changes);
 /*
- * Takes one record: CARRIER_BAN, or CARRIER_CHANGE, which makes the change again. Before the workers
- * serve. Returns 0, -ENOMEM or -EBADMSG.
+ * Takes one record: CARRIER_BAN, CARRIER_SERVICE or CARRIER_CHANGE, which makes the change again.
+ * Before the workers serve. Returns 0, -ENOMEM or -EBADMSG.
  */
 int admin_read(struct admin *admin, struct carrier *carrier, enum carrier_kind kind);
 

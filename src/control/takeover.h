@@ -19,7 +19,7 @@
  *
  * With another INHERITED_STATE_VERSION (os/inherited.h) the new process cannot read the state. Then
  * only the listening sockets, the free pipes and the changes made at run time move, and the sessions
- * of the old process drain. The records before the state and after it, PIPE and CHANGE are
+ * of the old process drain. The records before the state and after it, PIPE, SERVICE and CHANGE are
  * the same in every version.
  */
 #pragma once

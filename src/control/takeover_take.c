@@ -128,6 +128,7 @@ static int take_record(const struct control_task *task, struct carrier *carrier,
 		return forwards_read(task->forwards, carrier, kind);
 	case CARRIER_BAN:
 	case CARRIER_CHANGE:
+	case CARRIER_SERVICE:
 		return task->admin ? admin_read(task->admin, carrier, kind) : 0;
 	case CARRIER_COUNTERS:
 	case CARRIER_CLOSED:

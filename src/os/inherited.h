@@ -19,7 +19,7 @@
 #define INHERITED_PROTOCOL 1
 
 /*
- * The second value: the version of the records of the state, all but PIPE and CHANGE. Raise
+ * The second value: the version of the records of the state, all but PIPE, SERVICE and CHANGE. Raise
  * it when an older process would misread them. These and the other records are the same in every
  * version.
  */

@@ -234,6 +234,7 @@ class Changes(ReloadCase):
             commands = self.change_all()
             client, server = self.session(backend=self.added)
             wait_until(lambda: self.refuses(self.endpoint(1)), what='the end of the listener')
+            wait_until(lambda: self.ask('stats')['uptime_s'], what='a second')
             before = self.state()
             self.assertEqual(before[0], {self.server.address: ['up', 0, 9, 0],
                                          self.quiet.address: ['off', 1, 0, 0],
@@ -243,6 +244,7 @@ class Changes(ReloadCase):
             for _ in range(2):
                 self.take_over(proxy, 'upgrade')
                 self.assertEqual(self.state(), before)
+                self.assertGreaterEqual(self.ask('stats')['uptime_s'], 1, 'of the service, not of the process')
                 wait_until(lambda: self.refuses(self.endpoint(1)), what='the end of the listener')
                 self.assert_exchanges(client, server)
                 self.assert_exchanges(*drained)
