@@ -35,7 +35,7 @@ enum admin_code { ADMIN_DONE, ADMIN_NOBODY, ADMIN_BAD };
 struct admin_process {
 	bool ending;	     /* the process drains; the control loop sets it */
 	bool drain_asked;    /* the process is to drain; the control loop clears it */
-	uint64_t started_ms; /* of the service: the first process of all takeovers */
+	uint64_t started_ms; /* of the service; a takeover keeps it */
 	/* when the sessions of a forward that drains are reset, by forward; 0: never */
 	uint64_t forward_due_ms[CONFIG_FORWARD_LIMIT];
 };

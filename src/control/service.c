@@ -21,7 +21,7 @@
 #include "os/startup.h"
 #include "os/timer.h"
 
-/* The longest that an old process waits before it closes its copies of the sessions. */
+/* The longest that the carrier stays open for sessions that have not run yet. */
 #define SETTLE_LIMIT_MS 1000
 
 static bool fail(struct service *service, struct fault *fault)
@@ -82,7 +82,7 @@ static void check_what_is_made(struct service *service, bool user_is_known)
 
 /*
  * Looks the user of the process up. In a takeover it cannot change: it is the user of the process
- * before. A file without `user` is refused too, because a restart would give another user.
+ * before. A file without `user` is refused too, because a restart may give another user.
  */
 static int resolve_user(struct service *service, struct fault *fault)
 {
@@ -100,9 +100,9 @@ static int resolve_user(struct service *service, struct fault *fault)
 	if (!config->user && *inherited->old_user)
 		result = fault_set_object(
 			fault, "user", config->file,
-			"has no 'user' any more, but sixpipe runs as user '%s' and cannot change "
-			"that; write 'user = %.64s' again, or restart sixpipe",
-			name, inherited->old_user);
+			"has no line 'user = %.64s' any more; a running sixpipe cannot change its "
+			"user: write the line again, or restart sixpipe",
+			inherited->old_user);
 	else if (result || target->change)
 		result = fault_set(fault, "user", config->user,
 				   "sixpipe runs as user '%s' and cannot change its user or group; "
@@ -302,18 +302,19 @@ static bool start_threads(struct service *service)
 
 /*
  * The same in a takeover. The sessions stand still from the state on, so everything that can wait
- * comes after the workers' start.
+ * comes after workers_serve().
  */
 static bool take_over(struct service *service, struct takeover_commit *commit)
 {
 	struct control_task *task = &service->task;
 	struct fault fault;
 
-	if (!start_log(service) || !make_saver(service) || !wait_for_names(service) ||
-	    !start_workers(service))
+	if (!start_log(service) || !make_saver(service) || !wait_for_names(service))
 		return false;
-	/* the descriptors of sessions are in memory from here on, but not ours to end */
+	/* from here on, listeners and sessions of the old process are not ours to end */
 	service->stuck = true;
+	if (!start_workers(service))
+		return false;
 	if (takeover_take_state(&service->process->take, task, commit, &fault))
 		return fail(service, &fault);
 	service->stuck = false;

@@ -64,7 +64,8 @@ int takeover_take_open(struct takeover_take *take, int fd, struct fault *fault)
 	if (!result)
 		result = take_names(take);
 	if (!result)
-		host_expect_descriptors(inherited->count + 2 * (uint64_t)inherited->old_sessions);
+		host_expect_descriptors(inherited->count + 2 * (uint64_t)inherited->old_sessions,
+					carrier_fd(inherited->carrier));
 	return result ? fail(fault, result, "its sockets did not arrive") : 0;
 }
 

@@ -59,16 +59,13 @@ void host_fill_memory(void *memory, size_t bytes)
 	(void)madvise(memory, bytes, MADV_POPULATE_WRITE);
 }
 
-void host_expect_descriptors(uint64_t count)
+void host_expect_descriptors(uint64_t count, int fd)
 {
 	uint64_t limit = host_raise_descriptor_limit();
-	int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	int last_fd = fcntl(null_fd, F_DUPFD_CLOEXEC, (int)MIN(count, MIN(limit, INT_MAX) - 1));
+	int last_fd = fcntl(fd, F_DUPFD_CLOEXEC, (int)MIN(count, MIN(limit, INT_MAX) - 1));
 
 	if (last_fd >= 0)
 		close(last_fd);
-	if (null_fd >= 0)
-		close(null_fd);
 }
 
 bool host_lists(const char *list, const char *separators, const char *word)

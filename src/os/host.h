@@ -60,9 +60,9 @@ void host_fill_memory(void *memory, size_t bytes);
 /*
  * Makes the table of descriptors large enough for `count` of them, within RLIMIT_NOFILE. The kernel
  * would double the table again and again, and each time wait for an RCU grace period if the process
- * has threads. Without memory for it, nothing changes.
+ * has threads. `fd`: any open descriptor. Without memory for it, nothing changes.
  */
-void host_expect_descriptors(uint64_t count);
+void host_expect_descriptors(uint64_t count, int fd);
 
 /* The number of CPUs that the process may run on: sched_getaffinity(2). At least 1. */
 unsigned host_cpu_count(void);

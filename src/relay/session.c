@@ -69,8 +69,8 @@ static void shut_write_side(struct session *session, unsigned lane)
 	const struct lane *other = &session->lane[!lane];
 	int error = 0;
 
-	/* if both streams have ended, close(2) sends the FIN */
-	if (other->state != LANE_SHUT || other->write_error)
+	/* if both streams have ended, close(2) sends the FIN, unless another process has the socket */
+	if (other->state != LANE_SHUT || other->write_error || session->came)
 		error = sock_shut_write(session->fd[!lane]);
 	else
 		error = sock_take_error(session->fd[!lane]);
@@ -262,6 +262,11 @@ void sessions_on_timer(struct sessions *sessions, struct timer *timer)
 		session_expire_connect(sessions, session);
 		break;
 	case SESSION_RELAYING:
+		/* bytes may have come while the session slept */
+		if (session_wake(sessions, session)) {
+			session_resume_limits(sessions, session, SESSION_RESUME_DELAY_MS);
+			break;
+		}
 		if (!session->kept_alive) {
 			/* a dead socket refuses this, and its failure is found in another way */
 			(void)sock_keep_alive(session->fd[SESSION_BACKEND],

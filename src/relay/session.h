@@ -149,15 +149,15 @@ void sessions_write(struct sessions *sessions, struct carrier *carrier, const bo
 /*
  * Takes such a record, without its first value, the worker. The session is ready to run, or sleeps:
  * session_wake(). For the main thread, while the worker does not run; `now_ms` and the wheel must
- * be of the present. Returns 0,
- * -ENOSPC: all slots are in use; -EBADMSG: the record makes no sense; -EOPNOTSUPP: the session has
- * bytes in a pipe, and this process may not splice; or -errno of tenancy_read().
+ * be of the present. Returns 0; -ENOSPC: all slots are in use; -EBADMSG: the record makes no sense;
+ * -EOPNOTSUPP: the session has bytes in a pipe, and this process may not splice; or -errno of
+ * tenancy_read().
  */
 int session_read(struct sessions *sessions, struct carrier *carrier);
 
 /*
  * Makes a session ready that session_read() has left asleep, because no byte has moved for a while:
- * so many idle sessions do not hold up the busy ones. Returns whether it slept.
+ * so idle sessions do not delay busy ones. Returns whether it slept.
  */
 bool session_wake(struct sessions *sessions, struct session *session);
 

@@ -33,20 +33,25 @@
 #define DELIVERY_WAIT_FIRST_MS 1
 #define DELIVERY_WAIT_MOST_MS  1000
 
-static void close_fd(struct sessions *sessions, int *fd)
+static void close_fd(struct sessions *sessions, struct session *session, unsigned side)
 {
-	if (*fd < 0)
+	int fd = session->fd[side];
+
+	if (fd < 0)
 		return;
-	engine_forget(sessions->engine, *fd);
-	if (close(*fd))
+	if (session->came)
+		engine_forget_shared(sessions->engine, fd);
+	else
+		engine_forget(sessions->engine, fd);
+	if (close(fd))
 		CHECK(errno !=
 		      EBADF); /* after any other error the descriptor is closed too: close(2) */
-	*fd = -1;
+	session->fd[side] = -1;
 }
 
 void session_close_backend(struct sessions *sessions, struct session *session)
 {
-	close_fd(sessions, &session->fd[SESSION_BACKEND]);
+	close_fd(sessions, session, SESSION_BACKEND);
 }
 
 /* Fills in the line of the access log. Returns whether there is one; the caller ends it. */
@@ -94,7 +99,7 @@ static void finish_close(struct sessions *sessions, struct session *session)
 		/* a session's socket sends a RST on close by default; here a FIN */
 		if (session->fd[side] >= 0 && rule->how == CLOSE_HOW_FIN)
 			sock_reset_on_close(session->fd[side], false);
-		close_fd(sessions, &session->fd[side]);
+		close_fd(sessions, session, side);
 	}
 	is_logged = begin_log(sessions, session, &line);
 	remember(sessions, session);
@@ -139,13 +144,10 @@ static bool delivery_has_expired(const struct sessions *sessions, const struct s
 /* Closes what this process has of a session that lives on in another one. */
 static void close_copy(struct sessions *sessions, struct session *session)
 {
-	for (unsigned side = 0; side < 2; side++) {
-		if (session->fd[side] < 0)
-			continue;
-		/* the other process has the socket open: no FIN and no RST is sent */
-		engine_forget_shared(sessions->engine, session->fd[side]);
-		close_fd(sessions, &session->fd[side]);
-	}
+	/* the other process has the sockets open: no FIN and no RST is sent */
+	session->came = true;
+	for (unsigned side = 0; side < 2; side++)
+		close_fd(sessions, session, side);
 	tenancy_end(&session->tenancy, sessions->now_ms);
 	metrics_subtract(sessions->metrics, METRIC_sessions_open, 1);
 	session_table_give(sessions->table, session);

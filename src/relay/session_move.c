@@ -5,8 +5,8 @@
  * (worker_move.c).
  *
  * A session that relays needs no preparation. What its lanes wait for follows from their state, and
- * a request in flight takes nothing out of a socket. So the new process makes every session ready
- * to run, and each lane that has to wait makes its wait again. A connect is different: its answer
+ * a request in flight takes nothing out of a socket. So the new process makes the sessions ready to
+ * run, the silent ones later, and each lane that has to wait makes its wait again. A connect is different: its answer
  * takes the error out of the socket. So connects in flight are cancelled first, which leaves the
  * socket connecting, and the session runs later as if -ECANCELED was the answer: it awaits the
  * connect again. It does so in the new process, or in this one if the new process fails.
@@ -21,12 +21,6 @@
 
 #include "base/check.h"
 #include "os/sock.h"
-
-/*
- * A timer of a session that comes from another process fires once after this time: for keepalive
- * towards the backend, or for the guard of a half-closed session.
- */
-#define RESUME_DELAY_MS 100
 
 /* A session that was silent for so long sleeps first. Scenario: takeover (bench/). */
 #define SLEEP_AFTER_MS 250
@@ -266,7 +260,7 @@ static void resume_relay(struct sessions *sessions, struct session *session)
 	bool needs_timer = session_is_half_closed(session) || !session->kept_alive;
 
 	session_pace_begin(sessions, session);
-	session_resume_limits(sessions, session, needs_timer ? RESUME_DELAY_MS : 0);
+	session_resume_limits(sessions, session, needs_timer ? SESSION_RESUME_DELAY_MS : 0);
 }
 
 /* Takes what the state has. `to->state` is not set before, so that a faulty session is dropped. */
@@ -341,6 +335,7 @@ int session_read(struct sessions *sessions, struct carrier *carrier)
 	load_resume(sessions->load, sessions->worker);
 	metrics_add(sessions->metrics, METRIC_sessions_open, 1);
 	session->state = SESSION_OPENING;
+	session->came = true;
 	result = read_session(sessions, session, carrier);
 	if (result) {
 		session_drop(sessions, session);
@@ -356,7 +351,7 @@ int session_read(struct sessions *sessions, struct carrier *carrier)
 
 bool session_wake(struct sessions *sessions, struct session *session)
 {
-	/* a session that relays is queued, or at least one of its lanes waits */
+	/* an awake session that relays is queued, or has a lane that waits */
 	if (session->state != SESSION_RELAYING || session->queued ||
 	    session->waits[0] != SESSION_WAIT_NONE || session->waits[1] != SESSION_WAIT_NONE)
 		return false;

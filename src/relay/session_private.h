@@ -62,7 +62,8 @@ struct session {
 	uint64_t active_ms; /* when the last byte moved, or the connect began */
 	uint32_t slot;
 	uint32_t generation;
-	uint8_t state;		/* enum session_state */
+	uint8_t state : 7;	/* enum session_state */
+	bool came : 1;		/* from another process, which may still have its descriptors */
 	uint8_t reason;		/* enum close_reason, once closing */
 	uint8_t in_flight;	/* requests whose last answer is still to come */
 	uint8_t waits[2];	/* enum session_wait, by lane */
@@ -102,6 +103,12 @@ enum session_request {
 	SESSION_REQUEST_GUARD = 4, /* the wait for a side's failure */
 	SESSION_REQUEST_END = 6,
 };
+
+/*
+ * The timer of a session that comes from another process fires once after this time: for keepalive
+ * towards the backend, or for the guard of a half-closed session.
+ */
+#define SESSION_RESUME_DELAY_MS 100
 
 /* The engine tokens of a session's requests. */
 uint64_t session_token(const struct session *session, enum session_request request, unsigned index);

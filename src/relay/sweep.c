@@ -34,7 +34,7 @@ bool sweep_work(struct sweep *sweep, struct sessions *sessions)
 		steps++;
 		if (!session)
 			continue;
-		if (session_must_end(session, &reason)) {
+		if (sweep->count && session_must_end(session, &reason)) {
 			session_end(sessions, session, reason);
 			steps += SWEEP_END_STEPS;
 		} else if (sweep->wakes && session_wake(sessions, session)) {

@@ -14,7 +14,7 @@
 
 #include "relay/session.h"
 
-/* The slots that are inspected in one tick, and the numbers that ending and waking count for. */
+/* The slots that are inspected in one tick. Ending or waking a session counts as so many slots. */
 #define SWEEP_TICK_STEPS 1024
 #define SWEEP_END_STEPS	 16
 #define SWEEP_WAKE_STEPS 64

@@ -271,7 +271,7 @@ static void await_workers(struct workers *workers)
 		usleep(200);
 }
 
-/* Returns 0 with all threads up; else -errno, and none is left. */
+/* Returns 0 with all threads up, or -errno with some of them. */
 static int start_threads(struct workers *workers)
 {
 	int error = 0;
@@ -281,12 +281,7 @@ static int start_threads(struct workers *workers)
 		workers->started_count += !error;
 	}
 	await_workers(workers);
-	error = error ? error : workers_error(workers);
-	if (error) {
-		workers_enter(workers, WORKER_STOP);
-		workers_join(workers);
-	}
-	return error;
+	return error ? error : workers_error(workers);
 }
 
 int workers_start(struct workers *workers)
@@ -294,8 +289,12 @@ int workers_start(struct workers *workers)
 	int error = workers->incomplete ? workers_complete(workers) : 0;
 
 	error = error ? error : start_threads(workers);
-	if (!error)
+	if (!error) {
 		workers_serve(workers);
+		return 0;
+	}
+	workers_enter(workers, WORKER_STOP);
+	workers_join(workers);
 	return error;
 }
 

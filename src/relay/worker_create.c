@@ -65,7 +65,7 @@ static int make_worker(struct workers *workers, unsigned index, const struct wor
 			  maxconn, strerror(-result));
 		return result;
 	}
-	if (inherited) {
+	if (inherited && !inherited->listeners_only) {
 		sessions_expect(sessions, inherited->old_sessions / workers->count);
 		sweep_wake(&worker->sweep);
 	}

@@ -153,7 +153,7 @@ static int await(struct workers *workers, worker_state *is_so, enum worker_phase
 void workers_await_sessions(struct workers *workers, uint64_t due_ms)
 {
 	(void)await(workers, has_swept, WORKER_SERVE, due_ms);
-	/* the control loop may have been meant by what was read here */
+	/* the event that was read here may have been for the control loop */
 	worker_wake_main(workers);
 }
 
@@ -175,7 +175,7 @@ int workers_freeze(struct workers *workers, uint64_t due_ms)
 	}
 	if (result)
 		workers_thaw(workers);
-	/* the control loop may have been meant by what was read here */
+	/* the event that was read here may have been for the control loop */
 	worker_wake_main(workers);
 	return result;
 }

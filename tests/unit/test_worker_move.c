@@ -21,7 +21,8 @@
 
 TestSuite(worker_move, .init = fixture_open_log, .fini = fixture_close_log);
 
-#define PIECE 5000
+#define PIECE	 5000
+#define PAUSE_US 5000
 
 /* A client, its backend, and how far each stream is. */
 struct flow {
@@ -186,34 +187,51 @@ static struct session *session_of(const struct fixture_place *place, uint32_t sl
 	return sessions_at(&place->workers->list[0].sessions, slot);
 }
 
-Test(worker_move, a_silent_session_sleeps_until_a_sweep)
+/* A session that sleeps, and another one. Limits of the first pass in the pause, but bytes have come. */
+static void check_sleep(const char *options)
 {
 	unsigned descriptors = support_count_descriptors();
 	struct fixture_place place, other;
 	struct flow flows[2];
+	char byte;
 
-	begin(&place, "--workers 1");
+	begin(&place, options);
 	for (unsigned i = 0; i < ARRAY_COUNT(flows); i++) {
 		open_flow(&place, 0, &flows[i]);
 		pass_both(&flows[i]);
 	}
-	fixture_make(&other, &place, words_for("--workers 1"));
+	fixture_make(&other, &place, words_for(options));
 	fixture_stand(&other);
 	fixture_freeze(&place);
 	session_of(&place, 0)->active_ms -= 10000;
+	support_send(flows[0].client, "x", 1);
 	session_of(&place, 1)->active_ms = timer_now_ms();
 	fixture_carry(&place, &other, fixture_all);
 	cr_expect_not(session_of(&other, 0)->queued);
 	cr_expect(session_of(&other, 1)->queued);
+	usleep(PAUSE_US);
 	fixture_start(&other);
+	support_receive(flows[0].backend, &byte, 1);
 	for (unsigned i = 0; i < ARRAY_COUNT(flows); i++)
 		pass_both(&flows[i]);
 	workers_await_sessions(other.workers, timer_now_ms() + SUPPORT_PATIENCE_MS);
+	/* the end of a session does not wait until the other process has closed its copy */
+	end_flow(&flows[0]);
 	workers_leave(place.workers, fixture_all);
 	end_former(&place);
-	for (unsigned i = 0; i < ARRAY_COUNT(flows); i++)
-		end_flow(&flows[i]);
+	end_flow(&flows[1]);
 	finish(&other, descriptors);
+}
+
+Test(worker_move, a_silent_session_sleeps_until_a_sweep)
+{
+	check_sleep("--workers 1");
+}
+
+Test(worker_move, a_session_that_sleeps_is_not_idle)
+{
+	check_sleep(
+		"--workers 1 --timeout-idle 2s --timeout-client-fin 2s --timeout-server-fin 2s");
 }
 
 Test(worker_move, a_takeover_that_fails_changes_nothing)
