@@ -33,6 +33,16 @@ static void print_checked(const struct config *config)
 			       config_print_listen(&config->forwards[i], text));
 }
 
+/* Tells what is wrong. Returns the exit code. */
+static int fail(const struct config *config, int code, const struct config_errors *errors)
+{
+	if (!config->inherited)
+		return usage_fail_all(code, errors);
+	/* the old process logs it, and tells who has asked */
+	takeover_take_refuse(config->inherited, code, errors);
+	return code;
+}
+
 /* In a process that serves; with --check, in the only process. */
 static int serve(const struct config *config, struct service_process *process)
 {
@@ -47,11 +57,9 @@ static int serve(const struct config *config, struct service_process *process)
 	else
 		ok = ok && service_bind(&service) && service_drop(&service) &&
 		     service_run(&service, &ended_well);
-	if (!ok) {
+	if (!ok)
 		manager_fail(&service.manager, &service.errors);
-		takeover_take_refuse(config->inherited, EXIT_FAILURE, &service.errors);
-	}
-	result = ok ? EXIT_SUCCESS : usage_fail_all(EXIT_FAILURE, &service.errors);
+	result = ok ? EXIT_SUCCESS : fail(config, EXIT_FAILURE, &service.errors);
 	if (!ended_well)
 		result = EXIT_FAILURE;
 	if (!service_finish(&service)) {
@@ -76,11 +84,10 @@ static int refuse_config(const struct config *config)
 {
 	struct manager manager;
 
-	takeover_take_refuse(config->inherited, EXIT_USAGE, &config->errors);
 	manager_open(&manager, config->inherited != NULL);
 	manager_fail(&manager, &config->errors);
 	manager_close(&manager);
-	return usage_fail_all(EXIT_USAGE, &config->errors);
+	return fail(config, EXIT_USAGE, &config->errors);
 }
 
 static int print_help(const char *topic)

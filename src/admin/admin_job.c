@@ -271,7 +271,7 @@ static int repeat(struct admin_job *job, const struct runtime_change *change)
 	bool over;
 
 	if (!fault && !is_repeatable(&request))
-		fault = "this version has no such change";
+		fault = "this version of sixpipe cannot make this change";
 	if (fault)
 		return runtime_changes_lose(changes, change, fault);
 	job->repeated = change;

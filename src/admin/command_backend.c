@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The commands backends and backend. They need no answer of the workers. */
+#include <errno.h>
 #include <string.h>
 
 #include "admin/admin_command.h"
@@ -200,6 +201,11 @@ static void add(struct admin_job *job, struct admin_answer *answer, struct forwa
 	struct fault fault;
 	int group = upstream_add(forward->upstream, job->request.backend, &fault);
 
+	/* an upgrade reads the file too, which may have the backend by now */
+	if (group == -EEXIST && job->repeated) {
+		admin_answer_line(answer, ADMIN_DONE, "");
+		return;
+	}
 	if (group < 0) {
 		admin_command_answer(job, answer, ADMIN_BAD, "%s", fault_print(&fault, text));
 		return;
@@ -241,6 +247,10 @@ static void remove_backend(struct admin_job *job, struct admin_answer *answer,
 		return;
 	}
 	count = change_all(job, forward, &name);
+	if (!count && job->repeated) {
+		admin_answer_line(answer, ADMIN_DONE, "");
+		return;
+	}
 	if (!count) {
 		admin_command_answer(job, answer, ADMIN_NOBODY,
 				     "%s is no backend of forward %s; 'sixpipe backends %s' lists "

@@ -18,7 +18,7 @@
 struct runtime_change {
 	uint64_t unix_ms;
 	uid_t uid;
-	bool is_of_member; /* travels with its backend too: upstream_carry.h */
+	bool is_of_member; /* the record of its backend carries it too: upstream_carry.h */
 	char command[ADMIN_REQUEST_BYTES];
 };
 
@@ -32,8 +32,8 @@ struct runtime_changes {
 };
 
 /*
- * Adds a change. If there are too many, forgets the oldest that travels with its backend, or else
- * the oldest.
+ * Adds a change. If there are too many, forgets the oldest that the record of its backend carries
+ * too, or else the oldest.
  */
 void runtime_changes_add(struct runtime_changes *changes, const struct runtime_change *change);
 

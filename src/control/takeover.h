@@ -11,8 +11,9 @@
  *	SERVES: its forwards; PREPARED
  *					freezes its workers; the state; STATE_END
  *	HAVE_ALL
- *					COMMIT; what did not move drains
- *	serves
+ *					COMMIT
+ *	serves; closes the connection
+ *					closes its copies; what did not move drains
  *
  * Until COMMIT the old process can go on as if nothing had happened, and does so when the new one
  * refuses, ends, or has not come that far after --takeover-timeout.
@@ -33,5 +34,20 @@ enum takeover_kind {
 	TAKEOVER_UPGRADE, /* the program that is on disk now */
 };
 
+/*
+ * How long the sessions may stand still, and how long the control loop waits for a new process that
+ * does not read. 100,000 sessions move in less.
+ */
+#define TAKEOVER_PAUSE_LIMIT_MS 3000
+
+#define TAKEOVER_FAILURE_BYTES	256
+
 /* "reload", "upgrade"; static. */
 const char *takeover_word(enum takeover_kind kind);
+
+/*
+ * Writes in words why a takeover has failed with -errno. -ETIMEDOUT: `timeout_ms` has passed, or if
+ * it is 0, TAKEOVER_PAUSE_LIMIT_MS. Returns `text`.
+ */
+const char *takeover_print_failure(char text[TAKEOVER_FAILURE_BYTES], int error,
+				   unsigned long long timeout_ms);

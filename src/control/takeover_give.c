@@ -17,12 +17,6 @@
 #include "os/sock.h"
 #include "os/timer.h"
 
-/*
- * How long the sessions may stand still, and how long the control loop waits for a new process that
- * does not read. 100,000 sessions move in less.
- */
-#define STANDSTILL_LIMIT_MS 3000
-
 /* How long the old process waits for the new one after the commit, before it closes its copies. */
 #define END_LIMIT_MS 2000
 
@@ -41,17 +35,6 @@ struct takeover_give {
 	int code;   /* of the refusal, or of the last takeover */
 	char *text; /* the same in words; NULL: it went well, or there was no memory */
 };
-
-const char *takeover_word(enum takeover_kind kind)
-{
-	static const char *const words[] = {
-		[TAKEOVER_NONE] = "none",
-		[TAKEOVER_RELOAD] = "reload",
-		[TAKEOVER_UPGRADE] = "upgrade",
-	};
-
-	return words[kind];
-}
 
 int takeover_give_create(struct takeover_give **give, const struct control_task *task,
 			 struct parent_link *link)
@@ -129,30 +112,16 @@ static void fail(struct takeover_give *self, int code, const char *reason)
 
 static void fail_with(struct takeover_give *self, int error)
 {
-	char reason[256];
+	char reason[TAKEOVER_FAILURE_BYTES];
+	bool late = timer_now_ms() >= self->due_ms;
 
 	/* it has said why, and then ended */
-	if (error == -EPIPE && self->text) {
+	if (error == -EPIPE && self->text)
 		fail(self, self->code ? self->code : EXIT_FAILURE, NULL);
-		return;
-	}
-	if (error == -EPIPE)
-		snprintf(reason, sizeof(reason),
-			 "the new process ended before it could take over; its last lines in the "
-			 "log say why");
-	else if (error == -ETIMEDOUT)
-		snprintf(reason, sizeof(reason),
-			 "the new process has not taken over within --takeover-timeout (%" PRIu64
-			 " ms), or not read within %d ms what it was sent; raise it, or find out "
-			 "what the new process waits for",
-			 self->task->takeover_timeout_ms, STANDSTILL_LIMIT_MS);
-	else if (error == -EINTR)
-		snprintf(reason, sizeof(reason),
-			 "the process was told to drain during the takeover; start it again");
 	else
-		snprintf(reason, sizeof(reason), "the state could not be handed over: %s",
-			 strerror(-error));
-	fail(self, EXIT_FAILURE, reason);
+		fail(self, EXIT_FAILURE,
+		     takeover_print_failure(reason, error,
+					    late ? self->task->takeover_timeout_ms : 0));
 }
 
 /* Beginning ------------------------------------------------------------------------------------ */
@@ -216,10 +185,13 @@ void takeover_give_cancel(struct takeover_give *self)
 
 /* The new process reads its configuration ------------------------------------------------------ */
 
-/* From here on the control loop waits for the new process, but not for long. */
-static void limit_wait(struct takeover_give *self)
+/* From here on the control loop waits for the new process, but not for long: until this time. */
+static uint64_t limit_wait(struct takeover_give *self)
 {
-	carrier_set_due(self->carrier, MIN(self->due_ms, timer_now_ms() + STANDSTILL_LIMIT_MS));
+	uint64_t until_ms = MIN(self->due_ms, timer_now_ms() + TAKEOVER_PAUSE_LIMIT_MS);
+
+	carrier_set_due(self->carrier, until_ms);
+	return until_ms;
 }
 
 static void put_greeted(struct carrier *carrier, enum takeover_kind kind)
@@ -237,7 +209,7 @@ static int greet(struct takeover_give *self)
 
 	if (carrier_take(carrier) != INHERITED_PROTOCOL)
 		return -EPROTONOSUPPORT;
-	limit_wait(self);
+	(void)limit_wait(self);
 	carrier_begin(carrier, CARRIER_HELLO);
 	carrier_put(carrier, INHERITED_PROTOCOL);
 	carrier_put(carrier, INHERITED_STATE_VERSION);
@@ -350,10 +322,10 @@ static void take_late_signals(struct takeover_give *self)
 			MAX(self->again, number == SIGUSR2 ? TAKEOVER_UPGRADE : TAKEOVER_RELOAD);
 }
 
-static int commit(struct takeover_give *self, uint64_t frozen_us)
+static int commit(struct takeover_give *self, uint64_t frozen_us, uint64_t until_ms)
 {
 	struct carrier *carrier = self->carrier;
-	int result = is_terminating() ? -EINTR : parent_link_commit(self->link, self->due_ms);
+	int result = is_terminating() ? -EINTR : parent_link_commit(self->link, until_ms);
 
 	if (result)
 		return result;
@@ -368,7 +340,7 @@ static int commit(struct takeover_give *self, uint64_t frozen_us)
 
 /*
  * Waits until the new process has closed its end: its sessions run. Closing the old descriptors
- * before would take it the CPU.
+ * before would take CPU time from the new process.
  */
 static void await_end(struct takeover_give *self)
 {
@@ -379,38 +351,47 @@ static void await_end(struct takeover_give *self)
 		;
 }
 
+/* Forgets what the new process has; the rest drains. */
+static void leave(struct takeover_give *self)
+{
+	const struct control_task *task = self->task;
+
+	/* sessions that stay stand still until workers_leave() */
+	if (!self->left_count)
+		await_end(self);
+	forwards_give_away(task->forwards, self->adopted);
+	if (self->sockets_only)
+		memset(self->moves, 0, task->forwards->count * sizeof(bool));
+	workers_leave(task->workers, self->moves);
+	if (task->http)
+		http_leave(task->http);
+	if (task->admin)
+		admin_leave(task->admin, self->kind == TAKEOVER_RELOAD);
+	end(self);
+}
+
 /* Returns whether the new process serves from here on. */
 static bool give(struct takeover_give *self)
 {
 	const struct control_task *task = self->task;
 	const uint64_t leases_ms = timer_now_ms();
-	uint64_t frozen_us;
+	uint64_t frozen_us, until_ms;
 	int result = task->saver ? saver_pause(task->saver, self->due_ms) : 0;
 
-	limit_wait(self);
+	(void)limit_wait(self);
 	if (!result && !self->sockets_only)
 		forwards_write_leases(task->forwards, self->carrier, 0);
 	frozen_us = timer_now_us();
 	/* a new process that hangs from here on must not hold up the sessions for long */
-	self->due_ms = MIN(self->due_ms, timer_now_ms() + STANDSTILL_LIMIT_MS);
-	carrier_set_due(self->carrier, self->due_ms);
+	until_ms = limit_wait(self);
 	if (!result)
-		result = workers_freeze(task->workers, self->due_ms);
+		result = workers_freeze(task->workers, until_ms);
 	if (!result)
 		result = hand_over(self, leases_ms);
 	if (!result)
-		result = commit(self, frozen_us);
+		result = commit(self, frozen_us, until_ms);
 	if (!result) {
-		await_end(self);
-		forwards_give_away(task->forwards, self->adopted);
-		if (self->sockets_only)
-			memset(self->moves, 0, task->forwards->count * sizeof(bool));
-		workers_leave(task->workers, self->moves);
-		if (task->http)
-			http_leave(task->http);
-		if (task->admin)
-			admin_leave(task->admin, self->kind == TAKEOVER_RELOAD);
-		end(self);
+		leave(self);
 		return true;
 	}
 	workers_thaw(task->workers);

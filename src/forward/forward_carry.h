@@ -25,7 +25,7 @@ void forwards_write_leases(const struct forwards *forwards, struct carrier *carr
 			   uint64_t since_ms);
 
 /*
- * Takes a record of these kinds, before the workers start. What belongs to no forward of this
+ * Takes a record of these kinds, while no worker runs. What belongs to no forward of this
  * process is passed over. Returns 0; -ENOTSUP for another kind; -EBADMSG if values are missing; or
  * -ENOMEM.
  */

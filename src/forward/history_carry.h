@@ -14,7 +14,7 @@ void history_write(const struct history *history, const struct forwards *forward
 		   struct carrier *carrier);
 
 /*
- * Adds the session of one such record; before the worker starts. Passes over the session of a
+ * Adds the session of one such record; while the worker does not run. Passes over the session of a
  * forward that this process does not have. A backend that was a local socket is known only if the
  * forward still has it. Returns 0, or -EBADMSG if values are missing.
  */

@@ -14,7 +14,7 @@ void source_addresses_write(const struct source_addresses *sources, struct carri
 			    uint64_t since_ms);
 
 /*
- * Takes a record of CARRIER_LEASE_POOL or CARRIER_LEASE, before the workers start. Passes over
+ * Takes a record of CARRIER_LEASE_POOL or CARRIER_LEASE, while no worker runs. Passes over
  * those of pools that are not there. Returns 0, or -EBADMSG if values are missing.
  */
 int source_addresses_read(struct source_addresses *sources, struct carrier *carrier,

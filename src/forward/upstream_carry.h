@@ -4,7 +4,7 @@
  * address and name. A member that the new configuration does not have is kept as long as its
  * sessions, and gets no new sessions: its pool says POOL_DRAINING.
  *
- * Writing: no thread may change the pool. Reading: before the workers start; the forward's members
+ * Writing: no thread may change the pool. Reading: while no worker runs; the forward's members
  * first, then its claims.
  */
 #pragma once

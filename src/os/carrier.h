@@ -52,7 +52,7 @@ enum carrier_kind {
 	CARRIER_COMMIT,		/* the new process serves from here on */
 	CARRIER_FORWARD_COUNTS, /* a part of the state: what `sixpipe stats` shows of a forward */
 	CARRIER_CHANGE,		/* a change made at run time, in an upgrade; before the state */
-	CARRIER_SERVICE,	/* since when the service runs; before the state */
+	CARRIER_SERVICE,	/* the start time of the service; before the state */
 	CARRIER_KIND_COUNT
 };
 

@@ -19,9 +19,9 @@
 #define INHERITED_PROTOCOL 1
 
 /*
- * The second value: the version of the records of the state, all but PIPE, SERVICE and CHANGE. Raise
- * it when an older process would misread them. These and the other records are the same in every
- * version.
+ * The second value: the version of the state. PIPE, SERVICE, CHANGE and the records outside the state
+ * never change. Raise it when a process of another version would misread the other records of the
+ * state.
  */
 #ifndef INHERITED_STATE_VERSION
 #define INHERITED_STATE_VERSION 1

@@ -279,6 +279,16 @@ class Changes(ReloadCase):
             self.take_over(proxy)
             self.assertEqual(self.undone(proxy), ['drain api', *commands])
 
+    def test_one_that_the_new_file_has(self):
+        self.write(f'admin = {self.admin}', web=self.web(f'backend = {self.gone.address}'))
+        with self.serve() as proxy:
+            self.ask('backend', 'add', 'web', self.added.address)
+            self.ask('backend', 'remove', 'web', self.gone.address)
+            self.write(f'admin = {self.admin}', web=self.web(f'backend = {self.added.address}'))
+            self.take_over(proxy, 'upgrade')
+            self.assertEqual(set(self.state()[0]), {self.server.address, self.added.address})
+            self.assertEqual((self.state()[3], self.undone(proxy)), ([], []))
+
 
 class Limits(ReloadCase):
 

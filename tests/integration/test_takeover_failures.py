@@ -210,7 +210,6 @@ class File(FailureCase):
             self.assertEqual(done.returncode, 2, done)
             for line in (wrong_line, wrong_line + 1):
                 self.assertIn(f'{self.file}:{line}', done.stderr)
-            proxy.strange_lines.clear()  # the new process prints its faults as at a start
             self.check_sessions(proxy, under_way)
             self.write_config()
             done = self.command('reload')
@@ -224,7 +223,6 @@ class File(FailureCase):
             under_way = self.open_sessions(proxy)
             os.rename(self.file, self.file + '.away')
             self.fail(proxy, 'reload', says=self.file)
-            proxy.strange_lines.clear()
             self.check_sessions(proxy, under_way)
 
     def test_the_command_tells_of_a_program_that_is_missing(self):
