@@ -6,10 +6,12 @@
  *
  * A session that relays needs no preparation. What its lanes wait for follows from their state, and
  * a request in flight takes nothing out of a socket. So the new process makes the sessions ready to
- * run, the silent ones later, and each lane that has to wait makes its wait again. A connect is different: its answer
- * takes the error out of the socket. So connects in flight are cancelled first, which leaves the
- * socket connecting, and the session runs later as if -ECANCELED was the answer: it awaits the
- * connect again. It does so in the new process, or in this one if the new process fails.
+ * run, the silent ones later, and each lane that has to wait makes its wait again.
+ *
+ * A connect is different: its answer takes the error out of the socket. So connects in flight are
+ * cancelled first, which leaves the socket connecting, and the session runs later as if -ECANCELED
+ * was the answer: it awaits the connect again. It does so in the new process, or in this one if
+ * the new process fails.
  *
  * Then this process drops its copies (session_leave()). If the new process fails before, nothing
  * has to be undone.

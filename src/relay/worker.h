@@ -51,11 +51,12 @@ int workers_attach(struct workers *workers, struct bans *bans, struct queries **
  * Starts the threads. workers_start() returns when all serve: 0, or -errno with no thread left.
  *
  * In a takeover there are two steps, so that nothing can fail after the sessions have come, and
- * little is left to do. workers_start_still(): the threads stand still (WORKER_FREEZE), and the main
- * thread may work on what belongs to the workers. Returns 0, or -errno: then the process can only
- * _exit(2), because to stop the threads would take clients from the sockets that the old process
- * uses. workers_serve(), after workers_complete() and CARRIER_COMMIT: tunes the inherited listening sockets, and the workers go on. workers_await_sessions() returns
- * when all sessions of the old process have run, at the latest at `due_ms` (CLOCK_MONOTONIC).
+ * little is left to do. workers_start_still(): the threads stand still (WORKER_FREEZE), and the
+ * main thread may work on what belongs to the workers. Returns 0, or -errno: then the process can
+ * only _exit(2), because to stop the threads would take clients from the sockets that the old
+ * process uses. workers_serve(), after workers_complete() and CARRIER_COMMIT: tunes the inherited
+ * listening sockets, and the workers go on. workers_await_sessions() returns when all sessions of
+ * the old process have run, at the latest at `due_ms` (CLOCK_MONOTONIC).
  */
 int workers_start(struct workers *workers);
 int workers_start_still(struct workers *workers);

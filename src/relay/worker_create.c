@@ -65,7 +65,8 @@ static int make_worker(struct workers *workers, unsigned index, const struct wor
 			  maxconn, strerror(-result));
 		return result;
 	}
-	if (inherited && !inherited->listeners_only) {
+	atomic_init(&worker->swept, !inherited || inherited->listeners_only);
+	if (!worker->swept) {
 		sessions_expect(sessions, inherited->old_sessions / workers->count);
 		sweep_wake(&worker->sweep);
 	}

@@ -25,7 +25,7 @@ struct worker {
 	bool leaves;		 /* workers_leave() was called; not seen yet */
 	bool resume;		 /* call listeners_resume() at the end of the tick */
 	bool asked;		 /* there is more to do for a question: do not wait */
-	atomic_bool swept;	 /* a sweep has ended, so no session sleeps */
+	atomic_bool swept;	 /* no session sleeps: sweep.h */
 	atomic_int error;	 /* 0, or the -errno that ended the worker */
 };
 
