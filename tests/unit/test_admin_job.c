@@ -288,12 +288,15 @@ Test(admin_job, changes_of_the_process_before)
 Test(admin_job, changes_that_are_lost)
 {
 	static const char *const lost[] = {
-		"backend add 1 192.0.2.80:80",	  /* it is in the configuration now */
-		"backend remove 1 192.0.2.99:80", /* it is not any more */
-		"drain web",			  /* no such forward */
-		"who 2001:db8::1",		  /* would ask the workers */
-		"drain",			  /* the whole process */
-		"compress 1",			  /* of a later version */
+		"drain web",	   /* no such forward */
+		"who 2001:db8::1", /* would ask the workers */
+		"drain",	   /* the whole process */
+		"compress 1",	   /* of a later version */
+	};
+	/* the configuration has them by now: they are not lost, and no changes any more */
+	static const char *const met[] = {
+		"backend add 1 192.0.2.80:80",
+		"backend remove 1 192.0.2.99:80",
 	};
 	enum carrier_kind kind;
 	struct carry carry;
@@ -303,6 +306,8 @@ Test(admin_job, changes_that_are_lost)
 	fixture_carry_open(&carry);
 	for (size_t i = 0; i < ARRAY_COUNT(lost); i++)
 		write_change(&carry, lost[i]);
+	for (size_t i = 0; i < ARRAY_COUNT(met); i++)
+		write_change(&carry, met[i]);
 	write_change(&carry, "drain 1");
 	carrier_begin(carry.out, CARRIER_CHANGE);
 	carrier_put(carry.out, 5);
@@ -313,6 +318,12 @@ Test(admin_job, changes_that_are_lost)
 		cr_expect_eq(admin_job_read_change(&job, carry.in), 0, "%s", lost[i]);
 		cr_expect_not_null(changes.lost, "%s", lost[i]);
 		runtime_changes_log_lost(&changes);
+	}
+	for (size_t i = 0; i < ARRAY_COUNT(met); i++) {
+		fixture_carry_expect(&carry, CARRIER_CHANGE);
+		cr_expect_eq(admin_job_read_change(&job, carry.in), 0, "%s", met[i]);
+		cr_expect_null(changes.lost, "%s", met[i]);
+		cr_expect_eq(changes.count, 0, "%s", met[i]);
 	}
 	fixture_carry_expect(&carry, CARRIER_CHANGE);
 	cr_expect_eq(admin_job_read_change(&job, carry.in), 0);
