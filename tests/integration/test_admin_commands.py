@@ -104,7 +104,7 @@ class Look(CommandCase):
             self.assertEqual(len(self.sessions('--forward', '1')), 3)
             row, = self.sessions('--forward', '2')
             self.assertEqual((row['client'], row['backend']), ('[%s]:%u' % far.getsockname()[:2], other.address))
-            self.assertEqual(self.sessions('--backend', other.address), [row])
+            self.assertEqual([found['id'] for found in self.sessions('--backend', other.address)], [row['id']])
             self.assertEqual([row['client'] for row in self.sessions('--client', names[2])], [names[2]])
             self.assertEqual(len(self.sessions('--client', '::1')), 4)
             self.assertEqual(self.sessions('--client', '::2'), [])
