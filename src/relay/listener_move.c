@@ -41,8 +41,11 @@ void listeners_write(const struct listeners *self, const struct forward *forward
 	snprintf(record.socket_name, sizeof(record.socket_name), "%s",
 		 config->socket_name ? config->socket_name : "");
 	for (unsigned i = 0; i < self->count; i++) {
+		/* not even a look at another forward's socket, which may be closed at this moment */
+		if (self->listeners[i].forward != forward)
+			continue;
 		record.fd = self->listeners[i].fd;
-		if (self->listeners[i].forward == forward && record.fd >= 0)
+		if (record.fd >= 0)
 			inherited_write(&record, carrier);
 	}
 }
