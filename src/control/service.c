@@ -96,7 +96,6 @@ static int resolve_user(struct service *service, struct fault *fault)
 		return result;
 	if (target->user.uid == geteuid() && target->user.gid == getegid())
 		target->change = false;
-	host_user_name(name);
 	if (!config->user && *inherited->old_user)
 		result = fault_set_object(
 			fault, "user", config->file,
@@ -107,7 +106,7 @@ static int resolve_user(struct service *service, struct fault *fault)
 		result = fault_set(fault, "user", config->user,
 				   "sixpipe runs as user '%s' and cannot change its user or group; "
 				   "restart sixpipe",
-				   name);
+				   host_user_name(name));
 	return result;
 }
 

@@ -21,6 +21,7 @@ bool sweep_begin(struct sweep *sweep, const struct sessions *sessions)
 bool sweep_work(struct sweep *sweep, struct sessions *sessions)
 {
 	unsigned steps = 0;
+	bool woke = sweep->wakes;
 
 	while (sweep->running && steps < SWEEP_TICK_STEPS) {
 		struct session *session;
@@ -28,7 +29,7 @@ bool sweep_work(struct sweep *sweep, struct sessions *sessions)
 
 		if (sweep->slot == sessions_slot_end(sessions)) {
 			sweep->running = sweep->wakes = false;
-			return true;
+			return woke;
 		}
 		session = sessions_at(sessions, sweep->slot++);
 		steps++;

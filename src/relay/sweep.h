@@ -34,7 +34,7 @@ void sweep_wake(struct sweep *sweep);
 bool sweep_begin(struct sweep *sweep, const struct sessions *sessions);
 
 /*
- * Goes on with the sweep for one tick. Sessions may be over when this returns. Returns whether the
- * sweep has ended in this tick.
+ * Goes on with the sweep for one tick. Sessions may be over when this returns. Returns whether a
+ * sweep that wakes sessions has ended: none sleeps any more.
  */
 bool sweep_work(struct sweep *sweep, struct sessions *sessions);
