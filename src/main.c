@@ -33,7 +33,7 @@ static void print_checked(const struct config *config)
 			       config_print_listen(&config->forwards[i], text));
 }
 
-/* Tells what is wrong. Returns the exit code. */
+/* Prints the faults, or in a takeover sends them to the old process. Returns the exit code. */
 static int fail(const struct config *config, int code, const struct config_errors *errors)
 {
 	if (!config->inherited)

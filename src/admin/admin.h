@@ -58,8 +58,8 @@ void admin_leave(struct admin *admin, bool undone);
 bool admin_is_busy(const struct admin *admin);
 /*
  * For the process that takes over: admin_write() writes the bans, a part of the state.
- * admin_write_before() writes the start time of the service and, if `changes`, what was changed
- * at run time; that comes before the state, and is the same in every INHERITED_STATE_VERSION.
+ * admin_write_before() writes the start time of the service and, if `changes`, the changes made at
+ * run time. Both come before the state, and are the same in every INHERITED_STATE_VERSION.
  */
 void admin_write(const struct admin *admin, struct carrier *carrier);
 void admin_write_before(const struct admin *admin, struct carrier *carrier, bool changes);

@@ -25,8 +25,8 @@ void forwards_write_leases(const struct forwards *forwards, struct carrier *carr
 			   uint64_t since_ms);
 
 /*
- * Takes a record of these kinds, while no worker runs. What belongs to no forward of this
- * process is passed over. Returns 0; -ENOTSUP for another kind; -EBADMSG if values are missing; or
+ * Takes a record of these kinds, while no worker runs. A record of a forward that this
+ * process does not have is passed over. Returns 0; -ENOTSUP for another kind; -EBADMSG if values are missing; or
  * -ENOMEM.
  */
 int forwards_read(struct forwards *forwards, struct carrier *carrier, enum carrier_kind kind);

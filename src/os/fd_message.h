@@ -13,9 +13,9 @@ struct fd_message {
 	void *bytes;
 	size_t count; /* of `bytes`; to receive: the room */
 	int *fds;
-	unsigned
-		fd_count; /* of `fds`, at most FD_MESSAGE_FDS; to receive: the room, then what came */
-	int flags;	  /* of a received message: MSG_TRUNC, MSG_CTRUNC, recvmsg(2) */
+	/* of `fds`, at most FD_MESSAGE_FDS; to receive: the room, then the number received */
+	unsigned fd_count;
+	int flags; /* of a received message: MSG_TRUNC, MSG_CTRUNC, recvmsg(2) */
 };
 
 /*
